@@ -1,0 +1,458 @@
+"""Every attribute and metric name that Sidelight writes or reads, with unit and meaning.
+
+Standard names come first: OpenTelemetry's GenAI and database conventions (state of
+November 2026) and OpenInference for display. What no standard has lives under
+`sidelight.*` and `db.vector.*` and is defined here and nowhere else, so that it can be
+mapped once a standard exists. The reference page of names is generated from this module.
+
+A constant is a plain `str`; its meaning is kept in `ATTRIBUTES` or `METRICS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Instrument = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute name: what it means, its unit, and whether it can hold user content."""
+
+    name: str
+    meaning: str
+    unit: str = ""
+    sensitive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: its OpenTelemetry name, instrument, unit (UCUM) and bucket bounds."""
+
+    name: str
+    instrument: Instrument
+    unit: str
+    meaning: str
+    buckets: tuple[float, ...] = ()
+
+
+ATTRIBUTES: Final[dict[str, Attribute]] = {}
+METRICS: Final[dict[str, Metric]] = {}
+
+
+def _attribute(name: str, meaning: str, *, unit: str = "", sensitive: bool = False) -> str:
+    ATTRIBUTES[name] = Attribute(name, meaning, unit, sensitive)
+    return name
+
+
+def _metric(
+    name: str,
+    instrument: Instrument,
+    unit: str,
+    meaning: str,
+    buckets: tuple[float, ...] = (),
+) -> str:
+    METRICS[name] = Metric(name, instrument, unit, meaning, buckets)
+    return name
+
+
+# ── scopes: who made a span ──────────────────────────────────────────────────────────────
+# The collector passes spans of these scopes on unopened: they are canonical already.
+SCOPE_VLLM: Final = "sidelight.instrumentation.vllm"
+SCOPE_VECTORDB: Final = "sidelight.instrumentation.vectordb"
+# vLLM's own tracer (`--otlp-traces-endpoint`), made canonical by the collector.
+SCOPE_VLLM_BUILTIN: Final = "vllm.tracing.otel"
+
+# ── resource ─────────────────────────────────────────────────────────────────────────────
+SERVICE_NAME: Final = _attribute("service.name", "Name of the service that emits.")
+SERVICE_VERSION: Final = _attribute("service.version", "Version of the service that emits.")
+SERVICE_INSTANCE_ID: Final = _attribute("service.instance.id", "One running instance of it.")
+DEPLOYMENT_ENVIRONMENT: Final = _attribute(
+    "deployment.environment.name",
+    "Deployment tier; Langfuse accepts [a-z0-9-_], at most 40 characters.",
+)
+PROJECT_NAME: Final = _attribute("openinference.project.name", "Project the trace belongs to.")
+
+# ── display: OpenInference and Langfuse ──────────────────────────────────────────────────
+SPAN_KIND: Final = _attribute(
+    "openinference.span.kind",
+    "CHAIN, AGENT, TOOL, LLM, RETRIEVER, EMBEDDING, RERANKER, GUARDRAIL or EVALUATOR, upper case.",
+)
+SESSION_ID: Final = _attribute("session.id", "Session the span belongs to.")
+USER_ID: Final = _attribute("user.id", "End user the span belongs to.")
+INPUT_VALUE: Final = _attribute("input.value", "What went in.", sensitive=True)
+INPUT_MIME_TYPE: Final = _attribute("input.mime_type", "MIME type of input.value.")
+OUTPUT_VALUE: Final = _attribute("output.value", "What came out.", sensitive=True)
+OUTPUT_MIME_TYPE: Final = _attribute("output.mime_type", "MIME type of output.value.")
+TAGS: Final = _attribute("tag.tags", "Tags of the trace.")
+LANGFUSE_TRACE_NAME: Final = _attribute("langfuse.trace.name", "Name of the trace in Langfuse.")
+LANGFUSE_COMPLETION_START: Final = _attribute(
+    "langfuse.observation.completion_start_time",
+    "Absolute ISO time of the first token: the only way to a time-to-first-token in Langfuse.",
+)
+LLM_REASONING_TOKENS: Final = _attribute(
+    "llm.token_count.completion_details.reasoning",
+    "Reasoning tokens, in OpenInference's name.",
+    unit="{token}",
+)
+
+# ── GenAI spans ──────────────────────────────────────────────────────────────────────────
+OPERATION: Final = _attribute(
+    "gen_ai.operation.name", "chat, text_completion, embeddings, retrieval or execute_tool."
+)
+PROVIDER: Final = _attribute("gen_ai.provider.name", "Who serves the model, for instance vllm.")
+PROVIDER_VLLM: Final = "vllm"
+REQUEST_MODEL: Final = _attribute("gen_ai.request.model", "Model the client asked for.")
+RESPONSE_MODEL: Final = _attribute("gen_ai.response.model", "Model that answered.")
+RESPONSE_ID: Final = _attribute("gen_ai.response.id", "Id of the answer, for instance chatcmpl-…")
+FINISH_REASONS: Final = _attribute(
+    "gen_ai.response.finish_reasons", "Why each choice ended: stop, length, tool_calls, …"
+)
+REQUEST_STREAM: Final = _attribute("gen_ai.request.stream", "Whether the answer was streamed.")
+REQUEST_MAX_TOKENS: Final = _attribute(
+    "gen_ai.request.max_tokens", "Most tokens to generate.", unit="{token}"
+)
+REQUEST_TEMPERATURE: Final = _attribute("gen_ai.request.temperature", "Sampling temperature.")
+REQUEST_TOP_P: Final = _attribute("gen_ai.request.top_p", "Nucleus sampling share.")
+REQUEST_TOP_K: Final = _attribute("gen_ai.request.top_k", "Sampling among the k likeliest tokens.")
+REQUEST_CHOICES: Final = _attribute("gen_ai.request.choice.count", "Choices asked for (n).")
+REQUEST_SEED: Final = _attribute("gen_ai.request.seed", "Seed of the sampling.")
+REQUEST_FREQUENCY_PENALTY: Final = _attribute(
+    "gen_ai.request.frequency_penalty", "Penalty on frequent tokens."
+)
+REQUEST_PRESENCE_PENALTY: Final = _attribute(
+    "gen_ai.request.presence_penalty", "Penalty on present tokens."
+)
+CONVERSATION_ID: Final = _attribute("gen_ai.conversation.id", "Conversation the call belongs to.")
+INPUT_TOKENS: Final = _attribute(
+    "gen_ai.usage.input_tokens", "Prompt tokens, cached ones included.", unit="{token}"
+)
+OUTPUT_TOKENS: Final = _attribute(
+    "gen_ai.usage.output_tokens", "Generated tokens, reasoning included.", unit="{token}"
+)
+CACHED_TOKENS: Final = _attribute(
+    "gen_ai.usage.cache_read.input_tokens",
+    "Prompt tokens whose KV came from the prefix cache.",
+    unit="{token}",
+)
+REASONING_TOKENS: Final = _attribute(
+    "gen_ai.usage.reasoning.output_tokens", "Generated tokens of reasoning.", unit="{token}"
+)
+INPUT_MESSAGES: Final = _attribute(
+    "gen_ai.input.messages", "Prompt messages, JSON in the parts schema.", sensitive=True
+)
+OUTPUT_MESSAGES: Final = _attribute(
+    "gen_ai.output.messages",
+    "Answer messages, JSON in the parts schema; finish_reason on every one or Phoenix drops all.",
+    sensitive=True,
+)
+RETRIEVAL_TOP_K: Final = _attribute("gen_ai.retrieval.top_k", "Documents asked for.")
+RETRIEVAL_QUERY: Final = _attribute(
+    "gen_ai.retrieval.query.text", "Text that was searched for.", sensitive=True
+)
+RETRIEVAL_DOCUMENTS: Final = _attribute(
+    "gen_ai.retrieval.documents",
+    "Documents found, one JSON list of {id, score, content?, metadata?}.",
+    sensitive=True,
+)
+
+# Names of vLLM's own tracer; renamed by the collector because Langfuse adds any unknown
+# gen_ai.usage.* to the token total.
+VLLM_PROMPT_TOKENS: Final = "gen_ai.usage.prompt_tokens"
+VLLM_COMPLETION_TOKENS: Final = "gen_ai.usage.completion_tokens"
+VLLM_NUM_SEQUENCES: Final = "gen_ai.usage.num_sequences"
+VLLM_REQUEST_ID: Final = "gen_ai.request.id"
+VLLM_REQUEST_N: Final = "gen_ai.request.n"
+VLLM_LATENCY_E2E: Final = "gen_ai.latency.e2e"
+VLLM_LATENCY_TTFT: Final = "gen_ai.latency.time_to_first_token"
+VLLM_LATENCY_QUEUE: Final = "gen_ai.latency.time_in_queue"
+VLLM_LATENCY_PREFILL: Final = "gen_ai.latency.time_in_model_prefill"
+VLLM_LATENCY_DECODE: Final = "gen_ai.latency.time_in_model_decode"
+VLLM_LATENCY_INFERENCE: Final = "gen_ai.latency.time_in_model_inference"
+
+# ── what the engine did with a request: no standard has these ────────────────────────────
+ENGINE_REQUEST_ID: Final = _attribute(
+    "sidelight.request.id", "The engine's id of the request: joins spans, logs and KV events."
+)
+ENGINE_SEQUENCES: Final = _attribute("sidelight.request.sequences", "Sequences of the request.")
+ENGINE_PHASE: Final = _attribute("sidelight.phase", "queue, prefill or decode.")
+ENGINE_INDEX: Final = _attribute("sidelight.engine.index", "Data-parallel rank that served it.")
+TIME_TO_FIRST_TOKEN: Final = _attribute(
+    "sidelight.time_to_first_token", "From the request's arrival to the first token.", unit="s"
+)
+TIME_PER_OUTPUT_TOKEN: Final = _attribute(
+    "sidelight.time_per_output_token", "Mean time between tokens after the first.", unit="s"
+)
+QUEUE_TIME: Final = _attribute(
+    "sidelight.queue.time", "From queued to first scheduled; a later wait is in decode.", unit="s"
+)
+PREFILL_TIME: Final = _attribute(
+    "sidelight.prefill.time", "From first scheduled to the first token.", unit="s"
+)
+DECODE_TIME: Final = _attribute(
+    "sidelight.decode.time", "From the first to the last token.", unit="s"
+)
+E2E_TIME: Final = _attribute("sidelight.e2e.time", "Arrival to last token in the engine.", unit="s")
+PREEMPTIONS: Final = _attribute("sidelight.preemptions", "Times the request was preempted.")
+STREAM_CHUNKS: Final = _attribute("sidelight.stream.chunks", "Stream chunks sent to the client.")
+STREAM_MAX_GAP: Final = _attribute(
+    "sidelight.stream.max_gap", "Longest pause between two chunks of the stream.", unit="s"
+)
+CLIENT_ABORTED: Final = _attribute(
+    "sidelight.client_aborted", "The client left before the answer was complete."
+)
+BATCH_SIZE_MEAN: Final = _attribute(
+    "sidelight.batch.size.mean", "Mean running requests per engine step the request met."
+)
+BATCH_SIZE_MAX: Final = _attribute(
+    "sidelight.batch.size.max", "Most running requests in an engine step the request met."
+)
+WAITING_AT_ARRIVAL: Final = _attribute(
+    "sidelight.queue.waiting_at_arrival", "Requests already waiting when it was queued."
+)
+KV_USAGE_AT_ADMISSION: Final = _attribute(
+    "sidelight.kv_cache.usage.at_admission", "KV-cache use when it was scheduled.", unit="1"
+)
+KV_USAGE_PEAK: Final = _attribute(
+    "sidelight.kv_cache.usage.peak", "Highest KV-cache use while it ran.", unit="1"
+)
+STEPS: Final = _attribute("sidelight.engine.steps", "Engine steps while it ran.")
+STEPS_WITH_PREFILL: Final = _attribute(
+    "sidelight.engine.steps_with_prefill",
+    "Decode steps that also carried other requests' prompt tokens.",
+)
+CONTENT_TRUNCATED: Final = _attribute(
+    "sidelight.content.truncated", "Captured content was cut by a cap."
+)
+
+# ── HTTP ─────────────────────────────────────────────────────────────────────────────────
+HTTP_METHOD: Final = _attribute("http.request.method", "HTTP method.")
+HTTP_ROUTE: Final = _attribute("http.route", "Route that matched.")
+HTTP_STATUS: Final = _attribute("http.response.status_code", "HTTP status.")
+URL_PATH: Final = _attribute("url.path", "Path of the request.")
+SERVER_ADDRESS: Final = _attribute("server.address", "Host of the server.")
+SERVER_PORT: Final = _attribute("server.port", "Port of the server.")
+ERROR_TYPE: Final = _attribute("error.type", "Class of the error, or the HTTP status as text.")
+
+# ── vector databases ─────────────────────────────────────────────────────────────────────
+DB_SYSTEM: Final = _attribute("db.system.name", "milvus, qdrant or chroma.")
+DB_OPERATION: Final = _attribute("db.operation.name", "search, hybrid_search, query, insert, …")
+DB_COLLECTION: Final = _attribute("db.collection.name", "Collection the call was for.")
+DB_NAMESPACE: Final = _attribute("db.namespace", "Database; for Chroma tenant/database.")
+DB_BATCH_SIZE: Final = _attribute(
+    "db.operation.batch.size", "Entities or requests in the call, if more than one."
+)
+DB_STATUS_CODE: Final = _attribute("db.response.status_code", "The database's own error code.")
+DB_RETURNED_ROWS: Final = _attribute("db.response.returned_rows", "Hits or rows returned.")
+DB_FILTER: Final = _attribute("db.vector.filter", "Filter expression.", sensitive=True)
+VECTOR_DIMENSION: Final = _attribute("db.vector.dimension", "Dimensions of the query vector.")
+VECTOR_QUERY_COUNT: Final = _attribute("db.vector.query.count", "Query vectors in the call.")
+VECTOR_FIELD: Final = _attribute("db.vector.field", "Vector field that was searched.")
+VECTOR_METRIC_TYPE: Final = _attribute("db.vector.metric_type", "COSINE, IP, L2, …")
+VECTOR_INDEX_TYPE: Final = _attribute("db.vector.index_type", "HNSW, IVF_FLAT, AUTOINDEX, …")
+VECTOR_EF: Final = _attribute("db.vector.search.ef", "HNSW search breadth.")
+VECTOR_NPROBE: Final = _attribute("db.vector.search.nprobe", "IVF lists probed.")
+VECTOR_RANKER: Final = _attribute("db.vector.ranker", "How a hybrid search merges its branches.")
+VECTOR_GROUP_BY: Final = _attribute("db.vector.group_by", "Field that groups the hits.")
+VECTOR_SCORE_TOP: Final = _attribute("db.vector.score.top", "Score of the best hit.")
+VECTOR_SCORE_LAST: Final = _attribute("db.vector.score.last", "Score of the last hit.")
+VECTOR_SCORE_MEAN: Final = _attribute("db.vector.score.mean", "Mean score of the hits.")
+VECTOR_SCORE_GAP: Final = _attribute(
+    "db.vector.score.gap", "Distance between the best and the second hit's score, never negative."
+)
+VECTOR_SCORE_DIRECTION: Final = _attribute(
+    "db.vector.score.direction",
+    "higher_is_better or lower_is_better; absent where it cannot be known without another call.",
+)
+VECTOR_EMPTY: Final = _attribute("db.vector.search.empty", "A search that found nothing.")
+MILVUS_CONSISTENCY: Final = _attribute("db.milvus.consistency_level", "Consistency asked for.")
+MILVUS_COST: Final = _attribute("db.milvus.cost", "Cost the server reported.")
+
+# ── metrics ──────────────────────────────────────────────────────────────────────────────
+SECONDS_BUCKETS: Final = (
+    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
+)  # fmt: skip
+TTFT_BUCKETS: Final = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+)  # fmt: skip
+TPOT_BUCKETS: Final = (
+    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5,
+)  # fmt: skip
+DB_SECONDS_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+STEP_SECONDS_BUCKETS: Final = (
+    0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5,
+)  # fmt: skip
+SHARE_BUCKETS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 1.0)
+SIZE_BUCKETS: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+
+SERVER_REQUEST_DURATION: Final = _metric(
+    "gen_ai.server.request.duration",
+    "histogram",
+    "s",
+    "Time the server took for a request.",
+    SECONDS_BUCKETS,
+)
+SERVER_TTFT: Final = _metric(
+    "gen_ai.server.time_to_first_token",
+    "histogram",
+    "s",
+    "Time to the first token of a successful answer.",
+    TTFT_BUCKETS,
+)
+SERVER_TPOT: Final = _metric(
+    "gen_ai.server.time_per_output_token",
+    "histogram",
+    "s",
+    "Time per token after the first of a successful answer.",
+    TPOT_BUCKETS,
+)
+DB_CLIENT_DURATION: Final = _metric(
+    "db.client.operation.duration",
+    "histogram",
+    "s",
+    "Duration of database client operations.",
+    DB_SECONDS_BUCKETS,
+)
+DB_CLIENT_RETURNED_ROWS: Final = _metric(
+    "db.client.response.returned_rows",
+    "histogram",
+    "{row}",
+    "Rows returned by database client operations.",
+    (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0),
+)
+
+# Per engine step, from inside vLLM. The share-of-time histograms count seconds, not steps,
+# so that a peak between two scrapes is not lost and an idle engine does not weigh in.
+ENGINE_STEPS: Final = _metric(
+    "sidelight.engine.steps", "counter", "{step}", "Engine steps seen by the stat logger."
+)
+ENGINE_STEP_DURATION: Final = _metric(
+    "sidelight.engine.step.duration",
+    "histogram",
+    "s",
+    "Time between two engine steps while requests run.",
+    STEP_SECONDS_BUCKETS,
+)
+ENGINE_BATCH_SIZE: Final = _metric(
+    "sidelight.engine.batch.size",
+    "histogram",
+    "{request}",
+    "Running requests per engine step.",
+    SIZE_BUCKETS,
+)
+ENGINE_BATCH_TOKENS: Final = _metric(
+    "sidelight.engine.batch.tokens",
+    "histogram",
+    "{token}",
+    "Tokens worked on per engine step, prompt and generated.",
+    (1.0, 4.0, 16.0, 64.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0),
+)
+ENGINE_WAITING: Final = _metric(
+    "sidelight.engine.requests.waiting",
+    "histogram",
+    "{request}",
+    "Waiting requests per engine step.",
+    SIZE_BUCKETS,
+)
+ENGINE_RUNNING_NOW: Final = _metric(
+    "sidelight.engine.requests.running.current", "gauge", "{request}", "Requests running now."
+)
+ENGINE_WAITING_NOW: Final = _metric(
+    "sidelight.engine.requests.waiting.current", "gauge", "{request}", "Requests waiting now."
+)
+ENGINE_KV_USAGE: Final = _metric(
+    "sidelight.engine.kv_cache.usage",
+    "gauge",
+    "1",
+    "Share of KV-cache blocks in use at the last engine step.",
+)
+ENGINE_KV_USAGE_TIME: Final = _metric(
+    "sidelight.engine.kv_cache.usage.time",
+    "counter",
+    "s",
+    "Seconds spent at or below each KV-cache use (attribute `le`): a time-weighted histogram.",
+    SHARE_BUCKETS,
+)
+ENGINE_PREEMPTIONS: Final = _metric(
+    "sidelight.engine.preemptions", "counter", "{preemption}", "Requests preempted."
+)
+ENGINE_PREFIX_QUERIES: Final = _metric(
+    "sidelight.engine.prefix_cache.queries",
+    "counter",
+    "{token}",
+    "Prompt tokens looked up in the prefix cache.",
+)
+ENGINE_PREFIX_HITS: Final = _metric(
+    "sidelight.engine.prefix_cache.hits",
+    "counter",
+    "{token}",
+    "Prompt tokens found in the prefix cache.",
+)
+CLIENT_ABORTS: Final = _metric(
+    "sidelight.server.client_aborts",
+    "counter",
+    "{request}",
+    "Requests whose client left before the answer was complete; vLLM does not count them.",
+)
+INSTRUMENTATION_FAULTS: Final = _metric(
+    "sidelight.instrumentation.faults",
+    "counter",
+    "{fault}",
+    "Errors inside the instrumentation, swallowed so that the observed process goes on.",
+)
+INSTRUMENTATION_DROPPED: Final = _metric(
+    "sidelight.instrumentation.dropped",
+    "counter",
+    "{record}",
+    "Records the instrumentation dropped because a bounded queue was full.",
+)
+
+# The collector's own health.
+COLLECTOR_RECEIVED: Final = _metric(
+    "sidelight.collector.received", "counter", "{item}", "Items acknowledged, by signal."
+)
+COLLECTOR_REFUSED: Final = _metric(
+    "sidelight.collector.refused", "counter", "{item}", "Items refused, by signal and reason."
+)
+COLLECTOR_REQUESTS: Final = _metric(
+    "sidelight.collector.requests", "counter", "{request}", "Requests by protocol and outcome."
+)
+COLLECTOR_DELIVERED: Final = _metric(
+    "sidelight.collector.delivered", "counter", "{item}", "Items a destination accepted."
+)
+COLLECTOR_DROPPED: Final = _metric(
+    "sidelight.collector.dropped",
+    "counter",
+    "{item}",
+    "Acknowledged items given up, by destination and reason.",
+)
+COLLECTOR_RETRIES: Final = _metric(
+    "sidelight.collector.retries", "counter", "{request}", "Sends that failed and will be repeated."
+)
+COLLECTOR_LAG: Final = _metric(
+    "sidelight.collector.lag", "gauge", "s", "Age of the oldest item a destination has yet to get."
+)
+COLLECTOR_LOG_BYTES: Final = _metric(
+    "sidelight.collector.log.size", "gauge", "By", "Bytes of segments on disk."
+)
+COLLECTOR_SCRAPES: Final = _metric(
+    "sidelight.collector.scrapes", "counter", "{scrape}", "Scrapes by target and outcome."
+)
+
+
+def prometheus_name(metric: str) -> str:
+    """The Prometheus name of a metric defined here, without `_total`, `_bucket` and the like.
+
+    Dots become underscores and the unit is spelled out as a suffix, as OpenTelemetry's
+    Prometheus compatibility specification has it: `sidelight.collector.lag` in seconds is
+    `sidelight_collector_lag_seconds`; annotations in braces add nothing; a ratio ("1")
+    adds `_ratio` to gauges only.
+
+    Raises `KeyError` if the metric is not defined in this module.
+    """
+    definition = METRICS[metric]
+    suffix = {"s": "_seconds", "By": "_bytes"}.get(definition.unit, "")
+    if definition.unit == "1" and definition.instrument == "gauge":
+        suffix = "_ratio"
+    return metric.replace(".", "_") + suffix
