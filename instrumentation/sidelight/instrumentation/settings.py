@@ -1,0 +1,157 @@
+"""What the instrumentation reads from the environment, validated once and frozen.
+
+A wrong value never stops the observed process: the default is taken and one warning names
+the variable, the value and what is allowed.
+
+| variable | default | meaning |
+|---|---|---|
+| `SIDELIGHT_DISABLED` | `false` | `true` installs nothing at all |
+| `SIDELIGHT_CAPTURE_CONTENT` | `off` | `off`, `ids`, `truncated` or `full`, see below |
+| `SIDELIGHT_CONTENT_MAX_CHARACTERS` | 1000 | cap on one text under `truncated` |
+| `SIDELIGHT_CONTENT_MAX_BYTES` | 131072 | cap on one attribute under `truncated` and `full` |
+| `SIDELIGHT_CONTENT_MAX_DOCUMENTS` | 20 | cap on the documents of one retrieval |
+| `SIDELIGHT_VLLM_SPAN_KIND` | `auto` | `auto`, `llm` or `chain`: see `vllm.server` |
+| `SIDELIGHT_VLLM_STATS_WAIT_SECONDS` | 2 | how long a span waits for the engine's figures |
+
+How much content leaves the process:
+
+- `off`: none. Spans carry counts, sizes, durations and scores, which are numbers.
+- `ids`: document ids and their scores as well; no text.
+- `truncated`: prompts, answers and documents too, each text cut at a number of characters.
+- `full`: the whole text, up to the cap in bytes on one attribute.
+
+OpenTelemetry's own `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` counts as `full`
+(`true`, or a mode that writes to spans) or `off`, unless Sidelight's variable is set.
+Vectors are never captured.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar, cast, get_args
+
+ContentPolicy = Literal["off", "ids", "truncated", "full"]
+SpanKindPolicy = Literal["auto", "llm", "chain"]
+
+DISABLED: Final = "SIDELIGHT_DISABLED"
+CAPTURE_CONTENT: Final = "SIDELIGHT_CAPTURE_CONTENT"
+MAX_CHARACTERS: Final = "SIDELIGHT_CONTENT_MAX_CHARACTERS"
+MAX_BYTES: Final = "SIDELIGHT_CONTENT_MAX_BYTES"
+MAX_DOCUMENTS: Final = "SIDELIGHT_CONTENT_MAX_DOCUMENTS"
+VLLM_SPAN_KIND: Final = "SIDELIGHT_VLLM_SPAN_KIND"
+VLLM_STATS_WAIT: Final = "SIDELIGHT_VLLM_STATS_WAIT_SECONDS"
+OTEL_CAPTURE_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+OTEL_DISABLED: Final = "OTEL_SDK_DISABLED"
+
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off", ""})
+# The modes that the GenAI conventions define beside plain true and false.
+_OTEL_CONTENT: Final[Mapping[str, ContentPolicy]] = {
+    "span_only": "full",
+    "span_and_event": "full",
+    "event_only": "off",
+    "no_content": "off",
+}
+
+_logger = logging.getLogger(__name__)
+_Number = TypeVar("_Number", int, float)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of the instrumentation of one process."""
+
+    disabled: bool = False
+    capture_content: ContentPolicy = "off"
+    max_characters: int = 1_000
+    max_bytes: int = 131_072
+    max_documents: int = 20
+    vllm_span_kind: SpanKindPolicy = "auto"
+    vllm_stats_wait_seconds: float = 2.0
+
+    @property
+    def captures_ids(self) -> bool:
+        """Whether ids of documents may leave the process."""
+        return self.capture_content != "off"
+
+    @property
+    def captures_text(self) -> bool:
+        """Whether text of prompts, answers and documents may leave the process."""
+        return self.capture_content in ("truncated", "full")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """The settings in `environ` (`os.environ` if None); never raises."""
+        source = os.environ if environ is None else environ
+        default = cls()
+        return cls(
+            disabled=_flag(source, DISABLED) or _flag(source, OTEL_DISABLED),
+            capture_content=_content(source, default.capture_content),
+            max_characters=_number(source, MAX_CHARACTERS, default.max_characters, 0, 10**7),
+            max_bytes=_number(source, MAX_BYTES, default.max_bytes, 0, 10**8),
+            max_documents=_number(source, MAX_DOCUMENTS, default.max_documents, 0, 10_000),
+            vllm_span_kind=cast(
+                SpanKindPolicy,
+                _choice(source, VLLM_SPAN_KIND, get_args(SpanKindPolicy), default.vllm_span_kind),
+            ),
+            vllm_stats_wait_seconds=_number(
+                source, VLLM_STATS_WAIT, default.vllm_stats_wait_seconds, 0.0, 60.0
+            ),
+        )
+
+
+def _content(source: Mapping[str, str], default: ContentPolicy) -> ContentPolicy:
+    if source.get(CAPTURE_CONTENT, "").strip():
+        return cast(
+            ContentPolicy, _choice(source, CAPTURE_CONTENT, get_args(ContentPolicy), default)
+        )
+    value = source.get(OTEL_CAPTURE_CONTENT, "").strip().lower()
+    if value in _OTEL_CONTENT:
+        return _OTEL_CONTENT[value]
+    return "full" if _flag(source, OTEL_CAPTURE_CONTENT) else default
+
+
+def _flag(source: Mapping[str, str], name: str) -> bool:
+    value = source.get(name, "").strip().lower()
+    if value in _TRUE:
+        return True
+    if value not in _FALSE:
+        _warn(name, source[name], "true or false", "false")
+    return False
+
+
+def _choice(source: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
+    value = source.get(name, "").strip().lower()
+    if not value:
+        return default
+    if value not in allowed:
+        _warn(name, source[name], ", ".join(allowed), default)
+        return default
+    return value
+
+
+def _number(
+    source: Mapping[str, str], name: str, default: _Number, low: _Number, high: _Number
+) -> _Number:
+    text = source.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        value = type(default)(text)
+    except ValueError:
+        value = None
+    # A NaN fails the comparison and is refused with the rest.
+    if value is None or not low <= value <= high:
+        _warn(name, text, f"a number from {low} to {high}", str(default))
+        return default
+    return value
+
+
+def _warn(name: str, value: str, allowed: str, default: str) -> None:
+    _logger.warning(
+        "Sidelight: %s=%.40r is not allowed (allowed: %s); using %s.",
+        name, value, allowed, default,
+    )  # fmt: skip
