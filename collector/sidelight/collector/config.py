@@ -1,0 +1,334 @@
+"""sidelight.yaml: what may be configured, its defaults, and errors a user can act on.
+
+Every key can also come from the environment: `SIDELIGHT_` and the path joined by two
+underscores, for instance `SIDELIGHT_RECEIVE__OTLP_HTTP__PORT=4319`; lists are JSON. The
+environment wins over the file. Secrets never stand in the file: they are named by an
+environment variable or a file that holds them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+MIB = 1024 * 1024
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; the message names key, value and what is allowed."""
+
+
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("must be an http:// or https:// URL with a host")
+    if parts.username or parts.password:
+        raise ValueError("must not hold a user or password: name them by environment or file")
+    return url.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class Section(BaseModel):
+    """A mapping of the file: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Secret(Section):
+    """Where a secret is: `{env: NAME}` or `{file: PATH}`; its value is read when it is used."""
+
+    env: str | None = None
+    file: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_literal(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(
+                "a secret must not stand in the file; write {env: NAME} or {file: PATH}"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Secret:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("name exactly one of env and file")
+        return self
+
+    def read(self) -> str | None:
+        """The secret without surrounding white space, or None if it is unset or empty.
+
+        A file is read each time, so that a rotated secret is picked up without a restart.
+
+        Raises `ConfigError` if the file cannot be read.
+        """
+        if self.env is not None:
+            return os.environ.get(self.env, "").strip() or None
+        assert self.file is not None
+        try:
+            return self.file.read_text().strip() or None
+        except OSError as error:
+            raise ConfigError(f"secret file {self.file}: {error.strerror}") from error
+
+    def __str__(self) -> str:
+        return f"${self.env}" if self.env is not None else str(self.file)
+
+
+class OtlpHttp(Section):
+    """The OTLP/HTTP receiver."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 4318
+    max_body_bytes: int = Field(32 * MIB, ge=1024, description="Largest body, as sent.")
+    max_decompressed_bytes: int = Field(
+        64 * MIB, ge=1024, description="Largest body after decompression: bombs are refused."
+    )
+    max_connections: int = Field(1024, ge=1)
+    header_timeout_seconds: float = Field(10.0, gt=0)
+    body_timeout_seconds: float = Field(30.0, gt=0)
+    idle_timeout_seconds: float = Field(120.0, gt=0)
+
+
+class OtlpGrpc(Section):
+    """The OTLP/gRPC receiver."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 4317
+    max_message_bytes: int = Field(32 * MIB, ge=1024)
+
+
+class ScrapeTarget(Section):
+    """One exposition to scrape and serve again on /metrics."""
+
+    url: HttpUrl
+    job: str = Field("vllm", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+class Scrape(Section):
+    """Which expositions to scrape, and how often."""
+
+    targets: tuple[ScrapeTarget, ...] = ()
+    interval_seconds: float = Field(15.0, ge=1.0)
+    timeout_seconds: float = Field(5.0, gt=0)
+    max_bytes: int = Field(32 * MIB, ge=1024, description="Largest exposition that is read.")
+
+
+class Receive(Section):
+    """What comes in."""
+
+    otlp_http: OtlpHttp = OtlpHttp()
+    otlp_grpc: OtlpGrpc = OtlpGrpc()
+    scrape: Scrape = Scrape()
+
+
+class Serve(Section):
+    """Where /metrics, /healthz and /readyz are served."""
+
+    host: str = "127.0.0.1"
+    port: Port = 9464
+
+
+class LogOptions(Section):
+    """The durable log on disk."""
+
+    directory: Path = Path("sidelight-data")
+    segment_bytes: int = Field(64 * MIB, ge=64 * 1024)
+    max_bytes: int = Field(
+        10 * 1024 * MIB,
+        ge=MIB,
+        description="Size cap: above it the oldest segment goes, counted and logged.",
+    )
+    max_age_seconds: float = Field(7 * 86400, gt=0)
+    sync_interval_seconds: float = Field(
+        0.005, ge=0, le=1, description="Longest wait of a batch for company before its fdatasync."
+    )
+    max_pending_bytes: int = Field(
+        64 * MIB, ge=MIB, description="Bytes waiting for the disk above which senders get 429."
+    )
+
+
+class Destination(Section):
+    """What all destinations share."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
+    url: HttpUrl
+    timeout_seconds: float = Field(10.0, gt=0, le=600)
+    max_backoff_seconds: float = Field(30.0, gt=0)
+    pace_items_per_second: float | None = Field(
+        None, gt=0, description="Most spans, points or records a second; none: as fast as it goes."
+    )
+
+
+class PhoenixDestination(Destination):
+    """Arize Phoenix, over HTTP (no 4 MiB cap there, and the project header works)."""
+
+    type: Literal["phoenix"]
+    name: str = Field("phoenix", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
+    url: HttpUrl = "http://127.0.0.1:6006"
+    project: str | None = Field(None, description="Phoenix project; none: Phoenix's default.")
+    api_key: Secret = Secret(env="PHOENIX_API_KEY")
+
+
+class LangfuseDestination(Destination):
+    """Langfuse, cloud or self-hosted."""
+
+    type: Literal["langfuse"]
+    name: str = Field("langfuse", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
+    url: HttpUrl = "https://cloud.langfuse.com"
+    public_key: Secret = Secret(env="LANGFUSE_PUBLIC_KEY")
+    secret_key: Secret = Secret(env="LANGFUSE_SECRET_KEY")
+
+
+class OtlpDestination(Destination):
+    """Any OTLP/HTTP endpoint; `url` is the base, to which /v1/<signal> is added."""
+
+    type: Literal["otlp"]
+    signals: tuple[Literal["traces", "metrics", "logs"], ...] = ("traces", "metrics", "logs")
+    headers: dict[str, Secret] = Field(default_factory=dict)
+
+
+AnyDestination = Annotated[
+    PhoenixDestination | LangfuseDestination | OtlpDestination, Field(discriminator="type")
+]
+
+
+class Dashboards(Section):
+    """Where generated dashboards are written when the service starts."""
+
+    directory: Path | None = Path("sidelight-dashboards")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("directory") == "":
+            return {**value, "directory": None}
+        return value
+
+
+class Logging(Section):
+    """The service's own log lines, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] | None = Field(
+        None, description="none: text on a terminal, JSON otherwise."
+    )
+
+
+class Config(BaseSettings):
+    """The whole of sidelight.yaml."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SIDELIGHT_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    receive: Receive = Receive()
+    serve: Serve = Serve()
+    log: LogOptions = LogOptions()
+    destinations: tuple[AnyDestination, ...] | None = Field(
+        None,
+        description="none: Phoenix if it answers on localhost, Langfuse if its keys are set.",
+    )
+    dashboards: Dashboards = Dashboards()
+    logging: Logging = Logging()
+    shutdown_seconds: float = Field(10.0, ge=0, description="Longest drain after SIGTERM.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        assert isinstance(init_settings, InitSettingsSource)
+        return (env_settings, init_settings)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Config:
+        names = [destination.name for destination in self.destinations or ()]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two destinations are called {name!r}; give one another name")
+        return self
+
+
+def load(path: Path | None) -> Config:
+    """The configuration from `path` (None: defaults) and the environment.
+
+    Raises `ConfigError` with one line for each fault: file, key, value, what is allowed.
+    """
+    values: Any = {}
+    where = "environment"
+    if path is not None:
+        where = str(path)
+        try:
+            values = yaml.safe_load(path.read_text()) or {}
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            problem = re.sub(r"\s+", " ", str(error))
+            raise ConfigError(f"{path}: not valid YAML: {problem}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: must be a mapping of sections, not {type(values).__name__}")
+    try:
+        return Config(**values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(where, fault) for fault in error.errors())) from error
+    except Exception as error:  # pydantic-settings wraps JSON faults of the environment
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _explain(where: str, fault: Any) -> str:
+    key = ".".join(str(part) for part in fault["loc"]) or "(whole file)"
+    if fault["type"] == "extra_forbidden":
+        return f"{where}: {key}: unknown key; {_known_keys(fault['loc'])}"
+    value = fault.get("input")
+    shown = "" if isinstance(value, dict | list | tuple) or value is None else f" (is {value!r})"
+    if "secret" in key or "key" in key or "headers" in key:
+        shown = ""
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {key}{shown}: {message[0].lower()}{message[1:]}"
+
+
+def _known_keys(location: tuple[Any, ...]) -> str:
+    """The keys allowed beside an unknown one, as far as the location can be followed."""
+    model: type[BaseModel] = Config
+    for part in location[:-1]:
+        if model is Config and part == "destinations":
+            types = {"phoenix": PhoenixDestination, "langfuse": LangfuseDestination}
+            model = types.get(str(location[2]), OtlpDestination) if len(location) > 2 else model
+            if len(location) == 4:
+                break
+            continue
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field is not None else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return "see the reference of sidelight.yaml"
+        model = annotation
+    return "known keys: " + ", ".join(sorted(model.model_fields))
