@@ -15,15 +15,14 @@ import platform
 import re
 import shutil
 import sys
-import tempfile
 import time
 import venv
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sidelight.collector.demo.processes import Processes, tail
+from sidelight.collector.demo.processes import ProcessError, Processes, tail
 
 Progress = Callable[[str], None]
 
@@ -32,7 +31,7 @@ _COMPLETE = ".complete"
 _POLL_SECONDS = 0.2
 # pip says this once per package for indexes that are also listed elsewhere.
 _NOISE = re.compile(r"^(WARNING: Location|DEPRECATION:|\[notice\])")
-_STEP = re.compile(r"^(?:Collecting|Requirement already satisfied:) (\S+)")
+_STEP = re.compile(r"^(?:Collecting|Processing|Requirement already satisfied:) (\S+)")
 
 
 class EnvironmentBuildError(RuntimeError):
@@ -110,13 +109,12 @@ def ensure(
     if _is_complete(directory):
         return python
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(directory.with_suffix(".lock"), progress):
+    with ExitStack() as stack:
+        if processes is None:
+            processes = stack.enter_context(Processes(directory.parent))
+        stack.enter_context(_locked(directory.with_suffix(".lock"), progress, processes))
         if not _is_complete(directory):
-            if processes is not None:
-                _build(wanted, directory, progress, processes)
-            else:
-                with Processes(directory.parent) as own:
-                    _build(wanted, directory, progress, own)
+            _build(wanted, directory, progress, processes)
     return python
 
 
@@ -131,6 +129,24 @@ def _is_complete(directory: Path) -> bool:
     return (directory / _COMPLETE).is_file() and (directory / "bin" / "python").exists()
 
 
+@contextmanager
+def _locked(path: Path, progress: Progress, processes: Processes) -> Iterator[None]:
+    with path.open("w") as file:
+        waiting = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waiting:
+                    progress("waiting for another program that is making it")
+                waiting = True
+            if processes.closed:
+                raise ProcessError("gave up waiting for an environment: the program is ending")
+            time.sleep(_POLL_SECONDS)
+        yield
+
+
 def _build(
     environment: Environment, directory: Path, progress: Progress, processes: Processes
 ) -> None:
@@ -142,9 +158,16 @@ def _build(
     venv.create(directory, with_pip=not have_pip, symlinks=True)
     python = directory / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", python] if have_pip else [python, "-m", "pip"]
-    install = [*pip, "--no-input", "install", "--no-compile", "--progress-bar", "off"]
+    install: list[str | Path] = [
+        *pip,
+        "--no-input",
+        "install",
+        "--no-compile",
+        "--progress-bar",
+        "off",
+    ]
     if environment.resolved:
-        command = [*install, "-c", _constraints(environment), "-r", environment.resolved]
+        command = [*install, "-c", environment.pinned, "-r", environment.resolved]
         _run_pip(environment, command, directory, progress, processes)
     command = [*install, "--no-deps", "-r", environment.pinned]
     _run_pip(environment, command, directory, progress, processes)

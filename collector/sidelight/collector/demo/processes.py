@@ -132,6 +132,11 @@ class Processes:
     ) -> None:
         self.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether the processes are being ended or have been."""
+        return self._closed
+
     def start(
         self,
         name: str,
