@@ -194,6 +194,21 @@ DECODE_TIME: Final = _attribute(
     "sidelight.decode.time", "From the first to the last token.", unit="s"
 )
 E2E_TIME: Final = _attribute("sidelight.e2e.time", "Arrival to last token in the engine.", unit="s")
+# The server's own count, always here and under gen_ai.usage.* only where no client span
+# above can hold it too: Langfuse and Phoenix add up gen_ai.usage.* over a trace.
+SERVED_INPUT_TOKENS: Final = _attribute(
+    "sidelight.usage.input_tokens",
+    "Prompt tokens as the server counted them, cached ones included.",
+    unit="{token}",
+)
+SERVED_OUTPUT_TOKENS: Final = _attribute(
+    "sidelight.usage.output_tokens", "Generated tokens as the server counted them.", unit="{token}"
+)
+SERVED_CACHED_TOKENS: Final = _attribute(
+    "sidelight.usage.cached_tokens",
+    "Prompt tokens found in the prefix cache, as the server counted them.",
+    unit="{token}",
+)
 PREEMPTIONS: Final = _attribute("sidelight.preemptions", "Times the request was preempted.")
 STREAM_CHUNKS: Final = _attribute("sidelight.stream.chunks", "Stream chunks sent to the client.")
 STREAM_MAX_GAP: Final = _attribute(
@@ -266,8 +281,21 @@ VECTOR_SCORE_DIRECTION: Final = _attribute(
     "higher_is_better or lower_is_better; absent where it cannot be known without another call.",
 )
 VECTOR_EMPTY: Final = _attribute("db.vector.search.empty", "A search that found nothing.")
+VECTOR_RECORDS: Final = _attribute(
+    "db.vector.records", "Records a write stored or deleted, as the database counted them."
+)
+VECTOR_PAGES: Final = _attribute("db.vector.iterator.pages", "Pages an iterator has fetched.")
+VECTOR_BRANCHES: Final = _attribute(
+    "db.vector.branches", "Searches that a hybrid search merges into one result."
+)
 MILVUS_CONSISTENCY: Final = _attribute("db.milvus.consistency_level", "Consistency asked for.")
 MILVUS_COST: Final = _attribute("db.milvus.cost", "Cost the server reported.")
+MILVUS_SCANNED_BYTES: Final = _attribute(
+    "db.milvus.scanned_bytes", "Bytes the server scanned for the call.", unit="By"
+)
+MILVUS_CACHE_HIT_RATIO: Final = _attribute(
+    "db.milvus.cache_hit_ratio", "Share of the scan that the server's cache served.", unit="1"
+)
 
 # ── metrics ──────────────────────────────────────────────────────────────────────────────
 SECONDS_BUCKETS: Final = (
@@ -320,6 +348,34 @@ DB_CLIENT_RETURNED_ROWS: Final = _metric(
     "{row}",
     "Rows returned by database client operations.",
     (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0),
+)
+# Scores are only comparable within one metric type or ranker, which are attributes of these.
+SCORE_BUCKETS: Final = (
+    0.0, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65,
+    0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.25, 1.5, 2.0, 5.0, 10.0, 25.0, 100.0,
+)  # fmt: skip
+VECTOR_TOP_SCORE: Final = _metric(
+    "db.vector.search.top_score",
+    "histogram",
+    "1",
+    "Score of the best hit of each query.",
+    SCORE_BUCKETS,
+)
+VECTOR_SCORE_GAP_SIZE: Final = _metric(
+    "db.vector.search.score_gap",
+    "histogram",
+    "1",
+    "Distance between the scores of the best and the second hit of each query.",
+    SCORE_BUCKETS,
+)
+VECTOR_EMPTY_SEARCHES: Final = _metric(
+    "db.vector.search.empty_results", "counter", "{query}", "Queries that found nothing."
+)
+VECTOR_RECORDS_WRITTEN: Final = _metric(
+    "db.vector.records.written", "counter", "{record}", "Records stored by inserts and upserts."
+)
+VECTOR_RECORDS_DELETED: Final = _metric(
+    "db.vector.records.deleted", "counter", "{record}", "Records deleted, where the client says."
 )
 
 # Per engine step, from inside vLLM. The share-of-time histograms count seconds, not steps,
