@@ -157,15 +157,10 @@ def _build(
     have_pip = importlib.util.find_spec("pip") is not None
     venv.create(directory, with_pip=not have_pip, symlinks=True)
     python = directory / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", python] if have_pip else [python, "-m", "pip"]
-    install: list[str | Path] = [
-        *pip,
-        "--no-input",
-        "install",
-        "--no-compile",
-        "--progress-bar",
-        "off",
-    ]
+    own = [sys.executable, "-m", "pip", "--python", str(python)]
+    pip = own if have_pip else [str(python), "-m", "pip"]
+    install: list[str | Path] = [*pip, "install", "--no-input", "--no-compile"]
+    install += ["--progress-bar", "off"]
     if environment.resolved:
         command = [*install, "-c", environment.pinned, "-r", environment.resolved]
         _run_pip(environment, command, directory, progress, processes)

@@ -1,0 +1,51 @@
+"""Put Sidelight's instrumentation into a server's environment without installing it there.
+
+A server finds the instrumentation through entry points, which need no more than the
+package's files and its metadata in a directory on PYTHONPATH. The environment itself stays
+as it is, and the code is the one that runs here, be it installed or in development.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import shutil
+from pathlib import Path
+
+_METADATA = ("METADATA", "entry_points.txt")
+
+
+def write(directory: Path) -> Path:
+    """Copy the instrumentation and its entry points into `directory` and return that.
+
+    It is emptied first. Raises `RuntimeError` if Sidelight is not installed, since without
+    its metadata no server would find the entry points.
+    """
+    try:
+        distribution = importlib.metadata.distribution("sidelight")
+    except importlib.metadata.PackageNotFoundError:
+        raise RuntimeError(
+            "the package 'sidelight' is importable but not installed; "
+            "run `pip install -e .` in its folder"
+        ) from None
+    shutil.rmtree(directory, ignore_errors=True)
+    metadata = directory / f"sidelight-{distribution.version}.dist-info"
+    metadata.mkdir(parents=True)
+    for name in _METADATA:
+        (metadata / name).write_text(distribution.read_text(name) or "")
+    package = directory / "sidelight"
+    package.mkdir()
+    shutil.copy(_source("sidelight.conventions"), package)
+    shutil.copytree(
+        _source("sidelight.instrumentation").parent,
+        package / "instrumentation",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    return directory
+
+
+def _source(module: str) -> Path:
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f"cannot find the source of {module}")
+    return Path(spec.origin)

@@ -1,0 +1,40 @@
+"""A real vLLM server on the CPU for tests, with or without Sidelight's instrumentation in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sidelight.collector.demo import environments, inject, model, vllm_server
+from sidelight.collector.demo.processes import Processes, free_ports
+from sidelight.collector.demo.vllm_server import VllmServer
+
+
+@contextmanager
+def running_vllm(
+    directory: Path,
+    *,
+    otlp_endpoint: str | None = None,
+    instrumented: bool = True,
+    environment: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
+) -> Iterator[VllmServer]:
+    """A ready vLLM server; its log is `directory/vllm.log`, its end that of the `with`.
+
+    Takes about 30 s to start on two cores (and a minute more to install, once per machine).
+    """
+    with Processes(directory) as processes:
+        python = environments.ensure("vllm", processes=processes)
+        server = vllm_server.start(
+            processes,
+            python=python,
+            model=model.ensure(python, processes),
+            port=free_ports(1)[0],
+            instrumentation=inject.write(directory / "injected") if instrumented else None,
+            otlp_endpoint=otlp_endpoint,
+            environment=environment,
+            arguments=arguments,
+        )
+        server.wait_until_ready()
+        yield server
