@@ -164,9 +164,6 @@ class LogOptions(Section):
         description="Size cap: above it the oldest segment goes, counted and logged.",
     )
     max_age_seconds: float = Field(7 * 86400, gt=0)
-    sync_interval_seconds: float = Field(
-        0.005, ge=0, le=1, description="Longest wait of a batch for company before its fdatasync."
-    )
     max_pending_bytes: int = Field(
         64 * MIB, ge=MIB, description="Bytes waiting for the disk above which senders get 429."
     )
@@ -260,11 +257,11 @@ class Config(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003 (the signature is pydantic-settings')
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         assert isinstance(init_settings, InitSettingsSource)
         return (env_settings, init_settings)
@@ -321,8 +318,11 @@ def _known_keys(location: tuple[Any, ...]) -> str:
     model: type[BaseModel] = Config
     for part in location[:-1]:
         if model is Config and part == "destinations":
-            types = {"phoenix": PhoenixDestination, "langfuse": LangfuseDestination}
-            model = types.get(str(location[2]), OtlpDestination) if len(location) > 2 else model
+            types: dict[Any, type[BaseModel]] = {
+                "phoenix": PhoenixDestination,
+                "langfuse": LangfuseDestination,
+            }
+            model = types.get(location[2], OtlpDestination) if len(location) > 2 else model
             if len(location) == 4:
                 break
             continue

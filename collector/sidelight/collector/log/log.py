@@ -1,0 +1,260 @@
+"""The durable log: one append, many cursors, retention; here on segment files."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from .record import Record
+from .segment import SegmentReader, SegmentWriter, find_tail, list_segments, path_of
+
+_logger = logging.getLogger(__name__)
+
+
+class LogError(Exception):
+    """The log cannot be used; the message says which file and why."""
+
+
+class Position(NamedTuple):
+    """A place between two records: the segment's first sequence and an offset in its file."""
+
+    segment: int
+    offset: int
+
+
+class Entry(NamedTuple):
+    """A record, where it stood, where the next begins, and damaged bytes skipped before it."""
+
+    record: Record
+    start: Position
+    end: Position
+    skipped_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What retention took away from a cursor that had not come by yet."""
+
+    cursor: str
+    items: int
+    reason: str
+
+
+class Log(Protocol):
+    """What the rest of the collector needs of a log; all calls block and are thread-safe."""
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Store durably or raise `OSError`, in which case nothing is stored."""
+
+    def read(self, position: Position) -> Entry | None:
+        """The next durable record at or behind `position`; None at the end."""
+
+    def cursor(self, name: str) -> Position:
+        """The committed position of a reader; a new one begins at the oldest record."""
+
+    def commit(self, name: str, position: Position) -> None:
+        """Remember that `name` has done with everything before `position`."""
+
+
+class SegmentLog:
+    """The embedded log: a folder of segment files and a file for each cursor.
+
+    One process owns a folder (flock). Appends come from one thread at a time; readers may be
+    many. Raises `LogError` on opening if the folder is another's or cannot be written.
+    """
+
+    def __init__(self, directory: Path, *, segment_bytes: int) -> None:
+        self._directory = directory
+        self._segment_bytes = segment_bytes
+        self._lock = threading.Lock()
+        self._readers: dict[int, SegmentReader] = {}
+        self._committed: dict[str, Position] = {}
+        try:
+            (directory / "cursors").mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock_file = _own(directory)
+            self._segments = list_segments(directory)
+            self._open_tail()
+        except OSError as error:
+            where = error.filename or directory
+            raise LogError(f"log folder {directory}: {where}: {error.strerror}") from error
+
+    def _open_tail(self) -> None:
+        if not self._segments:
+            self._segments = [1]
+            self._writer = SegmentWriter(self._directory, 1)
+            self._next_sequence = 1
+        else:
+            newest = self._segments[-1]
+            tail = find_tail(path_of(self._directory, newest), newest)
+            self._writer = SegmentWriter(self._directory, newest)
+            if self._writer.size > tail.size:
+                torn = self._writer.size - tail.size
+                _logger.warning("log: cut a torn tail of %d bytes off %s", torn, self._writer.path)
+                self._writer.cut(tail.size)
+            self._next_sequence = tail.next_sequence
+        self._durable = Position(self._writer.first_sequence, self._writer.size)
+
+    @property
+    def end(self) -> Position:
+        """Behind the newest durable record."""
+        return self._durable
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Store `records` and wait for the disk; raises `OSError` if it refuses."""
+        if self._writer.size >= self._segment_bytes:
+            self._roll()
+        self._writer.append(records, self._next_sequence)
+        self._next_sequence += len(records)
+        self._durable = Position(self._writer.first_sequence, self._writer.size)
+
+    def _roll(self) -> None:
+        writer = SegmentWriter(self._directory, self._next_sequence)
+        with self._lock:
+            self._writer.close()
+            self._writer = writer
+            self._segments.append(writer.first_sequence)
+
+    def read(self, position: Position) -> Entry | None:
+        """The next intact durable record at or behind `position`, or None at the end."""
+        skipped = 0
+        while True:
+            durable = self._durable
+            with self._lock:
+                segment = self._segment_at(position.segment)
+                if segment != position.segment:
+                    position = Position(segment, 0)
+                reader = self._reader(segment)
+                last = segment == durable.segment
+                end = durable.offset if last else path_of(self._directory, segment).stat().st_size
+                found = reader.read(position.offset, end)
+                if found is not None:
+                    return Entry(
+                        found.record,
+                        position,
+                        Position(segment, found.end),
+                        skipped + found.skipped_bytes,
+                    )
+                if last or segment == self._segments[-1]:
+                    return None
+                skipped += end - position.offset
+                position = Position(self._segments[self._segments.index(segment) + 1], 0)
+
+    def _segment_at(self, wanted: int) -> int:
+        """The wanted segment, or the oldest newer one where retention has taken it."""
+        return next((s for s in self._segments if s >= wanted), self._segments[-1])
+
+    def _reader(self, segment: int) -> SegmentReader:
+        if segment not in self._readers:
+            self._readers[segment] = SegmentReader(path_of(self._directory, segment))
+        return self._readers[segment]
+
+    def cursor(self, name: str) -> Position:
+        """The committed position of `name`; a new or unreadable one begins at the oldest record."""
+        if name not in self._committed:
+            position = Position(self._segments[0], 0)
+            try:
+                stored = json.loads(self._cursor_path(name).read_text())
+                position = Position(int(stored["segment"]), int(stored["offset"]))
+            except FileNotFoundError:
+                pass
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                _logger.warning("log: cursor %s is unreadable, begins anew: %s", name, error)
+            # A cursor ahead of the log means that the folder was replaced under it.
+            if position > self._durable:
+                _logger.warning("log: cursor %s was ahead of the log, begins anew", name)
+                position = Position(self._segments[0], 0)
+            self._committed[name] = position
+        return self._committed[name]
+
+    def commit(self, name: str, position: Position) -> None:
+        """Remember, atomically, that `name` has done with everything before `position`."""
+        path = self._cursor_path(name)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(position._asdict()))
+        temporary.replace(path)
+        self._committed[name] = position
+
+    def _cursor_path(self, name: str) -> Path:
+        return self._directory / "cursors" / f"{name}.json"
+
+    def size_bytes(self) -> int:
+        """Bytes of all segments."""
+        with self._lock:
+            return sum(path_of(self._directory, s).stat().st_size for s in self._segments)
+
+    def oldest_time_ns(self, name: str) -> int | None:
+        """When the oldest record that `name` has yet to pass was appended; None if none."""
+        entry = self.read(self.cursor(name))
+        return None if entry is None else entry.record.time_ns
+
+    def trim(
+        self, cursors: Sequence[str], *, max_bytes: int, max_age_seconds: float
+    ) -> list[Dropped]:
+        """Delete segments that every cursor has passed, that are too old, or over the cap.
+
+        The newest segment always stays. Without cursors only age and cap count. Returns what
+        cursors lost by age or cap.
+        """
+        dropped: list[Dropped] = []
+        while len(self._segments) > 1:
+            oldest, following = self._segments[0], self._segments[1]
+            behind = [name for name in cursors if self.cursor(name).segment < following]
+            passed = bool(cursors) and not behind
+            if not passed:
+                path = path_of(self._directory, oldest)
+                if self.size_bytes() > max_bytes:
+                    reason = "size"
+                elif time.time() - path.stat().st_mtime > max_age_seconds:
+                    reason = "age"
+                else:
+                    break
+                dropped += [self._count_lost(name, oldest, reason) for name in behind]
+            self._delete(oldest)
+        return dropped
+
+    def _count_lost(self, name: str, segment: int, reason: str) -> Dropped:
+        position = self.cursor(name)
+        offset = position.offset if position.segment == segment else 0
+        path = path_of(self._directory, segment)
+        with self._lock:
+            headers = self._reader(segment).headers(offset, path.stat().st_size)
+            return Dropped(name, sum(header.items for header in headers), reason)
+
+    def _delete(self, segment: int) -> None:
+        with self._lock:
+            self._segments.remove(segment)
+            reader = self._readers.pop(segment, None)
+            if reader is not None:
+                reader.close()
+            path_of(self._directory, segment).unlink()
+
+    def close(self) -> None:
+        """Close all files and let another process have the folder."""
+        with self._lock:
+            for reader in self._readers.values():
+                reader.close()
+            self._readers.clear()
+            self._writer.close()
+            os.close(self._lock_file)
+
+
+def _own(directory: Path) -> int:
+    """Lock the folder; it is freed when the process ends, however it ends."""
+    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(fd)
+        raise LogError(
+            f"log folder {directory} is in use by another running sidelight: "
+            "stop that one, or set log.directory to another folder"
+        ) from error
+    return fd

@@ -1,0 +1,166 @@
+"""One segment file: records one behind another, appended, fsynced, read back and mended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from .record import (
+    HEADER_BYTES,
+    MAGIC,
+    Header,
+    Record,
+    decode,
+    decode_header,
+    encode_header,
+    is_intact,
+)
+
+SUFFIX = ".segment"
+_SEARCH_BYTES = 1024 * 1024
+
+
+class Found(NamedTuple):
+    """A record read from a segment: where the next one begins, what was skipped to find it."""
+
+    record: Record
+    sequence: int
+    end: int
+    skipped_bytes: int
+
+
+def path_of(directory: Path, first_sequence: int) -> Path:
+    """The file whose first record has `first_sequence`; names sort in order of time."""
+    return directory / f"{first_sequence:020d}{SUFFIX}"
+
+
+def list_segments(directory: Path) -> list[int]:
+    """First sequences of the segments in `directory`, oldest first."""
+    return sorted(int(path.stem) for path in directory.glob(f"*{SUFFIX}") if path.stem.isdecimal())
+
+
+class SegmentWriter:
+    """Appends to the newest segment. What `append` returns from is on the disk."""
+
+    def __init__(self, directory: Path, first_sequence: int) -> None:
+        self.path = path_of(directory, first_sequence)
+        self.first_sequence = first_sequence
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._fd = os.open(self.path, flags, 0o600)
+        self.size = os.fstat(self._fd).st_size
+        _sync_directory(directory)
+
+    def append(self, records: Sequence[Record], sequence: int) -> None:
+        """Write `records`, numbered from `sequence`, and wait for the disk.
+
+        Raises `OSError` if the disk refuses; then nothing of `records` stays in the file.
+        """
+        buffers: list[bytes] = []
+        for offset, record in enumerate(records):
+            buffers.append(encode_header(record, sequence + offset))
+            buffers.append(record.payload)
+        data = b"".join(buffers)
+        try:
+            view = memoryview(data)
+            at = self.size
+            while view:
+                written = os.pwrite(self._fd, view, at)
+                at += written
+                view = view[written:]
+            os.fdatasync(self._fd)
+        except OSError:
+            os.ftruncate(self._fd, self.size)
+            raise
+        self.size += len(data)
+
+    def cut(self, size: int) -> None:
+        """Drop what stands behind `size`: a torn tail."""
+        os.ftruncate(self._fd, size)
+        os.fdatasync(self._fd)
+        self.size = size
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+class SegmentReader:
+    """Reads one segment from any offset; damaged stretches are skipped and reported."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self, offset: int, end: int) -> Found | None:
+        """The first intact record that begins at `offset` or behind it and ends before `end`."""
+        start = offset
+        while start < end:
+            header_bytes = os.pread(self._fd, HEADER_BYTES, start)
+            header = decode_header(header_bytes)
+            if header is not None and start + HEADER_BYTES + header.length <= end:
+                payload = os.pread(self._fd, header.length, start + HEADER_BYTES)
+                if is_intact(header_bytes, payload):
+                    stop = start + HEADER_BYTES + header.length
+                    return Found(decode(header, payload), header.sequence, stop, start - offset)
+            start = self._next_magic(start + 1, end)
+        return None
+
+    def headers(self, offset: int, end: int) -> Iterator[Header]:
+        """Headers from `offset` up to the first that cannot be one, without their payloads."""
+        while offset < end:
+            header = decode_header(os.pread(self._fd, HEADER_BYTES, offset))
+            if header is None:
+                return
+            yield header
+            offset += HEADER_BYTES + header.length
+
+    def _next_magic(self, offset: int, end: int) -> int:
+        while offset < end:
+            data = os.pread(self._fd, min(_SEARCH_BYTES, end - offset), offset)
+            found = data.find(MAGIC)
+            if found >= 0:
+                return offset + found
+            if len(data) < len(MAGIC):
+                return end
+            offset += len(data) - len(MAGIC) + 1
+        return end
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The end of the good part of a segment, and the sequence that comes next."""
+
+    size: int
+    next_sequence: int
+
+
+def find_tail(path: Path, first_sequence: int) -> Tail:
+    """Where the last intact record of a segment ends.
+
+    A crash leaves at most a torn tail; damage before an intact record is kept for the
+    reader to skip, so that nothing behind it is lost.
+    """
+    reader = SegmentReader(path)
+    try:
+        file_end = path.stat().st_size
+        offset, sequence = 0, first_sequence
+        while (found := reader.read(offset, file_end)) is not None:
+            offset, sequence = found.end, found.sequence + 1
+        return Tail(offset, sequence)
+    finally:
+        reader.close()
+
+
+def _sync_directory(directory: Path) -> None:
+    """A new file survives a power cut only once its directory is on the disk."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,130 @@
+"""Group commit: many requests, one compressed record, one fdatasync.
+
+While the disk works on one group the next one gathers, so the group's size follows the load
+by itself: a lone request is written at once, a flood shares its fsyncs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from isal import igzip
+
+from .log import Log
+from .record import SIGNALS, Record, Signal
+
+_logger = logging.getLogger(__name__)
+
+# Serialised messages of one type concatenate into their merge, so a group becomes one request;
+# backends cap a request at 4 MiB and up.
+GROUP_BYTES = 4 * 1024 * 1024
+# Level 1 of isal: 2 to 3 µs a span where zlib's default takes 44, for a ratio of 3.3 against 3.8.
+_LEVEL = 1
+
+
+class LogBusyError(Exception):
+    """More waits for the disk than may: the sender should come again."""
+
+
+class LogFailedError(Exception):
+    """The disk refused: nothing was stored, the sender should come again."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    signal: Signal
+    body: bytes
+    items: int
+    done: asyncio.Future[None]
+
+
+class LogWriter:
+    """Appends from the event loop; a thread of its own compresses, writes and waits."""
+
+    def __init__(
+        self, log: Log, *, max_pending_bytes: int, appended: Callable[[], None] = lambda: None
+    ) -> None:
+        self._log = log
+        self._max_pending_bytes = max_pending_bytes
+        self._appended = appended
+        self._pending: list[_Pending] = []
+        self._pending_bytes = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sidelight-log")
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def pending_bytes(self) -> int:
+        """Uncompressed bytes that wait for the disk."""
+        return self._pending_bytes
+
+    async def append(self, signal: Signal, body: bytes, items: int) -> None:
+        """Return once `body`, a serialised export request of `items` items, is on the disk.
+
+        Raises `LogBusyError` if too much waits already, `LogFailedError` if the disk refused.
+        """
+        if self._pending_bytes + len(body) > self._max_pending_bytes and self._pending:
+            raise LogBusyError(f"{self._pending_bytes} bytes are waiting for the disk")
+        pending = _Pending(signal, body, items, asyncio.get_running_loop().create_future())
+        self._pending.append(pending)
+        self._pending_bytes += len(body)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._drain())
+        await pending.done
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._pending:
+            group, self._pending = self._pending, []
+            try:
+                await loop.run_in_executor(self._thread, self._store, group)
+            except Exception as error:  # noqa: BLE001 (whatever it is, nobody is acknowledged)
+                _logger.error("log: the disk refused %d batches: %s", len(group), error)
+                for pending in group:
+                    if not pending.done.done():
+                        pending.done.set_exception(LogFailedError(str(error)))
+            else:
+                for pending in group:
+                    if not pending.done.done():
+                        pending.done.set_result(None)
+                self._appended()
+            finally:
+                self._pending_bytes -= sum(len(pending.body) for pending in group)
+
+    def _store(self, group: Sequence[_Pending]) -> None:
+        self._log.append([_merge(part) for part in _parts(group)])
+
+    async def close(self) -> None:
+        """Wait until everything pending is on the disk."""
+        while self._task is not None and not self._task.done():
+            await asyncio.wait([self._task])
+        self._thread.shutdown()
+
+
+def _parts(group: Sequence[_Pending]) -> list[list[_Pending]]:
+    """The group by signal, each part at most `GROUP_BYTES` unless one request alone is larger."""
+    parts: list[list[_Pending]] = []
+    for signal in SIGNALS:
+        size = 0
+        for pending in group:
+            if pending.signal != signal:
+                continue
+            if not parts or parts[-1][0].signal != signal or size + len(pending.body) > GROUP_BYTES:
+                parts.append([])
+                size = 0
+            parts[-1].append(pending)
+            size += len(pending.body)
+    return parts
+
+
+def _merge(part: Sequence[_Pending]) -> Record:
+    return Record(
+        signal=part[0].signal,
+        payload=igzip.compress(b"".join(pending.body for pending in part), _LEVEL),
+        items=sum(pending.items for pending in part),
+        time_ns=time.time_ns(),
+    )

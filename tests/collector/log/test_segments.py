@@ -1,0 +1,212 @@
+"""The segment log keeps what it acknowledged, whatever happens to process, disk and files."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidelight.collector.log import log as log_module
+from sidelight.collector.log.log import LogError, Position, SegmentLog
+from sidelight.collector.log.record import HEADER_BYTES, SIGNALS, Record
+
+
+def _record(payload: bytes, items: int = 1) -> Record:
+    return Record("traces", payload, items, 1_700_000_000_000_000_000)
+
+
+def _open(directory: Path, segment_bytes: int = 1 << 20) -> SegmentLog:
+    return SegmentLog(directory, segment_bytes=segment_bytes)
+
+
+def _read_all(log: SegmentLog, position: Position | None = None) -> list[bytes]:
+    position = Position(0, 0) if position is None else position
+    payloads = []
+    while (entry := log.read(position)) is not None:
+        payloads.append(entry.record.payload)
+        position = entry.end
+    return payloads
+
+
+def _segment(directory: Path) -> Path:
+    (path,) = directory.glob("*.segment")
+    return path
+
+
+class TestAppendAndRead:
+    @settings(max_examples=50, deadline=None)
+    @given(
+        st.lists(
+            st.builds(
+                Record,
+                st.sampled_from(SIGNALS),
+                st.binary(max_size=300),
+                st.integers(0, 2**32 - 1),
+                st.integers(0, 2**63),
+            ),
+            max_size=30,
+        ),
+        st.integers(1, 2000),
+    )
+    def test_what_was_appended_is_read_back_in_order(
+        self, tmp_path_factory: pytest.TempPathFactory, records: list[Record], segment_bytes: int
+    ) -> None:
+        """Any records, over any number of segments, come back as they went in, also reopened."""
+        directory = tmp_path_factory.mktemp("log")
+        log = _open(directory, segment_bytes)
+        for record in records:
+            log.append([record])
+        log.close()
+        log = _open(directory, segment_bytes)
+        position, found = Position(0, 0), []
+        while (entry := log.read(position)) is not None:
+            found.append(entry.record)
+            assert entry.skipped_bytes == 0
+            position = entry.end
+        assert found == records
+        assert position == log.end or not records
+        log.close()
+
+    def test_a_folder_has_one_owner(self, tmp_path: Path) -> None:
+        """A second process on the same folder is told which folder and what to do."""
+        log = _open(tmp_path)
+        with pytest.raises(LogError, match=r"in use by another.*log\.directory"):
+            _open(tmp_path)
+        log.close()
+        _open(tmp_path).close()
+
+    def test_a_folder_that_cannot_be_made_is_named(self, tmp_path: Path) -> None:
+        """The error names the folder and the reason."""
+        (tmp_path / "file").write_text("")
+        with pytest.raises(LogError, match="Not a directory"):
+            _open(tmp_path / "file" / "log")
+
+
+class TestDamage:
+    def test_a_torn_tail_is_cut(self, tmp_path: Path) -> None:
+        """After a crash in mid-write the whole records stay and the next append follows them."""
+        for cut in range(1, HEADER_BYTES + 5):
+            directory = tmp_path / str(cut)
+            log = _open(directory)
+            log.append([_record(b"first"), _record(b"torn!")])
+            log.close()
+            path = _segment(directory)
+            os.truncate(path, path.stat().st_size - cut)
+            log = _open(directory)
+            log.append([_record(b"after")])
+            assert _read_all(log) == [b"first", b"after"]
+            log.close()
+
+    def test_damage_costs_the_damaged_record_only(self, tmp_path: Path) -> None:
+        """Any flipped bit in the middle record loses that record, is reported, and nothing else."""
+        size = HEADER_BYTES + 6
+        for at in range(size):
+            directory = tmp_path / str(at)
+            log = _open(directory)
+            log.append([_record(b"before"), _record(b"middle"), _record(b"behind")])
+            log.close()
+            path = _segment(directory)
+            data = bytearray(path.read_bytes())
+            data[size + at] ^= 0x40
+            path.write_bytes(data)
+            log = _open(directory)
+            first = log.read(Position(1, 0))
+            assert first is not None
+            second = log.read(first.end)
+            assert second is not None
+            assert (first.record.payload, second.record.payload) == (b"before", b"behind")
+            assert second.skipped_bytes == size
+            assert log.read(second.end) is None
+            log.close()
+
+    def test_a_refusing_disk_stores_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A failed append raises, leaves no trace, and a later one succeeds."""
+        log = _open(tmp_path)
+        log.append([_record(b"kept")])
+        good = _segment(tmp_path).stat().st_size
+
+        def full(fd: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", full)
+            with pytest.raises(OSError, match="No space"):
+                log.append([_record(b"lost")])
+        assert _segment(tmp_path).stat().st_size == good
+        log.append([_record(b"again")])
+        assert _read_all(log) == [b"kept", b"again"]
+        log.close()
+
+
+class TestCursors:
+    def test_a_cursor_survives_a_restart(self, tmp_path: Path) -> None:
+        """What was committed is not read again; what was not, is."""
+        log = _open(tmp_path)
+        log.append([_record(b"one"), _record(b"two")])
+        entry = log.read(log.cursor("phoenix"))
+        assert entry is not None
+        log.commit("phoenix", entry.end)
+        log.close()
+        log = _open(tmp_path)
+        assert _read_all(log, log.cursor("phoenix")) == [b"two"]
+        assert _read_all(log, log.cursor("new")) == [b"one", b"two"]
+        log.close()
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", '{"segment": 99, "offset": 0}'])
+    def test_a_bad_cursor_begins_anew(self, tmp_path: Path, content: str) -> None:
+        """A cursor file that makes no sense costs duplicates, never data."""
+        log = _open(tmp_path)
+        log.append([_record(b"one")])
+        (tmp_path / "cursors" / "phoenix.json").write_text(content)
+        assert _read_all(log, log.cursor("phoenix")) == [b"one"]
+        log.close()
+
+
+class TestRetention:
+    def _filled(self, directory: Path, segments: int = 4) -> SegmentLog:
+        log = _open(directory, segment_bytes=1)
+        for number in range(segments):
+            log.append([_record(b"%d" % number, items=10)])
+        return log
+
+    def test_a_segment_goes_when_every_cursor_has_passed(self, tmp_path: Path) -> None:
+        """The slowest reader decides, and the newest segment stays."""
+        log = self._filled(tmp_path)
+        log.commit("fast", log.end)
+        assert log.trim(["fast", "slow"], max_bytes=1 << 30, max_age_seconds=60) == []
+        assert len(list(tmp_path.glob("*.segment"))) == 4
+        log.commit("slow", log.end)
+        assert log.trim(["fast", "slow"], max_bytes=1 << 30, max_age_seconds=60) == []
+        assert len(list(tmp_path.glob("*.segment"))) == 1
+        log.close()
+
+    def test_the_cap_takes_the_oldest_and_says_what_was_lost(self, tmp_path: Path) -> None:
+        """Over the cap the oldest go; each reader's loss is counted in items."""
+        log = self._filled(tmp_path)
+        log.commit("fast", log.end)
+        one = log.size_bytes() // 4
+        dropped = log.trim(["fast", "slow"], max_bytes=2 * one, max_age_seconds=60)
+        assert dropped == [log_module.Dropped("slow", 10, "size")] * 2
+        assert _read_all(log, log.cursor("slow")) == [b"2", b"3"]
+        log.close()
+
+    def test_age_takes_what_no_reader_fetched(self, tmp_path: Path) -> None:
+        """Too old a segment goes even if a reader waits for it."""
+        log = self._filled(tmp_path, segments=2)
+        os.utime(tmp_path / f"{1:020d}.segment", (1, 1))
+        dropped = log.trim(["slow"], max_bytes=1 << 30, max_age_seconds=60)
+        assert dropped == [log_module.Dropped("slow", 10, "age")]
+        log.close()
+
+    def test_without_readers_nothing_is_passed(self, tmp_path: Path) -> None:
+        """No destination yet: what was acknowledged waits for one."""
+        log = self._filled(tmp_path)
+        log.trim([], max_bytes=1 << 30, max_age_seconds=60)
+        assert len(_read_all(log)) == 4
+        log.close()

@@ -1,0 +1,118 @@
+"""Group commit acknowledges after the disk, groups by itself, and refuses rather than grow."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from sidelight.collector.log.log import Position
+from sidelight.collector.log.record import Record
+from sidelight.collector.log.writer import GROUP_BYTES, LogBusyError, LogFailedError, LogWriter
+
+
+class _HeldLog:
+    """A log whose disk takes as long as the test wants."""
+
+    def __init__(self) -> None:
+        self.appends: list[list[Record]] = []
+        self.go = threading.Event()
+        self.error: OSError | None = None
+
+    def append(self, records: Sequence[Record]) -> None:
+        assert self.go.wait(10)
+        if self.error is not None:
+            raise self.error
+        self.appends.append(list(records))
+
+    def read(self, position: Position) -> None:
+        raise AssertionError
+
+    def cursor(self, name: str) -> Position:
+        raise AssertionError
+
+    def commit(self, name: str, position: Position) -> None:
+        raise AssertionError
+
+
+async def test_no_acknowledgement_before_the_disk() -> None:
+    """append() returns only after the log has."""
+    log = _HeldLog()
+    writer = LogWriter(log, max_pending_bytes=1000)
+    task = asyncio.create_task(writer.append("traces", b"a", 1))
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    log.go.set()
+    await task
+    assert [gzip.decompress(r.payload) for r in log.appends[0]] == [b"a"]
+    await writer.close()
+
+
+async def test_requests_that_wait_share_one_write() -> None:
+    """What gathers while the disk works becomes one record for each signal."""
+    log = _HeldLog()
+    writer = LogWriter(log, max_pending_bytes=1000)
+    tasks = [asyncio.create_task(writer.append("traces", b"1", 1))]
+    await asyncio.sleep(0.02)
+    tasks += [asyncio.create_task(writer.append("traces", b"%d" % n, n)) for n in (2, 3)]
+    tasks += [asyncio.create_task(writer.append("metrics", b"m", 7))]
+    await asyncio.sleep(0.02)
+    log.go.set()
+    await asyncio.gather(*tasks)
+    first, second = log.appends
+    assert len(first) == 1
+    assert [(r.signal, gzip.decompress(r.payload), r.items) for r in second] == [
+        ("traces", b"23", 5),
+        ("metrics", b"m", 7),
+    ]
+    await writer.close()
+
+
+async def test_a_record_stays_below_what_backends_take() -> None:
+    """Groups split before GROUP_BYTES; one larger request stands alone."""
+    log = _HeldLog()
+    writer = LogWriter(log, max_pending_bytes=10 * GROUP_BYTES)
+    sizes = (1, GROUP_BYTES - 10, 20, GROUP_BYTES + 1, 5)
+    tasks = [asyncio.create_task(writer.append("traces", b"x" * n, 1)) for n in sizes]
+    await asyncio.sleep(0.02)
+    log.go.set()
+    await asyncio.gather(*tasks)
+    stored = [len(gzip.decompress(r.payload)) for group in log.appends for r in group]
+    assert stored == [GROUP_BYTES - 9, 20, GROUP_BYTES + 1, 5]
+    await writer.close()
+
+
+async def test_a_refusing_disk_fails_every_sender_of_the_group() -> None:
+    """Nobody is told that data is safe which is not, and the next group works again."""
+    log = _HeldLog()
+    log.error = OSError(28, "No space left on device")
+    log.go.set()
+    writer = LogWriter(log, max_pending_bytes=1000)
+    results = await asyncio.gather(
+        *(writer.append("traces", b"x", 1) for _ in range(3)), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [LogFailedError] * 3
+    assert writer.pending_bytes == 0
+    log.error = None
+    await writer.append("traces", b"y", 1)
+    assert len(log.appends) == 1
+    await writer.close()
+
+
+async def test_more_than_may_wait_is_refused_at_once() -> None:
+    """Memory is bounded: the sender is told to come again."""
+    log = _HeldLog()
+    writer = LogWriter(log, max_pending_bytes=10)
+    first = asyncio.create_task(writer.append("traces", b"x" * 4, 1))
+    await asyncio.sleep(0.02)
+    second = asyncio.create_task(writer.append("traces", b"x" * 6, 1))
+    await asyncio.sleep(0.02)
+    with pytest.raises(LogBusyError):
+        await writer.append("traces", b"x", 1)
+    log.go.set()
+    await asyncio.gather(first, second)
+    await writer.append("traces", b"x", 1)
+    await writer.close()
