@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
+
 from sidelight.collector.demo.processes import Process, Processes
 
 READY_SECONDS = 60.0
