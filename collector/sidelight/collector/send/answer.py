@@ -1,0 +1,151 @@
+"""What an HTTP answer to an export means: delivered, try again, or never."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
+
+from sidelight.collector.send.outcome import Delivered, Outcome, Refused, Retry
+from sidelight.collector.send.transport import Answer
+
+MAX_RETRY_AFTER_SECONDS = 3600.0
+_MAX_SAID = 200
+# Those of the 4xx that time or a person can mend; the rest blame the batch itself.
+_MENDABLE = {
+    401: "it does not accept the credentials",
+    402: "it wants to be paid, or a quota is used up",
+    403: "the credentials do not allow it",
+    404: "there is no such path",
+    405: "it takes no POST on this path",
+    407: "a proxy wants credentials",
+    408: "it waited too long for the request",
+    421: "the request reached the wrong server",
+    425: "it is too early",
+    429: "it asks for fewer requests",
+}
+
+
+def judge(answer: Answer, *, url: str, credentials: str) -> Outcome:
+    """The outcome of a POST to `url`; `credentials` says where a person finds them.
+
+    Langfuse answers 500 while its storage is down and Phoenix 503 while its queue is full,
+    so every 5xx is tried again.
+    """
+    status = answer.status
+    place = f"{url} answered {status}"
+    if 200 <= status < 300:
+        if _media_type(answer) == "text/html":
+            return Retry(f"{place} with a web page: nothing takes OTLP there; correct the url")
+        return _delivered(answer)
+    if 300 <= status < 400:
+        target = answer.headers.get("location", "elsewhere").partition("?")[0][:_MAX_SAID]
+        return Retry(f"{place}: redirects are not followed; put the address it names, {target}")
+    said = _said(answer)
+    if status in (401, 403):
+        return Retry(f"{place}: {_MENDABLE[status]}; check {credentials}{said}")
+    if status in (404, 405):
+        return Retry(f"{place}: {_MENDABLE[status]}; correct the url{said}")
+    if status in _MENDABLE:
+        return Retry(f"{place}: {_MENDABLE[status]}{said}", retry_after_seconds(answer))
+    if status == 413:
+        return Refused(f"{place}: the batch is too large{said}", status)
+    if 400 <= status < 500:
+        return Refused(f"{place}: it does not take the batch{said}", status)
+    return Retry(f"{place}{said or ': it has trouble of its own'}", retry_after_seconds(answer))
+
+
+def retry_after_seconds(answer: Answer) -> float | None:
+    """The answer's Retry-After, in seconds or as a date, at most an hour; None if there is none.
+
+    A date counts from the answer's own Date where it has one: the clocks may differ.
+    """
+    text = answer.headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text) if text.isdigit() else _date(text) - _now(answer)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS)
+
+
+def _now(answer: Answer) -> float:
+    sent = answer.headers.get("date")
+    try:
+        return _date(sent) if sent else time.time()
+    except (TypeError, ValueError, OverflowError):
+        return time.time()
+
+
+def _date(text: str) -> float:
+    return parsedate_to_datetime(text).timestamp()
+
+
+def _media_type(answer: Answer) -> str:
+    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _delivered(answer: Answer) -> Delivered:
+    if _media_type(answer) == "application/json":
+        partial = _json(answer).get("partialSuccess")
+        if not isinstance(partial, dict):
+            return Delivered()
+        counts = [value for key, value in partial.items() if key.startswith("rejected")]
+        rejected = int(counts[0]) if counts and str(counts[0]).isdigit() else 0
+        return Delivered(rejected, _plain(str(partial.get("errorMessage", ""))))
+    # The three signals' responses have the same fields on the wire.
+    try:
+        response = ExportTraceServiceResponse.FromString(answer.body)
+    except DecodeError:
+        return Delivered()
+    partial_success = response.partial_success
+    return Delivered(max(0, partial_success.rejected_spans), _plain(partial_success.error_message))
+
+
+def _said(answer: Answer) -> str:
+    """The backend's own words as a bracketed end of a sentence, or nothing."""
+    kind = _media_type(answer)
+    words = ""
+    if kind == "application/json":
+        values = _json(answer)
+        found = [values.get(key) for key in ("message", "detail", "error")]
+        words = next((each for each in found if isinstance(each, str)), "")
+    elif kind == "application/x-protobuf":
+        try:
+            # google.rpc.Status: its message stands in the same field as this one's.
+            words = ExportTracePartialSuccess.FromString(answer.body).error_message
+        except DecodeError:
+            words = ""
+    elif kind == "text/plain":
+        words = answer.body.decode("utf-8", "replace").partition("\n")[0]
+    words = _plain(words)
+    return f" (it says: {words})" if words else ""
+
+
+def _json(answer: Answer) -> dict[str, Any]:
+    try:
+        values = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _plain(words: str) -> str:
+    """One short printable line.
+
+    What is quoted goes unless it looks like a name, because it may be a span's content,
+    which no log line may hold.
+    """
+    words = "".join(each if each.isprintable() else " " for each in words[: 4 * _MAX_SAID])
+    words = re.sub(r"\"(?![\w.:-]{1,40}\")[^\"]*\"|'(?![\w.:-]{1,40}')[^']*'", "…", words)
+    words = " ".join(words.split())
+    return words if len(words) <= _MAX_SAID else words[: _MAX_SAID - 1] + "…"

@@ -1,0 +1,66 @@
+"""An OTLP/HTTP exporter of stored bytes: what Langfuse, Phoenix and plain OTLP have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sidelight.collector.config import ConfigError, Destination
+from sidelight.collector.log.record import Record, Signal
+from sidelight.collector.send.answer import judge
+from sidelight.collector.send.credentials import Credentials
+from sidelight.collector.send.outcome import Outcome, Retry
+from sidelight.collector.send.transport import Answer, NoAnswerError, Transport
+
+# Exactly this: Phoenix answers 415 to anything else.
+_ENCODING = {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
+_UNAUTHORIZED = (401, 403)
+
+
+class Exporter:
+    """Sends records as they are stored, each to the path of its signal."""
+
+    def __init__(
+        self,
+        config: Destination,
+        *,
+        paths: Mapping[Signal, str],
+        credentials: Credentials,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = config.name
+        self.signals = frozenset(paths)
+        self.pace_items_per_second = config.pace_items_per_second
+        self._url = config.url
+        self._paths = paths
+        self._credentials = credentials
+        self._headers = {**_ENCODING, **(headers or {})}
+        self._authorization: dict[str, str] | None = None
+        self._transport = Transport(config.url, config.timeout_seconds)
+
+    def send(self, record: Record) -> Outcome:
+        """Send one record; never raises for a fault of the network, the backend or the keys."""
+        path = self._paths[record.signal]
+        try:
+            answer = self._post(path, record.payload)
+        except (NoAnswerError, ConfigError) as error:
+            return Retry(str(error))
+        return judge(answer, url=self._url + path, credentials=self._credentials.sources)
+
+    def close(self) -> None:
+        """Close the connections; a `send` under way answers `Retry` at once."""
+        self._transport.close()
+
+    def _post(self, path: str, body: bytes) -> Answer:
+        used = self._authorization
+        if used is None:
+            used = self._authorization = self._credentials.headers()
+        answer = self._transport.post(path, body, {**self._headers, **used})
+        if answer.status not in _UNAUTHORIZED:
+            return answer
+        # The keys may have been rotated: their files hold newer ones.
+        self._authorization = None
+        fresh = self._credentials.headers()
+        if fresh == used:
+            return answer
+        self._authorization = fresh
+        return self._transport.post(path, body, {**self._headers, **fresh})

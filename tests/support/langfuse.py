@@ -1,0 +1,165 @@
+"""Stands for a Langfuse 4 server: the rules of its OTLP endpoint as measured on a real one.
+
+A real Langfuse needs Postgres, ClickHouse, Redis and S3. This one enforces over a real
+socket what those rules ask of a sender, and keeps what it took for the test to query.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from support.backend import Backend, Reply, Request
+
+Mode = Literal[
+    "up",  # everything works
+    "storage down",  # S3 or ClickHouse is gone: 500 without Retry-After, yet transient
+    "queue down",  # Redis is gone: hangs
+    "busy",  # the cloud's rate limit: 429 with Retry-After
+    "no answer",  # took the batch, closed before answering
+    "cut",  # took the batch, closed in the middle of the answer
+]
+_JSON = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stored observation; a span that is sent again is another row."""
+
+    trace_id: str
+    span_id: str
+    name: str
+    start_ns: int
+
+
+class LangfuseStandIn(Backend):
+    """One project behind one key pair; `mode` may be changed at any time."""
+
+    def __init__(
+        self, public_key: str = "pk-lf-test", secret_key: str = "sk-lf-test", port: int = 0
+    ) -> None:
+        self.public_key = public_key
+        self.secret_key = secret_key
+        self.project = {"id": "prj-1", "name": "Stand-in"}
+        self.mode: Mode = "up"
+        self.rows: list[Row] = []
+        super().__init__(self._respond, port=port)
+
+    def span_ids(self) -> list[str]:
+        """The span ids of all rows, in the order they came."""
+        return [row.span_id for row in self.rows]
+
+    def _respond(self, request: Request) -> Reply:
+        if not self._authorized(request):
+            return _reply(401, {"message": "Invalid credentials"})
+        match request.method, request.path:
+            case "GET", "/api/public/projects":
+                return _reply(200, {"data": [{**self.project, "metadata": {}}]})
+            case "POST", "/api/public/otel/v1/metrics":
+                return _reply(200, {})
+            case "POST", "/api/public/otel/v1/traces":
+                return self._ingest(request)
+        return _reply(404, {"message": "Not found"})
+
+    def _authorized(self, request: Request) -> bool:
+        pair = f"{self.public_key}:{self.secret_key}".encode()
+        return request.headers.get("authorization") == f"Basic {base64.b64encode(pair).decode()}"
+
+    def _ingest(self, request: Request) -> Reply:
+        match self.mode:
+            case "storage down":
+                return _reply(500, {"message": "Internal Server Error"})
+            case "queue down":
+                return Reply(fault="hang")
+            case "busy":
+                limited = _reply(429, {"message": "Rate limit exceeded"})
+                return Reply(429, limited.body, {**_JSON, "Retry-After": "7"})
+        try:
+            self._check_version(request)
+            rows = [_row(span) for span in _spans(_decode(request))]
+        except _BadRequestError as error:
+            return _reply(error.status, {"message": str(error)})
+        self.rows += rows
+        match self.mode:
+            case "no answer":
+                return Reply(fault="no answer")
+            case "cut":
+                return Reply(200, b"{}".ljust(64), _JSON, fault="cut")
+        return _reply(200, {})
+
+    def _check_version(self, request: Request) -> None:
+        version = request.headers.get("x-langfuse-ingestion-version", "")
+        if version and (not version.isdigit() or int(version) > 4):
+            raise _BadRequestError("Unsupported x-langfuse-ingestion-version")
+
+
+class _BadRequestError(Exception):
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _reply(status: int, values: dict[str, Any]) -> Reply:
+    return Reply(status, json.dumps(values).encode(), _JSON)
+
+
+def _decode(request: Request) -> ExportTraceServiceRequest:
+    body = request.body
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding == "gzip":
+        try:
+            body = gzip.decompress(body)
+        except (OSError, EOFError) as error:
+            raise _BadRequestError("Failed to decompress body") from error
+    elif encoding != "identity":
+        raise _BadRequestError(f"Unsupported content encoding {encoding}", 415)
+    kind = request.headers.get("content-type", "").partition(";")[0]
+    try:
+        if kind == "application/x-protobuf":
+            return ExportTraceServiceRequest.FromString(body)
+        if kind == "application/json":
+            return json_format.ParseDict(_with_ids(json.loads(body)), ExportTraceServiceRequest())
+    except (DecodeError, ValueError, json_format.ParseError) as error:
+        raise _BadRequestError("Failed to parse OTLP body") from error
+    raise _BadRequestError(f"Unsupported content type {kind}", 415)
+
+
+def _with_ids(value: Any) -> Any:
+    """OTLP/JSON writes ids in hex where protobuf's JSON has base64."""
+    if isinstance(value, list):
+        return [_with_ids(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: base64.b64encode(binascii.unhexlify(each)).decode()
+        if key in ("traceId", "spanId", "parentSpanId") and isinstance(each, str)
+        else _with_ids(each)
+        for key, each in value.items()
+    }
+
+
+def _spans(request: ExportTraceServiceRequest) -> Iterator[Span]:
+    for resource in request.resource_spans:
+        for scope in resource.scope_spans:
+            yield from scope.spans
+
+
+def _row(span: Span) -> Row:
+    """The row of a span. One span without valid ids fails its whole batch."""
+    if len(span.trace_id) != 16 or not any(span.trace_id):
+        raise _BadRequestError("Invalid trace id")
+    if len(span.span_id) != 8 or not any(span.span_id):
+        raise _BadRequestError("Invalid span id")
+    if len(span.parent_span_id) not in (0, 8):
+        raise _BadRequestError("Invalid parent span id")
+    return Row(span.trace_id.hex(), span.span_id.hex(), span.name, span.start_time_unix_nano)
