@@ -1,0 +1,1 @@
+"""Rows of panels: one module a row, composed into boards."""

@@ -1,0 +1,111 @@
+"""Retrieval: vector searches as the application's wrapped clients see them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidelight import conventions as names
+from sidelight.dashboards.panel import (
+    AMBER,
+    QUARTER,
+    REQUESTS_PER_SECOND,
+    SECONDS,
+    SHARE,
+    Limit,
+    Panel,
+    Row,
+    Target,
+    by,
+)
+from sidelight.dashboards.panel import RED as RED_COLOUR
+from sidelight.dashboards.promql import Matcher, quantile, ratio, total, zero_unless
+from sidelight.dashboards.sources import (
+    DB_COLLECTION,
+    DB_OPERATION,
+    DB_SYSTEM,
+    ERROR_TYPE,
+    own_rate,
+)
+
+_SEARCH: Final = Matcher(DB_OPERATION, "=~", "search|hybrid_search|query")
+_CALLS: Final = own_rate(names.DB_CLIENT_DURATION, "_count")
+_SEARCHES: Final = own_rate(names.DB_CLIENT_DURATION, "_count", _SEARCH)
+_COLLECTION: Final = by(DB_SYSTEM, DB_COLLECTION)
+_EMPTY: Final = own_rate(names.VECTOR_EMPTY_SEARCHES, "_total")
+
+RETRIEVAL: Final = Row(
+    "Retrieval",
+    (
+        Panel(
+            "Calls to vector databases",
+            "Calls per second by database, collection and operation.",
+            REQUESTS_PER_SECOND,
+            (
+                Target(
+                    total(_CALLS, DB_SYSTEM, DB_COLLECTION, DB_OPERATION),
+                    by(DB_SYSTEM, DB_COLLECTION, DB_OPERATION),
+                ),
+            ),
+            width=QUARTER,
+        ),
+        Panel(
+            "Search duration",
+            "Duration of vector searches, the network included. The points are single searches: "
+            "each leads to its trace.",
+            SECONDS,
+            tuple(
+                Target(
+                    quantile(share, own_rate(names.DB_CLIENT_DURATION, "_bucket", _SEARCH)),
+                    name,
+                    exemplars=share == 0.99,
+                )
+                for share, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+            ),
+            limits=(Limit(0.1, AMBER), Limit(0.5, RED_COLOUR)),
+            width=QUARTER,
+        ),
+        Panel(
+            "Empty searches",
+            "Share of searches that found nothing, by collection: the model then answers without "
+            "any context.",
+            SHARE,
+            (
+                Target(
+                    ratio(
+                        zero_unless(
+                            total(_EMPTY, DB_SYSTEM, DB_COLLECTION),
+                            _SEARCHES,
+                        ),
+                        total(_SEARCHES, DB_SYSTEM, DB_COLLECTION),
+                    ),
+                    _COLLECTION,
+                ),
+            ),
+            limits=(Limit(0.05, AMBER), Limit(0.2, RED_COLOUR)),
+            width=QUARTER,
+            maximum=1,
+        ),
+        Panel(
+            "Errors of vector databases",
+            "Failed calls per second by kind of error.",
+            REQUESTS_PER_SECOND,
+            (
+                Target(
+                    zero_unless(
+                        total(
+                            own_rate(
+                                names.DB_CLIENT_DURATION, "_count", Matcher(ERROR_TYPE, "!=", "")
+                            ),
+                            DB_SYSTEM,
+                            ERROR_TYPE,
+                        ),
+                        _CALLS,
+                    ),
+                    by(DB_SYSTEM, ERROR_TYPE),
+                ),
+            ),
+            limits=(Limit(0.1, AMBER), Limit(1, RED_COLOUR)),
+            width=QUARTER,
+        ),
+    ),
+)

@@ -1,0 +1,214 @@
+"""PromQL as typed pieces: build an expression from parts, print it once.
+
+Every piece knows which metrics it reads (`Expr.metrics`), so that a panel can be checked
+against the catalog before anything is published. Grafana variables (`$job`,
+`$__rate_interval`) are ordinary text in matchers and windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+RATE_WINDOW: Final = "$__rate_interval"
+RANGE_WINDOW: Final = "$__range"
+
+MatchOperator = Literal["=", "!=", "=~", "!~"]
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One label matcher, for instance `job=~"$job"`."""
+
+    label: str
+    operator: MatchOperator
+    value: str
+
+    def __str__(self) -> str:
+        quoted = self.value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'{self.label}{self.operator}"{quoted}"'
+
+
+class Expr:
+    """Any PromQL expression; `str()` prints it."""
+
+    __slots__ = ()
+
+    def parts(self) -> tuple[Expr, ...]:
+        """The expressions this one is made of."""
+        return ()
+
+    def metrics(self) -> Iterator[str]:
+        """Names of all metrics read, in the order they are written."""
+        for part in self.parts():
+            yield from part.metrics()
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Expr):
+    """A constant."""
+
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.value:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Selector(Expr):
+    """Series of one metric, or of several alternative names that never collide."""
+
+    names: tuple[str, ...]
+    matchers: tuple[Matcher, ...] = ()
+
+    def metrics(self) -> Iterator[str]:
+        yield from self.names
+
+    def where(self, *matchers: Matcher) -> Selector:
+        """The same series, narrowed by more matchers."""
+        return Selector(self.names, self.matchers + matchers)
+
+    def __str__(self) -> str:
+        if len(self.names) == 1:
+            labels = ",".join(map(str, self.matchers))
+            return f"{self.names[0]}{{{labels}}}" if labels else self.names[0]
+        anyone = Matcher("__name__", "=~", "|".join(self.names))
+        return "{" + ",".join(map(str, (anyone, *self.matchers))) + "}"
+
+
+@dataclass(frozen=True, slots=True)
+class Window(Expr):
+    """A range vector."""
+
+    selector: Selector
+    length: str
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.selector,)
+
+    def __str__(self) -> str:
+        return f"{self.selector}[{self.length}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Expr):
+    """A function call; string arguments are quoted."""
+
+    function: str
+    arguments: tuple[Expr | str, ...]
+
+    def parts(self) -> tuple[Expr, ...]:
+        return tuple(part for part in self.arguments if isinstance(part, Expr))
+
+    def __str__(self) -> str:
+        printed = (
+            str(argument)
+            if isinstance(argument, Expr)
+            else '"' + argument.replace("\\", "\\\\") + '"'
+            for argument in self.arguments
+        )
+        return f"{self.function}({', '.join(printed)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate(Expr):
+    """`sum by (…)` and the like; `keep` says whether the labels are kept or dropped."""
+
+    operator: str
+    inner: Expr
+    labels: tuple[str, ...] = ()
+    keep: Literal["by", "without"] = "by"
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.inner,)
+
+    def __str__(self) -> str:
+        if self.keep == "by" and not self.labels:
+            return f"{self.operator}({self.inner})"
+        return f"{self.operator} {self.keep} ({', '.join(self.labels)}) ({self.inner})"
+
+
+@dataclass(frozen=True, slots=True)
+class Binary(Expr):
+    """Two expressions and an operator; nested operations are put in brackets."""
+
+    left: Expr
+    operator: str
+    right: Expr
+    matching: str = ""
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.left, self.right)
+
+    def __str__(self) -> str:
+        operator = f"{self.operator} {self.matching}" if self.matching else self.operator
+        # Chains of `or` are long: one alternative a line, and no brackets within a chain.
+        if self.operator == "or":
+            chained = isinstance(self.left, Binary) and self.left.operator == "or"
+            left = str(self.left) if chained else _bracket(self.left)
+            return f"{left}\n{operator} {_bracket(self.right)}"
+        return f"{_bracket(self.left)} {operator} {_bracket(self.right)}"
+
+
+def _bracket(expression: Expr) -> str:
+    return f"({expression})" if isinstance(expression, Binary) else str(expression)
+
+
+def rate(selector: Selector, window: str = RATE_WINDOW) -> Expr:
+    """Per-second increase of a counter."""
+    return Call("rate", (Window(selector, window),))
+
+
+def total(inner: Expr, *by: str) -> Expr:
+    """Sum, kept apart by the given labels."""
+    return Aggregate("sum", inner, by)
+
+
+def highest(inner: Expr, *by: str) -> Expr:
+    """Maximum, kept apart by the given labels."""
+    return Aggregate("max", inner, by)
+
+
+def either(first: Expr, *others: Expr, ignoring: tuple[str, ...] = ()) -> Expr:
+    """Series of the first; series of the others only where the same labels are not there yet.
+
+    `or` compares all labels but the name, so two names for one quantity of one engine count
+    once, while engines that export only the other name stay in. `ignoring` leaves labels out
+    of the comparison, such as `le` where the two names have different buckets.
+    """
+    matching = f"ignoring ({', '.join(ignoring)})" if ignoring else ""
+    chain = first
+    for other in others:
+        chain = Binary(chain, "or", other, matching)
+    return chain
+
+
+def fallback(preferred: Expr, otherwise: Expr) -> Expr:
+    """The second expression only if the first returns nothing at all."""
+    return Binary(preferred, "or", otherwise, "on ()")
+
+
+def ratio(part: Expr, whole: Expr) -> Expr:
+    """part / whole; nothing (not NaN) where whole is zero."""
+    return Binary(part, "/", Binary(whole, ">", Number(0)))
+
+
+def quantile(share: float, buckets: Expr, *by: str) -> Expr:
+    """Quantile of a classic histogram from rates of its buckets; nothing (not NaN) when idle."""
+    inner = total(buckets, "le", *by)
+    return Binary(Call("histogram_quantile", (Number(share), inner)), ">=", Number(0))
+
+
+def zero_unless(events: Expr, observed: Expr) -> Expr:
+    """Events by kind, or one zero if none happened although the whole was observed.
+
+    A counter with a label for the kind of event has no series before the first event;
+    "nothing bad happened" must not look like "nobody is measuring".
+    """
+    return fallback(events, Binary(total(observed), "*", Number(0)))
+
+
+def renamed(inner: Expr, target: str, source: str) -> Expr:
+    """Label `source` also under the name `target`."""
+    return Call("label_replace", (inner, target, "$1", source, "(.+)"))

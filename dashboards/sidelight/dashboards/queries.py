@@ -1,0 +1,61 @@
+"""Reads the queries back out of a board's JSON, as Grafana would send them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+# `$name`, `${name}` and `${name:format}`; `$1` of label_replace is no variable.
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::[^}]*)?\})")
+_LABEL_VALUES = re.compile(r"label_values\((?P<series>.+),\s*(?P<label>\w+)\)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One PromQL expression of a board: where it stands, and whether exemplars are asked for."""
+
+    kind: Literal["panel", "variable", "annotation"]
+    place: str
+    ref_id: str
+    expression: str
+    instant: bool = False
+    exemplars: bool = False
+    row: str = ""
+
+
+def read(board_json: str) -> Iterator[Query]:
+    """Every query of a board; a variable's is `count by (label) (series)`, its values' equal."""
+    board: dict[str, Any] = json.loads(board_json)
+    row = ""
+    for panel in board["panels"]:
+        if panel["type"] == "row":
+            row = panel["title"]
+        for holder in (panel, *panel.get("panels", ())):
+            for target in holder.get("targets", ()):
+                yield Query(
+                    "panel",
+                    holder["title"],
+                    target["refId"],
+                    target["expr"],
+                    instant=target["instant"],
+                    exemplars=target["exemplar"],
+                    row=row,
+                )
+    for variable in board["templating"]["list"]:
+        if variable["type"] == "query":
+            values = _LABEL_VALUES.fullmatch(variable["query"]["query"])
+            if values is None:
+                raise ValueError(f"variable {variable['name']}: not a label_values query")
+            expression = f"count by ({values['label']}) ({values['series']})"
+            yield Query("variable", variable["name"], "", expression, instant=True)
+    for annotation in board["annotations"]["list"]:
+        target = annotation["target"]
+        yield Query("annotation", annotation["name"], target["refId"], target["expr"])
+
+
+def interpolate(expression: str, values: Mapping[str, str]) -> str:
+    """Puts values in place of Grafana variables; raises `KeyError` for one without a value."""
+    return _VARIABLE.sub(lambda found: values[found[1] or found[2]], expression)

@@ -1,0 +1,259 @@
+"""How boards look in Grafana: turns the plain data of a board into the v1 dashboard schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from string import ascii_uppercase
+
+from grafana_foundation_sdk.builders import common as build_common
+from grafana_foundation_sdk.builders import stat, timeseries
+from grafana_foundation_sdk.models import common, prometheus
+from grafana_foundation_sdk.models import dashboard as v1
+
+from sidelight.dashboards.panel import (
+    Annotation,
+    Board,
+    Choice,
+    ChoiceVariable,
+    LabelVariable,
+    Panel,
+    Row,
+    Target,
+    TextVariable,
+    Variable,
+)
+
+DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
+GRID_WIDTH = 24
+
+
+def dashboard(board: Board) -> v1.Dashboard:
+    """The board in Grafana's v1 schema, with every id and refId set."""
+    return v1.Dashboard(
+        uid=board.uid,
+        title=board.title,
+        description=board.description,
+        tags=["sidelight", "llm", "vllm"],
+        timezone="browser",
+        editable=False,
+        graph_tooltip=v1.DashboardCursorSync.CROSSHAIR,
+        time=v1.DashboardDashboardTime(from_val="now-1h", to="now"),
+        refresh="30s",
+        panels=list(_panels(board.rows)),
+        templating=v1.DashboardDashboardTemplating(
+            list_val=[_datasource_variable(), *map(_variable, board.variables)]
+        ),
+        annotations=v1.AnnotationContainer(list_val=list(map(_annotation, board.annotations))),
+        links=[_traces_link()],
+    )
+
+
+def _panels(rows: tuple[Row, ...]) -> Iterator[v1.Panel | v1.RowPanel]:
+    next_id, y = 1, 0
+    for row in rows:
+        heading = v1.RowPanel(
+            title=row.title,
+            collapsed=row.folded,
+            id_val=next_id,
+            grid_pos=v1.GridPos(h=1, w=GRID_WIDTH, x=0, y=y),
+        )
+        yield heading
+        next_id, y = next_id + 1, y + 1
+        x = line_height = 0
+        for panel in row.panels:
+            if x + panel.width > GRID_WIDTH:
+                x, y, line_height = 0, y + line_height, 0
+            built = _panel(panel)
+            built.id_val = next_id
+            built.grid_pos = v1.GridPos(h=panel.height, w=panel.width, x=x, y=y)
+            next_id, x = next_id + 1, x + panel.width
+            line_height = max(line_height, panel.height)
+            # Grafana keeps the panels of a folded row inside it, those of an open row after it.
+            if row.folded:
+                heading.panels.append(built)
+            else:
+                yield built
+        y += line_height
+
+
+def _panel(panel: Panel) -> v1.Panel:
+    built = _stat() if panel.kind == "stat" else _timeseries(panel)
+    built.title = panel.title
+    built.description = panel.description
+    built.datasource = DATASOURCE
+    built.targets = [
+        _query(target, ascii_uppercase[index], instant=panel.kind == "stat")
+        for index, target in enumerate(panel.targets)
+    ]
+    built.field_config = built.field_config or v1.FieldConfigSource()
+    defaults = built.field_config.defaults
+    defaults.unit = panel.unit
+    defaults.min_val = 0
+    defaults.max_val = panel.maximum
+    defaults.thresholds = v1.ThresholdsConfig(
+        mode=v1.ThresholdsMode.ABSOLUTE,
+        steps=[
+            v1.Threshold(value=None, color=panel.base),
+            *(v1.Threshold(value=limit.value, color=limit.colour) for limit in panel.limits),
+        ],
+    )
+    if panel.kind == "stat":
+        defaults.color = v1.FieldColor(mode=v1.FieldColorModeId.THRESHOLDS)
+        defaults.no_value = "no requests"
+    else:
+        defaults.color = v1.FieldColor(mode=v1.FieldColorModeId.PALETTE_CLASSIC)
+    return built
+
+
+def _stat() -> v1.Panel:
+    return (
+        stat.Panel()
+        .graph_mode(common.BigValueGraphMode.NONE)
+        .color_mode(common.BigValueColorMode.VALUE)
+        .reduce_options(build_common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .build()
+    )
+
+
+def _timeseries(panel: Panel) -> v1.Panel:
+    lines = (
+        timeseries.Panel()
+        .line_width(1)
+        .fill_opacity(30 if panel.stacked else 8)
+        .show_points(common.VisibilityMode.NEVER)
+        .legend(
+            build_common.VizLegendOptions()
+            .show_legend(True)
+            .display_mode(common.LegendDisplayMode.TABLE)
+            .placement(common.LegendPlacement.BOTTOM)
+            .calcs(["mean", "max", "lastNotNull"])
+        )
+        .tooltip(
+            build_common.VizTooltipOptions()
+            .mode(common.TooltipDisplayMode.MULTI)
+            .sort(common.SortOrder.DESCENDING)
+        )
+    )
+    if panel.stacked:
+        lines = lines.stacking(
+            build_common.StackingConfig().mode(common.StackingMode.NORMAL).group("A")
+        )
+    if panel.limits:
+        lines = lines.thresholds_style(
+            build_common.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
+        )
+    return lines.build()
+
+
+def _query(target: Target, ref_id: str, *, instant: bool) -> prometheus.Dataquery:
+    return prometheus.Dataquery(
+        datasource=DATASOURCE,
+        ref_id=ref_id,
+        expr=str(target.expression),
+        legend_format=target.legend,
+        editor_mode=prometheus.QueryEditorMode.CODE,
+        exemplar=target.exemplars,
+        instant=instant,
+        range_val=not instant,
+    )
+
+
+def _datasource_variable() -> v1.VariableModel:
+    return v1.VariableModel(
+        type_val=v1.VariableType.DATASOURCE,
+        name="datasource",
+        label="Data source",
+        description="The Prometheus that scrapes Sidelight's collector and vLLM.",
+        query="prometheus",
+        refresh=v1.VariableRefresh.ON_DASHBOARD_LOAD,
+    )
+
+
+def _variable(variable: Variable) -> v1.VariableModel:
+    match variable:
+        case LabelVariable():
+            query = f"label_values({variable.series}, {variable.label})"
+            return v1.VariableModel(
+                type_val=v1.VariableType.QUERY,
+                name=variable.name,
+                label=variable.title,
+                description=variable.description,
+                datasource=DATASOURCE,
+                definition=query,
+                query={"query": query, "refId": f"variable-{variable.name}", "qryType": 1},
+                refresh=v1.VariableRefresh.ON_TIME_RANGE_CHANGED,
+                sort=v1.VariableSort.ALPHABETICAL_ASC,
+                multi=True,
+                include_all=variable.offers_all,
+                all_value=variable.everything,
+                current=_everything() if variable.offers_all else None,
+            )
+        case ChoiceVariable():
+            return v1.VariableModel(
+                type_val=v1.VariableType.CUSTOM,
+                name=variable.name,
+                label=variable.title,
+                description=variable.description,
+                query=", ".join(f"{choice.text} : {choice.value}" for choice in variable.choices),
+                allow_custom_value=False,
+                current=_option(variable.default, selected=True),
+                options=[
+                    _option(choice, selected=choice == variable.default)
+                    for choice in variable.choices
+                ],
+            )
+        case TextVariable():
+            chosen = _option(Choice(variable.default, variable.default), selected=True)
+            return v1.VariableModel(
+                type_val=v1.VariableType.TEXTBOX,
+                name=variable.name,
+                label=variable.title,
+                description=variable.description,
+                query=variable.default,
+                current=chosen,
+                options=[chosen],
+            )
+
+
+def _option(choice: Choice, *, selected: bool) -> v1.VariableOption:
+    return v1.VariableOption(selected=selected, text=choice.text, value=choice.value)
+
+
+def _everything() -> v1.VariableOption:
+    return v1.VariableOption(selected=True, text=["All"], value=["$__all"])
+
+
+def _annotation(annotation: Annotation) -> v1.AnnotationQuery:
+    built = v1.AnnotationQuery(
+        name=annotation.name,
+        datasource=DATASOURCE,
+        enable=True,
+        hide=False,
+        icon_color=annotation.colour,
+        target=prometheus.Dataquery(
+            datasource=DATASOURCE,
+            ref_id="A",
+            expr=str(annotation.expression),
+            legend_format=annotation.text,
+            range_val=True,
+        ),
+        title_format=annotation.name,
+        text_format=annotation.text,
+        tag_keys="instance",
+    )
+    # The SDK always writes "inControlsMenu", which hides the toggle in a menu.
+    built.placement = None  # type: ignore[assignment]
+    return built
+
+
+def _traces_link() -> v1.DashboardLink:
+    link = v1.DashboardLink(
+        title="Traces",
+        type_val=v1.DashboardLinkType.LINK,
+        icon="external link",
+        tooltip="The trace UI; exemplars lead to single traces",
+        url="${traces}",
+        target_blank=True,
+    )
+    link.placement = None  # type: ignore[assignment]
+    return link
