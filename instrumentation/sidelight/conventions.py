@@ -193,6 +193,9 @@ PREFILL_TIME: Final = _attribute(
 DECODE_TIME: Final = _attribute(
     "sidelight.decode.time", "From the first to the last token.", unit="s"
 )
+INFERENCE_TIME: Final = _attribute(
+    "sidelight.inference.time", "From first scheduled to the last token.", unit="s"
+)
 E2E_TIME: Final = _attribute("sidelight.e2e.time", "Arrival to last token in the engine.", unit="s")
 # The server's own count, always here and under gen_ai.usage.* only where no client span
 # above can hold it too: Langfuse and Phoenix add up gen_ai.usage.* over a trace.
@@ -494,6 +497,19 @@ COLLECTOR_LOG_BYTES: Final = _metric(
 )
 COLLECTOR_SCRAPES: Final = _metric(
     "sidelight.collector.scrapes", "counter", "{scrape}", "Scrapes by target and outcome."
+)
+COLLECTOR_METRIC_SERIES: Final = _metric(
+    "sidelight.collector.metrics.series", "gauge", "{series}", "Series received by OTLP and shown."
+)
+COLLECTOR_METRIC_POINTS_DROPPED: Final = _metric(
+    "sidelight.collector.metrics.points.dropped",
+    "counter",
+    "{point}",
+    "Points received by OTLP that /metrics cannot show, by reason.",
+)
+# Prometheus's own name for it, so that rules on `up` also see what is scraped through Sidelight.
+TARGET_UP: Final = _metric(
+    "up", "gauge", "", "1 if the last scrape of the target succeeded, else 0."
 )
 
 
