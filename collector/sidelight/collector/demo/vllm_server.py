@@ -75,6 +75,7 @@ def start(
     command += ["--host", "127.0.0.1", "--port", str(port)]
     command += ["--served-model-name", MODEL_NAME]
     command += ["--enforce-eager", "--max-model-len", "2048"]
+    command += ["--enable-prompt-tokens-details"]
     command += ["--num-gpu-blocks-override", str(KV_BLOCKS)]
     command += ["--max-num-seqs", str(MAX_BATCH_REQUESTS)]
     command += arguments
