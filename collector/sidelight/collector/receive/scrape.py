@@ -1,0 +1,218 @@
+"""Scraping: fetches the expositions of vLLM and the databases, to be served on /metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import urllib3
+
+from sidelight import conventions
+from sidelight.collector.config import ConfigError, Scrape, ScrapeTarget
+from sidelight.collector.measure.family import Family, labels, sample
+from sidelight.collector.measure.registry import Registry
+from sidelight.collector.measure.text_format import MalformedError, TextReader
+
+# The text format alone: asked for OpenMetrics without `escaping=allow-utf-8`, vLLM's
+# prometheus_client spells `vllm:x` as `vllm_x`.
+ACCEPT = "text/plain;version=0.0.4;q=1,*/*;q=0.1"
+
+# What a target last said is shown for so many intervals after it stopped answering.
+_STALE_INTERVALS = 3
+_MOST_THREADS = 32
+_CHUNK_BYTES = 64 * 1024
+
+_logger = logging.getLogger(__name__)
+
+
+class _ScrapeError(Exception):
+    """A scrape that failed; `outcome` is a label value, the message says why."""
+
+    def __init__(self, outcome: str, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+@dataclass(slots=True)
+class _Target:
+    url: str
+    shown: str
+    identity: dict[str, str]
+    pool: urllib3.HTTPConnectionPool
+    reader: TextReader
+    families: list[Family] = field(default_factory=list)
+    scraped: float = 0.0
+    is_up: bool | None = None
+
+
+class Scraper:
+    """Scrapes each target on its own schedule and keeps its latest families; a `Source`.
+
+    Every sample gets the target's `job`, `instance` (host and port) and configured labels;
+    so whoever scrapes Sidelight sets `honor_labels: true`. A target that is slow or dead
+    delays no other, is said by `up`, and its families go after three intervals.
+
+    Raises `ConfigError` if two targets could not be told apart.
+    """
+
+    def __init__(
+        self,
+        config: Scrape,
+        registry: Registry,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._scrapes = registry.counter(conventions.COLLECTOR_SCRAPES, ("target", "outcome"))
+        self._targets = [_target(target, config) for target in config.targets]
+        seen: dict[str, str] = {}
+        for target in self._targets:
+            identity = labels(target.identity)
+            if identity in seen:
+                raise ConfigError(
+                    f"receive.scrape.targets: {seen[identity]} and {target.shown} have the same "
+                    "job, instance and labels; give one a label of its own"
+                )
+            seen[identity] = target.shown
+
+    async def run(self) -> None:
+        """Scrape until cancelled."""
+        if not self._targets:
+            return
+        threads = min(_MOST_THREADS, len(self._targets))
+        executor = ThreadPoolExecutor(threads, thread_name_prefix="sidelight-scrape")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for target in self._targets:
+                    tasks.create_task(self._repeat(target, executor))
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+            for target in self._targets:
+                target.pool.close()
+
+    def families(self, *, exemplars: bool) -> Iterable[Family]:  # noqa: ARG002 (Source)
+        """What the targets last said, and `up` for each that was tried."""
+        oldest = self._clock() - _STALE_INTERVALS * self._config.interval_seconds
+        up = ""
+        for target in self._targets:
+            if target.is_up is None:
+                continue
+            is_stale = target.scraped < oldest
+            if is_stale:
+                target.families = []
+            is_up = target.is_up and not is_stale  # one that hangs has not failed yet
+            up += sample(conventions.TARGET_UP, labels(target.identity), str(int(is_up)))
+            yield from target.families
+        if up:
+            meaning = conventions.METRICS[conventions.TARGET_UP].meaning
+            yield Family(conventions.TARGET_UP, "gauge", meaning, up)
+
+    async def _repeat(self, target: _Target, executor: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            await loop.run_in_executor(executor, self._scrape, target)
+            due = max(due + self._config.interval_seconds, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    def _scrape(self, target: _Target) -> None:
+        """One scrape, in a thread of the executor; its outcome is counted, never raised."""
+        try:
+            text, openmetrics = _fetch(target, self._config)
+            target.families = target.reader.read(text, openmetrics=openmetrics)
+            target.scraped = self._clock()
+            outcome = "ok"
+            if target.is_up is False:
+                _logger.info("scrape of %s works again", target.shown)
+        except _ScrapeError as error:
+            outcome = error.outcome
+            if target.is_up is not False:
+                _logger.warning("scrape of %s failed: %s", target.shown, error)
+        except MalformedError as error:
+            outcome = "malformed"
+            if target.is_up is not False:
+                _logger.warning(
+                    "scrape of %s: %s; is this a Prometheus endpoint?", target.shown, error
+                )
+        target.is_up = outcome == "ok"
+        self._scrapes.labels(target.shown, outcome).inc()
+
+
+def _target(target: ScrapeTarget, config: Scrape) -> _Target:
+    parts = urlsplit(target.url)
+    port = 443 if parts.scheme == "https" else 80
+    instance = parts.netloc if parts.port else f"{parts.netloc}:{port}"
+    identity = {"job": target.job, "instance": instance}
+    identity |= target.labels
+    pool = urllib3.connection_from_url(
+        target.url,
+        timeout=urllib3.Timeout(total=config.timeout_seconds),
+        retries=urllib3.Retry(connect=0, read=0, status=0, other=0, redirect=2),
+        maxsize=1,
+    )
+    shown = target.url.partition("?")[0]  # a query may hold a token
+    return _Target(target.url, shown, identity, pool, TextReader(identity))
+
+
+def _fetch(target: _Target, config: Scrape) -> tuple[str, bool]:
+    """The exposition's text, and whether it declares itself OpenMetrics.
+
+    Redirects are followed on the same host only. Raises `_ScrapeError`.
+    """
+    deadline = time.monotonic() + config.timeout_seconds
+    try:
+        response = target.pool.request(
+            "GET",
+            urllib3.util.parse_url(target.url).request_uri,
+            headers={"Accept": ACCEPT, "Accept-Encoding": "identity"},
+            preload_content=False,
+            decode_content=False,
+        )
+        try:
+            body = _read(response, config, deadline)
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+    except urllib3.exceptions.TimeoutError as error:
+        raise _ScrapeError("timeout", f"no answer within {config.timeout_seconds:g} s") from error
+    except urllib3.exceptions.MaxRetryError as error:
+        if isinstance(error.reason, urllib3.exceptions.TimeoutError):
+            message = f"no connection within {config.timeout_seconds:g} s"
+            raise _ScrapeError("timeout", message) from error
+        raise _ScrapeError("unreachable", str(error.reason)) from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise _ScrapeError("unreachable", str(error)) from error
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise _ScrapeError("malformed", "the answer is not UTF-8") from error
+    kind = response.headers.get("Content-Type", "")
+    return text, kind.startswith("application/openmetrics-text")
+
+
+def _read(response: urllib3.BaseHTTPResponse, config: Scrape, deadline: float) -> bytes:
+    """The body; one that is too large, too slow or compressed unasked is refused."""
+    if response.status != 200:
+        raise _ScrapeError("status", f"HTTP {response.status}")
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise _ScrapeError("malformed", f"the answer came as {encoding}, which was not asked for")
+    chunks = []
+    size = 0
+    # read1 returns after each packet, so that a dripping answer meets the deadline.
+    while chunk := response.read1(_CHUNK_BYTES):
+        size += len(chunk)
+        if size > config.max_bytes:
+            message = f"more than receive.scrape.max_bytes ({config.max_bytes})"
+            raise _ScrapeError("too_large", message)
+        if time.monotonic() > deadline:
+            raise _ScrapeError("timeout", f"not complete within {config.timeout_seconds:g} s")
+        chunks.append(chunk)
+    return b"".join(chunks)
