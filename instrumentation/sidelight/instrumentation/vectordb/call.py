@@ -1,0 +1,225 @@
+"""One call of a database client while it runs: whom it is for and what is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import Token
+from time import perf_counter, time_ns
+from typing import Any, Final
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Span
+
+from sidelight import conventions as names
+from sidelight.instrumentation.content import clip
+from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vectordb import scores as scoring
+from sidelight.instrumentation.vectordb.documents import Document, documents_json, ids_json
+from sidelight.instrumentation.vectordb.query import current_query_text
+from sidelight.instrumentation.vectordb.scores import Scores
+
+_JSON: Final = "application/json"
+_TEXT: Final = "text/plain"
+
+Attributes = dict[str, str | int | float | bool]
+
+
+class Target:
+    """The operation, server and collection of a call; its attributes are built once.
+
+    `attributes` go to the span at its start, so that a sampler can see them, in rising order
+    of weight: whatever evicts attributes drops the oldest first.
+    """
+
+    __slots__ = ("_metric_attributes", "_under_retriever", "attributes", "retrieval", "span_name")
+
+    def __init__(
+        self,
+        system: str,
+        operation: str,
+        *,
+        collection: str | None = None,
+        namespace: str | None = None,
+        address: str | None = None,
+        port: int | None = None,
+        retrieval: bool = False,
+    ) -> None:
+        attributes: Attributes = {}
+        if address:
+            attributes[names.SERVER_ADDRESS] = address
+        if port:
+            attributes[names.SERVER_PORT] = port
+        if namespace:
+            attributes[names.DB_NAMESPACE] = namespace
+        if collection:
+            attributes[names.DB_COLLECTION] = collection
+        attributes[names.DB_OPERATION] = operation
+        attributes[names.DB_SYSTEM] = system
+        self._metric_attributes: dict[tuple[str | None, str | None], Attributes] = {
+            (None, None): dict(attributes)
+        }
+        self._under_retriever = {**attributes, names.SPAN_KIND: "CHAIN"}
+        if retrieval:
+            attributes[names.OPERATION] = "retrieval"
+        attributes[names.SPAN_KIND] = "RETRIEVER" if retrieval else "CHAIN"
+        self.attributes: Final = attributes
+        self.retrieval: Final = retrieval
+        self.span_name: Final = f"{operation} {collection}" if collection else operation
+
+    def span_attributes(self, *, under_retriever: bool) -> Attributes:
+        """What the span starts with; below a RETRIEVER span it is not a second one."""
+        return self._under_retriever if under_retriever else self.attributes
+
+    def metric_attributes(self, metric_type: str | None, ranker: str | None) -> Attributes:
+        """Attributes of the call's metrics.
+
+        Scores of different metric types or rankers are different series: fused ranks of 0.03
+        must never mix with cosine similarities of 0.8.
+        """
+        key = (metric_type, ranker)
+        found = self._metric_attributes.get(key)
+        if found is None:
+            found = dict(self._metric_attributes[None, None])
+            if metric_type is not None:
+                found[names.VECTOR_METRIC_TYPE] = metric_type
+            if ranker is not None:
+                found[names.VECTOR_RANKER] = ranker
+            if len(self._metric_attributes) < 64:
+                self._metric_attributes[key] = found
+        return found
+
+
+def _everything(_values: Mapping[str, Any]) -> bool:
+    return True
+
+
+class Call:
+    """What is known about one call; operations fill it in, the loops write it to the span."""
+
+    __slots__ = (
+        "attributes", "busy", "context", "covers", "deferred", "deleted", "empty_queries",
+        "ended", "error", "guard", "metric_type", "nested", "private", "query", "ranker",
+        "rows", "scores", "settings", "span", "started", "started_ns", "target", "token",
+        "written",
+    )  # fmt: skip
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings: Final = settings
+        self.target: Target | None = None
+        self.attributes: Attributes = {}
+        self.metric_type: str | None = None
+        self.ranker: str | None = None
+        self.rows: int | None = None
+        self.scores: list[Scores] = []
+        self.empty_queries = 0
+        self.written = 0
+        self.deleted = 0
+        # The text that was searched for, where the database itself got it.
+        self.query: str | None = None
+        # Content that an error message may repeat: cut out of it unless text may leave.
+        self.private: list[str] = []
+        # Whether a call made inside this one, told by its arguments, is part of it.
+        self.covers: Callable[[Mapping[str, Any]], bool] = _everything
+        # Seconds inside the client, where a call is more than one stretch of time.
+        self.busy: float | None = None
+        self.deferred = False
+        self.nested = False
+        self.ended = False
+        self.error: tuple[str, str | None, str] | None = None
+        self.span: Span | None = None
+        self.context: Context | None = None
+        self.token: Token[Context] | None = None
+        self.guard: Token[Call | None] | None = None
+        self.started_ns: int = time_ns()
+        self.started: float = perf_counter()
+
+    def note(self, name: str, value: Any) -> None:
+        """Keeps an attribute if the value is a plain one and not empty."""
+        if value is not None and value != "" and isinstance(value, str | int | float):
+            self.attributes[name] = value
+
+    def filtered(self, expression: object) -> None:
+        """Keeps a filter expression: on the span if text may leave, else only to redact it."""
+        if not expression:
+            return
+        text = str(expression)
+        if self.settings.captures_text:
+            self.attributes[names.DB_FILTER] = clip(text, self.settings)[0]
+        else:
+            self.private.append(text)
+
+    def failed(self, error_type: str, code: str | None, message: str) -> None:
+        """The database refused the call without an exception reaching this code."""
+        self.error = (error_type, code, message)
+
+    def returned(self, scores_of_queries: Sequence[Sequence[float]]) -> None:
+        """The scores of each query's hits, best first: rows, empty results and statistics."""
+        self.rows = sum(map(len, scores_of_queries))
+        self.scores = [Scores(found) for found in scores_of_queries if found]
+        self.empty_queries = len(scores_of_queries) - len(self.scores)
+        attributes = self.attributes
+        attributes[names.VECTOR_EMPTY] = self.empty_queries > 0
+        if not self.scores:
+            return
+        if len(self.scores) == 1:
+            best = self.scores[0]
+            attributes[names.VECTOR_SCORE_TOP] = best.top
+            attributes[names.VECTOR_SCORE_LAST] = best.last
+            attributes[names.VECTOR_SCORE_MEAN] = best.mean
+            if best.gap is not None:
+                attributes[names.VECTOR_SCORE_GAP] = best.gap
+        else:
+            self._mean_scores()
+        first = next(found for found in scores_of_queries if found)
+        way = (
+            scoring.HIGHER_IS_BETTER
+            if self.ranker is not None
+            else scoring.direction(self.metric_type, first)
+        )
+        if way is not None:
+            attributes[names.VECTOR_SCORE_DIRECTION] = way
+
+    def _mean_scores(self) -> None:
+        """A batch of queries: the mean over its queries of each figure."""
+        found = self.scores
+        attributes = self.attributes
+        attributes[names.VECTOR_SCORE_TOP] = scoring.mean([one.top for one in found])
+        attributes[names.VECTOR_SCORE_LAST] = scoring.mean([one.last for one in found])
+        attributes[names.VECTOR_SCORE_MEAN] = scoring.mean([one.mean for one in found])
+        gaps = [one.gap for one in found if one.gap is not None]
+        if gaps:
+            attributes[names.VECTOR_SCORE_GAP] = scoring.mean(gaps)
+
+    def found(
+        self,
+        hits: Callable[[], Iterable[tuple[object, float | None]]],
+        documents: Callable[[], Iterable[Document]],
+    ) -> None:
+        """Writes what was found, as far as the policy allows; both are read up to a cap only."""
+        settings = self.settings
+        if self.nested or not settings.captures_ids:
+            return
+        attributes = self.attributes
+        if settings.captures_text:
+            found, cut = documents_json(documents(), settings)
+        else:
+            found, cut = ids_json(hits(), settings)
+        attributes[names.RETRIEVAL_DOCUMENTS] = found
+        attributes[names.OUTPUT_VALUE] = found
+        attributes[names.OUTPUT_MIME_TYPE] = _JSON
+        if cut:
+            attributes[names.CONTENT_TRUNCATED] = True
+
+    def asked(self) -> None:
+        """Writes the text that was searched for, if it is known and may leave."""
+        if self.nested or not self.settings.captures_text:
+            return
+        text = self.query or current_query_text()
+        if not text:
+            return
+        kept, cut = clip(text, self.settings)
+        if cut:
+            self.attributes[names.CONTENT_TRUNCATED] = True
+        self.attributes[names.RETRIEVAL_QUERY] = kept
+        self.attributes[names.INPUT_VALUE] = kept
+        self.attributes[names.INPUT_MIME_TYPE] = _TEXT

@@ -1,0 +1,144 @@
+"""Documents of a retrieval as one JSON attribute, within caps on count, characters and bytes.
+
+One attribute, because the SDK keeps 128 and drops the oldest: forty documents in attributes
+of their own would evict the span's kind and the database's name. Every item has a score, as
+Phoenix wants it; metadata stays valid JSON: it is shortened by dropping whole keys.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
+from math import isfinite
+from typing import Any, Final
+
+from sidelight.instrumentation.content import clip
+from sidelight.instrumentation.settings import Settings
+
+# Under `truncated` the whole list stays within this, as a span of 64 KB is refused or cut by
+# many backends; under `full` only `Settings.max_bytes` counts.
+TRUNCATED_MAX_BYTES: Final = 16_384
+# Names under which frameworks and tutorials keep the text of a chunk.
+_TEXT_FIELDS: Final = (
+    "text", "content", "page_content", "document", "chunk", "passage", "body", "_node_content",
+)  # fmt: skip
+_Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One hit: `score` is None where the call has none; `fields` is read only if text may leave."""
+
+    id: object
+    score: float | None
+    fields: Mapping[str, Any] | None = None
+    text: str | None = None
+
+
+def ids_json(hits: Iterable[tuple[object, float | None]], settings: Settings) -> tuple[str, bool]:
+    """Ids and scores of `hits` as a JSON list, and whether a cap left some out."""
+    items: list[str] = []
+    size = 2
+    for identifier, score in hits:
+        if len(items) >= settings.max_documents:
+            return _list(items), True
+        item = _head(identifier, score) + "}"
+        size += len(item) + 1
+        if size > settings.max_bytes:
+            return _list(items), True
+        items.append(item)
+    return _list(items), False
+
+
+def documents_json(documents: Iterable[Document], settings: Settings) -> tuple[str, bool]:
+    """`documents` with text and metadata as a JSON list, and whether a cap cut anything."""
+    budget = settings.max_bytes
+    if settings.capture_content == "truncated":
+        budget = min(budget, TRUNCATED_MAX_BYTES)
+    items: list[str] = []
+    size = 2
+    truncated = False
+    for document in documents:
+        if len(items) >= settings.max_documents:
+            return _list(items), True
+        item, cut = _item(document, settings, budget - size)
+        truncated = truncated or cut
+        if item is None:
+            return _list(items), True
+        items.append(item)
+        size += len(item) + 1
+    return _list(items), truncated
+
+
+def _list(items: list[str]) -> str:
+    return "[" + ",".join(items) + "]"
+
+
+def _head(identifier: object, score: float | None) -> str:
+    """The JSON object of a hit without its closing brace."""
+    if type(identifier) is int:
+        shown = str(identifier)
+    else:
+        shown = encode_basestring_ascii(str(identifier)[:256])
+    # JSON has no NaN and no infinity.
+    if score is None or not isfinite(score):
+        return '{"id":' + shown + ',"score":null'
+    return '{"id":' + shown + ',"score":' + repr(float(score))
+
+
+def _item(document: Document, settings: Settings, room: int) -> tuple[str | None, bool]:
+    """One document in at most `room` bytes: without content if need be, None if not even so."""
+    head = _head(document.id, document.score)
+    if len(head) + 1 > room:
+        return None, True
+    text, metadata = _split(document)
+    kept, cut = clip(text, settings) if text is not None else ("", False)
+    extra, dropped = _metadata(metadata, settings)
+    content = ',"content":' + encode_basestring_ascii(kept) if text is not None else ""
+    for parts in ((content, extra), (content, ""), ("", "")):
+        item = head + parts[0] + parts[1] + "}"
+        if len(item) <= room:
+            return item, cut or dropped or parts != (content, extra)
+    return None, True
+
+
+def _split(document: Document) -> tuple[str | None, Mapping[str, Any]]:
+    """The text of a document and the rest of its fields."""
+    fields = document.fields or {}
+    if document.text is not None:
+        return document.text, fields
+    for name in _TEXT_FIELDS:
+        if isinstance(fields.get(name), str):
+            break
+    else:
+        texts = {key: value for key, value in fields.items() if isinstance(value, str)}
+        if not texts:
+            return None, fields
+        name = max(texts, key=lambda key: len(texts[key]))
+    return fields[name], {key: value for key, value in fields.items() if key != name}
+
+
+def _metadata(fields: Mapping[str, Any], settings: Settings) -> tuple[str, bool]:
+    """Scalars of `fields` as JSON, keys dropped whole once the share of a document is used up."""
+    room = max(settings.max_characters, 256) // 2
+    if settings.capture_content == "full":
+        room = settings.max_bytes
+    kept: list[str] = []
+    dropped = False
+    for key, found in fields.items():
+        # A numpy scalar, as Milvus decodes a FLOAT field, has no dimensions.
+        value = found.item() if getattr(found, "ndim", None) == 0 else found
+        if not isinstance(value, _Scalar):
+            # Lists may be vectors, which are never captured.
+            continue
+        if isinstance(value, float) and not isfinite(value):
+            value = None
+        item = encode_basestring_ascii(str(key)) + ":" + json.dumps(value)
+        if len(item) > room:
+            dropped = True
+            continue
+        room -= len(item) + 1
+        kept.append(item)
+    return (',"metadata":{' + ",".join(kept) + "}" if kept else ""), dropped

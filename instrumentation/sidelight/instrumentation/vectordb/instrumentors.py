@@ -1,0 +1,30 @@
+"""OpenTelemetry instrumentors, for `opentelemetry-instrument`; one for each client library.
+
+Needs the package opentelemetry-instrumentation, which whoever runs that command has; nothing
+else of Sidelight imports this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+
+from sidelight.instrumentation.vectordb import milvus
+
+
+class MilvusInstrumentor(BaseInstrumentor):  # type: ignore[misc]
+    """Observes pymilvus; takes `tracer_provider`, `meter_provider` and `settings`."""
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """The client versions whose calls are understood."""
+        return ("pymilvus >= 2.5",)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        milvus.instrument(
+            kwargs.get("tracer_provider"), kwargs.get("meter_provider"), kwargs.get("settings")
+        )
+
+    def _uninstrument(self, **_kwargs: Any) -> None:
+        milvus.uninstrument()

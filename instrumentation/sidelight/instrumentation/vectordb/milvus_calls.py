@@ -1,0 +1,282 @@
+"""What pymilvus's handler methods are given and return: the table of Milvus's operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from sidelight import conventions as names
+from sidelight.instrumentation.vectordb import milvus_results as results
+from sidelight.instrumentation.vectordb.call import Call
+from sidelight.instrumentation.vectordb.operation import Observer, Operation, Values, nothing
+
+_Describe = Callable[[Call, Any, Values], None]
+
+_INDEXES: Final = 1_024
+# Under which names a search's breadth is given, by kind of index.
+_BREADTH: Final = (("ef", names.VECTOR_EF), ("nprobe", names.VECTOR_NPROBE))
+_CONSISTENCY: Final = {0: "Strong", 1: "Session", 2: "Bounded", 3: "Eventually", 4: "Customized"}
+
+
+def operations(observer: Observer) -> Mapping[str, Operation]:
+    """The handler methods to observe."""
+    calls = _Calls(observer)
+    administration = {
+        name: _deferrable(name, calls.plain(name))
+        for name in (
+            "create_collection", "load_collection", "release_collection", "truncate_collection",
+            "create_partition", "drop_partition", "load_partitions", "release_partitions",
+        )
+    }  # fmt: skip
+    insert_rows, insert_columns = calls.write("insert", _rows), calls.write("insert", _columns)
+    upsert_rows, upsert_columns = calls.write("upsert", _rows), calls.write("upsert", _columns)
+    return administration | {
+        "search": _deferrable("search", calls.search, results.searched),
+        "hybrid_search": _deferrable("hybrid_search", calls.hybrid_search, results.searched),
+        "query": Operation("query", calls.query, results.queried),
+        "insert_rows": Operation("insert", insert_rows, results.inserted),
+        "batch_insert": _deferrable("insert", insert_columns, results.inserted),
+        "upsert_rows": Operation("upsert", upsert_rows, results.upserted),
+        "upsert": _deferrable("upsert", upsert_columns, results.upserted),
+        "delete": _deferrable("delete", calls.delete, results.deleted),
+        "create_index": _deferrable("create_index", calls.create_index),
+        "drop_index": Operation("drop_index", calls.forget("drop_index")),
+        "drop_collection": Operation("drop_collection", calls.forget("drop_collection")),
+        "flush": _deferrable("flush", calls.flush),
+        # Asked before many other calls: worth a span only when it fails.
+        "describe_collection": Operation(
+            "describe_collection", calls.plain("describe_collection"), on_error_only=True
+        ),
+        # A server that cannot be reached fails here, before any operation begins.
+        "_wait_for_channel_ready": Operation("connect", calls.connect, on_error_only=True),
+        "ensure_channel_ready": Operation("connect", calls.connect, on_error_only=True),
+    }
+
+
+def _deferrable(
+    name: str, describe_call: _Describe, describe_result: Callable[[Call, Any], None] = nothing
+) -> Operation:
+    """An operation that returns a future if it is called with `_async=True`."""
+    return Operation(
+        name,
+        describe_call,
+        describe_result,
+        future_of=results.future_of,
+        settle=results.settle,
+    )
+
+
+class _Calls:
+    """Reads the arguments of handler methods; remembers what `create_index` was told."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        # (address, database, collection) -> field -> (metric type, index type)
+        self._indexes: dict[tuple[str, str, str], dict[str, tuple[str | None, str | None]]] = {}
+
+    def plain(self, operation: str) -> _Describe:
+        """A call that says no more than its collection."""
+
+        def describe(call: Call, handler: Any, values: Values) -> None:
+            self._target(call, operation, handler, values)
+
+        return describe
+
+    def connect(self, call: Call, handler: Any, values: Values) -> None:
+        address, port = server(values.get("address") or handler.server_address)
+        call.target = self._observer.target("connect", None, address=address, port=port)
+
+    def search(self, call: Call, handler: Any, values: Values) -> None:
+        self._target(call, "search", handler, values, retrieval=True)
+        attributes = call.attributes
+        call.note(names.RETRIEVAL_TOP_K, values.get("limit"))
+        field = values.get("anns_field") or None
+        self._vectors(call, values.get("data"))
+        self._parameters(call, values.get("param"))
+        metric_type, index_type, field = self._index(handler, values, field)
+        call.metric_type = call.metric_type or metric_type
+        call.note(names.VECTOR_FIELD, field)
+        call.note(names.VECTOR_INDEX_TYPE, index_type)
+        call.note(names.VECTOR_GROUP_BY, values.get("group_by_field"))
+        if values.get("ranker") is not None:
+            call.ranker = _ranker(values["ranker"])
+        self._consistency(call, values)
+        call.filtered(values.get("expression"))
+        count = attributes.get(names.VECTOR_QUERY_COUNT)
+        if isinstance(count, int) and count > 1:
+            attributes[names.DB_BATCH_SIZE] = count
+        call.asked()
+
+    def hybrid_search(self, call: Call, handler: Any, values: Values) -> None:
+        self._target(call, "hybrid_search", handler, values, retrieval=True)
+        branches = values.get("reqs") or ()
+        call.ranker = _ranker(values.get("rerank"))
+        call.note(names.RETRIEVAL_TOP_K, values.get("limit"))
+        call.note(names.VECTOR_BRANCHES, len(branches))
+        call.note(names.VECTOR_FIELD, ",".join(branch.anns_field or "" for branch in branches))
+        if branches:
+            self._vectors(call, branches[0].data)
+        for branch in branches:
+            call.filtered(branch.expr)
+        self._consistency(call, values)
+        call.asked()
+
+    def query(self, call: Call, handler: Any, values: Values) -> None:
+        self._target(call, "query", handler, values)
+        self._consistency(call, values)
+        call.filtered(values.get("expr"))
+
+    def write(self, operation: str, count: Callable[[Any], int]) -> _Describe:
+        """An insert or upsert; `count` tells how many records the entities are."""
+
+        def describe(call: Call, handler: Any, values: Values) -> None:
+            self._target(call, operation, handler, values)
+            records = count(values.get("entities"))
+            if records > 1:
+                call.attributes[names.DB_BATCH_SIZE] = records
+
+        return describe
+
+    def delete(self, call: Call, handler: Any, values: Values) -> None:
+        self._target(call, "delete", handler, values)
+        call.filtered(values.get("expression"))
+
+    def create_index(self, call: Call, handler: Any, values: Values) -> None:
+        self._target(call, "create_index", handler, values)
+        call.deferred = bool(values.get("_async"))
+        parameters = values.get("params")
+        if not isinstance(parameters, Mapping):
+            return
+        field = str(values.get("field_name"))
+        metric_type = _text(parameters.get("metric_type"))
+        index_type = _text(parameters.get("index_type"))
+        call.metric_type = metric_type
+        call.note(names.VECTOR_FIELD, field)
+        call.note(names.VECTOR_INDEX_TYPE, index_type)
+        if len(self._indexes) >= _INDEXES:
+            self._indexes.clear()
+        self._indexes.setdefault(_key(handler, values), {})[field] = (metric_type, index_type)
+
+    def forget(self, operation: str) -> _Describe:
+        """A call after which nothing is known of the collection's indexes."""
+
+        def describe(call: Call, handler: Any, values: Values) -> None:
+            self._target(call, operation, handler, values)
+            self._indexes.pop(_key(handler, values), None)
+
+        return describe
+
+    def flush(self, call: Call, handler: Any, values: Values) -> None:
+        collections = list(values.get("collection_names") or [])
+        only = {"collection_name": collections[0]} if len(collections) == 1 else {}
+        self._target(call, "flush", handler, {**values, **only})
+
+    def _target(
+        self, call: Call, operation: str, handler: Any, values: Values, *, retrieval: bool = False
+    ) -> None:
+        address, port = server(handler.server_address)
+        call.target = self._observer.target(
+            operation,
+            values.get("collection_name"),
+            namespace=database(values),
+            address=address,
+            port=port,
+            retrieval=retrieval,
+        )
+        call.deferred = bool(values.get("_async"))
+
+    def _index(
+        self, handler: Any, values: Values, field: str | None
+    ) -> tuple[str | None, str | None, str | None]:
+        """Metric type, index type and field, as far as `create_index` told this process."""
+        known = self._indexes.get(_key(handler, values))
+        if not known:
+            return None, None, field
+        if field is None and len(known) == 1:
+            # The server takes the only vector field there is.
+            field = next(iter(known))
+        metric_type, index_type = known.get(field or "", (None, None))
+        return metric_type, index_type, field
+
+    def _parameters(self, call: Call, parameters: Any) -> None:
+        if not isinstance(parameters, Mapping):
+            return
+        call.metric_type = _text(parameters.get("metric_type"))
+        inner = parameters.get("params")
+        for name, attribute in _BREADTH:
+            value = parameters.get(name)
+            if value is None and isinstance(inner, Mapping):
+                value = inner.get(name)
+            call.note(attribute, value)
+
+    def _vectors(self, call: Call, data: Any) -> None:
+        """Counts the query vectors and their dimensions; reads no number of them."""
+        if data is None:
+            return
+        shape = getattr(data, "shape", None)
+        if shape is not None:
+            sizes = [int(size) for size in shape]
+            call.attributes[names.VECTOR_QUERY_COUNT] = sizes[0]
+            if len(sizes) > 1:
+                call.attributes[names.VECTOR_DIMENSION] = sizes[1]
+            return
+        if not isinstance(data, Sequence):
+            return
+        call.attributes[names.VECTOR_QUERY_COUNT] = len(data)
+        first = data[0] if data else None
+        if isinstance(first, str):
+            # A full-text search: the database makes the vector of the text itself.
+            call.query = first
+        elif isinstance(first, bytes):
+            call.attributes[names.VECTOR_DIMENSION] = len(first) * 8
+        elif first is not None and hasattr(first, "__len__") and not isinstance(first, Mapping):
+            call.attributes[names.VECTOR_DIMENSION] = len(first)
+
+    def _consistency(self, call: Call, values: Values) -> None:
+        level = values.get("consistency_level")
+        if isinstance(level, int):
+            level = _CONSISTENCY.get(level)
+        call.note(names.MILVUS_CONSISTENCY, level)
+
+
+def server(address: str) -> tuple[str | None, int | None]:
+    """Host and port of `host:port`, `[v6]:port` or `unix:path`."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdecimal():
+        return address or None, None
+    return host.strip("[]"), int(port)
+
+
+def database(values: Values) -> str | None:
+    context = values.get("context")
+    name = context.get_db_name() if context is not None else values.get("db_name")
+    return name or None
+
+
+def _key(handler: Any, values: Values) -> tuple[str, str, str]:
+    return handler.server_address, database(values) or "", str(values.get("collection_name"))
+
+
+def _rows(entities: Any) -> int:
+    return len(entities) if isinstance(entities, list) else 1
+
+
+def _columns(entities: Any) -> int:
+    """Records in a list of columns, each a dict with its `values`."""
+    first = entities[0] if isinstance(entities, list) and entities else None
+    values = first.get("values") if isinstance(first, Mapping) else None
+    return len(values) if values is not None else 0
+
+
+def _ranker(ranker: Any) -> str | None:
+    """`rrf`, `weighted`, or what a rerank function calls its method."""
+    strategy = getattr(ranker, "_strategy", None)
+    if strategy is None:
+        parameters = getattr(ranker, "params", None)
+        if isinstance(parameters, Mapping):
+            strategy = parameters.get("reranker") or parameters.get("strategy")
+    return _text(strategy) or type(ranker).__name__
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,158 @@
+"""Milvus iterators: one span from creation to exhaustion, its pages as events.
+
+The searches and queries that an iterator makes of itself are part of it, never searches of
+their own: one logical operation is one span, and one entry in the metrics.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, Final
+
+from sidelight import conventions as names
+from sidelight.instrumentation.vectordb.call import Call
+from sidelight.instrumentation.vectordb.milvus_calls import database, server
+from sidelight.instrumentation.vectordb.operation import Observer, Operation, Values
+from sidelight.instrumentation.vectordb.patching import Patches, find, positional
+
+_CLASSES: Final = (
+    ("search_iterator", "pymilvus.client.iterator.search_iterator:SearchIteratorV2"),
+    ("search_iterator", "pymilvus.client.iterator.search_iterator:SearchIterator"),
+    ("query_iterator", "pymilvus.client.iterator.query_iterator:QueryIterator"),
+)
+_PAGE: Final = "db.vector.iterator.page"
+# pymilvus tries the second version of the search iterator and falls back to the first.
+_FALLBACK: Final = "ServerVersionIncompatibleException"
+
+
+def observe_iterators(patches: Patches, observer: Observer) -> None:
+    """Observes the iterators of every client API of pymilvus, which share these classes."""
+    for name, path in _CLASSES:
+        iterator = find(path)
+        if iterator is not None:
+            observed = _Iterators(observer, name)
+            patches.replace(iterator, "__init__", observed.created(positional(iterator.__init__)))
+            patches.replace(iterator, "next", observed.next)
+            patches.replace(iterator, "close", observed.close)
+
+
+def _own_requests(values: Values) -> bool:
+    """Whether a handler call is the iterator's: a filter function of the app may make others."""
+    return bool(values.get("iterator")) or values.get("handler") is not None
+
+
+class _Iterators:
+    """The living iterators of one class, each with the call that its span belongs to."""
+
+    def __init__(self, observer: Observer, name: str) -> None:
+        self._observer = observer
+        self._operation = Operation(name, self._describe)
+        self._calls: weakref.WeakKeyDictionary[Any, Call] = weakref.WeakKeyDictionary()
+
+    def _describe(self, call: Call, _iterator: Any, values: Values) -> None:
+        address, port = server(values["handler"].server_address)
+        call.target = self._observer.target(
+            self._operation.name,
+            values.get("collection_name"),
+            namespace=database(values),
+            address=address,
+            port=port,
+            retrieval=self._operation.name == "search_iterator",
+        )
+        call.covers = _own_requests
+        call.busy = 0.0
+        call.rows = 0
+        call.attributes[names.VECTOR_PAGES] = 0
+        call.note(names.VECTOR_FIELD, values.get("anns_field") or values.get("ann_field"))
+        call.filtered(values.get("filter") or values.get("expr"))
+        call.asked()
+
+    def created(self, parameters: tuple[str, ...]) -> Callable[..., None]:
+        """The wrapper of `__init__`, whose positional parameters are given."""
+
+        def wrapper(
+            method: Callable[..., None],
+            iterator: Any,
+            args: tuple[Any, ...],
+            kwargs: dict[str, Any],
+        ) -> None:
+            values = {**dict(zip(parameters, args, strict=False)), **kwargs} if args else kwargs
+            call = self._observer.begin(self._operation, iterator, values)
+            if call is None:
+                return method(*args, **kwargs)
+            try:
+                method(*args, **kwargs)
+            except BaseException as error:
+                if type(error).__name__ == _FALLBACK:
+                    self._observer.discard(call)
+                else:
+                    self._observer.failed(self._operation, call, error)
+                raise
+            self._observer.leave(call)
+            call.busy = perf_counter() - call.started
+            self._keep(iterator, call)
+            return None
+
+        return wrapper
+
+    def _keep(self, iterator: Any, call: Call) -> None:
+        try:
+            self._calls[iterator] = call
+            # An iterator that is dropped halfway ends with its last page.
+            weakref.finalize(iterator, self._observer.end, call)
+        except TypeError as error:
+            self._observer.fault(self._operation.name, error)
+            self._observer.end(call)
+
+    def next(
+        self,
+        method: Callable[..., Any],
+        iterator: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """The wrapper of `next`: a page, or the end of the iterator if it is empty."""
+        call = self._calls.get(iterator)
+        if call is None or call.ended:
+            return method(*args, **kwargs)
+        self._observer.enter(call)
+        started = perf_counter()
+        try:
+            page = method(*args, **kwargs)
+        except BaseException as error:
+            call.busy = (call.busy or 0.0) + perf_counter() - started
+            self._observer.failed(self._operation, call, error)
+            raise
+        call.busy = (call.busy or 0.0) + perf_counter() - started
+        self._observer.leave(call)
+        self._page(call, page)
+        return page
+
+    def _page(self, call: Call, page: Any) -> None:
+        try:
+            rows = len(page) if page is not None else 0
+            if rows:
+                call.rows = (call.rows or 0) + rows
+                pages = int(call.attributes[names.VECTOR_PAGES]) + 1
+                call.attributes[names.VECTOR_PAGES] = pages
+                if call.span is not None:
+                    call.span.add_event(_PAGE, {names.DB_RETURNED_ROWS: rows})
+            else:
+                self._observer.end(call)
+        except Exception as error:  # noqa: BLE001
+            self._observer.fault(self._operation.name, error)
+
+    def close(
+        self,
+        method: Callable[..., Any],
+        iterator: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """The wrapper of `close`."""
+        call = self._calls.get(iterator)
+        if call is not None:
+            self._observer.end(call)
+        return method(*args, **kwargs)

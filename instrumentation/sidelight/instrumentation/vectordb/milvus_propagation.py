@@ -1,0 +1,47 @@
+"""Lets the Milvus server join the client's trace, through gRPC metadata.
+
+Metadata is made at one place in pymilvus, so that every request carries the span that is
+current when it is sent: that of the observed call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from opentelemetry import propagate, trace
+
+from sidelight.instrumentation.vectordb.patching import Patches, find
+
+_MODULES: Final = ("pymilvus.client.grpc_handler", "pymilvus.client.async_grpc_handler")
+_METADATA: Final = "_api_level_md"
+
+
+def propagate_trace(patches: Patches) -> None:
+    """Adds `traceparent` to requests, unless the process propagates no W3C trace context."""
+    if "traceparent" not in propagate.get_global_textmap().fields:
+        return
+    for path in _MODULES:
+        module = find(path)
+        if module is not None:
+            patches.replace(module, _METADATA, _with_traceparent)
+
+
+def traceparent(span: trace.SpanContext) -> str:
+    """The W3C header of `span` with no flag but `sampled`.
+
+    Milvus up to 2.3.5 refuses the header if any other is set, as SDK 1.45 does with the
+    random-trace-id flag.
+    """
+    sampled = span.trace_flags & trace.TraceFlags.SAMPLED
+    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{sampled:02x}"
+
+
+def _with_traceparent(
+    metadata: Callable[..., Any], _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    made = metadata(*args, **kwargs)
+    span = trace.get_current_span().get_span_context()
+    if not span.is_valid or not isinstance(made, list | None):
+        return made
+    return [*(made or ()), ("traceparent", traceparent(span))]

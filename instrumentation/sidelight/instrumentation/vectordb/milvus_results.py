@@ -1,0 +1,161 @@
+"""What pymilvus's handler methods return, raise, or promise: hits, counts, errors and futures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sidelight import conventions as names
+from sidelight.instrumentation.vectordb.call import Call
+from sidelight.instrumentation.vectordb.documents import Document
+from sidelight.instrumentation.vectordb.operation import Failure
+
+
+def describe_error(error: BaseException) -> Failure:
+    """Milvus's code (or gRPC's, where no answer came) and its message.
+
+    The code differs by server: a wrong dimension is 1 on Milvus Lite and 65535 on 2.3.5.
+    """
+    code = getattr(error, "code", None)
+    if callable(code):
+        code = code()
+    message = getattr(error, "message", None)
+    if not isinstance(message, str) or not message:
+        details = getattr(error, "details", None)
+        found = details() if callable(details) else None
+        message = found if isinstance(found, str) and found else str(error)
+    shown = str(int(code)) if isinstance(code, int) else getattr(code, "name", None)
+    return Failure(shown, message)
+
+
+def searched(call: Call, result: Any) -> None:
+    """A search's hits: only `ids` and `distances`, as indexing a hit decodes every vector."""
+    if getattr(result, "agg_buckets", None):
+        # An aggregation answers with buckets instead of hits: it is not an empty search.
+        call.rows = sum(len(buckets) for buckets in result.agg_buckets)
+    else:
+        _found(call, [list.__getitem__(result, index) for index in range(len(result))])
+    _extra(call, getattr(result, "extra", None))
+
+
+def _found(call: Call, hits: Sequence[Any]) -> None:
+    call.returned([one.distances for one in hits])
+    call.found(
+        lambda: (pair for one in hits for pair in zip(one.ids, one.distances, strict=False)),
+        lambda: (document for one in hits for document in _documents(one)),
+    )
+
+
+def _documents(hits: Any) -> Iterator[Document]:
+    """Hits with the fields that need no decoding, and the dynamic ones, one hit at a time."""
+    dynamic = [field for field in getattr(hits, "lazy_field_data", ()) if field.is_dynamic]
+    for index, (identifier, score) in enumerate(zip(hits.ids, hits.distances, strict=False)):
+        fields = dict(dict.get(list.__getitem__(hits, index), "entity") or {})
+        for field in dynamic:
+            rows = field.scalars.json_data.data
+            row = hits.start + index
+            if row < len(rows):
+                decoded = json.loads(rows[row])
+                wanted = hits.dynamic_fields
+                fields.update({key: decoded[key] for key in decoded if not wanted or key in wanted})
+        yield Document(identifier, score, fields)
+
+
+def queried(call: Call, result: Any) -> None:
+    call.rows = len(result)
+    _extra(call, getattr(result, "extra", None))
+
+
+def inserted(call: Call, result: Any) -> None:
+    call.written = result.insert_count
+    _stored(call, result, call.written)
+
+
+def upserted(call: Call, result: Any) -> None:
+    call.written = result.upsert_count
+    _stored(call, result, call.written)
+
+
+def deleted(call: Call, result: Any) -> None:
+    call.deleted = result.delete_count
+    _stored(call, result, call.deleted)
+
+
+def _stored(call: Call, result: Any, records: int) -> None:
+    call.attributes[names.VECTOR_RECORDS] = records
+    cost = getattr(result, "cost", None)
+    if cost:
+        call.attributes[names.MILVUS_COST] = cost
+
+
+def _extra(call: Call, extra: Any) -> None:
+    """What newer servers tell about the work they did."""
+    if not extra:
+        return
+    call.note(names.MILVUS_COST, extra.get("cost") or None)
+    call.note(names.MILVUS_SCANNED_BYTES, extra.get("scanned_total_bytes"))
+    call.note(names.MILVUS_CACHE_HIT_RATIO, extra.get("cache_hit_ratio"))
+
+
+# ── futures ──────────────────────────────────────────────────────────────────────────────
+
+
+def future_of(result: Any) -> Any | None:
+    """The gRPC future of a call made with `_async=True`; None if it failed before sending."""
+    future = getattr(result, "_future", result)
+    return future if hasattr(future, "add_done_callback") else None
+
+
+class _RawHits:
+    """One query's part of a raw search response, in the shape of pymilvus's own hits."""
+
+    __slots__ = ("distances", "ids")
+
+    def __init__(self, ids: Sequence[Any], distances: Sequence[float]) -> None:
+        self.ids = ids
+        self.distances = distances
+
+
+def settle(call: Call, future: Any) -> None:
+    """What a gRPC future came to; runs on a thread of gRPC, before the app asks for it."""
+    error = future.exception() if not future.cancelled() else None
+    if error is not None or future.cancelled():
+        failure = describe_error(error) if error is not None else Failure("CANCELLED", "cancelled")
+        call.failed(
+            type(error).__qualname__ if error else "Cancelled", failure.code, failure.message
+        )
+        return
+    response = future.result()
+    status = getattr(response, "status", response)
+    code = getattr(status, "code", 0) or getattr(status, "error_code", 0)
+    if code:
+        call.failed("MilvusException", str(code), getattr(status, "reason", ""))
+        return
+    results = getattr(response, "results", None)
+    if results is not None:
+        _found(call, _raw_hits(results))
+    elif hasattr(response, "insert_cnt"):
+        _mutated(call, response)
+
+
+def _raw_hits(results: Any) -> list[_RawHits]:
+    kind = results.ids.WhichOneof("id_field")
+    ids = getattr(results.ids, kind).data if kind is not None else ()
+    hits: list[_RawHits] = []
+    start = 0
+    for count in results.topks:
+        end = start + count
+        hits.append(_RawHits(ids[start:end], results.scores[start:end]))
+        start = end
+    return hits
+
+
+def _mutated(call: Call, response: Any) -> None:
+    """The counts of a raw mutation response; the operation tells which of them matters."""
+    operation = call.target.attributes[names.DB_OPERATION] if call.target is not None else ""
+    if operation == "delete":
+        call.deleted = response.delete_cnt
+    else:
+        call.written = response.insert_cnt if operation == "insert" else response.upsert_cnt
+    call.attributes[names.VECTOR_RECORDS] = call.written or call.deleted

@@ -1,0 +1,390 @@
+"""One database operation, observed: written once, driven by a sync and an async loop.
+
+An `Operation` is a pair of plain functions: one reads the arguments of a client's method into
+a `Call`, the other reads what the method returned into the same `Call`. The loops here do
+the rest, always in this order: describe the call, start the span, make it current, call the
+client, describe the result, record metrics, end the span. Whatever of ours fails is counted,
+logged once, and never reaches the caller; the client's own exceptions pass through as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Final, Protocol
+
+from opentelemetry import context as contexts
+from opentelemetry import metrics, trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from sidelight import conventions as names
+from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vectordb.call import Attributes, Call, Target
+from sidelight.instrumentation.vectordb.meters import Meters
+
+Values = Mapping[str, Any]
+
+# Longer messages are cut: a client may quote a whole response in one.
+_MESSAGE_CHARACTERS: Final = 2_000
+_TARGETS: Final = 2_048
+# What opentelemetry-instrumentation's `suppress_instrumentation()` sets, besides a private key.
+_SUPPRESS: Final = "suppress_instrumentation"
+
+_logger = logging.getLogger("sidelight.instrumentation.vectordb")
+# The call that is running in this context: what a client calls of itself is no call of its own.
+_active: Final[ContextVar[Call | None]] = ContextVar("sidelight_vectordb_call", default=None)
+
+
+class Deferred(Protocol):
+    """A future on which the end of a call can be hung."""
+
+    def add_done_callback(self, callback: Callable[[Any], object], /) -> object:
+        """Calls `callback` with the future once it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a client's exception says: the database's own code, and the message without clutter."""
+
+    code: str | None
+    message: str
+
+
+def nothing(_call: Call, _result: Any) -> None:
+    """The result of this operation says nothing worth keeping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """How one method of a client is observed.
+
+    `describe_call(call, client, values)` gets the arguments by name and sets `call.target`;
+    `describe_result(call, result)` gets what came back. With `on_error_only` there is a span
+    only if the method raises. A call that returns before it is done sets `call.deferred`;
+    `future_of(result)` then finds the future, `settle(call, future)` describes its outcome.
+    """
+
+    name: str
+    describe_call: Callable[[Call, Any, Values], None]
+    describe_result: Callable[[Call, Any], None] = nothing
+    on_error_only: bool = False
+    future_of: Callable[[Any], Deferred | None] | None = None
+    settle: Callable[[Call, Any], None] = nothing
+
+
+class Observer:
+    """Observes the calls of one client library; knows nothing about any library."""
+
+    def __init__(
+        self,
+        system: str,
+        describe_error: Callable[[BaseException], Failure],
+        *,
+        version: str,
+        settings: Settings,
+        tracer_provider: trace.TracerProvider | None = None,
+        meter_provider: metrics.MeterProvider | None = None,
+    ) -> None:
+        """`version` is that of the client library and becomes part of the scope."""
+        self.system: Final = system
+        self.settings: Final = settings
+        self._describe_error = describe_error
+        self._tracer = trace.get_tracer(names.SCOPE_VECTORDB, version, tracer_provider)
+        self._meters = Meters(metrics.get_meter(names.SCOPE_VECTORDB, version, meter_provider))
+        self._targets: dict[tuple[object, ...], Target] = {}
+        self._faults: set[str] = set()
+
+    # ── the two loops ────────────────────────────────────────────────────────────────────
+
+    def call(
+        self,
+        operation: Operation,
+        client: Any,
+        values: Values,
+        method: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Calls `method` and observes it as `operation`; returns and raises what it does."""
+        call = self.begin(operation, client, values)
+        if call is None:
+            return method(*args, **kwargs)
+        try:
+            result = method(*args, **kwargs)
+        except BaseException as error:
+            self.failed(operation, call, error)
+            raise
+        self.succeeded(operation, call, result)
+        return result
+
+    async def call_async(
+        self,
+        operation: Operation,
+        client: Any,
+        values: Values,
+        method: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Awaits `method` and observes it as `operation`; returns and raises what it does."""
+        call = self.begin(operation, client, values)
+        if call is None:
+            return await method(*args, **kwargs)
+        try:
+            result = await method(*args, **kwargs)
+        except BaseException as error:
+            self.failed(operation, call, error)
+            raise
+        self.succeeded(operation, call, result)
+        return result
+
+    # ── the steps of both ────────────────────────────────────────────────────────────────
+
+    def begin(self, operation: Operation, client: Any, values: Values) -> Call | None:
+        """Starts a call; None if it is not to be observed. Never raises."""
+        try:
+            active = _active.get()
+            if active is not None and not active.ended and active.covers(values):
+                return None
+            context = contexts.get_current()
+            if context.get(_SUPPRESS):
+                return None
+            call = Call(self.settings)
+            call.nested = _under_retriever()
+            operation.describe_call(call, client, values)
+            if operation.on_error_only:
+                return call
+            self._start(operation, call)
+            self.enter(call)
+        except Exception as error:  # noqa: BLE001
+            self.fault(f"{operation.name}: call", error)
+            return None
+        return call
+
+    def enter(self, call: Call) -> None:
+        """Makes the call's span current, and the call the one that runs."""
+        if call.context is not None:
+            call.token = contexts.attach(call.context)
+            call.guard = _active.set(call)
+
+    def leave(self, call: Call) -> None:
+        """Makes the caller's own context current again."""
+        if call.guard is not None:
+            _active.reset(call.guard)
+            call.guard = None
+        if call.token is not None:
+            contexts.detach(call.token)
+            call.token = None
+
+    def succeeded(self, operation: Operation, call: Call, result: Any) -> None:
+        """The client returned `result`. Never raises."""
+        try:
+            if operation.on_error_only:
+                operation.describe_result(call, result)
+                return
+            if call.deferred and operation.future_of is not None:
+                future = operation.future_of(result)
+                if future is not None:
+                    self.leave(call)
+                    future.add_done_callback(lambda done: self._settled(operation, call, done))
+                    return
+            operation.describe_result(call, result)
+        except Exception as error:  # noqa: BLE001
+            self.fault(f"{operation.name}: result", error)
+        self.end(call)
+
+    def failed(self, operation: Operation, call: Call, error: BaseException) -> None:
+        """The client raised `error`. Never raises."""
+        try:
+            if operation.on_error_only:
+                self._start(operation, call)
+            failure = self._describe_error(error)
+            call.failed(type(error).__qualname__, failure.code, failure.message)
+            if call.span is not None and call.span.is_recording():
+                self._exception_event(call, error)
+        except Exception as fault:  # noqa: BLE001
+            self.fault(f"{operation.name}: error", fault)
+        self.end(call)
+
+    def target(
+        self,
+        operation: str,
+        collection: str | None,
+        *,
+        namespace: str | None = None,
+        address: str | None = None,
+        port: int | None = None,
+        retrieval: bool = False,
+    ) -> Target:
+        """The target of a call, built once for each operation, server and collection."""
+        key = (operation, collection, namespace, address, port)
+        found = self._targets.get(key)
+        if found is None:
+            found = Target(
+                self.system,
+                operation,
+                collection=collection,
+                namespace=namespace,
+                address=address,
+                port=port,
+                retrieval=retrieval,
+            )
+            if len(self._targets) >= _TARGETS:
+                self._targets.clear()
+            self._targets[key] = found
+        return found
+
+    def fault(self, where: str, error: BaseException) -> None:
+        """Counts an error of ours and logs the first of each place. Never raises."""
+        try:
+            self._meters.faults.add(1, {names.DB_SYSTEM: self.system})
+            if where not in self._faults:
+                self._faults.add(where)
+                _logger.warning(
+                    "Sidelight cannot read a %s call (%s: %s in %s); the call itself is not "
+                    "affected. This client version may be newer than the ones tested.",
+                    self.system, type(error).__name__, _place(error), where,
+                )  # fmt: skip
+        except Exception:
+            _logger.debug("a fault could not be counted", exc_info=True)
+
+    # ── span and metrics ─────────────────────────────────────────────────────────────────
+
+    def _start(self, operation: Operation, call: Call) -> None:
+        target = call.target
+        if target is None:
+            target = call.target = self.target(operation.name, None)
+        call.span = self._tracer.start_span(
+            target.span_name,
+            kind=SpanKind.CLIENT,
+            attributes=target.span_attributes(under_retriever=call.nested),
+            start_time=call.started_ns,
+        )
+        call.context = trace.set_span_in_context(call.span)
+
+    def _settled(self, operation: Operation, call: Call, future: Any) -> None:
+        """A deferred call is done; runs on whatever thread the client uses. Never raises."""
+        try:
+            operation.settle(call, future)
+        except Exception as error:  # noqa: BLE001
+            self.fault(f"{operation.name}: future", error)
+        self.end(call)
+
+    def discard(self, call: Call) -> None:
+        """Drops a call that the client itself starts over: its span is never ended."""
+        call.ended = True
+        self.leave(call)
+
+    def end(self, call: Call) -> None:
+        """Records metrics and ends the span. Never raises."""
+        if call.ended:
+            return
+        call.ended = True
+        try:
+            self._record(call)
+            self._write(call)
+        except Exception as error:  # noqa: BLE001
+            self.fault("end", error)
+        finally:
+            try:
+                self.leave(call)
+                if call.span is not None:
+                    call.span.end()
+            except Exception as error:  # noqa: BLE001
+                self.fault("end", error)
+
+    def _record(self, call: Call) -> None:
+        target = call.target
+        if target is None:
+            return
+        seconds = perf_counter() - call.started if call.busy is None else call.busy
+        meters, context = self._meters, call.context
+        attributes = target.metric_attributes(call.metric_type, call.ranker)
+        if call.error is not None:
+            error_type, code, _ = call.error
+            attributes = {**attributes, names.ERROR_TYPE: error_type}
+            if code is not None:
+                attributes[names.DB_STATUS_CODE] = code
+            meters.duration.record(seconds, attributes, context)
+            return
+        meters.duration.record(seconds, attributes, context)
+        if call.rows is not None:
+            meters.rows.record(call.rows, attributes, context)
+        for found in call.scores:
+            meters.top_score.record(found.top, attributes, context)
+            if found.gap is not None:
+                meters.score_gap.record(found.gap, attributes, context)
+        if call.empty_queries:
+            meters.empty.add(call.empty_queries, attributes, context)
+        if call.written:
+            meters.written.add(call.written, attributes, context)
+        if call.deleted:
+            meters.deleted.add(call.deleted, attributes, context)
+
+    def _write(self, call: Call) -> None:
+        """Everything known goes to the span in one go, its core attributes again if evicted."""
+        span, target = call.span, call.target
+        if span is None or target is None or not span.is_recording():
+            return
+        attributes = call.attributes
+        if call.rows is not None:
+            attributes[names.DB_RETURNED_ROWS] = call.rows
+        if call.metric_type is not None:
+            attributes[names.VECTOR_METRIC_TYPE] = call.metric_type
+        if call.ranker is not None:
+            attributes[names.VECTOR_RANKER] = call.ranker
+        core = target.span_attributes(under_retriever=call.nested)
+        failed: Attributes = {}
+        if call.error is not None:
+            error_type, code, message = call.error
+            if code is not None:
+                failed[names.DB_STATUS_CODE] = code
+            failed[names.ERROR_TYPE] = error_type
+            attributes.update(failed)
+            span.set_status(Status(StatusCode.ERROR, _redacted(call, message)))
+        span.set_attributes(attributes)
+        # The SDK evicts the oldest attributes once a span has too many; set again, these
+        # are the youngest.
+        if getattr(span, "dropped_attributes", 0):
+            span.set_attributes({**failed, **core})
+
+    def _exception_event(self, call: Call, error: BaseException) -> None:
+        span = call.span
+        assert span is not None
+        kind = type(error)
+        module = kind.__module__
+        span.add_event(
+            "exception",
+            {
+                "exception.type": kind.__qualname__
+                if module == "builtins"
+                else f"{module}.{kind.__qualname__}",
+                "exception.message": _redacted(call, str(error)),
+                "exception.stacktrace": _redacted(
+                    call, "".join(traceback.format_exception(error)), 8 * _MESSAGE_CHARACTERS
+                ),
+            },
+        )
+
+
+def _under_retriever() -> bool:
+    """Whether the current span is a RETRIEVER, as LangChain's and LlamaIndex's are."""
+    attributes = getattr(trace.get_current_span(), "attributes", None)
+    return attributes is not None and attributes.get(names.SPAN_KIND) == "RETRIEVER"
+
+
+def _redacted(call: Call, text: str, limit: int = _MESSAGE_CHARACTERS) -> str:
+    """`text` without the content that may not leave the process, cut to `limit` characters."""
+    for private in call.private:
+        text = text.replace(private, "<not captured>")
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _place(error: BaseException) -> str:
+    """File and line where `error` arose, without its message, which may hold content."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else "?"
