@@ -22,3 +22,25 @@ def clip(text: str, settings: Settings) -> tuple[str, bool]:
         if len(encoded) > settings.max_bytes:
             kept = encoded[: settings.max_bytes].decode("utf-8", "ignore")
     return kept, len(kept) < len(text)
+
+
+class Clipper:
+    """Texts of one attribute, cut so that together they stay within `max_bytes`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._left = settings.max_bytes
+        self.truncated = False
+
+    def text(self, text: str) -> str:
+        """`text` within its own cap and within what the texts before it have left."""
+        kept, cut = clip(text, self._settings)
+        if len(kept) * 4 > self._left:
+            encoded = kept.encode("utf-8", "surrogatepass")
+            if len(encoded) > self._left:
+                kept, cut = encoded[: self._left].decode("utf-8", "ignore"), True
+            self._left -= min(len(encoded), self._left)
+        else:
+            self._left -= len(kept) if kept.isascii() else len(kept.encode("utf-8", "replace"))
+        self.truncated |= cut
+        return kept

@@ -1,0 +1,1 @@
+"""Spans per request and metrics per engine step from inside a vLLM server."""

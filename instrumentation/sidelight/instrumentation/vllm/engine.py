@@ -1,0 +1,70 @@
+"""vLLM's stat-logger plugin: hands each engine step to Sidelight's worker.
+
+vLLM calls `record` on the API server's event loop after every step, and an exception there
+kills the server: nothing but a copy of a few numbers happens here, and nothing gets out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vllm.v1.metrics.loggers import StatLoggerBase
+
+from sidelight import conventions as names
+from sidelight.instrumentation.vllm import runtime
+from sidelight.instrumentation.vllm.meters import Attributes
+from sidelight.instrumentation.vllm.stats import read_step
+from sidelight.instrumentation.vllm.worker import Stepped
+
+
+class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
+    """One for each pair of API server and engine; found by the entry point of pyproject.toml."""
+
+    def __init__(self, vllm_config: Any = None, engine_index: int = 0, *_: Any, **__: Any) -> None:
+        self._runtime: runtime.Runtime | None = None
+        self._engine = engine_index
+        try:
+            self._runtime = runtime.get()
+            if self._runtime is not None:
+                self._runtime.worker.add_engine(engine_index, _labels(vllm_config, engine_index))
+        except Exception:  # noqa: BLE001 - vLLM must start without us
+            self._runtime = None
+
+    def record(
+        self,
+        scheduler_stats: Any = None,
+        iteration_stats: Any = None,
+        *_: Any,
+        **more: Any,
+    ) -> None:
+        """Queue the step. Arguments added by newer versions are ignored."""
+        shared = self._runtime
+        if shared is None or shared.engine_guard.off:
+            return
+        try:
+            step = read_step(scheduler_stats, iteration_stats)
+            finished = tuple(iteration_stats.finished_requests) if step.finished else ()
+            shared.inbox.put(Stepped(more.get("engine_idx") or self._engine, step, finished))
+            shared.engine_guard.passed()
+        except Exception as error:  # noqa: BLE001 - see the module's docstring
+            shared.engine_guard.fault(error)
+
+    def log_engine_initialized(self) -> None:
+        """Nothing to do; vLLM calls it once the engine is up."""
+
+
+# A method that a later vLLM declares abstract must not keep the server from starting.
+SidelightStatLogger.__abstractmethods__ = frozenset()
+
+
+def _labels(vllm_config: Any, engine_index: int) -> Attributes:
+    labels: Attributes = {names.ENGINE_INDEX: engine_index}
+    model_config = getattr(vllm_config, "model_config", None)
+    served = getattr(model_config, "served_model_name", None) or getattr(
+        model_config, "model", None
+    )
+    if isinstance(served, list | tuple):
+        served = served[0] if served else None
+    if served:
+        labels[names.REQUEST_MODEL] = str(served)
+    return labels

@@ -1,0 +1,115 @@
+"""Engine metrics, added up step by step in plain numbers.
+
+The SDK's instruments cost 5 to 10 µs for each measurement, and a step has ten of them; these
+cost about 3 µs for the whole step and are turned into OpenTelemetry's data model only when
+they are exported. Sums are cumulative from the start of the process.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from sidelight import conventions as names
+from sidelight.instrumentation.vllm.timeline import Step
+
+# A pause longer than this between two steps is not a step: the engine slept or was stopped.
+MAX_STEP_SECONDS: Final = 60.0
+
+Attributes = dict[str, str | int]
+
+
+class Distribution:
+    """A histogram with upper-inclusive bounds."""
+
+    __slots__ = ("bounds", "counts", "maximum", "minimum", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+        self.minimum = float("inf")
+        self.maximum = float("-inf")
+
+    def add(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+        if value < self.minimum:
+            self.minimum = value
+        if value > self.maximum:
+            self.maximum = value
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One data point: a metric of `conventions`, its attributes, its value so far."""
+
+    metric: str
+    attributes: Attributes
+    value: float | Distribution
+
+
+def _distribution(metric: str) -> Distribution:
+    return Distribution(names.METRICS[metric].buckets)
+
+
+class EngineMeters:
+    """Sums over the steps of one engine."""
+
+    def __init__(self, attributes: Attributes) -> None:
+        self._attributes = attributes
+        self._duration = _distribution(names.ENGINE_STEP_DURATION)
+        self._batch = _distribution(names.ENGINE_BATCH_SIZE)
+        self._tokens = _distribution(names.ENGINE_BATCH_TOKENS)
+        self._waiting = _distribution(names.ENGINE_WAITING)
+        self._steps = self._preemptions = self._queries = self._hits = 0
+        # Seconds at a KV use of at most the bound and above the one before it.
+        self._kv_seconds = [0.0] * len(names.SHARE_BUCKETS)
+        self._last: Step | None = None
+        self._last_at = 0.0
+
+    def add(self, step: Step) -> None:
+        """Count one step."""
+        self._steps += 1
+        self._preemptions += step.preemptions
+        self._tokens.add(step.prompt_tokens + step.generation_tokens)
+        last, since = self._last, step.at - self._last_at
+        # The engine was at work since the last step only if that left something running.
+        if last is not None and last.running and 0.0 < since <= MAX_STEP_SECONDS:
+            self._duration.add(since)
+            bucket = bisect_left(names.SHARE_BUCKETS, min(last.kv_usage or 0.0, 1.0))
+            self._kv_seconds[bucket] += since
+        self._last_at = step.at
+        if step.running is None:
+            return
+        self._batch.add(step.running + step.finished)
+        self._waiting.add(step.waiting or 0)
+        self._queries += step.prefix_queries
+        self._hits += step.prefix_hits
+        self._last = step
+
+    def readings(self) -> Iterator[Reading]:
+        """All data points of the engine; gauges only once the scheduler has reported."""
+        here = self._attributes
+        for metric, value in (
+            (names.ENGINE_STEPS, self._steps),
+            (names.ENGINE_PREEMPTIONS, self._preemptions),
+            (names.ENGINE_PREFIX_QUERIES, self._queries),
+            (names.ENGINE_PREFIX_HITS, self._hits),
+            (names.ENGINE_STEP_DURATION, self._duration),
+            (names.ENGINE_BATCH_SIZE, self._batch),
+            (names.ENGINE_BATCH_TOKENS, self._tokens),
+            (names.ENGINE_WAITING, self._waiting),
+        ):
+            yield Reading(metric, here, value)
+        seconds = 0.0
+        for bound, spent in zip(names.SHARE_BUCKETS, self._kv_seconds, strict=True):
+            seconds += spent
+            yield Reading(names.ENGINE_KV_USAGE_TIME, {**here, "le": f"{bound:g}"}, seconds)
+        if self._last is not None:
+            yield Reading(names.ENGINE_RUNNING_NOW, here, self._last.running or 0)
+            yield Reading(names.ENGINE_WAITING_NOW, here, self._last.waiting or 0)
+            yield Reading(names.ENGINE_KV_USAGE, here, self._last.kv_usage or 0.0)

@@ -1,0 +1,78 @@
+"""vLLM's general plugin: puts the middleware around the API server's application.
+
+vLLM calls `install` in every process when engine arguments are made. `build_app` moves from
+version to version, so the hook is one layer below it: Starlette builds an application's
+middleware stack when it is first called, and the stack is wrapped then, if the application
+offers vLLM's inference routes. Being around the whole stack, the middleware sees what inner
+layers refuse (401, 413, 503) as well.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import wrapt
+
+from sidelight.instrumentation.settings import Settings
+
+_logger = logging.getLogger(__name__)
+_METHOD: Final = "build_middleware_stack"
+_MARK: Final = "_sidelight_wraps_stack"
+
+
+def install() -> None:
+    """Install the hook. Never raises, may be called again, and imports nothing of a server.
+
+    In processes that never import FastAPI (engine cores, workers) nothing else happens.
+    """
+    try:
+        if Settings.from_environment().disabled:
+            return
+        for module, name in (
+            ("starlette.applications", "Starlette"),
+            ("fastapi.applications", "FastAPI"),
+        ):
+            wrapt.register_post_import_hook(_hook(name), module)
+    except Exception as error:  # noqa: BLE001 - an exception here stops vLLM's start
+        _not_found(type(error).__name__)
+
+
+def _hook(class_name: str) -> Callable[[Any], None]:
+    def patch(module: Any) -> None:
+        try:
+            application = getattr(module, class_name, None)
+            if application is None or not hasattr(application, _METHOD):
+                _not_found(f"{class_name}.{_METHOD} does not exist")
+            # A subclass without a method of its own is served by its base class's.
+            elif _METHOD in vars(application) and _MARK not in vars(application):
+                wrapt.wrap_function_wrapper(application, _METHOD, _wrap_stack)
+                setattr(application, _MARK, True)
+        except Exception as error:  # noqa: BLE001 - raised into the importing module otherwise
+            _not_found(type(error).__name__)
+
+    return patch
+
+
+def _wrap_stack(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    stack = wrapped(*args, **kwargs)
+    try:
+        from sidelight.instrumentation.vllm import runtime
+        from sidelight.instrumentation.vllm.routes import serves_vllm
+        from sidelight.instrumentation.vllm.server import SidelightMiddleware
+
+        if isinstance(stack, SidelightMiddleware) or not serves_vllm(instance.routes):
+            return stack
+        shared = runtime.get()
+        return stack if shared is None else SidelightMiddleware(stack, shared)
+    except Exception as error:  # noqa: BLE001 - the application starts without us
+        _not_found(type(error).__name__)
+        return stack
+
+
+def _not_found(reason: str) -> None:
+    _logger.warning(
+        "Sidelight: the place for the middleware was not found (%s); requests get no server "
+        "spans, vLLM is left as it is.", reason,
+    )  # fmt: skip

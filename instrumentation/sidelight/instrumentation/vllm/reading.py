@@ -1,0 +1,238 @@
+"""Facts out of the bytes of an exchange: parameters, ids, tokens, finish reasons, errors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sidelight import conventions as names
+from sidelight.instrumentation.vllm.routes import Dialect
+
+Json = Mapping[str, Any]
+
+_PARAMETERS: Final = {
+    "max_tokens": names.REQUEST_MAX_TOKENS,
+    "max_completion_tokens": names.REQUEST_MAX_TOKENS,
+    "max_output_tokens": names.REQUEST_MAX_TOKENS,
+    "temperature": names.REQUEST_TEMPERATURE,
+    "top_p": names.REQUEST_TOP_P,
+    "top_k": names.REQUEST_TOP_K,
+    "seed": names.REQUEST_SEED,
+    "frequency_penalty": names.REQUEST_FREQUENCY_PENALTY,
+    "presence_penalty": names.REQUEST_PRESENCE_PENALTY,
+}
+# Anthropic's stop reasons are kept as they are; these are Responses' states.
+_RESPONSE_STATES: Final = {"completed": "stop", "incomplete": "length"}
+# Validation messages quote what was wrong with the input, that is, the prompt.
+_QUOTED_INPUT: Final = re.compile(r"""[,(\s]*['"]?(?:input|input_value)['"]?\s*[:=].*""", re.S)
+_ID_AT_HEAD: Final = re.compile(rb'"id"\s*:\s*"([^"\\]{1,256})"')
+_MODEL: Final = re.compile(rb'"model"\s*:\s*"([^"\\]{1,256})"')
+_STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
+_MAX_ERROR_CHARACTERS: Final = 500
+
+
+@dataclass(slots=True)
+class RequestFacts:
+    """What a client asked for. `body` is kept only where content may be captured."""
+
+    model: str | None = None
+    stream: bool = False
+    choices: int = 1
+    prompts: int = 1
+    user: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    body: Json | None = None
+
+    @property
+    def sequences(self) -> int:
+        """Sequences that the engine makes of the request."""
+        return max(1, self.choices) * max(1, self.prompts)
+
+
+@dataclass(slots=True)
+class AnswerFacts:
+    """What the server answered; None where the bytes did not say."""
+
+    id: str | None = None
+    model: str | None = None
+    finish_reasons: tuple[str, ...] = ()
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    body: Json | None = None
+    events: tuple[Json, ...] = ()
+
+
+def read_request(chunks: list[bytes], whole: bool, dialect: Dialect, keep: bool) -> RequestFacts:
+    """The facts of a request body; empty facts where it is not the JSON that was expected.
+
+    `whole` is False where the cap cut the body off; `keep` keeps the parsed body for content.
+    """
+    raw = b"".join(chunks)
+    body = _object(raw) if whole else None
+    if body is None:
+        model = _MODEL.search(raw[:4096])
+        return RequestFacts(
+            model=model[1].decode("utf-8", "replace") if model else None,
+            stream=bool(_STREAM.search(raw[:4096])),
+        )
+    attributes = {
+        name: value
+        for key, name in _PARAMETERS.items()
+        if isinstance(value := body.get(key), int | float) and not isinstance(value, bool)
+    }
+    choices = body.get("n")
+    if isinstance(choices, int) and choices > 1:
+        attributes[names.REQUEST_CHOICES] = choices
+    else:
+        choices = 1
+    model, user = body.get("model"), body.get("user")
+    return RequestFacts(
+        model=model if isinstance(model, str) else None,
+        stream=body.get("stream") is True,
+        choices=choices,
+        prompts=_prompts(body, dialect),
+        user=user if isinstance(user, str) and user else None,
+        attributes=attributes,
+        body=body if keep else None,
+    )
+
+
+def _prompts(body: Json, dialect: Dialect) -> int:
+    if dialect == "completion":
+        prompt = body.get("prompt")
+    elif dialect == "pooling":
+        prompt = body.get("input")
+    else:
+        return 1
+    # A list of texts or of token lists is a batch; a list of tokens is one prompt.
+    if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list):
+        return len(prompt)
+    return 1
+
+
+def read_answer(
+    chunks: list[bytes], whole: bool, tail: Iterable[bytes], stream: bool, keep: bool
+) -> AnswerFacts:
+    """The facts of an answer.
+
+    Of a stream, `chunks` holds the first chunk (all of them under `keep`) and `tail` the last
+    ones: that is where the id, the finish reason and the usage stand.
+    """
+    facts = AnswerFacts()
+    if not stream:
+        raw = b"".join(chunks)
+        body = _object(raw) if whole else None
+        if body is not None:
+            _read_object(facts, body)
+            facts.body = body if keep else None
+        elif head := _ID_AT_HEAD.search(raw[:512]):
+            facts.id = head[1].decode("utf-8", "replace")
+        return facts
+    if keep and whole:
+        facts.events = tuple(_events(b"".join(chunks)))
+        events: Iterable[Json] = facts.events
+    else:
+        # A short stream has its first chunk in both: reading it twice changes nothing.
+        events = _events(b"\n".join([*chunks[:1], b"".join(tail)]))
+    reasons: dict[int, str] = {}
+    for event in events:
+        _read_object(facts, event, reasons)
+    facts.finish_reasons = tuple(reasons[index] for index in sorted(reasons))
+    return facts
+
+
+def _read_object(facts: AnswerFacts, body: Json, reasons: dict[int, str] | None = None) -> None:
+    # Responses' and Messages' events wrap the object that carries id, model and usage.
+    for key in ("response", "message"):
+        inner = body.get(key)
+        if isinstance(inner, Mapping):
+            _read_object(facts, inner, reasons)
+    facts.id = _text(body.get("id")) or facts.id
+    facts.model = _text(body.get("model")) or facts.model
+    if isinstance(usage := body.get("usage"), Mapping):
+        _read_usage(facts, usage)
+    if error := body.get("error"):
+        _read_error(facts, error)
+    found = dict(_finish_reasons(body))
+    if reasons is not None:
+        reasons.update(found)
+    elif found:
+        facts.finish_reasons = tuple(found[index] for index in sorted(found))
+
+
+def _finish_reasons(body: Json) -> Iterable[tuple[int, str]]:
+    choices = body.get("choices")
+    if isinstance(choices, list):
+        for position, choice in enumerate(choices):
+            if isinstance(choice, Mapping) and (reason := _text(choice.get("finish_reason"))):
+                index = choice.get("index")
+                yield (index if isinstance(index, int) else position), reason
+    delta = body.get("delta")
+    stopped = body.get("stop_reason") or (isinstance(delta, Mapping) and delta.get("stop_reason"))
+    if isinstance(stopped, str) and "choices" not in body:
+        yield 0, stopped
+    if body.get("object") == "response" and body.get("status") in _RESPONSE_STATES:
+        yield 0, _RESPONSE_STATES[body["status"]]
+
+
+def _read_usage(facts: AnswerFacts, usage: Json) -> None:
+    prompt, output = (
+        _count(usage.get("prompt_tokens", usage.get("input_tokens"))),
+        _count(usage.get("completion_tokens", usage.get("output_tokens"))),
+    )
+    # Messages announces 0 output tokens at the start of a stream and the sum at its end.
+    facts.input_tokens = prompt if prompt is not None else facts.input_tokens
+    facts.output_tokens = output if output is not None else facts.output_tokens
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    cached = usage.get("cache_read_input_tokens")
+    if isinstance(details, Mapping):
+        cached = details.get("cached_tokens")
+    if (count := _count(cached)) is not None:
+        facts.cached_tokens = count
+    details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
+    if isinstance(details, Mapping) and (count := _count(details.get("reasoning_tokens"))):
+        facts.reasoning_tokens = count
+
+
+def _read_error(facts: AnswerFacts, error: object) -> None:
+    if isinstance(error, Mapping):
+        facts.error_type = _text(error.get("type")) or facts.error_type
+        error = error.get("message")
+    if isinstance(error, str):
+        facts.error_message = error
+
+
+def error_message(message: str, captures_text: bool) -> str:
+    """A server's error message, without what it quotes of the prompt unless that is allowed."""
+    if not captures_text:
+        message = _QUOTED_INPUT.sub("", message)
+    return message[:_MAX_ERROR_CHARACTERS]
+
+
+def _events(raw: bytes) -> Iterable[Json]:
+    for line in raw.split(b"\n"):
+        if line.startswith(b"data:") and (event := _object(line[5:])) is not None:
+            yield event
+
+
+def _object(raw: bytes) -> Json | None:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

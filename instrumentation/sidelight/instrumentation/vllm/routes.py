@@ -1,0 +1,75 @@
+"""Which paths of vLLM's API server are inference, and what each of them does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+Dialect = Literal["chat", "completion", "responses", "messages", "pooling", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One inference route.
+
+    `children` is how vLLM names the sequences of one request after the request's own id: a
+    pattern such as `{id}-{index}` where it numbers them, None where they share the id.
+    """
+
+    path: str
+    operation: str
+    kind: str
+    dialect: Dialect
+    children: str | None = None
+
+
+_CHAT: Final = "chat"
+_TEXT: Final = "text_completion"
+_EMBED: Final = "embeddings"
+_RERANK: Final = "rerank"
+
+ROUTES: Final[dict[str, Route]] = {
+    route.path: route
+    for route in (
+        Route("/v1/chat/completions", _CHAT, "LLM", "chat"),
+        Route("/v1/chat/completions/batch", _CHAT, "LLM", "chat", "{id}_{index}"),
+        Route("/v1/completions", _TEXT, "LLM", "completion", "{id}-{index}"),
+        Route("/v1/responses", _CHAT, "LLM", "responses", "{id}_{index}"),
+        Route("/v1/messages", _CHAT, "LLM", "messages"),
+        Route("/inference/v1/generate", "generate_content", "LLM", "other"),
+        Route("/v1/embeddings", _EMBED, "EMBEDDING", "pooling", "{id}-{index}"),
+        Route("/v2/embed", _EMBED, "EMBEDDING", "pooling", "{id}-{index}"),
+        Route("/pooling", "pooling", "EMBEDDING", "pooling", "{id}-{index}"),
+        Route("/classify", "classify", "CHAIN", "pooling", "{id}-{index}"),
+        Route("/score", "score", "RERANKER", "pooling", "{id}-{index}"),
+        Route("/v1/score", "score", "RERANKER", "pooling", "{id}-{index}"),
+        Route("/rerank", _RERANK, "RERANKER", "pooling", "{id}-{index}"),
+        Route("/v1/rerank", _RERANK, "RERANKER", "pooling", "{id}-{index}"),
+        Route("/v2/rerank", _RERANK, "RERANKER", "pooling", "{id}-{index}"),
+        Route("/v1/audio/transcriptions", "transcription", "LLM", "other"),
+        Route("/v1/audio/translations", "translation", "LLM", "other"),
+    )
+}
+
+
+def serves_vllm(routes: Iterable[Any]) -> bool:
+    """Whether an application's routes are those of vLLM's API server.
+
+    True if an inference path is answered by a function out of the `vllm` package; a user's
+    own application that offers `/v1/completions` for other reasons is not.
+    """
+    return any(
+        path in ROUTES and getattr(endpoint, "__module__", "").partition(".")[0] == "vllm"
+        for path, endpoint in _endpoints(routes)
+    )
+
+
+def _endpoints(
+    routes: Iterable[Any], depth: int = 3
+) -> Iterator[tuple[str, Callable[..., Any] | None]]:
+    for route in routes:
+        yield getattr(route, "path", ""), getattr(route, "endpoint", None)
+        nested = getattr(route, "routes", None)
+        if nested and depth:
+            yield from _endpoints(nested, depth - 1)

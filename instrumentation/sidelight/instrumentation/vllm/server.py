@@ -1,0 +1,99 @@
+"""Pure ASGI middleware, outermost in vLLM's API server: notes each inference request.
+
+It changes nothing on the way: no header is added, no byte is altered, and whatever goes wrong
+in here is swallowed and counted. A request finds the engine's figures by the id in its answer
+(`chatcmpl-…`), which vLLM derives from `X-Request-Id`, or from `request_id` in the body, or at
+random; injecting a header of our own would override the body's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from sidelight.instrumentation.vllm.exchange import Exchange
+from sidelight.instrumentation.vllm.routes import ROUTES, Route
+from sidelight.instrumentation.vllm.runtime import Runtime
+from sidelight.instrumentation.vllm.worker import Arrived, Ended
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class SidelightMiddleware:
+    """Wraps an ASGI application. Requests to other than inference routes pass untouched."""
+
+    def __init__(self, app: Application, shared: Runtime) -> None:
+        self.app = app
+        self._shared = shared
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request as the wrapped application does."""
+        exchange = self._begin(scope)
+        if exchange is None:
+            await self.app(scope, receive, send)
+            return
+        # vLLM asks for the next message until the client leaves, so this is no mere detail:
+        # both wrappers call through first or last and keep no message back.
+        arrived = False
+
+        async def observed_receive() -> Message:
+            nonlocal arrived
+            message = await receive()
+            try:
+                if exchange.received(message) and not arrived:
+                    arrived = True
+                    self._shared.inbox.put(Arrived(exchange))
+            except Exception as fault:  # noqa: BLE001 - ours, never the application's
+                self._shared.server_guard.fault(fault)
+            return message
+
+        async def observed_send(message: Message) -> None:
+            try:
+                exchange.sent(message)
+            except Exception as fault:  # noqa: BLE001 - ours, never the application's
+                self._shared.server_guard.fault(fault)
+            await send(message)
+
+        error: BaseException | None = None
+        try:
+            await self.app(scope, observed_receive, observed_send)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self._end(exchange, error)
+
+    def _begin(self, scope: Scope) -> Exchange | None:
+        shared = self._shared
+        try:
+            if scope["type"] != "http" or shared.server_guard.off:
+                return None
+            route = _route(scope)
+            if route is None:
+                return None
+            return Exchange(scope, route, shared.held, shared.settings.captures_text)
+        except Exception as fault:  # noqa: BLE001 - ours, never the application's
+            shared.server_guard.fault(fault)
+            return None
+
+    def _end(self, exchange: Exchange, error: BaseException | None) -> None:
+        try:
+            exchange.finish(error)
+            self._shared.inbox.put(Ended(exchange))
+            self._shared.server_guard.passed()
+        except Exception as fault:  # noqa: BLE001 - ours, never the application's
+            self._shared.server_guard.fault(fault)
+
+
+def _route(scope: Scope) -> Route | None:
+    if scope["method"] != "POST":
+        return None
+    path: str = scope["path"]
+    route = ROUTES.get(path)
+    if route is None and (root := scope.get("root_path")) and path.startswith(root):
+        route = ROUTES.get(path[len(root) :])
+    return route

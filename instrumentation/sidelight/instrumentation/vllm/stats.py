@@ -1,0 +1,76 @@
+"""vLLM's statistics objects, read without relying on the version that made them.
+
+vLLM says of `SchedulerStats` and `IterationStats` that they "are not considered stable
+interfaces"; a field that is missing reads as nothing. Seen in 0.13 to 0.33.
+"""
+
+from __future__ import annotations
+
+from time import time
+from typing import Any, Final
+
+from sidelight.instrumentation.vllm.spans import Sequence
+from sidelight.instrumentation.vllm.timeline import Step
+
+_FINISH_REASONS: Final = ("stop", "length", "abort", "error", "repetition")
+
+
+def read_step(scheduler: Any, iteration: Any) -> Step:
+    """A step out of `SchedulerStats` and `IterationStats`, either of which may be None.
+
+    Numbers are copied at once: the objects belong to vLLM and to its other stat loggers.
+    """
+    running: int | None = None
+    waiting: int | None = None
+    kv_usage: float | None = None
+    queries = hits = 0
+    if scheduler is not None:
+        running = scheduler.num_running_reqs
+        # Requests put off by a transient constraint are counted apart since 0.2x.
+        waiting = scheduler.num_waiting_reqs + getattr(scheduler, "num_skipped_waiting_reqs", 0)
+        kv_usage = getattr(scheduler, "kv_cache_usage", None)
+        prefix = getattr(scheduler, "prefix_cache_stats", None)
+        if prefix is not None:
+            queries, hits = prefix.queries, prefix.hits
+    if iteration is None:
+        return Step(time(), running, waiting, kv_usage, 0, 0, 0, queries, hits, 0)
+    prompt = getattr(iteration, "prompt_token_stats", None)
+    return Step(
+        at=iteration.iteration_timestamp,
+        running=running,
+        waiting=waiting,
+        kv_usage=kv_usage,
+        prompt_tokens=iteration.num_prompt_tokens if prompt is None else prompt.computed,
+        generation_tokens=iteration.num_generation_tokens,
+        preemptions=getattr(iteration, "num_preempted_reqs", 0),
+        prefix_queries=queries,
+        prefix_hits=hits,
+        finished=len(iteration.finished_requests),
+    )
+
+
+def read_sequence(stats: Any, engine: int, finished_at: float) -> Sequence | None:
+    """A finished sequence out of `FinishedRequestStats`; None without an id (before 0.20)."""
+    request_id = getattr(stats, "request_id", None)
+    if not request_id:
+        return None
+    return Sequence(
+        request_id=request_id,
+        engine=engine,
+        finished_at=finished_at,
+        e2e=stats.e2e_latency,
+        queued=stats.queued_time,
+        prefill=stats.prefill_time,
+        decode=stats.decode_time,
+        prompt_tokens=stats.num_prompt_tokens,
+        cached_tokens=getattr(stats, "num_cached_tokens", 0),
+        generated_tokens=stats.num_generation_tokens,
+        preemptions=getattr(stats, "num_preemptions", 0),
+        finish_reason=_finish_reason(stats.finish_reason),
+    )
+
+
+def _finish_reason(reason: Any) -> str:
+    if isinstance(reason, int) and 0 <= reason < len(_FINISH_REASONS):
+        return _FINISH_REASONS[reason]
+    return str(reason)

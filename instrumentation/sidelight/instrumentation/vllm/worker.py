@@ -1,0 +1,257 @@
+"""Sidelight's thread in the API server: brings exchanges and engine figures together.
+
+Exchanges and engine steps come through one queue in the order of their events. vLLM records
+a finished request just before its last bytes are sent, so its figures are nearly always here
+when the exchange ends; where they are not, the span waits for them, bounded.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Final, NamedTuple, Protocol
+
+from sidelight import conventions as names
+from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vllm.exchange import Exchange
+from sidelight.instrumentation.vllm.guard import Guard
+from sidelight.instrumentation.vllm.inbox import Inbox
+from sidelight.instrumentation.vllm.meters import Attributes, EngineMeters, Reading
+from sidelight.instrumentation.vllm.reading import (
+    AnswerFacts,
+    RequestFacts,
+    read_answer,
+    read_request,
+)
+from sidelight.instrumentation.vllm.server_span import ServerSpan, describe, identity
+from sidelight.instrumentation.vllm.spans import Phase, Sequence, phases, plausible
+from sidelight.instrumentation.vllm.stats import read_sequence
+from sidelight.instrumentation.vllm.timeline import Met, Step, Timeline
+
+GATHER_SECONDS: Final = 0.05
+IDLE_SECONDS: Final = 30.0
+MAX_FINISHED: Final = 8_192
+MAX_WAITING: Final = 2_048
+# A request of very many sequences shows the first ones; its server span speaks for all.
+MAX_SEQUENCES_SHOWN: Final = 8
+
+
+class Arrived(NamedTuple):
+    """The body of a request is complete."""
+
+    exchange: Exchange
+
+
+class Ended(NamedTuple):
+    """An exchange is over."""
+
+    exchange: Exchange
+
+
+class Stepped(NamedTuple):
+    """An engine step, with vLLM's records of the sequences that ended in it."""
+
+    engine: int
+    step: Step
+    finished: tuple[Any, ...]
+
+
+class Emitter(Protocol):
+    """Where finished spans go."""
+
+    def parent(self, headers: dict[str, str]) -> Any:
+        """The remote parent in the headers of a request; None without a valid one."""
+
+    def emit(self, parent: Any, server: ServerSpan, children: list[Phase]) -> None:
+        """Give the spans their ids and send them."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """An exchange whose engine figures are not all here yet."""
+
+    exchange: Exchange
+    request: RequestFacts
+    answer: AnswerFacts
+    deadline: float
+    sequences: list[Sequence] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sequence has reported."""
+        return len(self.sequences) >= self.request.sequences
+
+
+class Worker:
+    """Reads the inbox on a thread of its own and hands spans to an emitter."""
+
+    def __init__(self, settings: Settings, inbox: Inbox) -> None:
+        self._settings = settings
+        self._inbox = inbox
+        self._emitter: Emitter | None = None
+        self._engines: dict[int, tuple[Timeline, EngineMeters]] = {}
+        self._finished: OrderedDict[str, list[Sequence]] = OrderedDict()
+        self._waiting: list[Waiting] = []
+        self._aborts = 0
+        self._stopping = False
+        self.guard = Guard("worker")
+        self._thread = threading.Thread(target=self._run, name="sidelight", daemon=True)
+
+    def start(self, emitter: Emitter) -> None:
+        """Start the thread."""
+        self._emitter = emitter
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Take in what is queued, for at most `seconds`, and end the thread."""
+        self._stopping = True
+        self._inbox.wake()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def add_engine(self, index: int, attributes: Attributes) -> None:
+        """Make an engine known before its first step; `attributes` label its metrics."""
+        self._engines[index] = (Timeline(), EngineMeters(attributes))
+
+    def readings(self) -> Iterator[Reading]:
+        """Metrics of engines and exchanges; called on the exporting thread."""
+        for _, meters in list(self._engines.values()):
+            yield from meters.readings()
+        yield Reading(names.CLIENT_ABORTS, {}, self._aborts)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._inbox.wait(GATHER_SECONDS if self._waiting else IDLE_SECONDS)
+            if not self._stopping:
+                time.sleep(GATHER_SECONDS)
+            self.work()
+        self._give_up(float("inf"))
+
+    def work(self) -> None:
+        """Take in everything that is queued."""
+        for item in self._inbox.drain():
+            try:
+                self._take(item)
+            except Exception as error:  # noqa: BLE001 - one bad item must not end the thread
+                self.guard.fault(error)
+        if self._waiting:
+            self._give_up(time.monotonic())
+
+    def _take(self, item: Any) -> None:
+        if isinstance(item, Stepped):
+            self._step(item)
+        elif isinstance(item, Arrived):
+            self._read_request(item.exchange)
+        elif isinstance(item, Ended):
+            self._end(item.exchange)
+
+    def _step(self, item: Stepped) -> None:
+        if item.engine not in self._engines:
+            self.add_engine(item.engine, {names.ENGINE_INDEX: item.engine})
+        timeline, meters = self._engines[item.engine]
+        timeline.add(item.step)
+        meters.add(item.step)
+        for stats in item.finished:
+            sequence = read_sequence(stats, item.engine, item.step.at)
+            if sequence is not None:
+                self._finished.setdefault(sequence.request_id, []).append(sequence)
+                if len(self._finished) > MAX_FINISHED:
+                    self._finished.popitem(last=False)
+
+    def _read_request(self, exchange: Exchange) -> RequestFacts:
+        if exchange.facts is None:
+            body = exchange.request
+            exchange.facts = read_request(
+                body.chunks, body.whole, exchange.route.dialect, self._settings.captures_text
+            )
+            body.release()
+        facts: RequestFacts = exchange.facts
+        return facts
+
+    def _end(self, exchange: Exchange) -> None:
+        request = self._read_request(exchange)
+        body = exchange.answer
+        answer = read_answer(
+            body.chunks,
+            body.whole,
+            exchange.tail,
+            exchange.stream,
+            self._settings.captures_text,
+        )
+        body.release()
+        exchange.tail.clear()
+        self._aborts += exchange.aborted
+        waiting = Waiting(
+            exchange, request, answer, time.monotonic() + self._settings.vllm_stats_wait_seconds
+        )
+        self._collect(waiting)
+        served = 200 <= exchange.status < 300 and exchange.completed and answer.id is not None
+        if not served or waiting.complete or not self._engines or len(self._waiting) >= MAX_WAITING:
+            self._emit(waiting)
+        else:
+            self._waiting.append(waiting)
+
+    def _collect(self, waiting: Waiting) -> None:
+        base, pattern = waiting.answer.id, waiting.exchange.route.children
+        if base is None:
+            return
+        waiting.sequences += self._finished.pop(base, ())
+        if pattern is None:
+            return
+        for index in count():
+            found = self._finished.pop(pattern.format(id=base, index=index), ())
+            waiting.sequences += found
+            if not found and index >= waiting.request.prompts - 1:
+                return
+
+    def _give_up(self, now: float) -> None:
+        still: list[Waiting] = []
+        for waiting in self._waiting:
+            try:
+                self._collect(waiting)
+                if waiting.complete or waiting.deadline <= now:
+                    self._emit(waiting)
+                else:
+                    still.append(waiting)
+            except Exception as error:  # noqa: BLE001 - the others still wait for their turn
+                self.guard.fault(error)
+        self._waiting = still
+
+    def _emit(self, waiting: Waiting) -> None:
+        exchange, emitter = waiting.exchange, self._emitter
+        if emitter is None:
+            return
+        parent = emitter.parent(exchange.headers)
+        sequences = [(sequence, self._met(sequence)) for sequence in waiting.sequences]
+        server = describe(
+            exchange,
+            waiting.request,
+            waiting.answer,
+            sequences,
+            self._settings,
+            has_parent=parent is not None,
+        )
+        children = [
+            phase
+            for sequence, met in sequences[:MAX_SEQUENCES_SHOWN]
+            for phase in phases(sequence, met, server.start_ns, server.end_ns)
+        ]
+        shared = identity(exchange, waiting.request, self._settings)
+        for child in children:
+            child.attributes.update(shared)
+        emitter.emit(parent, server, children)
+
+    def _met(self, sequence: Sequence) -> Met:
+        timeline = self._engines[sequence.engine][0]
+        if not plausible(sequence):
+            return Timeline().met(0.0, 0.0, 0.0, 0.0)
+        return timeline.met(
+            sequence.queued_at,
+            sequence.scheduled_at,
+            sequence.first_token_at,
+            sequence.finished_at,
+        )
