@@ -425,7 +425,7 @@ class TestAsync:
         found = attributes(good)
         documents = json.loads(str(found[names.RETRIEVAL_DOCUMENTS]))
         assert found[names.DB_RETURNED_ROWS] == 4
-        assert [document["id"] for document in documents] == list(hits[0].ids)
+        assert [document["id"] for document in documents] == [str(id_) for id_ in hits[0].ids]
         assert found[names.VECTOR_SCORE_TOP] == hits[0].distances[0]
         assert bad.status.status_code is StatusCode.ERROR
         assert bad.status.description

@@ -78,10 +78,8 @@ def _list(items: list[str]) -> str:
 
 def _head(identifier: object, score: float | None) -> str:
     """The JSON object of a hit without its closing brace."""
-    if type(identifier) is int:
-        shown = str(identifier)
-    else:
-        shown = encode_basestring_ascii(str(identifier)[:256])
+    # Always text, as the GenAI conventions have it: Phoenix drops a list with one number in it.
+    shown = encode_basestring_ascii(str(identifier)[:256])
     # JSON has no NaN and no infinity.
     if score is None or not isfinite(score):
         return '{"id":' + shown + ',"score":null'
