@@ -19,6 +19,8 @@ from sidelight.collector.send.transport import Answer
 
 MAX_RETRY_AFTER_SECONDS = 3600.0
 _MAX_SAID = 200
+# A closing quote may have been cut away; an apostrophe inside a word opens nothing.
+_QUOTED = re.compile(r"\"[^\"]*(?:\"|$)|(?<!\w)'[^']*(?:'|$)")
 # Those of the 4xx that time or a person can mend; the rest blame the batch itself.
 _MENDABLE = {
     401: "it does not accept the credentials",
@@ -72,7 +74,7 @@ def retry_after_seconds(answer: Answer) -> float | None:
     if not text:
         return None
     try:
-        seconds = float(text) if text.isdigit() else _date(text) - _now(answer)
+        seconds = float(text) if text.isascii() and text.isdigit() else _date(text) - _now(answer)
     except (TypeError, ValueError, OverflowError):
         return None
     return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS)
@@ -146,6 +148,10 @@ def _plain(words: str) -> str:
     which no log line may hold.
     """
     words = "".join(each if each.isprintable() else " " for each in words[: 4 * _MAX_SAID])
-    words = re.sub(r"\"(?![\w.:-]{1,40}\")[^\"]*\"|'(?![\w.:-]{1,40}')[^']*'", "…", words)
+    words = _QUOTED.sub(_name_or_ellipsis, words)
     words = " ".join(words.split())
     return words if len(words) <= _MAX_SAID else words[: _MAX_SAID - 1] + "…"
+
+
+def _name_or_ellipsis(quoted: re.Match[str]) -> str:
+    return quoted[0] if re.fullmatch(r"[\w.:-]{1,40}", quoted[0][1:-1]) else "…"

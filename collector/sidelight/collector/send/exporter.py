@@ -30,7 +30,8 @@ class Exporter:
         self.name = config.name
         self.signals = frozenset(paths)
         self.pace_items_per_second = config.pace_items_per_second
-        self._url = config.url
+        self.url = config.url
+        self.timeout_seconds = config.timeout_seconds
         self._paths = paths
         self._credentials = credentials
         self._headers = {**_ENCODING, **(headers or {})}
@@ -41,20 +42,24 @@ class Exporter:
         """Send one record; never raises for a fault of the network, the backend or the keys."""
         path = self._paths[record.signal]
         try:
-            answer = self._post(path, record.payload)
+            answer = self.post(path, record.payload, self._headers)
         except (NoAnswerError, ConfigError) as error:
             return Retry(str(error))
-        return judge(answer, url=self._url + path, credentials=self._credentials.sources)
+        return judge(answer, url=self.url + path, credentials=self._credentials.sources)
 
     def close(self) -> None:
         """Close the connections; a `send` under way answers `Retry` at once."""
         self._transport.close()
 
-    def _post(self, path: str, body: bytes) -> Answer:
+    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """POST with the credentials, read again if they are refused.
+
+        Raises `NoAnswerError`, and `ConfigError` if a secret cannot be read.
+        """
         used = self._authorization
         if used is None:
             used = self._authorization = self._credentials.headers()
-        answer = self._transport.post(path, body, {**self._headers, **used})
+        answer = self._transport.post(path, body, {**headers, **used})
         if answer.status not in _UNAUTHORIZED:
             return answer
         # The keys may have been rotated: their files hold newer ones.
@@ -63,4 +68,4 @@ class Exporter:
         if fresh == used:
             return answer
         self._authorization = fresh
-        return self._transport.post(path, body, {**self._headers, **fresh})
+        return self._transport.post(path, body, {**headers, **fresh})
