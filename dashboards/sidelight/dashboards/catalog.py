@@ -42,6 +42,8 @@ class Name:
 
     def exported_by(self, version: str) -> bool:
         """Whether a recorded release exports it; raises `ValueError` for any other release."""
+        if version not in RECORDED_VERSIONS:
+            raise ValueError(f"vLLM {version} was never recorded; {RECORDED_VERSIONS} were")
         index = RECORDED_VERSIONS.index
         return index(self.first) <= index(version) <= index(self.last)
 

@@ -67,11 +67,10 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A titled row of panels, laid out from left to right; `folded` rows open on a click."""
+    """A titled row of panels, laid out from left to right."""
 
     title: str
     panels: tuple[Panel, ...]
-    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

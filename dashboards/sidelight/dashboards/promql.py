@@ -209,6 +209,11 @@ def zero_unless(events: Expr, observed: Expr) -> Expr:
     return fallback(events, Binary(total(observed), "*", Number(0)))
 
 
+def zero_for_each(events: Expr, observed: Expr, *by: str) -> Expr:
+    """Events by labels that the whole has too: zero for each that was observed without events."""
+    return either(total(events, *by), Binary(total(observed, *by), "*", Number(0)))
+
+
 def renamed(inner: Expr, target: str, source: str) -> Expr:
     """Label `source` also under the name `target`."""
     return Call("label_replace", (inner, target, "$1", source, "(.+)"))

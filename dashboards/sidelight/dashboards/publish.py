@@ -1,15 +1,39 @@
-"""Renders the boards to JSON and writes them to a folder that Grafana can be pointed at."""
+"""Renders the boards to JSON and writes them, with a data source, for Grafana to load."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Final
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from sidelight.dashboards.boards import BOARDS
 from sidelight.dashboards.check import require_defined
 from sidelight.dashboards.style import dashboard
+
+# Exemplars lead to traces by the data source's settings, not by the board's. Expressions are
+# longer than some proxies let a URL be, hence POST. `$$` is Grafana's escape for `$`.
+DATASOURCE_FILE: Final = "grafana-datasource.yaml"
+DATASOURCE: Final = """\
+# A data source for these boards: adapt the addresses and put it into Grafana's
+# provisioning/datasources folder. The url below exemplarTraceIdDestinations is where a point
+# on a latency chart leads: Phoenix here.
+apiVersion: 1
+datasources:
+  - name: Prometheus (Sidelight)
+    uid: sidelight-prometheus
+    type: prometheus
+    access: proxy
+    url: http://localhost:9090
+    jsonData:
+      httpMethod: POST
+      timeInterval: 15s
+      exemplarTraceIdDestinations:
+        - name: trace_id
+          url: http://localhost:6006/redirects/traces/$${__value.raw}
+          urlDisplayLabel: Open trace
+"""
 
 
 def render() -> dict[str, str]:
@@ -29,14 +53,14 @@ def render() -> dict[str, str]:
 
 
 def write(directory: Path) -> list[Path]:
-    """Writes every board below `directory`, made if missing, and returns the files.
+    """Writes every board and a data source to `directory`, made if missing; returns the files.
 
     A file is replaced as a whole, so Grafana's watcher never reads half of one. Raises
     `OSError` if the folder cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, text in render().items():
+    for name, text in {**render(), DATASOURCE_FILE: DATASOURCE}.items():
         path = directory / name
         partial = path.with_name(f".{name}.partial")
         partial.write_text(text, encoding="utf-8")

@@ -33,17 +33,17 @@ def read(board_json: str) -> Iterator[Query]:
     for panel in board["panels"]:
         if panel["type"] == "row":
             row = panel["title"]
-        for holder in (panel, *panel.get("panels", ())):
-            for target in holder.get("targets", ()):
-                yield Query(
-                    "panel",
-                    holder["title"],
-                    target["refId"],
-                    target["expr"],
-                    instant=target["instant"],
-                    exemplars=target["exemplar"],
-                    row=row,
-                )
+            continue
+        for target in panel["targets"]:
+            yield Query(
+                "panel",
+                panel["title"],
+                target["refId"],
+                target["expr"],
+                instant=target["instant"],
+                exemplars=target["exemplar"],
+                row=row,
+            )
     for variable in board["templating"]["list"]:
         if variable["type"] == "query":
             values = _LABEL_VALUES.fullmatch(variable["query"]["query"])

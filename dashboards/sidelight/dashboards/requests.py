@@ -77,6 +77,11 @@ def errors_by_kind() -> Expr:
     )
 
 
+def client_aborts() -> Expr:
+    """Requests per second whose client left before the answer was complete."""
+    return zero_unless(total(own_rate(names.CLIENT_ABORTS, "_total")), _server_count())
+
+
 def error_ratio(window: str = RATE_WINDOW) -> Expr:
     """Share of requests that failed through the service's fault."""
     every = _server_count(window=window)

@@ -51,13 +51,11 @@ def dashboard(board: Board) -> v1.Dashboard:
 def _panels(rows: tuple[Row, ...]) -> Iterator[v1.Panel | v1.RowPanel]:
     next_id, y = 1, 0
     for row in rows:
-        heading = v1.RowPanel(
+        yield v1.RowPanel(
             title=row.title,
-            collapsed=row.folded,
             id_val=next_id,
             grid_pos=v1.GridPos(h=1, w=GRID_WIDTH, x=0, y=y),
         )
-        yield heading
         next_id, y = next_id + 1, y + 1
         x = line_height = 0
         for panel in row.panels:
@@ -68,11 +66,7 @@ def _panels(rows: tuple[Row, ...]) -> Iterator[v1.Panel | v1.RowPanel]:
             built.grid_pos = v1.GridPos(h=panel.height, w=panel.width, x=x, y=y)
             next_id, x = next_id + 1, x + panel.width
             line_height = max(line_height, panel.height)
-            # Grafana keeps the panels of a folded row inside it, those of an open row after it.
-            if row.folded:
-                heading.panels.append(built)
-            else:
-                yield built
+            yield built
         y += line_height
 
 

@@ -121,7 +121,6 @@ OBJECTIVES: Final = Row(
             (Target(error_ratio(), "errors"),),
             limits=_BAD_SHARE,
             width=HALF,
-            maximum=1,
         ),
     ),
 )

@@ -30,6 +30,7 @@ from sidelight.dashboards.panel import (
 from sidelight.dashboards.panel import RED as RED_COLOUR
 from sidelight.dashboards.promql import Expr, quantile, ratio, total
 from sidelight.dashboards.requests import (
+    client_aborts,
     duration_quantile,
     errors_by_kind,
     rate_by_model,
@@ -68,7 +69,7 @@ RED: Final = Row(
             REQUESTS_PER_SECOND,
             (
                 Target(errors_by_kind(), f"error {by(ERROR_TYPE)}"),
-                Target(total(own_rate(names.CLIENT_ABORTS, "_total")), "client aborts"),
+                Target(client_aborts(), "client aborts"),
             ),
             limits=(Limit(0.1, AMBER), Limit(1, RED_COLOUR)),
         ),

@@ -18,7 +18,7 @@ from sidelight.dashboards.panel import (
     by,
 )
 from sidelight.dashboards.panel import RED as RED_COLOUR
-from sidelight.dashboards.promql import Matcher, quantile, ratio, total, zero_unless
+from sidelight.dashboards.promql import Matcher, quantile, ratio, total, zero_for_each, zero_unless
 from sidelight.dashboards.sources import (
     DB_COLLECTION,
     DB_OPERATION,
@@ -72,10 +72,7 @@ RETRIEVAL: Final = Row(
             (
                 Target(
                     ratio(
-                        zero_unless(
-                            total(_EMPTY, DB_SYSTEM, DB_COLLECTION),
-                            _SEARCHES,
-                        ),
+                        zero_for_each(_EMPTY, _SEARCHES, DB_SYSTEM, DB_COLLECTION),
                         total(_SEARCHES, DB_SYSTEM, DB_COLLECTION),
                     ),
                     _COLLECTION,

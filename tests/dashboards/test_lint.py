@@ -1,0 +1,215 @@
+"""Rules every generated board keeps, in the manner of grafana/dashboard-linter and beyond."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sidelight.dashboards import render
+from sidelight.dashboards.catalog import defined_names
+from sidelight.dashboards.queries import Query, read
+
+BOARDS: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in render().items()}
+QUERIES: list[Query] = [query for text in render().values() for query in read(text)]
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+
+def _each_panel() -> Iterator[Any]:
+    for name, board in BOARDS.items():
+        for panel in board["panels"]:
+            if panel["type"] != "row":
+                yield pytest.param(panel, id=f"{name}-{panel['title']}")
+
+
+def _variables(board: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {variable["name"]: variable for variable in board["templating"]["list"]}
+
+
+@pytest.fixture(params=list(BOARDS.values()), ids=list(BOARDS))
+def board(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Each generated board."""
+    found: dict[str, Any] = request.param
+    return found
+
+
+class TestBoard:
+    def test_has_an_identity(self, board: dict[str, Any]) -> None:
+        """A stable uid of Grafana's length, a title, a description, no id of one instance."""
+        assert re.fullmatch(r"[a-z0-9-]{8,40}", board["uid"])
+        assert board["title"]
+        assert board["description"]
+        assert "id" not in board
+
+    def test_is_not_edited_by_hand(self, board: dict[str, Any]) -> None:
+        """A generated board is read-only, so nobody loses changes at the next generation."""
+        assert board["editable"] is False
+
+    def test_ids_are_unique(self, board: dict[str, Any]) -> None:
+        """Rows and panels have ids of their own: links to a panel use them."""
+        ids = [panel["id"] for panel in board["panels"]]
+        assert sorted(ids) == list(range(1, len(ids) + 1))
+
+    def test_titles_are_unique(self, board: dict[str, Any]) -> None:
+        """A panel can be named without saying where it stands."""
+        titles = [panel["title"] for panel in board["panels"]]
+        assert [title for title, count in Counter(titles).items() if count > 1] == []
+
+    def test_panels_do_not_overlap(self, board: dict[str, Any]) -> None:
+        """Every cell of the grid belongs to one panel, and none is outside its 24 columns."""
+        taken: Counter[tuple[int, int]] = Counter()
+        for panel in board["panels"]:
+            place = panel["gridPos"]
+            assert place["x"] + place["w"] <= 24
+            taken.update(
+                (x, y)
+                for x in range(place["x"], place["x"] + place["w"])
+                for y in range(place["y"], place["y"] + place["h"])
+            )
+        assert max(taken.values()) == 1
+        assert len(taken) == 24 * (1 + max(y for _, y in taken)), "a hole in the grid"
+
+    def test_links_and_annotations_are_in_sight(self, board: dict[str, Any]) -> None:
+        """Nothing hides in Grafana's controls menu."""
+        assert "inControlsMenu" not in json.dumps(board)
+        assert [link["url"] for link in board["links"]] == ["${traces}"]
+
+    def test_restarts_are_annotated(self, board: dict[str, Any]) -> None:
+        """Restarts are drawn over the charts from the board's own data source."""
+        [annotation] = board["annotations"]["list"]
+        assert annotation["enable"] is True
+        assert annotation["datasource"] == DATASOURCE
+        assert annotation["target"]["refId"]
+
+    def test_variables_are_those_promised(self, board: dict[str, Any]) -> None:
+        """Data source, job, model, instance and engine can be chosen."""
+        assert list(_variables(board))[:5] == ["datasource", "job", "model", "instance", "engine"]
+
+    def test_the_datasource_is_a_variable(self, board: dict[str, Any]) -> None:
+        """dashboard-linter: template-datasource-rule."""
+        datasource = _variables(board)["datasource"]
+        assert (datasource["type"], datasource["query"]) == ("datasource", "prometheus")
+        assert datasource["label"] == "Data source"
+
+    @pytest.mark.parametrize("name", ["job", "instance"])
+    def test_job_and_instance_are_multiple(self, board: dict[str, Any], name: str) -> None:
+        """dashboard-linter: template-job-rule and template-instance-rule."""
+        variable = _variables(board)[name]
+        assert variable["datasource"] == DATASOURCE
+        assert variable["label"] == name.capitalize()
+        assert variable["multi"] is True
+        assert variable["allValue"] == ".+"
+
+    def test_all_jobs_at_once_is_not_the_default(self, board: dict[str, Any]) -> None:
+        """An engine scraped directly and through the collector is not counted twice."""
+        job = _variables(board)["job"]
+        assert job["includeAll"] is False
+        assert "current" not in job
+
+    def test_queried_variables_reload_with_the_time_range(self, board: dict[str, Any]) -> None:
+        """dashboard-linter: template-on-time-change-reload-rule."""
+        for variable in _variables(board).values():
+            if variable["type"] == "query":
+                assert variable["refresh"] == 2
+                assert variable["query"]["refId"]
+
+    def test_every_variable_is_explained(self, board: dict[str, Any]) -> None:
+        """A reader learns what a variable does by pointing at it."""
+        for variable in _variables(board).values():
+            assert variable["description"].endswith(".")
+
+    def test_variables_are_defined_and_used(self, board: dict[str, Any]) -> None:
+        """No expression waits for a variable that is missing, and no variable does nothing."""
+        everything = json.dumps([board["panels"], board["links"], board["annotations"]])
+        everything += json.dumps([variable.get("query") for variable in _variables(board).values()])
+        used = set(re.findall(r"\$\{?([A-Za-z_]\w*)", everything))
+        builtin = {"__rate_interval", "__range"}
+        assert used - builtin == set(_variables(board))
+
+
+@pytest.mark.parametrize("panel", list(_each_panel()))
+class TestPanel:
+    def test_says_what_it_shows(self, panel: dict[str, Any]) -> None:
+        """Title, description in whole sentences, unit, thresholds, data source."""
+        assert panel["title"]
+        assert panel["description"].endswith(".")
+        defaults = panel["fieldConfig"]["defaults"]
+        assert defaults["unit"] not in ("", "none")
+        steps = defaults["thresholds"]["steps"]
+        assert steps[0]["value"] is None
+        limits = [step["value"] for step in steps[1:]]
+        assert limits == sorted(set(limits))
+        assert panel["datasource"] == DATASOURCE
+
+    def test_scales_start_at_zero(self, panel: dict[str, Any]) -> None:
+        """No chart makes a mountain of 2 %, and no share is drawn beyond 1."""
+        defaults = panel["fieldConfig"]["defaults"]
+        assert defaults["min"] == 0
+        assert defaults.get("max") in (None, 1)
+
+    def test_targets_are_complete(self, panel: dict[str, Any]) -> None:
+        """Each query has a refId of its own, a legend, the data source and one way to run."""
+        assert panel["targets"]
+        ids = [target["refId"] for target in panel["targets"]]
+        assert ids == sorted(set(ids))
+        for target in panel["targets"]:
+            assert target["legendFormat"]
+            assert target["datasource"] == DATASOURCE
+            assert target["instant"] != target["range"]
+
+
+class TestQueries:
+    def test_rates_use_grafanas_interval(self) -> None:
+        """dashboard-linter: target-rate-interval-rule; a single number covers the whole range."""
+        for query in QUERIES:
+            windows = set(re.findall(r"\[([^\]]*)\]", query.expression))
+            if query.kind != "variable":
+                allowed = "$__range" if query.instant else "$__rate_interval"
+                assert windows <= {allowed}, query.place
+
+    def test_engine_queries_filter_by_every_variable(self) -> None:
+        """dashboard-linter: target-job-rule and target-instance-rule, for model and engine too."""
+        for query in QUERIES:
+            if query.kind != "panel":
+                continue
+            for matchers in re.findall(
+                r"(?:vllm[:_]\w+|_vllm[:_]\w+\")[,{]([^}]*)", query.expression
+            ):
+                for label, variable in (
+                    ("job", "$job"),
+                    ("instance", "$instance"),
+                    ("model_name", "$model"),
+                    ("engine", "$engine"),
+                ):
+                    assert f'{label}=~"{variable}"' in matchers, query.place
+
+    def test_counters_are_never_shown_raw(self) -> None:
+        """dashboard-linter: target-counter-agg-rule."""
+        for query in QUERIES:
+            if query.kind == "panel":
+                raw = re.findall(r"_(?:total|bucket|sum|count)\{[^}]*\}(?!\[)", query.expression)
+                assert raw == [], query.place
+
+    def test_quantiles_are_shares(self) -> None:
+        """A quantile above 1 is silently infinite."""
+        for query in QUERIES:
+            for share in re.findall(r"histogram_quantile\(([\d.]+)", query.expression):
+                assert 0 < float(share) < 1
+
+    def test_latency_charts_ask_for_exemplars(self) -> None:
+        """Duration, first token and searches lead from a point to its trace."""
+        asking = {query.place for query in QUERIES if query.exemplars}
+        assert {"Request duration", "Time to first token", "Search duration"} <= asking
+
+    def test_no_query_reads_a_metric_nobody_defines(self) -> None:
+        """The names in the finished text, not only those the pieces tell of, are all defined."""
+        known = defined_names()
+        for query in QUERIES:
+            plain = re.findall(r"([A-Za-z_:][\w:]*)\{", query.expression)
+            listed = re.findall(r'__name__=~"([^"]*)"', query.expression)
+            found = {*plain, *(name for names in listed for name in names.split("|"))}
+            assert found <= known, query.place

@@ -1,0 +1,85 @@
+"""PromQL pieces print what Prometheus means by them."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidelight.dashboards import promql
+from sidelight.dashboards.promql import Matcher, Selector
+
+HITS = Selector(("hits_total",), (Matcher("job", "=~", "$job"),))
+OLD_HITS = Selector(("old_hits_total",))
+
+
+class TestSelector:
+    def test_one_name_is_written_plainly(self) -> None:
+        """A single metric reads as people write it."""
+        assert str(HITS) == 'hits_total{job=~"$job"}'
+        assert str(OLD_HITS) == "old_hits_total"
+
+    def test_several_names_become_one_matcher(self) -> None:
+        """Alternative names that never collide are one selector."""
+        both = Selector(("a:x", "b_x"), (Matcher("job", "=", "vllm"),))
+        assert str(both) == '{__name__=~"a:x|b_x",job="vllm"}'
+
+    def test_values_are_escaped(self) -> None:
+        """A quote or a backslash cannot end a matcher's string."""
+        assert str(Matcher("path", "=~", '\\d"')) == 'path=~"\\\\d\\""'
+
+    def test_narrowing_leaves_the_original_alone(self) -> None:
+        """`where` gives a new selector."""
+        assert str(HITS.where(Matcher("le", "=", "1"))) == 'hits_total{job=~"$job",le="1"}'
+        assert len(HITS.matchers) == 1
+
+
+class TestAlternatives:
+    def test_alternatives_are_joined_without_brackets(self) -> None:
+        """A chain of `or` stays flat, one alternative a line."""
+        chain = promql.either(promql.rate(HITS, "5m"), promql.rate(OLD_HITS, "5m"), OLD_HITS)
+        assert str(chain) == (
+            'rate(hits_total{job=~"$job"}[5m])\nor rate(old_hits_total[5m])\nor old_hits_total'
+        )
+
+    def test_buckets_are_compared_without_their_bound(self) -> None:
+        """An older histogram with other bounds cannot add buckets to the newer one."""
+        chain = promql.either(HITS, OLD_HITS, ignoring=("le",))
+        assert str(chain) == 'hits_total{job=~"$job"}\nor ignoring (le) old_hits_total'
+
+    def test_a_fallback_needs_the_first_to_be_empty(self) -> None:
+        """`on ()` matches anything with anything."""
+        assert str(promql.fallback(HITS, OLD_HITS)).endswith("\nor on () old_hits_total")
+
+
+class TestArithmetic:
+    def test_a_ratio_drops_zero_denominators(self) -> None:
+        """Idle shows nothing instead of NaN."""
+        assert str(promql.ratio(OLD_HITS, OLD_HITS)) == "old_hits_total / (old_hits_total > 0)"
+
+    def test_a_quantile_keeps_le_and_drops_not_a_number(self) -> None:
+        """`histogram_quantile` needs `le`, and is NaN without observations."""
+        assert str(promql.quantile(0.99, OLD_HITS, "model")) == (
+            "histogram_quantile(0.99, sum by (le, model) (old_hits_total)) >= 0"
+        )
+
+    def test_operands_are_bracketed(self) -> None:
+        """Precedence never decides what a panel shows."""
+        difference = promql.Binary(OLD_HITS, "-", OLD_HITS)
+        assert str(promql.Binary(difference, "*", promql.Number(2))) == (
+            "(old_hits_total - old_hits_total) * 2"
+        )
+
+
+def test_every_metric_read_is_known() -> None:
+    """Expressions say which metrics they read, however deeply."""
+    expression = promql.fallback(
+        promql.ratio(promql.total(promql.rate(HITS)), promql.total(promql.rate(OLD_HITS))),
+        promql.renamed(Selector(("other",)), "a", "b"),
+    )
+    assert list(expression.metrics()) == ["hits_total", "old_hits_total", "other"]
+
+
+@pytest.mark.parametrize("value", [0.5, 1, 0.001])
+def test_numbers_are_short(value: float) -> None:
+    """Constants read as people write them."""
+    assert float(str(promql.Number(value))) == value
+    assert len(str(promql.Number(value))) <= 5

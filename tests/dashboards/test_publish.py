@@ -1,0 +1,129 @@
+"""Rendering, checking and writing boards."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sidelight import dashboards
+from sidelight.dashboards.boards import BOARDS
+from sidelight.dashboards.boards.overview import OVERVIEW
+from sidelight.dashboards.check import UndefinedMetricError, require_defined
+from sidelight.dashboards.panel import COUNT, Panel, Row, Target
+from sidelight.dashboards.promql import Selector, rate, total
+from sidelight.dashboards.publish import DATASOURCE_FILE
+from sidelight.dashboards.queries import interpolate
+
+GENERATED = Path(__file__).parents[2] / "dashboards" / "generated"
+
+
+def test_committed_boards_are_what_the_code_generates() -> None:
+    """A change of a board shows in review; `sidelight dashboards write dashboards/generated`."""
+    committed = {path.name: path.read_text() for path in GENERATED.glob("*.json")}
+    assert committed == dashboards.render()
+
+
+def test_the_committed_datasource_is_what_the_code_writes(tmp_path: Path) -> None:
+    """The data source beside the boards is generated too."""
+    dashboards.write(tmp_path)
+    assert (GENERATED / DATASOURCE_FILE).read_text() == (tmp_path / DATASOURCE_FILE).read_text()
+
+
+def test_rendering_is_repeatable() -> None:
+    """The same code gives the same bytes."""
+    assert dashboards.render() == dashboards.render()
+
+
+def test_write_makes_the_folder_and_replaces_what_is_there(tmp_path: Path) -> None:
+    """Every file is whole, older ones are replaced, and nothing else is left behind."""
+    folder = tmp_path / "made" / "here"
+    first = dashboards.write(folder)
+    (folder / "sidelight-overview.json").write_text("{")
+    assert dashboards.write(folder) == first
+    assert sorted(first) == sorted(folder.iterdir())
+    for path in first:
+        if path.suffix == ".json":
+            assert path.read_text() == dashboards.render()[path.name]
+
+
+def test_exemplars_link_to_the_trace_by_its_label(tmp_path: Path) -> None:
+    """The data source turns the exemplars' `trace_id` into a link."""
+    dashboards.write(tmp_path)
+    [source] = yaml.safe_load((tmp_path / DATASOURCE_FILE).read_text())["datasources"]
+    [link] = source["jsonData"]["exemplarTraceIdDestinations"]
+    assert link["name"] == "trace_id"
+    # Grafana reads `$$` as `$`; a single one would be taken for an environment variable.
+    assert link["url"].endswith("/$${__value.raw}")
+
+
+def test_a_panel_on_an_unknown_metric_is_refused() -> None:
+    """The board is not published, and the message names board, panel and metric."""
+    dead = Panel(
+        "Swapped requests",
+        "Gone since the V1 engine.",
+        COUNT,
+        (Target(total(rate(Selector(("vllm:num_requests_swapped_total",)))), "swapped"),),
+    )
+    board = dataclasses.replace(OVERVIEW, rows=(*OVERVIEW.rows, Row("Dead", (dead,))))
+    with pytest.raises(UndefinedMetricError) as refused:
+        require_defined([board])
+    for part in ("Sidelight / Overview", "Swapped requests", "vllm:num_requests_swapped_total"):
+        assert part in str(refused.value)
+
+
+def test_published_boards_read_only_defined_metrics() -> None:
+    """The check passes on what is published."""
+    require_defined(BOARDS)
+
+
+def test_the_missing_package_is_named_in_one_sentence() -> None:
+    """Without grafana-foundation-sdk the import says what is missing and how to get it."""
+    program = (
+        "import sys; sys.modules['grafana_foundation_sdk'] = None\n"
+        "try:\n    import sidelight.dashboards\n"
+        "except ImportError as error:\n    print(error)\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == (
+        "sidelight.dashboards needs grafana-foundation-sdk, which is not installed: "
+        "pip install 'sidelight[dashboards]'"
+    )
+    assert told.stderr == ""
+
+
+def test_importing_warns_nobody() -> None:
+    """The SDK's deprecation of the v1 schema is not the reader's business."""
+    subprocess.run([sys.executable, "-W", "error", "-c", "import sidelight.dashboards"], check=True)
+
+
+class TestInterpolation:
+    def test_variables_are_replaced_in_every_spelling(self) -> None:
+        """`$name`, `${name}` and `${name:format}` alike."""
+        text = 'x{a="$job",b="${job}",c="${job:regex}"}[$__rate_interval]'
+        filled = interpolate(text, {"job": "vllm", "__rate_interval": "1m"})
+        assert filled == 'x{a="vllm",b="vllm",c="vllm"}[1m]'
+
+    def test_the_groups_of_label_replace_stay(self) -> None:
+        """`$1` is PromQL's."""
+        assert interpolate('label_replace(x, "a", "$1", "b", "(.+)")', {}).count("$1") == 1
+
+    def test_a_variable_without_a_value_is_an_error(self) -> None:
+        """No query is run with a hole in it."""
+        with pytest.raises(KeyError, match="job"):
+            interpolate('x{job="$job"}', {})
+
+
+def test_boards_are_json_grafana_can_import() -> None:
+    """Plain JSON in the v1 schema: panels, templating, annotations, and a schema version."""
+    for text in dashboards.render().values():
+        board = json.loads(text)
+        assert board["schemaVersion"] >= 41
+        assert {"panels", "templating", "annotations", "time"} <= board.keys()

@@ -1,0 +1,121 @@
+"""Sidelight's own metrics as the collector's /metrics shows them, moving with every scrape."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
+
+from sidelight import conventions as names
+from sidelight.conventions import METRICS, Metric, prometheus_name
+
+MODEL = "served"
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+
+_SERVED = {
+    "gen_ai_operation_name": "chat",
+    "gen_ai_provider_name": "vllm",
+    "gen_ai_request_model": MODEL,
+}
+_STEP = {"gen_ai_request_model": MODEL, "sidelight_engine_index": "0"}
+_SEARCH = {
+    "db_system_name": "milvus",
+    "db_collection_name": "documents",
+    "db_operation_name": "search",
+}
+_DESTINATION = {"destination": "phoenix"}
+
+# The label sets of each metric; metrics that are not named here have no labels.
+LABELS: dict[str, tuple[dict[str, str], ...]] = {
+    names.SERVER_REQUEST_DURATION: (
+        _SERVED | {"error_type": ""},
+        _SERVED | {"error_type": "500"},
+        _SERVED | {"error_type": "404"},
+    ),
+    names.SERVER_TTFT: (_SERVED,),
+    names.SERVER_TPOT: (_SERVED,),
+    names.DB_CLIENT_DURATION: (
+        _SEARCH | {"error_type": ""},
+        _SEARCH | {"error_type": "MilvusException"},
+    ),
+    names.DB_CLIENT_RETURNED_ROWS: (_SEARCH,),
+    names.VECTOR_EMPTY_SEARCHES: (_SEARCH,),
+    names.ENGINE_STEPS: (_STEP,),
+    names.ENGINE_STEP_DURATION: (_STEP,),
+    names.ENGINE_BATCH_SIZE: (_STEP,),
+    names.ENGINE_BATCH_TOKENS: (_STEP,),
+    names.ENGINE_WAITING: (_STEP,),
+    names.ENGINE_KV_USAGE_TIME: tuple(
+        _STEP | {"le": str(bound)} for bound in METRICS[names.ENGINE_KV_USAGE_TIME].buckets
+    ),
+    names.COLLECTOR_RECEIVED: ({"signal": "traces"}, {"signal": "metrics"}),
+    names.COLLECTOR_REFUSED: ({"signal": "traces", "reason": "invalid_id"},),
+    names.COLLECTOR_DELIVERED: (_DESTINATION,),
+    names.COLLECTOR_DROPPED: (_DESTINATION | {"reason": "refused"},),
+    names.COLLECTOR_RETRIES: (_DESTINATION,),
+    names.COLLECTOR_LAG: (_DESTINATION,),
+    names.COLLECTOR_SCRAPES: ({"target": "vllm", "outcome": "ok"},),
+    names.TARGET_UP: ({"job": "vllm", "instance": "vllm:8000"},),
+}
+
+# Counters that have no series before the first event.
+_EVENTS = (
+    names.COLLECTOR_DROPPED,
+    names.COLLECTOR_REFUSED,
+    names.COLLECTOR_RETRIES,
+    names.CLIENT_ABORTS,
+    names.VECTOR_EMPTY_SEARCHES,
+    names.INSTRUMENTATION_FAULTS,
+    names.INSTRUMENTATION_DROPPED,
+)
+
+
+class SidelightExposition:
+    """Every metric of `sidelight.conventions`; each page served has more in it than the last.
+
+    With `flawless` nothing has ever gone wrong: no error, drop, refusal, retry or empty search.
+    """
+
+    def __init__(self, *, flawless: bool = False) -> None:
+        self._registry = CollectorRegistry()
+        self._flawless = flawless
+        self._instruments = [
+            self._instrument(metric)
+            for metric in METRICS.values()
+            if not (flawless and metric.name in _EVENTS)
+        ]
+
+    def _instrument(self, metric: Metric) -> tuple[Metric, Counter | Gauge | Histogram]:
+        labels = tuple(LABELS.get(metric.name, ({},))[0])
+        name = prometheus_name(metric.name)
+        match metric.instrument:
+            case "histogram":
+                return metric, Histogram(
+                    name, metric.meaning, labels, registry=self._registry, buckets=metric.buckets
+                )
+            case "gauge":
+                return metric, Gauge(name, metric.meaning, labels, registry=self._registry)
+            case "counter":
+                return metric, Counter(name, metric.meaning, labels, registry=self._registry)
+
+    def page(self, accept: str) -> tuple[str, bytes]:
+        """The next page, in the format a scraper asks for."""
+        for metric, instrument in self._instruments:
+            for labels in LABELS.get(metric.name, ({},)):
+                if self._flawless and labels.get("error_type"):
+                    continue
+                self._move(metric, instrument.labels(**labels) if labels else instrument, labels)
+        encoder, content_type = choose_encoder(accept)
+        return content_type, encoder(self._registry)
+
+    @staticmethod
+    def _move(metric: Metric, child: Counter | Gauge | Histogram, labels: dict[str, str]) -> None:
+        if isinstance(child, Histogram):
+            for bound in metric.buckets:
+                child.observe(bound, {"trace_id": TRACE_ID})
+        elif isinstance(child, Gauge):
+            child.set(0.5)
+        elif "le" in labels:
+            # Half of each second at the use of its own bound: later bounds hold more of it.
+            child.inc(float(labels["le"]))
+        else:
+            child.inc(3)
