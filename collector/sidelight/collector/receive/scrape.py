@@ -20,7 +20,9 @@ from sidelight.collector.measure.text_format import MalformedError, TextReader
 
 # The text format alone: asked for OpenMetrics without `escaping=allow-utf-8`, vLLM's
 # prometheus_client spells `vllm:x` as `vllm_x`.
-ACCEPT = "text/plain;version=0.0.4;q=1,*/*;q=0.1"
+_ACCEPT = "text/plain;version=0.0.4;q=1,*/*;q=0.1"
+# Servers close an idle connection sooner than the next scrape is due, some of them just then.
+_HEADERS = {"Accept": _ACCEPT, "Accept-Encoding": "identity", "Connection": "close"}
 
 # What a target last said is shown for so many intervals after it stopped answering.
 _STALE_INTERVALS = 3
@@ -93,8 +95,6 @@ class Scraper:
                     tasks.create_task(self._repeat(target, executor))
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
-            for target in self._targets:
-                target.pool.close()
 
     def families(self, *, exemplars: bool) -> Iterable[Family]:  # noqa: ARG002 (Source)
         """What the targets last said, and `up` for each that was tried."""
@@ -170,7 +170,7 @@ def _fetch(target: _Target, config: Scrape) -> tuple[str, bool]:
         response = target.pool.request(
             "GET",
             urllib3.util.parse_url(target.url).request_uri,
-            headers={"Accept": ACCEPT, "Accept-Encoding": "identity"},
+            headers=_HEADERS,
             preload_content=False,
             decode_content=False,
         )
@@ -180,15 +180,15 @@ def _fetch(target: _Target, config: Scrape) -> tuple[str, bool]:
             response.close()
             raise
         response.release_conn()
-    except urllib3.exceptions.TimeoutError as error:
-        raise _ScrapeError("timeout", f"no answer within {config.timeout_seconds:g} s") from error
-    except urllib3.exceptions.MaxRetryError as error:
-        if isinstance(error.reason, urllib3.exceptions.TimeoutError):
-            message = f"no connection within {config.timeout_seconds:g} s"
-            raise _ScrapeError("timeout", message) from error
-        raise _ScrapeError("unreachable", str(error.reason)) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise _ScrapeError("unreachable", str(error)) from error
+        cause = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
+        # NewConnectionError is a TimeoutError to urllib3, also where a connection was refused.
+        if isinstance(cause, urllib3.exceptions.TimeoutError) and not isinstance(
+            cause, urllib3.exceptions.NewConnectionError
+        ):
+            message = f"no answer within {config.timeout_seconds:g} s"
+            raise _ScrapeError("timeout", message) from error
+        raise _ScrapeError("unreachable", str(cause)) from error
     try:
         text = body.decode()
     except UnicodeDecodeError as error:

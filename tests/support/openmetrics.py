@@ -1,0 +1,27 @@
+"""OpenMetrics read back by prometheus_client's strict parser."""
+
+from __future__ import annotations
+
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from sidelight.collector.measure.exposition import OPENMETRICS, Exposition
+from sidelight.collector.measure.family import Source
+
+
+def parse(text: str) -> list[Metric]:
+    """The families of a text; raises `ValueError` where it is no OpenMetrics."""
+    return list(text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
+
+
+def families(*sources: Source) -> dict[str, Metric]:
+    """What sources expose, by family name."""
+    _, body = Exposition(sources).render(OPENMETRICS)
+    return {family.name: family for family in parse(body.decode())}
+
+
+def samples(name: str, *sources: Source) -> list[Sample]:
+    """The samples of one name that sources expose."""
+    found = families(*sources).values()
+    return [each for family in found for each in family.samples if each.name == name]
