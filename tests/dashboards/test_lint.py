@@ -176,9 +176,9 @@ class TestQueries:
         for query in QUERIES:
             if query.kind != "panel":
                 continue
-            for matchers in re.findall(
-                r"(?:vllm[:_]\w+|_vllm[:_]\w+\")[,{]([^}]*)", query.expression
-            ):
+            for name, matchers in re.findall(r"([\w:]*)\{([^}]*)\}", query.expression):
+                if "vllm" not in name + matchers:
+                    continue
                 for label, variable in (
                     ("job", "$job"),
                     ("instance", "$instance"),

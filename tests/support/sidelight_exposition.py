@@ -39,6 +39,7 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
     ),
     names.DB_CLIENT_RETURNED_ROWS: (_SEARCH,),
     names.VECTOR_EMPTY_SEARCHES: (_SEARCH,),
+    names.VECTOR_TOP_SCORE: (_SEARCH,),
     names.ENGINE_STEPS: (_STEP,),
     names.ENGINE_STEP_DURATION: (_STEP,),
     names.ENGINE_BATCH_SIZE: (_STEP,),

@@ -210,7 +210,7 @@ def zero_unless(events: Expr, observed: Expr) -> Expr:
 
 
 def zero_for_each(events: Expr, observed: Expr, *by: str) -> Expr:
-    """Events by labels that the whole has too: zero for each that was observed without events."""
+    """Events by labels that the observed have too: zero for each that had none."""
     return either(total(events, *by), Binary(total(observed, *by), "*", Number(0)))
 
 

@@ -18,7 +18,15 @@ from sidelight.dashboards.panel import (
     by,
 )
 from sidelight.dashboards.panel import RED as RED_COLOUR
-from sidelight.dashboards.promql import Matcher, quantile, ratio, total, zero_for_each, zero_unless
+from sidelight.dashboards.promql import (
+    Binary,
+    Matcher,
+    quantile,
+    ratio,
+    total,
+    zero_for_each,
+    zero_unless,
+)
 from sidelight.dashboards.sources import (
     DB_COLLECTION,
     DB_OPERATION,
@@ -27,11 +35,14 @@ from sidelight.dashboards.sources import (
     own_rate,
 )
 
-_SEARCH: Final = Matcher(DB_OPERATION, "=~", "search|hybrid_search|query")
+_SEARCH: Final = Matcher(DB_OPERATION, "=~", ".*search.*|query.*")
 _CALLS: Final = own_rate(names.DB_CLIENT_DURATION, "_count")
-_SEARCHES: Final = own_rate(names.DB_CLIENT_DURATION, "_count", _SEARCH)
 _COLLECTION: Final = by(DB_SYSTEM, DB_COLLECTION)
-_EMPTY: Final = own_rate(names.VECTOR_EMPTY_SEARCHES, "_total")
+# A query either has a top score or found nothing.
+_EMPTY_QUERIES: Final = own_rate(names.VECTOR_EMPTY_SEARCHES, "_total")
+_SCORED_QUERIES: Final = own_rate(names.VECTOR_TOP_SCORE, "_count")
+_EMPTY: Final = zero_for_each(_EMPTY_QUERIES, _SCORED_QUERIES, DB_SYSTEM, DB_COLLECTION)
+_FOUND: Final = zero_for_each(_SCORED_QUERIES, _EMPTY_QUERIES, DB_SYSTEM, DB_COLLECTION)
 
 RETRIEVAL: Final = Row(
     "Retrieval",
@@ -50,7 +61,7 @@ RETRIEVAL: Final = Row(
         ),
         Panel(
             "Search duration",
-            "Duration of vector searches, the network included. The points are single searches: "
+            "Duration of searches and queries, network included. The points are single searches: "
             "each leads to its trace.",
             SECONDS,
             tuple(
@@ -67,14 +78,11 @@ RETRIEVAL: Final = Row(
         Panel(
             "Empty searches",
             "Share of searches that found nothing, by collection: the model then answers without "
-            "any context.",
+            "any context. Each query of a batch counts.",
             SHARE,
             (
                 Target(
-                    ratio(
-                        zero_for_each(_EMPTY, _SEARCHES, DB_SYSTEM, DB_COLLECTION),
-                        total(_SEARCHES, DB_SYSTEM, DB_COLLECTION),
-                    ),
+                    ratio(_EMPTY, Binary(_EMPTY, "+", _FOUND)),
                     _COLLECTION,
                 ),
             ),
