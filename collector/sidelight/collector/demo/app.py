@@ -9,6 +9,7 @@ One question becomes one trace:
        └─ …                                 made inside vLLM by sidelight.instrumentation.vllm
 
 What joins the app's part to vLLM's is the `traceparent` header that `_generate` injects.
+All of it goes to Sidelight's collector, which `telemetry` names, and nowhere else.
 """
 
 from __future__ import annotations
@@ -24,13 +25,27 @@ from urllib.parse import urlsplit
 
 import httpx
 from opentelemetry import propagate
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, format_trace_id
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import (
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    format_trace_id,
+)
 from pymilvus import MilvusClient
 
 from sidelight import conventions as names
 from sidelight.collector.demo import embedder
 from sidelight.collector.demo.embedder import Embedder
+from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb import milvus
 from sidelight.instrumentation.vectordb.query import query_text
 
@@ -96,6 +111,23 @@ class Ask:
     tags: Sequence[str] = field(default=("demo",))
 
 
+def telemetry(collector_url: str, project: str) -> tuple[TracerProvider, MeterProvider]:
+    """Providers that send spans and metrics to a collector's OTLP/HTTP port."""
+    resource = Resource.create(
+        {
+            names.SERVICE_NAME: "rag-app",
+            names.DEPLOYMENT_ENVIRONMENT: "demo",
+            names.PROJECT_NAME: project,
+        }
+    )
+    tracers = TracerProvider(resource=resource)
+    spans = OTLPSpanExporter(endpoint=f"{collector_url}/v1/traces")
+    tracers.add_span_processor(BatchSpanProcessor(spans, schedule_delay_millis=1_000))
+    metrics = OTLPMetricExporter(endpoint=f"{collector_url}/v1/metrics")
+    reader = PeriodicExportingMetricReader(metrics, export_interval_millis=1_000)
+    return tracers, MeterProvider(resource=resource, metric_readers=[reader])
+
+
 class RagApp:
     """Answers questions from passages in Milvus with a model behind an OpenAI-like API."""
 
@@ -103,17 +135,22 @@ class RagApp:
         self,
         *,
         tracers: TracerProvider,
+        meters: MeterProvider,
         embedder: Embedder,
         store: MilvusClient,
         http: httpx.AsyncClient,
         model: str,
     ) -> None:
-        milvus.instrument(tracer_provider=tracers)
+        # Content is off by default; the demo's questions and passages are its own to show.
+        shown = Settings(capture_content="full")
+        milvus.instrument(tracer_provider=tracers, meter_provider=meters, settings=shown)
         self._tracer: Tracer = tracers.get_tracer("sidelight.demo")
         self._embedder = embedder
         self._store = store
         self._http = http
         self._model = model
+        # One at a time: a dozen at once would fight over the cores, and take vLLM's too.
+        self._embedding = asyncio.Semaphore(1)
 
     def index(self, passages: Sequence[Passage]) -> None:
         """Fill the collection with the passages, in one traced step."""
@@ -172,7 +209,8 @@ class RagApp:
                     names.OUTPUT_VALUE: f"1 vector of {embedder.DIMENSION} dimensions",
                 }
             )
-            (vector,) = await asyncio.to_thread(self._embedder.embed, [question])
+            async with self._embedding:
+                (vector,) = await asyncio.to_thread(self._embedder.embed, [question])
             return vector
 
     async def _retrieve(self, ask: Ask, vector: list[float]) -> list[Passage]:

@@ -210,6 +210,17 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
+def is_free(port: int) -> bool:
+    """Whether a loopback TCP port can be taken now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
 def tail(path: Path, lines: int = _TAIL_LINES) -> str:
     """The last lines of a text file, without reading all of it; empty if there is none."""
     try:

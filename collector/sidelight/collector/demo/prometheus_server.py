@@ -45,16 +45,8 @@ def configuration(targets: Mapping[str, str]) -> dict[str, object]:
                 "scheme": parts.scheme,
                 "metrics_path": parts.path or "/metrics",
                 "static_configs": [{"targets": [parts.netloc]}],
-                # Prometheus before 3.0 asks for OpenMetrics 1.0.0 without saying that colons
-                # are welcome, and vLLM then answers vllm_x instead of vllm:x.
-                "metric_relabel_configs": [
-                    {
-                        "source_labels": ["__name__"],
-                        "regex": "vllm_(.+)",
-                        "target_label": "__name__",
-                        "replacement": "vllm:$1",
-                    }
-                ],
+                # The collector serves what it scraped with the job and instance it came from.
+                "honor_labels": True,
             }
         )
     return {

@@ -51,6 +51,8 @@ BURSTS = 6
 BURST_SIZE = 16
 BURST_PAUSE_SECONDS = 2.0
 ABORTS_PER_BURST = 1
+# Long enough that the server is still writing when a slow client leaves.
+ABORTED_TOKENS = 1_200
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,11 @@ def plan(seed: int = 0) -> list[Burst]:
         ]
         for place in range(ABORTS_PER_BURST):
             asks[place] = Ask(
-                questions[place], session, "user-in-a-hurry", max_tokens=320, give_up_after_pieces=8
+                questions[place],
+                session,
+                "user-in-a-hurry",
+                max_tokens=ABORTED_TOKENS,
+                give_up_after_pieces=8,
             )
         bursts.append(Burst(asks, BURST_PAUSE_SECONDS))
     bursts.append(Burst(mistakes()))
@@ -87,7 +93,7 @@ def mistakes() -> list[Ask]:
     """Questions that fail: at vLLM for two reasons, and at the vector database."""
     return [
         Ask(QUESTIONS[0], "mistakes", tags=("demo", "unknown-model"), model="no-such-model"),
-        Ask(QUESTIONS[1], "mistakes", tags=("demo", "too-many-tokens"), max_tokens=100_000),
+        Ask(QUESTIONS[1], "mistakes", tags=("demo", "too-many-tokens"), max_tokens=10_000_000),
         Ask(QUESTIONS[2], "mistakes", tags=("demo", "no-collection"), collection="no_such_one"),
     ]
 
