@@ -96,7 +96,7 @@ def test_own_metrics_are_named_by_conventions() -> None:
     registry = Registry()
     registry.counter(conventions.COLLECTOR_RECEIVED, ("signal",)).labels("traces").inc(3)
     registry.gauge(conventions.COLLECTOR_LOG_BYTES).set(10)
-    registry.histogram(conventions.SERVER_TTFT).observe(0.3)
+    registry.histogram(conventions.SERVER_TTFT).labels().observe(0.3)
     families = openmetrics.families(registry)
     received = families["sidelight_collector_received"]
     assert received.documentation == conventions.METRICS[conventions.COLLECTOR_RECEIVED].meaning
@@ -121,10 +121,20 @@ def test_a_metric_is_what_conventions_say() -> None:
         Registry().gauge("sidelight.collector.undefined")
 
 
+def test_a_metric_is_made_once_and_has_all_its_labels() -> None:
+    """A second one of the same name, or a label set that is not whole, is an error at once."""
+    registry = Registry()
+    histogram = registry.histogram(conventions.SERVER_TTFT, ("service_name",))
+    with pytest.raises(ValueError, match="made before"):
+        registry.histogram(conventions.SERVER_TTFT)
+    with pytest.raises(ValueError, match="has the labels"):
+        histogram.labels()
+
+
 def test_exemplars_are_only_in_openmetrics() -> None:
     """The text format has no place for them."""
     registry = Registry()
-    registry.histogram(conventions.SERVER_TTFT).observe(0.3, {"trace_id": "ab"})
+    registry.histogram(conventions.SERVER_TTFT).labels().observe(0.3, b"\xab", b"\xcd")
     exposition = Exposition([registry])
-    assert b'# {trace_id="ab"} 0.3 ' in exposition.render(PROMETHEUS_2)[1]
+    assert b'# {trace_id="ab",span_id="cd"} 0.3 ' in exposition.render(PROMETHEUS_2)[1]
     assert b"trace_id" not in exposition.render(None)[1]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import cast
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, ProcessCollector
 
 from sidelight import conventions
 from sidelight.collector.measure.family import Family, FamilyType, exemplar, labels, sample
 from sidelight.collector.measure.family import number as spell
+from sidelight.collector.measure.histogram import Histogram
 from sidelight.conventions import Instrument
 
 
@@ -22,6 +23,7 @@ class Registry:
     def __init__(self) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
+        self._histograms: dict[str, Histogram] = {}
 
     def counter(self, metric: str, labels: Sequence[str] = ()) -> Counter:
         """The counter of a name in `sidelight.conventions`; once per metric.
@@ -40,13 +42,18 @@ class Registry:
     def histogram(self, metric: str, labels: Sequence[str] = ()) -> Histogram:
         """The histogram of a name in `sidelight.conventions`, with its buckets."""
         name, meaning, buckets = _defined(metric, "histogram")
-        return Histogram(name, meaning, labels, buckets=buckets, registry=self._registry)
+        if name in self._histograms:
+            raise ValueError(f"{metric} was made before")
+        histogram = self._histograms[name] = Histogram(name, meaning, buckets, labels)
+        return histogram
 
     def families(self, *, exemplars: bool) -> Iterable[Family]:
         """All metrics made here."""
         for metric in self._registry.collect():
             body = _body(metric, exemplars=exemplars)
             yield Family(metric.name, cast(FamilyType, metric.type), metric.documentation, body)
+        for histogram in self._histograms.values():
+            yield histogram.family(exemplars=exemplars)
 
 
 def _defined(metric: str, instrument: Instrument) -> tuple[str, str, tuple[float, ...]]:

@@ -8,11 +8,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
-from prometheus_client import Histogram
-
 from sidelight import conventions
 from sidelight.collector.lens.span import AttributeValue, SpanRecord
 from sidelight.collector.measure.family import label_name
+from sidelight.collector.measure.histogram import Cell
 from sidelight.collector.measure.registry import Registry
 
 Key = TypeVar("Key", bound=Hashable)
@@ -24,7 +23,7 @@ _MOST_SERVICES = 64
 _RECENT_REQUESTS = 8192
 # After this long without a span of its plugin a service counts as having none.
 _PLUGIN_SECONDS = 600.0
-# One label set of all three histograms holds about 45 buckets, some 15 kB.
+# One label set of all three histograms is about 50 lines and 5 kB.
 _MOST_LABEL_SETS = 500
 
 _SUCCESS_LABELS = (
@@ -52,7 +51,7 @@ class Requests:
         self._operations = _Allowed(16)
         self._models = _Allowed(64)
         self._errors = _Allowed(32)
-        self._label_sets: set[tuple[str, ...]] = set()
+        self._known: dict[tuple[str, str, str, str], tuple[Cell, Cell, Cell]] = {}
         self._recent: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._plugin_seen: OrderedDict[str, float] = OrderedDict()
 
@@ -82,27 +81,34 @@ class Requests:
         found = span.attributes
         error = _text(found.get(conventions.ERROR_TYPE)) or ("_OTHER" if span.is_error else "")
         model = found.get(conventions.REQUEST_MODEL) or found.get(conventions.RESPONSE_MODEL)
-        names = self._bounded(
-            (
-                self._services.of(service),
-                self._operations.of(_text(found.get(conventions.OPERATION))),
-                # A failed request's model is whatever the client wrote: it opens no label.
-                self._models.of(_text(model), admit=not error),
-                self._errors.of(error),
-            )
+        names = (
+            self._services.of(service),
+            self._operations.of(_text(found.get(conventions.OPERATION))),
+            # A failed request's model is whatever the client wrote: it opens no label.
+            self._models.of(_text(model), admit=not error),
+            self._errors.of(error),
         )
-        exemplar = {"trace_id": span.trace_id.hex(), "span_id": span.span_id.hex()}
-        self._duration.labels(*names).observe(span.seconds, exemplar)
+        duration, ttft, tpot = self._cells(names)
+        duration.observe(span.seconds, span.trace_id, span.span_id)
         if not error:
-            _observe(self._ttft, names, found.get(conventions.TIME_TO_FIRST_TOKEN), exemplar)
-            _observe(self._tpot, names, found.get(conventions.TIME_PER_OUTPUT_TOKEN), exemplar)
+            _observe(ttft, found.get(conventions.TIME_TO_FIRST_TOKEN), span)
+            _observe(tpot, found.get(conventions.TIME_PER_OUTPUT_TOKEN), span)
 
-    def _bounded(self, names: tuple[str, str, str, str]) -> tuple[str, str, str, str]:
-        if names not in self._label_sets:
-            if len(self._label_sets) >= _MOST_LABEL_SETS:
-                return OTHER, OTHER, OTHER, OTHER if names[3] else ""
-            self._label_sets.add(names)
-        return names
+    def _cells(self, names: tuple[str, str, str, str]) -> tuple[Cell, Cell, Cell]:
+        found = self._known.get(names)
+        if found is None:
+            kept = names
+            if len(self._known) >= _MOST_LABEL_SETS:
+                kept = (OTHER, OTHER, OTHER, OTHER if names[3] else "")
+            success = kept[:3]
+            found = (
+                self._duration.labels(*kept),
+                self._ttft.labels(*success),
+                self._tpot.labels(*success),
+            )
+            if kept is names:
+                self._known[names] = found
+        return found
 
 
 class _Allowed:
@@ -132,13 +138,8 @@ def _text(value: AttributeValue) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _observe(
-    histogram: Histogram,
-    names: tuple[str, str, str, str],
-    seconds: AttributeValue,
-    exemplar: dict[str, str],
-) -> None:
+def _observe(cell: Cell, seconds: AttributeValue, span: SpanRecord) -> None:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return
     if math.isfinite(seconds) and seconds >= 0:
-        histogram.labels(*names[:3]).observe(seconds, exemplar)
+        cell.observe(seconds, span.trace_id, span.span_id)
