@@ -1,13 +1,10 @@
-"""Sends spans and metrics over OTLP from a thread of its own; never blocks and never spams.
+"""A bounded outbox and the thread that empties it: spans as they come, metrics now and then.
 
-OpenTelemetry's standard variables are honoured (endpoint, headers, certificates, timeout,
-compression, resource attributes, sampler, `OTEL_{TRACES,METRICS}_EXPORTER=none`). Nothing
-global is touched: an application's own providers stay as they are.
+Nothing global is touched: an application's own OpenTelemetry providers stay as they are.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import socket
@@ -15,34 +12,28 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.meters import Distribution, Reading
+from sidelight.instrumentation.vllm.otlp_http import OtlpHttp, Outcome
+from sidelight.instrumentation.vllm.otlp_wire import encode_resource, traces_request
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import Metric, MetricExporter, MetricsData
+    from opentelemetry.sdk.metrics.export import Metric, MetricsData
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.trace.export import SpanExporter
 
 QUEUE_SPANS: Final = 8_192
+QUEUE_BYTES: Final = 64 * 1024 * 1024
 BATCH_SPANS: Final = 512
+BATCH_BYTES: Final = 4 * 1024 * 1024
 SPAN_DELAY_SECONDS: Final = 1.0
 METRIC_INTERVAL_SECONDS: Final = 15.0
-SHUTDOWN_SECONDS: Final = 2.0
+MAX_BACKOFF_SECONDS: Final = 30.0
 COMPLAINT_SECONDS: Final = 300.0
-DEFAULT_ENDPOINT: Final = "http://127.0.0.1:4318"
 
 _logger = logging.getLogger(__name__)
-_NOISY: Final = (
-    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
-    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
-    "opentelemetry.exporter.otlp.proto.http._common",
-    "opentelemetry.exporter.otlp.common.http",
-    "urllib3.connectionpool",
-)
 
 
 def make_resource(version: str | None) -> Resource:
@@ -53,166 +44,170 @@ def make_resource(version: str | None) -> Resource:
     """
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
-    told = dict(OTELResourceDetector().detect().attributes)
     ours: dict[str, Any] = {
         names.SERVICE_NAME: "vllm",
         names.SERVICE_INSTANCE_ID: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
     }
     if version:
         ours[names.SERVICE_VERSION] = version
-    return Resource.create({**ours, **told})
+    return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
 
 
-def make_exporters() -> tuple[SpanExporter | None, MetricExporter | None]:
-    """OTLP/HTTP exporters from the environment; None for a signal that is switched off."""
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    spans = metrics = None
-    if os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() != "none":
-        spans = OTLPSpanExporter(endpoint=_endpoint("TRACES"))
-    if os.environ.get("OTEL_METRICS_EXPORTER", "").strip().lower() != "none":
-        metrics = OTLPMetricExporter(endpoint=_endpoint("METRICS"))
-    return spans, metrics
-
-
-def _endpoint(signal: str) -> str | None:
-    told = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
-    if any(os.environ.get(name) for name in told):
+def make_sender(signal: str, environ: Mapping[str, str]) -> OtlpHttp | None:
+    """The sender of `traces` or `metrics`; None where `OTEL_…_EXPORTER=none` switches it off."""
+    if environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip().lower() == "none":
         return None
-    # The exporter's own default is "localhost", which may be IPv6 where the collector is not.
-    return f"{DEFAULT_ENDPOINT}/v1/{signal.lower()}"
+    return OtlpHttp(signal, environ)
 
 
 class Outbox:
-    """A bounded queue of spans and a thread that exports it, with metrics in between.
+    """Spans that wait to be sent. `readings` is called on the thread for each send of metrics.
 
-    `readings` is called on that thread for every export of metrics.
+    What the endpoint cannot take now is kept and sent again with growing pauses; what no
+    longer fits is dropped and counted.
     """
 
     def __init__(
         self,
         resource: Resource,
-        spans: SpanExporter | None,
-        metrics: MetricExporter | None,
+        traces: OtlpHttp | None,
+        metrics: OtlpHttp | None,
         readings: Callable[[], Iterable[Reading]],
+        environ: Mapping[str, str] | None = None,
     ) -> None:
+        environ = os.environ if environ is None else environ
         self._resource = resource
-        self._span_exporter = spans
-        self._metric_exporter = metrics
+        self._resource_bytes = encode_resource(resource.attributes)
+        self._traces = traces
+        self._metrics = metrics
         self._readings = readings
-        self._queue: deque[ReadableSpan] = deque()
+        self._queue: deque[bytes] = deque()
+        # Added to by the worker and by this thread respectively, so neither needs a lock.
+        self._bytes_in = self._bytes_out = 0
         self._started_ns = time.time_ns()
-        self._delay = _milliseconds("OTEL_BSP_SCHEDULE_DELAY", SPAN_DELAY_SECONDS)
-        self._interval = _milliseconds("OTEL_METRIC_EXPORT_INTERVAL", METRIC_INTERVAL_SECONDS)
-        self._stopping = threading.Event()
+        self._delay = _milliseconds(environ, "OTEL_BSP_SCHEDULE_DELAY", SPAN_DELAY_SECONDS)
+        self._interval = _milliseconds(
+            environ, "OTEL_METRIC_EXPORT_INTERVAL", METRIC_INTERVAL_SECONDS
+        )
         self._wake = threading.Event()
+        self._stopping = False
+        self._failures = 0
         self._complained_at = float("-inf")
-        self.dropped = 0
+        self._full = self._refused = 0
         self._thread = threading.Thread(target=self._run, name="sidelight-export", daemon=True)
+
+    @property
+    def dropped(self) -> int:
+        """Spans that were given up, for want of room or because the endpoint refused them."""
+        return self._full + self._refused
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def put(self, span: ReadableSpan) -> None:
-        """Queue a span; counted as dropped if the queue is full."""
-        if self._span_exporter is None:
+    def put(self, span: bytes) -> None:
+        """Queue an encoded span; counted as dropped where there is no room."""
+        if self._traces is None:
             return
-        if len(self._queue) >= QUEUE_SPANS:
-            self.dropped += 1
+        held = self._bytes_in - self._bytes_out + len(span)
+        if len(self._queue) >= QUEUE_SPANS or held > QUEUE_BYTES:
+            self._full += 1
             return
+        self._bytes_in += len(span)
         self._queue.append(span)
-        if len(self._queue) >= BATCH_SPANS:
-            self._wake.set()
 
-    def stop(self, seconds: float = SHUTDOWN_SECONDS) -> None:
-        """Send what is queued, for at most `seconds`; what remains then is lost."""
-        self._stopping.set()
+    def stop(self, seconds: float) -> None:
+        """Try once more to send what is queued, for at most `seconds`; the rest is lost."""
+        self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(seconds)
 
     def _run(self) -> None:
-        _Hush.install()
-        next_metrics = time.monotonic() + self._interval
-        while not self._stopping.is_set():
-            self._wake.wait(min(self._delay, max(0.0, next_metrics - time.monotonic())))
-            self._wake.clear()
-            self._send_spans()
-            if time.monotonic() >= next_metrics:
-                next_metrics = time.monotonic() + self._interval
+        metrics_at = time.monotonic() + self._interval
+        pause = self._delay
+        while not self._stopping:
+            self._wake.wait(min(pause, max(0.0, metrics_at - time.monotonic())))
+            pause = self._send_spans() or self._delay
+            if time.monotonic() >= metrics_at:
+                metrics_at = time.monotonic() + self._interval
                 self._send_metrics()
         self._send_spans()
         self._send_metrics()
 
-    def _send_spans(self) -> None:
-        while self._queue and self._span_exporter is not None:
-            batch = [self._queue.popleft() for _ in range(min(BATCH_SPANS, len(self._queue)))]
-            if not self._attempt("spans", self._span_exporter.export, batch):
-                self.dropped += len(batch)
+    def _send_spans(self) -> float:
+        """Send until the queue is empty or the endpoint wants a pause, which is returned."""
+        while self._queue and self._traces is not None:
+            batch: list[bytes] = []
+            size = 0
+            while self._queue and len(batch) < BATCH_SPANS and size < BATCH_BYTES:
+                batch.append(self._queue.popleft())
+                size += len(batch[-1])
+            payload = traces_request(self._resource_bytes, names.SCOPE_VLLM, batch)
+            outcome = self._traces.post(payload)
+            if outcome.accepted:
+                self._failures = 0
+                self._bytes_out += size
+                continue
+            self._complain("spans", self._traces.url, outcome)
+            if not outcome.transient:
+                self._bytes_out += size
+                self._refused += len(batch)
+                continue
+            self._queue.extendleft(reversed(batch))
+            self._failures += 1
+            backoff = min(2.0 ** min(self._failures, 10), MAX_BACKOFF_SECONDS)
+            return max(backoff, outcome.retry_after_seconds)
+        return 0.0
 
     def _send_metrics(self) -> None:
-        if self._metric_exporter is not None:
-            self._attempt(
-                "metrics",
-                self._metric_exporter.export,
-                metrics_data(self._resource, self._readings(), self._started_ns, time.time_ns()),
-            )
-
-    def _attempt(self, what: str, export: Callable[[Any], Any], payload: Any) -> bool:
-        reason = "the endpoint did not accept them"
-        with _Hush.on_this_thread():
-            try:
-                if export(payload).name == "SUCCESS":
-                    return True
-            except Exception as error:  # noqa: BLE001 - telemetry must not end its own thread
-                reason = repr(error)
-        if time.monotonic() - self._complained_at >= COMPLAINT_SECONDS:
-            self._complained_at = time.monotonic()
-            _logger.warning(
-                "Sidelight: %s could not be sent (%.200s). Check OTEL_EXPORTER_OTLP_ENDPOINT "
-                "and that the collector runs. vLLM is not affected; further failures are not "
-                "logged for %d minutes.", what, reason, COMPLAINT_SECONDS // 60,
-            )  # fmt: skip
-        return False
-
-
-class _Hush(logging.Filter):
-    """Keeps the exporters' own lines, one for each failure, out of vLLM's log.
-
-    Only lines written by Sidelight's thread are held back: the same loggers may serve the
-    application's exporters.
-    """
-
-    _threads: Final[set[int]] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.thread not in self._threads
-
-    @classmethod
-    def install(cls) -> None:
-        for name in _NOISY:
-            logger = logging.getLogger(name)
-            if not any(isinstance(existing, cls) for existing in logger.filters):
-                logger.addFilter(cls())
-
-    @classmethod
-    @contextlib.contextmanager
-    def on_this_thread(cls) -> Any:
-        cls._threads.add(threading.get_ident())
+        if self._metrics is None:
+            return
         try:
-            yield
-        finally:
-            cls._threads.discard(threading.get_ident())
+            payload = encode_metrics(
+                self._resource, self._readings(), self._started_ns, time.time_ns()
+            )
+        except Exception as error:  # noqa: BLE001 - spans must go on
+            self._complain("metrics", self._metrics.url, Outcome(False, reason=repr(error)))
+            return
+        # Cumulative sums: what is lost now is in the next send.
+        outcome = self._metrics.post(payload)
+        if not outcome.accepted:
+            self._complain("metrics", self._metrics.url, outcome)
+
+    def _complain(self, what: str, url: str, outcome: Outcome) -> None:
+        now = time.monotonic()
+        if now - self._complained_at < COMPLAINT_SECONDS:
+            return
+        self._complained_at = now
+        _logger.warning(
+            "Sidelight: %s could not be sent to %s (%.200s). Check that the collector runs and "
+            "that OTEL_EXPORTER_OTLP_ENDPOINT is its OTLP/HTTP address. vLLM is not affected; "
+            "further failures are not logged for %d minutes.",
+            what, _without_secrets(url), outcome.reason, COMPLAINT_SECONDS // 60,
+        )  # fmt: skip
 
 
-def _milliseconds(variable: str, default: float) -> float:
+def _without_secrets(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+
+
+def _milliseconds(environ: Mapping[str, str], variable: str, default: float) -> float:
     try:
-        value = float(os.environ.get(variable, "")) / 1000
+        value = float(environ.get(variable, "")) / 1000
     except ValueError:
         return default
     return value if value > 0 else default
+
+
+def encode_metrics(
+    resource: Resource, readings: Iterable[Reading], start_ns: int, now_ns: int
+) -> bytes:
+    """`readings` as an `ExportMetricsServiceRequest`, by OpenTelemetry's own encoder."""
+    from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics as encode
+
+    return encode(metrics_data(resource, readings, start_ns, now_ns)).SerializeToString()
 
 
 def metrics_data(

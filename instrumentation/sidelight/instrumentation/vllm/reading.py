@@ -77,11 +77,8 @@ def read_request(chunks: list[bytes], whole: bool, dialect: Dialect, keep: bool)
     raw = b"".join(chunks)
     body = _object(raw) if whole else None
     if body is None:
-        model = _MODEL.search(raw[:4096])
-        return RequestFacts(
-            model=model[1].decode("utf-8", "replace") if model else None,
-            stream=bool(_STREAM.search(raw[:4096])),
-        )
+        head = raw[:4096]
+        return RequestFacts(model=_found(_MODEL, head), stream=bool(_STREAM.search(head)))
     attributes = {
         name: value
         for key, name in _PARAMETERS.items()
@@ -132,15 +129,16 @@ def read_answer(
         if body is not None:
             _read_object(facts, body)
             facts.body = body if keep else None
-        elif head := _ID_AT_HEAD.search(raw[:512]):
-            facts.id = head[1].decode("utf-8", "replace")
+        else:
+            facts.id = _found(_ID_AT_HEAD, raw[:1024])
         return facts
     if keep and whole:
         facts.events = tuple(_events(b"".join(chunks)))
         events: Iterable[Json] = facts.events
     else:
-        # A short stream has its first chunk in both: reading it twice changes nothing.
-        events = _events(b"\n".join([*chunks[:1], b"".join(tail)]))
+        head = chunks[0][:1024] if chunks else b""
+        facts.id, facts.model = _found(_ID_AT_HEAD, head), _found(_MODEL, head)
+        events = _events(b"".join(tail))
     reasons: dict[int, str] = {}
     for event in events:
         _read_object(facts, event, reasons)
@@ -222,9 +220,15 @@ def _events(raw: bytes) -> Iterable[Json]:
             yield event
 
 
+def _found(pattern: re.Pattern[bytes], head: bytes) -> str | None:
+    match = pattern.search(head)
+    return match[1].decode("utf-8", "replace") if match else None
+
+
 def _object(raw: bytes) -> Json | None:
     try:
-        value = json.loads(raw)
+        # Decoding here spares json its guess of the encoding.
+        value = json.loads(raw.decode())
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

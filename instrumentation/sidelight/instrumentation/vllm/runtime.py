@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
@@ -21,9 +21,13 @@ from sidelight.instrumentation.vllm.inbox import Inbox
 from sidelight.instrumentation.vllm.meters import Reading
 from sidelight.instrumentation.vllm.worker import Worker
 
+if TYPE_CHECKING:
+    from sidelight.instrumentation.vllm.export import Outbox
+
 _logger = logging.getLogger(__name__)
 _lock: Final = threading.Lock()
-_STOP_SECONDS: Final = 0.5
+_WORKER_STOP_SECONDS: Final = 0.5
+_OUTBOX_STOP_SECONDS: Final = 1.5
 
 
 class Runtime:
@@ -39,21 +43,22 @@ class Runtime:
 
     def start(self, version: str | None) -> None:
         """Start the threads that read the inbox and send."""
-        from sidelight.instrumentation.vllm.export import Outbox, make_exporters, make_resource
+        from sidelight.instrumentation.vllm.export import Outbox, make_resource, make_sender
         from sidelight.instrumentation.vllm.tracing import Tracing
 
         resource = make_resource(version)
-        outbox = Outbox(resource, *make_exporters(), readings=lambda: self.readings(outbox))
+        senders = make_sender("traces", os.environ), make_sender("metrics", os.environ)
+        outbox = Outbox(resource, *senders, readings=lambda: self.readings(outbox))
         outbox.start()
-        self.worker.start(Tracing(resource, outbox))
+        self.worker.start(Tracing(resource, outbox.put))
 
         def stop() -> None:
-            self.worker.stop(_STOP_SECONDS)
-            outbox.stop()
+            self.worker.stop(_WORKER_STOP_SECONDS)
+            outbox.stop(_OUTBOX_STOP_SECONDS)
 
         atexit.register(stop)
 
-    def readings(self, outbox: Any) -> Iterator[Reading]:
+    def readings(self, outbox: Outbox) -> Iterator[Reading]:
         """All metrics of the process."""
         yield from self.worker.readings()
         for place, guard in (

@@ -32,6 +32,7 @@ Sequences = list[tuple[Sequence, Met]]
 # Their first chunk comes with the first token; other streams open with an event of their own.
 _FIRST_CHUNK_IS_TOKEN: Final = ("chat", "completion")
 _MAX_ID_CHARACTERS: Final = 256
+_MAX_BAGGAGE_MEMBERS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,13 @@ def describe(
         names.HTTP_METHOD: "POST",
         names.HTTP_ROUTE: route.path,
         **request.attributes,
-        **identity(exchange, request, settings),
+        **_identity(exchange, request, settings),
         **known(
             {
                 names.REQUEST_MODEL: model,
                 names.RESPONSE_MODEL: answer.model,
                 names.RESPONSE_ID: answer.id,
-                names.FINISH_REASONS: finish_reasons(request, answer, sequences),
+                names.FINISH_REASONS: _finish_reasons(request, answer, sequences),
                 names.HTTP_STATUS: exchange.status or None,
                 names.REQUEST_STREAM: request.stream or exchange.stream,
                 names.CLIENT_ABORTED: exchange.aborted or None,
@@ -99,14 +100,14 @@ def describe(
     )
 
 
-def identity(exchange: Exchange, request: RequestFacts, settings: Settings) -> dict[str, str]:
+def _identity(exchange: Exchange, request: RequestFacts, settings: Settings) -> dict[str, str]:
     """Session and user, which Langfuse wants on every span.
 
     Both are taken from W3C baggage, the session from `X-Session-ID` too, and the body's `user`
     where ids may be captured.
     """
     baggage: dict[str, str] = {}
-    for member in exchange.headers.get("baggage", "").split(","):
+    for member in exchange.headers.get("baggage", "").split(",")[:_MAX_BAGGAGE_MEMBERS]:
         key, _, value = member.partition(";")[0].partition("=")
         baggage[key.strip()] = unquote(value.strip())[:_MAX_ID_CHARACTERS]
     session = baggage.get(names.SESSION_ID) or exchange.headers.get("session")
@@ -119,7 +120,7 @@ def identity(exchange: Exchange, request: RequestFacts, settings: Settings) -> d
     )
 
 
-def finish_reasons(
+def _finish_reasons(
     request: RequestFacts, answer: AnswerFacts, sequences: Sequences
 ) -> tuple[str, ...] | None:
     """Why each choice ended; of a stream's end only the last choices are known."""

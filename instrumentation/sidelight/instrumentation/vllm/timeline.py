@@ -52,6 +52,7 @@ class Timeline:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._steps: list[Step] = []
+        self._times: list[float] = []
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -61,9 +62,12 @@ class Timeline:
         if self._steps and step.at < self._steps[-1].at:
             # The wall clock was set back: steps before it can no longer be looked up.
             self._steps.clear()
+            self._times.clear()
         self._steps.append(step)
+        self._times.append(step.at)
         if len(self._steps) >= 2 * self._capacity:
             del self._steps[: -self._capacity]
+            del self._times[: -self._capacity]
 
     def met(self, queued: float, scheduled: float, first_token: float, end: float) -> Met:
         """What a request with these times (wall-clock seconds, ascending) met.
@@ -93,7 +97,7 @@ class Timeline:
         )
 
     def _after(self, at: float) -> int:
-        return bisect_right(self._steps, at, key=_at)
+        return bisect_right(self._times, at)
 
     def _nearest(self, at: float) -> int:
         # Times of a request are reckoned back from its end and miss its steps by the jitter
@@ -110,7 +114,3 @@ class Timeline:
             if self._steps[position].running is not None:
                 return self._steps[position]
         return None
-
-
-def _at(step: Step) -> float:
-    return step.at

@@ -1,114 +1,127 @@
-"""Described spans in OpenTelemetry's form, with ids, a parent and a sampling decision.
-
-Spans are made as finished `ReadableSpan`s: all their facts are known, and starting and ending
-a live span for each costs twice as much as everything else done for a request.
-"""
+"""Described spans get ids, a parent and a sampling decision, and go out encoded."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from sidelight import conventions as names
+from sidelight.instrumentation.vllm import otlp_wire as wire
 from sidelight.instrumentation.vllm.server_span import ServerSpan
 from sidelight.instrumentation.vllm.spans import Phase
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
-    from sidelight.instrumentation.vllm.export import Outbox
+# W3C Trace Context; versions to come may carry more after the flags.
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_MAX_TRACESTATE_CHARACTERS: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The span of the caller, out of its headers."""
+
+    trace_id: int
+    span_id: int
+    sampled: bool
+    trace_state: str
+
+
+def read_parent(headers: dict[str, str]) -> Parent | None:
+    """The remote parent in the headers of a request; None without a valid one."""
+    match = _TRACEPARENT.match(headers.get("traceparent", "").strip())
+    if match is None:
+        return None
+    trace_id, span_id = int(match[1], 16), int(match[2], 16)
+    if not trace_id or not span_id:
+        return None
+    state = headers.get("tracestate", "")
+    return Parent(
+        trace_id,
+        span_id,
+        sampled=bool(int(match[3], 16) & trace.TraceFlags.SAMPLED),
+        trace_state=state if len(state) <= _MAX_TRACESTATE_CHARACTERS else "",
+    )
 
 
 class Tracing:
-    """Emits a server span and its phases into an outbox."""
+    """Hands the encoded spans of a request to `put`."""
 
-    def __init__(self, resource: Resource, outbox: Outbox) -> None:
+    def __init__(self, resource: Resource, put: Callable[[bytes], None]) -> None:
         # A provider of its own, never the global one: it reads the sampler from the environment.
-        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self._outbox = outbox
-        self._scope = InstrumentationScope(names.SCOPE_VLLM)
-        self._propagator = TraceContextTextMapPropagator()
+        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._sampler = provider.sampler
+        self._ids = provider.id_generator
+        self._put = put
 
-    def parent(self, headers: dict[str, str]) -> trace.SpanContext | None:
-        """The remote parent in the headers of a request; None without a valid one."""
-        if "traceparent" not in headers:
-            return None
-        context = self._propagator.extract(headers, Context())
-        parent = trace.get_current_span(context).get_span_context()
-        return parent if parent.is_valid else None
-
-    def emit(
-        self, parent: trace.SpanContext | None, server: ServerSpan, children: list[Phase]
-    ) -> None:
-        """Queue the spans unless the caller or the sampler decided against the trace."""
-        context = Context()
-        if parent is not None:
-            context = trace.set_span_in_context(trace.NonRecordingSpan(parent), context)
-        ids = self._provider.id_generator
-        trace_id = parent.trace_id if parent else ids.generate_trace_id()
-        sampling = self._provider.sampler.should_sample(
-            context, trace_id, server.name, trace.SpanKind.SERVER, server.attributes
-        )
-        if sampling.decision is not Decision.RECORD_AND_SAMPLE:
+    def emit(self, parent: Parent | None, server: ServerSpan, children: list[Phase]) -> None:
+        """Send the spans unless the caller or the sampler decided against the trace."""
+        number = parent.trace_id if parent else self._ids.generate_trace_id()
+        if not self._sampled(number, parent, server):
             return
-        state = parent.trace_state if parent else sampling.trace_state
-        own = self._context(trace_id, state)
+        trace_id, server_id = number.to_bytes(16, "big"), self._span_id()
+        state = parent.trace_state if parent else ""
         for child in children:
-            self._outbox.put(
-                self._span(
-                    child.name, self._context(trace_id, state), own, child.attributes,
-                    start_time=child.start_ns, end_time=child.end_ns,
+            self._put(
+                wire.encode_span(
+                    wire.Span(
+                        trace_id=trace_id,
+                        span_id=self._span_id(),
+                        parent_id=server_id,
+                        name=child.name,
+                        kind=wire.INTERNAL,
+                        start_ns=child.start_ns,
+                        end_ns=child.end_ns,
+                        attributes=child.attributes,
+                        trace_state=state,
+                    )
                 )
-            )  # fmt: skip
-        self._outbox.put(
-            self._span(
-                server.name,
-                own,
-                parent,
-                server.attributes,
-                kind=trace.SpanKind.SERVER,
-                start_time=server.start_ns,
-                end_time=server.end_ns,
-                **_failure(server),
+            )
+        self._put(
+            wire.encode_span(
+                wire.Span(
+                    trace_id=trace_id,
+                    span_id=server_id,
+                    parent_id=parent.span_id.to_bytes(8, "big") if parent else b"",
+                    name=server.name,
+                    kind=wire.SERVER,
+                    start_ns=server.start_ns,
+                    end_ns=server.end_ns,
+                    attributes=server.attributes,
+                    trace_state=state,
+                    parent_is_remote=parent is not None,
+                    error_type=server.error_type,
+                    error_message=server.error_message,
+                    events=_exception(server),
+                )
             )
         )
 
-    def _context(self, trace_id: int, state: trace.TraceState | None) -> trace.SpanContext:
-        span_id = self._provider.id_generator.generate_span_id()
-        flags = trace.TraceFlags(trace.TraceFlags.SAMPLED)
-        return trace.SpanContext(trace_id, span_id, False, flags, state)
+    def _span_id(self) -> bytes:
+        return self._ids.generate_span_id().to_bytes(8, "big")
 
-    def _span(
-        self,
-        name: str,
-        context: trace.SpanContext,
-        parent: trace.SpanContext | None,
-        attributes: dict[str, Any],
-        **more: Any,
-    ) -> ReadableSpan:
-        return ReadableSpan(
-            name,
-            context,
-            parent,
-            self._provider.resource,
-            attributes,
-            instrumentation_scope=self._scope,
-            **more,
+    def _sampled(self, trace_id: int, parent: Parent | None, server: ServerSpan) -> bool:
+        context = Context()
+        if parent is not None:
+            flags = trace.TraceFlags(trace.TraceFlags.SAMPLED if parent.sampled else 0)
+            remote = trace.SpanContext(parent.trace_id, parent.span_id, True, flags)
+            context = trace.set_span_in_context(trace.NonRecordingSpan(remote), context)
+        result = self._sampler.should_sample(
+            context, trace_id, server.name, trace.SpanKind.SERVER, server.attributes
         )
+        return result.decision is Decision.RECORD_AND_SAMPLE
 
 
-def _failure(server: ServerSpan) -> dict[str, Any]:
-    if server.error_type is None:
-        return {}
+def _exception(server: ServerSpan) -> tuple[tuple[str, int, dict[str, str]], ...]:
     # Langfuse reads the status message and drops events; Phoenix shows the event.
+    if server.error_type is None:
+        return ()
     told = {"exception.type": server.error_type, "exception.message": server.error_message or ""}
-    return {
-        "status": trace.Status(trace.StatusCode.ERROR, server.error_message),
-        "events": (Event("exception", told, timestamp=server.end_ns),),
-    }
+    return (("exception", server.end_ns, told),)

@@ -27,12 +27,14 @@ from sidelight.instrumentation.vllm.reading import (
     read_answer,
     read_request,
 )
-from sidelight.instrumentation.vllm.server_span import ServerSpan, describe, identity
+from sidelight.instrumentation.vllm.server_span import ServerSpan, describe
 from sidelight.instrumentation.vllm.spans import Phase, Sequence, phases, plausible
 from sidelight.instrumentation.vllm.stats import read_sequence
 from sidelight.instrumentation.vllm.timeline import Met, Step, Timeline
+from sidelight.instrumentation.vllm.tracing import Parent, read_parent
 
-GATHER_SECONDS: Final = 0.05
+# Longer means fewer thread switches for vLLM's event loop and later spans.
+GATHER_SECONDS: Final = 0.25
 IDLE_SECONDS: Final = 30.0
 MAX_FINISHED: Final = 8_192
 MAX_WAITING: Final = 2_048
@@ -63,10 +65,7 @@ class Stepped(NamedTuple):
 class Emitter(Protocol):
     """Where finished spans go."""
 
-    def parent(self, headers: dict[str, str]) -> Any:
-        """The remote parent in the headers of a request; None without a valid one."""
-
-    def emit(self, parent: Any, server: ServerSpan, children: list[Phase]) -> None:
+    def emit(self, parent: Parent | None, server: ServerSpan, children: list[Phase]) -> None:
         """Give the spans their ids and send them."""
 
 
@@ -138,6 +137,9 @@ class Worker:
                 self._take(item)
             except Exception as error:  # noqa: BLE001 - one bad item must not end the thread
                 self.guard.fault(error)
+            # Offers the interpreter to the event loop, which would else wait up to 5 ms for it.
+            if not isinstance(item, Stepped):
+                time.sleep(0)
         if self._waiting:
             self._give_up(time.monotonic())
 
@@ -225,7 +227,7 @@ class Worker:
         exchange, emitter = waiting.exchange, self._emitter
         if emitter is None:
             return
-        parent = emitter.parent(exchange.headers)
+        parent = read_parent(exchange.headers)
         sequences = [(sequence, self._met(sequence)) for sequence in waiting.sequences]
         server = describe(
             exchange,
@@ -240,9 +242,10 @@ class Worker:
             for sequence, met in sequences[:MAX_SEQUENCES_SHOWN]
             for phase in phases(sequence, met, server.start_ns, server.end_ns)
         ]
-        shared = identity(exchange, waiting.request, self._settings)
-        for child in children:
-            child.attributes.update(shared)
+        for name in (names.SESSION_ID, names.USER_ID):
+            if name in server.attributes:
+                for child in children:
+                    child.attributes[name] = server.attributes[name]
         emitter.emit(parent, server, children)
 
     def _met(self, sequence: Sequence) -> Met:
