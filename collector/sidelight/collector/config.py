@@ -8,8 +8,10 @@ environment variable or a file that holds them.
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -23,15 +25,10 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 MIB = 1024 * 1024
+ENV_PREFIX = "SIDELIGHT_"
 
 
 class ConfigError(Exception):
@@ -236,12 +233,8 @@ class Logging(Section):
     )
 
 
-class Config(BaseSettings):
+class Config(Section):
     """The whole of sidelight.yaml."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="SIDELIGHT_", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
 
     receive: Receive = Receive()
     serve: Serve = Serve()
@@ -253,18 +246,6 @@ class Config(BaseSettings):
     dashboards: Dashboards = Dashboards()
     logging: Logging = Logging()
     shutdown_seconds: float = Field(10.0, ge=0, description="Longest drain after SIGTERM.")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 (the signature is pydantic-settings')
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        assert isinstance(init_settings, InitSettingsSource)
-        return (env_settings, init_settings)
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Config:
@@ -294,11 +275,45 @@ def load(path: Path | None) -> Config:
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: must be a mapping of sections, not {type(values).__name__}")
     try:
-        return Config(**values)
+        return Config.model_validate(overlaid(values, os.environ))
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(where, fault) for fault in error.errors())) from error
-    except Exception as error:  # pydantic-settings wraps JSON faults of the environment
-        raise ConfigError(f"{where}: {error}") from error
+
+
+def overlaid(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """`values` with what the environment sets laid over them.
+
+    Written here because pydantic-settings costs 6 MB of the 60 an idle collector may have.
+    Variables without `__` that name no key of the top (SIDELIGHT_CAPTURE_CONTENT) belong to
+    others. Raises `ConfigError` for a list or mapping that is no JSON, and for a variable that
+    reaches into a value that is no mapping.
+    """
+    merged = dict(values)
+    for variable in sorted(environ):
+        path = variable.removeprefix(ENV_PREFIX).lower().split("__")
+        if not variable.startswith(ENV_PREFIX) or (
+            len(path) == 1 and path[0] not in Config.model_fields
+        ):
+            continue
+        section = merged
+        for part in path[:-1]:
+            inner = section.get(part)
+            if inner is not None and not isinstance(inner, dict):
+                raise ConfigError(f"environment: {variable}: {part} is not a mapping of keys")
+            nested = dict(inner or {})
+            section[part] = nested
+            section = nested
+        section[path[-1]] = _environment_value(variable, environ[variable])
+    return merged
+
+
+def _environment_value(variable: str, text: str) -> Any:
+    if not text.lstrip().startswith(("[", "{")):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"environment: {variable}: not valid JSON: {error}") from error
 
 
 def _explain(where: str, fault: Any) -> str:

@@ -4,9 +4,9 @@ isort:skip_file
 A sparse view of OTLP export requests: what need not be opened stays bytes.
 
 Traces, metrics and logs share this wire shape (field numbers of opentelemetry-proto 1.x:
-request.resource_*=1, resource=1, scope_*=2, scope=1, items=2, schema_url=3). A sub-message
-declared `bytes` has the same wire type, so slicing, filtering and merging run in upb at C
-speed, and fields that are not named here survive as unknown fields.
+request.resource_*=1, resource=1, scope_*=2, scope=1, items=2). A sub-message declared
+`bytes` has the same wire type, so slicing, filtering and merging run in upb at C speed,
+and fields that are not named here (schema_url) survive as unknown fields.
 """
 
 from collections import abc as _abc
@@ -92,37 +92,26 @@ Global___Scopes: _TypeAlias = Scopes  # noqa: Y015
 
 @_typing.final
 class SpanHead(_message.Message):
-    """The head of a span: enough to validate ids and to time it. Names are bytes because upb
-    checks the UTF-8 of strings, which the full parse at the door has done already.
-    """
+    """The ids of a span."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TRACE_ID_FIELD_NUMBER: _builtins.int
     SPAN_ID_FIELD_NUMBER: _builtins.int
     PARENT_SPAN_ID_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    START_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
-    END_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
     trace_id: _builtins.bytes
     span_id: _builtins.bytes
     parent_span_id: _builtins.bytes
-    name: _builtins.bytes
-    start_time_unix_nano: _builtins.int
-    end_time_unix_nano: _builtins.int
     def __init__(
         self,
         *,
         trace_id: _builtins.bytes = ...,
         span_id: _builtins.bytes = ...,
         parent_span_id: _builtins.bytes = ...,
-        name: _builtins.bytes = ...,
-        start_time_unix_nano: _builtins.int = ...,
-        end_time_unix_nano: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time_unix_nano", b"end_time_unix_nano", "name", b"name", "parent_span_id", b"parent_span_id", "span_id", b"span_id", "start_time_unix_nano", b"start_time_unix_nano", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent_span_id", b"parent_span_id", "span_id", b"span_id", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,8 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from .record import Record
-from .segment import SegmentReader, SegmentWriter, find_tail, list_segments, path_of
+from sidelight.collector.log.record import Record
+from sidelight.collector.log.segment import (
+    SegmentReader,
+    SegmentWriter,
+    find_tail,
+    list_segments,
+    path_of,
+)
 
 _logger = logging.getLogger(__name__)
 

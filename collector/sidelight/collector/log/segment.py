@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from .record import (
+from sidelight.collector.log.record import (
     HEADER_BYTES,
     MAGIC,
     Header,

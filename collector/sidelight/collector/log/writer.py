@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from isal import igzip
 
-from .log import Log
-from .record import SIGNALS, Record, Signal
+from sidelight.collector.log.log import Log
+from sidelight.collector.log.record import SIGNALS, Record, Signal
 
 _logger = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class LogWriter:
         self._pending_bytes = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sidelight-log")
         self._task: asyncio.Task[None] | None = None
+        self.trouble: str | None = None
+        """Why the last write failed; None since one succeeded."""
 
     @property
     def pending_bytes(self) -> int:
@@ -83,11 +85,16 @@ class LogWriter:
             try:
                 await loop.run_in_executor(self._thread, self._store, group)
             except Exception as error:  # noqa: BLE001 (whatever it is, nobody is acknowledged)
-                _logger.error("log: the disk refused %d batches: %s", len(group), error)
+                if self.trouble is None:
+                    _logger.error("log: the disk refuses, senders are told to wait: %s", error)
+                self.trouble = str(error)
                 for pending in group:
                     if not pending.done.done():
                         pending.done.set_exception(LogFailedError(str(error)))
             else:
+                if self.trouble is not None:
+                    _logger.info("log: the disk takes data again")
+                self.trouble = None
                 for pending in group:
                     if not pending.done.done():
                         pending.done.set_result(None)

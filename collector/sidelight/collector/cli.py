@@ -1,0 +1,105 @@
+"""The `sidelight` command: up, doctor, dashboards, demo."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from sidelight.collector.config import Config, ConfigError, load
+
+_CONFIG_OPTION = click.option(
+    "-c",
+    "--config",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="SIDELIGHT_CONFIG",
+    help="sidelight.yaml; without it defaults and SIDELIGHT_… variables count.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="sidelight")
+def sidelight() -> None:
+    """See why an LLM request was slow or an answer bad.
+
+    \b
+    sidelight up        run the collector: OTLP in, Phoenix, Langfuse, OTLP and Prometheus out
+    sidelight doctor    check every configured part and say what to do
+    sidelight demo      a whole RAG app, vLLM and Phoenix on this machine, in a few minutes
+    """
+
+
+@sidelight.command()
+@_CONFIG_OPTION
+def up(path: Path | None) -> None:
+    """Run the collector until Ctrl-C or SIGTERM.
+
+    Without a configuration it listens on loopback (OTLP/HTTP 4318, OTLP/gRPC 4317, /metrics
+    9464), keeps its log in ./sidelight-data, and sends to Phoenix if one answers on
+    localhost:6006 and to Langfuse if LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are set.
+
+    Point any OpenTelemetry exporter at it:
+
+    \b
+      export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318
+
+    Exit codes: 0 stopped by a signal, 1 cannot start, 2 bad configuration.
+    """
+    config = _load(path)
+    # Imported late, so that --help and faults of the configuration answer at once.
+    from sidelight.collector import run
+
+    sys.exit(run.up(config))
+
+
+@sidelight.command()
+@_CONFIG_OPTION
+def doctor(path: Path | None) -> None:
+    """Check every configured part, and say what to do about what is wrong.
+
+    Exit codes: 0 all is well (warnings count as well), 1 something fails, 2 bad configuration.
+    """
+    config = _load(path)
+    from rich.console import Console
+
+    from sidelight.collector import doctor as checks
+
+    found = checks.run(config)
+    checks.render(found, Console())
+    sys.exit(checks.exit_code(found))
+
+
+@sidelight.group()
+def dashboards() -> None:
+    """Generate Grafana dashboards."""
+
+
+@dashboards.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+def write(directory: Path) -> None:
+    """Write the dashboards as JSON to DIRECTORY, to be imported or provisioned in Grafana."""
+    try:
+        from sidelight.dashboards import write as write_dashboards
+    except ImportError as error:
+        _fail(str(error), 2)
+    try:
+        for file in write_dashboards(directory):
+            click.echo(file)
+    except OSError as error:
+        _fail(f"{error.filename or directory}: {error.strerror}", 1)
+
+
+def _load(path: Path | None) -> Config:
+    try:
+        return load(path)
+    except ConfigError as error:
+        _fail(str(error), 2)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    for line in message.splitlines():
+        click.echo(f"sidelight: {line}", err=True)
+    sys.exit(code)

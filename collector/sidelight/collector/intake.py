@@ -1,0 +1,110 @@
+"""What every receiver calls: check, shape, measure, append; return once it is on the disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from sidelight import conventions as c
+from sidelight.collector.lens.request import MalformedError, count, parse
+from sidelight.collector.log.record import Signal
+from sidelight.collector.log.writer import LogBusyError, LogFailedError, LogWriter
+from sidelight.collector.measure.otlp_metrics import OtlpMetrics
+from sidelight.collector.measure.registry import Registry
+from sidelight.collector.measure.requests import Requests
+from sidelight.collector.shape.pipeline import Opened, shape_traces
+
+_logger = logging.getLogger(__name__)
+
+# OTLP's SpanKind.
+_SERVER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was acknowledged: of the items `rejected` were refused, for `reason`."""
+
+    rejected: int = 0
+    reason: str = ""
+
+
+class UnavailableError(Exception):
+    """Nothing was taken; the sender should come again after `retry_after_seconds`.
+
+    `is_busy` tells pressure (429) from a fault of the disk (503).
+    """
+
+    def __init__(self, message: str, *, is_busy: bool, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.is_busy = is_busy
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Intake:
+    """The way from a received request to the acknowledged one."""
+
+    def __init__(self, writer: LogWriter, registry: Registry, otlp_metrics: OtlpMetrics) -> None:
+        self._writer = writer
+        self._requests = Requests(registry)
+        self._otlp_metrics = otlp_metrics
+        self._received = registry.counter(c.COLLECTOR_RECEIVED, ("signal",))
+        self._refused = registry.counter(c.COLLECTOR_REFUSED, ("signal", "reason"))
+
+    async def accept(self, signal: Signal, body: bytes) -> Receipt:
+        """Take a serialised export request; on return it is durable.
+
+        Raises `MalformedError` if it cannot be parsed and `UnavailableError` if it cannot be
+        stored now; nothing of it is kept then.
+        """
+        try:
+            request = parse(signal, body)
+        except MalformedError:
+            self._refused.labels(signal, "malformed").inc()
+            raise
+        opened: list[Opened] = []
+        receipt = Receipt()
+        if signal == "traces":
+            shaped = shape_traces(request)
+            opened = shaped.opened
+            if shaped.refused:
+                rejected = shaped.refused.total()
+                receipt = Receipt(rejected, "; ".join(sorted(shaped.refused)))
+                self._refused.labels(signal, "ids").inc(rejected)
+            if shaped.changed:
+                body = request.SerializeToString()
+        items = count(request)
+        if items:
+            await self._append(signal, body, items)
+        self._received.labels(signal).inc(items)
+        # Measured once stored: a sender that is told to come again is not counted twice.
+        self._guard(lambda: self._measure(signal, body, opened))
+        return receipt
+
+    async def _append(self, signal: Signal, body: bytes, items: int) -> None:
+        try:
+            await self._writer.append(signal, body, items)
+        except LogBusyError as error:
+            self._refused.labels(signal, "busy").inc(items)
+            raise UnavailableError(str(error), is_busy=True, retry_after_seconds=1) from error
+        except LogFailedError as error:
+            self._refused.labels(signal, "disk").inc(items)
+            message = f"the collector cannot write its log: {error}"
+            raise UnavailableError(message, is_busy=False, retry_after_seconds=5) from error
+
+    def _measure(self, signal: Signal, body: bytes, opened: list[Opened]) -> None:
+        if signal == "metrics":
+            self._otlp_metrics.ingest(ExportMetricsServiceRequest.FromString(body))
+        for each in opened:
+            is_engine = each.scope == c.SCOPE_VLLM_BUILTIN
+            if is_engine or each.span.kind == _SERVER:
+                self._requests.observe(each.service, each.span, from_engine=is_engine)
+
+    def _guard(self, measure: Callable[[], None]) -> None:
+        """Measuring must not turn an acknowledged request into a refused one."""
+        try:
+            measure()
+        except Exception:
+            _logger.exception("a received request could not be measured; it is stored all the same")

@@ -1,0 +1,39 @@
+"""The service's own log lines: text for people, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Literal
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line; exceptions as one string."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {
+            "time": f"{stamp}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure(level: str, style: Literal["text", "json"] | None) -> None:
+    """Log to standard error from `level` on; without a style JSON unless it is a terminal."""
+    handler = logging.StreamHandler(sys.stderr)
+    if style == "json" or (style is None and not sys.stderr.isatty()):
+        handler.setFormatter(_JsonFormatter())
+    else:
+        handler.setFormatter(
+            logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+        )
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # Every retry of a dead backend would be a warning of urllib3's besides our own line.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
