@@ -38,6 +38,7 @@ class Reply:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     fault: Fault | None = None
+    chunked: bool = False
 
 
 class Backend:
@@ -49,8 +50,10 @@ class Backend:
         *,
         tls: ssl.SSLContext | None = None,
         port: int = 0,
+        date: str | None = None,
     ) -> None:
         self.respond = respond
+        self.date = date
         self.requests: list[Request] = []
         self.connections: list[socket.socket] = []
         self.closing = threading.Event()
@@ -114,6 +117,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return self.owner.date or super().date_time_string(timestamp)
+
     def log_message(self, format: str, *arguments: object) -> None:
         """Keep the test's output for the test."""
 
@@ -135,6 +141,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
+        if reply.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(reply.body), reply.body))
+            return
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
         if reply.fault == "cut":

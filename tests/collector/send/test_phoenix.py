@@ -3,60 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight.collector.config import PhoenixDestination
-from sidelight.collector.demo import environments, phoenix_server
-from sidelight.collector.demo.phoenix_server import PhoenixServer
-from sidelight.collector.demo.processes import Processes, free_ports
 from sidelight.collector.send import phoenix
 from sidelight.collector.send.outcome import Delivered, Retry
 from sidelight.collector.send.phoenix import PhoenixExporter
 from support import otlp_requests
 from support.backend import Backend, Reply, Request
-
-API_KEY = "an-admin-secret-of-at-least-32-characters-1"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PhoenixServer]:
-    """A Phoenix that wants an API key."""
-    directory = tmp_path_factory.mktemp("phoenix")
-    (port,) = free_ports(1)
-    with Processes(directory) as processes:
-        process = processes.start(
-            "phoenix",
-            [
-                environments.ensure("phoenix", processes=processes),
-                Path(phoenix_server.__file__).with_name("_run_phoenix.py"),
-            ],
-            environment={
-                "PATH": os.environ["PATH"],
-                "HOME": str(directory),
-                "PHOENIX_WORKING_DIR": str(directory),
-                "PHOENIX_HOST": "127.0.0.1",
-                "PHOENIX_PORT": str(port),
-                "PHOENIX_TELEMETRY_ENABLED": "false",
-                "PHOENIX_ALLOW_EXTERNAL_RESOURCES": "false",
-                "PHOENIX_ENABLE_MCP_SERVER": "false",
-                "PHOENIX_ENABLE_AUTH": "true",
-                "PHOENIX_SECRET": "a-signing-secret-of-at-least-32-characters-1",
-                "PHOENIX_ADMIN_SECRET": API_KEY,
-            },
-        )
-        server = PhoenixServer(process, f"http://127.0.0.1:{port}")
-        server.wait_until_ready()
-        yield server
+from support.guarded_phoenix import API_KEY, GuardedPhoenix
 
 
 def build(url: str, **options: object) -> PhoenixExporter:
@@ -82,7 +44,7 @@ def stored_spans(url: str, project: str, count: int) -> list[dict[str, Any]]:
 
 @pytest.mark.real
 def test_spans_arrive_in_their_project(
-    server: PhoenixServer, monkeypatch: pytest.MonkeyPatch
+    guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each span is stored once under its own ids, in the configured project, even sent twice."""
     monkeypatch.setenv("PHOENIX_API_KEY", API_KEY)
@@ -91,14 +53,14 @@ def test_spans_arrive_in_their_project(
         otlp_requests.span(f"step {number}", trace_id=root.trace_id, parent=root.span_id)
         for number in range(5)
     ]
-    destination = build(server.url, project="arrivals")
+    destination = build(guarded_phoenix.url, project="arrivals")
     record = otlp_requests.traces([root, *children])
     assert destination.send(record) == Delivered()
-    assert len(stored_spans(server.url, "arrivals", 6)) == 6
+    assert len(stored_spans(guarded_phoenix.url, "arrivals", 6)) == 6
     assert destination.send(record) == Delivered()
     assert destination.send(otlp_requests.traces([otlp_requests.span("last")])) == Delivered()
     destination.close()
-    stored = stored_spans(server.url, "arrivals", 7)
+    stored = stored_spans(guarded_phoenix.url, "arrivals", 7)
     ids = {each["context"]["span_id"]: each["parent_id"] for each in stored}
     expected: dict[str, str | None] = {
         span.span_id.hex(): root.span_id.hex() for span in children
@@ -109,10 +71,12 @@ def test_spans_arrive_in_their_project(
 
 
 @pytest.mark.real
-def test_a_wrong_key_is_retried(server: PhoenixServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key_is_retried(
+    guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Phoenix's 401 is retried, and the reason says which key to check."""
     monkeypatch.setenv("PHOENIX_API_KEY", "wrong-key-value")
-    destination = build(server.url)
+    destination = build(guarded_phoenix.url)
     outcome = destination.send(otlp_requests.traces([otlp_requests.span()]))
     destination.close()
     assert isinstance(outcome, Retry)
@@ -121,33 +85,35 @@ def test_a_wrong_key_is_retried(server: PhoenixServer, monkeypatch: pytest.Monke
 
 
 @pytest.mark.real
-def test_a_wrong_path_is_retried(server: PhoenixServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_path_is_retried(
+    guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A url with a path that Phoenix does not have loses nothing, and is told."""
     monkeypatch.setenv("PHOENIX_API_KEY", API_KEY)
-    destination = build(f"{server.url}/nowhere")
+    destination = build(f"{guarded_phoenix.url}/nowhere")
     outcome = destination.send(otlp_requests.traces([otlp_requests.span()]))
     destination.close()
     assert isinstance(outcome, Retry)
-    assert f"{server.url}/nowhere/v1/traces" in outcome.reason
+    assert f"{guarded_phoenix.url}/nowhere/v1/traces" in outcome.reason
 
 
 @pytest.mark.real
 def test_sending_keeps_to_what_phoenix_stores(
-    server: PhoenixServer, monkeypatch: pytest.MonkeyPatch
+    guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No more than the window waits in Phoenix's memory, whatever is offered to it."""
     monkeypatch.setenv("PHOENIX_API_KEY", API_KEY)
     monkeypatch.setattr(phoenix, "WINDOW_SPANS", 100)
-    destination = build(server.url, project="flood")
+    destination = build(guarded_phoenix.url, project="flood")
     batches = [[otlp_requests.span() for _ in range(50)] for _ in range(6)]
     for sent, batch in enumerate(batches, 1):
         assert destination.send(otlp_requests.traces(batch)) == Delivered()
         # The window, the batch that filled it and what overtook its samples are on their way.
         due = sent * 50 - 200
         if due > 0:
-            assert len(stored_spans(server.url, "flood", 0)) >= due
+            assert len(stored_spans(guarded_phoenix.url, "flood", 0)) >= due
     destination.close()
-    assert len(stored_spans(server.url, "flood", 300)) == 300
+    assert len(stored_spans(guarded_phoenix.url, "flood", 300)) == 300
 
 
 def span_answers(stored: set[str]) -> Backend:

@@ -141,6 +141,16 @@ def test_a_large_answer_is_read_no_further_than_the_cap() -> None:
         assert len(backend.connections) == 2
 
 
+@pytest.mark.parametrize(
+    "reply", [Reply(200, b"{}"), Reply(200, b"{}", chunked=True), Reply(200), Reply(204)]
+)
+def test_connections_are_kept(reply: Reply) -> None:
+    """However the end of the answer is marked, the next request needs no new connection."""
+    with Backend(lambda _: reply) as backend, transport(backend.url) as client:
+        assert [client.post("/", b"batch", {}).body for _ in range(3)] == [reply.body] * 3
+        assert len(backend.connections) == 1
+
+
 def test_redirects_are_answers_and_keys_stay() -> None:
     """A redirect is handed back, so that no credential follows it to another host."""
     with Backend() as other:

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
@@ -30,7 +31,7 @@ class NoAnswerError(Exception):
 class Answer:
     """What a backend answered; `headers` have lower-case names.
 
-    `body` is at most its first `MAX_ANSWER_BYTES`, or what came before the connection broke.
+    `body` is what came before the transport's limit, its deadline or a broken connection.
     """
 
     status: int
@@ -59,9 +60,12 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 class Transport:
     """Requests to one base URL, from any thread. Credentials never leave that host and port."""
 
-    def __init__(self, url: str, timeout_seconds: float) -> None:
+    def __init__(
+        self, url: str, timeout_seconds: float, max_answer_bytes: int = MAX_ANSWER_BYTES
+    ) -> None:
         self.url = url
         self.timeout_seconds = timeout_seconds
+        self.max_answer_bytes = max_answer_bytes
         parts = parse_url(url)
         assert parts.host is not None
         self._prefix = (parts.path or "").rstrip("/")
@@ -126,15 +130,12 @@ class Transport:
             decode_content=False,
         )
         content = b""
-        try:
-            content = response.read(MAX_ANSWER_BYTES)
-        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError):
-            # The status is the backend's word on the batch; the rest of its answer is not.
-            response.close()
-        if response.length_remaining == 0:
-            response.release_conn()
-        else:
-            response.close()
+        # The status is the backend's word on the batch; the rest of its answer is not.
+        with suppress(urllib3.exceptions.HTTPError, http.client.HTTPException, OSError):
+            content = response.read(self.max_answer_bytes)
+        # A connection whose answer was read to its end is back in the pool by now; this
+        # closes any other.
+        response.close()
         names = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status, names, content)
 

@@ -1,0 +1,106 @@
+"""`sidelight doctor`: look at each configured part and say what to do about what is wrong."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+from sidelight import conventions as names
+from sidelight.collector.config import Config, ConfigError
+from sidelight.collector.doctor import (
+    clock,
+    configuration,
+    destinations,
+    disk,
+    packages,
+    ports,
+    vllm,
+)
+from sidelight.collector.doctor.check import Check, Status, exit_code
+from sidelight.collector.doctor.listeners import listeners
+from sidelight.collector.doctor.report import render
+from sidelight.collector.send import detect
+from sidelight.collector.send.transport import Answer, NoAnswerError, Transport
+
+__all__ = ["Check", "Status", "exit_code", "render", "run"]
+
+TIMEOUT_SECONDS = 3.0
+# Beyond the requests' own timeouts: only the system's resolver can hang longer.
+_PATIENCE_SECONDS = 15.0
+_OWN = names.COLLECTOR_LAG.rpartition(".")[0]
+_MAX_EXPOSITION_BYTES = 32 * 1024 * 1024
+
+_Look = Callable[[], Check]
+
+
+def run(config: Config, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[Check]:
+    """All checks, made at the same time; each request waits at most `timeout_seconds`."""
+    try:
+        used = detect.destinations(config)
+    except ConfigError as error:
+        return [Check("configuration", "fail", str(error), "Correct it and run this again.")]
+    own = _own_exposition(config, timeout_seconds)
+    scrape = config.receive.scrape
+    looks: list[tuple[str, _Look]] = [
+        ("configuration", partial(configuration.check, config, used)),
+        ("packages", partial(packages.check, config)),
+        ("disk", partial(disk.check, config.log)),
+        *(
+            (each.key, partial(ports.check, each, running=own is not None))
+            for each in listeners(config)
+        ),
+        *((each.name, partial(destinations.check, each, timeout_seconds)) for each in used),
+        *(
+            (each.url, partial(vllm.check, each, scrape, timeout_seconds, own))
+            for each in scrape.targets
+        ),
+        ("clock", partial(clock.check, used, timeout_seconds)),
+    ]
+    return _all_at_once(looks)
+
+
+def _own_exposition(config: Config, timeout_seconds: float) -> Answer | None:
+    """/metrics of the Sidelight that already runs with this configuration, if one does."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.serve.host, config.serve.host)  # noqa: S104
+    transport = Transport(
+        f"http://{host}:{config.serve.port}", timeout_seconds, _MAX_EXPOSITION_BYTES
+    )
+    try:
+        answer = transport.get("/metrics")
+    except NoAnswerError:
+        return None
+    finally:
+        transport.close()
+    ours = [names.prometheus_name(each) for each in names.METRICS if each.startswith(_OWN)]
+    served = vllm.sample_names(answer.body)
+    is_ours = any(each.startswith(tuple(ours)) for each in served)
+    return answer if answer.status == 200 and is_ours else None
+
+
+def _all_at_once(looks: list[tuple[str, _Look]]) -> list[Check]:
+    results: dict[int, Check] = {}
+
+    def work(place: int, name: str, look: _Look) -> None:
+        try:
+            results[place] = look()
+        except Exception as error:  # noqa: BLE001 (one check's fault must not hide the others)
+            results[place] = Check(
+                name, "fail", f"the check itself failed: {type(error).__name__}: {error}"
+            )
+
+    threads = [
+        threading.Thread(target=work, args=(place, name, look), daemon=True)
+        for place, (name, look) in enumerate(looks)
+    ]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return [
+        results.get(place)
+        or Check(name, "fail", "no result in time", "See whether the DNS of this machine answers.")
+        for place, (name, _) in enumerate(looks)
+    ]

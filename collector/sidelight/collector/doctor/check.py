@@ -1,0 +1,27 @@
+"""One finding of the doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, how it stands, what was found and, unless all is well, what to do.
+
+    Neither text ever holds a secret.
+    """
+
+    name: str
+    status: Status
+    found: str
+    advice: str = ""
+
+
+def exit_code(checks: Iterable[Check]) -> int:
+    """1 if any check failed, else 0: a warning stops nothing."""
+    return int(any(check.status == "fail" for check in checks))

@@ -1,0 +1,50 @@
+"""Whether this machine's clock agrees with the destinations'."""
+
+from __future__ import annotations
+
+import time
+from email.utils import parsedate_to_datetime
+
+from sidelight.collector.config import AnyDestination
+from sidelight.collector.doctor.check import Check
+from sidelight.collector.send.transport import NoAnswerError, Transport
+
+MOST_SECONDS = 5.0
+_NAME = "clock"
+
+
+def check(destinations: tuple[AnyDestination, ...], timeout_seconds: float) -> Check:
+    """Compare with the Date header of each destination that answers; the worst counts."""
+    skews = {
+        each.url: skew
+        for each in destinations
+        if (skew := skew_seconds(each.url, timeout_seconds)) is not None
+    }
+    if not skews:
+        return Check(_NAME, "ok", "not compared: no destination told its time")
+    url, worst = max(skews.items(), key=lambda pair: abs(pair[1]))
+    if abs(worst) > MOST_SECONDS:
+        side = "behind" if worst > 0 else "ahead of"
+        return Check(
+            _NAME,
+            "warn",
+            f"{abs(worst):.0f} s {side} that of {url}",
+            "Let NTP set both machines' clocks, or traces of several machines will not line up.",
+        )
+    return Check(_NAME, "ok", f"agrees with {', '.join(skews)}")
+
+
+def skew_seconds(url: str, timeout_seconds: float) -> float | None:
+    """How far the clock at `url` is ahead of ours, to about a second; None if it does not say."""
+    transport = Transport(url, timeout_seconds)
+    before = time.time()
+    try:
+        sent = transport.get("/").headers.get("date")
+        after = time.time()
+        # A Date is cut to whole seconds: on average half a second has gone.
+        theirs = parsedate_to_datetime(sent).timestamp() + 0.5 if sent else None
+    except (NoAnswerError, TypeError, ValueError, OverflowError):
+        return None
+    finally:
+        transport.close()
+    return None if theirs is None else theirs - (before + after) / 2

@@ -1,0 +1,46 @@
+"""Whether the configuration, valid as it is, asks for something unwise."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from sidelight.collector.config import AnyDestination, Config
+from sidelight.collector.doctor.check import Check
+from sidelight.collector.doctor.listeners import listeners
+
+
+def check(config: Config, destinations: tuple[AnyDestination, ...]) -> Check:
+    """What goes where, and who can reach it."""
+    name = "configuration"
+    used = listeners(config)
+    places = [(each.host, each.port) for each in used if each.port]
+    twice = next((place for place in places if places.count(place) > 1), None)
+    if twice is not None:
+        keys = " and ".join(each.key for each in used if (each.host, each.port) == twice)
+        return Check(name, "fail", f"{keys} share port {twice[1]}", "Give each a port of its own.")
+    names = ", ".join(f"{each.name} ({each.url})" for each in destinations)
+    if not destinations:
+        return Check(
+            name,
+            "warn",
+            "no destination: what arrives is stored and goes nowhere",
+            "Start Phoenix on localhost, set Langfuse's keys, or name destinations in the file.",
+        )
+    exposed = ", ".join(f"{each.key} ({each.host})" for each in used if not _loopback(each.host))
+    if exposed:
+        return Check(
+            name,
+            "warn",
+            f"to {names}; open to other machines without authentication: {exposed}",
+            "Bind 127.0.0.1, or let only the senders' network reach these ports.",
+        )
+    return Check(name, "ok", f"to {names}")
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

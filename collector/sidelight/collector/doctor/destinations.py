@@ -1,0 +1,128 @@
+"""Whether each destination is there and takes our keys."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+
+from sidelight.collector.config import (
+    AnyDestination,
+    ConfigError,
+    LangfuseDestination,
+    OtlpDestination,
+    PhoenixDestination,
+)
+from sidelight.collector.doctor.check import Check
+from sidelight.collector.log.record import SIGNALS, Record, Signal
+from sidelight.collector.send import langfuse
+from sidelight.collector.send.build import build
+from sidelight.collector.send.detect import phoenix_version
+from sidelight.collector.send.outcome import Delivered, Refused, Retry
+from sidelight.collector.send.transport import NoAnswerError, Transport
+
+
+def check(config: AnyDestination, timeout_seconds: float) -> Check:
+    """Ask it what can be asked without storing anything."""
+    seconds = min(config.timeout_seconds, timeout_seconds)
+    hasty = config.model_copy(update={"timeout_seconds": seconds})
+    name = f"{config.type} {config.name}" if config.name != config.type else config.name
+    match hasty:
+        case PhoenixDestination():
+            return _phoenix(name, hasty)
+        case LangfuseDestination():
+            return _langfuse(name, hasty)
+        case OtlpDestination():
+            return _otlp(name, hasty)
+
+
+def _phoenix(name: str, config: PhoenixDestination) -> Check:
+    version = phoenix_version(config.url, config.timeout_seconds)
+    try:
+        troubles = _export_nothing(config, ("traces",))
+    except ConfigError as error:
+        return Check(name, "fail", str(error), "Correct it in the configuration.")
+    if version is None and not any("answered" in each for each in troubles):
+        return Check(
+            name,
+            "fail",
+            troubles[0] if troubles else f"{config.url}: what answers there is no Phoenix",
+            "Start Phoenix (phoenix serve), or correct the destination's url.",
+        )
+    if troubles:
+        return Check(
+            name,
+            "fail",
+            troubles[0],
+            f"Put an API key of Phoenix (Settings, API Keys) into {config.api_key}.",
+        )
+    project = f", project {config.project}" if config.project else ""
+    return Check(name, "ok", f"Phoenix {version} at {config.url}{project} takes traces")
+
+
+def _langfuse(name: str, config: LangfuseDestination) -> Check:
+    keys = langfuse.credentials(config)
+    transport = Transport(config.url, config.timeout_seconds)
+    try:
+        answer = transport.get(langfuse.PROJECTS_PATH, keys.headers())
+    except ConfigError as error:
+        return Check(name, "fail", str(error), "Langfuse shows keys under Settings, API Keys.")
+    except NoAnswerError as error:
+        return Check(
+            name, "fail", str(error), "The url is Langfuse's base, without /api; is Langfuse up?"
+        )
+    finally:
+        transport.close()
+    if answer.status in (401, 403):
+        return Check(
+            name,
+            "fail",
+            f"{config.url} answered {answer.status}: it does not accept the keys",
+            f"Check {keys.sources}. Keys belong to one project on one host: "
+            "an EU, a US and an own Langfuse have different ones.",
+        )
+    try:
+        project = json.loads(answer.body)["data"][0]
+        link = f"{config.url}/project/{project['id']}/traces/<trace id>"
+        return Check(name, "ok", f"project {project['name']!s}, traces at {link}")
+    except (ValueError, KeyError, IndexError, TypeError):
+        return Check(
+            name,
+            "fail",
+            f"{config.url}{langfuse.PROJECTS_PATH} answered {answer.status}, not as Langfuse does",
+            "Correct the destination's url: it is Langfuse's base, without /api.",
+        )
+
+
+def _otlp(name: str, config: OtlpDestination) -> Check:
+    try:
+        troubles = _export_nothing(config, config.signals)
+    except ConfigError as error:
+        return Check(name, "fail", str(error), "Correct it in the configuration.")
+    if troubles:
+        return Check(
+            name,
+            "fail",
+            "; ".join(troubles),
+            "The url is the base, to which /v1/traces and the like are added; "
+            "signals names what the endpoint takes.",
+        )
+    return Check(name, "ok", f"{config.url} takes {', '.join(config.signals)}")
+
+
+def _export_nothing(config: AnyDestination, signals: tuple[Signal, ...]) -> list[str]:
+    """What goes wrong with an empty export of each signal, sent as a real one is."""
+    destination = build(config)
+    troubles = []
+    try:
+        for signal in SIGNALS:
+            if signal not in signals:
+                continue
+            match destination.send(Record(signal, gzip.compress(b""), 0, time.time_ns())):
+                case Retry(reason=reason) | Refused(reason=reason):
+                    troubles.append(reason)
+                case Delivered():
+                    pass
+    finally:
+        destination.close()
+    return list(dict.fromkeys(troubles))

@@ -1,0 +1,133 @@
+"""Whether a scrape target serves vLLM's metrics, of which version, and with our plugin."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from sidelight import conventions as names
+from sidelight.collector.config import Scrape, ScrapeTarget
+from sidelight.collector.doctor.check import Check
+from sidelight.collector.send.transport import Answer, NoAnswerError, Transport
+
+_SAMPLE = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)", re.MULTILINE)
+_SUFFIX = re.compile(r"_(?:total|created|bucket|sum|count|info)$")
+_PLAIN = "text/plain; version=0.0.4"
+# What a Prometheus before 3.0 asks for, without the word that names may be UTF-8.
+_OLD_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+# The first recorded version that always exports the name, the newest first.
+_FIRST_SEEN = (
+    ("0.32", "request_num_preemptions"),
+    ("0.20.2", "prompt_tokens_by_source"),
+    ("0.13", "request_prefill_kv_computed_tokens"),
+    ("0.11.2", "engine_sleep_state"),
+    ("0.10.2", "inter_token_latency_seconds"),
+    ("0.9.2", "kv_cache_usage_perc"),
+    ("0.8.5", "gpu_cache_usage_perc"),
+)
+
+
+def check(
+    target: ScrapeTarget, scrape: Scrape, timeout_seconds: float, own: Answer | None
+) -> Check:
+    """Read the target as the scraper does. `own` is the running Sidelight's exposition."""
+    name = f"scrape {target.job}"
+    parts = urlsplit(target.url)
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    seconds = min(scrape.timeout_seconds, timeout_seconds)
+    transport = Transport(f"{parts.scheme}://{parts.netloc}", seconds, scrape.max_bytes)
+    try:
+        answer = transport.get(path, {"Accept": _PLAIN})
+        if answer.status != 200:
+            return Check(
+                name,
+                "fail",
+                f"{target.url} answered {answer.status}",
+                "Correct the target's url; vLLM's metrics are at /metrics of its HTTP port.",
+            )
+        served = sample_names(answer.body)
+        families = vllm_families(served)
+        if not families:
+            return _no_vllm(name, target, served)
+        version = _told_version(transport) or inferred_version(families)
+        old = sample_names(transport.get(path, {"Accept": _OLD_OPENMETRICS}).body)
+    except NoAnswerError as error:
+        return Check(
+            name, "fail", str(error), "Is vLLM up? Its metrics are at /metrics of its HTTP port."
+        )
+    finally:
+        transport.close()
+    found = f"vLLM {version} at {target.url}, {len(families)} metrics"
+    if _has_colon_bug(served, old):
+        found += "; a Prometheus before 3.0 reads them as vllm_…, which the dashboards know"
+    if plugin_metrics(served) or (own is not None and plugin_metrics(sample_names(own.body))):
+        return Check(name, "ok", f"{found}; Sidelight's plugin is active")
+    if own is None:
+        return Check(name, "ok", f"{found}; whether the plugin is active shows once Sidelight runs")
+    return Check(
+        name,
+        "warn",
+        f"{found}; nothing has come from Sidelight's plugin",
+        "Run pip install sidelight in vLLM's environment, point "
+        "OTEL_EXPORTER_OTLP_ENDPOINT at this collector, restart vLLM and send it a request.",
+    )
+
+
+def sample_names(exposition: bytes) -> set[str]:
+    """The names of all samples of an exposition."""
+    return {match.decode() for match in _SAMPLE.findall(exposition)}
+
+
+def vllm_families(served: Iterable[str]) -> set[str]:
+    """vLLM's metrics among the names, without prefix and suffix, whoever exports them."""
+    return {
+        _SUFFIX.sub("", match[1])
+        for name in served
+        if (match := re.fullmatch(r"(?:ray_)?vllm[:_](\w+)", name))
+    }
+
+
+def inferred_version(families: set[str]) -> str:
+    """The range of versions that the names tell."""
+    upper = ""
+    for version, family in _FIRST_SEEN:
+        if family in families:
+            return f"{version} or later{upper}, by its metrics,"
+        upper = f" but before {version}"
+    return "of an unknown version"
+
+
+def plugin_metrics(served: set[str]) -> bool:
+    """Whether the metrics of Sidelight's plugin are among the names."""
+    steps = names.prometheus_name(names.ENGINE_STEPS)
+    return any(name.startswith(steps) for name in served)
+
+
+def _has_colon_bug(served: set[str], old: set[str]) -> bool:
+    return any(name.startswith("vllm:") for name in served) and not any(
+        name.startswith("vllm:") for name in old
+    )
+
+
+def _told_version(transport: Transport) -> str | None:
+    """What vLLM's own /version says."""
+    try:
+        version = json.loads(transport.get("/version").body)["version"]
+    except (NoAnswerError, ValueError, KeyError, TypeError):
+        return None
+    known = isinstance(version, str) and re.fullmatch(r"[\w.+-]{1,64}", version)
+    return version if known else None
+
+
+def _no_vllm(name: str, target: ScrapeTarget, served: set[str]) -> Check:
+    if served and not target.job.startswith("vllm"):
+        return Check(name, "ok", f"{len(served)} series names at {target.url}")
+    what = f"{len(served)} series names, none of vLLM's" if served else "no metrics"
+    return Check(
+        name,
+        "warn",
+        f"{target.url} serves {what}",
+        "See that the url is vLLM's and that it runs without --disable-log-stats.",
+    )

@@ -1,0 +1,53 @@
+"""A real Arize Phoenix that wants an API key, with an empty SQLite database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidelight.collector.demo import environments, phoenix_server
+from sidelight.collector.demo.phoenix_server import PhoenixServer
+from sidelight.collector.demo.processes import Processes, free_ports
+
+# Phoenix's administrator secret serves as an API key that no one needs to make first.
+API_KEY = "an-admin-secret-of-at-least-32-characters-1"
+
+
+@dataclass(frozen=True)
+class GuardedPhoenix:
+    """Takes `API_KEY` as bearer token."""
+
+    url: str
+
+
+@contextmanager
+def running_guarded_phoenix(directory: Path) -> Iterator[GuardedPhoenix]:
+    """A ready Phoenix with its data in `directory`; it takes about 10 s to start."""
+    (port,) = free_ports(1)
+    with Processes(directory) as processes:
+        process = processes.start(
+            "phoenix",
+            [
+                environments.ensure("phoenix", processes=processes),
+                Path(phoenix_server.__file__).with_name("_run_phoenix.py"),
+            ],
+            environment={
+                "PATH": os.environ["PATH"],
+                "HOME": str(directory),
+                "PHOENIX_WORKING_DIR": str(directory),
+                "PHOENIX_HOST": "127.0.0.1",
+                "PHOENIX_PORT": str(port),
+                "PHOENIX_TELEMETRY_ENABLED": "false",
+                "PHOENIX_ALLOW_EXTERNAL_RESOURCES": "false",
+                "PHOENIX_ENABLE_MCP_SERVER": "false",
+                "PHOENIX_ENABLE_AUTH": "true",
+                "PHOENIX_SECRET": "a-signing-secret-of-at-least-32-characters-1",
+                "PHOENIX_ADMIN_SECRET": API_KEY,
+            },
+        )
+        server = PhoenixServer(process, f"http://127.0.0.1:{port}")
+        server.wait_until_ready()
+        yield GuardedPhoenix(server.url)
