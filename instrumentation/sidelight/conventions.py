@@ -293,6 +293,19 @@ VECTOR_BRANCHES: Final = _attribute(
 )
 MILVUS_CONSISTENCY: Final = _attribute("db.milvus.consistency_level", "Consistency asked for.")
 MILVUS_COST: Final = _attribute("db.milvus.cost", "Cost the server reported.")
+QDRANT_SERVER_DURATION: Final = _attribute(
+    "db.qdrant.server.duration", "Time the server says it spent on the call.", unit="s"
+)
+QDRANT_UPDATE_STATUS: Final = _attribute(
+    "db.qdrant.update_status", "completed, or acknowledged if the write is not applied yet."
+)
+QDRANT_CPU: Final = _attribute("db.qdrant.usage.cpu", "CPU the server counted for the call.")
+QDRANT_IO_READ: Final = _attribute(
+    "db.qdrant.usage.io_read", "Payload, index and vector reads the server counted."
+)
+QDRANT_IO_WRITE: Final = _attribute(
+    "db.qdrant.usage.io_write", "Payload, index and vector writes the server counted."
+)
 MILVUS_SCANNED_BYTES: Final = _attribute(
     "db.milvus.scanned_bytes", "Bytes the server scanned for the call.", unit="By"
 )
@@ -361,7 +374,7 @@ VECTOR_TOP_SCORE: Final = _metric(
     "db.vector.search.top_score",
     "histogram",
     "1",
-    "Score of the best hit of each query.",
+    "Score of the best hit of each query; a negative one counts as zero.",
     SCORE_BUCKETS,
 )
 VECTOR_SCORE_GAP_SIZE: Final = _metric(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sidelight.instrumentation.settings import Settings
 
 # Client library -> the module here that observes it. vLLM loads its plugin by itself.
-_CLIENTS: Final = {"pymilvus": "milvus"}
+_CLIENTS: Final = {"pymilvus": "milvus", "qdrant_client": "qdrant", "chromadb": "chroma"}
 
 
 def instrument(

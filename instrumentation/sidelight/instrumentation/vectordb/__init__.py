@@ -1,4 +1,4 @@
-"""Vector databases: one span per logical operation, with scores, for Milvus."""
+"""Vector databases: one span per logical operation, with scores, for Milvus, Qdrant and Chroma."""
 
 from sidelight.instrumentation.vectordb.query import query_text
 

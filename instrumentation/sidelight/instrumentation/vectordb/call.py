@@ -98,8 +98,8 @@ class Call:
 
     __slots__ = (
         "attributes", "busy", "context", "covers", "deferred", "deleted", "empty_queries",
-        "ended", "error", "guard", "metric_type", "nested", "private", "query", "ranker",
-        "rows", "scores", "settings", "span", "started", "started_ns", "target", "token",
+        "ended", "error", "given", "guard", "metric_type", "nested", "private", "query", "ranker",
+        "rows", "scored", "scores", "settings", "span", "started", "started_ns", "target", "token",
         "written",
     )  # fmt: skip
 
@@ -110,14 +110,18 @@ class Call:
         self.metric_type: str | None = None
         self.ranker: str | None = None
         self.rows: int | None = None
+        # False where the order of the results is no matter of scores.
+        self.scored = True
         self.scores: list[Scores] = []
         self.empty_queries = 0
+        # Records given to a write; they are stored once it succeeds.
+        self.given = 0
         self.written = 0
         self.deleted = 0
         # The text that was searched for, where the database itself got it.
         self.query: str | None = None
         # Content that an error message may repeat: cut out of it unless text may leave.
-        self.private: list[str] = []
+        self.private: list[object] = []
         # Whether a call made inside this one, told by its arguments, is part of it.
         self.covers: Callable[[Mapping[str, Any]], bool] = _everything
         # Seconds inside the client, where a call is more than one stretch of time.
@@ -142,18 +146,22 @@ class Call:
         """Keeps a filter expression: on the span if text may leave, else only to redact it."""
         if not expression:
             return
-        text = str(expression)
         if self.settings.captures_text:
-            self.attributes[names.DB_FILTER] = clip(text, self.settings)[0]
+            self.attributes[names.DB_FILTER] = clip(str(expression), self.settings)[0]
         else:
-            self.private.append(text)
+            self.private.append(expression)
 
     def failed(self, error_type: str, code: str | None, message: str) -> None:
         """The database refused the call without an exception reaching this code."""
         self.error = (error_type, code, message)
 
-    def returned(self, scores_of_queries: Sequence[Sequence[float]]) -> None:
-        """The scores of each query's hits, best first: rows, empty results and statistics."""
+    def returned(
+        self, scores_of_queries: Sequence[Sequence[float]], way: str | None = None
+    ) -> None:
+        """The scores of each query's hits, best first: rows, empty results and statistics.
+
+        `way` is the direction of the scores, where the client's scores have but one.
+        """
         self.rows = sum(map(len, scores_of_queries))
         self.scores = [Scores(found) for found in scores_of_queries if found]
         self.empty_queries = len(scores_of_queries) - len(self.scores)
@@ -171,11 +179,10 @@ class Call:
         else:
             self._mean_scores()
         first = next(found for found in scores_of_queries if found)
-        way = (
-            scoring.HIGHER_IS_BETTER
-            if self.ranker is not None
-            else scoring.direction(self.metric_type, first)
-        )
+        if way is None:
+            way = scoring.direction(self.metric_type, first)
+        if way is None and self.ranker is not None:
+            way = scoring.HIGHER_IS_BETTER
         if way is not None:
             attributes[names.VECTOR_SCORE_DIRECTION] = way
 

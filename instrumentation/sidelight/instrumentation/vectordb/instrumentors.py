@@ -11,7 +11,7 @@ from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
-from sidelight.instrumentation.vectordb import milvus
+from sidelight.instrumentation.vectordb import chroma, milvus, qdrant
 
 
 class MilvusInstrumentor(BaseInstrumentor):  # type: ignore[misc]
@@ -28,3 +28,35 @@ class MilvusInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def _uninstrument(self, **_kwargs: Any) -> None:
         milvus.uninstrument()
+
+
+class QdrantInstrumentor(BaseInstrumentor):  # type: ignore[misc]
+    """Observes qdrant-client; takes `tracer_provider`, `meter_provider` and `settings`."""
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """The client versions whose calls are understood."""
+        return ("qdrant-client >= 1.13",)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        qdrant.instrument(
+            kwargs.get("tracer_provider"), kwargs.get("meter_provider"), kwargs.get("settings")
+        )
+
+    def _uninstrument(self, **_kwargs: Any) -> None:
+        qdrant.uninstrument()
+
+
+class ChromaInstrumentor(BaseInstrumentor):  # type: ignore[misc]
+    """Observes chromadb; takes `tracer_provider`, `meter_provider` and `settings`."""
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """The client versions whose calls are understood."""
+        return ("chromadb >= 1.0",)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        chroma.instrument(
+            kwargs.get("tracer_provider"), kwargs.get("meter_provider"), kwargs.get("settings")
+        )
+
+    def _uninstrument(self, **_kwargs: Any) -> None:
+        chroma.uninstrument()

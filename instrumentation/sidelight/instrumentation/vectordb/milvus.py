@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import TracerProvider
-
-from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vectordb.library import Library
 from sidelight.instrumentation.vectordb.milvus_calls import operations
 from sidelight.instrumentation.vectordb.milvus_iterators import observe_iterators
 from sidelight.instrumentation.vectordb.milvus_propagation import propagate_trace
@@ -24,49 +19,18 @@ _HANDLERS: Final = (
     "pymilvus.client.async_grpc_handler:AsyncGrpcHandler",
 )
 
-_lock: Final = threading.Lock()
-_patches: Final = Patches()
+
+def _install(patches: Patches, observer: Observer) -> None:
+    table = operations(observer)
+    for path in _HANDLERS:
+        handler = find(path)
+        if handler is not None:
+            patches.observe(handler, observer, table)
+    observe_iterators(patches, observer)
+    propagate_trace(patches)
 
 
-def instrument(
-    tracer_provider: TracerProvider | None = None,
-    meter_provider: MeterProvider | None = None,
-    settings: Settings | None = None,
-) -> None:
-    """Observes every pymilvus client of this process, existing ones included.
+_library: Final = Library("pymilvus", "milvus", describe_error, _install)
 
-    Uses the global providers and the environment's settings unless others are given. Does
-    nothing if pymilvus is observed already or `SIDELIGHT_DISABLED` is set. Raises
-    `ImportError` if pymilvus is not installed.
-    """
-    settings = settings or Settings.from_environment()
-    if settings.disabled:
-        return
-    try:
-        client_version = version("pymilvus")
-    except PackageNotFoundError as error:
-        raise ImportError("pymilvus is not installed: pip install pymilvus") from error
-    with _lock:
-        if _patches:
-            return
-        observer = Observer(
-            "milvus",
-            describe_error,
-            version=client_version,
-            settings=settings,
-            tracer_provider=tracer_provider,
-            meter_provider=meter_provider,
-        )
-        table = operations(observer)
-        for path in _HANDLERS:
-            handler = find(path)
-            if handler is not None:
-                _patches.observe(handler, observer, table)
-        observe_iterators(_patches, observer)
-        propagate_trace(_patches)
-
-
-def uninstrument() -> None:
-    """Restores every original method of pymilvus."""
-    with _lock:
-        _patches.undo()
+instrument = _library.instrument
+uninstrument = _library.uninstrument

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb import milvus_results as results
 from sidelight.instrumentation.vectordb.call import Call
 from sidelight.instrumentation.vectordb.operation import Observer, Operation, Values, nothing
+from sidelight.instrumentation.vectordb.vectors import count, dimension, first_of
 
 _Describe = Callable[[Call, Any, Values], None]
 
@@ -99,12 +100,13 @@ class _Calls:
         call.note(names.VECTOR_INDEX_TYPE, index_type)
         call.note(names.VECTOR_GROUP_BY, values.get("group_by_field"))
         if values.get("ranker") is not None:
-            call.ranker = _ranker(values["ranker"])
+            # A rerank function's scores are its own, whatever the index compares by.
+            call.ranker, call.metric_type = _ranker(values["ranker"]), None
         self._consistency(call, values)
         call.filtered(values.get("expression"))
-        count = attributes.get(names.VECTOR_QUERY_COUNT)
-        if isinstance(count, int) and count > 1:
-            attributes[names.DB_BATCH_SIZE] = count
+        queries = attributes.get(names.VECTOR_QUERY_COUNT)
+        if isinstance(queries, int) and queries > 1:
+            attributes[names.DB_BATCH_SIZE] = queries
         call.asked()
 
     def hybrid_search(self, call: Call, handler: Any, values: Values) -> None:
@@ -126,12 +128,12 @@ class _Calls:
         self._consistency(call, values)
         call.filtered(values.get("expr"))
 
-    def write(self, operation: str, count: Callable[[Any], int]) -> _Describe:
-        """An insert or upsert; `count` tells how many records the entities are."""
+    def write(self, operation: str, records_in: Callable[[Any], int]) -> _Describe:
+        """An insert or upsert; `records_in` tells how many records the entities are."""
 
         def describe(call: Call, handler: Any, values: Values) -> None:
             self._target(call, operation, handler, values)
-            records = count(values.get("entities"))
+            records = records_in(values.get("entities"))
             if records > 1:
                 call.attributes[names.DB_BATCH_SIZE] = records
 
@@ -213,24 +215,15 @@ class _Calls:
         """Counts the query vectors and their dimensions; reads no number of them."""
         if data is None:
             return
-        shape = getattr(data, "shape", None)
-        if shape is not None:
-            sizes = [int(size) for size in shape]
-            call.attributes[names.VECTOR_QUERY_COUNT] = sizes[0]
-            if len(sizes) > 1:
-                call.attributes[names.VECTOR_DIMENSION] = sizes[1]
-            return
-        if not isinstance(data, Sequence):
-            return
-        call.attributes[names.VECTOR_QUERY_COUNT] = len(data)
-        first = data[0] if data else None
+        call.note(names.VECTOR_QUERY_COUNT, count(data))
+        first = first_of(data)
         if isinstance(first, str):
             # A full-text search: the database makes the vector of the text itself.
             call.query = first
         elif isinstance(first, bytes):
             call.attributes[names.VECTOR_DIMENSION] = len(first) * 8
-        elif first is not None and hasattr(first, "__len__") and not isinstance(first, Mapping):
-            call.attributes[names.VECTOR_DIMENSION] = len(first)
+        else:
+            call.note(names.VECTOR_DIMENSION, dimension(first))
 
     def _consistency(self, call: Call, values: Values) -> None:
         level = values.get("consistency_level")

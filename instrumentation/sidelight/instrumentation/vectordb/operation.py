@@ -39,6 +39,12 @@ _logger = logging.getLogger("sidelight.instrumentation.vectordb")
 _active: Final[ContextVar[Call | None]] = ContextVar("sidelight_vectordb_call", default=None)
 
 
+def active_call() -> Call | None:
+    """The call that is running in this context, if one is observed."""
+    call = _active.get()
+    return None if call is None or call.ended else call
+
+
 class Deferred(Protocol):
     """A future on which the end of a call can be hung."""
 
@@ -147,8 +153,8 @@ class Observer:
     def begin(self, operation: Operation, client: Any, values: Values) -> Call | None:
         """Starts a call; None if it is not to be observed. Never raises."""
         try:
-            active = _active.get()
-            if active is not None and not active.ended and active.covers(values):
+            active = active_call()
+            if active is not None and active.covers(values):
                 return None
             context = contexts.get_current()
             if context.get(_SUPPRESS):
@@ -221,7 +227,7 @@ class Observer:
         retrieval: bool = False,
     ) -> Target:
         """The target of a call, built once for each operation, server and collection."""
-        key = (operation, collection, namespace, address, port)
+        key = (operation, collection, namespace, address, port, retrieval)
         found = self._targets.get(key)
         if found is None:
             found = Target(
@@ -315,7 +321,8 @@ class Observer:
         if call.rows is not None:
             meters.rows.record(call.rows, attributes, context)
         for found in call.scores:
-            meters.top_score.record(found.top, attributes, context)
+            # Histograms take no negative values; the lowest bucket is that of zero and below.
+            meters.top_score.record(max(found.top, 0.0), attributes, context)
             if found.gap is not None:
                 meters.score_gap.record(found.gap, attributes, context)
         if call.empty_queries:
@@ -380,7 +387,7 @@ def _under_retriever() -> bool:
 def _redacted(call: Call, text: str, limit: int = _MESSAGE_CHARACTERS) -> str:
     """`text` without the content that may not leave the process, cut to `limit` characters."""
     for private in call.private:
-        text = text.replace(private, "<not captured>")
+        text = text.replace(str(private), "<not captured>")
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

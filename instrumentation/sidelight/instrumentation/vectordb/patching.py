@@ -45,6 +45,15 @@ class Patches:
                 wrapper = _sync_wrapper(observer, operation, positional(method))
             self.replace(owner, name, wrapper)
 
+    def replace_property(self, owner: Any, name: str, change: Callable[[Any], Any]) -> None:
+        """Passes what the property `owner.name` returns through `change`."""
+        original = vars(owner).get(name)
+        if not isinstance(original, property) or original.fget is None:
+            return
+        read = original.fget
+        setattr(owner, name, property(lambda self: change(read(self)), doc=original.__doc__))
+        self._undo.append((owner, name, original))
+
     def undo(self) -> None:
         """Restores every original."""
         while self._undo:

@@ -1,0 +1,40 @@
+"""Observes chromadb: collections and their client, sync and async, embedded and over HTTP.
+
+Only these objects know a collection's name; what they delegate to knows its UUID.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidelight.instrumentation.vectordb.chroma_calls import (
+    client_operations,
+    collection_operations,
+)
+from sidelight.instrumentation.vectordb.chroma_results import describe_error
+from sidelight.instrumentation.vectordb.library import Library
+from sidelight.instrumentation.vectordb.operation import Observer
+from sidelight.instrumentation.vectordb.patching import Patches, find
+
+_COLLECTIONS: Final = (
+    "chromadb.api.models.Collection:Collection",
+    "chromadb.api.models.AsyncCollection:AsyncCollection",
+)
+_CLIENTS: Final = ("chromadb.api.client:Client", "chromadb.api.async_client:AsyncClient")
+
+
+def _install(patches: Patches, observer: Observer) -> None:
+    for paths, table in (
+        (_COLLECTIONS, collection_operations(observer)),
+        (_CLIENTS, client_operations(observer)),
+    ):
+        for path in paths:
+            owner = find(path)
+            if owner is not None:
+                patches.observe(owner, observer, table)
+
+
+_library: Final = Library("chromadb", "chroma", describe_error, _install)
+
+instrument = _library.instrument
+uninstrument = _library.uninstrument

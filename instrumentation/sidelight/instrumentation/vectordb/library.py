@@ -1,0 +1,66 @@
+"""A client library that can be observed: switched on once for the process, and off again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vectordb.operation import Failure, Observer
+from sidelight.instrumentation.vectordb.patching import Patches
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """`distribution` is the package's name on PyPI; `install` replaces the client's methods."""
+
+    distribution: str
+    system: str
+    describe_error: Callable[[BaseException], Failure]
+    install: Callable[[Patches, Observer], None]
+    _patches: Patches = field(default_factory=Patches)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def instrument(
+        self,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """Observes every client of this library in the process, existing ones included.
+
+        Uses the global providers and the environment's settings unless others are given. Does
+        nothing if the library is observed already or `SIDELIGHT_DISABLED` is set. Raises
+        `ImportError` if the library is not installed.
+        """
+        settings = settings or Settings.from_environment()
+        if settings.disabled:
+            return
+        try:
+            client_version = version(self.distribution)
+        except PackageNotFoundError as error:
+            raise ImportError(
+                f"{self.distribution} is not installed: pip install {self.distribution}"
+            ) from error
+        with self._lock:
+            if self._patches:
+                return
+            observer = Observer(
+                self.system,
+                self.describe_error,
+                version=client_version,
+                settings=settings,
+                tracer_provider=tracer_provider,
+                meter_provider=meter_provider,
+            )
+            self.install(self._patches, observer)
+
+    def uninstrument(self) -> None:
+        """Restores every original method of the library."""
+        with self._lock:
+            self._patches.undo()

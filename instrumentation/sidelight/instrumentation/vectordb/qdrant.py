@@ -1,0 +1,36 @@
+"""Observes qdrant-client: searches, reads, writes and administration, sync and async.
+
+The two client classes are one choke point for local mode, REST and gRPC alike: what they
+delegate to never calls them back.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidelight.instrumentation.vectordb.library import Library
+from sidelight.instrumentation.vectordb.operation import Observer
+from sidelight.instrumentation.vectordb.patching import Patches, find
+from sidelight.instrumentation.vectordb.qdrant_answers import read_answers
+from sidelight.instrumentation.vectordb.qdrant_calls import operations
+from sidelight.instrumentation.vectordb.qdrant_results import describe_error
+
+_CLIENTS: Final = (
+    "qdrant_client.qdrant_client:QdrantClient",
+    "qdrant_client.async_qdrant_client:AsyncQdrantClient",
+)
+
+
+def _install(patches: Patches, observer: Observer) -> None:
+    table = operations(observer)
+    for path in _CLIENTS:
+        client = find(path)
+        if client is not None:
+            patches.observe(client, observer, table)
+    read_answers(patches, observer)
+
+
+_library: Final = Library("qdrant-client", "qdrant", describe_error, _install)
+
+instrument = _library.instrument
+uninstrument = _library.uninstrument

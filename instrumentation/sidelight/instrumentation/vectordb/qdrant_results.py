@@ -1,0 +1,124 @@
+"""What Qdrant's client methods return and raise: points, groups, counts and errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sidelight import conventions as names
+from sidelight.instrumentation.vectordb.call import Call
+from sidelight.instrumentation.vectordb.documents import Document
+from sidelight.instrumentation.vectordb.operation import Failure
+
+
+def describe_error(error: BaseException) -> Failure:
+    """The HTTP or gRPC status and the server's own words.
+
+    Local mode raises plain `ValueError`s, REST an `UnexpectedResponse` that holds the whole
+    answer, gRPC an error with a status.
+    """
+    status = getattr(error, "status_code", None)
+    if status is not None:
+        return Failure(str(status), _server_words(error) or str(error))
+    code = getattr(error, "code", None)
+    if callable(code):
+        found = code()
+        details = getattr(error, "details", None)
+        words = details() if callable(details) else None
+        return Failure(
+            getattr(found, "name", None), words if isinstance(words, str) else str(error)
+        )
+    return Failure(None, str(error))
+
+
+def _server_words(error: Any) -> str | None:
+    """The message inside Qdrant's `{"status": {"error": …}}`."""
+    try:
+        return str(json.loads(error.content)["status"]["error"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def queried(call: Call, result: Any) -> None:
+    _points(call, [result.points])
+
+
+def batch(call: Call, result: Any) -> None:
+    _points(call, [one.points for one in result])
+
+
+def groups(call: Call, result: Any) -> None:
+    """Each group counts with its best hit, as the hits of a group are not in order of score."""
+    found = [group.hits for group in result.groups if group.hits]
+    hits = [hit for group in found for hit in group]
+    _points(call, [[group[0] for group in found]])
+    call.rows = len(hits)
+    _show(call, hits)
+
+
+def scrolled(call: Call, result: Any) -> None:
+    call.rows = len(result[0])
+
+
+def listed(call: Call, result: Any) -> None:
+    call.rows = len(result)
+
+
+def facets(call: Call, result: Any) -> None:
+    call.rows = len(result.hits)
+
+
+def pairs(call: Call, result: Any) -> None:
+    call.rows = len(result.pairs)
+
+
+def offsets(call: Call, result: Any) -> None:
+    call.rows = len(result.scores)
+
+
+def updated(call: Call, result: Any) -> None:
+    """Whether a write is applied already or only acknowledged."""
+    status = getattr(result, "status", None)
+    call.note(names.QDRANT_UPDATE_STATUS, getattr(status, "value", status))
+
+
+def updates(call: Call, result: Any) -> None:
+    if result:
+        updated(call, result[-1])
+
+
+def stored(call: Call, result: Any) -> None:
+    uploaded(call, result)
+    updated(call, result)
+
+
+def uploaded(call: Call, _result: Any) -> None:
+    """Qdrant answers a write with no count: what was given is what was stored."""
+    call.written = call.given
+    if call.given:
+        call.attributes[names.VECTOR_RECORDS] = call.given
+
+
+def _points(call: Call, queries: Sequence[Sequence[Any]]) -> None:
+    if call.scored:
+        call.returned([[point.score for point in points] for points in queries])
+    else:
+        call.rows = sum(map(len, queries))
+    _show(call, [point for points in queries for point in points])
+
+
+def _show(call: Call, points: Sequence[Any]) -> None:
+    call.found(
+        lambda: ((point.id, point.score) for point in points),
+        lambda: _documents(points),
+    )
+
+
+def _documents(points: Sequence[Any]) -> Iterator[Document]:
+    for point in points:
+        payload = point.payload or {}
+        # LangChain keeps a chunk's metadata one level down.
+        inner = payload.get("metadata")
+        fields = {**payload, **inner} if isinstance(inner, dict) else payload
+        yield Document(point.id, point.score, fields)
