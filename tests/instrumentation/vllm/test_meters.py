@@ -1,0 +1,136 @@
+"""Engine metrics that are added up step by step."""
+
+from __future__ import annotations
+
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.sdk.resources import Resource
+
+from sidelight import conventions as names
+from sidelight.instrumentation.vllm.export import encode_metrics
+from sidelight.instrumentation.vllm.meters import Distribution, EngineMeters, Reading
+from sidelight.instrumentation.vllm.timeline import Step
+
+
+def step(
+    at: float, running: int | None, waiting: int = 0, kv: float = 0.0, finished: int = 0
+) -> Step:
+    return Step(at, running, waiting, kv, 10, 5, 1, 100, 60, finished)
+
+
+def readings(meters: EngineMeters) -> dict[str, list[Reading]]:
+    found: dict[str, list[Reading]] = {}
+    for reading in meters.readings():
+        found.setdefault(reading.metric, []).append(reading)
+    return found
+
+
+def value(found: dict[str, list[Reading]], metric: str) -> float | Distribution:
+    (reading,) = found[metric]
+    return reading.value
+
+
+def test_sums() -> None:
+    """Steps, preemptions and prefix-cache tokens are sums over all steps."""
+    meters = EngineMeters({"model": "tiny"})
+    for at in (1.0, 1.5, 2.0):
+        meters.add(step(at, running=2))
+    found = readings(meters)
+    assert value(found, names.ENGINE_STEPS) == 3
+    assert value(found, names.ENGINE_PREEMPTIONS) == 3
+    assert value(found, names.ENGINE_PREFIX_QUERIES) == 300
+    assert value(found, names.ENGINE_PREFIX_HITS) == 180
+    assert all(reading.attributes["model"] == "tiny" for each in found.values() for reading in each)
+
+
+def test_gauges_show_the_last_step() -> None:
+    """Running, waiting and KV use are those after the last step that reported them."""
+    meters = EngineMeters({})
+    assert names.ENGINE_KV_USAGE not in readings(meters)
+    meters.add(step(1.0, running=5, waiting=7, kv=0.5))
+    meters.add(step(2.0, running=None))
+    found = readings(meters)
+    assert value(found, names.ENGINE_RUNNING_NOW) == 5
+    assert value(found, names.ENGINE_WAITING_NOW) == 7
+    assert value(found, names.ENGINE_KV_USAGE) == 0.5
+
+
+def test_time_at_kv_usage() -> None:
+    """Seconds count for the use that the step before left; an idle engine counts for nothing."""
+    meters = EngineMeters({})
+    for each in (
+        step(10.0, running=3, kv=0.93),
+        step(12.0, running=1, kv=0.35),
+        step(13.0, running=0, kv=0.0),
+        step(50.0, running=1, kv=0.1),
+    ):
+        meters.add(each)
+    seconds = {
+        reading.attributes["le"]: reading.value
+        for reading in readings(meters)[names.ENGINE_KV_USAGE_TIME]
+    }
+    assert seconds["0.3"] == 0.0
+    assert seconds["0.4"] == 1.0
+    assert seconds["0.9"] == 1.0
+    assert seconds["0.95"] == 3.0
+    assert seconds["1"] == 3.0
+    durations = value(readings(meters), names.ENGINE_STEP_DURATION)
+    assert isinstance(durations, Distribution)
+    assert (sum(durations.counts), durations.total) == (2, 3.0)
+
+
+def test_batch_holds_what_ended_in_it() -> None:
+    """The batch of a step is what still runs and what ended with it."""
+    meters = EngineMeters({})
+    meters.add(step(1.0, running=0, finished=3))
+    batch = value(readings(meters), names.ENGINE_BATCH_SIZE)
+    assert isinstance(batch, Distribution)
+    assert batch.total == 3
+
+
+def test_bounds_are_inclusive() -> None:
+    """A value on a bound belongs below it, as OpenTelemetry and Prometheus have it."""
+    distribution = Distribution((1.0, 2.0))
+    for each in (0.5, 1.0, 1.5, 2.0, 2.5):
+        distribution.add(each)
+    assert distribution.counts == [2, 2, 1]
+
+
+def test_as_otlp() -> None:
+    """OTLP carries every metric with the name, unit and kind of the conventions."""
+    meters = EngineMeters({names.REQUEST_MODEL: "tiny"})
+    meters.add(step(1.0, running=2, kv=0.4))
+    meters.add(step(1.5, running=2, kv=0.4))
+    request = ExportMetricsServiceRequest.FromString(
+        encode_metrics(Resource({"service.name": "vllm"}), meters.readings(), 5, 9)
+    )
+    (resource,) = request.resource_metrics
+    metrics = {metric.name: metric for metric in resource.scope_metrics[0].metrics}
+    assert set(metrics) == {reading.metric for reading in meters.readings()}
+    for name, metric in metrics.items():
+        known = names.METRICS[name]
+        expected = {"counter": "sum", "gauge": "gauge", "histogram": "histogram"}
+        assert (metric.unit, metric.WhichOneof("data")) == (
+            known.unit,
+            expected[known.instrument],
+        )
+    point = metrics[names.ENGINE_BATCH_SIZE].histogram.data_points[0]
+    assert list(point.explicit_bounds) == list(names.METRICS[names.ENGINE_BATCH_SIZE].buckets)
+    assert (point.count, point.sum, sum(point.bucket_counts)) == (2, 4.0, 2)
+    assert (point.start_time_unix_nano, point.time_unix_nano) == (5, 9)
+    steps = metrics[names.ENGINE_STEPS].sum
+    assert steps.is_monotonic
+    assert steps.data_points[0].as_int == 2
+
+
+@pytest.mark.parametrize("gap", [-5.0, 0.0, 3_600.0])
+def test_clock_jumps(gap: float) -> None:
+    """A clock that stands still, is set back, or leaps makes no step duration."""
+    meters = EngineMeters({})
+    meters.add(step(10.0, running=1))
+    meters.add(step(10.0 + gap, running=1))
+    durations = value(readings(meters), names.ENGINE_STEP_DURATION)
+    assert isinstance(durations, Distribution)
+    assert sum(durations.counts) == 0

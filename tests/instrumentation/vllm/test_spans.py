@@ -1,0 +1,106 @@
+"""Queue, prefill and decode out of the durations that vLLM reports."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidelight import conventions as names
+from sidelight.instrumentation.vllm.spans import NANOSECONDS, Sequence, phases
+from sidelight.instrumentation.vllm.timeline import Met
+
+MET = Met(30, 2, 3.5, 6, 4, 0.25, 0.75)
+SEQUENCE = Sequence(
+    request_id="chatcmpl-1",
+    engine=1,
+    finished_at=1_000.0,
+    e2e=3.2,
+    queued=1.0,
+    prefill=0.5,
+    decode=1.5,
+    prompt_tokens=20,
+    cached_tokens=16,
+    generated_tokens=31,
+    preemptions=1,
+    finish_reason="stop",
+)
+
+
+def ns(seconds: float) -> int:
+    return round(seconds * NANOSECONDS)
+
+
+def test_phases_end_with_the_last_token() -> None:
+    """The three phases follow each other and are laid out backwards from the last token."""
+    made = phases(SEQUENCE, MET, ns(990), ns(1_001))
+    assert [(phase.name, phase.start_ns, phase.end_ns) for phase in made] == [
+        ("queue", ns(997.0), ns(998.0)),
+        ("prefill", ns(998.0), ns(998.5)),
+        ("decode", ns(998.5), ns(1_000.0)),
+    ]
+
+
+def test_attributes() -> None:
+    """Each phase carries what belongs to it, and all carry the engine's id of the request."""
+    queue, prefill, decode = phases(SEQUENCE, MET, ns(990), ns(1_001))
+    assert queue.attributes[names.WAITING_AT_ARRIVAL] == 4
+    assert prefill.attributes[names.SERVED_INPUT_TOKENS] == 20
+    assert prefill.attributes[names.SERVED_CACHED_TOKENS] == 16
+    assert prefill.attributes[names.KV_USAGE_AT_ADMISSION] == 0.25
+    assert decode.attributes[names.SERVED_OUTPUT_TOKENS] == 31
+    assert decode.attributes[names.TIME_PER_OUTPUT_TOKEN] == 0.05
+    assert decode.attributes[names.BATCH_SIZE_MAX] == 6
+    assert decode.attributes[names.KV_USAGE_PEAK] == 0.75
+    assert decode.attributes[names.PREEMPTIONS] == 1
+    assert decode.attributes[names.STEPS_WITH_PREFILL] == 2
+    for phase in (queue, prefill, decode):
+        assert phase.attributes[names.ENGINE_REQUEST_ID] == "chatcmpl-1"
+        assert phase.attributes[names.ENGINE_INDEX] == 1
+        assert phase.attributes[names.SPAN_KIND] == "CHAIN"
+        # Any of these on a child would be added to the totals of its trace.
+        assert not [name for name in phase.attributes if name.startswith("gen_ai.usage")]
+
+
+def test_unknown_is_left_out() -> None:
+    """What the timeline does not know is no attribute, not a zero."""
+    unknown = Met(0, 0, None, None, None, None, None)
+    queue, prefill, decode = phases(SEQUENCE, unknown, ns(990), ns(1_001))
+    assert names.WAITING_AT_ARRIVAL not in queue.attributes
+    assert names.KV_USAGE_AT_ADMISSION not in prefill.attributes
+    assert names.BATCH_SIZE_MEAN not in decode.attributes
+
+
+def test_nothing_decoded() -> None:
+    """A single token, or an embedding, has no decode phase."""
+    for tokens in (0, 1):
+        made = phases(replace(SEQUENCE, generated_tokens=tokens), MET, ns(990), ns(1_001))
+        assert [phase.name for phase in made] == ["queue", "prefill"]
+
+
+def test_never_scheduled() -> None:
+    """A sequence that ended before it was scheduled has event times of zero and no phases."""
+    assert phases(replace(SEQUENCE, queued=-8_000.0, prefill=0.0), MET, 0, ns(1_001)) == []
+    assert phases(replace(SEQUENCE, prefill=8_000.0), MET, 0, ns(1_001)) == []
+
+
+@given(
+    st.tuples(st.floats(0, 50), st.floats(0, 50), st.floats(0, 50)),
+    st.floats(900, 1_100),
+    st.floats(900, 1_100),
+)
+def test_inside_the_server_span(
+    durations: tuple[float, float, float], start: float, end: float
+) -> None:
+    """Whatever the clocks say, phases are in order, without gap, within the server span."""
+    queued, prefill, decode = durations
+    sequence = replace(SEQUENCE, queued=queued, prefill=prefill, decode=decode, e2e=sum(durations))
+    start_ns, end_ns = ns(start), max(ns(start), ns(end))
+    made = phases(sequence, MET, ns(start), ns(end))
+    edges = [edge for phase in made for edge in (phase.start_ns, phase.end_ns)]
+    assert edges == sorted(edges)
+    assert start_ns <= edges[0]
+    assert edges[-1] <= end_ns
+    assert all(a.end_ns == b.start_ns for a, b in itertools.pairwise(made))
