@@ -1,1 +1,55 @@
-all:
+# `make demo` and `make test` do all of their own set-up; see README.md.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check lint soak fuzz bench bench-vectordb dashboards proto clean
+
+SOURCES := instrumentation dashboards collector tests
+BIN := .venv/bin
+
+help:
+	@echo "make demo            a RAG app, vLLM and Phoenix on this machine, seen through Sidelight"
+	@echo "make test            everything: lint, types, layers, all tests with the real servers"
+	@echo "make check           the quick part of test: no server, under a minute"
+	@echo "make lint            ruff, mypy and the import contracts"
+	@echo "make bench           benchmarks"
+	@echo "make dashboards      generate dashboards/generated anew"
+	@echo "make proto           generate the protobuf code anew"
+	@echo "make clean           remove what these commands made in this folder"
+
+.venv/demo: pyproject.toml constraints.txt scripts/virtualenv.sh
+	@scripts/virtualenv.sh demo
+	@touch $@
+
+.venv/test: pyproject.toml constraints.txt scripts/virtualenv.sh
+	@scripts/virtualenv.sh test
+	@touch $@ .venv/demo
+
+demo: .venv/demo
+	@scripts/system-packages.sh
+	@$(BIN)/sidelight demo $(DEMO_OPTIONS)
+
+test: lint
+	@scripts/system-packages.sh
+	$(BIN)/pytest
+
+check: lint
+	$(BIN)/pytest -m "not real and not slow"
+
+lint: .venv/test
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports --no-logo
+
+dashboards: .venv/test
+	$(BIN)/sidelight dashboards write dashboards/generated
+
+proto: .venv/test
+	cd collector && ../$(BIN)/python -m grpc_tools.protoc -I. \
+	  --python_out=. --plugin=protoc-gen-mypy=../$(BIN)/protoc-gen-mypy --mypy_out=. \
+	  sidelight/collector/lens/otlp.proto
+
+clean:
+	rm -rf .venv build dist sidelight-data sidelight-dashboards sidelight-demo
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
