@@ -92,6 +92,32 @@ def write(directory: Path) -> None:
         _fail(f"{error.filename or directory}: {error.strerror}", 1)
 
 
+@sidelight.command()
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("sidelight-demo"),
+    show_default=True,
+    help="Everything the demo writes goes here; it is emptied first.",
+)
+@click.option("--vllm", metavar="URL", help="Use a vLLM of your own instead of the tiny one.")
+@click.option("--keep", is_flag=True, help="Go on serving until Ctrl-C, to look around.")
+@click.option("-v", "--verbose", is_flag=True, help="Show where each process logs.")
+def demo(directory: Path, vllm: str | None, keep: bool, verbose: bool) -> None:
+    """A RAG app, Milvus Lite, a tiny vLLM, Phoenix and Prometheus on this machine, observed.
+
+    It asks questions, then queries back what arrived, prints a table of what it saw and where
+    to look, and ends all it started. The first run installs vLLM and Phoenix in environments
+    of their own, in the user's cache.
+
+    Exit codes: 0 everything was found, 1 something is missing (it says what), 2 it could not
+    run, 130 interrupted.
+    """
+    from sidelight.collector.demo.run import DemoOptions, run
+
+    sys.exit(run(DemoOptions(directory=directory, vllm_url=vllm, keep=keep, verbose=verbose)))
+
+
 def _load(path: Path | None) -> Config:
     try:
         return load(path)
