@@ -237,6 +237,31 @@ class TestLangfuse:
         assert "no answer within 0.3 s" in check.found
 
 
+class TestNoPhoenix:
+    @pytest.mark.parametrize("status", [200, 404])
+    def test_something_else(self, status: int) -> None:
+        """A server that is no Phoenix is told apart, even if it takes everything."""
+        with Backend(lambda _: Reply(status)) as backend:
+            config = configured(destinations=[{"type": "phoenix", "url": backend.url}])
+            check = examine(config)["phoenix"]
+        assert check.status == "fail"
+        assert "correct the destination's url" in check.advice
+
+    def test_a_phoenix_in_trouble(self) -> None:
+        """A Phoenix that cannot store is told to look at itself."""
+
+        def respond(request: Request) -> Reply:
+            version = request.path == "/arize_phoenix_version"
+            return Reply(200, b"20.26.1") if version else Reply(507)
+
+        with Backend(respond) as backend:
+            config = configured(destinations=[{"type": "phoenix", "url": backend.url}])
+            check = examine(config)["phoenix"]
+        assert check.status == "fail"
+        assert "answered 507" in check.found
+        assert "disk" in check.advice
+
+
 @pytest.mark.real
 class TestPhoenix:
     def config(self, url: str, **options: Any) -> Config:

@@ -6,6 +6,8 @@ import json
 from email.utils import formatdate
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
@@ -114,6 +116,8 @@ def test_partial_success_in_json() -> None:
         (JSON, b"[]"),
         (JSON, b'{"partialSuccess": 1}'),
         (JSON, b'{"partialSuccess": {"rejectedSpans": -1}}'),
+        (JSON, '{"partialSuccess": {"rejectedSpans": "²"}}'.encode()),
+        (JSON, b'{"partialSuccess": {"rejectedSpans": "' + b"9" * 5000 + b'"}}'),
         ({}, b"OK"),
     ],
 )
@@ -174,3 +178,24 @@ def test_the_backends_words_carry_no_content() -> None:
     assert '"input.value" is too long: …' in result.reason
     assert result.reason.isprintable()
     assert len(result.reason) < 320
+
+
+@given(
+    st.integers(100, 999),
+    st.dictionaries(
+        st.sampled_from(["content-type", "retry-after", "date", "location"]),
+        st.one_of(
+            st.text(max_size=40),
+            st.sampled_from(["application/json", "application/x-protobuf", "text/plain"]),
+            st.from_regex(r"[A-Z][a-z]{2}, [0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,6} [0-9:]{1,9} GMT"),
+        ),
+    ),
+    st.one_of(st.binary(max_size=200), st.text().map(str.encode), st.just(b"[" * 100_000)),
+)
+def test_no_answer_breaks_the_judge(status: int, headers: dict[str, str], body: bytes) -> None:
+    """Whatever a backend answers is an outcome, in one printable line."""
+    result = outcome(status, headers, body)
+    assert isinstance(result, Delivered | Retry | Refused)
+    assert result.reason.isprintable()
+    if isinstance(result, Retry) and result.after_seconds is not None:
+        assert 0 <= result.after_seconds <= 3600

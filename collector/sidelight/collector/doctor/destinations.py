@@ -42,20 +42,16 @@ def _phoenix(name: str, config: PhoenixDestination) -> Check:
         troubles = _export_nothing(config, ("traces",))
     except ConfigError as error:
         return Check(name, "fail", str(error), "Correct it in the configuration.")
-    if version is None and not any("answered" in each for each in troubles):
-        return Check(
-            name,
-            "fail",
-            troubles[0] if troubles else f"{config.url}: what answers there is no Phoenix",
-            "Start Phoenix (phoenix serve), or correct the destination's url.",
-        )
-    if troubles:
-        return Check(
-            name,
-            "fail",
-            troubles[0],
-            f"Put an API key of Phoenix (Settings, API Keys) into {config.api_key}.",
-        )
+    trouble = next(iter(troubles), "")
+    if str(config.api_key) in trouble:
+        advice = f"Put an API key of Phoenix (Settings, API Keys) into {config.api_key}."
+        return Check(name, "fail", trouble, advice)
+    if version is None:
+        found = trouble or f"{config.url}: what answers there is no Phoenix"
+        advice = "Start Phoenix (phoenix serve), or correct the destination's url."
+        return Check(name, "fail", found, advice)
+    if trouble:
+        return Check(name, "fail", trouble, "See Phoenix's own log and its disk.")
     project = f", project {config.project}" if config.project else ""
     return Check(name, "ok", f"Phoenix {version} at {config.url}{project} takes traces")
 

@@ -49,7 +49,7 @@ def judge(answer: Answer, *, url: str, credentials: str) -> Outcome:
             return Retry(f"{place} with a web page: nothing takes OTLP there; correct the url")
         return _delivered(answer)
     if 300 <= status < 400:
-        target = answer.headers.get("location", "elsewhere").partition("?")[0][:_MAX_SAID]
+        target = _plain(answer.headers.get("location", "elsewhere").partition("?")[0])
         return Retry(f"{place}: redirects are not followed; put the address it names, {target}")
     said = _said(answer)
     if status in (401, 403):
@@ -101,8 +101,8 @@ def _delivered(answer: Answer) -> Delivered:
         partial = _json(answer).get("partialSuccess")
         if not isinstance(partial, dict):
             return Delivered()
-        counts = [value for key, value in partial.items() if key.startswith("rejected")]
-        rejected = int(counts[0]) if counts and str(counts[0]).isdigit() else 0
+        counts = [str(value) for key, value in partial.items() if key.startswith("rejected")]
+        rejected = int(counts[0]) if counts and re.fullmatch("[0-9]{1,18}", counts[0]) else 0
         return Delivered(rejected, _plain(str(partial.get("errorMessage", ""))))
     # The three signals' responses have the same fields on the wire.
     try:
