@@ -1,0 +1,37 @@
+"""Configurations for the doctor to examine, and its findings by name."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from sidelight.collector import doctor
+from sidelight.collector.config import Config
+from sidelight.collector.doctor import Check
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def configured(**sections: Any) -> Config:
+    """A configuration on free ports, with room for its log, and no destinations."""
+    defaults: dict[str, Any] = {
+        "receive": {"otlp_http": {"port": 0}, "otlp_grpc": {"port": 0}},
+        "serve": {"port": free_port()},
+        "log": {"max_bytes": 2**20, "segment_bytes": 2**16},
+        "destinations": [],
+    }
+    return Config.model_validate(defaults | sections)
+
+
+def examine(config: Config) -> dict[str, Check]:
+    """The checks by name, with each request given little time."""
+    return {check.name: check for check in doctor.run(config, timeout_seconds=2)}
+
+
+def everything(checks: dict[str, Check]) -> str:
+    """All that the doctor says, to look for what it must not."""
+    return repr(checks)
