@@ -48,10 +48,11 @@ def show(
         console.print(_tree(spans))
     if links:
         console.print()
-        grid = Table.grid(padding=(0, 2))
+        width = max(len(what) for what, _ in links)
         for what, where in links:
-            grid.add_row(what, Text(where, "cyan"))
-        console.print(grid)
+            # Not wrapped, so that it can be copied and clicked as a whole.
+            line = Text(f"{what:{width}}  ").append(where, "cyan")
+            console.print(line, soft_wrap=True)
     console.print()
     missing = [finding for finding in findings if finding.required and not finding.found]
     if not missing:

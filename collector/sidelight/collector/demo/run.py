@@ -14,6 +14,7 @@ from rich.console import Console
 
 # What the extra [demo] brings, by the name it is imported under.
 _NEEDED = ("httpx", "milvus_lite", "numpy", "pymilvus", "safetensors", "tokenizers")
+_PLAIN_WIDTH = 120
 EXIT_MISSING = 1
 EXIT_CANNOT_RUN = 2
 EXIT_INTERRUPTED = 130
@@ -41,6 +42,8 @@ def run(options: DemoOptions, console: Console | None = None) -> int:
     130: interrupted. Every process it started has ended when it returns.
     """
     console = console or Console()
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         console.print(
@@ -50,12 +53,14 @@ def run(options: DemoOptions, console: Console | None = None) -> int:
     if sys.platform == "win32":
         console.print("The demo runs vLLM, which needs Linux; use WSL or a container.")
         return EXIT_CANNOT_RUN
+    # Must be set before numpy is imported: with more threads each small product waits for a
+    # core that vLLM holds, and an embedding takes a second instead of 15 ms.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # gRPC's C library and pymilvus write to the terminal what the spans say anyway.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-
     from sidelight.collector.demo.stage import CannotRunError, play
 
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
     try:
         findings = asyncio.run(play(options, console))
     except CannotRunError as error:

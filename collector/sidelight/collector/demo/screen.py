@@ -36,6 +36,10 @@ class Step:
             self.spoke = time.monotonic()
             self.screen.console.print(f"  {self.title}: {words}", markup=False, highlight=False)
 
+    def conclude(self, words: str) -> None:
+        """What came of the step, shown when it has ended."""
+        self.words = words
+
     @property
     def seconds(self) -> float:
         return (self.stopped or time.monotonic()) - self.started

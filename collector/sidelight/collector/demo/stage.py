@@ -9,7 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,8 +101,9 @@ async def play(options: DemoOptions, console: Console) -> list[Finding]:
         with _emptied(directory), Processes(directory / "logs") as processes:
             with screen.running():
                 parts = await _start(options, directory, processes, screen)
-                started = time.time()
-                answers = await _ask(parts, screen)
+                with closing(parts.store):
+                    started = time.time()
+                    answers = await _ask(parts, screen)
                 found = await _query_back(parts, answers, started, screen)
             _report(options, parts, answers, found, directory, console)
             if options.keep:
@@ -145,13 +146,13 @@ async def _start(
                 processes, python=python, directory=directory / "phoenix", port=ports.phoenix
             )
             await asyncio.to_thread(server.wait_until_ready)
-            step.say(server.url)
+            step.conclude(server.url)
 
     async def start_prometheus() -> str | None:
         program = prometheus_server.binary()
         with screen.step("Prometheus") as step:
             if program is None:
-                step.say("skipped: it is not installed (apt install prometheus)")
+                step.conclude("skipped: it is not installed (apt install prometheus)")
                 return None
             server = prometheus_server.start(
                 processes,
@@ -161,14 +162,14 @@ async def _start(
                 targets={"sidelight": collector.metrics_url},
             )
             await asyncio.to_thread(server.wait_until_ready)
-            step.say(server.url)
+            step.conclude(server.url)
             return server.url
 
     async def start_vllm() -> Model:
         if options.vllm_url is not None:
             with screen.step("Your vLLM") as step:
                 found = await _served_model(options.vllm_url)
-                step.say(f"{found.name} at {found.url}")
+                step.conclude(f"{found.name} at {found.url}")
                 return found
         with screen.step("vLLM with a tiny model") as step:
             python = await asyncio.to_thread(
@@ -192,7 +193,7 @@ async def _start(
                 },
             )
             await asyncio.to_thread(server.wait_until_ready)
-            step.say(server.url)
+            step.conclude(server.url)
             return Model(server.url, server.model_name, own=True)
 
     async def start_embedder() -> Embedder:
@@ -201,13 +202,13 @@ async def _start(
                 environments.ensure, "embedder", progress=step.say, processes=processes
             )
             loaded = await asyncio.to_thread(Embedder.from_environment, python)
-            step.say("all-MiniLM-L6-v2, with numpy")
+            step.conclude("all-MiniLM-L6-v2, with numpy")
             return loaded
 
     async def start_milvus() -> MilvusClient:
         with screen.step("Milvus Lite") as step:
             store = await asyncio.to_thread(MilvusClient, str(directory / "milvus.db"))
-            step.say("in this process")
+            step.conclude("in this process")
             return store
 
     async with asyncio.TaskGroup() as together:
@@ -247,7 +248,7 @@ async def _ask(parts: Parts, screen: Screen) -> list[Answer]:
         with screen.step("Passages indexed") as step:
             passages = read_passages(_PASSAGES.read_text(encoding="utf-8"))
             await asyncio.to_thread(app.index, passages)
-            step.say(f"{len(passages)} of them")
+            step.conclude(f"{len(passages)} of them")
         with screen.step("Questions asked in bursts") as step:
             answers = await traffic.run(
                 app, traffic.plan(), lambda done, of: step.say(f"{done} of {of}")
@@ -278,7 +279,7 @@ async def _query_back(
             patience_seconds=_PATIENCE_SECONDS,
             progress=step.say,
         )
-        step.say("all there" if found.complete else "something is missing")
+        step.conclude("all there" if found.complete else "something is missing")
         return found
 
 
