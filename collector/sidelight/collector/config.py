@@ -44,7 +44,15 @@ def _http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _base_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.query or parts.fragment:
+        raise ValueError("must be a base URL without ? and #: a secret there would be logged")
+    return url
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+BaseUrl = Annotated[HttpUrl, AfterValidator(_base_url)]
 
 
 class Section(BaseModel):
@@ -170,7 +178,7 @@ class Destination(Section):
     """What all destinations share."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
-    url: HttpUrl
+    url: BaseUrl
     timeout_seconds: float = Field(10.0, gt=0, le=600)
     max_backoff_seconds: float = Field(30.0, gt=0)
     pace_items_per_second: float | None = Field(
@@ -183,7 +191,7 @@ class PhoenixDestination(Destination):
 
     type: Literal["phoenix"]
     name: str = Field("phoenix", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
-    url: HttpUrl = "http://127.0.0.1:6006"
+    url: BaseUrl = "http://127.0.0.1:6006"
     project: str | None = Field(None, description="Phoenix project; none: Phoenix's default.")
     api_key: Secret = Secret(env="PHOENIX_API_KEY")
 
@@ -193,7 +201,7 @@ class LangfuseDestination(Destination):
 
     type: Literal["langfuse"]
     name: str = Field("langfuse", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
-    url: HttpUrl = "https://cloud.langfuse.com"
+    url: BaseUrl = "https://cloud.langfuse.com"
     public_key: Secret = Secret(env="LANGFUSE_PUBLIC_KEY")
     secret_key: Secret = Secret(env="LANGFUSE_SECRET_KEY")
 

@@ -52,7 +52,7 @@ def test_refused_keys_are_retried(status: int) -> None:
     assert "check $KEY" in result.reason
 
 
-@pytest.mark.parametrize("status", [404, 405])
+@pytest.mark.parametrize("status", [404, 405, 415])
 def test_wrong_paths_are_retried(status: int) -> None:
     """The reason says which address was tried and that it wants correcting."""
     result = outcome(status)
@@ -61,7 +61,7 @@ def test_wrong_paths_are_retried(status: int) -> None:
     assert "correct the url" in result.reason
 
 
-@pytest.mark.parametrize("status", [400, 409, 413, 415, 422, 431])
+@pytest.mark.parametrize("status", [400, 409, 413, 422, 431])
 def test_bad_batches_are_refused(status: int) -> None:
     """What blames the batch is never tried again as it is."""
     result = outcome(status)

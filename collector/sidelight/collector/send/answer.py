@@ -30,6 +30,7 @@ _MENDABLE = {
     405: "it takes no POST on this path",
     407: "a proxy wants credentials",
     408: "it waited too long for the request",
+    415: "it takes neither protobuf nor gzip here, so it is not the right endpoint",
     421: "the request reached the wrong server",
     425: "it is too early",
     429: "it asks for fewer requests",
@@ -54,7 +55,7 @@ def judge(answer: Answer, *, url: str, credentials: str) -> Outcome:
     said = _said(answer)
     if status in (401, 403):
         return Retry(f"{place}: {_MENDABLE[status]}; check {credentials}{said}")
-    if status in (404, 405):
+    if status in (404, 405, 415):
         return Retry(f"{place}: {_MENDABLE[status]}; correct the url{said}")
     if status in _MENDABLE:
         return Retry(f"{place}: {_MENDABLE[status]}{said}", retry_after_seconds(answer))
