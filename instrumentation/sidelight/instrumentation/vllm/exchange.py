@@ -73,6 +73,14 @@ class Body:
     def release(self) -> None:
         """Let go of the bytes; for the worker alone."""
         self._held.released += self.size
+        self._forget()
+
+    def abandon(self) -> None:
+        """Let go of bytes that the worker will never see; for the event loop alone."""
+        self._held.taken -= self.size
+        self._forget()
+
+    def _forget(self) -> None:
         self.chunks = []
         self.size = 0
 

@@ -25,15 +25,16 @@ class Inbox:
         self._sleeping = False
         self.dropped = 0
 
-    def put(self, item: Any) -> None:
-        """Queue an item, or count it as dropped where the queue is full."""
+    def put(self, item: Any) -> bool:
+        """Queue an item; where the queue is full, count it as dropped and say False."""
         if len(self._items) >= self._capacity:
             self.dropped += 1
-            return
+            return False
         self._items.append(item)
         if self._sleeping:
             self._sleeping = False
             self._wake.set()
+        return True
 
     def wait(self, seconds: float) -> None:
         """Sleep until something is put, or for at most `seconds`."""

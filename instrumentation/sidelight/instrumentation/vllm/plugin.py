@@ -20,6 +20,7 @@ from sidelight.instrumentation.settings import Settings
 _logger = logging.getLogger(__name__)
 _METHOD: Final = "build_middleware_stack"
 _MARK: Final = "_sidelight_wraps_stack"
+_complained = False
 
 
 def install() -> None:
@@ -72,6 +73,10 @@ def _wrap_stack(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: A
 
 
 def _not_found(reason: str) -> None:
+    global _complained
+    if _complained:
+        return
+    _complained = True
     _logger.warning(
         "Sidelight: the place for the middleware was not found (%s); requests get no server "
         "spans, vLLM is left as it is.", reason,

@@ -36,17 +36,15 @@ class SidelightMiddleware:
         if exchange is None:
             await self.app(scope, receive, send)
             return
-        # vLLM asks for the next message until the client leaves, so this is no mere detail:
-        # both wrappers call through first or last and keep no message back.
         arrived = False
+        faults = self._shared.server_guard.faults
 
         async def observed_receive() -> Message:
             nonlocal arrived
             message = await receive()
             try:
                 if exchange.received(message) and not arrived:
-                    arrived = True
-                    self._shared.inbox.put(Arrived(exchange))
+                    arrived = self._shared.inbox.put(Arrived(exchange))
             except Exception as fault:  # noqa: BLE001 - ours, never the application's
                 self._shared.server_guard.fault(fault)
             return message
@@ -65,7 +63,9 @@ class SidelightMiddleware:
             error = raised
             raise
         finally:
-            self._end(exchange, error)
+            self._end(exchange, error, arrived)
+            if self._shared.server_guard.faults == faults:
+                self._shared.server_guard.passed()
 
     def _begin(self, scope: Scope) -> Exchange | None:
         shared = self._shared
@@ -80,11 +80,13 @@ class SidelightMiddleware:
             shared.server_guard.fault(fault)
             return None
 
-    def _end(self, exchange: Exchange, error: BaseException | None) -> None:
+    def _end(self, exchange: Exchange, error: BaseException | None, arrived: bool) -> None:
         try:
             exchange.finish(error)
-            self._shared.inbox.put(Ended(exchange))
-            self._shared.server_guard.passed()
+            if not self._shared.inbox.put(Ended(exchange)):
+                exchange.answer.abandon()
+                if not arrived:
+                    exchange.request.abandon()
         except Exception as fault:  # noqa: BLE001 - ours, never the application's
             self._shared.server_guard.fault(fault)
 

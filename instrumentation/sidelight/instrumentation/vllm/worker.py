@@ -167,25 +167,29 @@ class Worker:
     def _read_request(self, exchange: Exchange) -> RequestFacts:
         if exchange.facts is None:
             body = exchange.request
-            exchange.facts = read_request(
-                body.chunks, body.whole, exchange.route.dialect, self._settings.captures_text
-            )
-            body.release()
+            try:
+                exchange.facts = read_request(
+                    body.chunks, body.whole, exchange.route.dialect, self._settings.captures_text
+                )
+            finally:
+                body.release()
         facts: RequestFacts = exchange.facts
         return facts
 
     def _end(self, exchange: Exchange) -> None:
         request = self._read_request(exchange)
         body = exchange.answer
-        answer = read_answer(
-            body.chunks,
-            body.whole,
-            exchange.tail,
-            exchange.stream,
-            self._settings.captures_text,
-        )
-        body.release()
-        exchange.tail.clear()
+        try:
+            answer = read_answer(
+                body.chunks,
+                body.whole,
+                exchange.tail,
+                exchange.stream,
+                self._settings.captures_text,
+            )
+        finally:
+            body.release()
+            exchange.tail.clear()
         self._aborts += exchange.aborted
         waiting = Waiting(
             exchange, request, answer, time.monotonic() + self._settings.vllm_stats_wait_seconds

@@ -1,0 +1,159 @@
+"""The stat logger inside vLLM's event loop, where an exception would kill the server."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sidelight import conventions as names
+from sidelight.instrumentation.settings import DISABLED
+from sidelight.instrumentation.vllm import runtime
+from sidelight.instrumentation.vllm.guard import FAULTS_IN_A_ROW
+from sidelight.instrumentation.vllm.stats import read_step
+from sidelight.instrumentation.vllm.worker import Stepped
+from support.observed_vllm import Observed, finished, iteration, scheduler
+
+CONFIG = SimpleNamespace(model_config=SimpleNamespace(served_model_name=["tiny", "alias"]))
+
+
+class StatLoggerBase(ABC):
+    """vLLM's base class, with a method that only a version to come declares abstract."""
+
+    @abstractmethod
+    def __init__(self, vllm_config: Any, engine_index: int = 0) -> None: ...
+
+    @abstractmethod
+    def record(self, scheduler_stats: Any, iteration_stats: Any) -> None: ...
+
+    @abstractmethod
+    def log_engine_initialized(self) -> None: ...
+
+    @abstractmethod
+    def of_a_version_to_come(self) -> None: ...
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, observed: Observed) -> Iterator[Any]:
+    """`vllm.engine` imported beside vLLM's base class, sharing the test's runtime."""
+    loggers = ModuleType("vllm.v1.metrics.loggers")
+    loggers.StatLoggerBase = StatLoggerBase  # type: ignore[attr-defined]
+    for name in ("vllm", "vllm.v1", "vllm.v1.metrics"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, loggers.__name__, loggers)
+    monkeypatch.setattr(runtime, "_runtime", observed.runtime)
+    name = "sidelight.instrumentation.vllm.engine"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module(name)
+    sys.modules.pop(name, None)
+
+
+def queued(observed: Observed) -> list[Stepped]:
+    return observed.runtime.inbox.drain()
+
+
+def test_step_is_handed_over(engine: Any, observed: Observed) -> None:
+    """A call of `record` queues one step with the numbers of that moment."""
+    logger = engine.SidelightStatLogger(CONFIG, 1)
+    stats = scheduler(running=3, waiting=2, kv=0.5)
+    done = finished("chatcmpl-1")
+    logger.record(stats, iteration(done, at=7.0, prompt=20), mm_cache_stats=None, engine_idx=1)
+    stats.num_running_reqs = 99
+    (item,) = queued(observed)
+    assert item.engine == 1
+    assert item.finished == (done,)
+    assert item.step == (7.0, 3, 2, 0.5, 20, 1, 0, 10, 4, 1)
+
+
+def test_any_version_can_make_and_call_it(engine: Any, observed: Observed) -> None:
+    """Arguments and abstract methods of versions to come do not keep a server from running."""
+    logger = engine.SidelightStatLogger(vllm_config=CONFIG, engine_index=0, novelty=1)
+    logger.record(scheduler(), iteration(), None, 0, "novelty", another=2)
+    logger.record(scheduler_stats=scheduler(), iteration_stats=iteration())
+    logger.record(None, iteration())
+    logger.record(scheduler(), None)
+    logger.log_engine_initialized()
+    assert len(queued(observed)) == 4
+    assert observed.runtime.engine_guard.faults == 0
+
+
+def test_labels(engine: Any, observed: Observed) -> None:
+    """Metrics of an engine carry the served name of the model and the engine's index."""
+    engine.SidelightStatLogger(CONFIG, 1)
+    engine.SidelightStatLogger(None, 2)
+    labels = [r.attributes for r in observed.runtime.worker.readings() if "gauge" not in r.metric]
+    assert {names.REQUEST_MODEL: "tiny", names.ENGINE_INDEX: 1} in labels
+    assert {names.ENGINE_INDEX: 2} in labels
+
+
+@pytest.mark.parametrize("bad", [object(), 1, "text", SimpleNamespace(num_running_reqs=1)])
+def test_never_raises(engine: Any, observed: Observed, bad: Any) -> None:
+    """Objects of an unknown shape cost the step and are counted."""
+    logger = engine.SidelightStatLogger(CONFIG, 0)
+    logger.record(bad, iteration())
+    logger.record(scheduler(), bad)
+    assert observed.runtime.engine_guard.faults == 2
+    assert queued(observed) == []
+
+
+def test_gives_up(engine: Any, observed: Observed, caplog: pytest.LogCaptureFixture) -> None:
+    """After a run of faults it is off for good, having said so in two lines."""
+    logger = engine.SidelightStatLogger(CONFIG, 0)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(FAULTS_IN_A_ROW + 5):
+            logger.record(object(), object())
+        logger.record(scheduler(), iteration())
+    assert queued(observed) == []
+    assert observed.runtime.engine_guard.faults == FAULTS_IN_A_ROW
+    assert len(caplog.records) == 2
+    assert "switched off" in caplog.text
+
+
+def test_rare_faults_are_forgiven(engine: Any, observed: Observed) -> None:
+    """Faults with good steps between them never switch it off."""
+    logger = engine.SidelightStatLogger(CONFIG, 0)
+    for _ in range(3 * FAULTS_IN_A_ROW):
+        logger.record(object(), object())
+        logger.record(scheduler(), iteration())
+    assert not observed.runtime.engine_guard.off
+    assert len(queued(observed)) == 3 * FAULTS_IN_A_ROW
+
+
+def test_disabled(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switched off by the environment it does nothing and starts nothing."""
+    monkeypatch.setattr(runtime, "_runtime", None)
+    monkeypatch.setenv(DISABLED, "true")
+    logger = engine.SidelightStatLogger(CONFIG, 0)
+    logger.record(scheduler(), iteration())
+    assert runtime.get() is None
+
+
+def test_cannot_start(
+    engine: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An endpoint that is no URL leaves vLLM running, with one line that says what is wrong."""
+    monkeypatch.setattr(runtime, "_runtime", None)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            engine.SidelightStatLogger(CONFIG, 0).record(scheduler(), iteration())
+    assert len(caplog.records) == 1
+    assert "collector:4318" in caplog.text
+
+
+def test_older_statistics() -> None:
+    """Fields that an older vLLM lacks read as nothing: 0.13 had neither of these."""
+    old = SimpleNamespace(num_running_reqs=2, num_waiting_reqs=1, kv_cache_usage=0.5)
+    older = SimpleNamespace(
+        iteration_timestamp=1.0,
+        num_prompt_tokens=7,
+        num_generation_tokens=2,
+        finished_requests=[],
+    )
+    assert read_step(old, older) == (1.0, 2, 1, 0.5, 7, 2, 0, 0, 0, 0)

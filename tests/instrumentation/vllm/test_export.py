@@ -1,0 +1,190 @@
+"""What leaves the process over a real socket, and what happens when nobody takes it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+
+from sidelight import conventions as names
+from sidelight.instrumentation.vllm import export, otlp_wire
+from sidelight.instrumentation.vllm.export import Outbox, make_resource, make_sender
+from sidelight.instrumentation.vllm.meters import Reading
+from sidelight.instrumentation.vllm.otlp_http import DEFAULT_ENDPOINT, OtlpHttp
+from support.backend import Reply
+from support.otlp_receiver import OtlpReceiver
+
+FAST = {"OTEL_BSP_SCHEDULE_DELAY": "20", "OTEL_METRIC_EXPORT_INTERVAL": "40"}
+
+
+@pytest.fixture
+def receiver() -> Iterator[OtlpReceiver]:
+    with OtlpReceiver() as made:
+        yield made
+
+
+@contextmanager
+def outbox(url: str, **environ: str) -> Iterator[Outbox]:
+    variables = {**FAST, "OTEL_EXPORTER_OTLP_ENDPOINT": url, **environ}
+    made = Outbox(
+        Resource({"service.name": "vllm"}),
+        make_sender("traces", variables),
+        make_sender("metrics", variables),
+        lambda: [Reading(names.CLIENT_ABORTS, {}, 3)],
+        variables,
+    )
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop(2.0)
+
+
+def span(name: str = "chat", **attributes: str) -> bytes:
+    return otlp_wire.encode_span(
+        otlp_wire.Span(bytes(16), bytes(8), b"", name, otlp_wire.SERVER, 1, 2, attributes)
+    )
+
+
+def test_spans_and_metrics_arrive(receiver: OtlpReceiver) -> None:
+    """Spans go to /v1/traces and metrics to /v1/metrics, both with the resource."""
+    with outbox(receiver.url) as box:
+        box.put(span("a"))
+        box.put(span("b"))
+        spans = receiver.wait_for(receiver.spans)
+        points = receiver.wait_for(receiver.metrics)
+    assert [(each.name, each.scope) for each in spans] == [
+        ("a", names.SCOPE_VLLM),
+        ("b", names.SCOPE_VLLM),
+    ]
+    assert spans[0].resource == {"service.name": "vllm"}
+    assert points[names.CLIENT_ABORTS][0].as_int == 3
+
+
+def test_headers_and_compression(receiver: OtlpReceiver) -> None:
+    """Headers and gzip are taken from OpenTelemetry's variables, those of the signal first."""
+    variables = {
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20key,x-project=demo",
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+        "OTEL_EXPORTER_OTLP_METRICS_HEADERS": "authorization=other",
+    }
+    with outbox(receiver.url, **variables) as box:
+        box.put(span("a"))
+        assert receiver.wait_for(receiver.spans)[0].name == "a"
+        receiver.wait_for(receiver.metrics)
+    headers = {request.path: request.headers for request in receiver.requests}
+    assert headers["/v1/traces"]["authorization"] == "Bearer key"
+    assert headers["/v1/traces"]["x-project"] == "demo"
+    assert headers["/v1/traces"]["content-type"] == "application/x-protobuf"
+    assert headers["/v1/metrics"]["authorization"] == "other"
+
+
+def test_endpoints() -> None:
+    """A base URL gets the signal's path, a signal's own URL is complete, the default is here."""
+
+    def url(**environ: str) -> str:
+        return OtlpHttp("traces", environ).url
+
+    assert url() == f"{DEFAULT_ENDPOINT}/v1/traces"
+    assert url(OTEL_EXPORTER_OTLP_ENDPOINT="http://c:1/x/") == "http://c:1/x/v1/traces"
+    assert url(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="https://c/in") == "https://c/in"
+    assert make_sender("traces", {"OTEL_TRACES_EXPORTER": "none"}) is None
+
+
+def test_busy_endpoint_loses_nothing(receiver: OtlpReceiver) -> None:
+    """What an endpoint cannot take now is sent again, in order, and once."""
+    replies = iter([Reply(503), Reply(429), Reply(200)])
+    receiver.respond = lambda request: (
+        next(replies, Reply()) if request.path == "/v1/traces" else Reply()
+    )
+    with outbox(receiver.url) as box:
+        box.put(span("a"))
+        receiver.wait_for(lambda: len(receiver.spans()) >= 3)
+        assert box.dropped == 0
+    assert {each.name for each in receiver.spans()} == {"a"}
+    assert len(receiver.spans()) == 3
+
+
+def test_refused_spans_are_counted(receiver: OtlpReceiver) -> None:
+    """What an endpoint will never take is dropped and counted, and does not block the rest."""
+    receiver.respond = lambda _: Reply(400)
+    with outbox(receiver.url) as box:
+        box.put(span("a"))
+        receiver.wait_for(lambda: box.dropped == 1)
+        receiver.respond = lambda _: Reply()
+        box.put(span("b"))
+        receiver.wait_for(lambda: [each for each in receiver.spans() if each.name == "b"])
+
+
+def test_one_line_for_many_failures(caplog: pytest.LogCaptureFixture) -> None:
+    """An endpoint that is down costs one line, which names it without its secrets."""
+    with (
+        caplog.at_level(logging.DEBUG),
+        outbox("http://user:password@127.0.0.1:9") as box,
+    ):
+        box.put(span("a"))
+        deadline = time.monotonic() + 10
+        while not caplog.records and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.3)
+    assert len(caplog.records) == 1
+    assert "127.0.0.1:9/v1/" in caplog.text
+    assert "password" not in caplog.text
+
+
+def test_hanging_endpoint_does_not_hold_up_the_end(receiver: OtlpReceiver) -> None:
+    """A server that ends does not wait for an endpoint that hangs."""
+    receiver.respond = lambda _: Reply(fault="hang")
+    with outbox(receiver.url) as box:
+        box.put(span("a"))
+        receiver.wait_for(lambda: receiver.requests)
+        box.stop(0.1)
+        assert [thread for thread in threading.enumerate() if thread.name == "sidelight-export"]
+        assert all(
+            thread.daemon for thread in threading.enumerate() if thread.name == "sidelight-export"
+        )
+        receiver.close()
+
+
+def test_what_is_queued_at_the_end_is_sent(receiver: OtlpReceiver) -> None:
+    """Spans and metrics of the last moment go out when the server ends."""
+    with outbox(
+        receiver.url, OTEL_BSP_SCHEDULE_DELAY="60000", OTEL_METRIC_EXPORT_INTERVAL="60000"
+    ) as box:
+        box.put(span("last"))
+    assert [each.name for each in receiver.spans()] == ["last"]
+    assert names.CLIENT_ABORTS in receiver.metrics()
+
+
+def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full outbox drops what is new and counts it, by number and by size."""
+    box = Outbox(Resource({}), OtlpHttp("traces", {}), None, list, {})
+    monkeypatch.setattr(export, "QUEUE_SPANS", 5)
+    for _ in range(8):
+        box.put(span())
+    assert box.dropped == 3
+    box = Outbox(Resource({}), OtlpHttp("traces", {}), None, list, {})
+    monkeypatch.setattr(export, "QUEUE_BYTES", 1_000)
+    for _ in range(3):
+        box.put(span(text="x" * 400))
+    assert box.dropped == 1
+
+
+def test_resource(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service is `vllm` unless the environment says otherwise; instances differ."""
+    monkeypatch.delenv("OTEL_SERVICE_NAME", raising=False)
+    monkeypatch.delenv("OTEL_RESOURCE_ATTRIBUTES", raising=False)
+    first, second = make_resource("0.32.0").attributes, make_resource(None).attributes
+    assert (first[names.SERVICE_NAME], first[names.SERVICE_VERSION]) == ("vllm", "0.32.0")
+    assert first[names.SERVICE_INSTANCE_ID] != second[names.SERVICE_INSTANCE_ID]
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "chat-backend")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=pod-1,team=search")
+    told = make_resource(None).attributes
+    assert told[names.SERVICE_NAME] == "chat-backend"
+    assert told[names.SERVICE_INSTANCE_ID] == "pod-1"
+    assert told["team"] == "search"

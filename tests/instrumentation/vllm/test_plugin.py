@@ -1,0 +1,147 @@
+"""How the middleware comes to stand around vLLM's application, and around no other."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType, ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sidelight.instrumentation.settings import DISABLED
+from sidelight.instrumentation.vllm import plugin, runtime
+from sidelight.instrumentation.vllm.server import SidelightMiddleware
+from support.observed_vllm import Observed
+
+SOURCE = """
+class {name}:
+    def __init__(self, routes):
+        self.routes = routes
+    def build_middleware_stack(self):
+        return "stack"
+"""
+
+
+@pytest.fixture
+def frameworks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, observed: Observed
+) -> Iterator[Path]:
+    """Modules where Starlette and FastAPI keep their applications, to be imported."""
+    for package, name in (("starlette", "Starlette"), ("fastapi", "FastAPI")):
+        directory = tmp_path / package
+        directory.mkdir()
+        (directory / "__init__.py").touch()
+        (directory / "applications.py").write_text(SOURCE.format(name=name))
+    modules = [f"{p}{s}" for p in ("starlette", "fastapi") for s in ("", ".applications")]
+    for name in modules:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(runtime, "_runtime", observed.runtime)
+    yield tmp_path
+    for name in modules:
+        sys.modules.pop(name, None)
+
+
+def endpoint(module: str) -> FunctionType:
+    def answer() -> None: ...
+
+    answer.__module__ = module
+    return answer  # type: ignore[return-value]
+
+
+def route(path: str, module: str = "vllm.entrypoints.openai.api_server") -> Any:
+    return SimpleNamespace(path=path, endpoint=endpoint(module))
+
+
+VLLM = [route("/health"), route("/v1/chat/completions")]
+
+
+def application(routes: list[Any], framework: str = "fastapi", name: str = "FastAPI") -> Any:
+    module: ModuleType = importlib.import_module(f"{framework}.applications")
+    return getattr(module, name)(routes)
+
+
+@pytest.mark.parametrize("first", ["install", "import"])
+def test_outermost_around_vllm(frameworks: Path, first: str) -> None:
+    """Whether FastAPI was imported before or after, the finished stack is wrapped once."""
+    if first == "import":
+        application([])
+    for _ in range(3):
+        plugin.install()
+    stack = application(VLLM).build_middleware_stack()
+    assert isinstance(stack, SidelightMiddleware)
+    assert stack.app == "stack"
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [
+        [],
+        [route("/health")],
+        [route("/v1/chat/completions", "my_gateway.app")],
+        [route("/v1/chat/completions", "vllm_like.app")],
+        [SimpleNamespace()],
+    ],
+)
+def test_other_applications(frameworks: Path, routes: list[Any]) -> None:
+    """An application that is not vLLM's API server keeps its own stack."""
+    plugin.install()
+    assert application(routes).build_middleware_stack() == "stack"
+
+
+def test_mounted_and_starlette(frameworks: Path) -> None:
+    """Routes below a mount count, and so does an application of bare Starlette."""
+    plugin.install()
+    app = application([SimpleNamespace(path="", routes=VLLM)], "starlette", "Starlette")
+    assert isinstance(app.build_middleware_stack(), SidelightMiddleware)
+
+
+def test_place_is_gone(frameworks: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the method does not exist vLLM is left alone, with one line."""
+    (frameworks / "fastapi" / "applications.py").write_text("class FastAPI: pass\n")
+    with caplog.at_level(logging.WARNING):
+        plugin.install()
+        importlib.import_module("fastapi.applications")
+    assert len(caplog.records) == 1
+    assert "vLLM is left as it is" in caplog.text
+
+
+def test_fault_while_wrapping(
+    frameworks: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault of ours while the application starts leaves it its stack, with one line."""
+
+    def fault() -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(runtime, "get", fault)
+    plugin.install()
+    assert application(VLLM).build_middleware_stack() == "stack"
+    assert len(caplog.records) == 1
+
+
+def test_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception in `install` would stop vLLM's start."""
+
+    def fault(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(plugin.wrapt, "register_post_import_hook", fault)
+    plugin.install()
+
+
+def test_disabled(frameworks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switched off by the environment it hooks nothing."""
+    monkeypatch.setenv(DISABLED, "1")
+    plugin.install()
+    assert application(VLLM).build_middleware_stack() == "stack"
+
+
+def test_imports_no_server(frameworks: Path) -> None:
+    """In an engine core, which serves nothing, FastAPI is not imported for our sake."""
+    plugin.install()
+    assert "fastapi.applications" not in sys.modules

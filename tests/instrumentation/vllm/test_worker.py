@@ -1,0 +1,161 @@
+"""How exchanges and the engine's figures find each other."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sidelight import conventions as names
+from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vllm import worker as worker_module
+from sidelight.instrumentation.vllm.inbox import Inbox
+from sidelight.instrumentation.vllm.server import SidelightMiddleware
+from sidelight.instrumentation.vllm.worker import Worker
+from support.asgi import Client, Receive, Send, read, reply, scope
+from support.observed_vllm import Observed, finished
+from support.otlp_receiver import ReceivedSpan
+
+
+async def ask(observed: Observed, path: str, body: dict[str, Any], id_: str) -> None:
+    async def answering(_: Any, receive: Receive, send: Send) -> None:
+        await read(receive)
+        await reply(send, json.dumps({"id": id_, "model": "tiny", "choices": []}).encode())
+
+    client = Client(body)
+    middleware = SidelightMiddleware(answering, observed.runtime)
+    await middleware(scope(path), client.receive, client.send)
+
+
+def named(spans: list[ReceivedSpan], name: str) -> list[ReceivedSpan]:
+    return [span for span in spans if span.name == name]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "answer_id", "engine_ids"),
+    [
+        ("/v1/chat/completions", {}, "chatcmpl-a-1", ["chatcmpl-a-1"]),
+        ("/v1/chat/completions", {"n": 2}, "chatcmpl-a", ["chatcmpl-a", "chatcmpl-a"]),
+        ("/v1/chat/completions/batch", {}, "chatcmpl-a", ["chatcmpl-a_0", "chatcmpl-a_1"]),
+        ("/v1/completions", {"prompt": "x"}, "cmpl-a", ["cmpl-a-0"]),
+        ("/v1/completions", {"prompt": [1, 2, 3]}, "cmpl-a", ["cmpl-a-0"]),
+        ("/v1/completions", {"prompt": ["x", "y"]}, "cmpl-a", ["cmpl-a-0", "cmpl-a-1"]),
+        ("/v1/responses", {}, "resp_a", ["resp_a"]),
+        ("/v1/responses", {}, "resp_a", ["resp_a_0", "resp_a_1"]),
+        ("/v1/messages", {}, "chatcmpl-a", ["chatcmpl-a"]),
+        ("/v1/embeddings", {"input": ["x", "y"]}, "embd-a", ["embd-a-0", "embd-a-1"]),
+    ],
+)
+async def test_ids(
+    observed: Observed, path: str, body: dict[str, Any], answer_id: str, engine_ids: list[str]
+) -> None:
+    """The engine's ids are found by the answer's, in each route's own way of numbering."""
+    observed.step(*(finished(id_) for id_ in engine_ids))
+    await ask(observed, path, body, answer_id)
+    server = observed.server_span()
+    assert server.attributes[names.ENGINE_SEQUENCES] == len(engine_ids)
+    assert server.attributes[names.SERVED_OUTPUT_TOKENS] == 5 * len(engine_ids)
+    # Sequences that share an id share a prompt, which counts once.
+    assert server.attributes[names.SERVED_INPUT_TOKENS] == 11 * len(set(engine_ids))
+    assert len(named(observed.spans(), "prefill")) == len(engine_ids)
+
+
+async def test_someone_elses_figures(observe: Callable[..., Observed]) -> None:
+    """An id that merely begins alike belongs to another request."""
+    observed = observe(vllm_stats_wait_seconds=0.0)
+    observed.step(finished("chatcmpl-user-1"))
+    await ask(observed, "/v1/chat/completions", {}, "chatcmpl-user")
+    assert names.ENGINE_REQUEST_ID not in observed.server_span().attributes
+
+
+async def test_figures_come_late(observed: Observed) -> None:
+    """A span waits for figures that come after its end, and then has them all."""
+    observed.runtime.worker.add_engine(0, {})
+    await ask(observed, "/v1/completions", {"prompt": ["x", "y"]}, "cmpl-a")
+    assert observed.spans() == []
+    observed.step(finished("cmpl-a-1"))
+    assert observed.spans() == []
+    observed.step(finished("cmpl-a-0"))
+    assert observed.server_span().attributes[names.ENGINE_SEQUENCES] == 2
+
+
+async def test_figures_never_come(observe: Callable[..., Observed]) -> None:
+    """A span that has waited long enough goes without."""
+    observed = observe(vllm_stats_wait_seconds=0.0)
+    observed.runtime.worker.add_engine(0, {})
+    await ask(observed, "/v1/chat/completions", {}, "chatcmpl-a")
+    assert [span.name for span in observed.spans()] == ["chat tiny"]
+
+
+async def test_many_sequences(observed: Observed) -> None:
+    """A request of many sequences shows some of them, and its server span counts all."""
+    prompts = [str(number) for number in range(30)]
+    observed.step(*(finished(f"cmpl-a-{number}") for number in prompts))
+    await ask(observed, "/v1/completions", {"prompt": prompts}, "cmpl-a")
+    assert len(named(observed.spans(), "decode")) == worker_module.MAX_SEQUENCES_SHOWN
+    assert observed.server_span().attributes[names.SERVED_OUTPUT_TOKENS] == 150
+
+
+def test_unclaimed_figures_are_bounded(observed: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures that nobody asks for, as of another front end's requests, do not pile up."""
+    monkeypatch.setattr(worker_module, "MAX_FINISHED", 10)
+    observed.step(*(finished(f"other-{number}") for number in range(50)))
+    observed.spans()
+    assert list(observed.runtime.worker._finished) == [f"other-{n}" for n in range(40, 50)]
+
+
+async def test_old_versions(observe: Callable[..., Observed]) -> None:
+    """Figures without a request id, as before 0.20, are metrics only."""
+    observed = observe(vllm_stats_wait_seconds=0.0)
+    stats = finished("x")
+    del stats.request_id
+    observed.step(stats)
+    await ask(observed, "/v1/chat/completions", {}, "chatcmpl-a")
+    assert [span.name for span in observed.spans()] == ["chat tiny"]
+    assert observed.runtime.worker.guard.faults == 0
+
+
+async def test_one_bad_item(observe: Callable[..., Observed]) -> None:
+    """An item that cannot be read costs itself and nothing else."""
+    observed = observe(vllm_stats_wait_seconds=0.0)
+    observed.step(SimpleNamespace(request_id="of a shape to come"))
+    observed.runtime.inbox.put("nonsense")
+    await ask(observed, "/v1/chat/completions", {}, "chatcmpl-a")
+    assert len(observed.spans()) == 1
+    assert observed.runtime.worker.guard.faults == 1
+
+
+def test_threads_end(observed: Observed) -> None:
+    """The thread takes in what is queued and ends when it is told to."""
+
+    class Keeping:
+        def emit(self, *_: object) -> None:
+            raise AssertionError
+
+    worker = Worker(Settings(), Inbox())
+    before = threading.active_count()
+    worker.start(Keeping())
+    assert threading.active_count() == before + 1
+    worker.stop(5.0)
+    assert threading.active_count() == before
+
+
+def test_inbox_wakes_a_sleeper() -> None:
+    """An item put while the worker sleeps ends its sleep, and one put before prevents it."""
+    inbox = Inbox()
+    inbox.put("early")
+    inbox.wait(60.0)
+    assert inbox.drain() == ["early"]
+    sleeper = threading.Thread(target=inbox.wait, args=(60.0,))
+    sleeper.start()
+    while not inbox._sleeping:
+        time.sleep(0.001)
+    inbox.put("late")
+    sleeper.join(10.0)
+    assert not sleeper.is_alive()
+    assert inbox.drain() == ["late"]

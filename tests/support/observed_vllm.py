@@ -1,0 +1,85 @@
+"""A runtime whose worker runs in the test, and the figures that vLLM would hand it."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from opentelemetry.sdk.resources import Resource
+
+from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vllm import otlp_wire
+from sidelight.instrumentation.vllm.runtime import Runtime
+from sidelight.instrumentation.vllm.stats import read_step
+from sidelight.instrumentation.vllm.tracing import Tracing
+from sidelight.instrumentation.vllm.worker import Stepped
+from support.otlp_receiver import ReceivedSpan, decode_spans
+
+
+class Observed:
+    """A runtime without threads: `spans` works through the inbox and decodes what came out."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.runtime = Runtime(settings)
+        self._encoded: list[bytes] = []
+        # The worker's thread is never started: tests decide when it works.
+        self.runtime.worker._emitter = Tracing(Resource({}), self._encoded.append)
+
+    def spans(self) -> list[ReceivedSpan]:
+        """All spans so far, children before their server span."""
+        self.runtime.worker.work()
+        return decode_spans(otlp_wire.traces_request(b"", "", self._encoded))
+
+    def server_span(self) -> ReceivedSpan:
+        """The one server span."""
+        (found,) = [span for span in self.spans() if span.kind == otlp_wire.SERVER]
+        return found
+
+    def step(self, *finished: Any, running: int = 0, engine: int = 0, **changes: Any) -> None:
+        """An engine step with these finished sequences."""
+        step = read_step(scheduler(running=running), iteration(*finished, **changes))
+        self.runtime.inbox.put(Stepped(engine, step, tuple(finished)))
+
+
+def scheduler(running: int = 1, waiting: int = 0, kv: float = 0.25) -> Any:
+    """`SchedulerStats` of vLLM 0.32."""
+    return SimpleNamespace(
+        num_running_reqs=running,
+        num_waiting_reqs=waiting,
+        num_skipped_waiting_reqs=0,
+        kv_cache_usage=kv,
+        prefix_cache_stats=SimpleNamespace(queries=10, hits=4),
+    )
+
+
+def iteration(*finished: Any, at: float | None = None, prompt: int = 0) -> Any:
+    """`IterationStats` of vLLM 0.32."""
+    return SimpleNamespace(
+        iteration_timestamp=time.time() if at is None else at,
+        num_generation_tokens=1,
+        prompt_token_stats=SimpleNamespace(computed=prompt),
+        num_preempted_reqs=0,
+        finished_requests=list(finished),
+    )
+
+
+def finished(request_id: str, **changes: Any) -> Any:
+    """`FinishedRequestStats` of vLLM 0.32."""
+    return SimpleNamespace(
+        **{
+            "finish_reason": 0,
+            "request_id": request_id,
+            "e2e_latency": 0.004,
+            "num_prompt_tokens": 11,
+            "num_preemptions": 0,
+            "num_generation_tokens": 5,
+            "max_tokens_param": 5,
+            "queued_time": 0.0005,
+            "prefill_time": 0.001,
+            "inference_time": 0.003,
+            "decode_time": 0.002,
+            "num_cached_tokens": 3,
+        }
+        | changes
+    )
