@@ -11,6 +11,7 @@ from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import wrapt
 
 from sidelight.instrumentation.settings import DISABLED
 from sidelight.instrumentation.vllm import plugin, runtime
@@ -41,6 +42,7 @@ def frameworks(
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(runtime, "_runtime", observed.runtime)
+    monkeypatch.setattr(plugin, "_complained", False)
     yield tmp_path
     for name in modules:
         sys.modules.pop(name, None)
@@ -74,7 +76,7 @@ def test_outermost_around_vllm(frameworks: Path, first: str) -> None:
         plugin.install()
     stack = application(VLLM).build_middleware_stack()
     assert isinstance(stack, SidelightMiddleware)
-    assert stack.app == "stack"
+    assert repr(stack.app) == "'stack'"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ def test_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     def fault(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(plugin.wrapt, "register_post_import_hook", fault)
+    monkeypatch.setattr(wrapt, "register_post_import_hook", fault)
     plugin.install()
 
 
