@@ -38,23 +38,25 @@ class Seen:
     kind: str
     status: str
     description: str | None
-    parent: str | None
+    trace_id: str
+    span_id: str
     attributes: Mapping[str, Any]
     events: tuple[str, ...]
-    seconds: float
 
     @classmethod
     def of(cls, span: ReadableSpan) -> Seen:
         """The parts of a finished span that are compared."""
+        context = span.get_span_context()
+        assert context is not None
         return cls(
             name=span.name,
             kind=span.kind.name,
             status=span.status.status_code.name,
             description=span.status.description,
-            parent=None if span.parent is None else f"{span.parent.span_id:016x}",
+            trace_id=f"{context.trace_id:032x}",
+            span_id=f"{context.span_id:016x}",
             attributes=dict(span.attributes or {}),
             events=tuple(event.name for event in span.events),
-            seconds=((span.end_time or 0) - (span.start_time or 0)) / 1e9,
         )
 
 

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from support.vectordb.record import Called
@@ -75,7 +76,7 @@ def milvus(client: Any, log: Log) -> Work:
         # Milvus Lite lacks what the async client needs to create a collection.
         from pymilvus import MilvusClient
 
-        address = client._get_connection().server_address
+        address = (yield client._get_connection()).server_address
         MilvusClient(f"http://{address}").create_collection("docs", DIMENSION, **created)
     else:
         client.create_collection("docs", DIMENSION, **created)
@@ -266,7 +267,7 @@ def drive(work: Work) -> None:
 
 async def drive_async(work: Work) -> None:
     """Runs a workload of an async client."""
-    step: Callable[[], Any] = lambda: work.send(None)  # noqa: E731
+    step: Callable[[], Any] = partial(work.send, None)
     while True:
         try:
             coroutine = step()
@@ -275,6 +276,6 @@ async def drive_async(work: Work) -> None:
         try:
             result = await coroutine if hasattr(coroutine, "__await__") else coroutine
         except Exception as error:  # thrown back to where the call was made
-            step = lambda error=error: work.throw(error)  # noqa: E731
+            step = partial(work.throw, error)
         else:
-            step = lambda result=result: work.send(result)  # noqa: E731
+            step = partial(work.send, result)

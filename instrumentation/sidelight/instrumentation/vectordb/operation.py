@@ -209,7 +209,8 @@ class Observer:
             if operation.on_error_only:
                 self._start(operation, call)
             failure = self._describe_error(error)
-            call.failed(type(error).__qualname__, failure.code, failure.message)
+            # A broken connection has no message of its own.
+            call.failed(type(error).__qualname__, failure.code, failure.message or repr(error))
             if call.span is not None and call.span.is_recording():
                 self._exception_event(call, error)
         except Exception as fault:  # noqa: BLE001

@@ -1,0 +1,179 @@
+"""One workload over every database and client mode: the spans are what was really called."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from sidelight import conventions as names
+from support.vectordb import servers
+from support.vectordb.record import Called, Outcome, differences
+from support.vectordb.servers import Server, Serving, run_workload
+
+pytestmark = pytest.mark.real
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A way of using a client, and the server it needs."""
+
+    name: str
+    mode: str
+    serving: Serving
+    environment: str = "tests"
+
+    @property
+    def system(self) -> str:
+        """The database, as spans name it."""
+        return self.mode.partition("-")[0]
+
+
+MODES = [
+    Mode("Milvus Lite in the process", "milvus", servers.milvus_lite_file),
+    Mode("Milvus Lite server", "milvus", servers.milvus_lite),
+    Mode("Milvus Lite server, async", "milvus-async", servers.milvus_lite),
+    Mode("Milvus 2.3.5, async", "milvus-async", servers.milvus_standalone),
+    Mode("Qdrant local", "qdrant", servers.nowhere),
+    Mode("Qdrant local, async", "qdrant-async", servers.nowhere),
+    Mode("Qdrant REST", "qdrant", servers.qdrant_rest),
+    Mode("Qdrant REST, async", "qdrant-async", servers.qdrant_rest),
+    Mode("Qdrant gRPC", "qdrant", servers.qdrant_grpc),
+    Mode("Qdrant gRPC, async", "qdrant-async", servers.qdrant_grpc),
+    Mode("Chroma in the process", "chroma-embedded", servers.nowhere, "chroma"),
+    Mode("Chroma server", "chroma", servers.chroma, "chroma"),
+    Mode("Chroma server, async", "chroma-async", servers.chroma, "chroma"),
+]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+def test_spans_and_metrics_are_what_was_called(mode: Mode, tmp_path: Path) -> None:
+    """One span per logical call, with its counts, scores and errors, also of a killed server."""
+    with mode.serving(tmp_path) as server:
+        outcome = run_workload(mode.mode, server, environment=mode.environment)
+
+    assert differences(outcome, mode.system) == []
+    if server.address == "":
+        assert _addresses(outcome) == {(None, None)}
+    elif server.pid is not None:
+        host, _, port = server.address.removeprefix("http://").rpartition(":")
+        assert _addresses(outcome) == {(host, server.grpc_port or int(port))}
+    if server.address.startswith("http") and mode.system == "qdrant":
+        served = [span for span in outcome.seen if span.name.startswith("query_points docs")]
+        assert served[0].attributes[names.QDRANT_SERVER_DURATION] == pytest.approx(0.00125)
+        assert served[0].attributes[names.QDRANT_CPU] == 7
+        assert served[0].attributes[names.QDRANT_IO_READ] == 1 + 3 + 5
+        assert served[0].attributes[names.QDRANT_IO_WRITE] == 2 + 4 + 6
+
+
+def _addresses(outcome: Outcome) -> set[tuple[object, object]]:
+    return {
+        (span.attributes.get(names.SERVER_ADDRESS), span.attributes.get(names.SERVER_PORT))
+        for span in outcome.seen
+    }
+
+
+class _Receiver(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Keeps the spans that a server exports over OTLP/gRPC."""
+
+    def __init__(self) -> None:
+        self.parents: set[tuple[str, str]] = set()
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        return grpc.unary_unary_rpc_method_handler(
+            self._export,
+            ExportTraceServiceRequest.FromString,
+            ExportTraceServiceResponse.SerializeToString,
+        )
+
+    def _export(self, request: ExportTraceServiceRequest, _context: object) -> object:
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                for span in scope.spans:
+                    self.parents.add((span.trace_id.hex(), span.parent_span_id.hex()))
+        return ExportTraceServiceResponse()
+
+
+def test_the_spans_of_a_real_milvus_join_the_client_s(tmp_path: Path) -> None:
+    """Milvus 2.3.5 takes our header: its own spans are children of the calls that caused them."""
+    receiver = _Receiver()
+    endpoint = grpc.server(ThreadPoolExecutor(2))
+    endpoint.add_generic_rpc_handlers((receiver,))
+    port = endpoint.add_insecure_port("127.0.0.1:0")
+    endpoint.start()
+    settings = {
+        "trace.exporter": "otlp",
+        "trace.otlp.endpoint": f"127.0.0.1:{port}",
+        "trace.otlp.secure": "false",
+        "trace.sampleFraction": 1,
+    }
+
+    with servers.milvus_standalone(tmp_path, settings) as server:
+        outcome = run_workload("milvus", replace(server, pid=None))
+        waiting = {"insert docs", "search docs", "query docs", "delete docs"}
+        # The server exports every five seconds.
+        end = time.monotonic() + 60
+        while waiting and time.monotonic() < end:
+            time.sleep(0.5)
+            for span in outcome.seen:
+                if (span.trace_id, span.span_id) in receiver.parents:
+                    waiting.discard(span.name)
+    endpoint.stop(5).wait()
+
+    assert differences(outcome, "milvus") == []
+    assert waiting == set()
+
+
+def _wrong_collection(call: Called) -> Called:
+    return replace(call, collection=call.collection + "2")
+
+
+def _wrong_count(call: Called) -> Called:
+    if call.rows is not None:
+        return replace(call, rows=call.rows + 1)
+    return replace(call, records=(call.records or 0) + 1)
+
+
+def _other_outcome(call: Called) -> Called:
+    return replace(call, error="ValueError" if call.error is None else None)
+
+
+def _other_operation(call: Called) -> Called:
+    return replace(call, operation="other")
+
+
+def _other_score(call: Called) -> Called:
+    return replace(call, top=1.5 if call.top is None else call.top + 0.001)
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Outcome:
+    """A workload without differences."""
+    outcome = run_workload("qdrant", Server())
+    assert differences(outcome, "qdrant") == []
+    return outcome
+
+
+@pytest.mark.parametrize(
+    "change", [_wrong_collection, _wrong_count, _other_outcome, _other_operation, _other_score]
+)
+def test_no_difference_goes_unseen(recorded: Outcome, change: Callable[[Called], Called]) -> None:
+    """Whichever call is recorded wrongly, and in whichever way, the comparison says so."""
+    for place, call in enumerate(recorded.called):
+        called = (*recorded.called[:place], change(call), *recorded.called[place + 1 :])
+        assert differences(replace(recorded, called=called), "qdrant"), (place, call)
+    for place in range(len(recorded.seen)):
+        seen = (*recorded.seen[:place], *recorded.seen[place + 1 :])
+        assert differences(replace(recorded, seen=seen), "qdrant"), place
+    for name in recorded.metrics:
+        metrics = {**recorded.metrics, name: recorded.metrics[name] + 1}
+        assert differences(replace(recorded, metrics=metrics), "qdrant"), name

@@ -1,0 +1,172 @@
+"""Real servers of vector databases on free loopback ports, one each, ended with the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from sidelight.collector.demo import environments
+from sidelight.collector.demo.environments import Environment
+from sidelight.collector.demo.processes import Process, Processes, free_ports, tail
+from support.vectordb.record import Outcome
+
+REQUIREMENTS = Path(__file__).with_name("requirements")
+_REPOSITORY = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where to reach a server, and the process that is it; embedded ones have none."""
+
+    address: str = ""
+    grpc_port: int = 0
+    pid: int | None = None
+
+
+Serving = Callable[[Path], AbstractContextManager[Server]]
+
+
+def python_of(name: str) -> Path:
+    """The Python that has a client or server: this one, or an environment of its own."""
+    if name == "tests":
+        return Path(sys.executable)
+    return environments.ensure(Environment(f"vectordb-{name}", REQUIREMENTS / f"{name}.txt"))
+
+
+def run_workload(
+    mode: str, server: Server, *, environment: str = "tests", content: str = "off"
+) -> Outcome:
+    """Runs the workload of a client mode in a process of its own."""
+    command: list[str | Path] = [python_of(environment), "-m", "support.vectordb.run", mode]
+    command += ["--address", server.address, "--grpc-port", str(server.grpc_port)]
+    command += ["--content", content]
+    if server.pid is not None:
+        command += ["--server", str(server.pid)]
+    folders = (_REPOSITORY / "tests", _REPOSITORY / "instrumentation")
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))},
+    )
+    assert done.returncode == 0, done.stderr[-4_000:]
+    return Outcome.from_json(done.stdout.splitlines()[-1])
+
+
+@contextmanager
+def nowhere(directory: Path) -> Iterator[Server]:
+    """No server: the client works in its own process."""
+    yield Server()
+
+
+@contextmanager
+def milvus_lite_file(directory: Path) -> Iterator[Server]:
+    """No server to kill: Milvus Lite inside the client's process."""
+    yield Server(str(directory / "lite.db"))
+
+
+@contextmanager
+def milvus_lite(directory: Path) -> Iterator[Server]:
+    """Milvus Lite as a server of its own."""
+    (port,) = free_ports(1)
+    program = Path(sys.executable).with_name("milvus-lite")
+    command = [program, "server", "--data-dir", directory / "data", "--host", "127.0.0.1"]
+    with _started(directory, [*command, "--port", port]) as process:
+        _wait(process, lambda: _milvus_answers(port))
+        yield Server(f"http://127.0.0.1:{port}", pid=process.pid)
+
+
+@contextmanager
+def milvus_standalone(
+    directory: Path, settings: Mapping[str, object] | None = None
+) -> Iterator[Server]:
+    """Milvus 2.3.5 standalone, the real server in Go, with settings of its milvus.yaml."""
+    (port,) = free_ports(1)
+    python = python_of("milvus")
+    command = [python, python.with_name("milvus-server"), "--data", directory / "data"]
+    extra = [f"--extra-config={name}={value}" for name, value in (settings or {}).items()]
+    with _started(directory, [*command, "--proxy-port", port, *extra]) as process:
+        _wait(process, lambda: _milvus_answers(port))
+        # The server is the child of a Python program that only writes its configuration.
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        yield Server(f"http://127.0.0.1:{port}", pid=int(children[0]))
+
+
+@contextmanager
+def qdrant_rest(directory: Path) -> Iterator[Server]:
+    """The stand-in for Qdrant, spoken to over REST."""
+    with _qdrant(directory) as (rest, _, pid):
+        yield Server(f"http://127.0.0.1:{rest}", pid=pid)
+
+
+@contextmanager
+def qdrant_grpc(directory: Path) -> Iterator[Server]:
+    """The stand-in for Qdrant, spoken to over gRPC."""
+    with _qdrant(directory) as (rest, grpc, pid):
+        yield Server(f"http://127.0.0.1:{rest}", grpc, pid)
+
+
+@contextmanager
+def chroma(directory: Path) -> Iterator[Server]:
+    """The real Chroma server."""
+    (port,) = free_ports(1)
+    python = python_of("chroma")
+    command = [python, python.with_name("chroma"), "run", "--host", "127.0.0.1", "--port", port]
+    with _started(directory, [*command, "--path", directory / "data"]) as process:
+        _wait(process, lambda: _http_answers(f"http://127.0.0.1:{port}/api/v2/heartbeat"))
+        yield Server(f"127.0.0.1:{port}", pid=process.pid)
+
+
+@contextmanager
+def _qdrant(directory: Path) -> Iterator[tuple[int, int, int]]:
+    with _started(directory, [sys.executable, "-m", "support.vectordb.qdrant_server"]) as process:
+        _wait(process, lambda: process.log_path.read_text().endswith("}\n"))
+        ports = json.loads(process.log_path.read_text())
+        yield ports["rest"], ports["grpc"], process.pid
+
+
+@contextmanager
+def _started(directory: Path, command: Sequence[object]) -> Iterator[Process]:
+    with Processes(directory) as processes:
+        yield processes.start(
+            "server",
+            [str(part) for part in command],
+            environment={**os.environ, "PYTHONPATH": str(_REPOSITORY / "tests")},
+        )
+
+
+def _wait(process: Process, ready: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert process.exit_code is None, tail(process.log_path)
+        assert time.monotonic() < end, tail(process.log_path)
+        time.sleep(0.2)
+
+
+def _milvus_answers(port: int) -> bool:
+    from pymilvus import MilvusClient, MilvusException
+
+    try:
+        with closing(MilvusClient(f"http://127.0.0.1:{port}", timeout=1)) as client:
+            client.list_collections(timeout=1)
+    except MilvusException:
+        return False
+    return True
+
+
+def _http_answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (URLError, OSError):
+        return False
