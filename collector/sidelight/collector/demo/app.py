@@ -149,8 +149,6 @@ class RagApp:
         self._store = store
         self._http = http
         self._model = model
-        # One at a time: a dozen at once would fight over the cores, and take vLLM's too.
-        self._embedding = asyncio.Semaphore(1)
 
     def index(self, passages: Sequence[Passage]) -> None:
         """Fill the collection with the passages, in one traced step."""
@@ -186,7 +184,7 @@ class RagApp:
                         names.INPUT_MIME_TYPE: "text/plain",
                     }
                 )
-                vector = await self._embed(ask.question)
+                vector = self._embed(ask.question)
                 answer.passages = await self._retrieve(ask, vector)
                 await self._generate(ask, answer)
                 span.set_attribute(names.OUTPUT_VALUE, answer.text)
@@ -196,7 +194,7 @@ class RagApp:
         answer.seconds = time.perf_counter() - started
         return answer
 
-    async def _embed(self, question: str) -> list[float]:
+    def _embed(self, question: str) -> list[float]:
         with self._tracer.start_as_current_span(f"embeddings {embedder.MODEL_NAME}") as span:
             span.set_attributes(
                 {
@@ -209,8 +207,9 @@ class RagApp:
                     names.OUTPUT_VALUE: f"1 vector of {embedder.DIMENSION} dimensions",
                 }
             )
-            async with self._embedding:
-                (vector,) = await asyncio.to_thread(self._embedder.embed, [question])
+            # Not in a thread: it takes 15 ms, and ten times that while it fights the streams of
+            # answers for the interpreter's lock.
+            (vector,) = self._embedder.embed([question])
             return vector
 
     async def _retrieve(self, ask: Ask, vector: list[float]) -> list[Passage]:

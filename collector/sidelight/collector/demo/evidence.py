@@ -117,6 +117,7 @@ def _prometheus(
     duration = f"{prometheus_name(names.SERVER_REQUEST_DURATION)}_bucket"
     asked = {answer.trace_id for answer in answers}
     exemplars = [each for each in reader.exemplars(duration) if each.trace_id in asked]
+    slowest = max((each.value for each in exemplars), default=0.0)
     return [
         Finding(
             "Prometheus",
@@ -143,7 +144,7 @@ def _prometheus(
             "Prometheus",
             "exemplars that lead to a trace",
             bool(exemplars),
-            f"{len(exemplars)}, such as {exemplars[0].value:.2f} s" if exemplars else "none",
+            f"{len(exemplars)}, the slowest of {slowest:.1f} s" if exemplars else "none",
             instrumented,
         ),
         *(_dashboard(path, reader, required=instrumented) for path in _boards(dashboards)),
