@@ -13,92 +13,46 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from sidelight.collector.config.destinations import (
+    AnyDestination,
+    Destination,
+    LangfuseDestination,
+    OtlpDestination,
+    PhoenixDestination,
+)
+from sidelight.collector.config.section import (
+    MIB,
+    BaseUrl,
+    ConfigError,
+    HttpUrl,
+    Port,
+    Secret,
+    Section,
 )
 
-Port = Annotated[int, Field(ge=0, le=65535)]
-MIB = 1024 * 1024
+__all__ = [
+    "AnyDestination",
+    "BaseUrl",
+    "Config",
+    "ConfigError",
+    "Destination",
+    "HttpUrl",
+    "LangfuseDestination",
+    "OtlpDestination",
+    "PhoenixDestination",
+    "Port",
+    "Secret",
+    "Section",
+    "load",
+    "overlaid",
+]
+
 ENV_PREFIX = "SIDELIGHT_"
-
-
-class ConfigError(Exception):
-    """A configuration that cannot be used; the message names key, value and what is allowed."""
-
-
-def _http_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError("must be an http:// or https:// URL with a host")
-    if parts.username or parts.password:
-        raise ValueError("must not hold a user or password: name them by environment or file")
-    return url.rstrip("/")
-
-
-def _base_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.query or parts.fragment:
-        raise ValueError("must be a base URL without ? and #: a secret there would be logged")
-    return url
-
-
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-BaseUrl = Annotated[HttpUrl, AfterValidator(_base_url)]
-
-
-class Section(BaseModel):
-    """A mapping of the file: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Secret(Section):
-    """Where a secret is: `{env: NAME}` or `{file: PATH}`; its value is read when it is used."""
-
-    env: str | None = None
-    file: Path | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_literal(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            raise ValueError(
-                "a secret must not stand in the file; write {env: NAME} or {file: PATH}"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Secret:
-        if (self.env is None) == (self.file is None):
-            raise ValueError("name exactly one of env and file")
-        return self
-
-    def read(self) -> str | None:
-        """The secret without surrounding white space, or None if it is unset or empty.
-
-        A file is read each time, so that a rotated secret is picked up without a restart.
-
-        Raises `ConfigError` if the file cannot be read.
-        """
-        if self.env is not None:
-            return os.environ.get(self.env, "").strip() or None
-        assert self.file is not None
-        try:
-            return self.file.read_text().strip() or None
-        except OSError as error:
-            raise ConfigError(f"secret file {self.file}: {error.strerror}") from error
-
-    def __str__(self) -> str:
-        return f"${self.env}" if self.env is not None else str(self.file)
 
 
 class OtlpHttp(Section):
@@ -172,51 +126,6 @@ class LogOptions(Section):
     max_pending_bytes: int = Field(
         64 * MIB, ge=MIB, description="Bytes waiting for the disk above which senders get 429."
     )
-
-
-class Destination(Section):
-    """What all destinations share."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
-    url: BaseUrl
-    timeout_seconds: float = Field(10.0, gt=0, le=600)
-    max_backoff_seconds: float = Field(30.0, gt=0)
-    pace_items_per_second: float | None = Field(
-        None, gt=0, description="Most spans, points or records a second; none: as fast as it goes."
-    )
-
-
-class PhoenixDestination(Destination):
-    """Arize Phoenix, over HTTP (no 4 MiB cap there, and the project header works)."""
-
-    type: Literal["phoenix"]
-    name: str = Field("phoenix", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
-    url: BaseUrl = "http://127.0.0.1:6006"
-    project: str | None = Field(None, description="Phoenix project; none: Phoenix's default.")
-    api_key: Secret = Secret(env="PHOENIX_API_KEY")
-
-
-class LangfuseDestination(Destination):
-    """Langfuse, cloud or self-hosted."""
-
-    type: Literal["langfuse"]
-    name: str = Field("langfuse", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
-    url: BaseUrl = "https://cloud.langfuse.com"
-    public_key: Secret = Secret(env="LANGFUSE_PUBLIC_KEY")
-    secret_key: Secret = Secret(env="LANGFUSE_SECRET_KEY")
-
-
-class OtlpDestination(Destination):
-    """Any OTLP/HTTP endpoint; `url` is the base, to which /v1/<signal> is added."""
-
-    type: Literal["otlp"]
-    signals: tuple[Literal["traces", "metrics", "logs"], ...] = ("traces", "metrics", "logs")
-    headers: dict[str, Secret] = Field(default_factory=dict)
-
-
-AnyDestination = Annotated[
-    PhoenixDestination | LangfuseDestination | OtlpDestination, Field(discriminator="type")
-]
 
 
 class Dashboards(Section):

@@ -1,0 +1,54 @@
+"""The destinations' section of sidelight.yaml: where data is sent, and how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sidelight.collector.config.section import BaseUrl, Secret, Section
+
+
+class Destination(Section):
+    """What all destinations share."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
+    url: BaseUrl
+    timeout_seconds: float = Field(10.0, gt=0, le=600)
+    max_backoff_seconds: float = Field(30.0, gt=0)
+    pace_items_per_second: float | None = Field(
+        None, gt=0, description="Most spans, points or records a second; none: as fast as it goes."
+    )
+
+
+class PhoenixDestination(Destination):
+    """Arize Phoenix, over HTTP (no 4 MiB cap there, and the project header works)."""
+
+    type: Literal["phoenix"]
+    name: str = Field("phoenix", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
+    url: BaseUrl = "http://127.0.0.1:6006"
+    project: str | None = Field(None, description="Phoenix project; none: Phoenix's default.")
+    api_key: Secret = Secret(env="PHOENIX_API_KEY")
+
+
+class LangfuseDestination(Destination):
+    """Langfuse, cloud or self-hosted."""
+
+    type: Literal["langfuse"]
+    name: str = Field("langfuse", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
+    url: BaseUrl = "https://cloud.langfuse.com"
+    public_key: Secret = Secret(env="LANGFUSE_PUBLIC_KEY")
+    secret_key: Secret = Secret(env="LANGFUSE_SECRET_KEY")
+
+
+class OtlpDestination(Destination):
+    """Any OTLP/HTTP endpoint; `url` is the base, to which /v1/<signal> is added."""
+
+    type: Literal["otlp"]
+    signals: tuple[Literal["traces", "metrics", "logs"], ...] = ("traces", "metrics", "logs")
+    headers: dict[str, Secret] = Field(default_factory=dict)
+
+
+AnyDestination = Annotated[
+    PhoenixDestination | LangfuseDestination | OtlpDestination, Field(discriminator="type")
+]

@@ -1,0 +1,83 @@
+"""What every section of sidelight.yaml is made of: strict mappings, URLs, named secrets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+MIB = 1024 * 1024
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; the message names key, value and what is allowed."""
+
+
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("must be an http:// or https:// URL with a host")
+    if parts.username or parts.password:
+        raise ValueError("must not hold a user or password: name them by environment or file")
+    return url.rstrip("/")
+
+
+def _base_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.query or parts.fragment:
+        raise ValueError("must be a base URL without ? and #: a secret there would be logged")
+    return url
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+BaseUrl = Annotated[HttpUrl, AfterValidator(_base_url)]
+
+
+class Section(BaseModel):
+    """A mapping of the file: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Secret(Section):
+    """Where a secret is: `{env: NAME}` or `{file: PATH}`; its value is read when it is used."""
+
+    env: str | None = None
+    file: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_literal(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(
+                "a secret must not stand in the file; write {env: NAME} or {file: PATH}"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Secret:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("name exactly one of env and file")
+        return self
+
+    def read(self) -> str | None:
+        """The secret without surrounding white space, or None if it is unset or empty.
+
+        A file is read each time, so that a rotated secret is picked up without a restart.
+
+        Raises `ConfigError` if the file cannot be read.
+        """
+        if self.env is not None:
+            return os.environ.get(self.env, "").strip() or None
+        assert self.file is not None
+        try:
+            return self.file.read_text().strip() or None
+        except OSError as error:
+            raise ConfigError(f"secret file {self.file}: {error.strerror}") from error
+
+    def __str__(self) -> str:
+        return f"${self.env}" if self.env is not None else str(self.file)
