@@ -1,0 +1,133 @@
+"""Senders that remember the span ids of every acknowledged request, over HTTP and gRPC."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import os
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+EXPORT_TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_PAUSE_SECONDS = 0.02
+
+
+def new_ids(count: int) -> list[bytes]:
+    """Span ids that are no others'."""
+    return [os.urandom(8) for _ in range(count)]
+
+
+def request_of(ids: Iterable[bytes], text: str = "x" * 200) -> bytes:
+    """A serialised request with a span for each id."""
+    now = time.time_ns()
+    spans = []
+    for span_id in ids:
+        span = Span(
+            trace_id=os.urandom(16),
+            span_id=span_id,
+            name="step",
+            start_time_unix_nano=now - 1_000_000,
+            end_time_unix_nano=now,
+        )
+        span.attributes.add(key="text").value.string_value = text
+        spans.append(span)
+    request = ExportTraceServiceRequest()
+    request.resource_spans.add().scope_spans.add().spans.extend(spans)
+    return request.SerializeToString()
+
+
+class SpanLoad:
+    """Threads that send without a pause while the `with` block runs, and try again when refused."""
+
+    def __init__(
+        self,
+        *,
+        http_port: int,
+        grpc_port: int,
+        http_senders: int = 2,
+        grpc_senders: int = 1,
+        spans_per_request: int = 20,
+    ) -> None:
+        self._http_port = http_port
+        self._grpc_port = grpc_port
+        self._spans_per_request = spans_per_request
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self.acknowledged: set[bytes] = set()
+        self.failures = 0
+        senders = [self._send_http] * http_senders + [self._send_grpc] * grpc_senders
+        self._threads = [threading.Thread(target=each, daemon=True) for each in senders]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Let every sender finish its request."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _done(self, ids: list[bytes], *, is_acknowledged: bool) -> None:
+        with self._lock:
+            if is_acknowledged:
+                self.acknowledged.update(ids)
+            else:
+                self.failures += 1
+        if not is_acknowledged:
+            time.sleep(_PAUSE_SECONDS)
+
+    def _send_http(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._http_port, timeout=10)
+        headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
+        while not self._stop.is_set():
+            ids = new_ids(self._spans_per_request)
+            status = 0
+            with suppress(OSError, http.client.HTTPException):
+                connection.request("POST", "/v1/traces", gzip.compress(request_of(ids), 1), headers)
+                answer = connection.getresponse()
+                status = answer.status
+                answer.read()
+            if status == 0:
+                connection.close()
+            self._done(ids, is_acknowledged=status == 200)
+        connection.close()
+
+    def _send_grpc(self) -> None:
+        options = [
+            ("grpc.initial_reconnect_backoff_ms", 50),
+            ("grpc.min_reconnect_backoff_ms", 50),
+            ("grpc.max_reconnect_backoff_ms", 100),
+        ]
+        with grpc.insecure_channel(f"127.0.0.1:{self._grpc_port}", options=options) as channel:
+            export = channel.unary_unary(
+                EXPORT_TRACES, response_deserializer=ExportTraceServiceResponse.FromString
+            )
+            while not self._stop.is_set():
+                ids = new_ids(self._spans_per_request)
+                try:
+                    export(request_of(ids), timeout=10)
+                except grpc.RpcError:
+                    self._done(ids, is_acknowledged=False)
+                else:
+                    self._done(ids, is_acknowledged=True)
