@@ -25,7 +25,7 @@ _HAS_IS_REMOTE: Final = 0x100
 _IS_REMOTE: Final = 0x200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Span:
     """A finished span. Ids are raw bytes, times wall-clock nanoseconds."""
 

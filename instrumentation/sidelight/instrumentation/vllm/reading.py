@@ -28,6 +28,8 @@ _PARAMETERS: Final = {
 _RESPONSE_STATES: Final = {"completed": "stop", "incomplete": "length"}
 # Validation messages quote what was wrong with the input, that is, the prompt.
 _QUOTED_INPUT: Final = re.compile(r"""[,(\s]*['"]?(?:input|input_value)['"]?\s*[:=].*""", re.S)
+# Others quote the value of a parameter, which may be text too: lists of it, or `value=…`.
+_QUOTED_VALUE: Final = re.compile(r"\[[^\]]*\]?|(?<=value=)(?!-?\d)[^)]*")
 _ID_AT_HEAD: Final = re.compile(rb'"id"\s*:\s*"([^"\\]{1,256})"')
 _MODEL: Final = re.compile(rb'"model"\s*:\s*"([^"\\]{1,256})"')
 _STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
@@ -138,7 +140,7 @@ def read_answer(
     else:
         head = chunks[0][:1024] if chunks else b""
         facts.id, facts.model = _found(_ID_AT_HEAD, head), _found(_MODEL, head)
-        events = _events(b"".join(tail))
+        events = _events(b"".join(tail), tail_only=True)
     reasons: dict[int, str] = {}
     for event in events:
         _read_object(facts, event, reasons)
@@ -210,13 +212,20 @@ def _read_error(facts: AnswerFacts, error: object) -> None:
 def error_message(message: str, captures_text: bool) -> str:
     """A server's error message, without what it quotes of the prompt unless that is allowed."""
     if not captures_text:
-        message = _QUOTED_INPUT.sub("", message)
+        message = _QUOTED_VALUE.sub("…", _QUOTED_INPUT.sub("", message))
     return message[:_MAX_ERROR_CHARACTERS]
 
 
-def _events(raw: bytes) -> Iterable[Json]:
+def _is_mere_text(line: bytes) -> bool:
+    # The commonest chunk: a piece of text with nothing to learn from at the end of a stream.
+    return b'"finish_reason":null' in line and b'"usage":{' not in line and b'"error"' not in line
+
+
+def _events(raw: bytes, *, tail_only: bool = False) -> Iterable[Json]:
     for line in raw.split(b"\n"):
-        if line.startswith(b"data:") and (event := _object(line[5:])) is not None:
+        if not line.startswith(b"data:") or (tail_only and _is_mere_text(line)):
+            continue
+        if (event := _object(line[5:])) is not None:
             yield event
 
 

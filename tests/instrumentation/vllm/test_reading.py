@@ -1,0 +1,185 @@
+"""Facts out of the bytes of requests and answers, whatever those bytes are."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidelight import conventions as names
+from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vllm.messages import content_attributes
+from sidelight.instrumentation.vllm.reading import (
+    AnswerFacts,
+    RequestFacts,
+    error_message,
+    read_answer,
+    read_request,
+)
+from sidelight.instrumentation.vllm.routes import Dialect
+from support.asgi import events
+
+DIALECTS: tuple[Dialect, ...] = (
+    "chat", "completion", "responses", "messages", "pooling", "other",
+)  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["id", "model", "usage", "error", "choices", "delta", "message", "messages",
+                 "response", "input", "prompt", "content", "text", "n", "index", "tool_calls",
+                 "finish_reason", "stop_reason", "prompt_tokens", "function", "type", "output"]
+            ),
+            inner,
+            max_size=6,
+        )
+    ),
+    max_leaves=25,
+)  # fmt: skip
+
+
+def stream(*given: object) -> AnswerFacts:
+    chunks = events(*given)
+    return read_answer(chunks[:1], True, chunks[-4:], True, False)
+
+
+@given(JSON | st.binary(max_size=200), st.sampled_from(DIALECTS), st.booleans())
+def test_any_request(body: Any, dialect: Dialect, whole: bool) -> None:
+    """No request body makes the reader raise, and none has fewer than one sequence."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    facts = read_request([raw], whole, dialect, True)
+    assert facts.sequences >= 1
+    content_attributes(dialect, facts, AnswerFacts(), Settings(capture_content="full"))
+
+
+@given(st.lists(JSON, max_size=4), st.sampled_from(DIALECTS), st.booleans(), st.booleans())
+def test_any_answer(bodies: list[Any], dialect: Dialect, streamed: bool, keep: bool) -> None:
+    """No answer makes the reader raise, streamed or whole, with or without content."""
+    chunks = events(*bodies) if streamed else [json.dumps(bodies[:1]).encode()[1:-1]]
+    facts = read_answer(chunks, True, chunks[-4:], streamed, keep)
+    content_attributes(dialect, RequestFacts(), facts, Settings(capture_content="full"))
+
+
+def test_several_choices_of_a_stream() -> None:
+    """Reasons of the choices that ended last are in the order of their indices."""
+
+    def end(index: int, reason: str) -> dict[str, Any]:
+        return {"id": "x", "choices": [{"index": index, "finish_reason": reason}]}
+
+    assert stream(end(1, "stop"), end(0, "length")).finish_reasons == ("length", "stop")
+
+
+def test_messages_stream() -> None:
+    """Anthropic's events announce the id first and the final count last."""
+    facts = stream(
+        {
+            "type": "message_start",
+            "message": {"id": "chatcmpl-1", "model": "tiny", "usage": {"input_tokens": 9}},
+        },
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a"}},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "max_tokens"},
+            "usage": {"input_tokens": 9, "output_tokens": 4, "cache_read_input_tokens": 2},
+        },
+        {"type": "message_stop"},
+    )
+    assert (facts.id, facts.model) == ("chatcmpl-1", "tiny")
+    assert (facts.input_tokens, facts.output_tokens, facts.cached_tokens) == (9, 4, 2)
+    assert facts.finish_reasons == ("max_tokens",)
+
+
+def test_responses_stream() -> None:
+    """OpenAI's events carry the whole response at the end."""
+    response = {"id": "resp_1", "object": "response", "model": "tiny"}
+    usage = {
+        "input_tokens": 9,
+        "output_tokens": 4,
+        "input_tokens_details": {"cached_tokens": 2},
+        "output_tokens_details": {"reasoning_tokens": 3},
+    }
+    facts = stream(
+        {"type": "response.created", "response": response | {"status": "in_progress"}},
+        {"type": "response.output_text.delta", "delta": "a"},
+        {
+            "type": "response.completed",
+            "response": response | {"status": "incomplete", "usage": usage},
+        },
+    )
+    assert (facts.id, facts.finish_reasons) == ("resp_1", ("length",))
+    assert (facts.input_tokens, facts.output_tokens) == (9, 4)
+    assert (facts.cached_tokens, facts.reasoning_tokens) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ("The model `x` does not exist.", "The model `x` does not exist."),
+        ("must be at least 1, got -1. (parameter=n, value=-1)", "value=-1"),
+        ("1 error: {'msg': 'bad', 'input': 'SECRET'}", "1 error: {'msg': 'bad'"),
+        ("bad [type=string_type, input_value='SECRET', input_type=str]", "bad"),
+        ("cannot convert: ['SECRET'] (parameter=x, value=['SECRET'])", "cannot convert: …"),
+        ("not allowed (parameter=stop, value=SECRET)", "(parameter=stop, value=…"),
+        ("x" * 9_000, "x" * 500),
+    ],
+)
+def test_error_messages(message: str, kept: str) -> None:
+    """vLLM's message stays, short, without what it quotes of the request."""
+    told = error_message(message, captures_text=False)
+    assert kept in told
+    assert "SECRET" not in told
+    assert len(told) <= 500
+    assert error_message(message, captures_text=True) == message[:500]
+
+
+def test_tools_and_images() -> None:
+    """Tool calls show with their arguments; an image is named and never captured."""
+    request = {
+        "messages": [
+            {"role": "system", "content": "be brief"},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "what is it?"},
+                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+                ],
+            },
+        ]
+    }
+    call = {"id": "call-1", "function": {"name": "look", "arguments": '{"at": "it"}'}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    answer = {"id": "x", "choices": [{"message": message, "finish_reason": "tool_calls"}]}
+    settings = Settings(capture_content="full")
+    attributes = content_attributes(
+        "chat",
+        read_request([json.dumps(request).encode()], True, "chat", True),
+        read_answer([json.dumps(answer).encode()], True, (), False, True),
+        settings,
+    )
+    asked = json.loads(attributes[names.INPUT_MESSAGES])
+    assert asked[1]["parts"] == [{"type": "text", "content": "what is it?"}, {"type": "image_url"}]
+    assert "AAAA" not in repr(attributes)
+    (answered,) = json.loads(attributes[names.OUTPUT_MESSAGES])
+    assert answered["finish_reason"] == "tool_calls"
+    assert answered["parts"] == [
+        {"type": "tool_call", "id": "call-1", "name": "look", "arguments": '{"at": "it"}'}
+    ]
+
+
+def test_newest_message_is_kept() -> None:
+    """Where the budget is too small for all, the newest message has the first claim."""
+    request = {"messages": [{"role": "user", "content": text * 60} for text in "abc"]}
+    attributes = content_attributes(
+        "chat",
+        read_request([json.dumps(request).encode()], True, "chat", True),
+        AnswerFacts(),
+        Settings(capture_content="full", max_bytes=100),
+    )
+    texts = [each["content"] for each in json.loads(attributes[names.INPUT_VALUE])]
+    assert texts == ["", "b" * 40, "c" * 60]
+    assert attributes[names.CONTENT_TRUNCATED] is True

@@ -1,0 +1,46 @@
+"""Whether a trace is recorded: the caller decides, and for roots the sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+
+from sidelight.instrumentation.vllm.server_span import ServerSpan
+from sidelight.instrumentation.vllm.tracing import Parent, Tracing
+
+SPAN = ServerSpan("chat", 1, 2, {})
+
+
+@pytest.fixture
+def emitted(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Parent | None], int]:
+    def emit(sampler: str, parent: Parent | None) -> int:
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+        spans: list[bytes] = []
+        Tracing(Resource({}), spans.append).emit(parent, SPAN, [])
+        return len(spans)
+
+    return emit
+
+
+@pytest.mark.parametrize(
+    ("sampler", "root", "sampled", "unsampled"),
+    [
+        ("parentbased_always_on", 1, 1, 0),
+        ("parentbased_always_off", 0, 1, 0),
+        ("always_on", 1, 1, 1),
+        ("always_off", 0, 0, 0),
+    ],
+)
+def test_sampler(
+    emitted: Callable[[str, Parent | None], int],
+    sampler: str,
+    root: int,
+    sampled: int,
+    unsampled: int,
+) -> None:
+    """`OTEL_TRACES_SAMPLER` means here what it means everywhere."""
+    assert emitted(sampler, None) == root
+    assert emitted(sampler, Parent(1, 2, True, "")) == sampled
+    assert emitted(sampler, Parent(1, 2, False, "")) == unsampled
