@@ -35,6 +35,7 @@ _RESTART_SECONDS = 1.0
 # Probes and scrapes are small and few.
 _SERVE_LIMITS = Limits(
     max_body_bytes=64 * 1024,
+    max_buffered_bytes=1024 * 1024,
     max_connections=128,
     header_timeout_seconds=10.0,
     body_timeout_seconds=10.0,

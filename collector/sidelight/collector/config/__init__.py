@@ -65,6 +65,11 @@ class OtlpHttp(Section):
     max_decompressed_bytes: int = Field(
         64 * MIB, ge=1024, description="Largest body after decompression: bombs are refused."
     )
+    max_buffered_bytes: int = Field(
+        128 * MIB,
+        ge=1024,
+        description="Bodies of all requests under way together: above it senders get 503.",
+    )
     max_connections: int = Field(1024, ge=1)
     header_timeout_seconds: float = Field(10.0, gt=0)
     body_timeout_seconds: float = Field(30.0, gt=0)

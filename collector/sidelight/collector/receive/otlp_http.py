@@ -34,6 +34,7 @@ def build(config: OtlpHttp, intake: Intake, requests: Counter) -> HttpServer:
         handler(config, intake, requests),
         Limits(
             max_body_bytes=config.max_body_bytes,
+            max_buffered_bytes=max(config.max_buffered_bytes, config.max_body_bytes),
             max_connections=config.max_connections,
             header_timeout_seconds=config.header_timeout_seconds,
             body_timeout_seconds=config.body_timeout_seconds,

@@ -1,0 +1,79 @@
+"""What passes between the server and its handler, and what clients may take of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A whole request; header names are lower case, values stripped."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes | bytearray
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """An answer; Content-Length is added."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What clients may take of the server.
+
+    `max_buffered_bytes` is for the bodies of all connections together, from their first byte
+    until they are answered.
+    """
+
+    max_body_bytes: int
+    max_buffered_bytes: int
+    max_connections: int
+    header_timeout_seconds: float
+    body_timeout_seconds: float
+    idle_timeout_seconds: float
+
+
+class RefusedError(Exception):
+    """The request is answered with `response` and nothing more is read of its connection."""
+
+    def __init__(
+        self, status: HTTPStatus, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.response = HttpResponse(
+            status, f"{message}\n".encode(), {"Content-Type": "text/plain", **(headers or {})}
+        )
+
+
+class Budget:
+    """Bytes that the bodies of all connections may take together."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.used = 0
+
+    def take(self, count: int) -> None:
+        """Raises `RefusedError` if there is not enough."""
+        if count > 0 and self.used + count > self._most:
+            raise RefusedError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "too much is being received at once; try again",
+                {"Retry-After": "1"},
+            )
+        self.used += count
+
+    def give_back(self, count: int) -> None:
+        """What was taken is free again."""
+        self.used -= count

@@ -1,0 +1,49 @@
+"""Listens, counts connections, drains."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sidelight.collector.http_server.connection import Connection
+from sidelight.collector.http_server.messages import Budget, Handler, Limits
+
+_READ_BYTES = 64 * 1024
+
+
+class HttpServer:
+    """Hands whole requests to `handler`, of each connection one at a time."""
+
+    def __init__(self, handler: Handler, limits: Limits) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.budget = Budget(limits.max_buffered_bytes)
+        self.connections: set[Connection] = set()
+        self.turned_away: set[Connection] = set()
+        self.draining = False
+        self.read_buffer = memoryview(bytearray(_READ_BYTES))
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port, which the system chooses if `port` is 0.
+
+        Raises `OSError` if the address cannot be had.
+        """
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(self), host, port, backlog=1024, start_serving=True
+        )
+        chosen: int = self._server.sockets[0].getsockname()[1]
+        return chosen
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Take no new connections, let requests under way finish, then close all."""
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self.connections):
+            connection.close_if_idle()
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        while self.connections and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        for connection in [*self.connections, *self.turned_away]:
+            connection.abort()

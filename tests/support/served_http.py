@@ -1,0 +1,64 @@
+"""An HttpServer in a thread with an event loop of its own, as the collector runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import uvloop
+
+from sidelight.collector.http_server import HttpRequest, HttpResponse, HttpServer, Limits
+
+_T = TypeVar("_T")
+
+LIMITS = Limits(
+    max_body_bytes=1024 * 1024,
+    max_buffered_bytes=8 * 1024 * 1024,
+    max_connections=64,
+    header_timeout_seconds=0.4,
+    body_timeout_seconds=0.4,
+    idle_timeout_seconds=0.4,
+)
+
+
+class Served:
+    """A running server whose handler echoes, and what it has seen."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.requests: list[HttpRequest] = []
+        self.hold: asyncio.Event | None = None
+        self.server = HttpServer(self._handle, limits)
+        self.port = 0
+        self.loop = uvloop.new_event_loop()
+        self.unhandled: list[dict[str, object]] = []
+        self.loop.set_exception_handler(lambda _, context: self.unhandled.append(context))
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        self.port = self.call(lambda: self.server.start("127.0.0.1", 0))
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    async def _handle(self, request: HttpRequest) -> HttpResponse:
+        self.requests.append(request)
+        if request.path == "/fails":
+            raise RuntimeError("the handler fails")
+        if request.path == "/held":
+            assert self.hold is not None
+            await self.hold.wait()
+        if request.path == "/large":
+            return HttpResponse(200, bytes(8 * 1024 * 1024))
+        return HttpResponse(200, bytes(request.body), {"Method": request.method})
+
+    def call(self, start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """Run a coroutine on the server's loop."""
+        return asyncio.run_coroutine_threadsafe(start(), self.loop).result(20)
+
+    def stop(self) -> None:
+        self.call(lambda: self.server.stop(0.0))
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(10)
+        self.loop.close()
