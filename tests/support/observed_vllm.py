@@ -13,7 +13,6 @@ from sidelight.instrumentation.vllm import otlp_wire
 from sidelight.instrumentation.vllm.runtime import Runtime
 from sidelight.instrumentation.vllm.stats import read_step
 from sidelight.instrumentation.vllm.tracing import Tracing
-from sidelight.instrumentation.vllm.worker import Stepped
 from support.otlp_receiver import ReceivedSpan, decode_spans
 
 
@@ -39,7 +38,7 @@ class Observed:
     def step(self, *finished: Any, running: int = 0, engine: int = 0, **changes: Any) -> None:
         """An engine step with these finished sequences."""
         step = read_step(scheduler(running=running), iteration(*finished, **changes))
-        self.runtime.inbox.put(Stepped(engine, step, tuple(finished)))
+        self.runtime.inbox.put((engine, step, tuple(finished)))
 
 
 def scheduler(running: int = 1, waiting: int = 0, kv: float = 0.25) -> Any:

@@ -66,9 +66,7 @@ def test_step_is_handed_over(engine: Any, observed: Observed) -> None:
     logger.record(stats, iteration(done, at=7.0, prompt=20), mm_cache_stats=None, engine_idx=1)
     stats.num_running_reqs = 99
     (item,) = queued(observed)
-    assert item.engine == 1
-    assert item.finished == (done,)
-    assert item.step == (7.0, 3, 2, 0.5, 20, 1, 0, 10, 4, 1)
+    assert item == (1, (7.0, 3, 2, 0.5, 20, 1, 0, 10, 4, 1), (done,))
 
 
 def test_any_version_can_make_and_call_it(engine: Any, observed: Observed) -> None:

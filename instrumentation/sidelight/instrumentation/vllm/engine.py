@@ -14,7 +14,6 @@ from sidelight import conventions as names
 from sidelight.instrumentation.vllm import runtime
 from sidelight.instrumentation.vllm.meters import Attributes
 from sidelight.instrumentation.vllm.stats import read_step
-from sidelight.instrumentation.vllm.worker import Stepped
 
 
 class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
@@ -43,8 +42,8 @@ class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
             return
         try:
             step = read_step(scheduler_stats, iteration_stats)
-            finished = tuple(iteration_stats.finished_requests) if step.finished else ()
-            shared.inbox.put(Stepped(more.get("engine_idx") or self._engine, step, finished))
+            finished = tuple(iteration_stats.finished_requests) if step[-1] else ()
+            shared.inbox.put((more.get("engine_idx") or self._engine, step, finished))
             shared.engine_guard.passed()
         except Exception as error:  # noqa: BLE001 - see the module's docstring
             shared.engine_guard.fault(error)

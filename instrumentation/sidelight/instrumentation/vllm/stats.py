@@ -10,15 +10,16 @@ from time import time
 from typing import Any, Final
 
 from sidelight.instrumentation.vllm.spans import Sequence
-from sidelight.instrumentation.vllm.timeline import Step
+from sidelight.instrumentation.vllm.timeline import StepFields
 
 _FINISH_REASONS: Final = ("stop", "length", "abort", "error", "repetition")
 
 
-def read_step(scheduler: Any, iteration: Any) -> Step:
-    """A step out of `SchedulerStats` and `IterationStats`, either of which may be None.
+def read_step(scheduler: Any, iteration: Any) -> StepFields:
+    """The fields of a `Step` out of `SchedulerStats` and `IterationStats`; either may be None.
 
-    Numbers are copied at once: the objects belong to vLLM and to its other stat loggers.
+    Numbers are copied at once: the objects belong to vLLM and to its other stat loggers. They
+    come as a plain tuple, which the garbage collector lets go of, unlike a named one.
     """
     running: int | None = None
     waiting: int | None = None
@@ -33,19 +34,19 @@ def read_step(scheduler: Any, iteration: Any) -> Step:
         if prefix is not None:
             queries, hits = prefix.queries, prefix.hits
     if iteration is None:
-        return Step(time(), running, waiting, kv_usage, 0, 0, 0, queries, hits, 0)
+        return time(), running, waiting, kv_usage, 0, 0, 0, queries, hits, 0
     prompt = getattr(iteration, "prompt_token_stats", None)
-    return Step(
-        at=iteration.iteration_timestamp,
-        running=running,
-        waiting=waiting,
-        kv_usage=kv_usage,
-        prompt_tokens=iteration.num_prompt_tokens if prompt is None else prompt.computed,
-        generation_tokens=iteration.num_generation_tokens,
-        preemptions=getattr(iteration, "num_preempted_reqs", 0),
-        prefix_queries=queries,
-        prefix_hits=hits,
-        finished=len(iteration.finished_requests),
+    return (
+        iteration.iteration_timestamp,
+        running,
+        waiting,
+        kv_usage,
+        iteration.num_prompt_tokens if prompt is None else prompt.computed,
+        iteration.num_generation_tokens,
+        getattr(iteration, "num_preempted_reqs", 0),
+        queries,
+        hits,
+        len(iteration.finished_requests),
     )
 
 

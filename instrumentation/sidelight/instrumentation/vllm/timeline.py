@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
-from typing import Final, NamedTuple
+from math import isnan, nan
+from typing import Any, Final, NamedTuple
 
 # At 10 ms a step, five and a half minutes.
 CAPACITY: Final = 32_768
+# Where API servers share an engine, most steps lack the scheduler's figures.
+_LOOK_BACK_STEPS: Final = 64
+
+
+# The fields of a `Step` in their order, as they are handed from thread to thread.
+StepFields = tuple[float, int | None, int | None, float | None, int, int, int, int, int, int]
 
 
 class Step(NamedTuple):
@@ -47,27 +55,43 @@ class Met(NamedTuple):
 
 
 class Timeline:
-    """A bounded ring of steps of one engine, in the order of their times."""
+    """A bounded ring of steps of one engine, in the order of their times.
+
+    Steps are kept as columns of plain numbers. Tens of thousands of objects would be visited
+    by the garbage collector of vLLM's process, whose full collections take a third of a second
+    and come the sooner the more objects live on.
+    """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
-        self._steps: list[Step] = []
-        self._times: list[float] = []
+        self._at = array("d")
+        # Unknown is NaN in these three.
+        self._batch = array("d")
+        self._waiting = array("d")
+        self._kv_usage = array("d")
+        self._prompt_tokens = array("q")
+        self._columns: tuple[array[Any], ...] = (
+            self._at, self._batch, self._waiting, self._kv_usage, self._prompt_tokens,
+        )  # fmt: skip
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self._at)
 
     def add(self, step: Step) -> None:
         """Append a step; the oldest ones go once twice the capacity is reached."""
-        if self._steps and step.at < self._steps[-1].at:
+        if self._at and step.at < self._at[-1]:
             # The wall clock was set back: steps before it can no longer be looked up.
-            self._steps.clear()
-            self._times.clear()
-        self._steps.append(step)
-        self._times.append(step.at)
-        if len(self._steps) >= 2 * self._capacity:
-            del self._steps[: -self._capacity]
-            del self._times[: -self._capacity]
+            for column in self._columns:
+                del column[:]
+        batch = step.batch
+        self._at.append(step.at)
+        self._batch.append(nan if batch is None else batch)
+        self._waiting.append(nan if step.waiting is None else step.waiting)
+        self._kv_usage.append(nan if step.kv_usage is None else step.kv_usage)
+        self._prompt_tokens.append(step.prompt_tokens)
+        if len(self._at) >= 2 * self._capacity:
+            for column in self._columns:
+                del column[: -self._capacity]
 
     def met(self, queued: float, scheduled: float, first_token: float, end: float) -> Met:
         """What a request with these times (wall-clock seconds, ascending) met.
@@ -76,41 +100,38 @@ class Timeline:
         its last token. Steps that carried others' prompts are counted after the step of the
         first token, which carried the request's own.
         """
-        low, high = self._after(scheduled), self._after(end)
-        steps = self._steps[low:high]
-        batches = [step.running + step.finished for step in steps if step.running is not None]
-        usages = [step.kv_usage for step in steps if step.kv_usage is not None]
-        admission = self._before(low)
-        arrival = self._before(self._after(queued))
-        at_admission = admission.kv_usage if admission else None
+        low, high = bisect_right(self._at, scheduled), bisect_right(self._at, end)
+        batches = _known(self._batch[low:high])
+        usages = _known(self._kv_usage[low:high])
+        at_admission = _last(self._kv_usage, low)
         if at_admission is not None:
             usages.append(at_admission)
-        decoding = self._nearest(first_token) + 1
+        waiting = _last(self._waiting, bisect_right(self._at, queued))
+        decoding = self._prompt_tokens[self._nearest(first_token) + 1 : high]
         return Met(
-            steps=len(steps),
-            steps_with_prefill=sum(1 for s in self._steps[decoding:high] if s.prompt_tokens),
+            steps=max(0, high - low),
+            steps_with_prefill=len(decoding) - decoding.count(0),
             batch_mean=sum(batches) / len(batches) if batches else None,
-            batch_max=max(batches, default=None),
-            waiting_at_arrival=arrival.waiting if arrival else None,
+            batch_max=int(max(batches)) if batches else None,
+            waiting_at_arrival=None if waiting is None else int(waiting),
             kv_usage_at_admission=at_admission,
-            kv_usage_peak=max(usages, default=None),
+            kv_usage_peak=max(usages) if usages else None,
         )
-
-    def _after(self, at: float) -> int:
-        return bisect_right(self._times, at)
 
     def _nearest(self, at: float) -> int:
         # Times of a request are reckoned back from its end and miss its steps by the jitter
         # of the way from the engine.
-        index = self._after(at)
-        if 0 < index < len(self._steps):
-            before, after = self._steps[index - 1].at, self._steps[index].at
-            return index - 1 if at - before <= after - at else index
-        return min(index, len(self._steps) - 1)
+        index = bisect_right(self._at, at)
+        if 0 < index < len(self._at):
+            return index - 1 if at - self._at[index - 1] <= self._at[index] - at else index
+        return min(index, len(self._at) - 1)
 
-    def _before(self, index: int) -> Step | None:
-        # A step without the scheduler's figures says nothing about the state.
-        for position in range(index - 1, max(-1, index - 65), -1):
-            if self._steps[position].running is not None:
-                return self._steps[position]
-        return None
+
+def _known(column: array[float]) -> list[float]:
+    return [value for value in column if not isnan(value)]
+
+
+def _last(column: array[float], before: int) -> float | None:
+    """The newest known value before an index, among the last ones there."""
+    known = _known(column[max(0, before - _LOOK_BACK_STEPS) : before])
+    return known[-1] if known else None

@@ -30,7 +30,7 @@ from sidelight.instrumentation.vllm.reading import (
 from sidelight.instrumentation.vllm.server_span import ServerSpan, describe
 from sidelight.instrumentation.vllm.spans import Phase, Sequence, phases, plausible
 from sidelight.instrumentation.vllm.stats import read_sequence
-from sidelight.instrumentation.vllm.timeline import Met, Step, Timeline
+from sidelight.instrumentation.vllm.timeline import Met, Step, StepFields, Timeline
 from sidelight.instrumentation.vllm.tracing import Parent, read_parent
 
 # Longer means fewer thread switches for vLLM's event loop and later spans.
@@ -54,12 +54,8 @@ class Ended(NamedTuple):
     exchange: Exchange
 
 
-class Stepped(NamedTuple):
-    """An engine step, with vLLM's records of the sequences that ended in it."""
-
-    engine: int
-    step: Step
-    finished: tuple[Any, ...]
+# An engine step: the engine's index, the step, vLLM's records of sequences that ended in it.
+Stepped = tuple[int, StepFields, tuple[Any, ...]]
 
 
 class Emitter(Protocol):
@@ -138,27 +134,28 @@ class Worker:
             except Exception as error:  # noqa: BLE001 - one bad item must not end the thread
                 self.guard.fault(error)
             # Offers the interpreter to the event loop, which would else wait up to 5 ms for it.
-            if not isinstance(item, Stepped):
+            if type(item) is not tuple:
                 time.sleep(0)
         if self._waiting:
             self._give_up(time.monotonic())
 
     def _take(self, item: Any) -> None:
-        if isinstance(item, Stepped):
-            self._step(item)
+        if type(item) is tuple:
+            self._step(*item)
         elif isinstance(item, Arrived):
             self._read_request(item.exchange)
         elif isinstance(item, Ended):
             self._end(item.exchange)
 
-    def _step(self, item: Stepped) -> None:
-        if item.engine not in self._engines:
-            self.add_engine(item.engine, {names.ENGINE_INDEX: item.engine})
-        timeline, meters = self._engines[item.engine]
-        timeline.add(item.step)
-        meters.add(item.step)
-        for stats in item.finished:
-            sequence = read_sequence(stats, item.engine, item.step.at)
+    def _step(self, engine: int, fields: StepFields, finished: tuple[Any, ...]) -> None:
+        if engine not in self._engines:
+            self.add_engine(engine, {names.ENGINE_INDEX: engine})
+        step = Step(*fields)
+        timeline, meters = self._engines[engine]
+        timeline.add(step)
+        meters.add(step)
+        for stats in finished:
+            sequence = read_sequence(stats, engine, step.at)
             if sequence is not None:
                 self._finished.setdefault(sequence.request_id, []).append(sequence)
                 if len(self._finished) > MAX_FINISHED:
