@@ -91,6 +91,10 @@ LANGFUSE_COMPLETION_START: Final = _attribute(
     "langfuse.observation.completion_start_time",
     "Absolute ISO time of the first token: the only way to a time-to-first-token in Langfuse.",
 )
+LANGFUSE_APP_ROOT: Final = _attribute(
+    "langfuse.internal.is_app_root",
+    "The span is the topmost that Langfuse gets, though it has a parent elsewhere.",
+)
 LLM_REASONING_TOKENS: Final = _attribute(
     "llm.token_count.completion_details.reasoning",
     "Reasoning tokens, in OpenInference's name.",
@@ -501,6 +505,12 @@ COLLECTOR_DROPPED: Final = _metric(
 )
 COLLECTOR_RETRIES: Final = _metric(
     "sidelight.collector.retries", "counter", "{request}", "Sends that failed and will be repeated."
+)
+COLLECTOR_WITHHELD: Final = _metric(
+    "sidelight.collector.withheld",
+    "counter",
+    "{item}",
+    "Items a destination did not get because its configuration says so, by reason.",
 )
 COLLECTOR_LAG: Final = _metric(
     "sidelight.collector.lag", "gauge", "s", "Age of the oldest item a destination has yet to get."

@@ -24,9 +24,9 @@ from sidelight.collector.measure.registry import Registry
 from sidelight.collector.receive import otlp_http
 from sidelight.collector.receive.otlp_grpc import GrpcServer
 from sidelight.collector.receive.scrape import Scraper
-from sidelight.collector.send.build import build
+from sidelight.collector.send.build import forwarders
 from sidelight.collector.send.dead_letters import DeadLetters
-from sidelight.collector.send.forwarder import Forwarder
+from sidelight.collector.shape import build as shape
 
 _logger = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class _Tallies:
         self._delivered = registry.counter(c.COLLECTOR_DELIVERED, ("destination",))
         self._dropped = registry.counter(c.COLLECTOR_DROPPED, ("destination", "reason"))
         self._retries = registry.counter(c.COLLECTOR_RETRIES, ("destination",))
+        self._withheld = registry.counter(c.COLLECTOR_WITHHELD, ("destination", "reason"))
 
     def delivered(self, destination: str, items: int) -> None:
         self._delivered.labels(destination).inc(items)
@@ -63,6 +64,9 @@ class _Tallies:
 
     def retried(self, destination: str) -> None:
         self._retries.labels(destination).inc()
+
+    def withheld(self, destination: str, reason: str, items: int) -> None:
+        self._withheld.labels(destination, reason).inc(items)
 
 
 class Service:
@@ -81,16 +85,9 @@ class Service:
         self._scraper = Scraper(config.receive.scrape, registry)
         self._log = SegmentLog(config.log.directory, segment_bytes=config.log.segment_bytes)
         dead_letters = DeadLetters(config.log.directory / "dead-letters")
-        self._forwarders = [
-            Forwarder(
-                build(destination),
-                self._log,
-                dead_letters=dead_letters,
-                observer=self._tallies,
-                max_backoff_seconds=destination.max_backoff_seconds,
-            )
-            for destination in destinations
-        ]
+        self._forwarders = forwarders(
+            destinations, self._log, dead_letters=dead_letters, observer=self._tallies
+        )
         self._writer = LogWriter(
             self._log, max_pending_bytes=config.log.max_pending_bytes, appended=self._wake
         )

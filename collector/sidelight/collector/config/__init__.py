@@ -171,10 +171,16 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Config:
-        names = [destination.name for destination in self.destinations or ()]
+        names = [
+            name
+            for each in self.destinations or ()
+            for name in (each.name, *(each.lane_name(route) for route in each.routes))
+        ]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two destinations are called {name!r}; give one another name")
+                raise ValueError(
+                    f"two destinations or routes are called {name!r}; give one another name"
+                )
         return self
 
 

@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from sidelight.collector.config.routes import (
+    LangfuseRoute,
+    OtlpRoute,
+    PhoenixRoute,
+    Route,
+    Unmatched,
+)
 from sidelight.collector.config.section import BaseUrl, Secret, Section
+from sidelight.collector.config.selection import Match
 
 
 class Destination(Section):
@@ -19,6 +27,14 @@ class Destination(Section):
     pace_items_per_second: float | None = Field(
         None, gt=0, description="Most spans, points or records a second; none: as fast as it goes."
     )
+    only: tuple[Match, ...] = Field(
+        (), description="What fits one of these is sent; none: everything."
+    )
+    drop: tuple[Match, ...] = Field((), description="What fits one of these is not sent.")
+
+    def lane_name(self, route: Route) -> str:
+        """The name under which cursor and metrics of a route are kept."""
+        return f"{self.name}.{route.name}"
 
 
 class PhoenixDestination(Destination):
@@ -28,7 +44,14 @@ class PhoenixDestination(Destination):
     name: str = Field("phoenix", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
     url: BaseUrl = "http://127.0.0.1:6006"
     project: str | None = Field(None, description="Phoenix project; none: Phoenix's default.")
+    project_from: str | None = Field(
+        None,
+        min_length=1,
+        description="Resource attribute that names the project; without it `project` does.",
+    )
     api_key: Secret = Secret(env="PHOENIX_API_KEY")
+    routes: tuple[PhoenixRoute, ...] = ()
+    unmatched: Unmatched = "default"
 
 
 class LangfuseDestination(Destination):
@@ -39,6 +62,8 @@ class LangfuseDestination(Destination):
     url: BaseUrl = "https://cloud.langfuse.com"
     public_key: Secret = Secret(env="LANGFUSE_PUBLIC_KEY")
     secret_key: Secret = Secret(env="LANGFUSE_SECRET_KEY")
+    routes: tuple[LangfuseRoute, ...] = ()
+    unmatched: Unmatched = "default"
 
 
 class OtlpDestination(Destination):
@@ -47,6 +72,8 @@ class OtlpDestination(Destination):
     type: Literal["otlp"]
     signals: tuple[Literal["traces", "metrics", "logs"], ...] = ("traces", "metrics", "logs")
     headers: dict[str, Secret] = Field(default_factory=dict)
+    routes: tuple[OtlpRoute, ...] = ()
+    unmatched: Unmatched = "default"
 
 
 AnyDestination = Annotated[

@@ -22,6 +22,7 @@ from sidelight.collector.doctor.check import Check, Status, exit_code
 from sidelight.collector.doctor.listeners import listeners
 from sidelight.collector.doctor.report import render
 from sidelight.collector.send import detect
+from sidelight.collector.send.lanes import lanes
 from sidelight.collector.send.transport import Answer, NoAnswerError, Transport
 
 __all__ = ["Check", "Status", "exit_code", "render", "run"]
@@ -38,7 +39,7 @@ _Look = Callable[[], Check]
 def run(config: Config, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[Check]:
     """All checks, made at the same time; each request waits at most `timeout_seconds`."""
     try:
-        used = detect.destinations(config)
+        used = tuple(lane.config for lane in lanes(detect.destinations(config)))
     except ConfigError as error:
         return [Check("configuration", "fail", str(error), "Correct it and run this again.")]
     own = _own_exposition(config, timeout_seconds)

@@ -9,15 +9,17 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Protocol, TypeVar
 
 from isal import igzip
 
 from sidelight.collector.lens.request import halves
-from sidelight.collector.log.log import Entry, Log
+from sidelight.collector.log.log import Log
 from sidelight.collector.log.record import Record
 from sidelight.collector.send.dead_letters import DeadLetters
+from sidelight.collector.send.feed import Feed, Held, LogFeed, Step
 from sidelight.collector.send.outcome import Delivered, Destination, Refused, Retry
 
 _logger = logging.getLogger(__name__)
@@ -53,9 +55,11 @@ class Forwarder:
         dead_letters: DeadLetters,
         observer: Observer,
         max_backoff_seconds: float,
+        feed: Feed | None = None,
     ) -> None:
         self.destination = destination
         self._log = log
+        self._feed = feed or LogFeed(log, destination.signals)
         self._dead_letters = dead_letters
         self._observer = observer
         self._max_backoff_seconds = max_backoff_seconds
@@ -85,18 +89,23 @@ class Forwarder:
         position = await self._on_thread(partial(self._log.cursor, name))
         while True:
             self._appended.clear()
-            entry = await self._on_thread(partial(self._log.read, position))
-            if entry is None:
-                self._oldest_ns = None
+            step = await self._on_thread(partial(self._feed.read, position))
+            if step is None or isinstance(step, Held):
+                self._oldest_ns = step.since_ns if step else None
                 self._settled.set()
-                await self._appended.wait()
+                await self._wait(step.seconds if step else None)
                 continue
-            self._report_damage(entry)
-            if entry.record.signal in self.destination.signals:
-                self._oldest_ns = entry.record.time_ns
-                await self._deliver(entry.record)
-            position = entry.end
+            self._report_damage(step)
+            if step.record is not None:
+                self._oldest_ns = step.time_ns
+                await self._deliver(step.record)
+            position = step.end
             await self._on_thread(partial(self._log.commit, name, position))
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Until something is appended, at most so long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._appended.wait(), seconds)
 
     async def settled(self) -> None:
         """Return once the destination has everything, or is in trouble: no use in waiting."""
@@ -171,10 +180,10 @@ class Forwarder:
             _logger.info("%s takes data again", self.destination.name)
         self.trouble = None
 
-    def _report_damage(self, entry: Entry) -> None:
-        if entry.skipped_bytes:
+    def _report_damage(self, step: Step) -> None:
+        if step.skipped_bytes:
             _logger.error(
-                "log: skipped %d damaged bytes at %s", entry.skipped_bytes, tuple(entry.start)
+                "log: skipped %d damaged bytes at %s", step.skipped_bytes, tuple(step.start)
             )
             self._observer.dropped(self.destination.name, 1, "damaged")
 

@@ -54,7 +54,12 @@ class PhoenixExporter(Exporter):
             config,
             paths={"traces": TRACES_PATH},
             credentials=credentials(config),
-            headers={"x-project-name": config.project} if config.project else None,
+            # Phoenix heeds the header before the resource, which `project_from` names.
+            headers=(
+                {"x-project-name": config.project}
+                if config.project and not config.project_from
+                else None
+            ),
         )
         self._backlog = Backlog()
         self._closing = threading.Event()

@@ -1,0 +1,62 @@
+"""Each configured destination as lanes: one for each route, with a cursor of its own.
+
+A tenant whose keys are revoked or whose project is gone thus never delays another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sidelight.collector.config import AnyDestination
+from sidelight.collector.config.destinations import LangfuseDestination, PhoenixDestination
+from sidelight.collector.config.selection import Match
+from sidelight.collector.send.match import Rule, rules
+from sidelight.collector.send.select import Route, Selector
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What one forwarder sends where: `config` is plain, without routes."""
+
+    config: AnyDestination
+    route: Route | None = None
+
+    def selector(self) -> Selector:
+        """What this lane gets of a record."""
+        return Selector(
+            only=rules(self.config.only),
+            drop=rules(self.config.drop),
+            route=self.route,
+            mark_roots=isinstance(self.config, LangfuseDestination),
+            project_from=(
+                (self.config.project_from, self.config.project)
+                if isinstance(self.config, PhoenixDestination) and self.config.project_from
+                else None
+            ),
+        )
+
+
+def lanes(destinations: Iterable[AnyDestination]) -> tuple[Lane, ...]:
+    """The lanes of all destinations."""
+    return tuple(lane for destination in destinations for lane in _lanes(destination))
+
+
+def _lanes(destination: AnyDestination) -> list[Lane]:
+    if not destination.routes:
+        return [Lane(destination)]
+    found: list[Lane] = []
+    earlier: tuple[Rule, ...] = ()
+    for route in destination.routes:
+        match = Rule(Match(resource=route.match))
+        own = route.model_dump(exclude={"name", "match"}, exclude_none=True).keys()
+        update = {key: getattr(route, key) for key in own}
+        update |= {"name": destination.lane_name(route), "routes": ()}
+        if "project" in own:
+            update["project_from"] = None
+        found.append(Lane(destination.model_copy(update=update), Route((match,), earlier)))
+        earlier += (match,)
+    if destination.unmatched == "default":
+        plain = destination.model_copy(update={"routes": ()})
+        found.insert(0, Lane(plain, Route((), earlier)))
+    return found

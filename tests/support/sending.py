@@ -1,0 +1,99 @@
+"""Forwarders as the service builds them, over a log on disk, until everything is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from sidelight.collector.config import AnyDestination
+from sidelight.collector.log.log import SegmentLog
+from sidelight.collector.log.record import Record
+from sidelight.collector.send.build import forwarders
+from sidelight.collector.send.dead_letters import DeadLetters
+from sidelight.collector.send.forwarder import Forwarder
+
+
+class Tally:
+    """Counts what forwarders report, by destination, event and reason."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, ...]] = Counter()
+
+    def delivered(self, destination: str, items: int) -> None:
+        self.counts[destination, "delivered"] += items
+
+    def dropped(self, destination: str, items: int, reason: str) -> None:
+        self.counts[destination, "dropped", reason] += items
+
+    def retried(self, destination: str) -> None:
+        self.counts[destination, "retried"] += 1
+
+    def withheld(self, destination: str, reason: str, items: int) -> None:
+        self.counts[destination, "withheld", reason] += items
+
+
+def parse(*destinations: dict[str, Any]) -> list[AnyDestination]:
+    """Destinations as sidelight.yaml would name them."""
+    adapter: TypeAdapter[AnyDestination] = TypeAdapter(AnyDestination)
+    return [adapter.validate_python(each) for each in destinations]
+
+
+@contextmanager
+def opened(directory: Path, segment_bytes: int = 1024 * 1024) -> Iterator[SegmentLog]:
+    """A log in `directory`."""
+    log = SegmentLog(directory, segment_bytes=segment_bytes)
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+class Sending:
+    """Forwarders at work inside a `with` block; leaving it is a crash as far as they know."""
+
+    def __init__(self, log: SegmentLog, directory: Path, *destinations: dict[str, Any]) -> None:
+        self.log = log
+        self.tally = Tally()
+        self.forwarders: Sequence[Forwarder] = forwarders(
+            parse(*destinations),
+            log,
+            dead_letters=DeadLetters(directory / "dead-letters"),
+            observer=self.tally,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Sending:
+        self._tasks = [asyncio.create_task(each.run()) for each in self.forwarders]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for each in self.forwarders:
+            each.close()
+
+    def append(self, *records: Record) -> None:
+        """Store records and tell the forwarders."""
+        self.log.append(records)
+        for each in self.forwarders:
+            each.wake()
+
+    async def settled(self, *names: str) -> None:
+        """Until the forwarders (those of `names`, if any) have nothing more to do for now."""
+        async with asyncio.timeout(30):
+            for each in self.forwarders:
+                if not names or each.destination.name in names:
+                    await each.settled()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Until the condition holds."""
+        async with asyncio.timeout(30):
+            while not condition():
+                await asyncio.sleep(0.01)
