@@ -26,7 +26,6 @@ from sidelight.collector.receive.otlp_grpc import GrpcServer
 from sidelight.collector.receive.scrape import Scraper
 from sidelight.collector.send.build import forwarders
 from sidelight.collector.send.dead_letters import DeadLetters
-from sidelight.collector.shape import build as shape
 
 _logger = logging.getLogger(__name__)
 
