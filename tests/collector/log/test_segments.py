@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sidelight.collector.log import log as log_module
 from sidelight.collector.log.log import LogError, Position, SegmentLog
-from sidelight.collector.log.record import HEADER_BYTES, SIGNALS, Record
+from sidelight.collector.log.record import ENCODINGS, HEADER_BYTES, SIGNALS, Record
 
 
 def _record(payload: bytes, items: int = 1) -> Record:
@@ -47,6 +47,7 @@ class TestAppendAndRead:
                 st.binary(max_size=300),
                 st.integers(0, 2**32 - 1),
                 st.integers(0, 2**63),
+                st.sampled_from(ENCODINGS),
             ),
             max_size=30,
         ),

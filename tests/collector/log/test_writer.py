@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from sidelight.collector.log.log import Position
-from sidelight.collector.log.record import Record
+from sidelight.collector.log.record import ENCODINGS, Record
 from sidelight.collector.log.writer import GROUP_BYTES, LogBusyError, LogFailedError, LogWriter
 
 
@@ -116,3 +116,18 @@ async def test_more_than_may_wait_is_refused_at_once() -> None:
     await asyncio.gather(first, second)
     await writer.append("traces", b"x", 1)
     await writer.close()
+
+
+async def test_records_are_stored_as_configured() -> None:
+    """Without compression the bytes stand as they came; both ways give the body back."""
+    log = _HeldLog()
+    log.go.set()
+    for encoding in ENCODINGS:
+        writer = LogWriter(log, max_pending_bytes=1000, encoding=encoding)
+        await writer.append("traces", b"body", 1)
+        await writer.close()
+    plain, gzipped = (group[0] for group in log.appends)
+    assert plain.payload == b"body"
+    assert gzip.decompress(gzipped.payload) == b"body"
+    assert plain.body() == gzipped.body() == b"body"
+    assert gzipped.with_body(b"other", 2).body() == b"other"

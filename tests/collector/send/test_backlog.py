@@ -12,7 +12,7 @@ def filled(*sizes: int) -> tuple[Backlog, list[list[str]]]:
     ids = []
     for size in sizes:
         spans = [otlp_requests.span() for _ in range(size)]
-        backlog.add(otlp_requests.traces(spans).payload)
+        backlog.add(otlp_requests.traces(spans).body())
         ids.append([span.span_id.hex() for span in spans])
     return backlog, ids
 

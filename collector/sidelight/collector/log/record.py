@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
-from isal import isal_zlib
+from isal import igzip, isal_zlib
 
+Encoding = Literal["identity", "gzip"]
+ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
 Signal = Literal["traces", "metrics", "logs"]
 SIGNALS: tuple[Signal, ...] = get_args(Signal)
+# isal's level 1 takes 2 to 3 µs a span where zlib's default takes 44, for a ratio of 3.3
+# against 3.8.
+_LEVEL = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One batch: `payload` is a gzipped OTLP export request of `signal` with `items` items.
+    """One batch: `payload` is an OTLP export request of `signal` with `items` items.
 
-    Items are spans, metrics or log records. `time_ns` is when it was appended (Unix).
+    Items are spans, metrics or log records. `time_ns` is when it was appended (Unix). The
+    payload is stored and sent in one `encoding`.
     """
 
     signal: Signal
     payload: bytes
     items: int
     time_ns: int
+    encoding: Encoding = "gzip"
+
+    def body(self) -> bytes:
+        """The serialised export request."""
+        if self.encoding == "identity":
+            return self.payload
+        body: bytes = igzip.decompress(self.payload)  # type: ignore[no-untyped-call]
+        return body
+
+    def with_body(self, body: bytes, items: int) -> Record:
+        """The same record with other content, in the same encoding."""
+        return replace(self, payload=encode(body, self.encoding), items=items)
+
+
+def encode(body: bytes, encoding: Encoding) -> bytes:
+    """A serialised export request as a payload."""
+    return igzip.compress(body, _LEVEL) if encoding == "gzip" else body
 
 
 class Header(NamedTuple):
@@ -35,10 +58,11 @@ class Header(NamedTuple):
     sequence: int
     time_ns: int
     signal: int
+    encoding: int
 
 
-# Little-endian: magic, crc, payload length, items, sequence, time, signal, three spare bytes.
-_HEADER = struct.Struct("<4sIIIQQB3x")
+# Little-endian: magic, crc, payload length, items, sequence, time, signal, encoding, two spare.
+_HEADER = struct.Struct("<4sIIIQQBB2x")
 _CRC_START = 8
 HEADER_BYTES = _HEADER.size
 # Every record begins with it, so that a reader can find the next one behind a damaged one.
@@ -55,6 +79,7 @@ def encode_header(record: Record, sequence: int) -> bytes:
         sequence,
         record.time_ns,
         SIGNALS.index(record.signal),
+        ENCODINGS.index(record.encoding),
     )
     crc = isal_zlib.crc32(record.payload, isal_zlib.crc32(header[_CRC_START:]))
     return header[:4] + crc.to_bytes(4, "little") + header[_CRC_START:]
@@ -65,7 +90,8 @@ def decode_header(data: bytes) -> Header | None:
     if len(data) < HEADER_BYTES or not data.startswith(MAGIC):
         return None
     header = Header(*_HEADER.unpack_from(data))
-    return header if header.signal < len(SIGNALS) else None
+    is_known = header.signal < len(SIGNALS) and header.encoding < len(ENCODINGS)
+    return header if is_known else None
 
 
 def is_intact(header_bytes: bytes, payload: bytes) -> bool:
@@ -79,4 +105,5 @@ def is_intact(header_bytes: bytes, payload: bytes) -> bool:
 
 def decode(header: Header, payload: bytes) -> Record:
     """The record of an intact header and payload."""
-    return Record(SIGNALS[header.signal], payload, header.items, header.time_ns)
+    signal, encoding = SIGNALS[header.signal], ENCODINGS[header.encoding]
+    return Record(signal, payload, header.items, header.time_ns, encoding)

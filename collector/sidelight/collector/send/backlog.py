@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections import deque
 from collections.abc import Collection
 
@@ -19,9 +18,9 @@ class Backlog:
         self._samples: deque[tuple[str, int]] = deque()
         self.spans = 0
 
-    def add(self, payload: bytes) -> None:
-        """Note a delivered batch of gzipped traces."""
-        request = Request.FromString(gzip.decompress(payload))
+    def add(self, body: bytes) -> None:
+        """Note a delivered batch: a serialised export request of traces."""
+        request = Request.FromString(body)
         items = [
             item
             for resource in request.resources

@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from sidelight.collector.log.record import Record
+from sidelight.collector.log.record import Record, encode
 
 _logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class DeadLetters:
                 "items": record.items,
                 "status": status,
                 "reason": reason,
-                "request_gzip_base64": base64.b64encode(record.payload).decode(),
+                "request_gzip_base64": base64.b64encode(encode(record.body(), "gzip")).decode(),
             }
         )
         path = self.path(destination)

@@ -12,7 +12,7 @@ from sidelight.collector.send.outcome import Outcome, Retry
 from sidelight.collector.send.transport import Answer, NoAnswerError, Transport
 
 # Exactly this: Phoenix answers 415 to anything else.
-_ENCODING = {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
+_CONTENT_TYPE = {"Content-Type": "application/x-protobuf"}
 _UNAUTHORIZED = (401, 403)
 
 
@@ -34,7 +34,7 @@ class Exporter:
         self.timeout_seconds = config.timeout_seconds
         self._paths = paths
         self._credentials = credentials
-        self._headers = {**_ENCODING, **(headers or {})}
+        self._headers = {**_CONTENT_TYPE, **(headers or {})}
         self._authorization: dict[str, str] | None = None
         self._transport = Transport(config.url, config.timeout_seconds)
 
@@ -42,7 +42,8 @@ class Exporter:
         """Send one record; never raises for a fault of the network, the backend or the keys."""
         path = self._paths[record.signal]
         try:
-            answer = self.post(path, record.payload, self._headers)
+            encoding = {} if record.encoding == "identity" else {"Content-Encoding": "gzip"}
+            answer = self.post(path, record.payload, {**self._headers, **encoding})
         except (NoAnswerError, ConfigError) as error:
             return Retry(str(error))
         return judge(answer, url=self.url + path, credentials=self._credentials.sources)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import logging
 import random
 import time
@@ -12,8 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Protocol, TypeVar
-
-from isal import igzip
 
 from sidelight.collector.lens.request import halves
 from sidelight.collector.log.log import Log
@@ -137,7 +134,7 @@ class Forwarder:
 
     async def _halve(self, record: Record, reason: str, status: int) -> None:
         """Send both halves of what was refused whole, so that only what is bad is given up."""
-        parts = await self._on_thread(lambda: halves(gzip.decompress(record.payload)))
+        parts = await self._on_thread(lambda: halves(record.body()))
         if parts is None:
             name = self.destination.name
             _logger.error("%s refused an item for good (%d): %s", name, status, reason)
@@ -146,8 +143,7 @@ class Forwarder:
             await self._on_thread(keep)
             return
         for body, items in parts:
-            half = Record(record.signal, igzip.compress(body, 1), items, record.time_ns)
-            await self._deliver(half)
+            await self._deliver(record.with_body(body, items))
 
     async def _pace(self, items: int) -> None:
         rate = self.destination.pace_items_per_second

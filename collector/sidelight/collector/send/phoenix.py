@@ -71,7 +71,7 @@ class PhoenixExporter(Exporter):
             return stalled
         outcome = super().send(record)
         if isinstance(outcome, Delivered):
-            self._backlog.add(record.payload)
+            self._backlog.add(record.body())
         return outcome
 
     def close(self) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Literal
 
-from isal import igzip
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -140,7 +138,7 @@ class Selector:
         plain = self._route is None and self._name_project is None
         if plain and keeps is None and self._passes_all[record.signal]:
             return Selection(record)
-        request = Request.FromString(gzip.decompress(record.payload))
+        request = Request.FromString(record.body())
         sieve = _Sieve()
         judge = self._judges[record.signal]
         for resource in request.resources:
@@ -165,8 +163,7 @@ class Selector:
         _prune(request)
         if record.signal == "traces":
             relink(request, sieve.gone, mark_roots=self._mark_roots)
-        payload = igzip.compress(request.SerializeToString(), 1)
-        return Selection(replace(record, payload=payload, items=left), sieve.withheld)
+        return Selection(record.with_body(request.SerializeToString(), left), sieve.withheld)
 
     def _name_projects(self, request: Request) -> bool:
         if self._name_project is None:
