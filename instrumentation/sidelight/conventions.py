@@ -491,6 +491,9 @@ COLLECTOR_RECEIVED: Final = _metric(
 COLLECTOR_REFUSED: Final = _metric(
     "sidelight.collector.refused", "counter", "{item}", "Items refused, by signal and reason."
 )
+COLLECTOR_REDACTED: Final = _metric(
+    "sidelight.collector.redacted", "counter", "{text}", "Texts masked, by rule."
+)
 COLLECTOR_REQUESTS: Final = _metric(
     "sidelight.collector.requests", "counter", "{request}", "Requests by protocol and outcome."
 )

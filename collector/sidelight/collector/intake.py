@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from sidelight import conventions as c
+from sidelight.collector.lens.otlp_pb2 import Request
 from sidelight.collector.lens.request import MalformedError, count, parse
 from sidelight.collector.log.record import Signal
 from sidelight.collector.log.writer import LogBusyError, LogFailedError, LogWriter
 from sidelight.collector.measure.otlp_metrics import OtlpMetrics
 from sidelight.collector.measure.registry import Registry
 from sidelight.collector.measure.requests import Requests
-from sidelight.collector.shape.pipeline import Opened, shape_traces
+from sidelight.collector.shape.pipeline import Shaper
+from sidelight.collector.shape.shaped import Shaped
 
 _logger = logging.getLogger(__name__)
 
@@ -46,12 +48,21 @@ class UnavailableError(Exception):
 class Intake:
     """The way from a received request to the acknowledged one."""
 
-    def __init__(self, writer: LogWriter, registry: Registry, otlp_metrics: OtlpMetrics) -> None:
+    def __init__(
+        self,
+        writer: LogWriter,
+        registry: Registry,
+        otlp_metrics: OtlpMetrics,
+        shaper: Shaper | None = None,
+    ) -> None:
+        """Without a `shaper` spans are made canonical, and nothing is taken out of them."""
         self._writer = writer
+        self._shaper = shaper or Shaper()
         self._requests = Requests(registry)
         self._otlp_metrics = otlp_metrics
         self._received = registry.counter(c.COLLECTOR_RECEIVED, ("signal",))
         self._refused = registry.counter(c.COLLECTOR_REFUSED, ("signal", "reason"))
+        self._redacted = registry.counter(c.COLLECTOR_REDACTED, ("rule",))
 
     async def accept(self, signal: Signal, body: bytes) -> Receipt:
         """Take a serialised export request; on return it is durable.
@@ -64,24 +75,27 @@ class Intake:
         except MalformedError:
             self._refused.labels(signal, "malformed").inc()
             raise
-        opened: list[Opened] = []
-        receipt = Receipt()
-        if signal == "traces":
-            shaped = shape_traces(request)
-            opened = shaped.opened
-            if shaped.refused:
-                rejected = shaped.refused.total()
-                receipt = Receipt(rejected, "; ".join(sorted(shaped.refused)))
-                self._refused.labels(signal, "ids").inc(rejected)
-            if shaped.changed:
-                body = request.SerializeToString()
+        shaped = self._shape(signal, request)
+        if shaped.changed:
+            body = request.SerializeToString()
+        for refusal, rejected in shaped.refused.items():
+            self._refused.labels(signal, refusal.label).inc(rejected)
+        sentences = sorted(refusal.sentence for refusal in shaped.refused)
+        receipt = Receipt(shaped.refused.total(), "; ".join(sentences))
         items = count(request)
         if items:
             await self._append(signal, body, items)
         self._received.labels(signal).inc(items)
         # Measured once stored: a sender that is told to come again is not counted twice.
-        self._guard(lambda: self._measure(signal, body, opened))
+        self._guard(lambda: self._measure(signal, body, shaped))
         return receipt
+
+    def _shape(self, signal: Signal, request: Request) -> Shaped:
+        if signal == "traces":
+            return self._shaper.traces(request)
+        if signal == "logs":
+            return self._shaper.logs(request)
+        return Shaped()
 
     async def _append(self, signal: Signal, body: bytes, items: int) -> None:
         try:
@@ -94,10 +108,12 @@ class Intake:
             message = f"the collector cannot write its log: {error}"
             raise UnavailableError(message, is_busy=False, retry_after_seconds=5) from error
 
-    def _measure(self, signal: Signal, body: bytes, opened: list[Opened]) -> None:
+    def _measure(self, signal: Signal, body: bytes, shaped: Shaped) -> None:
         if signal == "metrics":
             self._otlp_metrics.ingest(ExportMetricsServiceRequest.FromString(body))
-        for each in opened:
+        for rule, texts in shaped.redacted.items():
+            self._redacted.labels(rule).inc(texts)
+        for each in shaped.opened:
             is_engine = each.scope == c.SCOPE_VLLM_BUILTIN
             if is_engine or each.span.kind == _SERVER:
                 self._requests.observe(each.service, each.span, from_engine=is_engine)

@@ -26,6 +26,7 @@ from sidelight.collector.receive.otlp_grpc import GrpcServer
 from sidelight.collector.receive.scrape import Scraper
 from sidelight.collector.send.build import forwarders
 from sidelight.collector.send.dead_letters import DeadLetters
+from sidelight.collector.shape import build as shape
 
 _logger = logging.getLogger(__name__)
 
@@ -90,7 +91,8 @@ class Service:
         self._writer = LogWriter(
             self._log, max_pending_bytes=config.log.max_pending_bytes, appended=self._wake
         )
-        intake = Intake(self._writer, registry, otlp_metrics)
+        shaper = shape.build(config.shape)
+        intake = Intake(self._writer, registry, otlp_metrics, shaper)
         requests = registry.counter(c.COLLECTOR_REQUESTS, ("protocol", "outcome"))
         self._lag = registry.gauge(c.COLLECTOR_LAG, ("destination",))
         self._log_bytes = registry.gauge(c.COLLECTOR_LOG_BYTES)

@@ -34,6 +34,7 @@ from sidelight.collector.config.section import (
     Secret,
     Section,
 )
+from sidelight.collector.config.shape import Shape
 
 __all__ = [
     "AnyDestination",
@@ -48,6 +49,7 @@ __all__ = [
     "Port",
     "Secret",
     "Section",
+    "Shape",
     "load",
     "overlaid",
 ]
@@ -159,6 +161,7 @@ class Config(Section):
     """The whole of sidelight.yaml."""
 
     receive: Receive = Receive()
+    shape: Shape = Shape()
     serve: Serve = Serve()
     log: LogOptions = LogOptions()
     destinations: tuple[AnyDestination, ...] | None = Field(

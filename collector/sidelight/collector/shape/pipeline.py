@@ -1,75 +1,145 @@
-"""What happens to spans between receiving and the disk."""
+"""What happens to spans and log records between receiving and the disk."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as c
-from sidelight.collector.lens.otlp_pb2 import Request, Scopes
-from sidelight.collector.lens.span import SpanRecord, attributes, read
-from sidelight.collector.shape import ids
-from sidelight.collector.shape.normalise import NORMALISERS
+from sidelight.collector.lens.otlp_pb2 import Request, Resources, Scopes
+from sidelight.collector.lens.span import attributes, read
+from sidelight.collector.shape import ids, texts
+from sidelight.collector.shape.content import Content, apply_to_log, apply_to_span
+from sidelight.collector.shape.normalise import NORMALISERS, Normaliser
+from sidelight.collector.shape.redact import Redactor
+from sidelight.collector.shape.shaped import Opened, Refusal, Shaped, edit
 
 # Scopes whose spans the measure step wants to see.
 _MEASURED = frozenset({c.SCOPE_VLLM, c.SCOPE_VLLM_BUILTIN})
+_MOST_HOLDERS = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A span that was opened for measuring, with its origin."""
+class Shaper:
+    """Holds what is configured, and applies it to one request after another.
 
-    service: str
-    scope: str
-    span: SpanRecord
-
-
-@dataclass(slots=True)
-class Shaped:
-    """What shaping did to a request, which it changed in place."""
-
-    changed: bool = False
-    refused: Counter[str] = field(default_factory=Counter)
-    """Spans taken out, by reason."""
-    opened: list[Opened] = field(default_factory=list)
-
-
-def shape_traces(request: Request) -> Shaped:
-    """Make foreign spans canonical, take out those with bad ids, open those to be measured.
-
-    `request` is changed in place; spans that need nothing stay the bytes they were.
+    Without a `content` policy or a `redactor` these are passed on as they came.
     """
-    shaped = Shaped()
-    for resource in request.resources:
-        service = None
-        for scope in resource.scopes:
-            _refuse_bad_ids(scope, shaped)
-            name = scope_name(scope.scope)
-            if name not in _MEASURED:
-                continue
-            if service is None:
-                service = service_name(resource.resource)
-            normalise = NORMALISERS.get(name)
-            for index, item in enumerate(scope.items):
-                span = Span.FromString(item)
+
+    def __init__(self, *, content: Content | None = None, redactor: Redactor | None = None) -> None:
+        self._content = None if content is None or content.is_full else content
+        self._redactor = redactor
+        # Resources and scopes come again and again: what became of each, and what was masked.
+        self._holders: dict[bytes, tuple[bytes, Counter[str]]] = {}
+
+    def traces(self, request: Request) -> Shaped:
+        """Make foreign spans canonical, apply policy and redaction, open those to be measured.
+
+        `request` is changed in place; spans with bad ids are taken out, and those that need
+        nothing stay the bytes they were.
+        """
+        shaped = Shaped()
+        for resource in request.resources:
+            service = service_name(resource.resource)
+            for scope in resource.scopes:
+                _refuse_bad_ids(scope, shaped)
+                name = scope_name(scope.scope)
+                normalise = NORMALISERS.get(name)
                 if normalise is not None:
-                    normalise(span)
-                    scope.items[index] = span.SerializeToString()
-                    shaped.changed = True
-                shaped.opened.append(Opened(service, name, read(span)))
-    return shaped
+                    every = range(len(scope.items))
+                    edit(scope, every, Span, partial(_normalise, normalise), shaped)
+                self._protect_spans(service, scope, shaped)
+                if name in _MEASURED:
+                    spans = (read(Span.FromString(item)) for item in scope.items)
+                    shaped.opened += [Opened(service, name, span) for span in spans]
+            self._protect_holders(resource, shaped)
+        return shaped
+
+    def logs(self, request: Request) -> Shaped:
+        """Apply policy and redaction to log records; `request` is changed in place."""
+        shaped = Shaped()
+        if self._content is None and self._redactor is None:
+            return shaped
+        for resource in request.resources:
+            service = service_name(resource.resource)
+            for scope in resource.scopes:
+                self._protect_logs(service, scope, shaped)
+            self._protect_holders(resource, shaped)
+        return shaped
+
+    def _protect_spans(self, service: str, scope: Scopes, shaped: Shaped) -> None:
+        policy = self._content.of(service) if self._content is not None else None
+        if self._content is not None and policy is not None:
+            suspects = self._content.suspects(scope.items)
+            edit(scope, suspects, Span, partial(apply_to_span, policy), shaped)
+        if self._redactor is not None:
+            mask = partial(_mask_span, self._redactor, shaped.redacted)
+            edit(scope, self._redactor.suspects(scope.items), Span, mask, shaped)
+
+    def _protect_logs(self, service: str, scope: Scopes, shaped: Shaped) -> None:
+        policy = self._content.of(service) if self._content is not None else None
+        if self._content is not None and policy is not None:
+            suspects = self._content.suspects(scope.items)
+            edit(scope, suspects, LogRecord, partial(apply_to_log, policy), shaped)
+        if self._redactor is not None:
+            mask = partial(_mask_log, self._redactor, shaped.redacted)
+            edit(scope, self._redactor.suspects(scope.items), LogRecord, mask, shaped)
+
+    def _protect_holders(self, resource: Resources, shaped: Shaped) -> None:
+        """Mask a resource's attributes (a command line can hold a key) and its scopes'."""
+        if self._redactor is None:
+            return
+        masked = self._holder(resource.resource, Resource, shaped)
+        if masked is not resource.resource:
+            resource.resource = masked
+        for scope in resource.scopes:
+            scope.scope = self._holder(scope.scope, InstrumentationScope, shaped)
+
+    def _holder(
+        self, data: bytes, kind: type[Resource] | type[InstrumentationScope], shaped: Shaped
+    ) -> bytes:
+        assert self._redactor is not None
+        known = self._holders.get(data)
+        if known is None:
+            counts: Counter[str] = Counter()
+            holder = kind.FromString(data)
+            texts.change_holder(holder, partial(self._redactor.text, counts=counts))
+            known = (holder.SerializeToString() if counts else data, counts)
+            if len(self._holders) < _MOST_HOLDERS:
+                self._holders[data] = known
+        masked, counts = known
+        if counts:
+            shaped.redacted += counts
+            shaped.changed = True
+        return masked
+
+
+def _normalise(normalise: Normaliser, span: Span) -> bool:
+    normalise(span)
+    return True
+
+
+def _mask_span(redactor: Redactor, counts: Counter[str], span: Span) -> bool:
+    before = counts.total()
+    texts.change_span(span, partial(redactor.text, counts=counts))
+    return counts.total() != before
+
+
+def _mask_log(redactor: Redactor, counts: Counter[str], record: LogRecord) -> bool:
+    before = counts.total()
+    texts.change_log(record, partial(redactor.text, counts=counts))
+    return counts.total() != before
 
 
 def _refuse_bad_ids(scope: Scopes, shaped: Shaped) -> None:
     found = ((index, ids.fault(item)) for index, item in enumerate(scope.items))
     for index, fault in reversed([each for each in found if each[1] is not None]):
         assert fault is not None
-        shaped.refused[fault] += 1
+        shaped.refused[Refusal("ids", fault)] += 1
         shaped.changed = True
         del scope.items[index]
 

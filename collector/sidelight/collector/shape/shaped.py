@@ -1,0 +1,79 @@
+"""What shaping did to a request, and the one way in which messages are opened and changed."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+from sidelight.collector.lens.otlp_pb2 import Scopes
+from sidelight.collector.lens.span import SpanRecord
+
+_logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an item is not taken: a label for the count, and a sentence for its sender."""
+
+    label: str
+    sentence: str
+
+
+UNSHAPED = Refusal("shape", "the collector could not apply its content policy or redaction")
+"""The item might hold what must not be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A span that was opened for measuring, with its origin."""
+
+    service: str
+    scope: str
+    span: SpanRecord
+
+
+@dataclass(slots=True)
+class Shaped:
+    """What shaping did to a request, which it changed in place."""
+
+    changed: bool = False
+    refused: Counter[Refusal] = field(default_factory=Counter)
+    """Items taken out, by reason."""
+    redacted: Counter[str] = field(default_factory=Counter)
+    """Texts masked, by rule."""
+    opened: list[Opened] = field(default_factory=list)
+
+
+def edit(
+    scope: Scopes,
+    indexes: Iterable[int],
+    kind: type[Item],
+    change: Callable[[Item], bool],
+    shaped: Shaped,
+) -> None:
+    """Open items of a scope and write back those that `change` says it changed.
+
+    An item that `change` raises for is refused: it might hold what must not be kept.
+    """
+    failed: list[int] = []
+    for index in indexes:
+        try:
+            item = kind.FromString(scope.items[index])
+            if change(item):
+                scope.items[index] = item.SerializeToString()
+                shaped.changed = True
+        except Exception:
+            # Without the traceback's locals, so that nothing of the content is logged.
+            _logger.exception("an item is refused because shaping it failed")
+            failed.append(index)
+    for index in reversed(failed):
+        del scope.items[index]
+        shaped.refused[UNSHAPED] += 1
+        shaped.changed = True
