@@ -304,6 +304,11 @@ def _report(
             links.append(("Prometheus", parts.prometheus_url))
         links.append(("vLLM", parts.model.url))
     report.show(console, found.findings, found.traces.get(best or "", []), links)
+    if parts.model.own:
+        console.print(
+            "The model's weights are random: its answers are gibberish, its load is real.",
+            style="dim",
+        )
     if not parts.model.own and (lacking := [each for each in found.findings if not each.found]):
         console.print(
             f"{len(lacking)} of these need Sidelight inside your vLLM: install it beside vLLM "

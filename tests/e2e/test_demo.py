@@ -1,0 +1,239 @@
+"""The demo as a user runs it: everything real, everything found, nothing left behind."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+# Enough for a first run, which installs vLLM and Phoenix, on a busy machine.
+PATIENCE_SECONDS = 900.0
+
+
+def descendants(pid: int) -> set[int]:
+    """All running processes that a process has started, directly or not."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if state != "Z":
+            parents[int(stat.parent.name)] = int(parent)
+    found = {pid}
+    while new := {child for child, parent in parents.items() if parent in found} - found:
+        found |= new
+    return found - {pid}
+
+
+def running(pids: set[int]) -> set[int]:
+    """Those of the processes that still run."""
+    return {pid for pid in pids if Path(f"/proc/{pid}").exists()} & descendants(1)
+
+
+@dataclass
+class Demo:
+    """A demo under way."""
+
+    process: subprocess.Popen[bytes]
+    output_path: Path
+    directory: Path
+
+    @property
+    def output(self) -> str:
+        return self.output_path.read_text()
+
+    def wait_for(self, text: str, seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait until the demo has printed something."""
+        deadline = time.monotonic() + seconds
+        while text not in self.output:
+            assert self.process.poll() is None, f"ended without {text!r}:\n{self.output}"
+            assert time.monotonic() < deadline, f"no {text!r} in time:\n{self.output}"
+            time.sleep(0.2)
+
+    def link(self, what: str) -> str:
+        """An address that the demo printed at its end."""
+        found = re.search(rf"^{what} +(\S+)$", self.output, re.MULTILINE)
+        assert found, self.output
+        return found[1]
+
+    def end(self, how: signal.Signals) -> set[int]:
+        """Send a signal, wait for the end, and return the processes that are left."""
+        started = descendants(self.process.pid)
+        assert started
+        self.process.send_signal(how)
+        self.process.wait(60)
+        deadline = time.monotonic() + 20
+        while running(started) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return running(started)
+
+
+def start(directory: Path, *options: str) -> Demo:
+    """Run `sidelight demo` in `directory/demo`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    output_path = directory / "output.txt"
+    command = [sys.executable, "-m", "sidelight.collector", "demo"]
+    command += ["--directory", str(directory / "demo"), *options]
+    with output_path.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    return Demo(process, output_path, directory / "demo")
+
+
+def run(directory: Path, *options: str) -> Demo:
+    """Run `sidelight demo` to its end."""
+    demo = start(directory, *options)
+    try:
+        demo.process.wait(PATIENCE_SECONDS)
+    finally:
+        demo.process.kill()
+    return demo
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A demo that went well and goes on serving; its end leaves nothing behind."""
+    demo = start(tmp_path_factory.mktemp("kept"), "--keep")
+    try:
+        demo.wait_for("Serving until Ctrl-C.")
+        yield demo
+        assert demo.end(signal.SIGINT) == set()
+        assert demo.process.returncode == 0
+    finally:
+        demo.process.kill()
+
+
+def test_everything_is_found(kept: Demo) -> None:
+    """Traces, token counts, engine figures, exemplars and every dashboard query are there."""
+    assert "Everything was found." in kept.output
+    for what in (
+        "CHAIN → EMBEDDING, RETRIEVER, LLM",
+        "documents with scores",
+        "LLM tokens as the client saw them",
+        "LLM → server span → queue, prefill, decode",
+        "KV-cache use",
+        "exemplars that lead to a trace",
+        "queries of sidelight-overview.json with data",
+    ):
+        assert re.search(rf"✓ │ *\w* *│ {re.escape(what)} ", kept.output), kept.output
+
+
+def test_the_bursts_queue_and_preempt(kept: Demo) -> None:
+    """The traffic fills the KV cache, so that some requests wait and some are preempted."""
+    assert re.search(r"KV-cache use +│ at most (9\d|100)%", kept.output), kept.output
+    assert re.search(r"preemptions +│ [1-9]", kept.output), kept.output
+
+
+def test_the_trace_link_opens(kept: Demo) -> None:
+    """In a browser the link leads to Phoenix's page of the trace, down to the engine's phases."""
+    chromium = shutil.which("chromium")
+    assert chromium, "chromium is not installed: apt install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(kept.link("This trace"))
+        tree = page.get_by_test_id("trace-tree")
+        tree.wait_for(timeout=60_000)
+        for name in ("answer question", "search passages", "queue", "prefill", "decode"):
+            tree.get_by_text(name, exact=True).wait_for(timeout=30_000)
+        browser.close()
+
+
+def test_only_loopback_is_bound(kept: Demo) -> None:
+    """No process of the demo listens on an address that others can reach."""
+    ours = descendants(kept.process.pid) | {kept.process.pid}
+    sockets = {
+        inode
+        for pid in ours
+        for descriptor in Path(f"/proc/{pid}/fd").glob("*")
+        if (inode := socket_inode(descriptor))
+    }
+    listening = [
+        fields[1]
+        for table in ("tcp", "tcp6")
+        for fields in map(str.split, Path(f"/proc/net/{table}").read_text().splitlines()[1:])
+        if fields[3] == "0A" and fields[9] in sockets
+    ]
+
+    assert len(listening) >= 5
+    # 127.0.0.1 as the kernel writes it.
+    assert [each for each in listening if not each.startswith("0100007F:")] == []
+
+
+def socket_inode(descriptor: Path) -> str | None:
+    """The inode of a socket that a process has open."""
+    try:
+        target = str(descriptor.readlink())
+    except OSError:
+        return None
+    return target[8:-1] if target.startswith("socket:[") else None
+
+
+def test_a_server_of_ones_own_is_used(kept: Demo, tmp_path: Path) -> None:
+    """With --vllm that server answers; what its instrumentation does not send us is told."""
+    url = kept.link("vLLM")
+
+    own = run(tmp_path, "--vllm", url)
+
+    assert own.process.returncode == 0, own.output
+    assert f"Your vLLM  sidelight/tiny-qwen3 at {url}" in own.output
+    assert re.search(r"✓ │ *\w* *│ LLM tokens as the client saw them ", own.output), own.output
+    assert re.search(r"– │ *vLLM *│ LLM → server span → queue, prefill, decode ", own.output)
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318" in own.output
+    assert not (own.directory / "logs" / "vllm.log").exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_early_end_leaves_nothing_behind(tmp_path: Path, how: signal.Signals) -> None:
+    """Ended while vLLM starts, by whatever signal, the demo takes all its processes along."""
+    demo = start(tmp_path)
+    log = demo.directory / "logs" / "vllm.log"
+    try:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not log.exists() or b"vLLM" not in log.read_bytes():
+            assert demo.process.poll() is None, demo.output
+            assert time.monotonic() < deadline, demo.output
+            time.sleep(0.1)
+        left = demo.end(how)
+    finally:
+        demo.process.kill()
+
+    assert left == set()
+    assert demo.process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    assert "Traceback" not in demo.output
+
+
+def test_a_directory_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    """A directory with other things in it is not emptied; the demo says so and exits 2."""
+    (tmp_path / "demo").mkdir()
+    precious = tmp_path / "demo" / "thesis.txt"
+    precious.write_text("years of work")
+
+    demo = run(tmp_path)
+
+    assert demo.process.returncode == 2
+    assert "is not empty and was not made by the demo; give --directory another" in " ".join(
+        demo.output.split()
+    )
+    assert precious.read_text() == "years of work"
+
+
+def test_an_absent_server_is_told_in_one_sentence(tmp_path: Path) -> None:
+    """A --vllm where nothing answers exits 2 and says what the option takes."""
+    demo = run(tmp_path, "--vllm", "http://127.0.0.1:9")
+
+    assert demo.process.returncode == 2
+    assert "no model at http://127.0.0.1:9/v1/models" in demo.output
+    assert "--vllm takes the base URL" in " ".join(demo.output.split())
+    assert "Traceback" not in demo.output
