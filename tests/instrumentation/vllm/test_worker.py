@@ -137,6 +137,8 @@ def test_threads_end(observed: Observed) -> None:
         def emit(self, *_: object) -> None:
             raise AssertionError
 
+        def flush(self) -> None: ...
+
     worker = Worker(Settings(), Inbox())
     before = threading.active_count()
     worker.start(Keeping())

@@ -28,7 +28,8 @@ QUEUE_SPANS: Final = 8_192
 QUEUE_BYTES: Final = 64 * 1024 * 1024
 BATCH_SPANS: Final = 512
 BATCH_BYTES: Final = 4 * 1024 * 1024
-SPAN_DELAY_SECONDS: Final = 1.0
+# The worker flushes after each batch of its own; this is for what failed.
+SPAN_DELAY_SECONDS: Final = 5.0
 METRIC_INTERVAL_SECONDS: Final = 15.0
 MAX_BACKOFF_SECONDS: Final = 30.0
 COMPLAINT_SECONDS: Final = 300.0
@@ -116,6 +117,11 @@ class Outbox:
         self._bytes_in += len(span)
         self._queue.append(span)
 
+    def flush(self) -> None:
+        """Send what is queued now, unless the endpoint has asked for a pause."""
+        if self._queue and not self._failures:
+            self._wake.set()
+
     def stop(self, seconds: float) -> None:
         """Try once more to send what is queued, for at most `seconds`; the rest is lost."""
         self._stopping = True
@@ -124,11 +130,13 @@ class Outbox:
             self._thread.join(seconds)
 
     def _run(self) -> None:
+        spans_at = time.monotonic() + self._delay
         metrics_at = time.monotonic() + self._interval
-        pause = self._delay
         while not self._stopping:
-            self._wake.wait(min(pause, max(0.0, metrics_at - time.monotonic())))
-            pause = self._send_spans() or self._delay
+            woken = self._wake.wait(max(0.0, min(spans_at, metrics_at) - time.monotonic()))
+            self._wake.clear()
+            if woken or time.monotonic() >= spans_at:
+                spans_at = (self._send_spans() or self._delay) + time.monotonic()
             if time.monotonic() >= metrics_at:
                 metrics_at = time.monotonic() + self._interval
                 self._send_metrics()

@@ -50,7 +50,7 @@ class Runtime:
         senders = make_sender("traces", os.environ), make_sender("metrics", os.environ)
         outbox = Outbox(resource, *senders, readings=lambda: self.readings(outbox))
         outbox.start()
-        self.worker.start(Tracing(resource, outbox.put))
+        self.worker.start(Tracing(resource, outbox.put, outbox.flush))
 
         def stop() -> None:
             self.worker.stop(_WORKER_STOP_SECONDS)

@@ -52,14 +52,20 @@ def read_parent(headers: dict[str, str]) -> Parent | None:
 
 
 class Tracing:
-    """Hands the encoded spans of a request to `put`."""
+    """Hands the encoded spans of a request to `put`; `flush` asks for them to be sent."""
 
-    def __init__(self, resource: Resource, put: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        resource: Resource,
+        put: Callable[[bytes], None],
+        flush: Callable[[], None] = lambda: None,
+    ) -> None:
         # A provider of its own, never the global one: it reads the sampler from the environment.
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._sampler = provider.sampler
         self._ids = provider.id_generator
         self._put = put
+        self.flush = flush
 
     def emit(self, parent: Parent | None, server: ServerSpan, children: list[Phase]) -> None:
         """Send the spans unless the caller or the sampler decided against the trace."""

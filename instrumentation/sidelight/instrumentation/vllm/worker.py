@@ -33,8 +33,9 @@ from sidelight.instrumentation.vllm.stats import read_sequence
 from sidelight.instrumentation.vllm.timeline import Met, Step, StepFields, Timeline
 from sidelight.instrumentation.vllm.tracing import Parent, read_parent
 
-# Longer means fewer thread switches for vLLM's event loop and later spans.
-GATHER_SECONDS: Final = 0.25
+# What is gathered is worked off together, with warm caches, which halves its cost.
+GATHER_SECONDS: Final = 1.0
+STEPS_AT_A_TIME: Final = 64
 IDLE_SECONDS: Final = 30.0
 MAX_FINISHED: Final = 8_192
 MAX_WAITING: Final = 2_048
@@ -62,7 +63,10 @@ class Emitter(Protocol):
     """Where finished spans go."""
 
     def emit(self, parent: Parent | None, server: ServerSpan, children: list[Phase]) -> None:
-        """Give the spans their ids and send them."""
+        """Give the spans their ids and queue them."""
+
+    def flush(self) -> None:
+        """Send what is queued soon."""
 
 
 @dataclass(slots=True)
@@ -92,7 +96,7 @@ class Worker:
         self._finished: OrderedDict[str, list[Sequence]] = OrderedDict()
         self._waiting: list[Waiting] = []
         self._aborts = 0
-        self._stopping = False
+        self._stopping = threading.Event()
         self.guard = Guard("worker")
         self._thread = threading.Thread(target=self._run, name="sidelight", daemon=True)
 
@@ -103,7 +107,7 @@ class Worker:
 
     def stop(self, seconds: float) -> None:
         """Take in what is queued, for at most `seconds`, and end the thread."""
-        self._stopping = True
+        self._stopping.set()
         self._inbox.wake()
         if self._thread.is_alive():
             self._thread.join(seconds)
@@ -119,25 +123,30 @@ class Worker:
         yield Reading(names.CLIENT_ABORTS, {}, self._aborts)
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._inbox.wait(GATHER_SECONDS if self._waiting else IDLE_SECONDS)
-            if not self._stopping:
-                time.sleep(GATHER_SECONDS)
+            self._stopping.wait(GATHER_SECONDS)
             self.work()
         self._give_up(float("inf"))
+        self._flush()
 
     def work(self) -> None:
-        """Take in everything that is queued."""
-        for item in self._inbox.drain():
+        """Take in everything that is queued, and have what came of it sent."""
+        for number, item in enumerate(self._inbox.drain(), 1):
             try:
                 self._take(item)
             except Exception as error:  # noqa: BLE001 - one bad item must not end the thread
                 self.guard.fault(error)
             # Offers the interpreter to the event loop, which would else wait up to 5 ms for it.
-            if type(item) is not tuple:
+            if type(item) is not tuple or number % STEPS_AT_A_TIME == 0:
                 time.sleep(0)
         if self._waiting:
             self._give_up(time.monotonic())
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._emitter is not None:
+            self._emitter.flush()
 
     def _take(self, item: Any) -> None:
         if type(item) is tuple:
