@@ -41,6 +41,8 @@ class RequestReader:
         self._max_body_bytes = max_body_bytes
         self._budget = budget
         self.received: deque[Received] = deque()
+        # The last request said `Connection: close`: what comes behind it is ignored.
+        self._is_at_end = False
         self.wants_continue = False
         """The client waits for `100 Continue` before it sends the body."""
         self._begin()
@@ -85,25 +87,35 @@ class RequestReader:
 
     def feed(self, data: memoryview) -> None:
         """Bytes that did not come into `body_buffer`."""
+        if self._has_ended():
+            return
         if self._in_body:
             self._unparsed_bytes += len(data)
         else:
             self._head_bytes += len(data)
+        rest: memoryview | None = None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._go_on_without_upgrade(data[upgrade.args[0] :])
-            return
+            rest = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
+            if self._has_ended():
+                return
             if isinstance(error.__context__, RefusedError):
                 raise error.__context__ from None
             raise RefusedError(
                 HTTPStatus.BAD_REQUEST, f"not a valid HTTP/1.1 request: {error}"
             ) from None
+        if rest is not None:
+            self._go_on_without_upgrade(rest)
+            return
         if self._head_bytes > MAX_HEAD_BYTES or self._unparsed_bytes > MAX_HEAD_BYTES:
             raise _head_too_large()
         if self._in_body and self._length is not None:
             self._leave_parser(self._length)
+
+    def _has_ended(self) -> bool:
+        return self._is_at_end
 
     def forget(self) -> None:
         """Give back what a request that never became whole has taken of the budget."""
@@ -175,6 +187,7 @@ class RequestReader:
         method = self._parser.get_method().decode("latin-1")
         request = HttpRequest(method, _path(self._url), self._headers, body)
         keep_alive = self._parser.should_keep_alive()
+        self._is_at_end = not keep_alive
         self.received.append(Received(request, keep_alive, self._held_bytes))
         self._held_bytes = 0
         self.wants_continue = False

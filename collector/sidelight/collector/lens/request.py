@@ -7,6 +7,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from sidelight.collector.lens.check import Checker
 from sidelight.collector.lens.otlp_pb2 import Request, Resources, Scopes
 from sidelight.collector.log.record import Signal
 
@@ -30,11 +31,11 @@ def parse(signal: Signal, body: bytes) -> Request:
     """
     schema = FULL[signal]
     try:
-        schema.FromString(body)
+        Checker().check(schema, memoryview(body))
         return Request.FromString(body)
     except DecodeError as error:
         raise MalformedError(
-            f"the body is not a valid {schema.DESCRIPTOR.name} in protobuf"
+            f"the body is not a valid {schema.DESCRIPTOR.name} in protobuf: {error}"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 import grpc
@@ -17,6 +18,8 @@ from sidelight.collector.intake import Intake, UnavailableError
 from sidelight.collector.lens.request import MalformedError
 from sidelight.collector.log.record import Signal
 from sidelight.collector.receive.encoding import response
+
+_logger = logging.getLogger(__name__)
 
 _SERVICES: Final[dict[Signal, str]] = {
     "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
@@ -48,6 +51,11 @@ class _Export:
             # Without RetryInfo the specification has clients give RESOURCE_EXHAUSTED up.
             details = _retry_details(code, str(error), error.retry_after_seconds)
             await context.abort(code, str(error), ((_DETAILS_KEY, details),))
+        except Exception:
+            # gRPC would tell the sender the exception's words, which may hold its content.
+            _logger.exception("gRPC Export of %s failed", self._signal)
+            self._count(grpc.StatusCode.INTERNAL)
+            await context.abort(grpc.StatusCode.INTERNAL, "internal error, see the collector's log")
         self._count(grpc.StatusCode.OK)
         return response(self._signal, receipt.rejected, receipt.reason)
 

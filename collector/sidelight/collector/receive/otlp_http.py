@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Final
 
@@ -27,6 +29,9 @@ PATHS: Final = MappingProxyType[str, Signal](
     {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}
 )
 
+# Above this, 1 ms of work, JSON goes to a thread and others are served meanwhile.
+_QUICK_JSON_BYTES: Final = 8 * 1024
+
 
 def build(config: OtlpHttp, intake: Intake, requests: Counter) -> HttpServer:
     """The server; `requests` counts by protocol and outcome."""
@@ -45,58 +50,70 @@ def build(config: OtlpHttp, intake: Intake, requests: Counter) -> HttpServer:
 
 def handler(config: OtlpHttp, intake: Intake, requests: Counter) -> Handler:
     """Answers one request as the OTLP/HTTP specification has it."""
+    export = _Export(config, intake)
 
     async def handle(request: HttpRequest) -> HttpResponse:
-        answer = await _export(request, config, intake)
+        answer = await export(request)
         requests.labels("http", str(answer.status)).inc()
         return answer
 
     return handle
 
 
-async def _export(request: HttpRequest, config: OtlpHttp, intake: Intake) -> HttpResponse:
-    signal = PATHS.get(request.path)
-    if signal is None:
-        return _plain(404, f"no such path; OTLP goes to {', '.join(PATHS)}")
-    if request.method != "POST":
-        return _plain(405, f"{request.path} takes POST only", {"Allow": "POST"})
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type not in (PROTOBUF, JSON):
-        return _plain(415, f"Content-Type must be {PROTOBUF} or {JSON}")
-    try:
-        body = _protobuf(signal, request, content_type, config.max_decompressed_bytes)
-        receipt = await intake.accept(signal, body)
-    except MalformedError as error:
-        return _error(400, str(error), content_type)
-    except TooLargeError as error:
-        return _error(413, str(error), content_type)
-    except UnavailableError as error:
-        return _error(
-            429 if error.is_busy else 503,
-            str(error),
-            content_type,
-            {"Retry-After": str(error.retry_after_seconds)},
-        )
-    except _EncodingError as error:
-        return _plain(415, str(error))
-    message = response(signal, receipt.rejected, receipt.reason)
-    return HttpResponse(200, encode(message, content_type), {"Content-Type": content_type})
+class _Export:
+    """One request to its answer."""
+
+    def __init__(self, config: OtlpHttp, intake: Intake) -> None:
+        self._max_decompressed_bytes = config.max_decompressed_bytes
+        self._intake = intake
+        # One, so that JSON never takes the memory of more than one request; begun when needed.
+        self._json_thread = ThreadPoolExecutor(1, thread_name_prefix="sidelight-json")
+
+    async def __call__(self, request: HttpRequest) -> HttpResponse:
+        signal = PATHS.get(request.path)
+        if signal is None:
+            return _plain(404, f"no such path; OTLP goes to {', '.join(PATHS)}")
+        if request.method != "POST":
+            return _plain(405, f"{request.path} takes POST only", {"Allow": "POST"})
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type not in (PROTOBUF, JSON):
+            return _plain(415, f"Content-Type must be {PROTOBUF} or {JSON}")
+        try:
+            body = await self._protobuf(signal, request, content_type)
+            receipt = await self._intake.accept(signal, body)
+        except MalformedError as error:
+            return _error(400, str(error), content_type)
+        except TooLargeError as error:
+            return _error(413, str(error), content_type)
+        except UnavailableError as error:
+            return _error(
+                429 if error.is_busy else 503,
+                str(error),
+                content_type,
+                {"Retry-After": str(error.retry_after_seconds)},
+            )
+        except _EncodingError as error:
+            return _plain(415, str(error))
+        message = response(signal, receipt.rejected, receipt.reason)
+        return HttpResponse(200, encode(message, content_type), {"Content-Type": content_type})
+
+    async def _protobuf(self, signal: Signal, request: HttpRequest, content_type: str) -> bytes:
+        body: bytes | bytearray = request.body
+        encoding = request.headers.get("content-encoding", "identity").lower()
+        if encoding == "gzip":
+            body = gunzip(body, self._max_decompressed_bytes)
+        elif encoding != "identity":
+            raise _EncodingError("Content-Encoding must be gzip or absent")
+        if content_type != JSON:
+            return body if isinstance(body, bytes) else bytes(body)
+        if len(body) <= _QUICK_JSON_BYTES:
+            return from_json(signal, body)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._json_thread, from_json, signal, body)
 
 
 class _EncodingError(Exception):
     """A Content-Encoding that is not understood."""
-
-
-def _protobuf(signal: Signal, request: HttpRequest, content_type: str, max_bytes: int) -> bytes:
-    body: bytes | bytearray = request.body
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding == "gzip":
-        body = gunzip(body, max_bytes)
-    elif encoding != "identity":
-        raise _EncodingError("Content-Encoding must be gzip or absent")
-    if content_type == JSON:
-        return from_json(signal, body)
-    return body if isinstance(body, bytes) else bytes(body)
 
 
 def _plain(code: int, message: str, headers: dict[str, str] | None = None) -> HttpResponse:
