@@ -244,6 +244,9 @@ STEPS_WITH_PREFILL: Final = _attribute(
     "sidelight.engine.steps_with_prefill",
     "Decode steps that also carried other requests' prompt tokens.",
 )
+KEEP_TRACE: Final = _attribute(
+    "sidelight.keep", "true on any span flags its trace: tail sampling keeps it."
+)
 CONTENT_TRUNCATED: Final = _attribute(
     "sidelight.content.truncated", "Captured content was cut by a cap."
 )
@@ -512,6 +515,15 @@ COLLECTOR_RETRIES: Final = _metric(
 COLLECTOR_WITHHELD: Final = _metric(
     "sidelight.collector.withheld",
     "counter",
+COLLECTOR_SAMPLED: Final = _metric(
+    "sidelight.collector.traces.sampled",
+    "counter",
+    "{trace}",
+    "Traces decided on by tail sampling, by destination, decision (kept or dropped) and reason.",
+)
+COLLECTOR_RETRIES: Final = _metric(
+    "sidelight.collector.retries", "counter", "{request}", "Sends that failed and will be repeated."
+)
     "{item}",
     "Items a destination did not get because its configuration says so, by reason.",
 )

@@ -15,8 +15,8 @@ from sidelight.collector.config import AnyDestination
 from sidelight.collector.log.log import SegmentLog
 from sidelight.collector.log.record import Record
 from sidelight.collector.send.build import forwarders
-from sidelight.collector.send.dead_letters import DeadLetters
 from sidelight.collector.send.forwarder import Forwarder
+from sidelight.collector.send.sampling import Decision
 
 
 class Tally:
@@ -36,6 +36,9 @@ class Tally:
 
     def withheld(self, destination: str, reason: str, items: int) -> None:
         self.counts[destination, "withheld", reason] += items
+
+    def sampled(self, destination: str, decision: Decision) -> None:
+        self.counts[destination, "sampled", decision.name] += 1
 
 
 def parse(*destinations: dict[str, Any]) -> list[AnyDestination]:
@@ -63,7 +66,7 @@ class Sending:
         self.forwarders: Sequence[Forwarder] = forwarders(
             parse(*destinations),
             log,
-            dead_letters=DeadLetters(directory / "dead-letters"),
+            directory=directory,
             observer=self.tally,
         )
         self._tasks: list[asyncio.Task[None]] = []

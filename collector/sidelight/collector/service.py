@@ -25,7 +25,7 @@ from sidelight.collector.receive import otlp_http
 from sidelight.collector.receive.otlp_grpc import GrpcServer
 from sidelight.collector.receive.scrape import Scraper
 from sidelight.collector.send.build import forwarders
-from sidelight.collector.send.dead_letters import DeadLetters
+from sidelight.collector.send.sampling import Decision
 from sidelight.collector.shape import build as shape
 
 _logger = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class _Tallies:
         self._dropped = registry.counter(c.COLLECTOR_DROPPED, ("destination", "reason"))
         self._retries = registry.counter(c.COLLECTOR_RETRIES, ("destination",))
         self._withheld = registry.counter(c.COLLECTOR_WITHHELD, ("destination", "reason"))
+        self._sampled = registry.counter(c.COLLECTOR_SAMPLED, ("destination", "decision", "reason"))
 
     def delivered(self, destination: str, items: int) -> None:
         self._delivered.labels(destination).inc(items)
@@ -67,6 +68,10 @@ class _Tallies:
 
     def withheld(self, destination: str, reason: str, items: int) -> None:
         self._withheld.labels(destination, reason).inc(items)
+
+    def sampled(self, destination: str, decision: Decision) -> None:
+        outcome = "kept" if decision.is_kept else "dropped"
+        self._sampled.labels(destination, outcome, decision.name.lower()).inc()
 
 
 class Service:
@@ -84,9 +89,11 @@ class Service:
         otlp_metrics = OtlpMetrics(registry)
         self._scraper = Scraper(config.receive.scrape, registry)
         self._log = SegmentLog(config.log.directory, segment_bytes=config.log.segment_bytes)
-        dead_letters = DeadLetters(config.log.directory / "dead-letters")
         self._forwarders = forwarders(
-            destinations, self._log, dead_letters=dead_letters, observer=self._tallies
+            destinations,
+            self._log,
+            directory=config.log.directory,
+            observer=self._tallies,
         )
         self._writer = LogWriter(
             self._log, max_pending_bytes=config.log.max_pending_bytes, appended=self._wake

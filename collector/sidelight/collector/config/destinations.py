@@ -13,6 +13,7 @@ from sidelight.collector.config.routes import (
     Route,
     Unmatched,
 )
+from sidelight.collector.config.sampling import Sampling
 from sidelight.collector.config.section import BaseUrl, Secret, Section
 from sidelight.collector.config.selection import Match
 
@@ -31,6 +32,7 @@ class Destination(Section):
         (), description="What fits one of these is sent; none: everything."
     )
     drop: tuple[Match, ...] = Field((), description="What fits one of these is not sent.")
+    sample: Sampling | None = Field(None, description="none: every trace is sent.")
 
     def lane_name(self, route: Route) -> str:
         """The name under which cursor and metrics of a route are kept."""

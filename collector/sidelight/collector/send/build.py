@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from sidelight.collector.config import (
@@ -15,14 +16,19 @@ from sidelight.collector.config import (
 from sidelight.collector.log.log import Log
 from sidelight.collector.send import langfuse, otlp, phoenix
 from sidelight.collector.send.dead_letters import DeadLetters
-from sidelight.collector.send.feed import LogFeed
+from sidelight.collector.send.feed import Feed, LogFeed
 from sidelight.collector.send.forwarder import Forwarder, Observer
 from sidelight.collector.send.lanes import Lane, lanes
 from sidelight.collector.send.outcome import Destination
+from sidelight.collector.send.sampled_feed import SampledFeed
+from sidelight.collector.send.sampling import Decision
 
 
 class SendObserver(Observer, Protocol):
     """Who counts all that happens on the way from the log to the destinations."""
+
+    def sampled(self, destination: str, decision: Decision) -> None:
+        """Tail sampling decided on a trace."""
 
     def withheld(self, destination: str, reason: str, items: int) -> None:
         """The destination does not get `items` because its configuration says so."""
@@ -32,27 +38,37 @@ def forwarders(
     destinations: Iterable[AnyDestination],
     log: Log,
     *,
-    dead_letters: DeadLetters,
+    directory: Path,
     observer: SendObserver,
 ) -> list[Forwarder]:
-    """A forwarder for each lane of each destination. Raises `ConfigError` as `build` does."""
-    return [_forwarder(lane, log, dead_letters, observer) for lane in lanes(destinations)]
+    """A forwarder for each lane of each destination, with its files below `directory`.
+
+    Raises `ConfigError` as `build` does.
+    """
+    return [_forwarder(lane, log, directory, observer) for lane in lanes(destinations)]
 
 
-def _forwarder(
-    lane: Lane, log: Log, dead_letters: DeadLetters, observer: SendObserver
-) -> Forwarder:
+def _forwarder(lane: Lane, log: Log, directory: Path, observer: SendObserver) -> Forwarder:
     destination = build(lane.config)
-    feed = LogFeed(
-        log,
-        destination.signals,
-        lane.selector(),
-        partial(observer.withheld, destination.name),
-    )
+    withheld = partial(observer.withheld, destination.name)
+    feed: Feed
+    if lane.config.sample is None:
+        feed = LogFeed(log, destination.signals, lane.selector(), withheld)
+    else:
+        feed = SampledFeed(
+            log,
+            destination.signals,
+            lane.config.sample,
+            selector=lane.selector(),
+            directory=directory / "sampling",
+            name=destination.name,
+            withheld=withheld,
+            decided=partial(observer.sampled, destination.name),
+        )
     return Forwarder(
         destination,
         log,
-        dead_letters=dead_letters,
+        dead_letters=DeadLetters(directory / "dead-letters"),
         observer=observer,
         max_backoff_seconds=lane.config.max_backoff_seconds,
         feed=feed,
