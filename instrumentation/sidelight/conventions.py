@@ -509,12 +509,12 @@ COLLECTOR_DROPPED: Final = _metric(
     "{item}",
     "Acknowledged items given up, by destination and reason.",
 )
-COLLECTOR_RETRIES: Final = _metric(
-    "sidelight.collector.retries", "counter", "{request}", "Sends that failed and will be repeated."
-)
 COLLECTOR_WITHHELD: Final = _metric(
     "sidelight.collector.withheld",
     "counter",
+    "{item}",
+    "Items a destination did not get because its configuration says so, by reason.",
+)
 COLLECTOR_SAMPLED: Final = _metric(
     "sidelight.collector.traces.sampled",
     "counter",
@@ -523,9 +523,6 @@ COLLECTOR_SAMPLED: Final = _metric(
 )
 COLLECTOR_RETRIES: Final = _metric(
     "sidelight.collector.retries", "counter", "{request}", "Sends that failed and will be repeated."
-)
-    "{item}",
-    "Items a destination did not get because its configuration says so, by reason.",
 )
 COLLECTOR_LAG: Final = _metric(
     "sidelight.collector.lag", "gauge", "s", "Age of the oldest item a destination has yet to get."

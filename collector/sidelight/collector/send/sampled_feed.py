@@ -8,7 +8,6 @@ waits with it.
 
 from __future__ import annotations
 
-import gzip
 import time
 from collections import deque
 from collections.abc import Callable, Container
@@ -114,7 +113,7 @@ class SampledFeed:
         """Show the sampler a record's spans; the traces it is about."""
         self._sampler.advance(record.time_ns)
         found: dict[bytes, Decision | None] = {}
-        for resource in Request.FromString(gzip.decompress(record.payload)).resources:
+        for resource in Request.FromString(record.body()).resources:
             if not self._selector.takes(resource.resource):
                 continue
             for scope in resource.scopes:
