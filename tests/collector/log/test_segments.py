@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,25 @@ class TestDamage:
             assert log.read(second.end) is None
             log.close()
 
+    def test_a_probe_leaves_no_trace(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It tells whether the disk takes data; the file stays as it was."""
+        log = _open(tmp_path)
+        log.append([_record(b"kept")])
+        good = _segment(tmp_path).read_bytes()
+        log.probe()
+
+        def full(fd: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", full)
+            with pytest.raises(OSError, match="No space"):
+                log.probe()
+        assert _segment(tmp_path).read_bytes() == good
+        log.append([_record(b"next")])
+        assert _read_all(log) == [b"kept", b"next"]
+        log.close()
+
     def test_a_refusing_disk_stores_nothing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -159,13 +179,60 @@ class TestCursors:
         assert _read_all(log, log.cursor("new")) == [b"one", b"two"]
         log.close()
 
-    @pytest.mark.parametrize("content", ["", "{", "[]", '{"segment": 99, "offset": 0}'])
+    @pytest.mark.parametrize(
+        "content",
+        ["", "{", "[]", '{"segment": 99, "offset": 0}', '{"segment": 1, "offset": -5}', "\udcff"],
+    )
     def test_a_bad_cursor_begins_anew(self, tmp_path: Path, content: str) -> None:
         """A cursor file that makes no sense costs duplicates, never data."""
         log = _open(tmp_path)
         log.append([_record(b"one")])
-        (tmp_path / "cursors" / "phoenix.json").write_text(content)
+        log.commit("phoenix", log.end)
+        log.close()
+        (tmp_path / "cursors" / "phoenix.json").write_bytes(
+            content.encode(errors="surrogateescape")
+        )
+        log = _open(tmp_path)
         assert _read_all(log, log.cursor("phoenix")) == [b"one"]
+        log.close()
+
+    def test_a_cursor_behind_a_cut_tail_misses_nothing_new(self, tmp_path: Path) -> None:
+        """The damaged record it had passed is gone; what is appended in its place is read."""
+        log = _open(tmp_path)
+        log.append([_record(b"one"), _record(b"damaged")])
+        log.commit("phoenix", log.end)
+        log.close()
+        path = _segment(tmp_path)
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+        log = _open(tmp_path)
+        log.append([_record(b"longer than what stood there before")])
+        assert _read_all(log, log.cursor("phoenix")) == [b"longer than what stood there before"]
+        assert _read_all(log, log.cursor("new")) == [
+            b"one",
+            b"longer than what stood there before",
+        ]
+        log.close()
+
+    def test_a_cursor_that_cannot_be_written_moves_all_the_same(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On a full disk this process goes on, and segments that all have passed make room."""
+        log = _open(tmp_path, segment_bytes=1)
+        for number in range(3):
+            log.append([_record(b"%d" % number)])
+
+        def full(self: Path, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_text", full)
+            with pytest.raises(OSError, match="No space"):
+                log.commit("phoenix", log.end)
+        assert log.cursor("phoenix") == log.end
+        log.trim(["phoenix"], max_bytes=1 << 30, max_age_seconds=60)
+        assert len(list(tmp_path.glob("*.segment"))) == 1
         log.close()
 
 
@@ -200,9 +267,39 @@ class TestRetention:
     def test_age_takes_what_no_reader_fetched(self, tmp_path: Path) -> None:
         """Too old a segment goes even if a reader waits for it."""
         log = self._filled(tmp_path, segments=2)
+        log.close()
         os.utime(tmp_path / f"{1:020d}.segment", (1, 1))
+        log = _open(tmp_path, segment_bytes=1)
         dropped = log.trim(["slow"], max_bytes=1 << 30, max_age_seconds=60)
         assert dropped == [log_module.Dropped("slow", 10, "age")]
+        log.close()
+
+    def test_a_clock_that_jumps_takes_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Set right by fifty years while it runs, or written in the future: age is time passed."""
+        log = self._filled(tmp_path)
+        started = time.time()
+        monkeypatch.setattr(time, "time", lambda: started + 50 * 365 * 86400)
+        assert log.trim(["slow"], max_bytes=1 << 30, max_age_seconds=3600) == []
+        log.close()
+        monkeypatch.setattr(time, "time", lambda: started - 50 * 365 * 86400)
+        log = _open(tmp_path)
+        assert log.trim(["slow"], max_bytes=1 << 30, max_age_seconds=3600) == []
+        assert _read_all(log, log.cursor("slow")) == [b"0", b"1", b"2", b"3"]
+        log.close()
+
+    def test_losses_behind_damage_are_counted(self, tmp_path: Path) -> None:
+        """A damaged header does not hide what stood behind it."""
+        log = _open(tmp_path, segment_bytes=1)
+        log.append([_record(b"a", items=1), _record(b"b", items=2), _record(b"c", items=4)])
+        log.append([_record(b"d")])
+        path = tmp_path / f"{1:020d}.segment"
+        data = bytearray(path.read_bytes())
+        data[HEADER_BYTES + 1] ^= 0xFF
+        path.write_bytes(data)
+        dropped = log.trim(["slow"], max_bytes=0, max_age_seconds=3600)
+        assert dropped == [log_module.Dropped("slow", 5, "size")]
         log.close()
 
     def test_without_readers_nothing_is_passed(self, tmp_path: Path) -> None:

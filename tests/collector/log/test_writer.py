@@ -28,6 +28,10 @@ class _HeldLog:
             raise self.error
         self.appends.append(list(records))
 
+    def probe(self) -> None:
+        if self.error is not None:
+            raise self.error
+
     def read(self, position: Position) -> None:
         raise AssertionError
 
@@ -131,3 +135,47 @@ async def test_records_are_stored_as_configured() -> None:
     assert gzip.decompress(gzipped.payload) == b"body"
     assert plain.body() == gzipped.body() == b"body"
     assert gzipped.with_body(b"other", 2).body() == b"other"
+
+
+async def test_a_lone_request_of_any_size_is_taken() -> None:
+    """The limit is for what waits together; while one is under way it counts as well."""
+    log = _HeldLog()
+    writer = LogWriter(log, max_pending_bytes=10)
+    large = asyncio.create_task(writer.append("traces", b"x" * 100, 1))
+    await asyncio.sleep(0.02)
+    with pytest.raises(LogBusyError):
+        await writer.append("traces", b"x", 1)
+    log.go.set()
+    await large
+    await writer.close()
+
+
+async def test_a_sender_that_gives_up_harms_nobody() -> None:
+    """A cancelled append may or may not be stored; the others of its group are acknowledged."""
+    log = _HeldLog()
+    writer = LogWriter(log, max_pending_bytes=1000)
+    tasks = [asyncio.create_task(writer.append("traces", b"%d" % n, 1)) for n in range(3)]
+    await asyncio.sleep(0.02)
+    tasks[1].cancel()
+    log.go.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), asyncio.CancelledError, type(None)]
+    assert writer.pending_bytes == 0
+    await writer.close()
+
+
+async def test_a_probe_finds_that_the_disk_takes_data_again() -> None:
+    """Trouble ends without a sender, who may be kept away as long as it lasts."""
+    log = _HeldLog()
+    log.error = OSError(28, "No space left on device")
+    log.go.set()
+    writer = LogWriter(log, max_pending_bytes=1000)
+    with pytest.raises(LogFailedError):
+        await writer.append("traces", b"x", 1)
+    await writer.probe()
+    assert "No space" in str(writer.trouble)
+    log.error = None
+    await writer.probe()
+    assert writer.trouble is None
+    assert log.appends == []
+    await writer.close()

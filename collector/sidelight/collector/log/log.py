@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -23,6 +24,8 @@ from sidelight.collector.log.segment import (
 )
 
 _logger = logging.getLogger(__name__)
+
+_CURSOR_SUFFIX = ".json"
 
 
 class LogError(Exception):
@@ -60,6 +63,9 @@ class Log(Protocol):
     def append(self, records: Sequence[Record]) -> None:
         """Store durably or raise `OSError`, in which case nothing is stored."""
 
+    def probe(self) -> None:
+        """Find out whether the disk takes data; raises `OSError` if it does not."""
+
     def read(self, position: Position) -> Entry | None:
         """The next durable record at or behind `position`; None at the end."""
 
@@ -83,11 +89,14 @@ class SegmentLog:
         self._lock = threading.Lock()
         self._readers: dict[int, SegmentReader] = {}
         self._committed: dict[str, Position] = {}
+        # Ages by a clock that does not jump: when each segment was last written to.
+        self._written: dict[int, float] = {}
         try:
             (directory / "cursors").mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock_file = _own(directory)
             self._segments = list_segments(directory)
             self._open_tail()
+            self._load_cursors()
         except OSError as error:
             where = error.filename or directory
             raise LogError(f"log folder {directory}: {where}: {error.strerror}") from error
@@ -107,6 +116,31 @@ class SegmentLog:
                 self._writer.cut(tail.size)
             self._next_sequence = tail.next_sequence
         self._durable = Position(self._writer.first_sequence, self._writer.size)
+        for segment in self._segments:
+            age = time.time() - path_of(self._directory, segment).stat().st_mtime
+            self._written[segment] = time.monotonic() - max(0.0, age)
+
+    def _load_cursors(self) -> None:
+        """All of them now, while nothing has been appended behind the tail they refer to."""
+        for path in (self._directory / "cursors").glob(f"*{_CURSOR_SUFFIX}"):
+            name = path.name.removesuffix(_CURSOR_SUFFIX)
+            self._committed[name] = self._load_cursor(path, name)
+
+    def _load_cursor(self, path: Path, name: str) -> Position:
+        oldest = Position(self._segments[0], 0)
+        try:
+            stored = json.loads(path.read_text())
+            position = Position(int(stored["segment"]), int(stored["offset"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            _logger.warning("log: cursor %s is unreadable, begins anew: %s", name, error)
+            return oldest
+        if position.segment > self._durable.segment or position.offset < 0:
+            _logger.warning("log: cursor %s does not belong to this log, begins anew", name)
+            return oldest
+        if position > self._durable:
+            # The tail it had passed was damaged and is cut: what comes next is new.
+            return self._durable
+        return position
 
     @property
     def end(self) -> Position:
@@ -119,14 +153,24 @@ class SegmentLog:
             self._roll()
         self._writer.append(records, self._next_sequence)
         self._next_sequence += len(records)
+        self._written[self._writer.first_sequence] = time.monotonic()
         self._durable = Position(self._writer.first_sequence, self._writer.size)
 
     def _roll(self) -> None:
         writer = SegmentWriter(self._directory, self._next_sequence)
         with self._lock:
-            self._writer.close()
-            self._writer = writer
+            full, self._writer = self._writer, writer
             self._segments.append(writer.first_sequence)
+            self._written[writer.first_sequence] = time.monotonic()
+        with suppress(OSError):  # all of it is on the disk already
+            full.close()
+
+    def probe(self) -> None:
+        """Find out whether the disk takes data; raises `OSError` if it does not.
+
+        Like an append it comes from one thread at a time.
+        """
+        self._writer.probe()
 
     def read(self, position: Position) -> Entry | None:
         """The next intact durable record at or behind `position`, or None at the end."""
@@ -150,7 +194,7 @@ class SegmentLog:
                     )
                 if last or segment == self._segments[-1]:
                     return None
-                skipped += end - position.offset
+                skipped += max(0, end - position.offset)
                 position = Position(self._segments[self._segments.index(segment) + 1], 0)
 
     def _segment_at(self, wanted: int) -> int:
@@ -164,42 +208,26 @@ class SegmentLog:
 
     def cursor(self, name: str) -> Position:
         """The committed position of `name`; a new or unreadable one begins at the oldest record."""
-        if name not in self._committed:
-            position = Position(self._segments[0], 0)
-            try:
-                stored = json.loads(self._cursor_path(name).read_text())
-                position = Position(int(stored["segment"]), int(stored["offset"]))
-            except FileNotFoundError:
-                pass
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                _logger.warning("log: cursor %s is unreadable, begins anew: %s", name, error)
-            # A cursor ahead of the log means that the folder was replaced under it.
-            if position > self._durable:
-                _logger.warning("log: cursor %s was ahead of the log, begins anew", name)
-                position = Position(self._segments[0], 0)
-            self._committed[name] = position
-        return self._committed[name]
+        return self._committed.setdefault(name, Position(self._segments[0], 0))
 
     def commit(self, name: str, position: Position) -> None:
-        """Remember, atomically, that `name` has done with everything before `position`."""
+        """Remember, atomically, that `name` has done with everything before `position`.
+
+        Raises `OSError` if it cannot be written; this process remembers it all the same.
+        """
+        self._committed[name] = position
         path = self._cursor_path(name)
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(position._asdict()))
         temporary.replace(path)
-        self._committed[name] = position
 
     def _cursor_path(self, name: str) -> Path:
-        return self._directory / "cursors" / f"{name}.json"
+        return self._directory / "cursors" / f"{name}{_CURSOR_SUFFIX}"
 
     def size_bytes(self) -> int:
         """Bytes of all segments."""
         with self._lock:
             return sum(path_of(self._directory, s).stat().st_size for s in self._segments)
-
-    def oldest_time_ns(self, name: str) -> int | None:
-        """When the oldest record that `name` has yet to pass was appended; None if none."""
-        entry = self.read(self.cursor(name))
-        return None if entry is None else entry.record.time_ns
 
     def trim(
         self, cursors: Sequence[str], *, max_bytes: int, max_age_seconds: float
@@ -215,10 +243,9 @@ class SegmentLog:
             behind = [name for name in cursors if self.cursor(name).segment < following]
             passed = bool(cursors) and not behind
             if not passed:
-                path = path_of(self._directory, oldest)
                 if self.size_bytes() > max_bytes:
                     reason = "size"
-                elif time.time() - path.stat().st_mtime > max_age_seconds:
+                elif time.monotonic() - self._written[oldest] > max_age_seconds:
                     reason = "age"
                 else:
                     break
@@ -237,6 +264,7 @@ class SegmentLog:
     def _delete(self, segment: int) -> None:
         with self._lock:
             self._segments.remove(segment)
+            self._written.pop(segment, None)
             reader = self._readers.pop(segment, None)
             if reader is not None:
                 reader.close()

@@ -21,6 +21,8 @@ from sidelight.collector.log.record import (
 
 SUFFIX = ".segment"
 _SEARCH_BYTES = 1024 * 1024
+# More than the last block of a file may have left over.
+_PROBE_BYTES = 64 * 1024
 
 
 class Found(NamedTuple):
@@ -50,8 +52,12 @@ class SegmentWriter:
         self.first_sequence = first_sequence
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._fd = os.open(self.path, flags, 0o600)
-        self.size = os.fstat(self._fd).st_size
-        _sync_directory(directory)
+        try:
+            self.size = os.fstat(self._fd).st_size
+            _sync_directory(directory)
+        except OSError:
+            os.close(self._fd)
+            raise
 
     def append(self, records: Sequence[Record], sequence: int) -> None:
         """Write `records`, numbered from `sequence`, and wait for the disk.
@@ -63,6 +69,15 @@ class SegmentWriter:
             buffers.append(encode_header(record, sequence + offset))
             buffers.append(record.payload)
         data = b"".join(buffers)
+        self._write(data)
+        self.size += len(data)
+
+    def probe(self) -> None:
+        """Find out whether the disk takes data; raises `OSError` if not. Nothing is kept."""
+        self._write(bytes(_PROBE_BYTES))
+        os.ftruncate(self._fd, self.size)
+
+    def _write(self, data: bytes) -> None:
         try:
             view = memoryview(data)
             at = self.size
@@ -74,7 +89,6 @@ class SegmentWriter:
         except OSError:
             os.ftruncate(self._fd, self.size)
             raise
-        self.size += len(data)
 
     def cut(self, size: int) -> None:
         """Drop what stands behind `size`: a torn tail."""
@@ -108,13 +122,14 @@ class SegmentReader:
         return None
 
     def headers(self, offset: int, end: int) -> Iterator[Header]:
-        """Headers from `offset` up to the first that cannot be one, without their payloads."""
+        """Headers from `offset` on without their payloads; damaged stretches are skipped."""
         while offset < end:
             header = decode_header(os.pread(self._fd, HEADER_BYTES, offset))
             if header is None:
-                return
-            yield header
-            offset += HEADER_BYTES + header.length
+                offset = self._next_magic(offset + 1, end)
+            else:
+                yield header
+                offset += HEADER_BYTES + header.length
 
     def _next_magic(self, offset: int, end: int) -> int:
         while offset < end:

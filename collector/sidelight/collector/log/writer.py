@@ -71,7 +71,7 @@ class LogWriter:
 
         Raises `LogBusyError` if too much waits already, `LogFailedError` if the disk refused.
         """
-        if self._pending_bytes + len(body) > self._max_pending_bytes and self._pending:
+        if self._pending_bytes + len(body) > self._max_pending_bytes and self._pending_bytes:
             raise LogBusyError(f"{self._pending_bytes} bytes are waiting for the disk")
         pending = _Pending(signal, body, items, asyncio.get_running_loop().create_future())
         self._pending.append(pending)
@@ -87,22 +87,42 @@ class LogWriter:
             try:
                 await loop.run_in_executor(self._thread, self._store, group)
             except Exception as error:  # noqa: BLE001 (whatever it is, nobody is acknowledged)
-                if self.trouble is None:
-                    _logger.error("log: the disk refuses, senders are told to wait: %s", error)
-                self.trouble = str(error)
+                self._refused(error)
                 for pending in group:
                     if not pending.done.done():
                         pending.done.set_exception(LogFailedError(str(error)))
             else:
-                if self.trouble is not None:
-                    _logger.info("log: the disk takes data again")
-                self.trouble = None
+                self._recovered()
                 for pending in group:
                     if not pending.done.done():
                         pending.done.set_result(None)
                 self._appended()
             finally:
                 self._pending_bytes -= sum(len(pending.body) for pending in group)
+
+    async def probe(self) -> None:
+        """If the disk refused, see whether it still does.
+
+        A collector that is not ready may be sent nothing that could show it.
+        """
+        if self.trouble is None:
+            return
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._log.probe)
+        except OSError as error:
+            self._refused(error)
+        else:
+            self._recovered()
+
+    def _refused(self, error: Exception) -> None:
+        if self.trouble is None:
+            _logger.error("log: the disk refuses, senders are told to wait: %s", error)
+        self.trouble = str(error)
+
+    def _recovered(self) -> None:
+        if self.trouble is not None:
+            _logger.info("log: the disk takes data again")
+        self.trouble = None
 
     def _store(self, group: Sequence[_Pending]) -> None:
         self._log.append([_merge(part, self._encoding) for part in _parts(group)])

@@ -49,8 +49,22 @@ class DeadLetters:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 if path.exists() and path.stat().st_size + len(line) > self._max_bytes:
                     path.replace(path.with_suffix(".old.jsonl"))
-                fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-                with os.fdopen(fd, "w") as file:
-                    file.write(line + "\n")
+                _append(path, f"{line}\n".encode())
         except OSError as error:
             _logger.error("dead letters of %s cannot be written: %s", destination, error)
+
+
+def _append(path: Path, data: bytes) -> None:
+    """All of `data` or, where the disk refuses, nothing: half a line would spoil the next."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(fd).st_size
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+        except OSError:
+            os.ftruncate(fd, size)
+            raise
+    finally:
+        os.close(fd)

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from sidelight.collector.lens.request import halves
-from sidelight.collector.log.log import Log
+from sidelight.collector.log.log import Log, Position
 from sidelight.collector.log.record import Record
 from sidelight.collector.send.dead_letters import DeadLetters
 from sidelight.collector.send.feed import Feed, Held, LogFeed, Step
-from sidelight.collector.send.outcome import Delivered, Destination, Refused, Retry
+from sidelight.collector.send.outcome import Delivered, Destination, Outcome, Refused, Retry
 
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -65,6 +65,7 @@ class Forwarder:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sidelight-{destination.name}")
         self._oldest_ns: int | None = None
         self._next_send = 0.0
+        self._commit_fails = False
         self.trouble: str | None = None
         """Why the destination does not take data now; None while it does."""
 
@@ -83,10 +84,10 @@ class Forwarder:
     async def run(self) -> None:
         """Forward until cancelled."""
         name = self.destination.name
-        position = await self._on_thread(partial(self._log.cursor, name))
+        position = await self._from_log(partial(self._log.cursor, name))
         while True:
             self._appended.clear()
-            step = await self._on_thread(partial(self._feed.read, position))
+            step = await self._from_log(partial(self._feed.read, position))
             if step is None or isinstance(step, Held):
                 self._oldest_ns = step.since_ns if step else None
                 self._settled.set()
@@ -97,7 +98,44 @@ class Forwarder:
                 self._oldest_ns = step.time_ns
                 await self._deliver(step.record)
             position = step.end
+            await self._commit(position)
+
+    async def _from_log(self, read: Callable[[], _T]) -> _T:
+        """What `read` finds, as soon as the disk gives it."""
+        attempt = 0
+        while True:
+            try:
+                found = await self._on_thread(read)
+            except OSError as error:
+                attempt += 1
+                if attempt == 1:
+                    _logger.error(
+                        "%s waits, the log cannot be read, will go on trying: %s",
+                        self.destination.name,
+                        error,
+                    )
+                self.trouble = f"the log cannot be read: {error}"
+                self._settled.set()
+                await asyncio.sleep(self._backoff(attempt, None))
+            else:
+                if attempt:
+                    _logger.info("%s reads the log again", self.destination.name)
+                    self._clear_trouble()
+                return found
+
+    async def _commit(self, position: Position) -> None:
+        """A cursor that cannot be written (the disk is full) must not stop the sending that
+        lets the disk become empty; only a crash meanwhile would have data sent again.
+        """
+        name = self.destination.name
+        try:
             await self._on_thread(partial(self._log.commit, name, position))
+        except OSError as error:
+            if not self._commit_fails:
+                _logger.error("log: the cursor of %s cannot be written: %s", name, error)
+            self._commit_fails = True
+        else:
+            self._commit_fails = False
 
     async def _wait(self, seconds: float | None) -> None:
         """Until something is appended, at most so long."""
@@ -113,8 +151,7 @@ class Forwarder:
         attempt = 0
         while True:
             await self._pace(record.items)
-            outcome = await self._on_thread(partial(self.destination.send, record))
-            match outcome:
+            match await self._send(record):
                 case Delivered(rejected, reason):
                     self._recovered()
                     self._observer.delivered(name, record.items - rejected)
@@ -131,6 +168,13 @@ class Forwarder:
                     self._observer.retried(name)
                     self._troubled(reason)
                     await asyncio.sleep(self._backoff(attempt, after_seconds))
+
+    async def _send(self, record: Record) -> Outcome:
+        try:
+            return await self._on_thread(partial(self.destination.send, record))
+        except Exception:
+            _logger.exception("sending to %s failed", self.destination.name)
+            return Retry("sending failed, see the collector's log")
 
     async def _halve(self, record: Record, reason: str, status: int) -> None:
         """Send both halves of what was refused whole, so that only what is bad is given up."""
@@ -174,7 +218,12 @@ class Forwarder:
     def _recovered(self) -> None:
         if self.trouble is not None:
             _logger.info("%s takes data again", self.destination.name)
+            self._clear_trouble()
+
+    def _clear_trouble(self) -> None:
         self.trouble = None
+        # It is worth waiting for again.
+        self._settled.clear()
 
     def _report_damage(self, step: Step) -> None:
         if step.skipped_bytes:
