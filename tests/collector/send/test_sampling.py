@@ -16,6 +16,7 @@ from sidelight import conventions as c
 from sidelight.collector.config.sampling import Sampling
 from sidelight.collector.log.log import Position, SegmentLog
 from sidelight.collector.send.feed import Held
+from sidelight.collector.send.match import SpanView
 from sidelight.collector.send.sampled_feed import SampledFeed
 from sidelight.collector.send.sampling import Decision, Reasons, Sampler
 from sidelight.collector.send.select import Selector
@@ -29,7 +30,7 @@ SECOND = 1_000_000_000
 
 def reason(made: Made, **options: Any) -> Decision | None:
     item = request(made).resource_spans[0].scope_spans[0].spans[0].SerializeToString()
-    return Reasons(Sampling.model_validate({"share": 0, **options})).find(item)
+    return Reasons(Sampling.model_validate({"share": 0, **options})).find(SpanView(item))
 
 
 @pytest.mark.parametrize(

@@ -116,3 +116,60 @@ class SpanHead(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SpanHead: _TypeAlias = SpanHead  # noqa: Y015
+
+@_typing.final
+class SpanTraits(_message.Message):
+    """What rules ask of a span; attributes are serialised KeyValues."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    START_NS_FIELD_NUMBER: _builtins.int
+    END_NS_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    trace_id: _builtins.bytes
+    name: _builtins.bytes
+    start_ns: _builtins.int
+    end_ns: _builtins.int
+    @_builtins.property
+    def attributes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def status(self) -> Global___StatusCode: ...
+    def __init__(
+        self,
+        *,
+        trace_id: _builtins.bytes = ...,
+        name: _builtins.bytes = ...,
+        start_ns: _builtins.int = ...,
+        end_ns: _builtins.int = ...,
+        attributes: _abc.Iterable[_builtins.bytes] | None = ...,
+        status: Global___StatusCode | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "end_ns", b"end_ns", "name", b"name", "start_ns", b"start_ns", "status", b"status", "trace_id", b"trace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpanTraits: _TypeAlias = SpanTraits  # noqa: Y015
+
+@_typing.final
+class StatusCode(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatusCode: _TypeAlias = StatusCode  # noqa: Y015

@@ -15,11 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from sidelight.collector.config.sampling import Sampling
-from sidelight.collector.lens.otlp_pb2 import Request, SpanHead
+from sidelight.collector.lens.otlp_pb2 import Request
 from sidelight.collector.log.log import Entry, Log, Position
 from sidelight.collector.log.record import Record, Signal
 from sidelight.collector.send.decisions import Decisions
 from sidelight.collector.send.feed import Held, Step, Withheld
+from sidelight.collector.send.match import SpanView
 from sidelight.collector.send.sampling import Decision, Reasons, Sampler
 from sidelight.collector.send.select import Selector
 
@@ -118,11 +119,12 @@ class SampledFeed:
                 continue
             for scope in resource.scopes:
                 for item in scope.items:
-                    trace_id = SpanHead.FromString(item).trace_id
+                    span = SpanView(item)
+                    trace_id = span.trace_id
                     # One reason is enough.
                     if found.get(trace_id) is None:
                         known = self._sampler.decision(trace_id)
-                        found[trace_id] = self._reasons.find(item) if known is None else known
+                        found[trace_id] = self._reasons.find(span) if known is None else known
         for trace_id, reason in found.items():
             self._sampler.see(trace_id, reason)
         return list(found)

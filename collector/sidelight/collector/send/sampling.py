@@ -45,9 +45,9 @@ class Reasons:
         self._config = config
         self._rules = rules(config.keep)
 
-    def find(self, item: bytes) -> Decision | None:
-        """The reason a serialised span gives, if any."""
-        config, span = self._config, SpanView(item)
+    def find(self, span: SpanView) -> Decision | None:
+        """The reason a span gives, if any."""
+        config = self._config
         if span.attribute(c.KEEP_TRACE) in (True, "true"):
             return Decision.FLAGGED
         if config.keep_errors and span.is_error:
