@@ -97,7 +97,7 @@ def good_trace(*, queue_milliseconds: float = 1.0, preemptions: int = 0) -> list
 
 COMPLETE = Answer("why?", trace_id=TRACE, input_tokens=100, output_tokens=20)
 GAVE_UP = Answer("why?", trace_id="b" * 32, gave_up=True)
-REFUSED = Answer("why?", trace_id="c" * 32, error="HTTPStatusError: HTTP 404")
+REFUSED = Answer("why?", trace_id="c" * 32, error="HTTPStatusError: HTTP 404", meant_to_fail=True)
 ANSWERS = [COMPLETE, GAVE_UP, REFUSED]
 
 
@@ -258,6 +258,15 @@ def test_nothing_answered_is_not_taken_for_success() -> None:
     found = check_traces([GAVE_UP, REFUSED], traces([]))
 
     assert "no question was answered completely" in faults(found).values()
+
+
+def test_a_question_that_should_have_been_answered_is_told_with_its_error() -> None:
+    """An error that nobody provoked fails the demo and is shown."""
+    broken = Answer("why?", trace_id="f" * 32, error="ConnectError: refused")
+
+    found = faults(check_traces([*ANSWERS, broken], traces(good_trace())))
+
+    assert found["questions answered"] == "1 of 2; ConnectError: refused"
 
 
 def test_only_traces_that_may_grow_are_asked_for_again() -> None:

@@ -167,8 +167,9 @@ def test_only_loopback_is_bound(kept: Demo) -> None:
     ]
 
     assert len(listening) >= 5
-    # 127.0.0.1 as the kernel writes it.
-    assert [each for each in listening if not each.startswith("0100007F:")] == []
+    # 127.0.0.1 as the kernel writes it, by itself and inside an IPv6 address.
+    loopback = ("0100007F", "0000000000000000FFFF00000100007F")
+    assert [each for each in listening if each.split(":")[0] not in loopback] == []
 
 
 def socket_inode(descriptor: Path) -> str | None:
@@ -190,7 +191,7 @@ def test_a_server_of_ones_own_is_used(kept: Demo, tmp_path: Path) -> None:
     assert f"Your vLLM  sidelight/tiny-qwen3 at {url}" in own.output
     assert re.search(r"✓ │ *\w* *│ LLM tokens as the client saw them ", own.output), own.output
     assert re.search(r"– │ *vLLM *│ LLM → server span → queue, prefill, decode ", own.output)
-    assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318" in own.output
+    assert re.search(r"OTEL_EXPORTER_OTLP_ENDPOINT=http://127\.0\.0\.1:\d+", own.output)
     assert not (own.directory / "logs" / "vllm.log").exists()
 
 
@@ -201,7 +202,7 @@ def test_an_early_end_leaves_nothing_behind(tmp_path: Path, how: signal.Signals)
     log = demo.directory / "logs" / "vllm.log"
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not log.exists() or b"vLLM" not in log.read_bytes():
+        while not log.exists():
             assert demo.process.poll() is None, demo.output
             assert time.monotonic() < deadline, demo.output
             time.sleep(0.1)

@@ -93,6 +93,7 @@ class Answer:
     seconds: float = 0.0
     gave_up: bool = False
     error: str | None = None
+    meant_to_fail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,8 @@ class Ask:
     max_tokens: int = 96
     # The asker leaves after that many pieces of the answer.
     give_up_after_pieces: int | None = None
-    # Overrides that make a call fail, as callers do.
+    # Mistakes that callers make: what is wrong with the question, if it is meant to fail.
+    mistake: bool = False
     model: str | None = None
     collection: str = COLLECTION
     tags: Sequence[str] = field(default=("demo",))
@@ -168,7 +170,7 @@ class RagApp:
 
     async def answer(self, ask: Ask) -> Answer:
         """Answer one question. Whatever fails is in `Answer.error` and on the trace."""
-        answer = Answer(ask.question)
+        answer = Answer(ask.question, meant_to_fail=ask.mistake)
         started = time.perf_counter()
         try:
             with self._tracer.start_as_current_span("answer question") as span:

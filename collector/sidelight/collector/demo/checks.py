@@ -107,6 +107,7 @@ def _application(
         if not ((root := trees[answer.trace_id].root) and root.failed)
     ]
     return [
+        _answered(answers, complete),
         Finding(
             "Phoenix",
             "a trace for every question",
@@ -147,6 +148,15 @@ def _application(
             f"not marked: {unmarked[0]}" if unmarked else f"{len(failed)} of {len(failed)}",
         ),
     ]
+
+
+def _answered(answers: Sequence[Answer], complete: Sequence[Answer]) -> Finding:
+    expected = [answer for answer in answers if not answer.meant_to_fail and not answer.gave_up]
+    failed = [answer for answer in expected if answer.error]
+    seen = f"{len(complete)} of {len(expected)}"
+    if failed:
+        seen += f"; {failed[0].error}"
+    return Finding("App", "questions answered", bool(complete) and not failed, seen)
 
 
 def _server(

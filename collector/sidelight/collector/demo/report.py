@@ -55,8 +55,10 @@ def show(
             console.print(line, soft_wrap=True)
     console.print()
     missing = [finding for finding in findings if finding.required and not finding.found]
-    if not missing:
+    if all(finding.found for finding in findings):
         console.print("Everything was found.", style="bold green")
+    elif not missing:
+        console.print("Everything that must be there was found.", style="bold green")
     for finding in missing:
         console.print(
             f"Missing: {finding.place}: {finding.what}: {finding.seen}",

@@ -235,7 +235,8 @@ async def _ask(parts: Parts, screen: Screen) -> list[Answer]:
         base_url=parts.model.url,
         headers={"Authorization": f"Bearer {key}"} if key else None,
         timeout=_ANSWER_SECONDS,
-        limits=httpx.Limits(max_connections=2 * traffic.BURST_SIZE),
+        # vLLM closes a connection after 5 s of silence; using one at that moment fails.
+        limits=httpx.Limits(max_connections=2 * traffic.BURST_SIZE, keepalive_expiry=2),
     ) as http:
         app = RagApp(
             tracers=tracers,

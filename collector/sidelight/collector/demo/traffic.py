@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidelight.collector.demo.app import Answer, Ask, RagApp
 
@@ -91,10 +91,12 @@ def plan(seed: int = 0) -> list[Burst]:
 
 def mistakes() -> list[Ask]:
     """Questions that fail: at vLLM for two reasons, and at the vector database."""
+    unknown_model = Ask(QUESTIONS[0], model="no-such-model")
+    too_many_tokens = Ask(QUESTIONS[1], max_tokens=10_000_000)
+    no_collection = Ask(QUESTIONS[2], collection="no_such_one")
     return [
-        Ask(QUESTIONS[0], "mistakes", tags=("demo", "unknown-model"), model="no-such-model"),
-        Ask(QUESTIONS[1], "mistakes", tags=("demo", "too-many-tokens"), max_tokens=10_000_000),
-        Ask(QUESTIONS[2], "mistakes", tags=("demo", "no-collection"), collection="no_such_one"),
+        replace(ask, mistake=True, session="mistakes", tags=("demo", "mistake"))
+        for ask in (unknown_model, too_many_tokens, no_collection)
     ]
 
 
