@@ -22,8 +22,8 @@ from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
 from sidelight import conventions
+from sidelight.collector.lens.prometheus_names import family_name
 from sidelight.collector.measure.otlp_metrics import OtlpMetrics
-from sidelight.collector.measure.otlp_names import family_name
 from sidelight.collector.measure.registry import Registry
 from support import openmetrics
 

@@ -16,8 +16,6 @@ FamilyType = Literal[
 # What Prometheus stores of a name before UTF-8 names; others are respelled or refused, since
 # Prometheus 2 fails a whole scrape for one bad name.
 METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_NOT_METRIC = re.compile(r"[^a-zA-Z0-9:]+|_{2,}")
-_NOT_LABEL = re.compile(r"[^a-zA-Z0-9]+|_{2,}")
 
 
 @dataclass(slots=True)
@@ -53,18 +51,6 @@ def escape(text: str) -> str:
     if "\\" in text or '"' in text or "\n" in text:
         return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
     return text
-
-
-def label_name(attribute: str) -> str:
-    """The label of an OpenTelemetry attribute: every run of other characters is one `_`."""
-    name = _NOT_LABEL.sub("_", attribute)
-    return f"key_{name}" if name[:1].isdigit() else name or "_"
-
-
-def metric_name(name: str) -> str:
-    """A name that Prometheus accepts: every run of other characters is one `_`."""
-    spelled = _NOT_METRIC.sub("_", name)
-    return f"_{spelled}" if spelled[:1].isdigit() else spelled or "_"
 
 
 def labels(pairs: Mapping[str, str]) -> str:

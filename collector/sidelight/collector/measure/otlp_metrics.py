@@ -19,14 +19,14 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from sidelight import conventions
-from sidelight.collector.measure.family import Family, FamilyType, labels
-from sidelight.collector.measure.otlp_names import (
+from sidelight.collector.lens.prometheus_names import (
     attribute_labels,
     attribute_text,
     family_name,
     identity,
     is_identity,
 )
+from sidelight.collector.measure.family import Family, FamilyType, labels
 from sidelight.collector.measure.otlp_series import (
     Counter,
     DroppedPointError,

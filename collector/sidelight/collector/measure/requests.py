@@ -9,8 +9,8 @@ from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from sidelight import conventions
+from sidelight.collector.lens.prometheus_names import label_name
 from sidelight.collector.lens.span import AttributeValue, SpanRecord
-from sidelight.collector.measure.family import label_name
 from sidelight.collector.measure.histogram import Cell
 from sidelight.collector.measure.registry import Registry
 

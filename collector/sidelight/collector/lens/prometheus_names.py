@@ -14,7 +14,6 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from sidelight import conventions
 from sidelight.collector.lens import span
-from sidelight.collector.measure.family import label_name, metric_name
 
 SERVICE_NAMESPACE = "service.namespace"
 
@@ -57,7 +56,21 @@ _PER_UNITS = {
     "y": "year",
 }
 _ANNOTATION = re.compile(r"\{[^}]*\}")
+_NOT_METRIC = re.compile(r"[^a-zA-Z0-9:]+|_{2,}")
+_NOT_LABEL = re.compile(r"[^a-zA-Z0-9]+|_{2,}")
 _IDENTITY = (SERVICE_NAMESPACE, conventions.SERVICE_NAME, conventions.SERVICE_INSTANCE_ID)
+
+
+def label_name(attribute: str) -> str:
+    """The label of an OpenTelemetry attribute: every run of other characters is one `_`."""
+    name = _NOT_LABEL.sub("_", attribute)
+    return f"key_{name}" if name[:1].isdigit() else name or "_"
+
+
+def metric_name(name: str) -> str:
+    """A name that Prometheus accepts: every run of other characters is one `_`."""
+    spelled = _NOT_METRIC.sub("_", name)
+    return f"_{spelled}" if spelled[:1].isdigit() else spelled or "_"
 
 
 @lru_cache(maxsize=1024)
