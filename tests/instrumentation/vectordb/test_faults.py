@@ -39,7 +39,8 @@ _INSIDE: list[tuple[Any, str]] = [
     (call.Target, "metric_attributes"),
     (call.Target, "span_attributes"),
     (operation.Observer, "_start"),
-    (operation.Observer, "_record"),
+    (meters.Meters, "_record"),
+    (meters.Meters, "put"),
     (operation.Observer, "_write"),
     (operation.Observer, "_exception_event"),
     (operation, "_under_retriever"),
@@ -78,6 +79,7 @@ def test_a_fault_of_ours_never_reaches_the_app(
     rows = lite.query("docs", filter="id < 4")
     with pytest.raises(MilvusException) as raised:
         lite.search("missing", data=[vector(1)])
+    recording.points(names.DB_CLIENT_DURATION)
 
     assert ([len(hits[0]), len(fused[0])], pages, len(rows)) == ([3, 2], [40, 10], 4)
     assert raised.value.code == 100

@@ -218,7 +218,7 @@ class TestContent:
         found = recording.attributes("search docs")
         documents = json.loads(str(found[names.RETRIEVAL_DOCUMENTS]))
         assert [set(document) for document in documents] == [{"id", "score"}] * 2
-        assert documents[0]["score"] == found[names.VECTOR_SCORE_TOP]
+        assert documents[0]["score"] == pytest.approx(found[names.VECTOR_SCORE_TOP])
         assert names.DB_FILTER not in found
         assert names.INPUT_VALUE not in found
 

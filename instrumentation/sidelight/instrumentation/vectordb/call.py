@@ -21,6 +21,9 @@ from sidelight.instrumentation.vectordb.scores import Scores
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"
 
+# A tuple, as making a union anew costs more than the check itself.
+_PLAIN: Final = (str, int, float)
+
 Attributes = dict[str, str | int | float | bool]
 
 
@@ -139,7 +142,7 @@ class Call:
 
     def note(self, name: str, value: Any) -> None:
         """Keeps an attribute if the value is a plain one and not empty."""
-        if value is not None and value != "" and isinstance(value, str | int | float):
+        if value is not None and value != "" and isinstance(value, _PLAIN):
             self.attributes[name] = value
 
     def filtered(self, expression: object) -> None:
@@ -212,8 +215,9 @@ class Call:
         else:
             found, cut = ids_json(hits(), settings)
         attributes[names.RETRIEVAL_DOCUMENTS] = found
-        attributes[names.OUTPUT_VALUE] = found
-        attributes[names.OUTPUT_MIME_TYPE] = _JSON
+        if settings.captures_text:
+            attributes[names.OUTPUT_VALUE] = found
+            attributes[names.OUTPUT_MIME_TYPE] = _JSON
         if cut:
             attributes[names.CONTENT_TRUNCATED] = True
 

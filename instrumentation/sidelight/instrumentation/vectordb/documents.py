@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from json.encoder import encode_basestring_ascii
 from math import isfinite
 from typing import Any, Final
@@ -39,17 +40,14 @@ class Document:
 
 def ids_json(hits: Iterable[tuple[object, float | None]], settings: Settings) -> tuple[str, bool]:
     """Ids and scores of `hits` as a JSON list, and whether a cap left some out."""
-    items: list[str] = []
-    size = 2
-    for identifier, score in hits:
-        if len(items) >= settings.max_documents:
-            return _list(items), True
-        item = _head(identifier, score) + "}"
-        size += len(item) + 1
-        if size > settings.max_bytes:
-            return _list(items), True
-        items.append(item)
-    return _list(items), False
+    most = settings.max_documents
+    found = list(islice(hits, most + 1))
+    # This is on the path of every search: one pass, and a second look only if it is needed.
+    items = [_head(identifier, score) + "}" for identifier, score in found[:most]]
+    shown = _list(items)
+    if len(shown) <= settings.max_bytes:
+        return shown, len(found) > most
+    return _list(_first(items, settings.max_bytes - 2)), True
 
 
 def documents_json(documents: Iterable[Document], settings: Settings) -> tuple[str, bool]:
@@ -76,14 +74,29 @@ def _list(items: list[str]) -> str:
     return "[" + ",".join(items) + "]"
 
 
+def _first(items: list[str], room: int) -> list[str]:
+    """As many items as fit into `room` bytes with a comma after each."""
+    size = 0
+    for place, item in enumerate(items):
+        size += len(item) + 1
+        if size > room:
+            return items[:place]
+    return items
+
+
 def _head(identifier: object, score: float | None) -> str:
     """The JSON object of a hit without its closing brace."""
     # Always text, as the GenAI conventions have it: Phoenix drops a list with one number in it.
-    shown = encode_basestring_ascii(str(identifier)[:256])
-    # JSON has no NaN and no infinity.
-    if score is None or not isfinite(score):
-        return '{"id":' + shown + ',"score":null'
-    return '{"id":' + shown + ',"score":' + repr(float(score))
+    shown = f'"{identifier}"' if type(identifier) is int else _text(identifier)
+    # JSON has no NaN and no infinity: their difference to themselves is not zero.
+    if score is None or score - score != 0.0:
+        return f'{{"id":{shown},"score":null'
+    # As many digits as a 32-bit float has, which is what the databases compute with.
+    return f'{{"id":{shown},"score":{score:.7g}'
+
+
+def _text(identifier: object) -> str:
+    return encode_basestring_ascii(str(identifier)[:256])
 
 
 def _item(document: Document, settings: Settings, room: int) -> tuple[str | None, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from sidelight import conventions as names
@@ -232,6 +233,7 @@ class _Calls:
         call.note(names.MILVUS_CONSISTENCY, level)
 
 
+@lru_cache(maxsize=256)
 def server(address: str) -> tuple[str | None, int | None]:
     """Host and port of `host:port`, `[v6]:port` or `unix:path`."""
     host, separator, port = address.rpartition(":")

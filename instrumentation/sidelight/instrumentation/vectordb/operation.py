@@ -100,9 +100,10 @@ class Observer:
         self.settings: Final = settings
         self._describe_error = describe_error
         self._tracer = trace.get_tracer(names.SCOPE_VECTORDB, version, tracer_provider)
-        self._meters = Meters(metrics.get_meter(names.SCOPE_VECTORDB, version, meter_provider))
         self._targets: dict[tuple[object, ...], Target] = {}
         self._faults: set[str] = set()
+        meter = metrics.get_meter(names.SCOPE_VECTORDB, version, meter_provider)
+        self._meters = Meters(meter, self.fault)
 
     # ── the two loops ────────────────────────────────────────────────────────────────────
 
@@ -292,8 +293,9 @@ class Observer:
             return
         call.ended = True
         try:
-            self._record(call)
+            seconds = perf_counter() - call.started if call.busy is None else call.busy
             self._write(call)
+            self._meters.put(call, seconds)
         except Exception as error:  # noqa: BLE001
             self.fault("end", error)
         finally:
@@ -303,35 +305,6 @@ class Observer:
                     call.span.end()
             except Exception as error:  # noqa: BLE001
                 self.fault("end", error)
-
-    def _record(self, call: Call) -> None:
-        target = call.target
-        if target is None:
-            return
-        seconds = perf_counter() - call.started if call.busy is None else call.busy
-        meters, context = self._meters, call.context
-        attributes = target.metric_attributes(call.metric_type, call.ranker)
-        if call.error is not None:
-            error_type, code, _ = call.error
-            attributes = {**attributes, names.ERROR_TYPE: error_type}
-            if code is not None:
-                attributes[names.DB_STATUS_CODE] = code
-            meters.duration.record(seconds, attributes, context)
-            return
-        meters.duration.record(seconds, attributes, context)
-        if call.rows is not None:
-            meters.rows.record(call.rows, attributes, context)
-        for found in call.scores:
-            # Histograms take no negative values; the lowest bucket is that of zero and below.
-            meters.top_score.record(max(found.top, 0.0), attributes, context)
-            if found.gap is not None:
-                meters.score_gap.record(found.gap, attributes, context)
-        if call.empty_queries:
-            meters.empty.add(call.empty_queries, attributes, context)
-        if call.written:
-            meters.written.add(call.written, attributes, context)
-        if call.deleted:
-            meters.deleted.add(call.deleted, attributes, context)
 
     def _write(self, call: Call) -> None:
         """Everything known goes to the span in one go, its core attributes again if evicted."""

@@ -1,0 +1,1 @@
+"""What observing a vector-database client costs, beside OpenLLMetry and OpenLIT."""
