@@ -41,6 +41,9 @@ lint: .venv/test
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports --no-logo
 
+bench: .venv/test
+	PYTHONPATH=tests $(BIN)/python -m bench.collector.run $(BENCH_OPTIONS)
+
 dashboards: .venv/test
 	$(BIN)/sidelight dashboards write dashboards/generated
 

@@ -1,0 +1,1 @@
+"""Benchmarks: what Sidelight costs, beside what its peers cost, in one run."""

@@ -1,0 +1,1 @@
+"""What the collector costs a span, in CPU, memory and time."""

@@ -1,0 +1,90 @@
+"""Export requests as LLM services send them, the same on every machine."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+_WORDS = ("the", "vector", "cache", "engine", "prefill", "queue", "token", "retrieval", "answer")
+
+
+def _request(scope: str) -> ExportTraceServiceRequest:
+    request = ExportTraceServiceRequest()
+    resource = request.resource_spans.add()
+    for key, text in (("service.name", "bench"), ("service.version", "1.0")):
+        pair = resource.resource.attributes.add()
+        pair.key, pair.value.string_value = key, text
+    resource.scope_spans.add().scope.name = scope
+    return request
+
+
+def _span(request: ExportTraceServiceRequest, source: random.Random, name: str) -> Span:
+    span = request.resource_spans[0].scope_spans[0].spans.add()
+    span.trace_id = source.randbytes(16)
+    span.span_id = source.randbytes(8)
+    span.parent_span_id = source.randbytes(8)
+    span.name = name
+    span.kind = Span.SPAN_KIND_CLIENT
+    span.start_time_unix_nano = time.time_ns()
+    span.end_time_unix_nano = span.start_time_unix_nano + 10_000_000
+    return span
+
+
+def _text(source: random.Random, length: int) -> str:
+    words = " ".join(source.choice(_WORDS) for _ in range(length // 4))
+    return words[:length]
+
+
+def _attributes(span: Span, source: random.Random, count: int) -> None:
+    for index in range(count):
+        pair = span.attributes.add()
+        pair.key = f"app.request.attribute.{index}"
+        if index % 3:
+            pair.value.string_value = f"value-{index}-{source.randbytes(8).hex()}"
+        else:
+            pair.value.int_value = index * 1000
+
+
+def llm(spans: int = 256) -> bytes:
+    """Some 1.6 kB a span: 15 to 24 attributes, a quarter of the spans with 2.9 kB of text."""
+    source = random.Random(1)
+    request = _request("bench")
+    for index in range(spans):
+        span = _span(request, source, "chat tiny")
+        _attributes(span, source, 15 + index % 10)
+        if index % 4 == 0:
+            pair = span.attributes.add()
+            pair.key, pair.value.string_value = "input.value", _text(source, 2900)
+    return request.SerializeToString()
+
+
+def rpc(spans: int = 512) -> bytes:
+    """Small spans of plain services: 8 attributes, no text."""
+    source = random.Random(2)
+    request = _request("bench")
+    for _ in range(spans):
+        _attributes(_span(request, source, "GET /item"), source, 8)
+    return request.SerializeToString()
+
+
+def rag(spans: int = 32) -> bytes:
+    """Few large spans: retrievals with 12 kB of documents each."""
+    source = random.Random(3)
+    request = _request("bench")
+    for _ in range(spans):
+        span = _span(request, source, "search passages")
+        _attributes(span, source, 20)
+        pair = span.attributes.add()
+        pair.key, pair.value.string_value = "gen_ai.retrieval.documents", _text(source, 12_000)
+    return request.SerializeToString()
+
+
+PAYLOADS: dict[str, tuple[Callable[[int], bytes], int]] = {
+    "llm": (llm, 256),
+    "rpc": (rpc, 512),
+    "rag": (rag, 32),
+}
