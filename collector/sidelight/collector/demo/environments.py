@@ -205,7 +205,7 @@ def _run_pip(
             for line in output:
                 if match := _STEP.match(line):
                     done += 1
-                    progress(f"{match[1]} ({done} of {packages})")
+                    progress(f"{Path(match[1]).name} ({done} of {packages})")
                 elif line.startswith("Installing collected packages"):
                     progress(f"unpacking {packages} packages")
             if ended:
