@@ -14,8 +14,11 @@ import gc
 import json
 import logging
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from opentelemetry import metrics, trace
@@ -55,8 +58,6 @@ def vector(seed: int) -> list[float]:
 
 def milvus() -> Search:
     """`MilvusClient.search`, with a real answer of Milvus Lite at the gRPC stub."""
-    import tempfile
-
     from pymilvus import MilvusClient
 
     client = MilvusClient(tempfile.mkdtemp() + "/bench.db")
@@ -150,14 +151,15 @@ def instrument(name: str, database: str) -> None:
         module = "chromadb" if database == "chroma" else database
         _instrumentor(f"opentelemetry.instrumentation.{module}", database).instrument()
     elif name == "openlit":
-        _instrumentor(f"openlit.instrumentation.{database}", database).instrument(
-            capture_message_content=False, disable_metrics=True
-        )
+        openlit: Any = import_module("openlit")
+
+        # It takes the providers that are set, and prices from a file instead of its website.
+        prices = Path(tempfile.mkdtemp()) / "prices.json"
+        prices.write_text("{}")
+        openlit.init(capture_message_content=False, disable_events=True, pricing_json=str(prices))
 
 
 def _instrumentor(module: str, database: str) -> Any:
-    from importlib import import_module
-
     return getattr(import_module(module), f"{database.capitalize()}Instrumentor")()
 
 

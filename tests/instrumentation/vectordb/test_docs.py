@@ -1,0 +1,67 @@
+"""The programs on the page about vector databases run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sidelight import conventions as names
+from support.vectordb.servers import python_of
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "vector-databases.md").read_text()
+
+
+def program(client: str) -> str:
+    """The program for a client, copied from the page."""
+    (found,) = re.findall(rf"```python\n# try-{client}\.py\n(.*?)```", PAGE, re.DOTALL)
+    return str(found)
+
+
+@pytest.mark.parametrize(
+    ("client", "environment", "span"),
+    [
+        ("milvus", "tests", "search docs"),
+        ("qdrant", "tests", "query_points docs"),
+        pytest.param("chroma", "chroma", "query docs", marks=pytest.mark.real),
+    ],
+)
+def test_a_reader_can_paste_and_run_it(
+    client: str, environment: str, span: str, tmp_path: Path
+) -> None:
+    """Each program ends well and prints its search with the query, the document and the score."""
+    path = tmp_path / f"try-{client}.py"
+    path.write_text(program(client))
+
+    done = subprocess.run(
+        [python_of(environment), path],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "instrumentation")},
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert f'"name": "{span}"' in done.stdout
+    assert "a chunk about queues" in done.stdout
+    assert '"why is it slow?"' in done.stdout
+    assert f'"{names.VECTOR_SCORE_TOP}": ' in done.stdout
+
+
+def test_programs_are_short() -> None:
+    """A program is at most fifteen statements long."""
+    for client in ("milvus", "qdrant", "chroma"):
+        lines = [line for line in program(client).splitlines() if line.strip()]
+        assert len(lines) <= 16, client
+
+
+def test_the_page_names_only_what_exists() -> None:
+    """Every attribute and metric on the page is defined, and every metric of ours is there."""
+    written = set(re.findall(r"`((?:db|gen_ai|sidelight)\.[a-z_.]+[a-z])`", PAGE))
+
+    assert written <= {*names.ATTRIBUTES, *names.METRICS}
+    assert {name for name in names.METRICS if name.startswith("db.")} <= written
