@@ -56,7 +56,7 @@ class Collector:
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        config: Mapping[str, Any] | None,
         directory: Path,
         *,
         env: Mapping[str, str] | None = None,
@@ -64,13 +64,16 @@ class Collector:
         **popen: Any,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        file = directory / "sidelight.yaml"
-        file.write_text(json.dumps(config))
+        command = [sys.executable, "-m", "sidelight.collector", "up"]
+        if config is not None:
+            file = directory / "sidelight.yaml"
+            file.write_text(json.dumps(config))
+            command += ["-c", str(file)]
         self._output = directory / "stderr.jsonl"
         with self._output.open("ab") as output:
             self._output_start = output.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sidelight.collector", "up", "-c", str(file)],
+                command,
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -184,7 +187,7 @@ def run_to_end(
     timeout_seconds: float = 60.0,
 ) -> tuple[int, list[str]]:
     """A collector that ends by itself: its exit code and its messages."""
-    with Collector(config or {}, directory, env=env, wait=False) as collector:
+    with Collector(config, directory, env=env, wait=False) as collector:
         code = collector.process.wait(timeout_seconds)
         return code, collector.messages
 

@@ -58,10 +58,12 @@ class SpanLoad:
         http_senders: int = 2,
         grpc_senders: int = 1,
         spans_per_request: int = 20,
+        text_bytes: int = 200,
     ) -> None:
         self._http_port = http_port
         self._grpc_port = grpc_port
         self._spans_per_request = spans_per_request
+        self._text_bytes = text_bytes
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self.acknowledged: set[bytes] = set()
@@ -97,6 +99,9 @@ class SpanLoad:
         if not is_acknowledged:
             time.sleep(_PAUSE_SECONDS)
 
+    def _request(self, ids: list[bytes]) -> bytes:
+        return request_of(ids, os.urandom(self._text_bytes // 2).hex())
+
     def _send_http(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._http_port, timeout=10)
         headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
@@ -104,7 +109,9 @@ class SpanLoad:
             ids = new_ids(self._spans_per_request)
             status = 0
             with suppress(OSError, http.client.HTTPException):
-                connection.request("POST", "/v1/traces", gzip.compress(request_of(ids), 1), headers)
+                connection.request(
+                    "POST", "/v1/traces", gzip.compress(self._request(ids), 1), headers
+                )
                 answer = connection.getresponse()
                 status = answer.status
                 answer.read()
@@ -126,7 +133,7 @@ class SpanLoad:
             while not self._stop.is_set():
                 ids = new_ids(self._spans_per_request)
                 try:
-                    export(request_of(ids), timeout=10)
+                    export(self._request(ids), timeout=10)
                 except grpc.RpcError:
                     self._done(ids, is_acknowledged=False)
                 else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 
 import uvloop
 
@@ -14,17 +15,34 @@ from sidelight.collector.service import Service, ServiceError
 
 _logger = logging.getLogger(__name__)
 
+_FILES = 16384
+
 
 def up(config: Config) -> int:
-    """Serve until a signal; returns the exit code: 0, or 1 if it cannot start."""
+    """Serve until a signal; returns the exit code.
+
+    0, or 1 if it cannot start, or 2 for what is wrong in the configuration.
+    """
     logs.configure(config.logging.level, config.logging.format)
+    _raise_file_limit()
     try:
         destinations = _destinations(config)
         uvloop.run(_serve(config, destinations))
-    except (LogError, ServiceError, ConfigError) as error:
+    except (LogError, ServiceError) as error:
         _logger.error("%s", error)
         return 1
+    except ConfigError as error:
+        _logger.error("%s", error)
+        return 2
     return 0
+
+
+def _raise_file_limit() -> None:
+    """Many connections need many files; the soft limit is often 1024 for no reason but age."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(config: Config, destinations: tuple[AnyDestination, ...]) -> None:
@@ -34,9 +52,11 @@ async def _serve(config: Config, destinations: tuple[AnyDestination, ...]) -> No
 def _destinations(config: Config) -> tuple[AnyDestination, ...]:
     found = detect.destinations(config)
     if not found:
+        looked = "no Phoenix answers on localhost:6006 and no Langfuse keys are set"
+        why = looked if config.destinations is None else "destinations is empty"
         _logger.warning(
-            "no destination is configured, no Phoenix answers on localhost:6006 and no Langfuse "
-            "keys are set: what comes in is kept in %s until there is one",
+            "nothing is sent on: %s; what comes in is kept in %s until there is a destination",
+            why,
             config.log.directory,
         )
     return found

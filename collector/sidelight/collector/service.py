@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from sidelight import conventions as c
 from sidelight.collector import health
@@ -22,6 +27,7 @@ from sidelight.collector.measure.exposition import Exposition
 from sidelight.collector.measure.otlp_metrics import OtlpMetrics
 from sidelight.collector.measure.registry import Registry
 from sidelight.collector.receive import otlp_http
+from sidelight.collector.receive.otlp_grpc import MAX_CONNECTIONS as GRPC_CONNECTIONS
 from sidelight.collector.receive.otlp_grpc import GrpcServer
 from sidelight.collector.receive.scrape import Scraper
 from sidelight.collector.send.build import forwarders
@@ -32,11 +38,17 @@ _logger = logging.getLogger(__name__)
 
 _RETENTION_SECONDS = 5.0
 _RESTART_SECONDS = 1.0
+_PROBE_SECONDS = 1.0
+# In a drain: for requests that have begun to arrive.
+_FINISH_SECONDS = 2.0
+# Beyond shutdown_seconds, for closing.
+_LATEST_SECONDS = 3.0
 # Probes and scrapes are small and few.
+_PROBES = 128
 _SERVE_LIMITS = Limits(
     max_body_bytes=64 * 1024,
     max_buffered_bytes=1024 * 1024,
-    max_connections=128,
+    max_connections=_PROBES,
     header_timeout_seconds=10.0,
     body_timeout_seconds=10.0,
     idle_timeout_seconds=120.0,
@@ -103,16 +115,26 @@ class Service:
         requests = registry.counter(c.COLLECTOR_REQUESTS, ("protocol", "outcome"))
         self._lag = registry.gauge(c.COLLECTOR_LAG, ("destination",))
         self._log_bytes = registry.gauge(c.COLLECTOR_LOG_BYTES)
-        self._http = otlp_http.build(config.receive.otlp_http, intake, requests)
+        http = config.receive.otlp_http
+        http_connections = _connections(http.max_connections, "receive.otlp_http")
+        self._http = otlp_http.build(
+            http.model_copy(update={"max_connections": http_connections}), intake, requests
+        )
         self._grpc = (
-            GrpcServer(config.receive.otlp_grpc, intake, requests)
+            GrpcServer(
+                config.receive.otlp_grpc,
+                intake,
+                requests,
+                max_connections=_connections(GRPC_CONNECTIONS, "receive.otlp_grpc"),
+            )
             if config.receive.otlp_grpc.enabled
             else None
         )
         self._health = health.Health(self._writer, self._forwarders)
         exposition = Exposition((registry, otlp_metrics, self._scraper))
         self._serve = HttpServer(
-            health.handler(exposition, self._health, self._refresh_gauges), _SERVE_LIMITS
+            health.handler(exposition, self._health, self._refresh_gauges),
+            replace(_SERVE_LIMITS, max_connections=_connections(_PROBES, "serve")),
         )
 
     async def run(self) -> None:
@@ -127,6 +149,7 @@ class Service:
                 asyncio.create_task(self._supervise(name, run))
                 for name, run in (
                     ("retention", self._retain),
+                    ("disk", self._probe),
                     ("scraper", self._scraper.run),
                     ("dashboards", self._write_dashboards),
                     *((f.destination.name, f.run) for f in self._forwarders),
@@ -181,11 +204,15 @@ class Service:
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop.is_set():
-            _logger.warning("second %s: leaving at once; the log keeps the rest", number.name)
-            sys.stderr.flush()
-            raise SystemExit(1)
-        _logger.info("%s: draining, at most %.0f s", number.name, self._config.shutdown_seconds)
+            _leave(1, f"second {number.name}: leaving at once; the log keeps the rest")
+        seconds = self._config.shutdown_seconds
+        _logger.info("%s: draining, at most %.0f s", number.name, seconds)
         self._stop.set()
+        # A thread that waits for a dead disk or a name server cannot be stopped otherwise.
+        late = "something hangs and is left behind; the log keeps the rest"
+        watchdog = threading.Timer(seconds + _LATEST_SECONDS, _leave, (0, late))
+        watchdog.daemon = True
+        watchdog.start()
 
     # ── running ──────────────────────────────────────────────────────────────────────────
 
@@ -228,6 +255,11 @@ class Service:
                 )
             await asyncio.sleep(_RETENTION_SECONDS)
 
+    async def _probe(self) -> None:
+        while True:
+            await self._writer.probe()
+            await asyncio.sleep(_PROBE_SECONDS)
+
     async def _write_dashboards(self) -> None:
         """In a process of its own: the Grafana SDK would stay in this one's memory."""
         directory = self._config.dashboards.directory
@@ -248,9 +280,10 @@ class Service:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._config.shutdown_seconds
         self._health.is_draining = True
-        stops = [self._http.stop(deadline - loop.time())]
+        finish = min(_FINISH_SECONDS, self._config.shutdown_seconds)
+        stops = [self._http.stop(finish)]
         if self._grpc is not None:
-            stops.append(self._grpc.stop(deadline - loop.time()))
+            stops.append(self._grpc.stop(finish))
         await asyncio.gather(*stops)
         await self._writer.close()
         settled = asyncio.gather(*(forwarder.settled() for forwarder in self._forwarders))
@@ -263,6 +296,30 @@ class Service:
                 " and ".join(behind),
             )
         await self._serve.stop(0.5)
+
+
+def _connections(wanted: int, section: str) -> int:
+    """As many as wanted, but no listener may take more than a fourth of the files that the
+    process may open: the log and the other listeners need theirs.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if soft == resource.RLIM_INFINITY else min(wanted, max(1, soft // 4))
+    if allowed < wanted:
+        _logger.warning(
+            "%s takes %d connections, not %d, because the process may open only %d files: "
+            "raise its limit (ulimit -n)",
+            section,
+            allowed,
+            wanted,
+            soft,
+        )
+    return allowed
+
+
+def _leave(code: int, message: str) -> NoReturn:
+    """End the process whatever its threads do: what was acknowledged is on the disk."""
+    _logger.warning(message)
+    os._exit(code)
 
 
 def _dashboards_process(directory: Path) -> subprocess.CompletedProcess[str]:

@@ -23,7 +23,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # How long a client that is refused may go on sending. Closing at once would reset the
 # connection, and the client would see that instead of the answer.
 _LINGER_SECONDS = 2.0
-# Connections over the limit that are answered with patience; the rest is cut off.
+# Connections over the limit that may linger; with more than these all are closed at once.
 _MAX_TURNED_AWAY = 128
 
 
@@ -63,12 +63,10 @@ class Connection(asyncio.BufferedProtocol):
         if len(server.connections) < self._limits.max_connections:
             server.connections.add(self)
             self._set_timer(self._limits.header_timeout_seconds)
-        elif len(server.turned_away) < _MAX_TURNED_AWAY:
+        else:
             server.turned_away.add(self)
             busy = "too many connections; try again"
             self._refuse(RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, busy, {"Retry-After": "1"}))
-        else:
-            self.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 (asyncio's signature)
         """The body's own buffer, or one that all connections share for heads.
@@ -203,6 +201,9 @@ class Connection(asyncio.BufferedProtocol):
     def _linger(self) -> None:
         """Read what still comes and forget it, for a while, so that the answer arrives."""
         if self._transport is None or self._transport.is_closing():
+            return
+        if len(self._server.turned_away) > _MAX_TURNED_AWAY:
+            self._close()
             return
         if self._transport.can_write_eof():
             self._transport.write_eof()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from typing import Final
 
 import grpc
@@ -26,6 +27,8 @@ _SERVICES: Final[dict[Signal, str]] = {
     "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
     "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
 }
+MAX_CONNECTIONS: Final = 1024
+_HANDSHAKE_MS: Final = 10_000
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 
 
@@ -73,10 +76,19 @@ def _retry_details(code: grpc.StatusCode, message: str, seconds: int) -> bytes:
 class GrpcServer:
     """Listens for OTLP/gRPC."""
 
-    def __init__(self, config: OtlpGrpc, intake: Intake, requests: Counter) -> None:
+    def __init__(
+        self,
+        config: OtlpGrpc,
+        intake: Intake,
+        requests: Counter,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
         self._server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", config.max_message_bytes),
+                ("grpc.max_allowed_incoming_connections", max_connections),
+                ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
                 # Two servers on one port would share its clients without anybody knowing.
                 ("grpc.so_reuseport", 0),
             ]
@@ -95,6 +107,7 @@ class GrpcServer:
 
         Raises `OSError` if the address cannot be had.
         """
+        _see_whether_free(host, port)
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             chosen: int = self._server.add_insecure_port(where)
@@ -106,3 +119,10 @@ class GrpcServer:
     async def stop(self, timeout_seconds: float) -> None:
         """Take no new calls and let those under way finish."""
         await self._server.stop(timeout_seconds)
+
+
+def _see_whether_free(host: str, port: int) -> None:
+    """gRPC itself says little and writes lines of its own to standard error."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))

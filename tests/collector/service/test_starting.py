@@ -1,0 +1,127 @@
+"""How the collector starts, and the one clear sentence where it cannot."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.collector import Collector, eventually, run_to_end, settings
+from support.span_load import new_ids, request_of
+
+_FREE_PORTS = {
+    "SIDELIGHT_RECEIVE__OTLP_HTTP__PORT": "0",
+    "SIDELIGHT_RECEIVE__OTLP_GRPC__PORT": "0",
+    "SIDELIGHT_SERVE__PORT": "0",
+    "SIDELIGHT_DESTINATIONS": "[]",
+}
+
+
+def test_without_any_file(tmp_path: Path) -> None:
+    """It listens on loopback, keeps its log in ./sidelight-data and writes the dashboards."""
+    with Collector(None, tmp_path, env=_FREE_PORTS) as collector:
+        assert collector.post(request_of(new_ids(3)))[0] == 200
+        assert list((tmp_path / "sidelight-data").glob("*.segment"))
+        boards = tmp_path / "sidelight-dashboards"
+        eventually(lambda: list(boards.glob("*.json")))
+        for board in boards.glob("*.json"):
+            eventually(lambda board=board: json.loads(board.read_text() or "null"))
+        eventually(lambda: "dashboards written to sidelight-dashboards" in collector.messages)
+        for port in (collector.http_port, collector.grpc_port, collector.serve_port):
+            assert _listening_addresses(port) == {"127.0.0.1"}
+        assert collector.terminate() == 0
+
+
+def _listening_addresses(port: int) -> set[str]:
+    found = set()
+    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            local, state = line.split()[1], line.split()[3]
+            address, _, text = local.partition(":")
+            if state == "0A" and int(text, 16) == port:
+                raw = bytes.fromhex(address)
+                words = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
+                found.add(socket.inet_ntop(family, words).removeprefix("::ffff:"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("section", "named"),
+    [
+        ({"receive": {"otlp_http": {"port": 0}}}, "receive.otlp_http.port"),
+        ({"receive": {"otlp_grpc": {"port": 0}}}, "receive.otlp_grpc.port"),
+        ({"serve": {"port": 0}}, "serve.port"),
+    ],
+    ids=["http", "grpc", "serve"],
+)
+def test_a_taken_port(tmp_path: Path, section: dict[str, Any], named: str) -> None:
+    """Exit 1 and one line: the address, what is wrong, which key to change."""
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        config = json.loads(json.dumps(settings(tmp_path)))
+        target: Any = config
+        *path, key = named.split(".")
+        for part in path:
+            target = target[part]
+        target[key] = port
+        code, messages = run_to_end(config, tmp_path)
+    assert code == 1
+    complaints = [line for line in messages if "nothing is sent on" not in line]
+    assert len(complaints) == 1, messages
+    assert f"cannot listen on 127.0.0.1:{port}" in complaints[0]
+    assert named in complaints[0]
+
+
+def test_an_unknown_key(tmp_path: Path) -> None:
+    """Exit 2, the file, the key, and the keys there are."""
+    config = settings(tmp_path)
+    config["receive"]["otlp_http"]["prot"] = 4318
+    code, messages = run_to_end(config, tmp_path)
+    assert code == 2
+    (message,) = messages
+    assert "sidelight.yaml: receive.otlp_http.prot: unknown key" in message
+    assert "port" in message
+
+
+def test_a_fault_found_when_parts_are_built(tmp_path: Path) -> None:
+    """What only the destination's builder can see is bad configuration as well: exit 2."""
+    config = settings(
+        tmp_path,
+        destinations=[
+            {"type": "otlp", "name": "a", "url": "http://h", "headers": {"bad name": {"env": "X"}}}
+        ],
+    )
+    code, messages = run_to_end(config, tmp_path)
+    assert code == 2
+    assert "'bad name' is no name of a header" in messages[-1]
+
+
+def test_a_folder_that_is_anothers(tmp_path: Path) -> None:
+    """Exit 1; the message names the folder and the key, and the first one is not disturbed."""
+    with Collector(settings(tmp_path), tmp_path) as first:
+        code, messages = run_to_end(settings(tmp_path), tmp_path / "second")
+        assert code == 1
+        assert f"{tmp_path / 'log'} is in use by another running sidelight" in messages[-1]
+        assert "log.directory" in messages[-1]
+        assert first.post(request_of(new_ids(1)))[0] == 200
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    """Exit 1, with the path and the system's reason."""
+    (tmp_path / "log").write_text("a file")
+    code, messages = run_to_end(settings(tmp_path), tmp_path)
+    assert code == 1
+    assert f"log folder {tmp_path / 'log'}" in messages[-1]
+
+
+def test_a_receiver_that_is_off(tmp_path: Path) -> None:
+    """Only what is enabled listens."""
+    config = settings(tmp_path)
+    config["receive"]["otlp_grpc"] = {"enabled": False}
+    with Collector(config, tmp_path) as collector:
+        assert collector.grpc_port == 0
+        assert collector.post(request_of(new_ids(1)))[0] == 200
+        assert collector.terminate() == 0
