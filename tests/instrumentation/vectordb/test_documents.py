@@ -58,7 +58,9 @@ class TestDocuments:
 
         assert len(text.encode()) <= max(size, 2)
         assert len(found) <= count
-        assert all("score" in item and "id" in item for item in found)
+        # Phoenix drops the whole list over one item whose id is no text or score no number.
+        assert all(isinstance(item["id"], str) for item in found)
+        assert all(isinstance(item["score"], int | float) for item in found)
         assert [str(item["id"]) for item in found] == [
             str(document.id)[:256] for document in documents[: len(found)]
         ]

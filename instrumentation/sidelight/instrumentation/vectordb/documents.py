@@ -88,9 +88,10 @@ def _head(identifier: object, score: float | None) -> str:
     """The JSON object of a hit without its closing brace."""
     # Always text, as the GenAI conventions have it: Phoenix drops a list with one number in it.
     shown = f'"{identifier}"' if type(identifier) is int else _text(identifier)
-    # JSON has no NaN and no infinity: their difference to themselves is not zero.
+    # Nor does it take an item without a number for its score: zero stands for none, and for NaN
+    # and infinity, which JSON lacks and whose difference to themselves is not zero.
     if score is None or score - score != 0.0:
-        return f'{{"id":{shown},"score":null'
+        score = 0.0
     # As many digits as a 32-bit float has, which is what the databases compute with.
     return f'{{"id":{shown},"score":{score:.7g}'
 

@@ -109,16 +109,17 @@ def _points(call: Call, queries: Sequence[Sequence[Any]]) -> None:
 
 
 def _show(call: Call, points: Sequence[Any]) -> None:
+    scored = call.scored
     call.found(
-        lambda: ((point.id, point.score) for point in points),
-        lambda: _documents(points),
+        lambda: ((point.id, point.score if scored else None) for point in points),
+        lambda: _documents(points, scored),
     )
 
 
-def _documents(points: Sequence[Any]) -> Iterator[Document]:
+def _documents(points: Sequence[Any], scored: bool) -> Iterator[Document]:
     for point in points:
         payload = point.payload or {}
         # LangChain keeps a chunk's metadata one level down.
         inner = payload.get("metadata")
         fields = {**payload, **inner} if isinstance(inner, dict) else payload
-        yield Document(point.id, point.score, fields)
+        yield Document(point.id, point.score if scored else None, fields)
