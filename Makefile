@@ -50,7 +50,7 @@ dashboards: .venv/test
 proto: .venv/test
 	cd collector && ../$(BIN)/python -m grpc_tools.protoc -I. \
 	  --python_out=. --plugin=protoc-gen-mypy=../$(BIN)/protoc-gen-mypy --mypy_out=. \
-	  sidelight/collector/lens/otlp.proto
+	  sidelight/collector/lens/otlp.proto sidelight/collector/send/remote_write.proto
 
 clean:
 	rm -rf .venv build dist sidelight-data sidelight-dashboards sidelight-demo

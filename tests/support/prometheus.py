@@ -102,8 +102,9 @@ class Prometheus:
 def run_prometheus(config: dict[str, Any], directory: Path) -> Iterator[Prometheus]:
     """Runs Prometheus with a configuration (as in prometheus.yml) on a free loopback port.
 
-    Exemplar storage is on. Its data and log lie in `directory`. A target is scraped about
-    five seconds after the start: that is how long Prometheus takes to discover it.
+    Exemplar storage and the remote-write receiver are on. Its data and log lie in `directory`.
+    A target is scraped about five seconds after the start: that is how long Prometheus takes
+    to discover it.
     """
     program = shutil.which("prometheus")
     if program is None:
@@ -121,6 +122,7 @@ def run_prometheus(config: dict[str, Any], directory: Path) -> Iterator[Promethe
                 f"--storage.tsdb.path={directory / 'data'}",
                 f"--web.listen-address=127.0.0.1:{port}",
                 "--enable-feature=exemplar-storage",
+                "--web.enable-remote-write-receiver",
                 "--log.level=warn",
             ],
             stdout=log,

@@ -19,11 +19,15 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from sidelight.collector.config.destinations import (
+    TYPES,
     AnyDestination,
-    Destination,
+    FileDestination,
     LangfuseDestination,
     OtlpDestination,
+    OtlpGrpcDestination,
     PhoenixDestination,
+    RemoteWriteDestination,
+    UrlDestination,
 )
 from sidelight.collector.config.section import (
     MIB,
@@ -41,15 +45,18 @@ __all__ = [
     "BaseUrl",
     "Config",
     "ConfigError",
-    "Destination",
+    "FileDestination",
     "HttpUrl",
     "LangfuseDestination",
     "OtlpDestination",
+    "OtlpGrpcDestination",
     "PhoenixDestination",
     "Port",
+    "RemoteWriteDestination",
     "Secret",
     "Section",
     "Shape",
+    "UrlDestination",
     "load",
     "overlaid",
 ]
@@ -264,11 +271,7 @@ def _known_keys(location: tuple[Any, ...]) -> str:
     model: type[BaseModel] = Config
     for part in location[:-1]:
         if model is Config and part == "destinations":
-            types: dict[Any, type[BaseModel]] = {
-                "phoenix": PhoenixDestination,
-                "langfuse": LangfuseDestination,
-            }
-            model = types.get(location[2], OtlpDestination) if len(location) > 2 else model
+            model = TYPES.get(location[2], model) if len(location) > 2 else model
             if len(location) == 4:
                 break
             continue

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from sidelight.collector.config.routes import (
+    FileRoute,
+    HeadersRoute,
     LangfuseRoute,
-    OtlpRoute,
     PhoenixRoute,
     Route,
     Unmatched,
 )
 from sidelight.collector.config.sampling import Sampling
-from sidelight.collector.config.section import BaseUrl, Secret, Section
+from sidelight.collector.config.section import MIB, BaseUrl, Secret, Section
 from sidelight.collector.config.selection import Match
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
+Signals = Annotated[tuple[Literal["traces", "metrics", "logs"], ...], Field(min_length=1)]
+Headers = Annotated[
+    dict[str, Secret], Field(description="Headers with every request; their values are secrets.")
+]
+Concurrency = Annotated[int, Field(ge=1, le=32, description="Most requests at the same time.")]
+ALL_SIGNALS: Signals = ("traces", "metrics", "logs")
 
 
 class Destination(Section):
     """What all destinations share."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
-    url: BaseUrl
+    name: Name
     timeout_seconds: float = Field(10.0, gt=0, le=600)
     max_backoff_seconds: float = Field(30.0, gt=0)
     pace_items_per_second: float | None = Field(
@@ -33,17 +42,33 @@ class Destination(Section):
     )
     drop: tuple[Match, ...] = Field((), description="What fits one of these is not sent.")
     sample: Sampling | None = Field(None, description="none: every trace is sent.")
+    unmatched: Unmatched = "default"
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a person."""
+        raise NotImplementedError
 
     def lane_name(self, route: Route) -> str:
         """The name under which cursor and metrics of a route are kept."""
         return f"{self.name}.{route.name}"
 
 
-class PhoenixDestination(Destination):
+class UrlDestination(Destination):
+    """A destination with a base URL, to which the paths of its protocol are added."""
+
+    url: BaseUrl
+
+    @property
+    def place(self) -> str:
+        return self.url
+
+
+class PhoenixDestination(UrlDestination):
     """Arize Phoenix, over HTTP (no 4 MiB cap there, and the project header works)."""
 
     type: Literal["phoenix"]
-    name: str = Field("phoenix", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
+    name: Name = "phoenix"
     url: BaseUrl = "http://127.0.0.1:6006"
     project: str | None = Field(None, description="Phoenix project; none: Phoenix's default.")
     project_from: str | None = Field(
@@ -53,31 +78,83 @@ class PhoenixDestination(Destination):
     )
     api_key: Secret = Secret(env="PHOENIX_API_KEY")
     routes: tuple[PhoenixRoute, ...] = ()
-    unmatched: Unmatched = "default"
 
 
-class LangfuseDestination(Destination):
+class LangfuseDestination(UrlDestination):
     """Langfuse, cloud or self-hosted."""
 
     type: Literal["langfuse"]
-    name: str = Field("langfuse", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
+    name: Name = "langfuse"
     url: BaseUrl = "https://cloud.langfuse.com"
     public_key: Secret = Secret(env="LANGFUSE_PUBLIC_KEY")
     secret_key: Secret = Secret(env="LANGFUSE_SECRET_KEY")
+    concurrency: Concurrency = 1
     routes: tuple[LangfuseRoute, ...] = ()
-    unmatched: Unmatched = "default"
 
 
-class OtlpDestination(Destination):
+class OtlpDestination(UrlDestination):
     """Any OTLP/HTTP endpoint; `url` is the base, to which /v1/<signal> is added."""
 
     type: Literal["otlp"]
-    signals: tuple[Literal["traces", "metrics", "logs"], ...] = ("traces", "metrics", "logs")
-    headers: dict[str, Secret] = Field(default_factory=dict)
-    routes: tuple[OtlpRoute, ...] = ()
-    unmatched: Unmatched = "default"
+    signals: Signals = ALL_SIGNALS
+    headers: Headers = Field(default_factory=dict)
+    concurrency: Concurrency = 1
+    routes: tuple[HeadersRoute, ...] = ()
+
+
+class OtlpGrpcDestination(UrlDestination):
+    """Any OTLP/gRPC endpoint; https:// means TLS, http:// none."""
+
+    type: Literal["otlp_grpc"]
+    signals: Signals = ALL_SIGNALS
+    headers: Headers = Field(default_factory=dict)
+    concurrency: Concurrency = 1
+    routes: tuple[HeadersRoute, ...] = ()
+
+
+class RemoteWriteDestination(UrlDestination):
+    """Prometheus remote write (1.0) of metrics; `url` is the endpoint itself.
+
+    One request at a time: samples of a series must arrive in order.
+    """
+
+    type: Literal["prometheus_remote_write"]
+    name: Name = "prometheus"
+    headers: Headers = Field(default_factory=dict)
+    routes: tuple[HeadersRoute, ...] = ()
+
+
+class FileDestination(Destination):
+    """Files in a folder: a line of OTLP/JSON, or a length and an OTLP message, for each batch."""
+
+    type: Literal["file"]
+    name: Name = "file"
+    directory: Path
+    format: Literal["json", "protobuf"] = "json"
+    signals: Signals = ALL_SIGNALS
+    max_bytes: int = Field(64 * MIB, ge=1024, description="A file above it is followed by another.")
+    max_files: int = Field(10, ge=2, description="Of each signal; above it the oldest goes.")
+    routes: tuple[FileRoute, ...] = ()
+
+    @property
+    def place(self) -> str:
+        return str(self.directory)
 
 
 AnyDestination = Annotated[
-    PhoenixDestination | LangfuseDestination | OtlpDestination, Field(discriminator="type")
+    PhoenixDestination
+    | LangfuseDestination
+    | OtlpDestination
+    | OtlpGrpcDestination
+    | RemoteWriteDestination
+    | FileDestination,
+    Field(discriminator="type"),
 ]
+TYPES: dict[str, type[Destination]] = {
+    "phoenix": PhoenixDestination,
+    "langfuse": LangfuseDestination,
+    "otlp": OtlpDestination,
+    "otlp_grpc": OtlpGrpcDestination,
+    "prometheus_remote_write": RemoteWriteDestination,
+    "file": FileDestination,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -27,24 +28,35 @@ class Route(Section):
         dict[str, Patterns],
         Field(min_length=1, description="Resource attributes and their values."),
     ]
+
+
+class UrlRoute(Route):
+    """A route that may lead to another place."""
+
     url: BaseUrl | None = Field(None, description="none: the destination's.")
 
 
-class LangfuseRoute(Route):
+class LangfuseRoute(UrlRoute):
     """To another Langfuse project: keys belong to one."""
 
     public_key: Secret
     secret_key: Secret
 
 
-class PhoenixRoute(Route):
+class PhoenixRoute(UrlRoute):
     """To another Phoenix project."""
 
     project: str | None = None
     api_key: Secret | None = None
 
 
-class OtlpRoute(Route):
+class HeadersRoute(UrlRoute):
     """With other headers, or to another endpoint."""
 
     headers: dict[str, Secret] | None = None
+
+
+class FileRoute(Route):
+    """Into another folder."""
+
+    directory: Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from email.utils import parsedate_to_datetime
 
-from sidelight.collector.config import AnyDestination
+from sidelight.collector.config import AnyDestination, UrlDestination
 from sidelight.collector.doctor.check import Check
 from sidelight.collector.send.transport import NoAnswerError, Transport
 
@@ -18,7 +18,8 @@ def check(destinations: tuple[AnyDestination, ...], timeout_seconds: float) -> C
     skews = {
         each.url: skew
         for each in destinations
-        if (skew := skew_seconds(each.url, timeout_seconds)) is not None
+        if isinstance(each, UrlDestination)
+        and (skew := skew_seconds(each.url, timeout_seconds)) is not None
     }
     if not skews:
         return Check(_NAME, "ok", "not compared: no destination told its time")

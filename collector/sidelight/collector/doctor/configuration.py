@@ -18,7 +18,7 @@ def check(config: Config, destinations: tuple[AnyDestination, ...]) -> Check:
     if twice is not None:
         keys = " and ".join(each.key for each in used if (each.host, each.port) == twice)
         return Check(name, "fail", f"{keys} share port {twice[1]}", "Give each a port of its own.")
-    names = ", ".join(f"{each.name} ({each.url})" for each in destinations)
+    names = ", ".join(f"{each.name} ({each.place})" for each in destinations)
     if not destinations:
         return Check(
             name,

@@ -9,10 +9,14 @@ import time
 from sidelight.collector.config import (
     AnyDestination,
     ConfigError,
+    FileDestination,
     LangfuseDestination,
     OtlpDestination,
+    OtlpGrpcDestination,
     PhoenixDestination,
+    RemoteWriteDestination,
 )
+from sidelight.collector.doctor import disk
 from sidelight.collector.doctor.check import Check
 from sidelight.collector.log.record import SIGNALS, Record, Signal
 from sidelight.collector.send import langfuse
@@ -34,6 +38,12 @@ def check(config: AnyDestination, timeout_seconds: float) -> Check:
             return _langfuse(name, hasty)
         case OtlpDestination():
             return _otlp(name, hasty)
+        case OtlpGrpcDestination():
+            return _otlp_grpc(name, hasty)
+        case RemoteWriteDestination():
+            return _remote_write(name, hasty)
+        case FileDestination():
+            return _file(name, hasty)
 
 
 def _phoenix(name: str, config: PhoenixDestination) -> Check:
@@ -104,6 +114,42 @@ def _otlp(name: str, config: OtlpDestination) -> Check:
             "signals names what the endpoint takes.",
         )
     return Check(name, "ok", f"{config.url} takes {', '.join(config.signals)}")
+
+
+def _otlp_grpc(name: str, config: OtlpGrpcDestination) -> Check:
+    try:
+        troubles = _export_nothing(config, config.signals)
+    except ConfigError as error:
+        return Check(name, "fail", str(error), "Correct it in the configuration.")
+    if troubles:
+        advice = "The url is host and port; https:// for TLS; signals names what it takes."
+        return Check(name, "fail", "; ".join(troubles), advice)
+    return Check(name, "ok", f"{config.url} takes {', '.join(config.signals)} over gRPC")
+
+
+def _remote_write(name: str, config: RemoteWriteDestination) -> Check:
+    try:
+        troubles = _export_nothing(config, ("metrics",))
+    except ConfigError as error:
+        return Check(name, "fail", str(error), "Correct it in the configuration.")
+    if troubles:
+        advice = (
+            "The url is the endpoint itself, at Prometheus <base>/api/v1/write, which it "
+            "serves if started with --web.enable-remote-write-receiver."
+        )
+        return Check(name, "fail", "; ".join(troubles), advice)
+    return Check(name, "ok", f"{config.url} takes remote write")
+
+
+def _file(name: str, config: FileDestination) -> Check:
+    directory = config.directory.absolute()
+    try:
+        disk.probe(disk.nearest(directory))
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        advice = "Let this user write there, or set the destination's directory to another."
+        return Check(name, "fail", f"{directory} cannot be written: {reason}", advice)
+    return Check(name, "ok", f"{directory} is writable")
 
 
 def _export_nothing(config: AnyDestination, signals: tuple[Signal, ...]) -> list[str]:

@@ -16,14 +16,14 @@ _NAME = "disk"
 def check(options: LogOptions) -> Check:
     """Write and sync a small file where the folder exists; nothing is left behind."""
     directory = options.directory.absolute()
-    existing = next(each for each in (directory, *directory.parents) if each.exists())
+    existing = nearest(directory)
     place = f"log.directory {directory}"
     if not existing.is_dir():
         return Check(
             _NAME, "fail", f"{place}: {existing} is a file", "Set log.directory to a folder."
         )
     try:
-        _write(existing)
+        probe(existing)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         return Check(
@@ -51,11 +51,17 @@ def check(options: LogOptions) -> Check:
     return Check(_NAME, "ok", f"{place} is writable, {_size(free)} free, holds {_size(held)}")
 
 
-def _write(directory: Path) -> None:
-    with tempfile.NamedTemporaryFile(dir=directory, prefix=".sidelight-doctor-") as probe:
-        probe.write(b"written by sidelight doctor")
-        probe.flush()
-        os.fdatasync(probe.fileno())
+def nearest(directory: Path) -> Path:
+    """The folder itself, or the closest above it that exists."""
+    return next(each for each in (directory, *directory.parents) if each.exists())
+
+
+def probe(directory: Path) -> None:
+    """Write and sync a small file that is gone again. Raises `OSError` if that cannot be."""
+    with tempfile.NamedTemporaryFile(dir=directory, prefix=".sidelight-doctor-") as file:
+        file.write(b"written by sidelight doctor")
+        file.flush()
+        os.fdatasync(file.fileno())
 
 
 def _bytes_of(path: Path) -> int:

@@ -50,7 +50,7 @@ def judge(answer: Answer, *, url: str, credentials: str) -> Outcome:
             return Retry(f"{place} with a web page: nothing takes OTLP there; correct the url")
         return _delivered(answer)
     if 300 <= status < 400:
-        target = _plain(answer.headers.get("location", "elsewhere").partition("?")[0])
+        target = plain(answer.headers.get("location", "elsewhere").partition("?")[0])
         return Retry(f"{place}: redirects are not followed; put the address it names, {target}")
     said = _said(answer)
     if status in (401, 403):
@@ -104,14 +104,14 @@ def _delivered(answer: Answer) -> Delivered:
             return Delivered()
         counts = [str(value) for key, value in partial.items() if key.startswith("rejected")]
         rejected = int(counts[0]) if counts and re.fullmatch("[0-9]{1,18}", counts[0]) else 0
-        return Delivered(rejected, _plain(str(partial.get("errorMessage", ""))))
+        return Delivered(rejected, plain(str(partial.get("errorMessage", ""))))
     # The three signals' responses have the same fields on the wire.
     try:
         response = ExportTraceServiceResponse.FromString(answer.body)
     except DecodeError:
         return Delivered()
     partial_success = response.partial_success
-    return Delivered(max(0, partial_success.rejected_spans), _plain(partial_success.error_message))
+    return Delivered(max(0, partial_success.rejected_spans), plain(partial_success.error_message))
 
 
 def _said(answer: Answer) -> str:
@@ -130,7 +130,7 @@ def _said(answer: Answer) -> str:
             words = ""
     elif kind == "text/plain":
         words = answer.body.decode("utf-8", "replace").partition("\n")[0]
-    words = _plain(words)
+    words = plain(words)
     return f" (it says: {words})" if words else ""
 
 
@@ -142,7 +142,7 @@ def _json(answer: Answer) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _plain(words: str) -> str:
+def plain(words: str) -> str:
     """One short printable line.
 
     What is quoted goes unless it looks like a name, because it may be a span's content,

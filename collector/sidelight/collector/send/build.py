@@ -9,14 +9,18 @@ from typing import Protocol
 
 from sidelight.collector.config import (
     AnyDestination,
+    FileDestination,
     LangfuseDestination,
     OtlpDestination,
+    OtlpGrpcDestination,
     PhoenixDestination,
+    RemoteWriteDestination,
 )
 from sidelight.collector.log.log import Log
-from sidelight.collector.send import langfuse, otlp, phoenix
+from sidelight.collector.send import langfuse, otlp, otlp_grpc, phoenix, remote_write
 from sidelight.collector.send.dead_letters import DeadLetters
 from sidelight.collector.send.feed import Feed, LogFeed
+from sidelight.collector.send.file import FileWriter
 from sidelight.collector.send.forwarder import Forwarder, Observer
 from sidelight.collector.send.lanes import Lane, lanes
 from sidelight.collector.send.outcome import Destination
@@ -87,3 +91,9 @@ def build(config: AnyDestination) -> Destination:
             return langfuse.build(config)
         case OtlpDestination():
             return otlp.build(config)
+        case OtlpGrpcDestination():
+            return otlp_grpc.build(config)
+        case RemoteWriteDestination():
+            return remote_write.build(config)
+        case FileDestination():
+            return FileWriter(config)

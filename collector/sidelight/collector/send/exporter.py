@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
-from sidelight.collector.config import ConfigError, Destination
+from sidelight.collector.config import ConfigError, UrlDestination
 from sidelight.collector.log.record import Record, Signal
 from sidelight.collector.send.answer import judge
 from sidelight.collector.send.credentials import Credentials
@@ -21,7 +22,7 @@ class Exporter:
 
     def __init__(
         self,
-        config: Destination,
+        config: UrlDestination,
         *,
         paths: Mapping[Signal, str],
         credentials: Credentials,
@@ -70,3 +71,10 @@ class Exporter:
             return answer
         self._authorization = fresh
         return self._transport.post(path, body, {**headers, **fresh})
+
+
+def check_headers(destination: str, names: Iterable[str]) -> None:
+    """Raise `ConfigError` if one of the names of a destination's headers is none."""
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+            raise ConfigError(f"destination {destination}: {name!r} is no name of a header")

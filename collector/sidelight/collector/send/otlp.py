@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
-from sidelight.collector.config import ConfigError, OtlpDestination
+from sidelight.collector.config import OtlpDestination
 from sidelight.collector.log.record import Signal
 from sidelight.collector.send.credentials import SecretHeaders
-from sidelight.collector.send.exporter import Exporter
+from sidelight.collector.send.exporter import Exporter, check_headers
 
 PATHS: dict[Signal, str] = {
     "traces": "/v1/traces",
@@ -26,8 +24,6 @@ def build(config: OtlpDestination) -> Exporter:
 
     Raises `ConfigError` if a header's name is not one.
     """
-    for header in config.headers:
-        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", header):
-            raise ConfigError(f"destination {config.name}: {header!r} is no name of a header")
+    check_headers(config.name, config.headers)
     paths = {signal: PATHS[signal] for signal in config.signals}
     return Exporter(config, paths=paths, credentials=credentials(config))

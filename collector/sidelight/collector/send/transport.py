@@ -120,7 +120,7 @@ class Transport:
     ) -> Answer:
         response = self._pool.urlopen(
             method,
-            self._prefix + path,
+            self._prefix + path or "/",
             body=body,
             headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers},
             retries=False,

@@ -1,0 +1,43 @@
+"""Snappy's block format: compressed by cramjam if it is installed, valid without it as well."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+cramjam: ModuleType | None
+try:
+    import cramjam
+except ImportError:
+    cramjam = None
+
+_MOST = 65536
+
+
+def compress(data: bytes) -> bytes:
+    """`data` as a snappy block."""
+    return stored(data) if cramjam is None else bytes(cramjam.snappy.compress_raw(data))
+
+
+def stored(data: bytes) -> bytes:
+    """A block of literals only: as large as `data`, and any reader of snappy takes it."""
+    parts = [_varint(len(data))]
+    for start in range(0, len(data), _MOST):
+        chunk = data[start : start + _MOST]
+        parts += (_literal_tag(len(chunk)), chunk)
+    return b"".join(parts)
+
+
+def _literal_tag(length: int) -> bytes:
+    """What stands before a literal: its length less one, in the tag or in two bytes behind it."""
+    if length <= 60:
+        return bytes(((length - 1) << 2,))
+    return b"\xf4" + (length - 1).to_bytes(2, "little")
+
+
+def _varint(value: int) -> bytes:
+    digits = bytearray()
+    while value > 0x7F:
+        digits.append(value & 0x7F | 0x80)
+        value >>= 7
+    digits.append(value)
+    return bytes(digits)
