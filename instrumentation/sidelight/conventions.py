@@ -63,6 +63,8 @@ SCOPE_VLLM: Final = "sidelight.instrumentation.vllm"
 SCOPE_VECTORDB: Final = "sidelight.instrumentation.vectordb"
 # vLLM's own tracer (`--otlp-traces-endpoint`), made canonical by the collector.
 SCOPE_VLLM_BUILTIN: Final = "vllm.tracing.otel"
+# The same tracer in older versions of vLLM.
+SCOPE_VLLM_BUILTIN_OLD: Final = "vllm.llm_engine"
 
 # ── resource ─────────────────────────────────────────────────────────────────────────────
 SERVICE_NAME: Final = _attribute("service.name", "Name of the service that emits.")
@@ -129,6 +131,7 @@ REQUEST_PRESENCE_PENALTY: Final = _attribute(
     "gen_ai.request.presence_penalty", "Penalty on present tokens."
 )
 CONVERSATION_ID: Final = _attribute("gen_ai.conversation.id", "Conversation the call belongs to.")
+REQUEST_STOP: Final = _attribute("gen_ai.request.stop_sequences", "Texts that end the answer.")
 INPUT_TOKENS: Final = _attribute(
     "gen_ai.usage.input_tokens", "Prompt tokens, cached ones included.", unit="{token}"
 )
@@ -140,11 +143,19 @@ CACHED_TOKENS: Final = _attribute(
     "Prompt tokens whose KV came from the prefix cache.",
     unit="{token}",
 )
+CACHE_WRITE_TOKENS: Final = _attribute(
+    "gen_ai.usage.cache_creation.input_tokens",
+    "Prompt tokens written to a provider's cache.",
+    unit="{token}",
+)
 REASONING_TOKENS: Final = _attribute(
     "gen_ai.usage.reasoning.output_tokens", "Generated tokens of reasoning.", unit="{token}"
 )
 INPUT_MESSAGES: Final = _attribute(
     "gen_ai.input.messages", "Prompt messages, JSON in the parts schema.", sensitive=True
+)
+SYSTEM_INSTRUCTIONS: Final = _attribute(
+    "gen_ai.system_instructions", "System prompt apart from the messages, JSON.", sensitive=True
 )
 OUTPUT_MESSAGES: Final = _attribute(
     "gen_ai.output.messages",
@@ -160,6 +171,11 @@ RETRIEVAL_DOCUMENTS: Final = _attribute(
     "Documents found, one JSON list of {id, score, content?, metadata?}.",
     sensitive=True,
 )
+TOOL_ARGUMENTS: Final = _attribute(
+    "gen_ai.tool.call.arguments", "What a tool was called with, JSON.", sensitive=True
+)
+TOOL_RESULT: Final = _attribute("gen_ai.tool.call.result", "What a tool answered.", sensitive=True)
+TOOL_NAME: Final = _attribute("gen_ai.tool.name", "The tool that was called.")
 
 # Names of vLLM's own tracer; renamed by the collector because Langfuse adds any unknown
 # gen_ai.usage.* to the token total.
@@ -174,6 +190,9 @@ VLLM_LATENCY_QUEUE: Final = "gen_ai.latency.time_in_queue"
 VLLM_LATENCY_PREFILL: Final = "gen_ai.latency.time_in_model_prefill"
 VLLM_LATENCY_DECODE: Final = "gen_ai.latency.time_in_model_decode"
 VLLM_LATENCY_INFERENCE: Final = "gen_ai.latency.time_in_model_inference"
+VLLM_LATENCY_SCHEDULER: Final = "gen_ai.latency.time_in_scheduler"
+VLLM_LATENCY_FORWARD: Final = "gen_ai.latency.time_in_model_forward"
+VLLM_LATENCY_EXECUTE: Final = "gen_ai.latency.time_in_model_execute"
 
 # ── what the engine did with a request: no standard has these ────────────────────────────
 ENGINE_REQUEST_ID: Final = _attribute(
@@ -201,6 +220,17 @@ INFERENCE_TIME: Final = _attribute(
     "sidelight.inference.time", "From first scheduled to the last token.", unit="s"
 )
 E2E_TIME: Final = _attribute("sidelight.e2e.time", "Arrival to last token in the engine.", unit="s")
+SCHEDULER_TIME: Final = _attribute(
+    "sidelight.scheduler.time", "Spent in the scheduler (vLLM 0 engine only).", unit="s"
+)
+FORWARD_TIME: Final = _attribute(
+    "sidelight.model.forward.time", "Spent in forward passes (vLLM 0 engine only).", unit="s"
+)
+EXECUTE_TIME: Final = _attribute(
+    "sidelight.model.execute.time",
+    "Forward passes, synchronisation and sampling (vLLM 0 engine only).",
+    unit="s",
+)
 # The server's own count, always here and under gen_ai.usage.* only where no client span
 # above can hold it too: Langfuse and Phoenix add up gen_ai.usage.* over a trace.
 SERVED_INPUT_TOKENS: Final = _attribute(
@@ -271,6 +301,7 @@ DB_BATCH_SIZE: Final = _attribute(
 DB_STATUS_CODE: Final = _attribute("db.response.status_code", "The database's own error code.")
 DB_RETURNED_ROWS: Final = _attribute("db.response.returned_rows", "Hits or rows returned.")
 DB_FILTER: Final = _attribute("db.vector.filter", "Filter expression.", sensitive=True)
+DB_QUERY_TEXT: Final = _attribute("db.query.text", "The query as text.", sensitive=True)
 VECTOR_DIMENSION: Final = _attribute("db.vector.dimension", "Dimensions of the query vector.")
 VECTOR_QUERY_COUNT: Final = _attribute("db.vector.query.count", "Query vectors in the call.")
 VECTOR_FIELD: Final = _attribute("db.vector.field", "Vector field that was searched.")

@@ -66,9 +66,9 @@ def span(
 
 
 def request(
-    spans: Iterable[Span], *, service: str = "app", scope: str = "some.library"
+    spans: Iterable[Span], *, service: str = "app", scope: str = "sidelight.test"
 ) -> ExportTraceServiceRequest:
-    """An export request of one resource and one scope."""
+    """An export request of one resource and one scope, by default one that stays as it is."""
     made = ExportTraceServiceRequest()
     resource = made.resource_spans.add(schema_url="https://example.org/resource")
     resource.resource.attributes.extend(pairs({"service.name": service}))

@@ -114,7 +114,7 @@ class Intake:
         for rule, texts in shaped.redacted.items():
             self._redacted.labels(rule).inc(texts)
         for each in shaped.opened:
-            is_engine = each.scope == c.SCOPE_VLLM_BUILTIN
+            is_engine = each.scope in (c.SCOPE_VLLM_BUILTIN, c.SCOPE_VLLM_BUILTIN_OLD)
             if is_engine or each.span.kind == _SERVER:
                 self._requests.observe(each.service, each.span, from_engine=is_engine)
 

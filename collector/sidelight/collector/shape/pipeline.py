@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
 
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -15,12 +16,13 @@ from sidelight.collector.lens.otlp_pb2 import Request, Resources, Scopes
 from sidelight.collector.lens.span import attributes, read
 from sidelight.collector.shape import ids, texts
 from sidelight.collector.shape.content import Content, apply_to_log, apply_to_span
-from sidelight.collector.shape.normalise import NORMALISERS, Normaliser
+from sidelight.collector.shape.normalise import normalise
 from sidelight.collector.shape.redact import Redactor
 from sidelight.collector.shape.shaped import Opened, Refusal, Shaped, edit
+from sidelight.collector.shape.tables import Table, table_for
 
 # Scopes whose spans the measure step wants to see.
-_MEASURED = frozenset({c.SCOPE_VLLM, c.SCOPE_VLLM_BUILTIN})
+_MEASURED = frozenset({c.SCOPE_VLLM, c.SCOPE_VLLM_BUILTIN, c.SCOPE_VLLM_BUILTIN_OLD})
 _MOST_HOLDERS = 512
 
 
@@ -48,10 +50,11 @@ class Shaper:
             for scope in resource.scopes:
                 _refuse_bad_ids(scope, shaped)
                 name = scope_name(scope.scope)
-                normalise = NORMALISERS.get(name)
-                if normalise is not None:
-                    every = range(len(scope.items))
-                    edit(scope, every, Span, partial(_normalise, normalise), shaped)
+                table = table_for(name)
+                if table is not None:
+                    edit(
+                        scope, _foreign(table, scope.items), Span, partial(normalise, table), shaped
+                    )
                 self._protect_spans(service, scope, shaped)
                 if name in _MEASURED:
                     spans = (read(Span.FromString(item)) for item in scope.items)
@@ -118,9 +121,11 @@ class Shaper:
         return masked
 
 
-def _normalise(normalise: Normaliser, span: Span) -> bool:
-    normalise(span)
-    return True
+def _foreign(table: Table, items: Sequence[bytes]) -> Iterable[int]:
+    """Indexes of the spans that a table is for; most of what has nothing to do with LLMs is not."""
+    if table.scopes:
+        return range(len(items))
+    return [index for index, item in enumerate(items) if any(hint in item for hint in table.hints)]
 
 
 def _mask_span(redactor: Redactor, counts: Counter[str], span: Span) -> bool:

@@ -1,0 +1,243 @@
+"""Prompts and answers in others' shapes, read into the two that the backends display.
+
+Phoenix takes `gen_ai.*.messages` (JSON in the parts schema), Langfuse `input.value` and
+`output.value` in the shape of OpenAI's API.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Message = dict[str, Any]
+"""One message in the parts schema: role, parts, for answers finish_reason."""
+
+JSON = "application/json"
+TEXT = "text/plain"
+
+_ROLES = {
+    "gen_ai.system.message": "system",
+    "gen_ai.user.message": "user",
+    "gen_ai.assistant.message": "assistant",
+    "gen_ai.tool.message": "tool",
+}
+
+
+def nested(pairs: Iterable[tuple[str, Any]]) -> list[Any]:
+    """`0.role`, `0.tool_calls.1.name`, … as a list of what they describe."""
+    root: dict[str, Any] = {}
+    for path, value in pairs:
+        *steps, last = path.split(".")
+        holder = root
+        for step in steps:
+            inner = holder.setdefault(step, {})
+            if not isinstance(inner, dict):
+                break
+            holder = inner
+        else:
+            holder.setdefault(last, value)
+    listed = _listed(root)
+    return listed if isinstance(listed, list) else []
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if value and all(key.isdecimal() for key in value):
+        return [_listed(value[key]) for key in sorted(value, key=int)]
+    return {key: _listed(each) for key, each in value.items()}
+
+
+def from_indexed(items: Iterable[Any], *, are_answers: bool) -> list[Message]:
+    """Messages of `gen_ai.prompt.N.*` and `gen_ai.completion.N.*` once `nested`."""
+    role = "assistant" if are_answers else "user"
+    return [
+        _message(item, str(item.get("role") or role), are_answers=are_answers)
+        for item in items
+        if isinstance(item, Mapping)
+    ]
+
+
+def from_openinference(items: Iterable[Any], *, are_answers: bool) -> list[Message]:
+    """Messages of `llm.input_messages.N.*` and `llm.output_messages.N.*` once `nested`."""
+    found = []
+    for item in items:
+        message = item.get("message") if isinstance(item, Mapping) else None
+        if not isinstance(message, Mapping):
+            continue
+        contents = [
+            {"type": held.get("type"), "text": held.get("text")}
+            for each in _list(message.get("contents"))
+            if isinstance(held := _mapping(each).get("message_content"), Mapping)
+        ]
+        calls = [
+            {"id": call.get("id"), **_mapping(call.get("function"))}
+            for each in _list(message.get("tool_calls"))
+            if isinstance(call := _mapping(each).get("tool_call"), Mapping)
+        ]
+        plain = {**message, "content": message.get("content") or contents, "tool_calls": calls}
+        found.append(_message(plain, str(message.get("role") or "user"), are_answers=are_answers))
+    return found
+
+
+def from_event(name: str, held: Mapping[str, Any]) -> tuple[bool, Message] | None:
+    """The message a span event carries, and whether it is an answer; None if it carries none."""
+    if name == "gen_ai.choice":
+        message = held.get("message", held)
+        if isinstance(message, str):
+            message = _json(message)
+        if not isinstance(message, Mapping):
+            message = {"content": message}
+        reason = {"finish_reason": held.get("finish_reason") or message.get("finish_reason")}
+        role = str(message.get("role") or "assistant")
+        return True, _message({**message, **reason}, role, are_answers=True)
+    role = _ROLES.get(name, "")
+    if not role:
+        return None
+    return False, _message(held, str(held.get("role") or role), are_answers=False)
+
+
+def finished(text: str) -> str | None:
+    """Answer messages with a finish reason on each; None if they have it, or are no messages.
+
+    Phoenix drops the whole list where one lacks it.
+    """
+    messages = _json(text)
+    if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
+        return None
+    if all("finish_reason" in each for each in messages):
+        return None
+    return dumps([{**each, "finish_reason": each.get("finish_reason", "")} for each in messages])
+
+
+def displayed(messages: Iterable[Any], *, are_answers: bool) -> str | None:
+    """Messages as `input.value` or `output.value`; None without any."""
+    plain = [_plain(message) for message in messages if isinstance(message, Mapping)]
+    if not plain:
+        return None
+    return dumps(plain[0] if are_answers and len(plain) == 1 else plain)
+
+
+def query_of(text: str) -> str | None:
+    """What was searched for: a plain text, or the `query` of a JSON object."""
+    if text[:1] not in ("{", "["):
+        return text or None
+    found = _mapping(_json(text)).get("query")
+    return found if isinstance(found, str) else None
+
+
+def parsed(text: str) -> list[Any]:
+    """Messages out of an attribute; empty if it holds none."""
+    found = _json(text)
+    return found if isinstance(found, list) else []
+
+
+def mime_type(text: str) -> str:
+    """application/json or text/plain, by what the text is."""
+    if text[:1] not in ("{", "["):
+        return TEXT
+    return JSON if isinstance(_json(text), dict | list) else TEXT
+
+
+def dumps(value: Any) -> str:
+    """JSON as it is written into attributes."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: only an escape can say it
+        return json.dumps(value, separators=(",", ":"), default=str)
+    return text
+
+
+def _message(item: Mapping[str, Any], role: str, *, are_answers: bool) -> Message:
+    content = item.get("content")
+    if role == "tool":
+        called = item.get("tool_call_id") or item.get("id")
+        parts: list[dict[str, Any]] = [
+            {"type": "tool_call_response", "id": called, "response": content}
+        ]
+    else:
+        parts = _parts(content)
+    parts += [_call(each) for each in _list(item.get("tool_calls")) if isinstance(each, Mapping)]
+    message: Message = {"role": role, "parts": parts}
+    if are_answers:
+        message["finish_reason"] = str(item.get("finish_reason") or "")
+    return message
+
+
+def _parts(content: Any) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        listed = _json(content) if content[:1] == "[" else None
+        if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+            return [{"type": "text", "content": content}] if content else []
+        content = listed
+    parts = []
+    for each in _list(content):
+        if isinstance(each, str):
+            parts.append({"type": "text", "content": each})
+        elif isinstance(each, Mapping):
+            text = each.get("text", each.get("content"))
+            kind = each.get("type") or "text"
+            parts.append({"type": kind, "content": text} if text is not None else dict(each))
+    return parts
+
+
+def _call(item: Mapping[str, Any]) -> dict[str, Any]:
+    function = _mapping(item.get("function")) or item
+    arguments = function.get("arguments")
+    if isinstance(arguments, str):
+        read = _json(arguments)
+        arguments = arguments if read is None else read
+    return {
+        "type": "tool_call",
+        "id": item.get("id"),
+        "name": function.get("name"),
+        "arguments": arguments,
+    }
+
+
+def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message of the parts schema in the shape of OpenAI's API."""
+    texts, calls, response = [], [], None
+    for part in _list(message.get("parts")):
+        if not isinstance(part, Mapping):
+            continue
+        if part.get("type") == "tool_call":
+            arguments = part.get("arguments")
+            written = arguments if isinstance(arguments, str) else dumps(arguments)
+            function = {"name": part.get("name"), "arguments": written}
+            calls.append({"id": part.get("id"), "type": "function", "function": function})
+        elif part.get("type") == "tool_call_response":
+            response = part
+        elif isinstance(part.get("content"), str):
+            texts.append(part["content"])
+    plain: dict[str, Any] = {"role": message.get("role")}
+    if response is not None:
+        plain["tool_call_id"] = response.get("id")
+        texts.append(_text(response.get("response")))
+    if "parts" not in message:
+        texts.append(_text(message.get("content")))
+    plain["content"] = "".join(texts)
+    if calls:
+        plain["tool_calls"] = calls
+    return plain
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else dumps(value)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
