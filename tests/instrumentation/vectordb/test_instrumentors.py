@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pymilvus import MilvusClient
 from pymilvus.client.grpc_handler import GrpcHandler
+from qdrant_client import QdrantClient, models
 
 import sidelight.instrumentation
 from sidelight.instrumentation.settings import Settings
@@ -18,24 +21,78 @@ from support.recording import Recording
 from .conftest import vector
 
 
-@pytest.mark.parametrize("name", ["milvus"])
-def test_opentelemetry_finds_an_instrumentor_for_each_client(name: str, lite: MilvusClient) -> None:
+def _milvus_search(lite: MilvusClient) -> None:
+    lite.search("docs", data=[vector(1)])
+
+
+def _qdrant_search(_lite: MilvusClient) -> None:
+    client = QdrantClient(":memory:")
+    client._client.create_collection(
+        "docs", models.VectorParams(size=2, distance=models.Distance.DOT)
+    )
+    client.query_points("docs", query=[1.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "method", "search", "span"),
+    [
+        ("milvus", GrpcHandler, "search", _milvus_search, "search docs"),
+        ("qdrant", QdrantClient, "query_points", _qdrant_search, "query_points docs"),
+    ],
+)
+def test_opentelemetry_finds_an_instrumentor_for_each_client(
+    lite: MilvusClient,
+    name: str,
+    owner: Any,
+    method: str,
+    search: Callable[[MilvusClient], None],
+    span: str,
+) -> None:
     """`opentelemetry-instrument` loads these entry points, switches them on and off again."""
     (entry,) = entry_points(group="opentelemetry_instrumentor", name=f"sidelight-{name}")
     instrumentor: Any = entry.load()()
     recording = Recording()
-    before = GrpcHandler.search
+    before = vars(owner)[method]
 
     instrumentor.instrument(
         tracer_provider=recording.tracer_provider,
         meter_provider=recording.meter_provider,
         settings=Settings(),
     )
-    lite.search("docs", data=[vector(1)])
+    search(lite)
     instrumentor.uninstrument()
 
-    assert [span.name for span in recording.spans()] == ["search docs"]
-    assert GrpcHandler.search is before
+    assert [found.name for found in recording.spans()] == [span]
+    assert vars(owner)[method] is before
+
+
+APP = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+from qdrant_client import QdrantClient, models
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
+trace.set_tracer_provider(provider)
+client = QdrantClient(":memory:")
+client.create_collection("docs", models.VectorParams(size=2, distance=models.Distance.DOT))
+client.query_points("docs", query=[1.0, 0.0])
+"""
+
+
+def test_opentelemetry_instrument_observes_an_app_that_does_not_know_of_it(
+    tmp_path: Path,
+) -> None:
+    """The command line is enough, also if the app sets its provider later than that."""
+    app = tmp_path / "app.py"
+    app.write_text(APP)
+    command = Path(sys.executable).with_name("opentelemetry-instrument")
+
+    done = subprocess.run([command, sys.executable, app], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert '"name": "query_points docs"' in done.stdout
 
 
 def test_one_call_observes_every_installed_client(lite: MilvusClient) -> None:

@@ -7,9 +7,12 @@ else of Sidelight imports this module.
 from __future__ import annotations
 
 from collections.abc import Collection
+from importlib.util import find_spec
 from typing import Any
 
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
+    BaseInstrumentor,
+)
 
 from sidelight.instrumentation.vectordb import chroma, milvus, qdrant
 
@@ -22,9 +25,7 @@ class MilvusInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         return ("pymilvus >= 2.5",)
 
     def _instrument(self, **kwargs: Any) -> None:
-        milvus.instrument(
-            kwargs.get("tracer_provider"), kwargs.get("meter_provider"), kwargs.get("settings")
-        )
+        _instrument(milvus, "pymilvus", kwargs)
 
     def _uninstrument(self, **_kwargs: Any) -> None:
         milvus.uninstrument()
@@ -38,9 +39,7 @@ class QdrantInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         return ("qdrant-client >= 1.13",)
 
     def _instrument(self, **kwargs: Any) -> None:
-        qdrant.instrument(
-            kwargs.get("tracer_provider"), kwargs.get("meter_provider"), kwargs.get("settings")
-        )
+        _instrument(qdrant, "qdrant_client", kwargs)
 
     def _uninstrument(self, **_kwargs: Any) -> None:
         qdrant.uninstrument()
@@ -54,9 +53,19 @@ class ChromaInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         return ("chromadb >= 1.0",)
 
     def _instrument(self, **kwargs: Any) -> None:
-        chroma.instrument(
-            kwargs.get("tracer_provider"), kwargs.get("meter_provider"), kwargs.get("settings")
-        )
+        _instrument(chroma, "chromadb", kwargs)
 
     def _uninstrument(self, **_kwargs: Any) -> None:
         chroma.uninstrument()
+
+
+def _instrument(library: Any, package: str, kwargs: dict[str, Any]) -> None:
+    """Observes a library that is installed.
+
+    `opentelemetry-instrument` loads every instrumentor of a distribution without a look at its
+    dependencies, and gives all of them up when one raises.
+    """
+    if find_spec(package) is not None:
+        library.instrument(
+            kwargs.get("tracer_provider"), kwargs.get("meter_provider"), kwargs.get("settings")
+        )
