@@ -115,7 +115,8 @@ def test_resolved_packages_bring_requirements_in_pinned_versions(tmp_path: Path)
     wheels = tmp_path / "wheels"
     needs = wheel(wheels, "needs", requires="tiny")
     wheel(wheels, "tiny", "1.0")
-    wheel(wheels, "tiny", "2.0")
+    # Whoever takes the newest fails, for it is no wheel at all.
+    wheel(wheels, "tiny", "2.0").write_bytes(b"broken")
     (tmp_path / "needs.txt").write_text(f"--no-index\n--find-links {wheels}\nneeds==1.0\n")
     (tmp_path / "pins.txt").write_text(f"--no-index\n--find-links {wheels}\ntiny==1.0\n")
     assert needs.is_file()

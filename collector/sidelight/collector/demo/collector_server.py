@@ -11,7 +11,7 @@ import yaml
 
 from sidelight.collector.demo.processes import Process, Processes
 
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 PROJECT = "sidelight-demo"
 
 

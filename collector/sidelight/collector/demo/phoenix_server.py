@@ -9,7 +9,7 @@ from pathlib import Path
 from sidelight.collector.demo.processes import Process, Processes
 
 _SCRIPT = Path(__file__).with_name("_run_phoenix.py")
-READY_SECONDS = 120.0
+READY_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)

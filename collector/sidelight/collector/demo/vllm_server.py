@@ -11,7 +11,8 @@ from sidelight.collector.demo.processes import Process, Processes
 
 MODEL_NAME = "sidelight/tiny-qwen3"
 SERVICE_NAME = "vllm"
-READY_SECONDS = 300.0
+# Half a minute on two idle cores; many times that on busy ones.
+READY_SECONDS = 600.0
 # Few KV-cache blocks (of 128 tokens on CPUs) and more places in the batch than they can
 # hold, so that a burst queues and some requests are preempted.
 KV_BLOCKS = 24
