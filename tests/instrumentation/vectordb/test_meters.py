@@ -1,0 +1,116 @@
+"""Metrics are recorded off the caller's path, within bounds, and never late for a collection."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from typing import Any
+
+import pytest
+
+from sidelight import conventions as names
+from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vectordb import meters
+from sidelight.instrumentation.vectordb.operation import Failure, Observer, Operation
+from support.recording import Recording
+
+
+def observer_of(recording: Recording) -> Observer:
+    """An observer of a library that has one operation."""
+    return Observer(
+        "test",
+        lambda error: Failure(None, str(error)),
+        version="1",
+        settings=Settings(),
+        tracer_provider=recording.tracer_provider,
+        meter_provider=recording.meter_provider,
+    )
+
+
+def search(observer: Observer) -> None:
+    """One search that finds one hit of score -0.5."""
+    operation = Operation(
+        "search",
+        lambda call, _client, _values: None,
+        lambda call, _result: call.returned([[-0.5]]),
+    )
+    observer.call(operation, None, {}, lambda: None, (), {})
+
+
+def total(recording: Recording, name: str) -> float:
+    """The count of a histogram or the value of a counter, over all attributes."""
+    return sum(getattr(point, "count", 0) or point.value for point in recording.points(name))
+
+
+def test_a_collection_has_every_call_that_ended_before_it() -> None:
+    """Nothing waits in the queue when metrics are exported."""
+    recording = Recording()
+    observer = observer_of(recording)
+
+    for _ in range(7):
+        search(observer)
+
+    assert total(recording, names.DB_CLIENT_DURATION) == 7
+
+
+def test_a_negative_score_counts_as_zero() -> None:
+    """An SDK drops negative values of a histogram without a word: the search must not be lost."""
+    recording = Recording()
+
+    search(observer_of(recording))
+
+    (point,) = recording.points(names.VECTOR_TOP_SCORE)
+    assert (point.count, point.sum) == (1, 0.0)
+
+
+def test_the_queue_is_emptied_without_a_collection() -> None:
+    """The thread records what is queued, so that the queue stays short between exports."""
+    recording = Recording()
+    observer = observer_of(recording)
+
+    search(observer)
+
+    end = time.monotonic() + 30
+    while observer._meters._queue and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not observer._meters._queue
+
+
+def test_a_full_queue_drops_the_oldest_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded; what is lost is counted."""
+    monkeypatch.setattr(meters.Meters, "_wake", lambda _self: None)
+    monkeypatch.setattr(meters, "_QUEUED_CALLS", 5)
+    recording = Recording()
+    observer = observer_of(recording)
+
+    for _ in range(8):
+        search(observer)
+
+    assert total(recording, names.DB_CLIENT_DURATION) == 5
+    assert total(recording, names.INSTRUMENTATION_DROPPED) == 3
+
+
+def _in_child(observer: Observer, recording: Recording, answer: Any) -> None:
+    search(observer)
+    end = time.monotonic() + 30
+    while observer._meters._queue and time.monotonic() < end:
+        time.sleep(0.01)
+    answer.put((len(observer._meters._queue), total(recording, names.DB_CLIENT_DURATION)))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_records_too() -> None:
+    """A fork takes no threads along: the child starts its own."""
+    recording = Recording()
+    observer = observer_of(recording)
+    search(observer)
+    assert total(recording, names.DB_CLIENT_DURATION) == 1
+    context = multiprocessing.get_context("fork")
+    answer = context.Queue()
+
+    child = context.Process(target=_in_child, args=(observer, recording, answer))
+    child.start()
+    queued, recorded = answer.get(timeout=60)
+    child.join(30)
+
+    assert (queued, recorded) == (0, 2)
