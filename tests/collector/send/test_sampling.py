@@ -224,6 +224,20 @@ def test_a_torn_file_of_decisions_is_mended(log: SegmentLog, tmp_path: Path) -> 
     assert after.sent(at=2) == ["a2", "b2"]
 
 
+def test_a_disk_that_refuses_decisions_stops_nothing(log: SegmentLog, tmp_path: Path) -> None:
+    """What cannot be written is tried again: sending is what makes room on a full disk."""
+    (tmp_path / "sampling").write_text("no folder")
+    feeding = Feeding(log, tmp_path)
+    feeding.append(Made("a1", trace="a", error=True), at=0)
+    assert feeding.sent(at=0) == ["a1"]
+    (tmp_path / "sampling").unlink()
+    feeding.append(Made("b1", trace="b", error=True), at=1)
+    assert feeding.sent(at=1) == ["b1"]
+    after = Feeding(log, tmp_path)
+    after.append(Made("a2", trace="a"), Made("b2", trace="b"), at=2)
+    assert after.sent(at=2) == ["a2", "b2"]
+
+
 def test_waiting_traces_are_bounded(log: SegmentLog, tmp_path: Path) -> None:
     """Above the bound the oldest are decided early and counted; the file stays bounded too."""
     feeding = Feeding(log, tmp_path, max_traces=5)

@@ -24,7 +24,6 @@ Signals = Annotated[tuple[Literal["traces", "metrics", "logs"], ...], Field(min_
 Headers = Annotated[
     dict[str, Secret], Field(description="Headers with every request; their values are secrets.")
 ]
-Concurrency = Annotated[int, Field(ge=1, le=32, description="Most requests at the same time.")]
 ALL_SIGNALS: Signals = ("traces", "metrics", "logs")
 
 
@@ -64,6 +63,12 @@ class UrlDestination(Destination):
         return self.url
 
 
+class ConcurrentDestination(UrlDestination):
+    """A destination that several batches may be on their way to, in any order."""
+
+    concurrency: int = Field(1, ge=1, le=32, description="Most requests at the same time.")
+
+
 class PhoenixDestination(UrlDestination):
     """Arize Phoenix, over HTTP (no 4 MiB cap there, and the project header works)."""
 
@@ -80,7 +85,7 @@ class PhoenixDestination(UrlDestination):
     routes: tuple[PhoenixRoute, ...] = ()
 
 
-class LangfuseDestination(UrlDestination):
+class LangfuseDestination(ConcurrentDestination):
     """Langfuse, cloud or self-hosted."""
 
     type: Literal["langfuse"]
@@ -88,27 +93,24 @@ class LangfuseDestination(UrlDestination):
     url: BaseUrl = "https://cloud.langfuse.com"
     public_key: Secret = Secret(env="LANGFUSE_PUBLIC_KEY")
     secret_key: Secret = Secret(env="LANGFUSE_SECRET_KEY")
-    concurrency: Concurrency = 1
     routes: tuple[LangfuseRoute, ...] = ()
 
 
-class OtlpDestination(UrlDestination):
+class OtlpDestination(ConcurrentDestination):
     """Any OTLP/HTTP endpoint; `url` is the base, to which /v1/<signal> is added."""
 
     type: Literal["otlp"]
     signals: Signals = ALL_SIGNALS
     headers: Headers = Field(default_factory=dict)
-    concurrency: Concurrency = 1
     routes: tuple[HeadersRoute, ...] = ()
 
 
-class OtlpGrpcDestination(UrlDestination):
+class OtlpGrpcDestination(ConcurrentDestination):
     """Any OTLP/gRPC endpoint; https:// means TLS, http:// none."""
 
     type: Literal["otlp_grpc"]
     signals: Signals = ALL_SIGNALS
     headers: Headers = Field(default_factory=dict)
-    concurrency: Concurrency = 1
     routes: tuple[HeadersRoute, ...] = ()
 
 

@@ -16,6 +16,7 @@ from sidelight.collector.config import (
     PhoenixDestination,
     RemoteWriteDestination,
 )
+from sidelight.collector.config.destinations import ConcurrentDestination
 from sidelight.collector.log.log import Log
 from sidelight.collector.send import langfuse, otlp, otlp_grpc, phoenix, remote_write
 from sidelight.collector.send.dead_letters import DeadLetters
@@ -76,6 +77,9 @@ def _forwarder(lane: Lane, log: Log, directory: Path, observer: SendObserver) ->
         observer=observer,
         max_backoff_seconds=lane.config.max_backoff_seconds,
         feed=feed,
+        concurrency=(
+            lane.config.concurrency if isinstance(lane.config, ConcurrentDestination) else 1
+        ),
     )
 
 

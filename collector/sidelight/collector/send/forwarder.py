@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sidelight.collector.lens.request import halves
 from sidelight.collector.log.log import Log, Position
 from sidelight.collector.log.record import Record
+from sidelight.collector.send.circuit import Circuit, backoff_seconds
 from sidelight.collector.send.dead_letters import DeadLetters
 from sidelight.collector.send.feed import Feed, Held, LogFeed, Step
 from sidelight.collector.send.outcome import Delivered, Destination, Outcome, Refused, Retry
 
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
-_FIRST_BACKOFF_SECONDS = 0.2
 
 
 class Observer(Protocol):
@@ -38,10 +36,20 @@ class Observer(Protocol):
         """A send failed and will be repeated."""
 
 
+class _InFlight(NamedTuple):
+    """A batch on its way: where the cursor may stand once it is done, when it was appended."""
+
+    delivery: asyncio.Future[None]
+    end: Position
+    time_ns: int
+
+
 class Forwarder:
     """Brings one destination everything in the log, in order, at least once.
 
-    It has a thread of its own, so that a destination that hangs delays nobody else.
+    It has threads of its own, so that a destination that hangs delays nobody else. With a
+    `concurrency` above one so many batches are on their way at the same time; the cursor
+    passes them in order, each once it and all before it are done.
     """
 
     def __init__(
@@ -53,6 +61,7 @@ class Forwarder:
         observer: Observer,
         max_backoff_seconds: float,
         feed: Feed | None = None,
+        concurrency: int = 1,
     ) -> None:
         self.destination = destination
         self._log = log
@@ -60,10 +69,20 @@ class Forwarder:
         self._dead_letters = dead_letters
         self._observer = observer
         self._max_backoff_seconds = max_backoff_seconds
+        self._concurrency = concurrency
+        self._circuit = Circuit(max_backoff_seconds)
         self._appended = asyncio.Event()
         self._settled = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sidelight-{destination.name}")
-        self._oldest_ns: int | None = None
+        prefix = f"sidelight-{destination.name}"
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=prefix)
+        # One batch at a time is never sent while the log is read.
+        self._senders = (
+            ThreadPoolExecutor(concurrency, thread_name_prefix=prefix)
+            if concurrency > 1
+            else self._thread
+        )
+        self._in_flight: deque[_InFlight] = deque()
+        self._held_ns: int | None = None
         self._next_send = 0.0
         self._commit_fails = False
         self.trouble: str | None = None
@@ -78,27 +97,61 @@ class Forwarder:
     @property
     def lag_seconds(self) -> float:
         """Age of the oldest record that the destination has yet to get; 0 if it has all."""
-        oldest = self._oldest_ns
+        oldest = self._in_flight[0].time_ns if self._in_flight else self._held_ns
         return 0.0 if oldest is None else max(0.0, (time.time_ns() - oldest) / 1e9)
 
     async def run(self) -> None:
         """Forward until cancelled."""
         name = self.destination.name
         position = await self._from_log(partial(self._log.cursor, name))
-        while True:
-            self._appended.clear()
-            step = await self._from_log(partial(self._feed.read, position))
-            if step is None or isinstance(step, Held):
-                self._oldest_ns = step.since_ns if step else None
-                self._settled.set()
-                await self._wait(step.seconds if step else None)
-                continue
-            self._report_damage(step)
-            if step.record is not None:
-                self._oldest_ns = step.time_ns
-                await self._deliver(step.record)
-            position = step.end
-            await self._commit(position)
+        try:
+            while True:
+                self._appended.clear()
+                if len(self._in_flight) >= self._concurrency:
+                    await asyncio.wait([self._in_flight[0].delivery])
+                    await self._pass_done()
+                    continue
+                step = await self._from_log(partial(self._feed.read, position))
+                if step is None or isinstance(step, Held):
+                    self._held_ns = step.since_ns if step else None
+                    await self._rest(step.seconds if step else None)
+                    continue
+                self._report_damage(step)
+                position = step.end
+                self._in_flight.append(
+                    _InFlight(asyncio.ensure_future(self._take(step)), step.end, step.time_ns)
+                )
+        finally:
+            for each in self._in_flight:
+                each.delivery.cancel()
+            self._in_flight.clear()
+
+    async def _take(self, step: Step) -> None:
+        if step.record is not None:
+            await self._deliver(step.record)
+
+    async def _rest(self, seconds: float | None) -> None:
+        """Until more is appended, the oldest batch is done, or so much time has passed."""
+        if not self._in_flight:
+            self._settled.set()
+        appended: asyncio.Future[Any] = asyncio.ensure_future(self._appended.wait())
+        oldest = [each.delivery for each in self._in_flight][:1]
+        try:
+            await asyncio.wait(
+                {appended, *oldest}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            appended.cancel()
+        await self._pass_done()
+
+    async def _pass_done(self) -> None:
+        """Move the cursor behind what is done, up to the first batch that is not."""
+        end: Position | None = None
+        while self._in_flight and self._in_flight[0].delivery.done():
+            self._in_flight[0].delivery.result()
+            end = self._in_flight.popleft().end
+        if end is not None:
+            await self._commit(end)
 
     async def _from_log(self, read: Callable[[], _T]) -> _T:
         """What `read` finds, as soon as the disk gives it."""
@@ -116,7 +169,7 @@ class Forwarder:
                     )
                 self.trouble = f"the log cannot be read: {error}"
                 self._settled.set()
-                await asyncio.sleep(self._backoff(attempt, None))
+                await asyncio.sleep(backoff_seconds(attempt, None, self._max_backoff_seconds))
             else:
                 if attempt:
                     _logger.info("%s reads the log again", self.destination.name)
@@ -137,21 +190,15 @@ class Forwarder:
         else:
             self._commit_fails = False
 
-    async def _wait(self, seconds: float | None) -> None:
-        """Until something is appended, at most so long."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._appended.wait(), seconds)
-
     async def settled(self) -> None:
         """Return once the destination has everything, or is in trouble: no use in waiting."""
         await self._settled.wait()
 
     async def _deliver(self, record: Record) -> None:
         name = self.destination.name
-        attempt = 0
         while True:
             await self._pace(record.items)
-            match await self._send(record):
+            match await self._circuit.run(partial(self._send, record)):
                 case Delivered(rejected, reason):
                     self._recovered()
                     self._observer.delivered(name, record.items - rejected)
@@ -163,15 +210,15 @@ class Forwarder:
                     self._recovered()
                     await self._halve(record, reason, status)
                     return
-                case Retry(reason, after_seconds):
-                    attempt += 1
+                case Retry(reason):
                     self._observer.retried(name)
                     self._troubled(reason)
-                    await asyncio.sleep(self._backoff(attempt, after_seconds))
 
     async def _send(self, record: Record) -> Outcome:
         try:
-            return await self._on_thread(partial(self.destination.send, record))
+            return await asyncio.get_running_loop().run_in_executor(
+                self._senders, self.destination.send, record
+            )
         except Exception:
             _logger.exception("sending to %s failed", self.destination.name)
             return Retry("sending failed, see the collector's log")
@@ -197,13 +244,6 @@ class Forwarder:
         if self._next_send > now:
             await asyncio.sleep(self._next_send - now)
         self._next_send = max(now, self._next_send) + items / rate
-
-    def _backoff(self, attempt: int, after_seconds: float | None) -> float:
-        """Full jitter over a doubling ceiling; a backend's own wish counts, within reason."""
-        if after_seconds is not None:
-            return min(after_seconds, 10 * self._max_backoff_seconds)
-        ceiling = min(self._max_backoff_seconds, _FIRST_BACKOFF_SECONDS * 2 ** min(attempt, 16))
-        return random.uniform(ceiling / 2, ceiling)  # noqa: S311 (jitter, no secret)
 
     def _troubled(self, reason: str) -> None:
         if reason != self.trouble:
@@ -239,3 +279,4 @@ class Forwarder:
         """Give up a send under way; the cursor stays where it is committed."""
         self.destination.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._senders.shutdown(wait=False, cancel_futures=True)

@@ -8,6 +8,7 @@ waits with it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Container
@@ -23,6 +24,8 @@ from sidelight.collector.send.feed import Held, Step, Withheld
 from sidelight.collector.send.match import SpanView
 from sidelight.collector.send.sampling import Decision, Reasons, Sampler
 from sidelight.collector.send.select import Selector
+
+_logger = logging.getLogger(__name__)
 
 Decided = Callable[[Decision], None]
 """Told each decision on a trace."""
@@ -56,6 +59,8 @@ class SampledFeed:
         self._decisions = Decisions(directory / f"{name}.decisions", most=2 * config.max_traces)
         for trace_id, decision in self._decisions.load():
             self._sampler.remember(trace_id, decision)
+        self._unsaved: list[tuple[bytes, Decision]] = []
+        self._save_fails = False
         self._scanned = Position(0, 0)
         # End and traces of each record that was scanned and not yet sent.
         self._window: deque[tuple[Position, list[bytes]]] = deque()
@@ -130,16 +135,30 @@ class SampledFeed:
         return list(found)
 
     def _keep_decisions(self) -> None:
-        """Before anything is sent on them decisions are where a restart finds them."""
+        """Before anything is sent on them decisions are where a restart finds them.
+
+        A full disk must not stop the sending that lets it become empty: decisions that cannot
+        be written are tried again, and only a crash meanwhile would forget them.
+        """
         fresh = self._sampler.fresh
         if not fresh:
             return
-        self._decisions.add(fresh)
-        self._decisions.compact(self._sampler.decisions())
         if self._decided is not None:
             for _, decision in fresh:
                 self._decided(decision)
+        self._unsaved += fresh
         fresh.clear()
+        try:
+            self._decisions.add(self._unsaved)
+            self._decisions.compact(self._sampler.decisions())
+        except OSError as error:
+            if not self._save_fails:
+                _logger.error("sampling: decisions cannot be written: %s", error)
+            self._save_fails = True
+            del self._unsaved[: -2 * self._max_traces]
+        else:
+            self._save_fails = False
+            self._unsaved.clear()
 
     def _step(self, entry: Entry) -> Step:
         record: Record | None = None
