@@ -11,7 +11,8 @@ help:
 	@echo "make test            everything: lint, types, layers, all tests with the real servers"
 	@echo "make check           the quick part of test: no server, under a minute"
 	@echo "make lint            ruff, mypy and the import contracts"
-	@echo "make bench           benchmarks"
+	@echo "make bench           what a span costs the collector, beside rotel"
+	@echo "make bench-vectordb  what a search costs the app, beside OpenLLMetry and OpenLIT"
 	@echo "make dashboards      generate dashboards/generated anew"
 	@echo "make proto           generate the protobuf code anew"
 	@echo "make clean           remove what these commands made in this folder"
@@ -43,6 +44,9 @@ lint: .venv/test
 
 bench: .venv/test
 	PYTHONPATH=tests $(BIN)/python -m bench.collector.run $(BENCH_OPTIONS)
+
+bench-vectordb: .venv/test
+	PYTHONPATH=tests $(BIN)/python -m bench.vectordb.run $(BENCH_OPTIONS)
 
 dashboards: .venv/test
 	$(BIN)/sidelight dashboards write dashboards/generated

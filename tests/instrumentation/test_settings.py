@@ -7,6 +7,7 @@ import logging
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sidelight.instrumentation import settings as names
 from sidelight.instrumentation.content import clip
 from sidelight.instrumentation.settings import ContentPolicy, Settings
