@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sidelight.collector import doctor
-from sidelight.collector.config import Config
+from sidelight.collector.config import Config, LangfuseDestination, PhoenixDestination
 from sidelight.collector.send import detect
 from support.backend import Backend, Reply, Request
 from support.doctor import configured, everything, examine, free_port
@@ -140,7 +140,7 @@ class TestPhoenix:
     def test_a_phoenix_that_answers_is_found(self, guarded_phoenix: GuardedPhoenix) -> None:
         """Without configured destinations a local Phoenix is one."""
         found = detect.destinations(configured(destinations=None), guarded_phoenix.url)
-        assert [(each.type, each.url) for each in found] == [("phoenix", guarded_phoenix.url)]
+        assert found == (PhoenixDestination(type="phoenix", url=guarded_phoenix.url),)
 
 
 class TestDetection:
@@ -157,9 +157,11 @@ class TestDetection:
         assert detect.destinations(configured(destinations=None)) == ()
         monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk")
         (cloud,) = detect.destinations(configured(destinations=None))
+        assert isinstance(cloud, LangfuseDestination)
         assert cloud.url == "https://cloud.langfuse.com"
         monkeypatch.setenv("LANGFUSE_BASE_URL", "https://langfuse.example/")
         (own,) = detect.destinations(configured(destinations=None))
+        assert isinstance(own, LangfuseDestination)
         assert own.url == "https://langfuse.example"
 
     def test_configured_destinations_stand(self, monkeypatch: pytest.MonkeyPatch) -> None:
