@@ -113,10 +113,11 @@ def test_no_child_outlives_the_program(tmp_path: Path, end: signal.Signals) -> N
     """However the program ends, kill -9 included, its children end."""
     code = textwrap.dedent(
         f"""
-        import time
+        import signal, time
         from pathlib import Path
-        from sidelight.collector.demo.processes import Processes, interrupted_by_sigterm
-        with interrupted_by_sigterm(), Processes(Path({str(tmp_path)!r})) as processes:
+        from sidelight.collector.demo.processes import Processes
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with Processes(Path({str(tmp_path)!r})) as processes:
             child = processes.start("child", [{sys.executable!r}, "-c", {SLEEPER!r}])
             while child.log_tail() != "up":
                 time.sleep(0.02)

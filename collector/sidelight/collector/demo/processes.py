@@ -11,10 +11,10 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 
 _LAUNCHER = Path(__file__).with_name("_launch.py")
 _TAIL_LINES = 25
@@ -185,20 +185,6 @@ class Processes:
         with ExitStack() as each_of_them:
             for process in running:
                 each_of_them.callback(process.stop)
-
-
-@contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
-    """Make SIGTERM raise `KeyboardInterrupt` in the main thread, so that `with` blocks end."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def free_ports(count: int) -> list[int]:
