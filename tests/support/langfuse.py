@@ -53,6 +53,7 @@ class LangfuseStandIn(Backend):
         self.project = {"id": "prj-1", "name": "Stand-in"}
         self.mode: Mode = "up"
         self.rows: list[Row] = []
+        self.scores: dict[str, dict[str, Any]] = {}
         super().__init__(self._respond, port=port)
 
     def span_ids(self) -> list[str]:
@@ -69,6 +70,8 @@ class LangfuseStandIn(Backend):
                 return _reply(200, {})
             case "POST", "/api/public/otel/v1/traces":
                 return self._ingest(request)
+            case "POST", "/api/public/scores":
+                return self._score(request)
         return _reply(404, {"message": "Not found"})
 
     def _authorized(self, request: Request) -> bool:
@@ -96,6 +99,22 @@ class LangfuseStandIn(Backend):
             case "cut":
                 return Reply(200, b"{}".ljust(64), _JSON, fault="cut")
         return _reply(200, {})
+
+    def _score(self, request: Request) -> Reply:
+        """Takes one score; the same id again replaces it."""
+        match self.mode:
+            case "storage down":
+                return _reply(500, {"message": "Internal Server Error"})
+            case "busy":
+                limited = _reply(429, {"message": "Rate limit exceeded"})
+                return Reply(429, limited.body, {**_JSON, "Retry-After": "0"})
+        score = json.loads(request.body)
+        if not isinstance(score, dict) or not {"name", "value", "traceId"} <= score.keys():
+            return _reply(400, {"message": "Invalid request data"})
+        if not isinstance(score["value"], int | float):
+            return _reply(400, {"message": "Invalid request data"})
+        self.scores[score["id"]] = score
+        return _reply(200, {"id": score["id"]})
 
     def _check_version(self, request: Request) -> None:
         version = request.headers.get("x-langfuse-ingestion-version", "")

@@ -28,6 +28,7 @@ from sidelight.collector.config.destinations import (
     PhoenixDestination,
     RemoteWriteDestination,
     UrlDestination,
+    lane_names,
 )
 from sidelight.collector.config.section import (
     MIB,
@@ -181,11 +182,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Config:
-        names = [
-            name
-            for each in self.destinations or ()
-            for name in (each.name, *(each.lane_name(route) for route in each.routes))
-        ]
+        names = [name for each in self.destinations or () for name in lane_names(each)]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(

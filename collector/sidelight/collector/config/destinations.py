@@ -12,7 +12,6 @@ from sidelight.collector.config.routes import (
     HeadersRoute,
     LangfuseRoute,
     PhoenixRoute,
-    Route,
     Unmatched,
 )
 from sidelight.collector.config.sampling import Sampling
@@ -24,6 +23,14 @@ Signals = Annotated[tuple[Literal["traces", "metrics", "logs"], ...], Field(min_
 Headers = Annotated[
     dict[str, Secret], Field(description="Headers with every request; their values are secrets.")
 ]
+Scores = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+    Field(
+        description="Span attributes whose numbers are also written as scores (Langfuse) or "
+        "annotations (Phoenix), for instance sidelight.time_to_first_token."
+    ),
+]
+SCORES_LANE = "scores"
 ALL_SIGNALS: Signals = ("traces", "metrics", "logs")
 
 
@@ -47,10 +54,6 @@ class Destination(Section):
     def place(self) -> str:
         """Where it is, for a person."""
         raise NotImplementedError
-
-    def lane_name(self, route: Route) -> str:
-        """The name under which cursor and metrics of a route are kept."""
-        return f"{self.name}.{route.name}"
 
 
 class UrlDestination(Destination):
@@ -82,6 +85,7 @@ class PhoenixDestination(UrlDestination):
         description="Resource attribute that names the project; without it `project` does.",
     )
     api_key: Secret = Secret(env="PHOENIX_API_KEY")
+    scores: Scores = ()
     routes: tuple[PhoenixRoute, ...] = ()
 
 
@@ -93,6 +97,7 @@ class LangfuseDestination(ConcurrentDestination):
     url: BaseUrl = "https://cloud.langfuse.com"
     public_key: Secret = Secret(env="LANGFUSE_PUBLIC_KEY")
     secret_key: Secret = Secret(env="LANGFUSE_SECRET_KEY")
+    scores: Scores = ()
     routes: tuple[LangfuseRoute, ...] = ()
 
 
@@ -160,3 +165,11 @@ TYPES: dict[str, type[Destination]] = {
     "prometheus_remote_write": RemoteWriteDestination,
     "file": FileDestination,
 }
+
+
+def lane_names(destination: AnyDestination) -> list[str]:
+    """The names under which cursors and metrics of a destination are kept."""
+    names = [destination.name, *(f"{destination.name}.{each.name}" for each in destination.routes)]
+    if isinstance(destination, PhoenixDestination | LangfuseDestination) and destination.scores:
+        names += [f"{name}.{SCORES_LANE}" for name in names]
+    return names

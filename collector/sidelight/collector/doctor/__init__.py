@@ -39,9 +39,10 @@ _Look = Callable[[], Check]
 def run(config: Config, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[Check]:
     """All checks, made at the same time; each request waits at most `timeout_seconds`."""
     try:
-        used = tuple(lane.config for lane in lanes(detect.destinations(config)))
+        found = lanes(detect.destinations(config))
     except ConfigError as error:
         return [Check("configuration", "fail", str(error), "Correct it and run this again.")]
+    used = tuple(lane.config for lane in found if not lane.is_scores)
     own = _own_exposition(config, timeout_seconds)
     scrape = config.receive.scrape
     looks: list[tuple[str, _Look]] = [

@@ -24,7 +24,9 @@ from sidelight.collector.send.feed import Feed, LogFeed
 from sidelight.collector.send.file import FileWriter
 from sidelight.collector.send.forwarder import Forwarder, Observer
 from sidelight.collector.send.lanes import Lane, lanes
+from sidelight.collector.send.langfuse_scores import LangfuseScores
 from sidelight.collector.send.outcome import Destination
+from sidelight.collector.send.phoenix_annotations import PhoenixAnnotations
 from sidelight.collector.send.sampled_feed import SampledFeed
 from sidelight.collector.send.sampling import Decision
 
@@ -54,7 +56,7 @@ def forwarders(
 
 
 def _forwarder(lane: Lane, log: Log, directory: Path, observer: SendObserver) -> Forwarder:
-    destination = build(lane.config)
+    destination = _scorer(lane.config) if lane.is_scores else build(lane.config)
     withheld = partial(observer.withheld, destination.name)
     feed: Feed
     if lane.config.sample is None:
@@ -78,9 +80,18 @@ def _forwarder(lane: Lane, log: Log, directory: Path, observer: SendObserver) ->
         max_backoff_seconds=lane.config.max_backoff_seconds,
         feed=feed,
         concurrency=(
-            lane.config.concurrency if isinstance(lane.config, ConcurrentDestination) else 1
+            lane.config.concurrency
+            if isinstance(lane.config, ConcurrentDestination) and not lane.is_scores
+            else 1
         ),
     )
+
+
+def _scorer(config: AnyDestination) -> Destination:
+    if isinstance(config, PhoenixDestination):
+        return PhoenixAnnotations(config)
+    assert isinstance(config, LangfuseDestination)
+    return LangfuseScores(config)
 
 
 def build(config: AnyDestination) -> Destination:

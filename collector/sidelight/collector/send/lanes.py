@@ -1,6 +1,7 @@
 """Each configured destination as lanes: one for each route, with a cursor of its own.
 
-A tenant whose keys are revoked or whose project is gone thus never delays another.
+A tenant whose keys are revoked or whose project is gone thus never delays another. Scores
+have a lane of their own beside that of the traces, so that they never delay these.
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sidelight.collector.config import AnyDestination
-from sidelight.collector.config.destinations import LangfuseDestination, PhoenixDestination
+from sidelight.collector.config.destinations import (
+    SCORES_LANE,
+    LangfuseDestination,
+    PhoenixDestination,
+)
 from sidelight.collector.config.selection import Match
 from sidelight.collector.send.match import Rule, rules
 from sidelight.collector.send.select import Route, Selector
@@ -21,6 +26,7 @@ class Lane:
 
     config: AnyDestination
     route: Route | None = None
+    is_scores: bool = False
 
     def selector(self) -> Selector:
         """What this lane gets of a record."""
@@ -39,7 +45,13 @@ class Lane:
 
 def lanes(destinations: Iterable[AnyDestination]) -> tuple[Lane, ...]:
     """The lanes of all destinations."""
-    return tuple(lane for destination in destinations for lane in _lanes(destination))
+    plain = [lane for destination in destinations for lane in _lanes(destination)]
+    return (*plain, *(_scores(lane) for lane in plain if getattr(lane.config, "scores", ())))
+
+
+def _scores(lane: Lane) -> Lane:
+    name = f"{lane.config.name}.{SCORES_LANE}"
+    return Lane(lane.config.model_copy(update={"name": name}), lane.route, is_scores=True)
 
 
 def _lanes(destination: AnyDestination) -> list[Lane]:
@@ -51,7 +63,7 @@ def _lanes(destination: AnyDestination) -> list[Lane]:
         match = Rule(Match(resource=route.match))
         own = route.model_dump(exclude={"name", "match"}, exclude_none=True).keys()
         update = {key: getattr(route, key) for key in own}
-        update |= {"name": destination.lane_name(route), "routes": ()}
+        update |= {"name": f"{destination.name}.{route.name}", "routes": ()}
         if "project" in own:
             update["project_from"] = None
         found.append(Lane(destination.model_copy(update=update), Route((match,), earlier)))
