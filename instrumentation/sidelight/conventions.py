@@ -97,6 +97,12 @@ LANGFUSE_APP_ROOT: Final = _attribute(
     "langfuse.internal.is_app_root",
     "The span is the topmost that Langfuse gets, though it has a parent elsewhere.",
 )
+LANGFUSE_COST: Final = _attribute(
+    "langfuse.observation.cost_details", "Cost as Langfuse reads it: JSON of input, output, total."
+)
+LLM_COST_PROMPT: Final = _attribute("llm.cost.prompt", "Cost of the prompt.", unit="{USD}")
+LLM_COST_COMPLETION: Final = _attribute("llm.cost.completion", "Cost of the answer.", unit="{USD}")
+LLM_COST_TOTAL: Final = _attribute("llm.cost.total", "Cost of the call.", unit="{USD}")
 LLM_REASONING_TOKENS: Final = _attribute(
     "llm.token_count.completion_details.reasoning",
     "Reasoning tokens, in OpenInference's name.",
@@ -153,6 +159,9 @@ REASONING_TOKENS: Final = _attribute(
 )
 INPUT_MESSAGES: Final = _attribute(
     "gen_ai.input.messages", "Prompt messages, JSON in the parts schema.", sensitive=True
+)
+USAGE_COST: Final = _attribute(
+    "gen_ai.usage.cost", "Cost of the call, as OpenLIT and Langfuse know it.", unit="{USD}"
 )
 SYSTEM_INSTRUCTIONS: Final = _attribute(
     "gen_ai.system_instructions", "System prompt apart from the messages, JSON.", sensitive=True
@@ -218,6 +227,11 @@ DECODE_TIME: Final = _attribute(
 )
 INFERENCE_TIME: Final = _attribute(
     "sidelight.inference.time", "From first scheduled to the last token.", unit="s"
+)
+GPU_TIME: Final = _attribute(
+    "sidelight.gpu.time",
+    "GPU time the request's share of its batches comes to, all GPUs together.",
+    unit="s",
 )
 E2E_TIME: Final = _attribute("sidelight.e2e.time", "Arrival to last token in the engine.", unit="s")
 SCHEDULER_TIME: Final = _attribute(
@@ -524,6 +538,15 @@ COLLECTOR_RECEIVED: Final = _metric(
 )
 COLLECTOR_REFUSED: Final = _metric(
     "sidelight.collector.refused", "counter", "{item}", "Items refused, by signal and reason."
+)
+COLLECTOR_EXTENSION_FAULTS: Final = _metric(
+    "sidelight.collector.extension.faults",
+    "counter",
+    "{fault}",
+    "Spans that an extension failed on and that were passed on as they were.",
+)
+COLLECTOR_EXTENSION_DROPPED: Final = _metric(
+    "sidelight.collector.extension.dropped", "counter", "{span}", "Spans an extension took out."
 )
 COLLECTOR_REDACTED: Final = _metric(
     "sidelight.collector.redacted", "counter", "{text}", "Texts masked, by rule."

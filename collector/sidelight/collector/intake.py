@@ -63,6 +63,8 @@ class Intake:
         self._received = registry.counter(c.COLLECTOR_RECEIVED, ("signal",))
         self._refused = registry.counter(c.COLLECTOR_REFUSED, ("signal", "reason"))
         self._redacted = registry.counter(c.COLLECTOR_REDACTED, ("rule",))
+        self._faults = registry.counter(c.COLLECTOR_EXTENSION_FAULTS, ("extension",))
+        self._dropped = registry.counter(c.COLLECTOR_EXTENSION_DROPPED, ("extension",))
 
     async def accept(self, signal: Signal, body: bytes) -> Receipt:
         """Take a serialised export request; on return it is durable.
@@ -113,6 +115,10 @@ class Intake:
             self._otlp_metrics.ingest(ExportMetricsServiceRequest.FromString(body))
         for rule, texts in shaped.redacted.items():
             self._redacted.labels(rule).inc(texts)
+        for extension, spans in shaped.extension_faults.items():
+            self._faults.labels(extension).inc(spans)
+        for extension, spans in shaped.dropped.items():
+            self._dropped.labels(extension).inc(spans)
         for each in shaped.opened:
             is_engine = each.scope in (c.SCOPE_VLLM_BUILTIN, c.SCOPE_VLLM_BUILTIN_OLD)
             if is_engine or each.span.kind == _SERVER:

@@ -224,15 +224,52 @@ class TestSpans:
         assert not done.changed
 
 
+class TestFraming:
+    @pytest.mark.parametrize("rule", FOUND)
+    def test_at_the_beginning_of_texts_of_any_length(self, rule: str) -> None:
+        """A text's length before it, whatever byte that is, hides nothing."""
+        secret = FOUND[rule][0]
+        made, done = shaped(
+            Shaper(redactor=REDACTOR),
+            request([span({"a": f"{secret} {' ' * extra}"}) for extra in range(300)]),
+        )
+        assert done.redacted == {rule: 300}
+        assert secret.encode() not in made.SerializeToString()
+
+    def test_in_every_place(self) -> None:
+        """The same for names, status messages, bytes and keys of maps."""
+        secret = "4111111111111111"
+        spans_ = []
+        for extra in range(130):
+            text = secret + " " * extra
+            one = span({"a": text.encode(), "b": {text: 1}, "c": [text]}, name=text,
+                       events=[(text, {})])  # fmt: skip
+            one.status.message = text
+            spans_.append(one)
+        for each in spans_:
+            for place in ("name", "status", "attributes", "events"):
+                alone = Span(trace_id=each.trace_id, span_id=each.span_id)
+                if place == "name":
+                    alone.name = each.name
+                elif place == "status":
+                    alone.status.CopyFrom(each.status)
+                else:
+                    getattr(alone, place).extend(getattr(each, place))
+                made, _ = shaped(Shaper(redactor=REDACTOR), request([alone]))
+                assert secret.encode() not in made.SerializeToString()
+
+
 class TestOwnPatterns:
     def test_group_limits_the_mask(self) -> None:
         """Of an own pattern with a group only the group is masked."""
-        own = Redactor([Rule("order", "", r"order ([0-9]{4})", "[order]", is_word=False)])
+        own = Redactor(
+            [Rule("order", "", r"order ([0-9]{4})", "[order]", is_word=False, is_own=True)]
+        )
         assert own.text(b"order 1234 of 5678", Counter()) == b"order [order] of 5678"
 
     def test_anchors_see_the_text_and_not_its_framing(self) -> None:
         """A pattern that asks for the text's ends is not fooled by the bytes around it."""
-        own = Redactor([Rule("whole", "", r"^AB$", "[whole]", is_word=False)])
+        own = Redactor([Rule("whole", "", r"^AB$", "[whole]", is_word=False, is_own=True)])
         made = shaped_span(Shaper(redactor=own), span({"a": "AB", "b": "ABC"}))
         assert values(made) == {"a": "[whole]", "b": "ABC"}
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from sidelight.collector.config.section import Secret, Section
 
@@ -102,8 +103,24 @@ class Redact(Section):
     patterns: tuple[OwnPattern, ...] = ()
 
 
+class Extension(Section):
+    """A callable of one's own, span in, span out; a text alone is its `call`."""
+
+    call: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:function")
+    scopes: tuple[str, ...] = Field(
+        (), description="Beginnings of the instrumentation scopes it is for; none: all."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_is_call(cls, value: Any) -> Any:
+        return {"call": value} if isinstance(value, str) else value
+
+
 class Shape(Section):
     """What happens to spans and log records before they touch the disk."""
 
     content: Content = Content()
     redact: Redact = Redact()
+    prices: Path | None = Field(None, description="YAML file of prices; none: no cost is set.")
+    extensions: tuple[Extension, ...] = ()

@@ -8,6 +8,7 @@ import os
 from sidelight.collector.config.section import ConfigError
 from sidelight.collector.config.shape import Content as ContentSection
 from sidelight.collector.config.shape import Redact, Shape
+from sidelight.collector.shape import extensions, prices
 from sidelight.collector.shape.content import Content
 from sidelight.collector.shape.pipeline import Shaper
 from sidelight.collector.shape.redact import Redactor
@@ -21,9 +22,14 @@ def build(section: Shape) -> Shaper:
     """The shaper of a configuration.
 
     Raises `ConfigError` for what only shows when parts are built: a pattern RE2 does not know,
-    a secret that is missing.
+    a secret that is missing, a faulty price table, an extension that cannot be imported.
     """
-    return Shaper(content=_content(section.content), redactor=_redactor(section.redact))
+    return Shaper(
+        content=_content(section.content),
+        redactor=_redactor(section.redact),
+        prices=None if section.prices is None else prices.load(section.prices),
+        extensions=[extensions.load(each) for each in section.extensions],
+    )
 
 
 def _content(section: ContentSection) -> Content:
@@ -73,7 +79,7 @@ def _redactor(section: Redact) -> Redactor | None:
         if pattern.search(b"") is not None:
             raise ConfigError(f"{where}.pattern: matches an empty text, so it would mask nothing")
         mark = own.mark or f"[{own.name}]"
-        rules.append(Rule(own.name, "", own.pattern, mark, is_word=False))
+        rules.append(Rule(own.name, "", own.pattern, mark, is_word=False, is_own=True))
     try:
         return Redactor(rules)
     except BadPatternError as error:

@@ -158,7 +158,9 @@ class Content:
         }
         self._default = default
         self._services = dict(services)
-        self._trigger = None if self.is_full else Trigger([re.escape(stem) for stem in STEMS])
+        self._trigger = (
+            None if self.is_full else Trigger([re.escape(stem) for stem in STEMS], are_bytes=True)
+        )
 
     @property
     def is_full(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from sidelight import conventions as c
 from sidelight.collector.lens.span import attributes
@@ -41,17 +41,15 @@ _ID_KIND = re.compile(r"[a-z]+")
 _WHOLE_NUMBER = re.compile(r"\d+")
 
 
-def normalise(table: Table, span: Span) -> bool:
-    """Make a span canonical in place, as its table says; whether that changed anything."""
-    if table.is_engine and span.name != _ENGINE_SPAN:
-        return False
-    draft = Draft(span)
+def normalise(table: Table, draft: Draft) -> None:
+    """Make a span canonical, as its table says."""
+    if table.is_engine and draft.span.name != _ENGINE_SPAN:
+        return
     _rename(table, draft)
     if not table.is_engine:
         _kind(table, draft)
     for step in _ENGINE_STEPS if table.is_engine else _CLIENT_STEPS:
         step(draft)
-    return draft.close()
 
 
 # ── names and spellings ──────────────────────────────────────────────────────────────────

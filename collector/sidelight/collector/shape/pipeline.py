@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -16,10 +16,14 @@ from sidelight.collector.lens.otlp_pb2 import Request, Resources, Scopes
 from sidelight.collector.lens.span import attributes, read
 from sidelight.collector.shape import ids, texts
 from sidelight.collector.shape.content import Content, apply_to_log, apply_to_span
+from sidelight.collector.shape.cost import HINTS, add_cost
+from sidelight.collector.shape.draft import Draft
+from sidelight.collector.shape.extensions import Extension, extend
 from sidelight.collector.shape.normalise import normalise
+from sidelight.collector.shape.prices import PriceTable
 from sidelight.collector.shape.redact import Redactor
 from sidelight.collector.shape.shaped import Opened, Refusal, Shaped, edit
-from sidelight.collector.shape.tables import Table, table_for
+from sidelight.collector.shape.tables import table_for
 
 # Scopes whose spans the measure step wants to see.
 _MEASURED = frozenset({c.SCOPE_VLLM, c.SCOPE_VLLM_BUILTIN, c.SCOPE_VLLM_BUILTIN_OLD})
@@ -29,10 +33,20 @@ _MOST_HOLDERS = 512
 class Shaper:
     """Holds what is configured, and applies it to one request after another.
 
-    Without a `content` policy or a `redactor` these are passed on as they came.
+    What is not given is not done. The order is fixed: names, cost, extensions, and last what
+    protects, so that nothing brings back what a policy took away.
     """
 
-    def __init__(self, *, content: Content | None = None, redactor: Redactor | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        prices: PriceTable | None = None,
+        extensions: Sequence[Extension] = (),
+        content: Content | None = None,
+        redactor: Redactor | None = None,
+    ) -> None:
+        self._prices = prices
+        self._extensions = extensions
         self._content = None if content is None or content.is_full else content
         self._redactor = redactor
         # Resources and scopes come again and again: what became of each, and what was masked.
@@ -50,11 +64,8 @@ class Shaper:
             for scope in resource.scopes:
                 _refuse_bad_ids(scope, shaped)
                 name = scope_name(scope.scope)
-                table = table_for(name)
-                if table is not None:
-                    edit(
-                        scope, _foreign(table, scope.items), Span, partial(normalise, table), shaped
-                    )
+                self._canonical(service, name, scope, shaped)
+                extend(self._extensions, name, scope, shaped)
                 self._protect_spans(service, scope, shaped)
                 if name in _MEASURED:
                     spans = (read(Span.FromString(item)) for item in scope.items)
@@ -73,6 +84,25 @@ class Shaper:
                 self._protect_logs(service, scope, shaped)
             self._protect_holders(resource, shaped)
         return shaped
+
+    def _canonical(self, service: str, name: str, scope: Scopes, shaped: Shaped) -> None:
+        table, prices = table_for(name), self._prices
+        if table is not None:
+            indexes = range(len(scope.items)) if table.scopes else _holding(table.hints, scope)
+        elif prices is not None:
+            indexes = _holding(HINTS, scope)
+        else:
+            return
+
+        def change(span: Span) -> bool:
+            draft = Draft(span)
+            if table is not None:
+                normalise(table, draft)
+            if prices is not None:
+                add_cost(prices, service, draft)
+            return draft.close()
+
+        edit(scope, indexes, Span, change, shaped)
 
     def _protect_spans(self, service: str, scope: Scopes, shaped: Shaped) -> None:
         policy = self._content.of(service) if self._content is not None else None
@@ -121,11 +151,13 @@ class Shaper:
         return masked
 
 
-def _foreign(table: Table, items: Sequence[bytes]) -> Iterable[int]:
-    """Indexes of the spans that a table is for; most of what has nothing to do with LLMs is not."""
-    if table.scopes:
-        return range(len(items))
-    return [index for index, item in enumerate(items) if any(hint in item for hint in table.hints)]
+def _holding(hints: Sequence[bytes], scope: Scopes) -> Sequence[int]:
+    """Indexes of the spans whose bytes hold a hint: the rest need not be opened."""
+    joined = b"".join(scope.items)
+    there = [hint for hint in hints if hint in joined]
+    if not there:
+        return ()
+    return [index for index, item in enumerate(scope.items) if any(hint in item for hint in there)]
 
 
 def _mask_span(redactor: Redactor, counts: Counter[str], span: Span) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sidelight.collector.shape.rules import Rule
-from sidelight.collector.shape.trigger import BadPatternError, Trigger
+from sidelight.collector.shape.trigger import BadPatternError, Choice, Trigger, word
 from sidelight.collector.shape.trigger import compiled as compile_pattern
 
 # Masking can bring digits together that match only then; two passes are enough for the
@@ -41,42 +41,49 @@ class Redactor:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = [_compiled(rule) for rule in rules]
-        triggers = [rule.trigger or rule.body for rule in rules]
-        self._trigger = Trigger(triggers)
-        self._opens_all = any(_ANCHORS.search(each) for each in triggers)
+        self._choice = Choice([rule.trigger or rule.body for rule in rules])
+        self._opens_all = any(rule.is_own and _ANCHORS.search(rule.body) for rule in rules)
+        self._triggers = [
+            Trigger(patterns, are_bytes=not is_own)
+            for is_own in (False, True)
+            if (patterns := [_framed(rule) for rule in rules if rule.is_own == is_own])
+        ]
         for rule in rules:
             masked = self.text(rule.mark.encode(), Counter())
             if masked != rule.mark.encode():
                 raise BadPatternError(
-                    f"the mark {rule.mark!r} of {rule.name} is itself redacted to "
-                    f"{masked.decode()!r}; choose another"
+                    f"the mark {rule.mark!r} of {rule.name} would itself be redacted to "
+                    f"{masked.decode()!r}; choose another mark or a narrower pattern"
                 )
 
-    def suspects(self, items: Sequence[bytes]) -> Iterator[int]:
+    def suspects(self, items: Sequence[bytes]) -> Sequence[int]:
         """Indexes of the serialised messages in which a rule might find something."""
         if self._opens_all:
-            return iter(range(len(items)))
-        return self._trigger.suspects(items)
+            return range(len(items))
+        if len(self._triggers) == 1:
+            return list(self._triggers[0].suspects(items))
+        return sorted({index for each in self._triggers for index in each.suspects(items)})
 
     def text(self, text: bytes, counts: Counter[str]) -> bytes:
         """UTF-8 text with what the rules find masked; JSON stays JSON.
 
         Adds the number of things masked to `counts`, by name of the rule.
         """
-        if not self._trigger.matches(text):
+        choice = self._choice.found(text)
+        if not choice:
             return text
         if text[:1] in (b"{", b"["):
-            text = self._json(text, counts)
+            masked = self._json(text, counts)
+            if masked is not text:
+                text, choice = masked, self._choice.found(masked)
         # JSON as well: a secret may be known by the key beside it.
-        return self._plain(text, counts)
-
-    def _plain(self, text: bytes, counts: Counter[str]) -> bytes:
         for _ in range(_MOST_PASSES):
             before = text
-            for each in self._rules:
-                text = _mask(each, text, counts)
-            if text == before:
+            for index in choice:
+                text = _mask(self._rules[index], text, counts)
+            if text is before:
                 break
+            choice = self._choice.found(text)
         return text
 
     def _json(self, text: bytes, counts: Counter[str]) -> bytes:
@@ -147,6 +154,11 @@ def _mask(each: _Compiled, text: bytes, counts: Counter[str]) -> bytes:
         kept = position = start + length
         counts[each.rule.name] += 1
     return b"".join((*pieces, text[kept:])) if pieces else text
+
+
+def _framed(rule: Rule) -> str:
+    pattern = rule.trigger or rule.body
+    return word(pattern) if rule.is_word else pattern
 
 
 def _compiled(rule: Rule) -> _Compiled:

@@ -31,7 +31,10 @@ class Rule:
     is_number: bool = False
     """Whether a digit and a point before it forbid a match too: the rest of a float."""
     trigger: str = ""
-    """A pattern that is found wherever `body` is, if cheaper; empty: `body` itself."""
+    """A pattern that is found wherever `body` is, if cheaper; empty: `body` itself. One of the
+    two must be ASCII, because it is looked for in bytes."""
+    is_own: bool = False
+    """Whether it comes from the configuration."""
 
 
 # Issuer ranges as (first, last, digits of the prefix, lengths), from ISO/IEC 7812 lists.
@@ -240,7 +243,9 @@ RULES: tuple[Rule, ...] = (
         r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?",
         "[iban]",
         check=iban,
-        trigger=r"[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{3}",
+        # Ids in hexadecimal look alike, so countries are told apart already here.
+        trigger=rf"(?i:{'|'.join(_IBAN_LENGTHS)})[0-9]{{2}}"
+        r"[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{3}",
     ),
     Rule(
         "card",
@@ -260,6 +265,8 @@ RULES: tuple[Rule, ...] = (
         r"|[0-9]{3}[ .-][0-9]{3}[ .-][0-9]{4}",
         "[phone]",
         check=phone,
+        trigger=r"\+[1-9](?:[ ./()-]{0,3}[0-9]){7}|00[1-9](?:[ ./()-]{0,3}[0-9]){9}"
+        r"|\([0-9]{3}\) ?[0-9]{3}[ .-][0-9]{4}|[0-9]{3}[ .-][0-9]{3}[ .-][0-9]{4}",
         is_number=True,
     ),
 )

@@ -48,6 +48,10 @@ class Shaped:
     """Items taken out, by reason."""
     redacted: Counter[str] = field(default_factory=Counter)
     """Texts masked, by rule."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Spans taken out by extensions, by their name."""
+    extension_faults: Counter[str] = field(default_factory=Counter)
+    """Spans an extension failed on, by its name."""
     opened: list[Opened] = field(default_factory=list)
 
 

@@ -415,7 +415,7 @@ LANGFUSE = Table(
 
 PLAIN = Table(
     "plain GenAI and OpenInference names",
-    hints=(b"gen_ai.", b"openinference.span.kind", b"traceloop."),
+    hints=(b"gen_ai.", b"openinference.span.kind"),
     moves=MappingProxyType({**_OLD_GENAI, **_OPENINFERENCE, **_TRACELOOP, **_OLD_DATABASE}),
     copies=_OPENINFERENCE_COPIES,
     drops=_TOTALS | _OPENINFERENCE_TOTALS,

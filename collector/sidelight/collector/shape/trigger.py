@@ -10,20 +10,30 @@ class BadPatternError(Exception):
     """A pattern that cannot be used; the message says why."""
 
 
+# What can stand before a text in a serialised message: the text's length, whose last byte may
+# be a letter or digit, behind the field's tag (name and status message of a span, string and
+# bytes values, keys) or behind the length's other bytes. Or, inside JSON, an escape.
+_BEFORE_WORDS = (
+    r"(?:^|[^0-9A-Za-z]|[\x0a\x12\x2a\x3a\x80-\xff][0-9A-Za-z]|\\[nrtbf]|\\u[0-9a-fA-F]{4})"
+)
+
+
+def word(pattern: str) -> str:
+    """A pattern (for bytes) that is found only where a word can begin in a serialised message."""
+    return f"{_BEFORE_WORDS}(?:{pattern})"
+
+
 class Trigger:
     """Any of several patterns, looked for in the bytes of messages as they came.
 
     A text inside a message holds a match only if these bytes do, wherever the message's own
-    framing lies, so long as no pattern asks for a line's or a word's end: such ones would see
+    framing lies, so long as no pattern asks for a text's or a word's end: such ones would see
     the framing. What is found may also be framing that looks like it: it is opened in vain.
     """
 
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self._pattern = compiled("|".join(f"(?:{each})" for each in patterns))
-
-    def matches(self, text: bytes) -> bool:
-        """Whether any pattern is found in a text."""
-        return self._pattern.search(text) is not None
+    def __init__(self, patterns: Sequence[str], *, are_bytes: bool = False) -> None:
+        """With `are_bytes` the patterns are over bytes, else over UTF-8."""
+        self._pattern = compiled("|".join(f"(?:{each})" for each in patterns), are_bytes=are_bytes)
 
     def suspects(self, items: Sequence[bytes]) -> Iterator[int]:
         """Indexes of the messages in which a pattern begins."""
@@ -41,17 +51,39 @@ class Trigger:
             start = end + 1
 
 
-def compiled(pattern: str) -> Any:
-    """A pattern in RE2's syntax over UTF-8. Raises `BadPatternError`."""
+class Choice:
+    """Which of several patterns are found in a text, with one search."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        import re2
+
+        self._set = re2.Set.SearchSet(_options(re2, are_bytes=False))
+        for pattern in patterns:
+            self._set.Add(pattern)
+        self._set.Compile()
+
+    def found(self, text: bytes) -> list[int]:
+        """Indexes of the patterns, in their order."""
+        return sorted(self._set.Match(text) or ())
+
+
+def compiled(pattern: str, *, are_bytes: bool = False) -> Any:
+    """A pattern in RE2's syntax. Raises `BadPatternError`."""
     # Only who uses it pays for it: 3 MB.
     import re2
 
-    options = re2.Options()
-    options.log_errors = False
     try:
-        return re2.compile(pattern.encode(), options)
+        return re2.compile(pattern.encode(), _options(re2, are_bytes=are_bytes))
     except re2.error as error:
         message = error.args[0]
         raise BadPatternError(
             message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
         ) from error
+
+
+def _options(re2: Any, *, are_bytes: bool) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    if are_bytes:
+        options.encoding = re2.Options.Encoding.LATIN1
+    return options
