@@ -225,10 +225,17 @@ class Forwarder:
 
     async def _halve(self, record: Record, reason: str, status: int) -> None:
         """Send both halves of what was refused whole, so that only what is bad is given up."""
-        parts = await self._on_thread(lambda: halves(record.body()))
+        name = self.destination.name
+        try:
+            parts = await self._on_thread(lambda: halves(record.body()))
+        except Exception:
+            # Kept whole, or it would be begun anew for ever and hold up all behind it.
+            _logger.exception("what %s refused cannot be halved", name)
+            parts = None
         if parts is None:
-            name = self.destination.name
-            _logger.error("%s refused an item for good (%d): %s", name, status, reason)
+            _logger.error(
+                "%s refused %d item for good (%d): %s", name, record.items, status, reason
+            )
             self._observer.dropped(name, record.items, "refused")
             keep = partial(self._dead_letters.add, name, record, status=status, reason=reason)
             await self._on_thread(keep)
