@@ -23,9 +23,9 @@ from sidelight.collector.shape.rules import RULES
 SPANS = 256
 ROUNDS = 15
 _WORDS = (
-    "the of retrieval model answer question context document vector search latency token cache "
-    "engine batch prefill decode user system price report quarter"
-).split()  # noqa: SIM905 -- a sentence reads better
+    "the", "retrieval", "model", "answer", "question", "context", "document", "vector", "search",
+    "latency", "token", "cache", "engine", "batch", "prefill", "decode", "price", "quarter",
+)  # fmt: skip
 _SECRETS = (
     "write to bob@example.org today", "my card is 4111 1111 1111 1111", "call +49 170 1234567",
     "pay to DE89 3704 0044 0532 0130 00", "the key is sk-proj-abcdefghij1234567890",

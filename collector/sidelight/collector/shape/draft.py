@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -18,6 +19,8 @@ class Draft:
     def __init__(self, span: Span) -> None:
         self.span = span
         self.changed = False
+        self.parsed: dict[str, list[Any]] = {}
+        """Lists that were written as JSON under these names, so that they need not be read."""
         self._pairs: dict[str, KeyValue] = {}
         for pair in span.attributes:
             self._pairs[pair.key] = pair

@@ -98,17 +98,16 @@ def from_event(name: str, held: Mapping[str, Any]) -> tuple[bool, Message] | Non
     return False, _message(held, str(held.get("role") or role), are_answers=False)
 
 
-def finished(text: str) -> str | None:
-    """Answer messages with a finish reason on each; None if they have it, or are no messages.
+def finished(messages: list[Any]) -> list[Any] | None:
+    """Answers with a finish reason on each; None if they have it, or are no messages.
 
     Phoenix drops the whole list where one lacks it.
     """
-    messages = _json(text)
-    if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
+    if not all(isinstance(each, dict) for each in messages):
         return None
     if all("finish_reason" in each for each in messages):
         return None
-    return dumps([{**each, "finish_reason": each.get("finish_reason", "")} for each in messages])
+    return [{**each, "finish_reason": each.get("finish_reason", "")} for each in messages]
 
 
 def displayed(messages: Iterable[Any], *, are_answers: bool) -> str | None:
@@ -117,6 +116,13 @@ def displayed(messages: Iterable[Any], *, are_answers: bool) -> str | None:
     if not plain:
         return None
     return dumps(plain[0] if are_answers and len(plain) == 1 else plain)
+
+
+def says_first(messages: list[Any], rules: list[Any]) -> bool:
+    """Whether the first message is a system prompt that says what `rules` (its parts) say."""
+    first = _mapping(messages[0]) if messages else {}
+    said = _plain({"parts": rules})["content"]
+    return first.get("role") == "system" and _plain(first)["content"] == said
 
 
 def query_of(text: str) -> str | None:

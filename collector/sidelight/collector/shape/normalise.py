@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
@@ -13,7 +14,7 @@ from sidelight import conventions as c
 from sidelight.collector.lens.span import attributes
 from sidelight.collector.shape import documents, messages
 from sidelight.collector.shape.draft import Draft
-from sidelight.collector.shape.tables import (
+from sidelight.collector.shape.spellings import (
     COUNTS,
     KIND_OF_OPERATION,
     LISTS,
@@ -23,9 +24,8 @@ from sidelight.collector.shape.tables import (
     SPELLINGS,
     VECTOR_DATABASES,
     VLLM_OPERATIONS,
-    Table,
-    target,
 )
+from sidelight.collector.shape.tables import Table, target
 
 Step = Callable[[Draft], None]
 
@@ -132,7 +132,7 @@ def _indexed_messages(draft: Draft) -> None:
         pairs = [pair for pair in draft.beginning(prefix) if pair[0][:1].isdecimal()]
         found = messages.from_indexed(messages.nested(pairs), are_answers=are_answers)
         if found:
-            draft.set_missing(name, messages.dumps(found))
+            _set_messages(draft, name, found)
             for path, _ in pairs:
                 draft.remove(prefix + path)
 
@@ -163,10 +163,8 @@ def _events(draft: Draft) -> None:
         elif held and (message := messages.from_event(event.name, held)) is not None:
             (answered if message[0] else asked).append(message[1])
             read.append(index)
-    if asked:
-        draft.set_missing(c.INPUT_MESSAGES, messages.dumps(asked))
-    if answered:
-        draft.set_missing(c.OUTPUT_MESSAGES, messages.dumps(answered))
+    _set_messages(draft, c.INPUT_MESSAGES, asked)
+    _set_messages(draft, c.OUTPUT_MESSAGES, answered)
     _set_documents(draft, found)
     for index in reversed(read):
         del span.events[index]
@@ -187,30 +185,47 @@ def _display(draft: Draft) -> None:
         (c.INPUT_VALUE, c.INPUT_MIME_TYPE),
         (c.OUTPUT_VALUE, c.OUTPUT_MIME_TYPE),
     ):
-        if text := draft.text(name):
-            draft.set_missing(mime_type, messages.mime_type(text))
+        if mime_type not in draft and (text := draft.text(name)):
+            draft.set(mime_type, messages.mime_type(text))
 
 
 def _display_messages(draft: Draft) -> None:
-    if answers := draft.text(c.OUTPUT_MESSAGES):
-        finished = messages.finished(answers)
-        if finished is not None:
-            draft.set(c.OUTPUT_MESSAGES, finished)
-    for value, name, native, are_answers in (
-        (c.INPUT_VALUE, c.INPUT_MESSAGES, "llm.input_messages.", False),
-        (c.OUTPUT_VALUE, c.OUTPUT_MESSAGES, "llm.output_messages.", True),
-    ):
-        if value in draft:
-            continue
-        found = messages.parsed(draft.text(name))
-        if not found:
-            nested = messages.nested(draft.beginning(native))
-            found = messages.from_openinference(nested, are_answers=are_answers)
-        if not are_answers and (rules := messages.parsed(draft.text(c.SYSTEM_INSTRUCTIONS))):
-            has_rules = bool(found) and dict(found[0]).get("role") == "system"
-            found = found if has_rules else [{"role": "system", "parts": rules}, *found]
-        shown = messages.displayed(found, are_answers=are_answers)
-        draft.set_missing(value, shown)
+    asked = _messages(draft, c.INPUT_MESSAGES)
+    rules = messages.parsed(draft.text(c.SYSTEM_INSTRUCTIONS))
+    if rules and messages.says_first(asked, rules):
+        # OpenLIT tells the system prompt twice, and Phoenix would show it twice.
+        draft.remove(c.SYSTEM_INSTRUCTIONS)
+        rules = []
+    answers = _messages(draft, c.OUTPUT_MESSAGES)
+    if answers and (finished := messages.finished(answers)) is not None:
+        draft.set(c.OUTPUT_MESSAGES, messages.dumps(finished))
+    if c.OUTPUT_VALUE not in draft:
+        if not answers:
+            nested = messages.nested(draft.beginning("llm.output_messages."))
+            answers = messages.from_openinference(nested, are_answers=True)
+        if shown := messages.displayed(answers, are_answers=True):
+            draft.set(c.OUTPUT_VALUE, shown)
+            draft.set_missing(c.OUTPUT_MIME_TYPE, messages.JSON)
+    if c.INPUT_VALUE not in draft:
+        if not asked:
+            nested = messages.nested(draft.beginning("llm.input_messages."))
+            asked = messages.from_openinference(nested, are_answers=False)
+        if rules:
+            asked = [{"role": "system", "parts": rules}, *asked]
+        if shown := messages.displayed(asked, are_answers=False):
+            draft.set(c.INPUT_VALUE, shown)
+            draft.set_missing(c.INPUT_MIME_TYPE, messages.JSON)
+
+
+def _messages(draft: Draft, name: str) -> list[Any]:
+    found = draft.parsed.get(name)
+    return messages.parsed(draft.text(name)) if found is None else found
+
+
+def _set_messages(draft: Draft, name: str, found: list[messages.Message]) -> None:
+    if found and name not in draft:
+        draft.set(name, messages.dumps(found))
+        draft.parsed[name] = found
 
 
 def _display_documents(draft: Draft) -> None:

@@ -7,14 +7,12 @@ database conventions. What the backends read was looked up in Phoenix 20 and Lan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 
 from sidelight import conventions as c
-
-Names = Mapping[str, str]
+from sidelight.collector.shape.spellings import Names
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,122 +39,6 @@ class Table:
     is_engine: bool = False
     """Whether these are the engine's own spans, below those of the client."""
 
-
-# ── values ───────────────────────────────────────────────────────────────────────────────
-
-PROVIDERS: Names = MappingProxyType(
-    {
-        "ai21": "ai21",
-        "aws": "aws.bedrock",
-        "az.ai.inference": "azure.ai.inference",
-        "az.ai.openai": "azure.ai.openai",
-        "azure": "azure.ai.openai",
-        "azure_openai": "azure.ai.openai",
-        "bedrock": "aws.bedrock",
-        "gemini": "gcp.gemini",
-        "google": "gcp.gen_ai",
-        "google_ai_studio": "gcp.gemini",
-        "ibm.watson.ai": "ibm.watsonx.ai",
-        "mistral": "mistral_ai",
-        "mistralai": "mistral_ai",
-        "vertex_ai": "gcp.vertex_ai",
-        "vertexai": "gcp.vertex_ai",
-        "watsonx": "ibm.watsonx.ai",
-        "xai": "x_ai",
-    }
-)
-"""gen_ai.provider.name, in lower case, as the conventions have it; others stay."""
-
-OPERATIONS: Names = MappingProxyType(
-    {
-        "completion": "text_completion",
-        "embedding": "embeddings",
-        "generate": "text_completion",
-        "retrieve": "retrieval",
-        "vector_db_retrieve": "retrieval",
-        "tool": "execute_tool",
-        "agent": "invoke_agent",
-        "framework": "invoke_workflow",
-    }
-)
-"""gen_ai.operation.name as the conventions have it; others stay."""
-
-# OpenLIT's word for every call of a vector database: what was done stands beside it.
-NO_OPERATIONS = frozenset({"vectordb", "unknown"})
-
-KIND_OF_OPERATION: Names = MappingProxyType(
-    {
-        "chat": "LLM",
-        "text_completion": "LLM",
-        "generate_content": "LLM",
-        "embeddings": "EMBEDDING",
-        "retrieval": "RETRIEVER",
-        "rerank": "RERANKER",
-        "execute_tool": "TOOL",
-        "invoke_agent": "AGENT",
-        "create_agent": "AGENT",
-        "invoke_workflow": "CHAIN",
-        "execute_task": "CHAIN",
-    }
-)
-OPERATION_OF_KIND: Names = MappingProxyType(
-    {
-        "LLM": "chat",
-        "EMBEDDING": "embeddings",
-        "RETRIEVER": "retrieval",
-        "TOOL": "execute_tool",
-        "AGENT": "invoke_agent",
-    }
-)
-
-DATABASES: Names = MappingProxyType({"chromadb": "chroma", "astradb": "astra"})
-"""db.system.name, in lower case, as it is written here; others stay."""
-VECTOR_DATABASES = frozenset(
-    {"milvus", "qdrant", "chroma", "pinecone", "weaviate", "lancedb", "marqo", "astra", "zilliz"}
-)
-SEARCHES = frozenset(
-    {
-        "search", "hybrid_search", "query", "query_points", "query_batch_points",
-        "query_points_groups", "search_batch", "search_groups", "recommend", "discover",
-        "hybrid", "bm25", "near_text", "near_vector", "fetch_objects", "similarity_search",
-    }
-)  # fmt: skip
-"""db.operation.name of a vector database's searches, in lower case."""
-
-
-def provider(text: str) -> str:
-    """A provider as the conventions have it."""
-    lower = text.lower()
-    return PROVIDERS.get(lower, lower)
-
-
-def database(text: str) -> str:
-    """A database as it is written here."""
-    lower = text.lower()
-    return DATABASES.get(lower, lower)
-
-
-SPELLINGS: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {
-        c.PROVIDER: provider,
-        c.OPERATION: lambda text: OPERATIONS.get(text, text),
-        c.DB_SYSTEM: database,
-        c.DB_OPERATION: str.lower,
-        c.SPAN_KIND: str.upper,
-    }
-)
-"""Names whose text has one right spelling."""
-
-LISTS = frozenset({c.FINISH_REASONS, c.REQUEST_STOP})
-"""Names that hold a list, where others write a single text."""
-
-COUNTS = frozenset({c.VECTOR_DIMENSION, c.RETRIEVAL_TOP_K, c.VECTOR_QUERY_COUNT, c.DB_BATCH_SIZE})
-"""Names that hold a whole number, where others write it as text ("[2]")."""
-
-# The engine's ids of requests begin with the kind of the call (seen on vLLM 0.32).
-VLLM_OPERATIONS: Names = MappingProxyType(
-    {"chatcmpl": "chat", "resp": "chat", "cmpl": "text_completion", "embd": "embeddings"}
-)
 
 # ── names ────────────────────────────────────────────────────────────────────────────────
 
