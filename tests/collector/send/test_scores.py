@@ -186,7 +186,7 @@ async def test_phoenix_gets_projects_and_annotations(
 
 
 def phoenix(url: str, **options: Any) -> PhoenixAnnotations:
-    config = {"type": "phoenix", "url": url, "scores": NAMES, "timeout_seconds": 0.2, **options}
+    config = {"type": "phoenix", "url": url, "scores": NAMES, "timeout_seconds": 1, **options}
     return PhoenixAnnotations(PhoenixDestination.model_validate(config))
 
 
@@ -199,8 +199,9 @@ def never_stores(request: Request) -> Reply:
     return Reply(200, b'{"data": []}', {"Content-Type": "application/json"})
 
 
-def test_a_span_that_is_not_stored_yet_is_waited_for() -> None:
+def test_a_span_that_is_not_stored_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Phoenix stores after it has said 200: until then annotations are tried again."""
+    monkeypatch.setattr(phoenix_annotations, "_POLL_SECONDS", 0.1)
     with Backend(never_stores) as backend:
         destination = phoenix(backend.url)
         outcome = destination.send(record(SERVED))

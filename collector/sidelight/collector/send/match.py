@@ -5,11 +5,11 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from sidelight import conventions as c
 from sidelight.collector.config.selection import Match
@@ -69,18 +69,15 @@ class SpanView:
 
     def attribute(self, key: str) -> AttributeValue:
         """The attribute's value, or None. Of a repeated key the last one counts."""
-        name = key.encode()
-        # Most spans lack most attributes that rules ask for: a search costs a tenth of a look
-        # at all attributes, and that a fifth of opening the span.
-        if name not in self._item:
+        # Most spans lack most attributes that rules ask for: a search costs less than a look.
+        if key.encode() not in self._item:
             return None
-        found: AttributeValue = None
-        for serialised in self._traits.attributes:
-            if name in serialised:
-                pair = KeyValue.FromString(serialised)
-                if pair.key == key:
-                    found = value(pair.value)
-        return found
+        start = _start(key)
+        found = [each for each in list(self._traits.attributes) if each.startswith(start)]
+        if found:
+            return value(KeyValue.FromString(found[-1]).value)
+        # Protobuf allows a value before its key, though nobody writes it so.
+        return attributes(Span.FromString(self._item).attributes).get(key)
 
 
 class Rule:
@@ -133,6 +130,12 @@ def resource_attributes(resource: bytes) -> Attributes:
 def scope_name(scope: bytes) -> str:
     """Name of a serialised InstrumentationScope."""
     return InstrumentationScope.FromString(scope).name
+
+
+@lru_cache(maxsize=1024)
+def _start(key: str) -> bytes:
+    """How a serialised KeyValue begins."""
+    return KeyValue(key=key).SerializeToString()
 
 
 def _tests(patterns: Mapping[str, Iterable[str]]) -> tuple[tuple[str, _Test], ...]:
