@@ -173,7 +173,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "authorization",
-        "credentials behind Bearer, and behind Basic if they decode to user:password",
+        "tokens behind Bearer",
         r"(?i:bearer)(?:\s|%20|\+)+([A-Za-z0-9._~+/-]{12,}=*)",
         "[token]",
         trigger="(?i:bearer)",

@@ -56,7 +56,8 @@ EXACT: Mapping[str, Kind] = MappingProxyType(
                 "db.milvus.search.annsearch_request",
                 "db.marqo.search.query",
                 "pinecone.query.filter",
-                # OpenLIT
+                # OpenLIT, which writes documents into the query's summary
+                "db.query.summary",
                 "db.filter",
                 "db.metadata",
                 "db.vector.query.filter",
