@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from sidelight.collector.config import Config, ConfigError, load
+if TYPE_CHECKING:
+    from sidelight.collector.config import Config
 
 _CONFIG_OPTION = click.option(
     "-c",
@@ -119,6 +120,9 @@ def demo(directory: Path, vllm: str | None, keep: bool, verbose: bool) -> None:
 
 
 def _load(path: Path | None) -> Config:
+    # Imported late: `sidelight dashboards` needs nothing of the collector's.
+    from sidelight.collector.config import ConfigError, load
+
     try:
         return load(path)
     except ConfigError as error:

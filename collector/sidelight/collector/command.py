@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 
 
 def main() -> None:
     """Run the command line; exits 2 if the extra it needs is not installed."""
-    for module in ("click", "rich"):
-        if importlib.util.find_spec(module) is None:
-            sys.exit(_missing(module))
-    from sidelight.collector.cli import sidelight
+    try:
+        from sidelight.collector.cli import sidelight
 
-    sidelight()
-
-
-def _missing(module: str) -> int:
-    sys.stderr.write(
-        f"sidelight: the command needs {module}, which is not installed: "
-        "pip install 'sidelight[collector]'\n"
-    )
-    return 2
+        sidelight()
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "sidelight"):
+            raise
+        sys.stderr.write(
+            f"sidelight: the command needs {missing}, which is not installed: "
+            "pip install 'sidelight[all]'\n"
+        )
+        sys.exit(2)

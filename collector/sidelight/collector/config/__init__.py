@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -63,6 +62,7 @@ __all__ = [
 ]
 
 ENV_PREFIX = "SIDELIGHT_"
+_LONGEST_SHOWN = 100
 
 
 class OtlpHttp(Section):
@@ -205,8 +205,7 @@ def load(path: Path | None) -> Config:
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            problem = re.sub(r"\s+", " ", str(error))
-            raise ConfigError(f"{path}: not valid YAML: {problem}") from error
+            raise ConfigError(f"{path}: not valid YAML: {_yaml_problem(error)}") from error
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: must be a mapping of sections, not {type(values).__name__}")
     try:
@@ -251,16 +250,37 @@ def _environment_value(variable: str, text: str) -> Any:
         raise ConfigError(f"environment: {variable}: not valid JSON: {error}") from error
 
 
+def _yaml_problem(error: Exception) -> str:
+    """Where and what, without the line itself: it may hold a secret in the wrong place."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "unreadable"
+
+
 def _explain(where: str, fault: Any) -> str:
-    key = ".".join(str(part) for part in fault["loc"]) or "(whole file)"
+    location = fault["loc"]
+    for depth in range(len(location), 0, -1):
+        variable = ENV_PREFIX + "__".join(str(part).upper() for part in location[:depth])
+        if variable in os.environ:
+            where = f"environment: {variable}"
+            break
+    key = ".".join(str(part) for part in location) or "(whole file)"
     if fault["type"] == "extra_forbidden":
-        return f"{where}: {key}: unknown key; {_known_keys(fault['loc'])}"
-    value = fault.get("input")
-    shown = "" if isinstance(value, dict | list | tuple) or value is None else f" (is {value!r})"
-    if "secret" in key or "key" in key or "headers" in key:
-        shown = ""
+        return f"{where}: {key}: unknown key; {_known_keys(location)}"
     message = fault["msg"].removeprefix("Value error, ")
-    return f"{where}: {key}{shown}: {message[0].lower()}{message[1:]}"
+    return f"{where}: {key}{_shown(key, fault.get('input'))}: {message[0].lower()}{message[1:]}"
+
+
+def _shown(key: str, value: Any) -> str:
+    """The value in brackets, unless it is large or may be a secret."""
+    if value is None or isinstance(value, dict | list | tuple):
+        return ""
+    shown = repr(value)
+    if any(each in key for each in ("secret", "key", "headers")) or len(shown) > _LONGEST_SHOWN:
+        return ""
+    is_url_with_secret = "url" in key and any(mark in shown for mark in "@?#")
+    return "" if is_url_with_secret else f" (is {shown})"
 
 
 def _known_keys(location: tuple[Any, ...]) -> str:

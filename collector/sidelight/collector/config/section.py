@@ -19,8 +19,11 @@ class ConfigError(Exception):
 
 def _http_url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    # Asking for the port finds one that is no number or too large.
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         raise ValueError("must be an http:// or https:// URL with a host")
+    if any(map(str.isspace, url)):
+        raise ValueError("must not hold white space")
     if parts.username or parts.password:
         raise ValueError("must not hold a user or password: name them by environment or file")
     return url.rstrip("/")
@@ -41,6 +44,19 @@ class Section(BaseModel):
     """A mapping of the file: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections_are_absent(cls, value: Any) -> Any:
+        """A section whose keys are all commented out is None to YAML."""
+        if not isinstance(value, dict):
+            return value
+        sections = {
+            name
+            for name, field in cls.model_fields.items()
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        }
+        return {key: each for key, each in value.items() if each is not None or key not in sections}
 
 
 class Secret(Section):
@@ -78,6 +94,9 @@ class Secret(Section):
             return self.file.read_text().strip() or None
         except OSError as error:
             raise ConfigError(f"secret file {self.file}: {error.strerror}") from error
+        except UnicodeDecodeError:
+            # Not even the cause may come along: it holds the secret's bytes.
+            raise ConfigError(f"secret file {self.file}: it is not UTF-8 text") from None
 
     def __str__(self) -> str:
         return f"${self.env}" if self.env is not None else str(self.file)
