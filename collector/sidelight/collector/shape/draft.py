@@ -21,9 +21,7 @@ class Draft:
         self.changed = False
         self.parsed: dict[str, list[Any]] = {}
         """Lists that were written as JSON under these names, so that they need not be read."""
-        self._pairs: dict[str, KeyValue] = {}
-        for pair in span.attributes:
-            self._pairs[pair.key] = pair
+        self._pairs: dict[str, KeyValue] = {pair.key: pair for pair in span.attributes}
         self._has_gone = len(self._pairs) != len(span.attributes)
 
     def __contains__(self, name: str) -> bool:
@@ -94,10 +92,10 @@ class Draft:
     def close(self) -> bool:
         """Write back what was removed; whether anything changed at all."""
         if self.changed and self._has_gone:
-            pairs = self.span.attributes
-            for index in range(len(pairs) - 1, -1, -1):
-                if self._pairs.get(pairs[index].key) is not pairs[index]:
-                    del pairs[index]
+            pairs, kept = self.span.attributes, self._pairs
+            gone = [index for index, pair in enumerate(pairs) if kept.get(pair.key) is not pair]
+            for index in reversed(gone):
+                del pairs[index]
         return self.changed
 
 

@@ -148,12 +148,17 @@ def mime_type(text: str) -> str:
 
 def dumps(value: Any) -> str:
     """JSON as it is written into attributes."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair: only an escape can say it
-        return json.dumps(value, separators=(",", ":"), default=str)
+    text = _encode(value)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair: only an escape can say it
+            return json.dumps(value, separators=(",", ":"), default=str)
     return text
+
+
+# Made once: json.dumps makes an encoder for each call that is not a plain one.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
 def _message(item: Mapping[str, Any], role: str, *, are_answers: bool) -> Message:
