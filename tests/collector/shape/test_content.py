@@ -215,7 +215,7 @@ class TestFaults:
         """Rather than pass on what may not be kept the span is refused, its neighbours are not."""
 
         def fail(*_: object) -> bool:
-            raise RuntimeError("broken")
+            raise RuntimeError(f"broken: {SECRET}")
 
         content = Content("off", {}, max_characters=8, hash_key=b"k")
         monkeypatch.setattr(type(content.of("x")), "value", fail)
@@ -226,6 +226,7 @@ class TestFaults:
             {"y": 1},
         ]
         assert {refusal.label: n for refusal, n in done.refused.items()} == {"shape": 1}
+        assert "RuntimeError at fail" in caplog.text
         assert SECRET not in caplog.text
 
 

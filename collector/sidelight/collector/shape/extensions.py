@@ -14,7 +14,7 @@ from sidelight.collector.config.section import ConfigError
 from sidelight.collector.config.shape import Extension as ExtensionSection
 from sidelight.collector.lens.otlp_pb2 import Scopes
 from sidelight.collector.shape import ids
-from sidelight.collector.shape.shaped import Shaped
+from sidelight.collector.shape.shaped import Shaped, place
 
 _logger = logging.getLogger(__name__)
 
@@ -105,13 +105,12 @@ def _guarded(extension: Extension, item: bytes, faults: Counter[str]) -> bytes |
         faults[extension.name] += 1
         extension.faults += 1
         if extension.is_off:
-            # Not the error's message: it may quote the span.
             _logger.error(
                 "the extension %s is switched off after %d faults in a row, the last a %s; "
                 "mend it and restart",
                 extension.name,
                 extension.faults,
-                type(error).__name__,
+                place(error),
             )
         return item
     extension.faults = 0

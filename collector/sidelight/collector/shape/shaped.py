@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -73,11 +74,18 @@ def edit(
             if change(item):
                 scope.items[index] = item.SerializeToString()
                 shaped.changed = True
-        except Exception:
-            # Without the traceback's locals, so that nothing of the content is logged.
-            _logger.exception("an item is refused because shaping it failed")
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the item must not pass
+            if not failed:
+                _logger.error("items are refused because shaping one failed: %s", place(error))
             failed.append(index)
     for index in reversed(failed):
         del scope.items[index]
         shaped.refused[UNSHAPED] += 1
         shaped.changed = True
+
+
+def place(error: BaseException) -> str:
+    """Kind and place of an error, without its message: that may quote what is being shaped."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
