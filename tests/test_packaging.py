@@ -86,7 +86,7 @@ def test_no_committed_file_names_a_registry_or_a_machine() -> None:
         ["git", "ls-files"], cwd=_ROOT, check=True, capture_output=True, text=True
     ).stdout.split()
     pattern = re.compile(
-        rb"--(extra-)?index-url|find-links|files\.pythonhosted|/root/|/work/main", re.IGNORECASE
+        rb"index-url\W+http|find-links\W+http|files\.pythonhosted|/root/|/work/main", re.IGNORECASE
     )
     found = [
         name

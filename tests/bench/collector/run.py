@@ -56,7 +56,7 @@ SCENARIOS = (
     Scenario("grpc, gzip out", protocol="grpc"),
     Scenario("http, small spans", payload="rpc", gzip_out=False),
     Scenario("http, large spans", payload="rag", gzip_out=False),
-    Scenario("http, redaction, gzip out", shape={"redact": ["all"]}, rotel=False),
+    Scenario("http, redaction, gzip out", shape={"redact": {"enabled": True}}, rotel=False),
 )
 
 
