@@ -203,6 +203,14 @@ class TestJson:
         with pytest.raises(MalformedError):
             from_json("traces", _request({"attributes": [{"key": "k", "value": value}]}).encode())
 
+    def test_what_is_wrong_is_said_without_the_value(self) -> None:
+        """SDKs log what they are answered: the sender's content must not be in it."""
+        body = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"kind":1,"flags":"my prompt"}]}]}]}'
+        with pytest.raises(MalformedError) as caught:
+            from_json("traces", body)
+        assert "flags" in str(caught.value)
+        assert "my prompt" not in str(caught.value)
+
     def test_large_json_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """By its length before it is read, by its objects while it is."""
         with pytest.raises(TooLargeError, match="smaller batches, or protobuf"):

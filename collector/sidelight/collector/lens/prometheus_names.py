@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Literal
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from sidelight import conventions
 from sidelight.collector.lens import span
+from sidelight.collector.lens.remember import remembered
 
 SERVICE_NAMESPACE = "service.namespace"
 
@@ -73,7 +73,7 @@ def metric_name(name: str) -> str:
     return f"_{spelled}" if spelled[:1].isdigit() else spelled or "_"
 
 
-@lru_cache(maxsize=1024)
+@remembered(maxsize=1024)
 def family_name(name: str, unit: str, kind: Literal["counter", "gauge", "other"]) -> str:
     """The family's name: unit spelled out as a suffix; a counter's `_total` not included."""
     words = [word for word in metric_name(name).split("_") if word]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any, Final
 
 from google.protobuf import json_format
@@ -39,6 +40,9 @@ _GZIP_STEP_BYTES: Final = 256 * 1024
 # Each costs 100 µs and may be 20 bytes; senders make one, proxies that join bodies a few.
 _MOST_GZIP_MEMBERS: Final = 256
 _HEX_IDS: Final = frozenset({"traceId", "spanId", "parentSpanId"})
+
+
+_QUOTED: Final = re.compile(r"\"[^\"]*(?:\"|$)|(?<!\w)'[^']*(?:'|$)")
 
 
 class TooLargeError(Exception):
@@ -92,7 +96,8 @@ def from_json(signal: Signal, body: bytes | bytearray) -> bytes:
         message = json_format.ParseDict(values, FULL[signal](), ignore_unknown_fields=True)
         return message.SerializeToString()
     except (ValueError, RecursionError, json_format.ParseError, AttributeError, TypeError) as error:
-        reason = str(error).partition("\n")[0][:200]
+        # Its own words quote the value, which is content; SDKs log what they are answered.
+        reason = _QUOTED.sub("…", str(error).partition("\n")[0])[:200]
         raise MalformedError(f"the body is not a valid OTLP request in JSON: {reason}") from error
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from sidelight import conventions as c
+from sidelight.collector.lens.remember import remembered
 from sidelight.collector.lens.span import attributes
 from sidelight.collector.shape import documents, messages
 from sidelight.collector.shape.draft import Draft
@@ -83,7 +83,7 @@ def _rename(table: Table, draft: Draft) -> None:
                 draft.set(name, int(numbers[0]))
 
 
-@lru_cache(maxsize=4096)
+@remembered(maxsize=4096)
 def _rank(table: Table, name: str) -> int:
     moves = list(table.moves)
     return moves.index(name) if name in table.moves else len(moves)

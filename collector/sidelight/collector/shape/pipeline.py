@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
@@ -13,6 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as c
 from sidelight.collector.lens.otlp_pb2 import Request, Resources, Scopes
+from sidelight.collector.lens.remember import MAX_BYTES, remembered
 from sidelight.collector.lens.span import attributes, read
 from sidelight.collector.shape import ids, texts
 from sidelight.collector.shape.content import Content, apply_to_log, apply_to_span
@@ -142,7 +143,7 @@ class Shaper:
             holder = kind.FromString(data)
             texts.change_holder(holder, partial(self._redactor.text, counts=counts))
             known = (holder.SerializeToString() if counts else data, counts)
-            if len(self._holders) < _MOST_HOLDERS:
+            if len(self._holders) < _MOST_HOLDERS and len(data) <= MAX_BYTES:
                 self._holders[data] = known
         masked, counts = known
         if counts:
@@ -173,21 +174,22 @@ def _mask_log(redactor: Redactor, counts: Counter[str], record: LogRecord) -> bo
 
 
 def _refuse_bad_ids(scope: Scopes, shaped: Shaped) -> None:
-    found = ((index, ids.fault(item)) for index, item in enumerate(scope.items))
-    for index, fault in reversed([each for each in found if each[1] is not None]):
-        assert fault is not None
-        shaped.refused[Refusal("ids", fault)] += 1
-        shaped.changed = True
-        del scope.items[index]
+    faults = [ids.fault(item) for item in scope.items]
+    if not any(faults):
+        return
+    shaped.changed = True
+    shaped.refused.update(Refusal("ids", fault) for fault in faults if fault is not None)
+    # One assignment: taking them out one by one moves the rest each time.
+    scope.items[:] = [item for item, fault in zip(scope.items, faults, strict=True) if not fault]
 
 
-@lru_cache(maxsize=512)
+@remembered(maxsize=512)
 def scope_name(scope: bytes) -> str:
     """Name of a serialised InstrumentationScope; a process sends the same few again and again."""
     return InstrumentationScope.FromString(scope).name
 
 
-@lru_cache(maxsize=512)
+@remembered(maxsize=512)
 def service_name(resource: bytes) -> str:
     """service.name of a serialised Resource; `unknown_service` without one, as in the SDKs."""
     name = attributes(Resource.FromString(resource).attributes).get(c.SERVICE_NAME)

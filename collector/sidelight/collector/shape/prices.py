@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from sidelight.collector.config.section import ConfigError
+from sidelight.collector.lens.remember import remembered
 
 _TEXTS = ("model", "lora", "provider", "service")
 _TOKEN_PRICES = (
@@ -48,7 +48,7 @@ class PriceTable:
 
     def __init__(self, prices: tuple[Price, ...]) -> None:
         self._prices = prices
-        self.price = lru_cache(maxsize=4096)(self._find)
+        self.price = remembered(maxsize=4096)(self._find)
         """The price for (models, provider, service), None if no entry fits."""
 
     def _find(self, models: tuple[str, ...], provider: str, service: str) -> Price | None:

@@ -8,11 +8,11 @@ and Pydantic AI, and in OpenTelemetry's GenAI and database conventions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
 
 from sidelight import conventions as c
+from sidelight.collector.lens.remember import remembered
 
 Kind = Literal["text", "documents", "id", "score", "vector"]
 """What a sensitive value is: text of a user, a model or a tool (plain, or JSON with text in
@@ -205,7 +205,7 @@ STEMS = (
 )  # fmt: skip
 
 
-@lru_cache(maxsize=8192)
+@remembered(maxsize=8192)
 def kind_of(name: str) -> Kind | None:
     """What an attribute of any type holds, or None if it is no content by its name alone."""
     found = EXACT.get(name)
@@ -220,7 +220,7 @@ def kind_of(name: str) -> Kind | None:
     return None
 
 
-@lru_cache(maxsize=8192)
+@remembered(maxsize=8192)
 def kind_of_text(name: str) -> Kind | None:
     """What an attribute holds whose value is no number; wider than `kind_of`."""
     found = kind_of(name)

@@ -67,7 +67,7 @@ def edit(
 
     An item that `change` raises for is refused: it might hold what must not be kept.
     """
-    failed: list[int] = []
+    failed: set[int] = set()
     for index in indexes:
         try:
             item = kind.FromString(scope.items[index])
@@ -77,10 +77,10 @@ def edit(
         except Exception as error:  # noqa: BLE001 -- whatever it is, the item must not pass
             if not failed:
                 _logger.error("items are refused because shaping one failed: %s", place(error))
-            failed.append(index)
-    for index in reversed(failed):
-        del scope.items[index]
-        shaped.refused[UNSHAPED] += 1
+            failed.add(index)
+    if failed:
+        scope.items[:] = [item for index, item in enumerate(scope.items) if index not in failed]
+        shaped.refused[UNSHAPED] += len(failed)
         shaped.changed = True
 
 

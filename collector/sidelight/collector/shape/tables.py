@@ -8,10 +8,10 @@ database conventions. What the backends read was looked up in Phoenix 20 and Lan
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from types import MappingProxyType
 
 from sidelight import conventions as c
+from sidelight.collector.lens.remember import remembered
 from sidelight.collector.shape.spellings import Names
 
 
@@ -310,7 +310,7 @@ TABLES = (VLLM, OPENLLMETRY, OPENLIT, OPENINFERENCE, LANGFUSE, PLAIN)
 _OWN_SCOPES = "sidelight."
 
 
-@lru_cache(maxsize=1024)
+@remembered(maxsize=1024)
 def table_for(scope: str) -> Table | None:
     """The table for the spans of an instrumentation scope; None for Sidelight's own."""
     if scope.startswith(_OWN_SCOPES):
@@ -321,7 +321,7 @@ def table_for(scope: str) -> Table | None:
     return PLAIN
 
 
-@lru_cache(maxsize=8192)
+@remembered(maxsize=8192)
 def target(table: Table, name: str) -> str | None:
     """What a name is called here: another name, or None if it stays."""
     found = table.moves.get(name)
