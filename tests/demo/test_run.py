@@ -69,3 +69,17 @@ def fail(screen: Screen) -> None:
     with screen.step("vLLM") as step:
         step.say("starting")
         raise OSError("gone")
+
+
+def test_what_the_demo_did_not_write_is_left_alone(tmp_path: Path) -> None:
+    """Something of the user's in the demo's own directory stops it, and nothing is deleted."""
+    (tmp_path / ".sidelight-demo").touch()
+    (tmp_path / "milvus.db").write_text("of an earlier demo")
+    (tmp_path / "my-notes.txt").write_text("mine")
+    screen, printed = console()
+
+    assert run(DemoOptions(directory=tmp_path), screen) == EXIT_CANNOT_RUN
+    said = " ".join(printed.getvalue().split())
+    assert "holds what the demo did not write (my-notes.txt): move it away" in said
+    assert (tmp_path / "my-notes.txt").read_text() == "mine"
+    assert (tmp_path / "milvus.db").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -378,6 +379,25 @@ class TestAsync:
             assert found[names.DB_RETURNED_ROWS] == found[names.RETRIEVAL_TOP_K]
             assert span.parent == parent.context
             assert (parent.end_time or 0) >= (span.end_time or 0) > (span.start_time or 0)
+
+    async def test_a_coroutine_closed_elsewhere_is_a_span_all_the_same(
+        self, lite: MilvusClient, observe: Observe, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """An abandoned call is closed in another context than it ran in: its span still ends."""
+        recording = observe()
+        client = AsyncMilvusClient(uri=f"http://{address(lite)}")
+        await client.search("docs", data=[vector(1)], limit=1)
+        recording.forget()
+
+        abandoned = client.search("docs", data=[vector(1)], limit=2)
+        copy_context().run(abandoned.send, None)
+        abandoned.close()
+        await client.search("docs", data=[vector(1)], limit=3)
+        await client.close()
+
+        asked = [attributes(span)[names.RETRIEVAL_TOP_K] for span in recording.spans("search docs")]
+        assert asked == [2, 3]
+        assert caplog.text == ""
 
     async def test_writes_and_errors_are_seen(self, lite: MilvusClient, observe: Observe) -> None:
         """The async client's other operations are described as the sync client's are."""

@@ -47,6 +47,19 @@ _PATIENCE_SECONDS = 90.0
 _ANSWER_SECONDS = 300.0
 _METRIC_MILLISECONDS = 1_000
 _LOCK = ".sidelight-demo"
+# All that a demo writes into its directory.
+_OWN = frozenset(
+    {
+        "dashboards",
+        "instrumentation",
+        "log",
+        "logs",
+        "milvus.db",
+        "phoenix",
+        "prometheus",
+        "sidelight.yaml",
+    }
+)
 
 
 class CannotRunError(RuntimeError):
@@ -355,11 +368,20 @@ def _ports(*, preferred: bool) -> Ports:
 
 @contextmanager
 def _emptied(directory: Path) -> Iterator[None]:
-    """Empty the demo's own directory and hold it: never somebody else's, never one in use."""
+    """Empty the demo's own directory and hold it: never somebody else's, never one in use.
+
+    Only what the demo writes is deleted; anything else in it belongs to the user.
+    """
     lock = directory / _LOCK
-    if directory.exists() and any(directory.iterdir()) and not lock.is_file():
+    found = {entry.name for entry in directory.iterdir()} if directory.exists() else set()
+    if found and not lock.is_file():
         raise ProcessError(
             f"{directory} is not empty and was not made by the demo; give --directory another"
+        )
+    if foreign := sorted(found - _OWN - {_LOCK}):
+        raise ProcessError(
+            f"{directory} holds what the demo did not write ({', '.join(foreign[:3])}): "
+            "move it away, or give --directory another"
         )
     directory.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
@@ -369,9 +391,11 @@ def _emptied(directory: Path) -> Iterator[None]:
             raise ProcessError(
                 f"another demo is running in {directory}; give --directory another"
             ) from None
-        for entry in directory.iterdir():
-            if entry != lock:
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        for entry in (directory / name for name in found - {_LOCK}):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
         yield
 
 

@@ -179,13 +179,20 @@ class Observer:
             call.guard = _active.set(call)
 
     def leave(self, call: Call) -> None:
-        """Makes the caller's own context current again."""
-        if call.guard is not None:
-            _active.reset(call.guard)
-            call.guard = None
-        if call.token is not None:
-            contexts.detach(call.token)
-            call.token = None
+        """Makes the caller's own context current again.
+
+        A coroutine that is cancelled or collected may be closed in another context than it ran
+        in: what was set is gone with that one, and there is nothing to undo.
+        """
+        guard, call.guard = call.guard, None
+        token, call.token = call.token, None
+        if guard is not None:
+            try:
+                _active.reset(guard)
+            except ValueError:
+                return
+        if token is not None:
+            contexts.detach(token)
 
     def succeeded(self, operation: Operation, call: Call, result: Any) -> None:
         """The client returned `result`. Never raises."""
@@ -300,9 +307,9 @@ class Observer:
             self.fault("end", error)
         finally:
             try:
-                self.leave(call)
                 if call.span is not None:
                     call.span.end()
+                self.leave(call)
             except Exception as error:  # noqa: BLE001
                 self.fault("end", error)
 
