@@ -11,6 +11,8 @@ help:
 	@echo "make test            everything: lint, types, layers, all tests with the real servers"
 	@echo "make check           the quick part of test: no server, under a minute"
 	@echo "make lint            ruff, mypy and the import contracts"
+	@echo "make soak            kill -9 of the collector under load, sixty times"
+	@echo "make fuzz            100,000 inputs for what reads from the network"
 	@echo "make bench           what a span costs the collector, beside rotel"
 	@echo "make bench-vectordb  what a search costs the app, beside OpenLLMetry and OpenLIT"
 	@echo "make dashboards      generate dashboards/generated anew"
@@ -41,6 +43,13 @@ lint: .venv/test
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports --no-logo
+
+soak: .venv/test
+	SIDELIGHT_SOAK_KILLS=60 $(BIN)/pytest --timeout 3600 tests/collector/service
+
+fuzz: .venv/test
+	SIDELIGHT_FUZZ_INPUTS=100000 $(BIN)/pytest --timeout 7200 \
+	  tests/collector/http_server tests/collector/receive/test_fuzz.py
 
 bench: .venv/test
 	PYTHONPATH=tests $(BIN)/python -m bench.collector.run $(BENCH_OPTIONS)

@@ -58,8 +58,23 @@ def test_the_content_table_names_every_value() -> None:
     assert [n for n, default in policies if default] == [Settings().capture_content]
 
 
-def test_the_two_commands_are_targets_of_make() -> None:
-    """`make demo` and `make test` exist, and `make` alone explains."""
+def test_the_commands_are_targets_of_make() -> None:
+    """What the README tells to make has a recipe, and `make` alone explains it."""
     root = Path(__file__).parents[1]
+
+    def recipe(*target: str) -> str:
+        command = ["make", "-n", "-W", "pyproject.toml", *target]
+        done = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    assert "sidelight demo" in recipe("demo")
+    assert "pytest" in recipe("test")
     for target in re.findall(r"`?make (\w+)", _README):
-        subprocess.run(["make", "-n", target], cwd=root, check=True, capture_output=True)
+        assert recipe(target).strip()
+        assert f"make {target}" in recipe()
+
+
+def test_the_cut_of_truncated_is_the_default() -> None:
+    """The table says after how many characters a text is cut."""
+    (said,) = re.findall(r"cut after ([\d,]+) characters", _README)
+    assert int(said.replace(",", "")) == Settings().max_characters

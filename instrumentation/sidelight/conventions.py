@@ -299,7 +299,6 @@ CONTENT_TRUNCATED: Final = _attribute(
 HTTP_METHOD: Final = _attribute("http.request.method", "HTTP method.")
 HTTP_ROUTE: Final = _attribute("http.route", "Route that matched.")
 HTTP_STATUS: Final = _attribute("http.response.status_code", "HTTP status.")
-URL_PATH: Final = _attribute("url.path", "Path of the request.")
 SERVER_ADDRESS: Final = _attribute("server.address", "Host of the server.")
 SERVER_PORT: Final = _attribute("server.port", "Port of the server.")
 ERROR_TYPE: Final = _attribute("error.type", "Class of the error, or the HTTP status as text.")
