@@ -49,7 +49,7 @@ soak: .venv/test
 
 fuzz: .venv/test
 	SIDELIGHT_FUZZ_INPUTS=100000 $(BIN)/pytest --timeout 7200 \
-	  tests/collector/http_server tests/collector/receive/test_fuzz.py
+	  tests/collector/http_server tests/collector/receive/test_fuzz.py tests/collector/lens
 
 bench: .venv/test
 	PYTHONPATH=tests $(BIN)/python -m bench.collector.run $(BENCH_OPTIONS)
