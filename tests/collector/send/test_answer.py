@@ -96,7 +96,7 @@ def test_partial_success_of_each_signal() -> None:
     logs.partial_success.rejected_log_records = 5
     bodies = [each.SerializeToString() for each in (traces, metrics, logs)]
     assert [outcome(200, PROTOBUF, body) for body in bodies] == [
-        Delivered(3, "too old"),
+        Delivered(3, said="too old"),
         Delivered(4),
         Delivered(5),
     ]
@@ -105,7 +105,7 @@ def test_partial_success_of_each_signal() -> None:
 def test_partial_success_in_json() -> None:
     """JSON answers count too, with OTLP's 64-bit numbers as strings."""
     body = json.dumps({"partialSuccess": {"rejectedSpans": "3", "errorMessage": "too old"}})
-    assert outcome(200, JSON, body.encode()) == Delivered(3, "too old")
+    assert outcome(200, JSON, body.encode()) == Delivered(3, said="too old")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_retry_after_as_a_date_counts_from_the_backends_clock() -> None:
 
 
 def test_the_backends_words_are_passed_on() -> None:
-    """Its message ends the reason, from JSON, from google.rpc.Status and from plain text."""
+    """Beside the reason, from JSON, from google.rpc.Status and from plain text."""
     status = ExportTracePartialSuccess(rejected_spans=3, error_message="invalid argument")
     answers = [
         outcome(400, JSON, b'{"message": "Invalid span id"}'),
@@ -161,23 +161,32 @@ def test_the_backends_words_are_passed_on() -> None:
         outcome(400, PROTOBUF, status.SerializeToString()),
         outcome(400, {"content-type": "text/plain"}, b"bad request\nsecond line"),
     ]
-    said = [each.reason.partition("(it says: ")[2] for each in answers]
-    assert said == [
-        "Invalid span id)",
-        "Unsupported content type)",
-        "invalid argument)",
-        "bad request)",
+    assert [each.said for each in answers if isinstance(each, Refused)] == [
+        "Invalid span id",
+        "Unsupported content type",
+        "invalid argument",
+        "bad request",
     ]
+
+
+@pytest.mark.parametrize("status", [400, 409, 413, 422, 431])
+def test_words_that_judge_the_batch_stand_apart(status: int) -> None:
+    """They may quote it without quotation marks, so no reason, which is logged, holds them."""
+    result = outcome(status, {"content-type": "text/plain"}, b"bad value: card 4111 1111")
+    assert isinstance(result, Refused)
+    assert "4111" in result.said
+    assert "4111" not in result.reason
 
 
 def test_the_backends_words_carry_no_content() -> None:
     """What it quotes goes unless it is a name, and the rest stays one short line."""
     message = 'attribute "input.value" is too long: "tell me about my\x1b[31m illness, \n please"'
     result = outcome(400, JSON, json.dumps({"message": message + " x" * 500}).encode())
-    assert "illness" not in result.reason
-    assert '"input.value" is too long: …' in result.reason
-    assert result.reason.isprintable()
-    assert len(result.reason) < 320
+    assert isinstance(result, Refused)
+    assert "illness" not in result.said
+    assert '"input.value" is too long: …' in result.said
+    assert result.said.isprintable()
+    assert len(result.said) <= 200
 
 
 @given(
@@ -197,5 +206,7 @@ def test_no_answer_breaks_the_judge(status: int, headers: dict[str, str], body: 
     result = outcome(status, headers, body)
     assert isinstance(result, Delivered | Retry | Refused)
     assert result.reason.isprintable()
+    if not isinstance(result, Retry):
+        assert result.said.isprintable()
     if isinstance(result, Retry) and result.after_seconds is not None:
         assert 0 <= result.after_seconds <= 3600

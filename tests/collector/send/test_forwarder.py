@@ -214,6 +214,42 @@ async def test_a_partial_success_is_counted(log: SegmentLog, tmp_path: Path) -> 
     }
 
 
+async def test_what_a_backend_says_of_a_batch_reaches_no_log_line(
+    log: SegmentLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may quote it: one line a record counts what was refused, the dead letters say why."""
+    log.append([_traces(*(f"span-{number}" for number in range(50)))])
+    said = b"bad value: my credit card is 4111 1111"
+    reply = Reply(400, said, {"Content-Type": "text/plain"})
+    with SpanStore(refuse=lambda _: reply) as store:
+        async with Sending(log, tmp_path, store.destination("store")) as sending:
+            await sending.settled()
+            assert sending.forwarders[0].trouble is None
+    assert sending.tally.counts["store", "dropped", "refused"] == 50
+    letters = tmp_path / "dead-letters" / "store.jsonl"
+    lines = letters.read_text().splitlines()
+    assert len(lines) == 50
+    assert all(said.decode() in json.loads(line)["reason"] for line in lines)
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == [
+        f"store refused 50 of 50 items for good (status 400); see dead letters {letters}"
+    ]
+    assert "4111" not in caplog.text
+
+
+async def test_the_words_of_a_partial_success_reach_no_log_line(
+    log: SegmentLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The batch is kept with them, for a person to see which items they are about."""
+    log.append([_traces("a", "b", "c")])
+    destination = Scripted(lambda _: Delivered(2, said="bad value: 4111 1111"))
+    async with _running(log, destination, tmp_path) as running:
+        await running.settled()
+    path = running.dead_letters.path("scripted")
+    assert f"scripted rejected 2 of 3 items: see dead letters {path}" in caplog.text
+    assert "4111" not in caplog.text
+    assert "4111 1111" in json.loads(path.read_text())["reason"]
+
+
 async def test_other_signals_are_passed_over(log: SegmentLog, tmp_path: Path) -> None:
     """The cursor goes past what the destination does not take."""
     log.append([otlp_requests.metrics(), _traces("a"), otlp_requests.logs()])

@@ -67,7 +67,7 @@ def test_a_bad_span_refuses_its_batch(server: LangfuseStandIn, destination: Expo
     outcome = destination.send(otlp_requests.traces(spans))
     assert isinstance(outcome, Refused)
     assert outcome.status == 400
-    assert "Invalid trace id" in outcome.reason
+    assert "Invalid trace id" in outcome.said
     assert server.rows == []
 
 

@@ -81,7 +81,7 @@ def test_partial_success_counts(server: OtlpGrpcServer, destination: OtlpGrpcExp
     response.partial_success.error_message = "too old"
     server.answer = Answer(body=response.SerializeToString())
     record = otlp_requests.traces([otlp_requests.span()])
-    assert destination.send(record) == Delivered(2, "too old")
+    assert destination.send(record) == Delivered(2, said="too old")
 
 
 @pytest.mark.parametrize(

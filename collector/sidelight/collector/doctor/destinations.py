@@ -20,6 +20,7 @@ from sidelight.collector.doctor import disk
 from sidelight.collector.doctor.check import Check
 from sidelight.collector.log.record import SIGNALS, Record, Signal
 from sidelight.collector.send import langfuse
+from sidelight.collector.send.answer import with_words
 from sidelight.collector.send.build import build
 from sidelight.collector.send.detect import phoenix_version
 from sidelight.collector.send.outcome import Delivered, Refused, Retry
@@ -161,8 +162,11 @@ def _export_nothing(config: AnyDestination, signals: tuple[Signal, ...]) -> list
             if signal not in signals:
                 continue
             match destination.send(Record(signal, gzip.compress(b""), 0, time.time_ns())):
-                case Retry(reason=reason) | Refused(reason=reason):
+                case Retry(reason=reason):
                     troubles.append(reason)
+                case Refused(reason=reason, said=said):
+                    # Nothing was sent that it could quote.
+                    troubles.append(with_words(reason, said))
                 case Delivered():
                     pass
     finally:

@@ -52,7 +52,8 @@ def judge(answer: Answer, *, url: str, credentials: str) -> Outcome:
     if 300 <= status < 400:
         target = plain(answer.headers.get("location", "elsewhere").partition("?")[0])
         return Retry(f"{place}: redirects are not followed; put the address it names, {target}")
-    said = _said(answer)
+    words = _words(answer)
+    said = with_words("", words)
     if status in (401, 403):
         return Retry(f"{place}: {_MENDABLE[status]}; check {credentials}{said}")
     if status in (404, 405, 415):
@@ -60,9 +61,9 @@ def judge(answer: Answer, *, url: str, credentials: str) -> Outcome:
     if status in _MENDABLE:
         return Retry(f"{place}: {_MENDABLE[status]}{said}", retry_after_seconds(answer))
     if status == 413:
-        return Refused(f"{place}: the batch is too large{said}", status)
+        return Refused(f"{place}: the batch is too large", status, words)
     if 400 <= status < 500:
-        return Refused(f"{place}: it does not take the batch{said}", status)
+        return Refused(f"{place}: it does not take the batch", status, words)
     return Retry(f"{place}{said or ': it has trouble of its own'}", retry_after_seconds(answer))
 
 
@@ -104,18 +105,24 @@ def _delivered(answer: Answer) -> Delivered:
             return Delivered()
         counts = [str(value) for key, value in partial.items() if key.startswith("rejected")]
         rejected = int(counts[0]) if counts and re.fullmatch("[0-9]{1,18}", counts[0]) else 0
-        return Delivered(rejected, plain(str(partial.get("errorMessage", ""))))
+        return Delivered(rejected, said=plain(str(partial.get("errorMessage", ""))))
     # The three signals' responses have the same fields on the wire.
     try:
         response = ExportTraceServiceResponse.FromString(answer.body)
     except DecodeError:
         return Delivered()
     partial_success = response.partial_success
-    return Delivered(max(0, partial_success.rejected_spans), plain(partial_success.error_message))
+    rejected = max(0, partial_success.rejected_spans)
+    return Delivered(rejected, said=plain(partial_success.error_message))
 
 
-def _said(answer: Answer) -> str:
-    """The backend's own words as a bracketed end of a sentence, or nothing."""
+def with_words(reason: str, words: str) -> str:
+    """`reason` and, as its bracketed end, the backend's own words if there are any."""
+    return f"{reason} (it says: {words})" if words else reason
+
+
+def _words(answer: Answer) -> str:
+    """The backend's own words, or nothing."""
     kind = _media_type(answer)
     words = ""
     if kind == "application/json":
@@ -130,8 +137,7 @@ def _said(answer: Answer) -> str:
             words = ""
     elif kind == "text/plain":
         words = answer.body.decode("utf-8", "replace").partition("\n")[0]
-    words = plain(words)
-    return f" (it says: {words})" if words else ""
+    return plain(words)
 
 
 def _json(answer: Answer) -> dict[str, Any]:
@@ -145,8 +151,9 @@ def _json(answer: Answer) -> dict[str, Any]:
 def plain(words: str) -> str:
     """One short printable line.
 
-    What is quoted goes unless it looks like a name, because it may be a span's content,
-    which no log line may hold.
+    What is quoted goes unless it looks like a name, because it may be a span's content.
+    Content may stand there unquoted too: where the words judge a batch they go to the dead
+    letters alone.
     """
     words = "".join(each if each.isprintable() else " " for each in words[: 4 * _MAX_SAID])
     words = _QUOTED.sub(_name_or_ellipsis, words)

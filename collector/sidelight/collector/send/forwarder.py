@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from sidelight.collector.lens.request import halves
 from sidelight.collector.log.log import Log, Position
 from sidelight.collector.log.record import Record
+from sidelight.collector.send.answer import with_words
 from sidelight.collector.send.circuit import Circuit, backoff_seconds
 from sidelight.collector.send.dead_letters import DeadLetters
 from sidelight.collector.send.feed import Feed, Held, LogFeed, Step
@@ -127,8 +128,20 @@ class Forwarder:
             self._in_flight.clear()
 
     async def _take(self, step: Step) -> None:
-        if step.record is not None:
-            await self._deliver(step.record)
+        if step.record is None:
+            return
+        given_up: Counter[int] = Counter()
+        await self._deliver(step.record, given_up)
+        if given_up:
+            name = self.destination.name
+            _logger.error(
+                "%s refused %d of %d items for good (status %s); see dead letters %s",
+                name,
+                given_up.total(),
+                step.record.items,
+                ", ".join(map(str, sorted(given_up))),
+                self._dead_letters.path(name),
+            )
 
     async def _rest(self, seconds: float | None) -> None:
         """Until more is appended, the oldest batch is done, or so much time has passed."""
@@ -194,21 +207,21 @@ class Forwarder:
         """Return once the destination has everything, or is in trouble: no use in waiting."""
         await self._settled.wait()
 
-    async def _deliver(self, record: Record) -> None:
+    async def _deliver(self, record: Record, given_up: Counter[int]) -> None:
+        """Until the destination has taken it; counts in `given_up` what it refused, by status."""
         name = self.destination.name
         while True:
             await self._pace(record.items)
             match await self._circuit.run(partial(self._send, record)):
-                case Delivered(rejected, reason):
+                case Delivered() as delivered:
                     self._recovered()
-                    self._observer.delivered(name, record.items - rejected)
-                    if rejected:
-                        self._observer.dropped(name, rejected, "rejected")
-                        _logger.warning("%s rejected %d items: %s", name, rejected, reason)
+                    self._observer.delivered(name, record.items - delivered.rejected)
+                    if delivered.rejected:
+                        await self._note_rejected(record, delivered)
                     return
-                case Refused(reason, status):
+                case Refused() as refusal:
                     self._recovered()
-                    await self._halve(record, reason, status)
+                    await self._halve(record, refusal, given_up)
                     return
                 case Retry(reason):
                     self._observer.retried(name)
@@ -223,7 +236,23 @@ class Forwarder:
             _logger.exception("sending to %s failed", self.destination.name)
             return Retry("sending failed, see the collector's log")
 
-    async def _halve(self, record: Record, reason: str, status: int) -> None:
+    async def _note_rejected(self, record: Record, delivered: Delivered) -> None:
+        name, rejected = self.destination.name, delivered.rejected
+        self._observer.dropped(name, rejected, "rejected")
+        why = delivered.reason
+        if delivered.said:
+            await self._keep(record, 200, with_words(why, delivered.said))
+            place = f"see dead letters {self._dead_letters.path(name)}"
+            why = f"{why}; {place}" if why else place
+        _logger.warning(
+            "%s rejected %d of %d items: %s",
+            name,
+            rejected,
+            record.items,
+            why or "it does not say why",
+        )
+
+    async def _halve(self, record: Record, refusal: Refused, given_up: Counter[int]) -> None:
         """Send both halves of what was refused whole, so that only what is bad is given up."""
         name = self.destination.name
         try:
@@ -233,15 +262,18 @@ class Forwarder:
             _logger.exception("what %s refused cannot be halved", name)
             parts = None
         if parts is None:
-            _logger.error(
-                "%s refused %d item for good (%d): %s", name, record.items, status, reason
-            )
             self._observer.dropped(name, record.items, "refused")
-            keep = partial(self._dead_letters.add, name, record, status=status, reason=reason)
-            await self._on_thread(keep)
+            given_up[refusal.status] += record.items
+            await self._keep(record, refusal.status, with_words(refusal.reason, refusal.said))
             return
         for body, items in parts:
-            await self._deliver(record.with_body(body, items))
+            await self._deliver(record.with_body(body, items), given_up)
+
+    async def _keep(self, record: Record, status: int, reason: str) -> None:
+        name = self.destination.name
+        await self._on_thread(
+            partial(self._dead_letters.add, name, record, status=status, reason=reason)
+        )
 
     async def _pace(self, items: int) -> None:
         rate = self.destination.pace_items_per_second

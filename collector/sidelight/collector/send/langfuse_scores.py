@@ -27,24 +27,24 @@ class LangfuseScores(Exporter):
         self._record: Record | None = None
         self._left: list[Score] = []
         self._rejected = 0
-        self._reason = ""
+        self._reason = self._said = ""
 
     def send(self, record: Record) -> Outcome:
         """Send what is left of the record's scores; one that is refused stops no other."""
         if record is not self._record:
             self._record = record
             self._left = scores(record, self._attributes)[::-1]
-            self._rejected, self._reason = 0, ""
+            self._rejected, self._reason, self._said = 0, "", ""
         while self._left:
             outcome = self._send(self._left[-1])
             if isinstance(outcome, Retry):
                 return outcome
             if isinstance(outcome, Refused):
                 self._rejected += 1
-                self._reason = outcome.reason
+                self._reason, self._said = outcome.reason, outcome.said
             self._left.pop()
         self._record = None
-        return Delivered(min(self._rejected, record.items), self._reason)
+        return Delivered(min(self._rejected, record.items), self._reason, self._said)
 
     def _send(self, score: Score) -> Outcome:
         body = {

@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from sidelight.collector.config import ConfigError, OtlpGrpcDestination
 from sidelight.collector.log.record import Record, Signal
-from sidelight.collector.send.answer import MAX_RETRY_AFTER_SECONDS, plain
+from sidelight.collector.send.answer import MAX_RETRY_AFTER_SECONDS, plain, with_words
 from sidelight.collector.send.credentials import SecretHeaders
 from sidelight.collector.send.outcome import Delivered, Outcome, Refused, Retry
 from sidelight.collector.send.transport import MAX_ANSWER_BYTES
@@ -100,7 +100,7 @@ class OtlpGrpcExporter:
     def _judge(self, error: Any) -> Outcome:
         code, said = error.code(), plain(error.details() or "")
         place = f"{self._url} answered {code.name}"
-        words = f" (it says: {said})" if said else ""
+        words = with_words("", said)
         if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
             return Retry(f"{place}: check {self._credentials.sources}{words}")
         if code is grpc.StatusCode.UNIMPLEMENTED:
@@ -111,9 +111,9 @@ class OtlpGrpcExporter:
                 "is it overloaded? timeout_seconds can be raised"
             )
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE.search(error.details() or ""):
-            return Refused(f"{place}: the batch is too large{words}", 413)
+            return Refused(f"{place}: the batch is too large", 413, said)
         if code in _BLAMING:
-            return Refused(f"{place}: it does not take the batch{words}", _BLAMING[code])
+            return Refused(f"{place}: it does not take the batch", _BLAMING[code], said)
         return Retry(f"{place}{words}", _retry_after_seconds(error))
 
 
@@ -123,7 +123,7 @@ def _delivered(answer: bytes) -> Delivered:
         partial = ExportTraceServiceResponse.FromString(answer).partial_success
     except DecodeError:
         return Delivered()
-    return Delivered(max(0, partial.rejected_spans), plain(partial.error_message))
+    return Delivered(max(0, partial.rejected_spans), said=plain(partial.error_message))
 
 
 def _retry_after_seconds(error: Any) -> float | None:

@@ -10,10 +10,15 @@ from sidelight.collector.log.record import Record, Signal
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Taken; of its items `rejected` were refused by the backend (OTLP partial success)."""
+    """Taken; of its items `rejected` were refused by the backend (OTLP partial success).
+
+    `said` holds the backend's own words on them, which may quote content: they belong into
+    the dead letters, never into a log line.
+    """
 
     rejected: int = 0
     reason: str = ""
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +37,13 @@ class Retry:
 class Refused:
     """Never taken as it is, for its size or a bad item: halve it; a single item is dead-lettered.
 
-    `status` is the HTTP status.
+    `status` is the HTTP status. `said` holds the backend's own words on the batch, which may
+    quote its content: they belong into the dead letters, never into a log line.
     """
 
     reason: str
     status: int
+    said: str = ""
 
 
 Outcome = Delivered | Retry | Refused
