@@ -176,7 +176,9 @@ class Outbox:
                 self._resource, self._readings(), self._started_ns, time.time_ns()
             )
         except Exception as error:  # noqa: BLE001 - spans must go on
-            self._complain("metrics", self._metrics.url, Outcome(False, reason=repr(error)))
+            self._complain(
+                "metrics", self._metrics.url, Outcome(False, reason=type(error).__name__)
+            )
             return
         # Cumulative sums: what is lost now is in the next send.
         outcome = self._metrics.post(payload)
@@ -192,13 +194,8 @@ class Outbox:
             "Sidelight: %s could not be sent to %s (%.200s). Check that the collector runs and "
             "that OTEL_EXPORTER_OTLP_ENDPOINT is its OTLP/HTTP address. vLLM is not affected; "
             "further failures are not logged for %d minutes.",
-            what, _without_secrets(url), outcome.reason, COMPLAINT_SECONDS // 60,
+            what, url, outcome.reason, COMPLAINT_SECONDS // 60,
         )  # fmt: skip
-
-
-def _without_secrets(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
 def _milliseconds(environ: Mapping[str, str], variable: str, default: float) -> float:

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import re
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 DEFAULT_ENDPOINT: Final = "http://127.0.0.1:4318"
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
+# An endpoint's answer is short, and only its status counts.
+MAX_ANSWER_BYTES: Final = 64 * 1024
 _TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 _MAX_RETRY_AFTER_SECONDS: Final = 300.0
+_TARGET: Final = re.compile(r"[!-~]*")
+# RFC 9110, 5.1 and 5.5: what http.client would refuse at every send, quoting it.
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +43,33 @@ class OtlpHttp:
     """One endpoint with one kept connection; for one thread."""
 
     def __init__(self, signal: str, environ: Mapping[str, str]) -> None:
-        """`signal` is `traces` or `metrics`. Raises `ValueError` for an endpoint that is no URL."""
+        """`signal` is `traces` or `metrics`.
+
+        Raises `ValueError`, which names the variable and never quotes it, for an endpoint that
+        is no URL and for headers that HTTP does not allow.
+        """
+
+        def variable(name: str) -> str:
+            specific = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}"
+            return specific if environ.get(specific, "").strip() else f"OTEL_EXPORTER_OTLP_{name}"
 
         def read(name: str) -> str:
-            specific = environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}", "").strip()
-            return specific or environ.get(f"OTEL_EXPORTER_OTLP_{name}", "").strip()
+            return environ.get(variable(name), "").strip()
 
-        own = environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "").strip()
-        base = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip() or DEFAULT_ENDPOINT
-        self.url = own or f"{base.rstrip('/')}/v1/{signal}"
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"OTLP endpoint {self.url!r} is not an http or https URL")
-        self._host, self._port = parts.hostname, parts.port
+        url = read("ENDPOINT") or DEFAULT_ENDPOINT
+        if variable("ENDPOINT") == "OTEL_EXPORTER_OTLP_ENDPOINT":
+            url = f"{url.rstrip('/')}/v1/{signal}"
+        parts, self._port = _split(url, variable("ENDPOINT"))
+        self._host = parts.hostname or ""
+        # For people: user and password, and a key in the query, are nobody's business.
+        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._gzip = read("COMPRESSION").lower() == "gzip"
         self._timeout = _seconds(read("TIMEOUT"))
-        self._headers = {"Content-Type": "application/x-protobuf", **_headers(read("HEADERS"))}
+        self._headers = {
+            "Content-Type": "application/x-protobuf",
+            **_headers(read("HEADERS"), variable("HEADERS")),
+        }
         if self._gzip:
             self._headers["Content-Encoding"] = "gzip"
         self._tls: ssl.SSLContext | None = None
@@ -76,7 +94,7 @@ class OtlpHttp:
                 response = self._ask(body)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
-            return Outcome(False, transient=True, reason=f"{type(error).__name__}: {error}")
+            return Outcome(False, transient=True, reason=_reason(error))
         if 200 <= response.status < 300:
             return Outcome(True)
         return Outcome(
@@ -103,14 +121,71 @@ class OtlpHttp:
             )
         self._connection.request("POST", self._path, body, self._headers)
         response = self._connection.getresponse()
-        response.read()
+        if not _read_to_end(response, time.monotonic() + self._timeout):
+            self.close()
+            response.close()
         return response
 
 
-def _headers(told: str) -> dict[str, str]:
+def _read_to_end(response: http.client.HTTPResponse, until: float) -> bool:
+    """Whether the answer ended within `MAX_ANSWER_BYTES` and before `until` (monotonic seconds).
+
+    A connection can be used again only after the end of an answer. The status has been read by
+    now, so that an answer which breaks off is no reason to send the request again.
+    """
+    length, read = response.length, 0
+    if length is not None and length > MAX_ANSWER_BYTES:
+        return False
+    limit = MAX_ANSWER_BYTES if length is None else length
+    try:
+        while time.monotonic() < until:
+            # `read` would wait for all it was asked for; `read1` takes what has come. Before
+            # Python 3.13 it does not notice that it has reached `Content-Length`.
+            piece = response.read1(limit - read) if read < limit else b""
+            read += len(piece)
+            if read == length:
+                response.close()
+                return True
+            if not piece:
+                return length is None and response.isclosed()
+    except (OSError, http.client.HTTPException):
+        pass
+    return False
+
+
+def _reason(error: Exception) -> str:
+    # The message of an error may quote a header or the path; what the system says does not.
+    told = error.strerror if isinstance(error, OSError) else None
+    return f"{type(error).__name__}: {told}" if told else type(error).__name__
+
+
+def _split(url: str, variable: str) -> tuple[SplitResult, int | None]:
+    """The parts of `url` and its port, if it has one."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # Python's own message quotes what may be a password.
+        parts, port = urlsplit(""), None
+    is_sendable = _TARGET.fullmatch(parts.path + parts.query)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not is_sendable:
+        raise ValueError(f"{variable} is not an http or https URL, such as {DEFAULT_ENDPOINT}")
+    return parts, port
+
+
+def _headers(told: str, variable: str) -> dict[str, str]:
     """`key=value` pairs with commas between, percent-encoded as in W3C baggage."""
     pairs = (pair.partition("=") for pair in told.split(","))
-    return {unquote(key).strip(): unquote(value).strip() for key, equals, value in pairs if equals}
+    headers = {
+        unquote(key).strip(): unquote(value).strip() for key, equals, value in pairs if equals
+    }
+    for number, (key, value) in enumerate(headers.items(), 1):
+        if not _HEADER_NAME.fullmatch(key) or not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(
+                f"{variable}: header {number} has characters that HTTP does not allow; write "
+                "key=value pairs with commas between, percent-encoded"
+            )
+    return headers
 
 
 def _seconds(told: str) -> float:
