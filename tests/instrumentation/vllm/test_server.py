@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -270,6 +273,29 @@ async def test_exception_of_the_application(observed: Observed) -> None:
     span = observed.server_span()
     assert span.attributes[names.ERROR_TYPE] == "RuntimeError"
     assert "secret" not in span.message
+
+
+@pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError])
+async def test_failed_requests_hold_nothing(observed: Observed, error: type[BaseException]) -> None:
+    """What a failed request had in its frames is let go at once, not by the garbage collector."""
+
+    class Held: ...
+
+    frames: list[weakref.ref[Held]] = []
+
+    async def raising(*_: Any) -> None:
+        held = Held()
+        frames.append(weakref.ref(held))
+        raise error
+
+    gc.disable()
+    try:
+        with suppress(error):
+            await call(observed, raising)
+        assert len(observed.spans()) == 1
+        assert frames[0]() is None
+    finally:
+        gc.enable()
 
 
 async def test_no_content_by_default(observed: Observed) -> None:

@@ -119,7 +119,8 @@ class Exchange:
         self.max_gap_ns = 0
         self.completed = False
         self.aborted = False
-        self.error: BaseException | None = None
+        # The class name of what the application raised.
+        self.error: str | None = None
         self.end_ns = 0
         # What the worker read in the request, once it has.
         self.facts: Any = None
@@ -172,8 +173,8 @@ class Exchange:
         if self.stream:
             self.tail.append(chunk)
 
-    def finish(self, error: BaseException | None) -> None:
-        """Close the exchange: the application has returned or raised."""
+    def finish(self, error: str | None) -> None:
+        """Close the exchange: the application has returned, or raised an `error`."""
         self.error = error
         if not self.completed:
             self.end_ns = self.now_ns()

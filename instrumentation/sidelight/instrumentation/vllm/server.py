@@ -56,11 +56,12 @@ class SidelightMiddleware:
                 self._shared.server_guard.fault(fault)
             await send(message)
 
-        error: BaseException | None = None
+        # Its name alone: the exception holds this frame, which would hold the exception.
+        error: str | None = None
         try:
             await self.app(scope, observed_receive, observed_send)
         except BaseException as raised:
-            error = raised
+            error = type(raised).__name__
             raise
         finally:
             self._end(exchange, error, arrived)
@@ -80,7 +81,7 @@ class SidelightMiddleware:
             shared.server_guard.fault(fault)
             return None
 
-    def _end(self, exchange: Exchange, error: BaseException | None, arrived: bool) -> None:
+    def _end(self, exchange: Exchange, error: str | None, arrived: bool) -> None:
         try:
             exchange.finish(error)
             if not self._shared.inbox.put(Ended(exchange)):

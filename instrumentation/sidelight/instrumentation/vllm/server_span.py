@@ -224,11 +224,11 @@ def _error(
         return None, None
     message = error_message(answer.error_message or "", settings.captures_text)
     if exchange.error is not None and not exchange.status:
-        return type(exchange.error).__name__, "The server raised an exception."
+        return exchange.error, "The server raised an exception."
     if exchange.status >= 400:
         return str(exchange.status), message or f"HTTP {exchange.status}"
     if answer.error_message is not None:
         return answer.error_type or "stream_error", message
     if exchange.error is not None:
-        return type(exchange.error).__name__, "The server raised an exception within the answer."
+        return exchange.error, "The server raised an exception within the answer."
     return None, None
