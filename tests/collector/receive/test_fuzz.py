@@ -13,13 +13,13 @@ from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from prometheus_client import CollectorRegistry, Counter
 
 from sidelight.collector.config import Config
 from sidelight.collector.http_server import HttpRequest, HttpResponse
 from sidelight.collector.intake import Receipt
 from sidelight.collector.lens.request import FULL, MalformedError, count, halves, parse
 from sidelight.collector.log.record import SIGNALS, Signal
+from sidelight.collector.measure.values import Counter
 from sidelight.collector.receive import otlp_http
 from sidelight.collector.receive.encoding import TooLargeError, from_json, gunzip
 from support.fuzzing import inputs
@@ -148,7 +148,7 @@ class _Taking:
 @pytest.fixture(scope="module")
 def export() -> Any:
     """The handler of OTLP/HTTP, called directly."""
-    requests = Counter("r", "R", ("protocol", "outcome"), registry=CollectorRegistry())
+    requests = Counter("requests", "Requests", ("protocol", "outcome"))
     handle = otlp_http.handler(
         Config().receive.otlp_http,
         _Taking(),  # type: ignore[arg-type]

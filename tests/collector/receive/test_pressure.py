@@ -11,12 +11,12 @@ import grpc.aio
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
-from prometheus_client import CollectorRegistry, Counter
 
 from sidelight.collector.config import Config
 from sidelight.collector.http_server import HttpRequest
 from sidelight.collector.intake import Receipt, UnavailableError
 from sidelight.collector.log.record import Signal
+from sidelight.collector.measure.values import Counter
 from sidelight.collector.receive import otlp_http
 from sidelight.collector.receive.otlp_grpc import GrpcServer
 from support.span_load import EXPORT_TRACES
@@ -37,7 +37,7 @@ _DISK = UnavailableError("the disk is full", is_busy=False, retry_after_seconds=
 
 
 def _counter() -> Counter:
-    return Counter("requests", "Requests", ("protocol", "outcome"), registry=CollectorRegistry())
+    return Counter("requests", "Requests", ("protocol", "outcome"))
 
 
 @pytest.mark.parametrize(

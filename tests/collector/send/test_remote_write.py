@@ -181,7 +181,7 @@ def test_a_wrong_path_is_retried(prometheus: Prometheus) -> None:
 
 def test_without_cramjam_the_block_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     """The optional package only makes requests smaller."""
-    monkeypatch.setattr(snappy, "cramjam", None)
+    monkeypatch.setattr(snappy, "loaded", lambda: None)
     with Backend(lambda _: Reply(204)) as backend:
         writer = build(backend.url)
         assert writer.send(stored(request(gauge(1, 5_000_000)))) == Delivered()

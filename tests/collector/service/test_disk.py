@@ -14,6 +14,8 @@ from support.collector import Collector, eventually, settings
 from support.span_load import SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
 
+pytestmark = pytest.mark.slow
+
 _MIB = 1024 * 1024
 
 

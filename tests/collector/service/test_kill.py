@@ -13,6 +13,8 @@ from support.collector import Collector, eventually, free_port, settings
 from support.span_load import SpanLoad
 from support.span_store import SpanStore
 
+pytestmark = pytest.mark.slow
+
 
 def _kill_again_and_again(directory: Path, kills: int) -> None:
     chance = random.Random()

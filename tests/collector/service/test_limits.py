@@ -16,6 +16,8 @@ from support.raw_http import RawClient, request
 from support.span_load import EXPORT_TRACES, SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
 
+pytestmark = pytest.mark.slow
+
 _MIB = 1024 * 1024
 _PROTOBUF = [("Content-Type", "application/x-protobuf")]
 
@@ -137,3 +139,12 @@ def test_a_flood_is_answered_within_bounded_memory(tmp_path: Path) -> None:
         assert collector.peak_rss_bytes() < 300 * _MIB
         with SpanStore(port=port) as store:
             eventually(lambda: load.acknowledged <= store.ids.keys())
+
+
+def test_idle_memory(tmp_path: Path) -> None:
+    """A collector with all its receivers on, nothing to do and nobody to send to."""
+    with Collector(settings(tmp_path), tmp_path) as collector:
+        assert collector.post(request_of(new_ids(1)))[0] == 200
+        assert collector.get("/metrics")[0] == 200
+        time.sleep(1)
+        assert collector.rss_bytes() < 64 * _MIB

@@ -16,6 +16,8 @@ from support.raw_http import RawClient, request
 from support.span_load import SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_exits_0(tmp_path: Path, number: signal.Signals) -> None:

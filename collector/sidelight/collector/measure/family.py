@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from prometheus_client.utils import floatToGoString
+from sidelight.collector.lens.prometheus_names import spelled
 
 FamilyType = Literal[
     "counter", "gauge", "histogram", "summary", "info", "stateset", "gaugehistogram", "unknown"
@@ -42,8 +42,7 @@ def number(value: float) -> str:
     """A sample value, or the canonical form of an `le` or `quantile`."""
     if type(value) is int:
         return str(value)
-    spelled: str = floatToGoString(value)  # type: ignore[no-untyped-call]
-    return spelled
+    return spelled(value)
 
 
 def escape(text: str) -> str:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import cast
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, ProcessCollector
 
 from sidelight import conventions
-from sidelight.collector.measure.family import Family, FamilyType, exemplar, labels, sample
-from sidelight.collector.measure.family import number as spell
+from sidelight.collector.measure import process
+from sidelight.collector.measure.family import Family
 from sidelight.collector.measure.histogram import Histogram
+from sidelight.collector.measure.values import Counter, Gauge
 from sidelight.conventions import Instrument
 
 
 class Registry:
-    """A registry of its own (never prometheus_client's global one), and a `Source`.
+    """A registry of its own in each service, and a `Source`.
 
     It also shows the memory, CPU time and open files of the process.
     """
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry(auto_describe=False)
-        ProcessCollector(registry=self._registry)
+        self._values: dict[str, Counter | Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
 
     def counter(self, metric: str, labels: Sequence[str] = ()) -> Counter:
@@ -31,48 +28,35 @@ class Registry:
         Raises `ValueError` if the metric is no counter or was made before, and `KeyError`
         if it is not defined; so do the others.
         """
-        name, meaning, _ = _defined(metric, "counter")
-        return Counter(name, meaning, labels, registry=self._registry)
+        name, meaning, _ = self._defined(metric, "counter")
+        counter = self._values[name] = Counter(name, meaning, labels)
+        return counter
 
     def gauge(self, metric: str, labels: Sequence[str] = ()) -> Gauge:
-        """The gauge of a name in `sidelight.conventions`; `set_function` reads it when shown."""
-        name, meaning, _ = _defined(metric, "gauge")
-        return Gauge(name, meaning, labels, registry=self._registry)
+        """The gauge of a name in `sidelight.conventions`; `set_function` is read when shown."""
+        name, meaning, _ = self._defined(metric, "gauge")
+        gauge = self._values[name] = Gauge(name, meaning, labels)
+        return gauge
 
     def histogram(self, metric: str, labels: Sequence[str] = ()) -> Histogram:
         """The histogram of a name in `sidelight.conventions`, with its buckets."""
-        name, meaning, buckets = _defined(metric, "histogram")
-        if name in self._histograms:
-            raise ValueError(f"{metric} was made before")
+        name, meaning, buckets = self._defined(metric, "histogram")
         histogram = self._histograms[name] = Histogram(name, meaning, buckets, labels)
         return histogram
 
     def families(self, *, exemplars: bool) -> Iterable[Family]:
         """All metrics made here."""
-        for metric in self._registry.collect():
-            body = _body(metric, exemplars=exemplars)
-            yield Family(metric.name, cast(FamilyType, metric.type), metric.documentation, body)
+        yield from process.families()
+        for value in self._values.values():
+            yield value.family()
         for histogram in self._histograms.values():
             yield histogram.family(exemplars=exemplars)
 
-
-def _defined(metric: str, instrument: Instrument) -> tuple[str, str, tuple[float, ...]]:
-    definition = conventions.METRICS[metric]
-    if definition.instrument != instrument:
-        raise ValueError(f"{metric} is a {definition.instrument}, not a {instrument}")
-    return conventions.prometheus_name(metric), definition.meaning, definition.buckets
-
-
-def _body(metric: Metric, *, exemplars: bool) -> str:
-    lines = []
-    created = metric.name + "_created"
-    for each in metric.samples:
-        if each.name == created:  # nobody charts it, and it is a third of all lines
-            continue
-        mark = ""
-        if exemplars and each.exemplar is not None:
-            kept = each.exemplar
-            time = None if kept.timestamp is None else float(kept.timestamp)
-            mark = exemplar(kept.labels, kept.value, time)
-        lines.append(sample(each.name, labels(each.labels), spell(each.value), mark))
-    return "".join(lines)
+    def _defined(self, metric: str, instrument: Instrument) -> tuple[str, str, tuple[float, ...]]:
+        definition = conventions.METRICS[metric]
+        if definition.instrument != instrument:
+            raise ValueError(f"{metric} is a {definition.instrument}, not a {instrument}")
+        name = conventions.prometheus_name(metric)
+        if name in self._values or name in self._histograms:
+            raise ValueError(f"{metric} was made before")
+        return name, definition.meaning, definition.buckets

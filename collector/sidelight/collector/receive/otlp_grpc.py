@@ -12,12 +12,12 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
-from prometheus_client import Counter
 
 from sidelight.collector.config import OtlpGrpc
 from sidelight.collector.intake import Intake, UnavailableError
 from sidelight.collector.lens.request import MalformedError
 from sidelight.collector.log.record import Signal
+from sidelight.collector.measure.values import Counter
 from sidelight.collector.receive.encoding import response
 
 _logger = logging.getLogger(__name__)

@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Final
 
-from prometheus_client import Counter
-
 from sidelight.collector.config import OtlpHttp
 from sidelight.collector.http_server import Handler, HttpRequest, HttpResponse, HttpServer, Limits
 from sidelight.collector.intake import Intake, UnavailableError
 from sidelight.collector.lens.request import MalformedError
 from sidelight.collector.log.record import Signal
+from sidelight.collector.measure.values import Counter
 from sidelight.collector.receive.encoding import (
     JSON,
     PROTOBUF,

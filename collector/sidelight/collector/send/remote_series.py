@@ -11,6 +11,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope, KeyValue
@@ -24,7 +25,6 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     SummaryDataPoint,
 )
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from prometheus_client.utils import floatToGoString
 
 from sidelight.collector.lens.prometheus_names import (
     attribute_labels,
@@ -32,12 +32,14 @@ from sidelight.collector.lens.prometheus_names import (
     family_name,
     identity,
     is_identity,
+    spelled,
 )
 from sidelight.collector.send.remote_write_pb2 import MetricMetadata, TimeSeries, WriteRequest
 
 Labels = Mapping[str, str]
 
 _MS = 1_000_000
+_NAMED_AS: Mapping[str, Literal["counter", "gauge"]] = {"counter": "counter", "gauge": "gauge"}
 # The very bits by which Prometheus knows that a series has ended.
 _STALE: float = struct.unpack("<d", (0x7FF0000000000002).to_bytes(8, "little"))[0]
 _NO_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
@@ -76,9 +78,7 @@ def convert(body: bytes) -> Converted:
                 if kind in ("delta", "exponential_histogram", "empty"):
                     converted.left_out[kind] += 1
                     continue
-                name = family_name(
-                    metric.name, metric.unit, kind if kind in ("counter", "gauge") else "other"
-                )
+                name = family_name(metric.name, metric.unit, _NAMED_AS.get(kind, "other"))
                 if name not in described:
                     described.add(name)
                     _describe(converted.request, name, kind, metric)
@@ -138,8 +138,7 @@ def _add_histogram(
     total, below = 0, -math.inf
     for bound, count in zip(bounds, counts, strict=False):
         total += count
-        spelled: str = floatToGoString(bound)  # type: ignore[no-untyped-call]
-        series = _series(request, f"{name}_bucket", {**labels, "le": spelled})
+        series = _series(request, f"{name}_bucket", {**labels, "le": spelled(bound)})
         series.samples.add(value=_recorded(point.flags, total), timestamp=timestamp)
         inside = (each for each in point.exemplars if below < _value(each) <= bound)
         _add_exemplars(series, inside)
@@ -152,10 +151,10 @@ def _add_histogram(
 
 
 def _add_summary(request: WriteRequest, name: str, point: SummaryDataPoint, labels: Labels) -> None:
-    found: list[tuple[str, Labels, float]] = []
-    for each in point.quantile_values:
-        spelled: str = floatToGoString(each.quantile)  # type: ignore[no-untyped-call]
-        found.append((name, {**labels, "quantile": spelled}, each.value))
+    found: list[tuple[str, Labels, float]] = [
+        (name, {**labels, "quantile": spelled(each.quantile)}, each.value)
+        for each in point.quantile_values
+    ]
     found.append((f"{name}_count", labels, point.count))
     found.append((f"{name}_sum", labels, point.sum))
     for full_name, full_labels, value in found:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import ModuleType
-
-cramjam: ModuleType | None
-try:
-    import cramjam
-except ImportError:
-    cramjam = None
 
 _MOST = 65536
 
 
 def compress(data: bytes) -> bytes:
     """`data` as a snappy block."""
+    cramjam = loaded()
     return stored(data) if cramjam is None else bytes(cramjam.snappy.compress_raw(data))
+
+
+@lru_cache(maxsize=1)
+def loaded() -> ModuleType | None:
+    """cramjam or None. Not before it is needed: it takes 1.4 MB, most need no remote write."""
+    try:
+        import cramjam
+    except ImportError:
+        return None
+    return cramjam
 
 
 def stored(data: bytes) -> bytes:
