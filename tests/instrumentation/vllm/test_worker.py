@@ -14,6 +14,7 @@ import pytest
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm import worker as worker_module
+from sidelight.instrumentation.vllm.guard import FAULTS_IN_A_ROW
 from sidelight.instrumentation.vllm.inbox import Inbox
 from sidelight.instrumentation.vllm.server import SidelightMiddleware
 from sidelight.instrumentation.vllm.worker import Worker
@@ -128,6 +129,34 @@ async def test_one_bad_item(observe: Callable[..., Observed]) -> None:
     await ask(observed, "/v1/chat/completions", {}, "chatcmpl-a")
     assert len(observed.spans()) == 1
     assert observed.runtime.worker.guard.faults == 1
+
+
+BAD = SimpleNamespace(request_id="of a shape to come")
+
+
+def test_bad_and_good_items(observed: Observed, caplog: pytest.LogCaptureFixture) -> None:
+    """Bad items with good ones between them are no run of faults, and cost one line."""
+    for _ in range(3 * FAULTS_IN_A_ROW):
+        observed.step(BAD)
+        observed.step(finished("cmpl-a-0"))
+    observed.spans()
+    assert observed.runtime.worker.guard.faults == 3 * FAULTS_IN_A_ROW
+    assert len(caplog.records) == 1
+
+
+def test_bad_items_in_a_row(observed: Observed, caplog: pytest.LogCaptureFixture) -> None:
+    """The worker goes on after a run of faults, and the log says so, once."""
+    for _ in range(2):
+        for _ in range(2 * FAULTS_IN_A_ROW):
+            observed.step(BAD)
+        observed.step(finished("cmpl-a-0"))
+    observed.spans()
+    assert list(observed.runtime.worker._finished) == ["cmpl-a-0"]
+    assert len(caplog.records) == 2
+    told = caplog.records[1].getMessage()
+    assert f"{FAULTS_IN_A_ROW} faults in a row in the worker: it goes on" in told
+    assert names.INSTRUMENTATION_FAULTS in told
+    assert not observed.runtime.worker.guard.off
 
 
 def test_threads_end(observed: Observed) -> None:

@@ -1,4 +1,4 @@
-"""Swallows the instrumentation's own faults, counts them, and gives up after a run of them."""
+"""Counts the instrumentation's own faults, and switches a place off after a run of them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ import logging
 import traceback
 from typing import Final
 
+from sidelight import conventions as names
+
 FAULTS_IN_A_ROW: Final = 10
 
 _logger = logging.getLogger(__name__)
 
 
 class Guard:
-    """Faults of one place. `off` is True for good once `FAULTS_IN_A_ROW` came in a row."""
+    """Faults of one place. `off` is True for good once `FAULTS_IN_A_ROW` came in a row.
 
-    __slots__ = ("_place", "_run", "faults", "off")
+    A place that `goes_on` is never off: its faults cost their own telemetry and nobody's time.
+    """
 
-    def __init__(self, place: str) -> None:
+    __slots__ = ("_goes_on", "_place", "_run", "_said", "faults", "off")
+
+    def __init__(self, place: str, *, goes_on: bool = False) -> None:
         self._place = place
+        self._goes_on = goes_on
         self._run = 0
+        self._said = False
         self.faults = 0
         self.off = False
 
@@ -38,9 +45,14 @@ class Guard:
                 "Sidelight: %s in the %s (%s). vLLM is not affected; some telemetry is missing.",
                 type(error).__name__, self._place, place,
             )  # fmt: skip
-        if self._run >= FAULTS_IN_A_ROW and not self.off:
-            self.off = True
+        if self._run >= FAULTS_IN_A_ROW and not self._said:
+            self._said = True
+            self.off = not self._goes_on
             _logger.warning(
-                "Sidelight: %d faults in a row in the %s: it is switched off until the next start.",
-                self._run, self._place,
+                "Sidelight: %d faults in a row in the %s: %s.",
+                self._run,
+                self._place,
+                f"it goes on, and counts more of them in {names.INSTRUMENTATION_FAULTS}"
+                if self._goes_on
+                else "it is switched off until the next start",
             )  # fmt: skip

@@ -97,7 +97,8 @@ class Worker:
         self._waiting: list[Waiting] = []
         self._aborts = 0
         self._stopping = threading.Event()
-        self.guard = Guard("worker")
+        # Nobody waits for this thread, and what it can read is worth having.
+        self.guard = Guard("worker", goes_on=True)
         self._thread = threading.Thread(target=self._run, name="sidelight", daemon=True)
 
     def start(self, emitter: Emitter) -> None:
@@ -135,6 +136,7 @@ class Worker:
         for number, item in enumerate(self._inbox.drain(), 1):
             try:
                 self._take(item)
+                self.guard.passed()
             except Exception as error:  # noqa: BLE001 - one bad item must not end the thread
                 self.guard.fault(error)
             # Offers the interpreter to the event loop, which would else wait up to 5 ms for it.
