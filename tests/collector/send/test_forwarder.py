@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sidelight.collector.log.log import Entry, Position, SegmentLog
 from sidelight.collector.log.record import SIGNALS, Record, Signal
 from sidelight.collector.send.dead_letters import DeadLetters
+from sidelight.collector.send.faults import MOST_FAULTS
 from sidelight.collector.send.forwarder import Forwarder
 from sidelight.collector.send.outcome import Delivered, Outcome, Refused, Retry
 from support import otlp_requests
@@ -262,7 +263,7 @@ async def test_other_signals_are_passed_over(log: SegmentLog, tmp_path: Path) ->
 async def test_a_fault_in_the_destination_is_retried(
     log: SegmentLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An exception nobody foresaw loses nothing, and its traceback is logged."""
+    """An exception nobody foresaw loses nothing; its place is logged, not its message."""
     attempts = iter([ZeroDivisionError("oops")])
 
     def answer(record: Record) -> Outcome:
@@ -276,7 +277,95 @@ async def test_a_fault_in_the_destination_is_retried(
     async with _running(log, destination, tmp_path) as running:
         await running.until(lambda: log.cursor("scripted") == log.end)
     assert destination.taken == ["a"]
-    assert "ZeroDivisionError: oops" in caplog.text
+    assert "ZeroDivisionError in test_forwarder.py, line" in caplog.text
+    assert "oops" not in caplog.text
+
+
+async def test_a_record_that_cannot_be_sent_holds_up_nobody(
+    log: SegmentLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After the same exception so many times it is kept whole, counted, and said once."""
+
+    def answer(record: Record) -> Outcome:
+        if "bad" in _names(record):
+            raise ZeroDivisionError("the content")
+        return Delivered()
+
+    destination = Scripted(answer)
+    log.append([_traces("a"), _traces("bad", "worse"), _traces("b")])
+    async with _running(log, destination, tmp_path) as running:
+        await running.until(lambda: log.cursor("scripted") == log.end)
+        assert running.forwarder.trouble is None
+    assert destination.taken == ["a", "b"]
+    assert destination.asked == MOST_FAULTS + 2
+    assert running.tally.counts["scripted", "dropped", "failed"] == 2
+    (line,) = running.dead_letters.path("scripted").read_text().splitlines()
+    assert (json.loads(line)["items"], json.loads(line)["status"]) == (2, None)
+    assert [each.levelname for each in caplog.records].count("ERROR") == 1
+    assert "the content" not in caplog.text
+
+
+async def test_what_the_machine_lacks_is_waited_for(log: SegmentLog, tmp_path: Path) -> None:
+    """However often files or memory run out, no record is given up for it."""
+    lacks = iter([OSError(errno.EMFILE, "Too many open files"), MemoryError()] * MOST_FAULTS)
+
+    def answer(record: Record) -> Outcome:
+        error = next(lacks, None)
+        if error is not None:
+            raise error
+        return Delivered()
+
+    log.append([_traces("a")])
+    async with _running(log, Scripted(answer), tmp_path) as running:
+        await running.until(lambda: log.cursor("scripted") == log.end)
+    assert running.tally.counts["scripted", "delivered"] == 1
+
+
+@pytest.mark.parametrize("sample", [None, {"share": 1.0, "quiet_seconds": 0.2}])
+async def test_a_record_that_cannot_be_read_holds_up_nobody(
+    log: SegmentLog, tmp_path: Path, sample: object
+) -> None:
+    """Stored whole but broken inside, it alone is kept aside; those around it are delivered."""
+    bad = [Record("traces", b"no gzip", 3, 1)] * MOST_FAULTS
+    log.append([_traces("a"), _traces("dropped"), *bad, _traces("b")])
+    drop = [{"names": "dropped"}]
+    with SpanStore() as store:
+        options: dict[str, object] = {"max_backoff_seconds": 0.01, "drop": drop}
+        if sample:
+            options["sample"] = sample
+        async with Sending(log, tmp_path, store.destination("store", **options)) as sending:
+            await sending.until(lambda: log.cursor("store") == log.end)
+        assert sending.forwarders[0].trouble is None
+    assert sending.tally.counts["store", "dropped", "failed"] == 3 * MOST_FAULTS
+    lines = (tmp_path / "dead-letters" / "store.jsonl").read_text().splitlines()
+    kept = [base64.b64decode(json.loads(line)["request_gzip_base64"]) for line in lines]
+    assert kept == [b"no gzip"] * MOST_FAULTS
+    assert sum(store.ids.values()) == 2
+
+
+async def test_settled_waits_for_what_comes_while_the_end_is_looked_for(
+    log: SegmentLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An end that was found before the last append is not the end."""
+    has_looked, may_answer = threading.Event(), threading.Event()
+    read = log.read
+
+    def look(position: Position) -> Entry | None:
+        found = read(position)
+        if not has_looked.is_set():
+            has_looked.set()
+            assert may_answer.wait(30)
+        return found
+
+    monkeypatch.setattr(log, "read", look)
+    destination = Scripted()
+    async with _running(log, destination, tmp_path) as running:
+        assert await asyncio.to_thread(has_looked.wait, 30)
+        log.append([_traces("a")])
+        running.forwarder.wake()
+        may_answer.set()
+        await running.settled()
+        assert destination.taken == ["a"]
 
 
 async def test_what_cannot_be_halved_is_kept_whole(log: SegmentLog, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ _logger = logging.getLogger(__name__)
 class DeadLetters:
     """One file of JSON lines for each destination, bounded: one older file is kept.
 
-    A line holds time, signal, items, status, reason and the gzipped OTLP request in base64.
+    A line holds time, signal, items, status (null: it was never asked), reason and the
+    gzipped OTLP request in base64.
     The content is as shaped, redacted and all, as anything else in the log folder.
     """
 
@@ -31,8 +32,12 @@ class DeadLetters:
         """The file of a destination; it exists once something was refused."""
         return self._directory / f"{destination}.jsonl"
 
-    def add(self, destination: str, record: Record, *, status: int, reason: str) -> None:
+    def add(self, destination: str, record: Record, *, status: int | None, reason: str) -> None:
         """Keep a refused record. A disk that refuses is logged: there is no other place."""
+        # As it is stored, for it may be here because it cannot be decompressed.
+        payload = record.payload
+        if record.encoding == "identity":
+            payload = encode(payload, "gzip")
         line = json.dumps(
             {
                 "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -40,7 +45,7 @@ class DeadLetters:
                 "items": record.items,
                 "status": status,
                 "reason": reason,
-                "request_gzip_base64": base64.b64encode(encode(record.body(), "gzip")).decode(),
+                "request_gzip_base64": base64.b64encode(payload).decode(),
             }
         )
         path = self.path(destination)

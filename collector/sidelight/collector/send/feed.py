@@ -72,7 +72,13 @@ class LogFeed:
             skipped += entry.skipped_bytes
             record: Record | None = None
             if entry.record.signal in self._signals:
-                selection = self._selector.select(entry.record)
+                try:
+                    selection = self._selector.select(entry.record)
+                except Exception:
+                    # Raised when it is the first to be read, so that no other is blamed.
+                    if step is None:
+                        raise
+                    break
                 record = selection.record
                 for reason, items in selection.withheld.items():
                     if self._withheld is not None:

@@ -17,6 +17,7 @@ from sidelight.collector.log.record import Record
 from sidelight.collector.send.answer import with_words
 from sidelight.collector.send.circuit import Circuit, backoff_seconds
 from sidelight.collector.send.dead_letters import DeadLetters
+from sidelight.collector.send.faults import MOST_FAULTS, Faults, place
 from sidelight.collector.send.feed import Feed, Held, LogFeed, Step
 from sidelight.collector.send.outcome import Delivered, Destination, Outcome, Refused, Retry
 
@@ -35,6 +36,10 @@ class Observer(Protocol):
 
     def retried(self, destination: str) -> None:
         """A send failed and will be repeated."""
+
+
+class _UnsendableError(Exception):
+    """Sending a record fails of itself, again and again; the message says where."""
 
 
 class _InFlight(NamedTuple):
@@ -112,13 +117,15 @@ class Forwarder:
                     await asyncio.wait([self._in_flight[0].delivery])
                     await self._pass_done()
                     continue
-                step = await self._from_log(partial(self._feed.read, position))
+                step = await self._next(position)
                 if step is None or isinstance(step, Held):
                     self._held_ns = step.since_ns if step else None
                     await self._rest(step.seconds if step else None)
                     continue
                 self._report_damage(step)
                 position = step.end
+                if self.trouble is None:
+                    self._settled.clear()
                 self._in_flight.append(
                     _InFlight(asyncio.ensure_future(self._take(step)), step.end, step.time_ns)
                 )
@@ -126,6 +133,55 @@ class Forwarder:
             for each in self._in_flight:
                 each.delivery.cancel()
             self._in_flight.clear()
+
+    async def _next(self, position: Position) -> Step | Held | None:
+        """What the feed has at `position`; a record that it cannot read is given up."""
+        faults = Faults()
+        attempt = 0
+        while True:
+            try:
+                found = await self._from_log(partial(self._feed.read, position))
+            except Exception as error:  # noqa: BLE001 (whatever it is, others wait behind it)
+                attempt += 1
+                reason = f"a record cannot be read: {place(error)}"
+                if faults.is_hopeless(error):
+                    self._clear_trouble()
+                    return await self._pass_over(position, reason)
+                if reason != self.trouble:
+                    _logger.error(
+                        "%s waits, will try %d times: %s",
+                        self.destination.name,
+                        MOST_FAULTS,
+                        reason,
+                    )
+                self.trouble = reason
+                self._settled.set()
+                await asyncio.sleep(backoff_seconds(attempt, None, self._max_backoff_seconds))
+            else:
+                if attempt:
+                    self._clear_trouble()
+                return found
+
+    async def _pass_over(self, position: Position, reason: str) -> Step | None:
+        entry = await self._from_log(partial(self._log.read, position))
+        if entry is None:
+            return None
+        if entry.record.signal in self.destination.signals:
+            await self._give_up(entry.record, reason)
+        return Step(None, entry.start, entry.end, entry.record.time_ns, entry.skipped_bytes)
+
+    async def _give_up(self, record: Record, reason: str) -> None:
+        name = self.destination.name
+        self._observer.dropped(name, record.items, "failed")
+        await self._keep(record, None, reason)
+        _logger.error(
+            "%s does not get %d items, after %d attempts: %s; see dead letters %s",
+            name,
+            record.items,
+            MOST_FAULTS,
+            reason,
+            self._dead_letters.path(name),
+        )
 
     async def _take(self, step: Step) -> None:
         if step.record is None:
@@ -145,7 +201,8 @@ class Forwarder:
 
     async def _rest(self, seconds: float | None) -> None:
         """Until more is appended, the oldest batch is done, or so much time has passed."""
-        if not self._in_flight:
+        # What was appended while the end was looked for is still to be read.
+        if not self._in_flight and not self._appended.is_set():
             self._settled.set()
         appended: asyncio.Future[Any] = asyncio.ensure_future(self._appended.wait())
         oldest = [each.delivery for each in self._in_flight][:1]
@@ -210,9 +267,16 @@ class Forwarder:
     async def _deliver(self, record: Record, given_up: Counter[int]) -> None:
         """Until the destination has taken it; counts in `given_up` what it refused, by status."""
         name = self.destination.name
+        faults = Faults()
         while True:
             await self._pace(record.items)
-            match await self._circuit.run(partial(self._send, record)):
+            try:
+                outcome = await self._circuit.run(partial(self._send, record, faults))
+            except _UnsendableError as error:
+                self._clear_trouble()
+                await self._give_up(record, str(error))
+                return
+            match outcome:
                 case Delivered() as delivered:
                     self._recovered()
                     self._observer.delivered(name, record.items - delivered.rejected)
@@ -227,14 +291,16 @@ class Forwarder:
                     self._observer.retried(name)
                     self._troubled(reason)
 
-    async def _send(self, record: Record) -> Outcome:
+    async def _send(self, record: Record, faults: Faults) -> Outcome:
         try:
             return await asyncio.get_running_loop().run_in_executor(
                 self._senders, self.destination.send, record
             )
-        except Exception:
-            _logger.exception("sending to %s failed", self.destination.name)
-            return Retry("sending failed, see the collector's log")
+        except Exception as error:
+            reason = f"sending fails: {place(error)}"
+            if faults.is_hopeless(error):
+                raise _UnsendableError(reason) from error
+            return Retry(reason)
 
     async def _note_rejected(self, record: Record, delivered: Delivered) -> None:
         name, rejected = self.destination.name, delivered.rejected
@@ -242,8 +308,8 @@ class Forwarder:
         why = delivered.reason
         if delivered.said:
             await self._keep(record, 200, with_words(why, delivered.said))
-            place = f"see dead letters {self._dead_letters.path(name)}"
-            why = f"{why}; {place}" if why else place
+            letters = f"see dead letters {self._dead_letters.path(name)}"
+            why = f"{why}; {letters}" if why else letters
         _logger.warning(
             "%s rejected %d of %d items: %s",
             name,
@@ -257,9 +323,9 @@ class Forwarder:
         name = self.destination.name
         try:
             parts = await self._on_thread(lambda: halves(record.body()))
-        except Exception:
+        except Exception as error:  # noqa: BLE001
             # Kept whole, or it would be begun anew for ever and hold up all behind it.
-            _logger.exception("what %s refused cannot be halved", name)
+            _logger.error("what %s refused cannot be halved: %s", name, place(error))
             parts = None
         if parts is None:
             self._observer.dropped(name, record.items, "refused")
@@ -269,7 +335,7 @@ class Forwarder:
         for body, items in parts:
             await self._deliver(record.with_body(body, items), given_up)
 
-    async def _keep(self, record: Record, status: int, reason: str) -> None:
+    async def _keep(self, record: Record, status: int | None, reason: str) -> None:
         name = self.destination.name
         await self._on_thread(
             partial(self._dead_letters.add, name, record, status=status, reason=reason)

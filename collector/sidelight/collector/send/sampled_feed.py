@@ -109,7 +109,10 @@ class SampledFeed:
             return False
         self._scanned = entry.end
         if entry.record.signal == "traces":
-            traces = self._see(entry.record)
+            try:
+                traces = self._see(entry.record)
+            except Exception:  # noqa: BLE001 (raised again when it is this record's turn)
+                traces = []
             self._window.append((entry.end, traces))
             self._window_traces += len(traces)
             self._sampler.forget(2 * max(self._max_traces, self._window_traces))
