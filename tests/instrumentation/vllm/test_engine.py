@@ -142,7 +142,7 @@ def test_cannot_start(
         for _ in range(2):
             engine.SidelightStatLogger(CONFIG, 0).record(scheduler(), iteration())
     assert len(caplog.records) == 1
-    assert "collector:4318" in caplog.text
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT is not an http or https URL" in caplog.text
 
 
 def test_older_statistics() -> None:
