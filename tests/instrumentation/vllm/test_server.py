@@ -14,6 +14,7 @@ import pytest
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.exchange import MAX_BODY_BYTES, Exchange
+from sidelight.instrumentation.vllm.reading import MAX_NAME_CHARACTERS
 from sidelight.instrumentation.vllm.server import SidelightMiddleware
 from support import asgi
 from support.asgi import Client, Message, Receive, Send, events, reply, scope
@@ -330,6 +331,29 @@ async def test_content(observe: Callable[..., Observed], application: asgi.Appli
     assert json.loads(attributes[names.OUTPUT_VALUE])["content"] == "a secret answer"
     assert attributes[names.USER_ID] == "ada"
     assert names.CONTENT_TRUNCATED not in attributes
+
+
+async def test_names_of_any_length(observe: Callable[..., Observed]) -> None:
+    """What a body says of models, ids and reasons goes out as far as a name may be long."""
+    observed = observe(vllm_stats_wait_seconds=0.0)
+    long = "a secret " * 10_000
+
+    async def verbose(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+        error = {"type": long, "message": ""}
+        choices = [{"index": 0, "finish_reason": long}]
+        answer = {"id": long, "model": long, "choices": choices, "error": error}
+        await reply(send, json.dumps(answer).encode())
+
+    observed.step(finished(long))
+    await call(observed, verbose, {"model": long, "user": long, "stop_reason": long})
+    span = observed.server_span()
+    assert len(span.name) == len("chat ") + MAX_NAME_CHARACTERS
+    assert span.attributes[names.REQUEST_MODEL] == long[:MAX_NAME_CHARACTERS]
+    for value in span.attributes.values():
+        for text in value if isinstance(value, list) else [value]:
+            assert len(str(text)) <= MAX_NAME_CHARACTERS
+    assert not observed.runtime.worker._finished
 
 
 async def test_truncated_content(observe: Callable[..., Observed]) -> None:

@@ -34,6 +34,8 @@ _ID_AT_HEAD: Final = re.compile(rb'"id"\s*:\s*"([^"\\]{1,256})"')
 _MODEL: Final = re.compile(rb'"model"\s*:\s*"([^"\\]{1,256})"')
 _STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
 _MAX_ERROR_CHARACTERS: Final = 500
+# Of what names something. A client may have written anything there, a prompt for example.
+MAX_NAME_CHARACTERS: Final = 256
 
 
 @dataclass(slots=True)
@@ -91,13 +93,12 @@ def read_request(chunks: list[bytes], whole: bool, dialect: Dialect, keep: bool)
         attributes[names.REQUEST_CHOICES] = choices
     else:
         choices = 1
-    model, user = body.get("model"), body.get("user")
     return RequestFacts(
-        model=model if isinstance(model, str) else None,
+        model=_name(body.get("model")),
         stream=body.get("stream") is True,
         choices=choices,
         prompts=_prompts(body, dialect),
-        user=user if isinstance(user, str) and user else None,
+        user=_name(body.get("user")),
         attributes=attributes,
         body=body if keep else None,
     )
@@ -154,8 +155,8 @@ def _read_object(facts: AnswerFacts, body: Json, reasons: dict[int, str] | None 
         inner = body.get(key)
         if isinstance(inner, Mapping):
             _read_object(facts, inner, reasons)
-    facts.id = _text(body.get("id")) or facts.id
-    facts.model = _text(body.get("model")) or facts.model
+    facts.id = _name(body.get("id")) or facts.id
+    facts.model = _name(body.get("model")) or facts.model
     if isinstance(usage := body.get("usage"), Mapping):
         _read_usage(facts, usage)
     if error := body.get("error"):
@@ -171,13 +172,13 @@ def _finish_reasons(body: Json) -> Iterable[tuple[int, str]]:
     choices = body.get("choices")
     if isinstance(choices, list):
         for position, choice in enumerate(choices):
-            if isinstance(choice, Mapping) and (reason := _text(choice.get("finish_reason"))):
+            if isinstance(choice, Mapping) and (reason := _name(choice.get("finish_reason"))):
                 index = choice.get("index")
                 yield (index if isinstance(index, int) else position), reason
     delta = body.get("delta")
     stopped = body.get("stop_reason") or (isinstance(delta, Mapping) and delta.get("stop_reason"))
-    if isinstance(stopped, str) and "choices" not in body:
-        yield 0, stopped
+    if "choices" not in body and (reason := _name(stopped)):
+        yield 0, reason
     if body.get("object") == "response" and body.get("status") in _RESPONSE_STATES:
         yield 0, _RESPONSE_STATES[body["status"]]
 
@@ -203,7 +204,7 @@ def _read_usage(facts: AnswerFacts, usage: Json) -> None:
 
 def _read_error(facts: AnswerFacts, error: object) -> None:
     if isinstance(error, Mapping):
-        facts.error_type = _text(error.get("type")) or facts.error_type
+        facts.error_type = _name(error.get("type")) or facts.error_type
         error = error.get("message")
     if isinstance(error, str):
         facts.error_message = error
@@ -216,14 +217,14 @@ def error_message(message: str, captures_text: bool) -> str:
     return message[:_MAX_ERROR_CHARACTERS]
 
 
-def _is_mere_text(line: bytes) -> bool:
+def _is_mere_name(line: bytes) -> bool:
     # The commonest chunk: a piece of text with nothing to learn from at the end of a stream.
     return b'"finish_reason":null' in line and b'"usage":{' not in line and b'"error"' not in line
 
 
 def _events(raw: bytes, *, tail_only: bool = False) -> Iterable[Json]:
     for line in raw.split(b"\n"):
-        if not line.startswith(b"data:") or (tail_only and _is_mere_text(line)):
+        if not line.startswith(b"data:") or (tail_only and _is_mere_name(line)):
             continue
         if (event := _object(line[5:])) is not None:
             yield event
@@ -243,8 +244,8 @@ def _object(raw: bytes) -> Json | None:
     return value if isinstance(value, dict) else None
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _name(value: object) -> str | None:
+    return value[:MAX_NAME_CHARACTERS] if isinstance(value, str) and value else None
 
 
 def _count(value: object) -> int | None:

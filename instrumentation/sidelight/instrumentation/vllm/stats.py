@@ -9,6 +9,7 @@ from __future__ import annotations
 from time import time
 from typing import Any, Final
 
+from sidelight.instrumentation.vllm.reading import MAX_NAME_CHARACTERS
 from sidelight.instrumentation.vllm.spans import Sequence
 from sidelight.instrumentation.vllm.timeline import StepFields
 
@@ -51,9 +52,12 @@ def read_step(scheduler: Any, iteration: Any) -> StepFields:
 
 
 def read_sequence(stats: Any, engine: int, finished_at: float) -> Sequence | None:
-    """A finished sequence out of `FinishedRequestStats`; None without an id (before 0.20)."""
+    """A finished sequence out of `FinishedRequestStats`.
+
+    None without an id (before 0.20), or with one beyond `MAX_NAME_CHARACTERS`.
+    """
     request_id = getattr(stats, "request_id", None)
-    if not request_id:
+    if not request_id or len(request_id) > MAX_NAME_CHARACTERS:
         return None
     return Sequence(
         request_id=request_id,
