@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
+from opentelemetry.sdk.metrics.export import HistogramDataPoint
 from opentelemetry.sdk.resources import Resource
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm.export import encode_metrics
+from sidelight.instrumentation.vllm.export import encode_metrics, metrics_data
 from sidelight.instrumentation.vllm.meters import Distribution, EngineMeters, Reading
 from sidelight.instrumentation.vllm.timeline import Step
 
@@ -96,6 +99,41 @@ def test_bounds_are_inclusive() -> None:
     for each in (0.5, 1.0, 1.5, 2.0, 2.5):
         distribution.add(each)
     assert distribution.counts == [2, 2, 1]
+
+
+def test_values_that_come_while_others_are_exported() -> None:
+    """The count of a histogram is the sum of its buckets, whatever the worker adds meanwhile."""
+
+    class Busy(Distribution):
+        def __getattribute__(self, name: str) -> Any:
+            value = super().__getattribute__(name)
+            if name == "counts":
+                value, seen = list(value), value
+                seen[0] += 1
+            return value
+
+    readings = [Reading(names.ENGINE_BATCH_SIZE, {}, Busy((1.0, 2.0)))]
+    data = metrics_data(Resource({}), readings, 5, 9)
+    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+    (point,) = metric.data.data_points
+    assert isinstance(point, HistogramDataPoint)
+    assert point.count == sum(point.bucket_counts)
+
+
+def test_a_value_counts_last() -> None:
+    """A value is in the sum, the minimum and the maximum before it is in the count."""
+
+    class Watched(list[int]):
+        def __setitem__(self, *at: Any) -> None:
+            seen.append((made.total, made.minimum, made.maximum))
+            super().__setitem__(*at)
+
+    seen: list[tuple[float, float, float]] = []
+    made = Distribution((1.0, 2.0))
+    made.counts = Watched(made.counts)
+    made.add(1.5)
+    assert seen == [(1.5, 1.5, 1.5)]
+    assert made.counts == [0, 1, 0]
 
 
 def test_as_otlp() -> None:

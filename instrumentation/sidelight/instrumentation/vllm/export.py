@@ -238,12 +238,14 @@ def metrics_data(
         value = reading.value
         at = (reading.attributes, start_ns, now_ns)
         if isinstance(value, Distribution):
-            count = sum(value.counts)
+            # Taken once: the worker goes on adding meanwhile.
+            counts = tuple(value.counts)
+            count = sum(counts)
             point: Any = HistogramDataPoint(
                 *at,
                 count=count,
                 sum=value.total,
-                bucket_counts=tuple(value.counts),
+                bucket_counts=counts,
                 explicit_bounds=value.bounds,
                 min=value.minimum if count else 0.0,
                 max=value.maximum if count else 0.0,

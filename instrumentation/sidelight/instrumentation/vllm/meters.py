@@ -35,12 +35,13 @@ class Distribution:
 
     def add(self, value: float) -> None:
         """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
         if value < self.minimum:
             self.minimum = value
         if value > self.maximum:
             self.maximum = value
+        # Last: whoever exports meanwhile must not count a value that is no maximum yet.
+        self.counts[bisect_left(self.bounds, value)] += 1
 
 
 @dataclass(frozen=True, slots=True)
