@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -100,6 +101,38 @@ async def test_many_sequences(observed: Observed) -> None:
     await ask(observed, "/v1/completions", {"prompt": prompts}, "cmpl-a")
     assert len(named(observed.spans(), "decode")) == worker_module.MAX_SEQUENCES_SHOWN
     assert observed.server_span().attributes[names.SERVED_OUTPUT_TOKENS] == 150
+
+
+async def test_very_many_prompts(observed: Observed) -> None:
+    """Looking for sequences costs as much as there are finished ones, not as were asked for."""
+
+    class Counting(OrderedDict[str, Any]):
+        looked_up = 0
+
+        def pop(self, *given: Any) -> Any:
+            self.looked_up += 1
+            return super().pop(*given)
+
+    observed.runtime.worker._finished = figures = Counting()
+    others = ["cmpl-a-1-0", "cmpl-ab-1", "cmpl-a-x", "7"]
+    observed.step(*(finished(id_) for id_ in ["cmpl-a-99999", "cmpl-a-5", *others]))
+    await ask(observed, "/v1/completions", {"prompt": ["x"] * 100_000}, "cmpl-a")
+    for _ in range(3):
+        assert observed.spans() == []
+    (waiting,) = observed.runtime.worker._waiting
+    assert [each.request_id for each in waiting.sequences] == ["cmpl-a-5", "cmpl-a-99999"]
+    assert list(figures) == others
+    assert figures.looked_up < 20
+
+
+async def test_more_sequences_than_are_kept(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request of more sequences than are kept waits for no more than that."""
+    monkeypatch.setattr(worker_module, "MAX_FINISHED", 10)
+    observed.step(*(finished(f"cmpl-a-{number}") for number in range(20)))
+    await ask(observed, "/v1/completions", {"prompt": ["x"] * 20}, "cmpl-a")
+    assert observed.server_span().attributes[names.ENGINE_SEQUENCES] == 10
 
 
 def test_unclaimed_figures_are_bounded(observed: Observed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,8 +81,8 @@ class Waiting:
 
     @property
     def complete(self) -> bool:
-        """Whether every sequence has reported."""
-        return len(self.sequences) >= self.request.sequences
+        """Whether every sequence has reported, or as many as are ever kept."""
+        return len(self.sequences) >= min(self.request.sequences, MAX_FINISHED)
 
 
 class Worker:
@@ -215,6 +215,17 @@ class Worker:
             return
         waiting.sequences += self._finished.pop(base, ())
         if pattern is None:
+            return
+        if waiting.request.prompts > len(self._finished):
+            # A list of prompts may be of any length; what has finished and waits may not.
+            prefix = pattern.format(id=base, index="")
+            found_at = {
+                int(index): id_
+                for id_ in self._finished
+                if id_.startswith(prefix) and (index := id_[len(prefix) :]).isdecimal()
+            }
+            for _, id_ in sorted(found_at.items()):
+                waiting.sequences += self._finished.pop(id_)
             return
         for index in count():
             found = self._finished.pop(pattern.format(id=base, index=index), ())
