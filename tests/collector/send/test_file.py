@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import resource
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -133,6 +136,42 @@ def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
     outcome = writer.send(record(Made("a")))
     assert isinstance(outcome, Retry)
     assert str(tmp_path / "taken") in outcome.reason
+
+
+def test_closing_leaves_a_send_under_way_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes must not go to whatever is opened next; it closes its files when it ends."""
+    writer = build(tmp_path / "files")
+    assert writer.send(record(Made("first"))) == Delivered()
+    (path,) = (tmp_path / "files").iterdir()
+    is_writing, may_write = threading.Event(), threading.Event()
+    write = os.write
+
+    def wait_and_write(descriptor: int, data: bytes) -> int:
+        is_writing.set()
+        assert may_write.wait(30)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", wait_and_write)
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(writer.send, record(Made("second")))
+        assert is_writing.wait(30)
+        writer.close()
+        with (tmp_path / "other").open("wb"):
+            may_write.set()
+            assert sending.result(30) == Delivered()
+    assert (tmp_path / "other").read_bytes() == b""
+    assert len(lines(path)) == 2
+    assert not [fd for fd in Path("/proc/self/fd").iterdir() if _target(fd) == str(path)]
+    assert isinstance(writer.send(record(Made("third"))), Retry)
+
+
+def _target(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except FileNotFoundError:
+        return ""
 
 
 @pytest.mark.parametrize("option", [{"max_files": 1}, {"signals": []}, {"format": "csv"}])

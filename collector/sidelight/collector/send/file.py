@@ -11,6 +11,7 @@ import base64
 import json
 import os
 import re
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ class FileWriter:
         self.pace_items_per_second = config.pace_items_per_second
         self._config = config
         self._files: dict[Signal, tuple[int, int]] = {}
+        self._using_files = threading.Lock()
+        self._closing = threading.Event()
 
     def send(self, record: Record) -> Outcome:
         """Write one record; a disk that refuses is asked again later."""
@@ -48,17 +51,33 @@ class FileWriter:
             if self._config.format == "json"
             else len(body).to_bytes(4, "big") + body
         )
-        try:
-            self._append(record.signal, data)
-        except OSError as error:
-            return Retry(f"{error.filename or self._config.directory}: {error.strerror}")
-        return Delivered()
+        outcome: Outcome = Delivered()
+        with self._using_files:
+            if self._closing.is_set():
+                return Retry(f"{self._config.directory}: not written, the destination is closing")
+            try:
+                self._append(record.signal, data)
+            except OSError as error:
+                place = error.filename or self._config.directory
+                outcome = Retry(f"{place}: {error.strerror}")
+        if self._closing.is_set():
+            self.close()
+        return outcome
 
     def close(self) -> None:
-        """Close the files."""
-        for descriptor, _ in self._files.values():
-            os.close(descriptor)
-        self._files.clear()
+        """Close the files; a `send` under way on another thread does so when it ends.
+
+        Closed under it, their numbers could be another file's by the time it writes.
+        """
+        self._closing.set()
+        if not self._using_files.acquire(blocking=False):
+            return
+        try:
+            for descriptor, _ in self._files.values():
+                os.close(descriptor)
+            self._files.clear()
+        finally:
+            self._using_files.release()
 
     def _append(self, signal: Signal, data: bytes) -> None:
         descriptor, size = self._files.get(signal) or self._open(signal)
