@@ -235,12 +235,12 @@ class Service:
                 await asyncio.sleep(_RESTART_SECONDS)
 
     async def _retain(self) -> None:
-        names = [forwarder.destination.name for forwarder in self._forwarders]
+        cursors = {each.destination.name: each.destination.signals for each in self._forwarders}
         options = self._config.log
         while True:
             dropped = await asyncio.to_thread(
                 self._log.trim,
-                names,
+                cursors,
                 max_bytes=options.max_bytes,
                 max_age_seconds=options.max_age_seconds,
             )

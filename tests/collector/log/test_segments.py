@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from sidelight.collector.log import log as log_module
 from sidelight.collector.log.log import LogError, Position, SegmentLog
-from sidelight.collector.log.record import ENCODINGS, HEADER_BYTES, SIGNALS, Record
+from sidelight.collector.log.record import ENCODINGS, HEADER_BYTES, SIGNALS, Record, Signal
 
 
 def _record(payload: bytes, items: int = 1) -> Record:
@@ -231,7 +232,7 @@ class TestCursors:
             with pytest.raises(OSError, match="No space"):
                 log.commit("phoenix", log.end)
         assert log.cursor("phoenix") == log.end
-        log.trim(["phoenix"], max_bytes=1 << 30, max_age_seconds=60)
+        log.trim({"phoenix": SIGNALS}, max_bytes=1 << 30, max_age_seconds=60)
         assert len(list(tmp_path.glob("*.segment"))) == 1
         log.close()
 
@@ -247,10 +248,16 @@ class TestRetention:
         """The slowest reader decides, and the newest segment stays."""
         log = self._filled(tmp_path)
         log.commit("fast", log.end)
-        assert log.trim(["fast", "slow"], max_bytes=1 << 30, max_age_seconds=60) == []
+        assert (
+            log.trim({"fast": SIGNALS, "slow": SIGNALS}, max_bytes=1 << 30, max_age_seconds=60)
+            == []
+        )
         assert len(list(tmp_path.glob("*.segment"))) == 4
         log.commit("slow", log.end)
-        assert log.trim(["fast", "slow"], max_bytes=1 << 30, max_age_seconds=60) == []
+        assert (
+            log.trim({"fast": SIGNALS, "slow": SIGNALS}, max_bytes=1 << 30, max_age_seconds=60)
+            == []
+        )
         assert len(list(tmp_path.glob("*.segment"))) == 1
         log.close()
 
@@ -259,7 +266,9 @@ class TestRetention:
         log = self._filled(tmp_path)
         log.commit("fast", log.end)
         one = log.size_bytes() // 4
-        dropped = log.trim(["fast", "slow"], max_bytes=2 * one, max_age_seconds=60)
+        dropped = log.trim(
+            {"fast": SIGNALS, "slow": SIGNALS}, max_bytes=2 * one, max_age_seconds=60
+        )
         assert dropped == [log_module.Dropped("slow", 10, "size")] * 2
         assert _read_all(log, log.cursor("slow")) == [b"2", b"3"]
         log.close()
@@ -270,7 +279,7 @@ class TestRetention:
         log.close()
         os.utime(tmp_path / f"{1:020d}.segment", (1, 1))
         log = _open(tmp_path, segment_bytes=1)
-        dropped = log.trim(["slow"], max_bytes=1 << 30, max_age_seconds=60)
+        dropped = log.trim({"slow": SIGNALS}, max_bytes=1 << 30, max_age_seconds=60)
         assert dropped == [log_module.Dropped("slow", 10, "age")]
         log.close()
 
@@ -281,11 +290,11 @@ class TestRetention:
         log = self._filled(tmp_path)
         started = time.time()
         monkeypatch.setattr(time, "time", lambda: started + 50 * 365 * 86400)
-        assert log.trim(["slow"], max_bytes=1 << 30, max_age_seconds=3600) == []
+        assert log.trim({"slow": SIGNALS}, max_bytes=1 << 30, max_age_seconds=3600) == []
         log.close()
         monkeypatch.setattr(time, "time", lambda: started - 50 * 365 * 86400)
         log = _open(tmp_path)
-        assert log.trim(["slow"], max_bytes=1 << 30, max_age_seconds=3600) == []
+        assert log.trim({"slow": SIGNALS}, max_bytes=1 << 30, max_age_seconds=3600) == []
         assert _read_all(log, log.cursor("slow")) == [b"0", b"1", b"2", b"3"]
         log.close()
 
@@ -298,13 +307,29 @@ class TestRetention:
         data = bytearray(path.read_bytes())
         data[HEADER_BYTES + 1] ^= 0xFF
         path.write_bytes(data)
-        dropped = log.trim(["slow"], max_bytes=0, max_age_seconds=3600)
+        dropped = log.trim({"slow": SIGNALS}, max_bytes=0, max_age_seconds=3600)
         assert dropped == [log_module.Dropped("slow", 5, "size")]
+        log.close()
+
+    def test_only_what_a_reader_takes_is_lost_to_it(self, tmp_path: Path) -> None:
+        """Items of other signals are no loss of its, and a loss of none is none."""
+        log = _open(tmp_path, segment_bytes=1)
+        log.append([_record(b"a", items=3), replace(_record(b"b", items=40), signal="metrics")])
+        log.append([_record(b"c")])
+        cursors: dict[str, frozenset[Signal]] = {
+            "traces": frozenset({"traces"}),
+            "metrics": frozenset({"metrics"}),
+            "logs": frozenset({"logs"}),
+        }
+        assert log.trim(cursors, max_bytes=0, max_age_seconds=3600) == [
+            log_module.Dropped("traces", 3, "size"),
+            log_module.Dropped("metrics", 40, "size"),
+        ]
         log.close()
 
     def test_without_readers_nothing_is_passed(self, tmp_path: Path) -> None:
         """No destination yet: what was acknowledged waits for one."""
         log = self._filled(tmp_path)
-        log.trim([], max_bytes=1 << 30, max_age_seconds=60)
+        log.trim({}, max_bytes=1 << 30, max_age_seconds=60)
         assert len(_read_all(log)) == 4
         log.close()

@@ -8,13 +8,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from sidelight.collector.log.record import Record
+from sidelight.collector.log.record import SIGNALS, Record, Signal
 from sidelight.collector.log.segment import (
     SegmentReader,
     SegmentWriter,
@@ -230,12 +230,12 @@ class SegmentLog:
             return sum(path_of(self._directory, s).stat().st_size for s in self._segments)
 
     def trim(
-        self, cursors: Sequence[str], *, max_bytes: int, max_age_seconds: float
+        self, cursors: Mapping[str, Container[Signal]], *, max_bytes: int, max_age_seconds: float
     ) -> list[Dropped]:
         """Delete segments that every cursor has passed, that are too old, or over the cap.
 
         The newest segment always stays. Without cursors only age and cap count. Returns what
-        cursors lost by age or cap.
+        each cursor lost of its signals by age or cap.
         """
         dropped: list[Dropped] = []
         while len(self._segments) > 1:
@@ -249,17 +249,20 @@ class SegmentLog:
                     reason = "age"
                 else:
                     break
-                dropped += [self._count_lost(name, oldest, reason) for name in behind]
+                for name in behind:
+                    items = self._count_lost(name, oldest, cursors[name])
+                    if items:
+                        dropped.append(Dropped(name, items, reason))
             self._delete(oldest)
         return dropped
 
-    def _count_lost(self, name: str, segment: int, reason: str) -> Dropped:
+    def _count_lost(self, name: str, segment: int, signals: Container[Signal]) -> int:
         position = self.cursor(name)
         offset = position.offset if position.segment == segment else 0
         path = path_of(self._directory, segment)
         with self._lock:
             headers = self._reader(segment).headers(offset, path.stat().st_size)
-            return Dropped(name, sum(header.items for header in headers), reason)
+            return sum(each.items for each in headers if SIGNALS[each.signal] in signals)
 
     def _delete(self, segment: int) -> None:
         with self._lock:
