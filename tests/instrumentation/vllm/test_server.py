@@ -13,7 +13,12 @@ from typing import Any
 import pytest
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm.exchange import MAX_BODY_BYTES, Exchange
+from sidelight.instrumentation.vllm import worker
+from sidelight.instrumentation.vllm.exchange import (
+    MAX_BODY_BYTES,
+    MAX_TAIL_CHUNK_BYTES,
+    Exchange,
+)
 from sidelight.instrumentation.vllm.reading import MAX_NAME_CHARACTERS
 from sidelight.instrumentation.vllm.server import SidelightMiddleware
 from support import asgi
@@ -421,6 +426,53 @@ async def test_all_bodies_together_are_bounded(observed: Observed) -> None:
     await call(observed, answering)
     assert observed.server_span().name == "chat"
     assert observed.runtime.held.taken <= 10
+
+
+async def test_ends_of_streams_are_bounded(observed: Observed) -> None:
+    """The last chunks of a stream count among what is held, and a huge one with its end only."""
+    held: list[int] = []
+    usage = {"id": "chatcmpl-7", "choices": [], "usage": ANSWER["usage"]}
+    huge = b"".join([b"data: %b\n\n" % (b"x" * 1_000_000), *events(piece("", "length"), usage)])
+
+    async def verbose(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+
+        async def counting(message: Message) -> None:
+            await send(message)
+            held.append(observed.runtime.held.taken)
+
+        chunks = [*events(piece("a")), *[b"data: %b\n\n" % (b"x" * 300_000)] * 9, huge]
+        await reply(counting, *chunks, content_type="text/event-stream")
+
+    await call(observed, verbose)
+    assert 3 * MAX_TAIL_CHUNK_BYTES < max(held) < 5 * MAX_TAIL_CHUNK_BYTES
+    attributes = observed.server_span().attributes
+    assert attributes[names.FINISH_REASONS] == ["length"]
+    assert attributes[names.INPUT_TOKENS] == 11
+    assert observed.runtime.held.taken == observed.runtime.held.released
+
+
+async def test_a_request_that_cannot_be_read_holds_nothing(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a request and its answer held is let go though the worker cannot read them."""
+
+    def fault(*_: object) -> None:
+        raise KeyError("our own fault")
+
+    monkeypatch.setattr(worker, "read_request", fault)
+    await call(observed, streaming)
+    assert observed.spans() == []
+    assert observed.runtime.held.taken == observed.runtime.held.released > 0
+
+
+async def test_streams_while_nobody_reads(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that finds the inbox full lets go of its bytes itself."""
+    monkeypatch.setattr(observed.runtime.inbox, "_capacity", 0)
+    await call(observed, streaming)
+    assert observed.runtime.held.taken == 0
 
 
 @pytest.mark.parametrize("broken", ["__init__", "received", "sent", "finish"])

@@ -6,7 +6,6 @@ parsed here; the worker reads the bytes once the exchange is over.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, MutableMapping
 from time import perf_counter_ns, time_ns
 from typing import Any, Final
@@ -18,6 +17,7 @@ MAX_HELD_BYTES: Final = 64 * 1024 * 1024
 
 # The end of a stream holds the finish reason, then the usage, then [DONE].
 _TAIL_CHUNKS: Final = 4
+MAX_TAIL_CHUNK_BYTES: Final = 64 * 1024
 _HEADERS: Final = {
     b"traceparent": "traceparent",
     b"tracestate": "tracestate",
@@ -85,6 +85,24 @@ class Body:
         self.size = 0
 
 
+class Tail(Body):
+    """The last chunks of a stream; of each of them its end, up to `limit` bytes."""
+
+    __slots__ = ()
+
+    def add(self, chunk: bytes) -> None:
+        """Keep a chunk in place of the oldest one; for the event loop alone."""
+        if len(chunk) > self.limit:
+            chunk = chunk[-self.limit :]
+        if len(self.chunks) == _TAIL_CHUNKS:
+            oldest = len(self.chunks.pop(0))
+            self._held.taken -= oldest
+            self.size -= oldest
+        if self._held.take(len(chunk)):
+            self.size += len(chunk)
+            self.chunks.append(chunk)
+
+
 class Exchange:
     """One request and its answer. `*_ns` are wall-clock nanoseconds unless said otherwise."""
 
@@ -109,7 +127,7 @@ class Exchange:
         self.request = Body(held, MAX_BODY_BYTES)
         self.answer = Body(held, MAX_BODY_BYTES)
         self._keep_stream = keep
-        self.tail: deque[bytes] = deque(maxlen=_TAIL_CHUNKS)
+        self.tail = Tail(held, MAX_TAIL_CHUNK_BYTES)
         self.status = 0
         self.content_type = b""
         self.stream = False
@@ -171,7 +189,7 @@ class Exchange:
         if not self.stream or self._keep_stream or not self.answer.chunks:
             self.answer.add(chunk)
         if self.stream:
-            self.tail.append(chunk)
+            self.tail.add(chunk)
 
     def finish(self, error: str | None) -> None:
         """Close the exchange: the application has returned, or raised an `error`."""

@@ -86,6 +86,7 @@ class SidelightMiddleware:
             exchange.finish(error)
             if not self._shared.inbox.put(Ended(exchange)):
                 exchange.answer.abandon()
+                exchange.tail.abandon()
                 if not arrived:
                     exchange.request.abandon()
         except Exception as fault:  # noqa: BLE001 - ours, never the application's

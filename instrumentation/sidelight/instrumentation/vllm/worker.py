@@ -185,19 +185,19 @@ class Worker:
         return facts
 
     def _end(self, exchange: Exchange) -> None:
-        request = self._read_request(exchange)
         body = exchange.answer
         try:
+            request = self._read_request(exchange)
             answer = read_answer(
                 body.chunks,
                 body.whole,
-                exchange.tail,
+                exchange.tail.chunks,
                 exchange.stream,
                 self._settings.captures_text,
             )
         finally:
             body.release()
-            exchange.tail.clear()
+            exchange.tail.release()
         self._aborts += exchange.aborted
         waiting = Waiting(
             exchange, request, answer, time.monotonic() + self._settings.vllm_stats_wait_seconds
@@ -220,9 +220,9 @@ class Worker:
             # A list of prompts may be of any length; what has finished and waits may not.
             prefix = pattern.format(id=base, index="")
             found_at = {
-                int(index): id_
+                int(suffix): id_
                 for id_ in self._finished
-                if id_.startswith(prefix) and (index := id_[len(prefix) :]).isdecimal()
+                if id_.startswith(prefix) and (suffix := id_[len(prefix) :]).isdecimal()
             }
             for _, id_ in sorted(found_at.items()):
                 waiting.sequences += self._finished.pop(id_)
