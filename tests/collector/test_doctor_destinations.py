@@ -13,10 +13,12 @@ import pytest
 from sidelight.collector import doctor
 from sidelight.collector.config import Config, LangfuseDestination, PhoenixDestination
 from sidelight.collector.send import detect
+from support import otlp_requests
 from support.backend import Backend, Reply, Request
 from support.doctor import configured, everything, examine, free_port
 from support.guarded_phoenix import API_KEY, GuardedPhoenix
 from support.langfuse import LangfuseStandIn
+from support.sending import opened
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +165,20 @@ class TestDetection:
         (own,) = detect.destinations(configured(destinations=None))
         assert isinstance(own, LangfuseDestination)
         assert own.url == "https://langfuse.example"
+
+    def test_a_phoenix_that_is_down_keeps_its_backlog(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Found before and behind, it is a destination: retention must not pass its cursor."""
+        monkeypatch.setattr(detect, "phoenix_version", lambda _: None)
+        config = configured(destinations=None, log={"directory": tmp_path})
+        with opened(tmp_path) as log:
+            log.append([otlp_requests.traces([otlp_requests.span()])])
+            assert detect.destinations(config) == ()
+            log.commit("phoenix", log.end)
+            assert detect.destinations(config) == ()
+            log.append([otlp_requests.traces([otlp_requests.span()])])
+            assert [each.name for each in detect.destinations(config)] == ["phoenix"]
 
     def test_configured_destinations_stand(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """An empty list means none, whatever is there."""

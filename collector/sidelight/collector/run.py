@@ -55,7 +55,8 @@ def _destinations(config: Config) -> tuple[AnyDestination, ...]:
         looked = "no Phoenix answers on localhost:6006 and no Langfuse keys are set"
         why = looked if config.destinations is None else "destinations is empty"
         _logger.warning(
-            "nothing is sent on: %s; what comes in is kept in %s until there is a destination",
+            "nothing is sent on: %s; what comes in is kept in %s; "
+            "restart once there is a destination",
             why,
             config.log.directory,
         )

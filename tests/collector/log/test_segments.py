@@ -237,6 +237,25 @@ class TestCursors:
         log.close()
 
 
+    def test_whether_a_cursor_is_behind_is_known_without_opening_the_log(
+        self, tmp_path: Path
+    ) -> None:
+        """One never stored is not, one that cannot be read is; else its place decides."""
+        assert not log_module.is_behind(tmp_path, "reader")
+        log = _open(tmp_path, segment_bytes=1)
+        log.append([_record(b"a")])
+        assert not log_module.is_behind(tmp_path, "reader")
+        log.commit("reader", log.end)
+        assert not log_module.is_behind(tmp_path, "reader")
+        log.append([_record(b"b")])
+        assert log_module.is_behind(tmp_path, "reader")
+        log.commit("reader", log.end)
+        assert not log_module.is_behind(tmp_path, "reader")
+        (tmp_path / "cursors" / "reader.json").write_text("{")
+        assert log_module.is_behind(tmp_path, "reader")
+        log.close()
+
+
 class TestRetention:
     def _filled(self, directory: Path, segments: int = 4) -> SegmentLog:
         log = _open(directory, segment_bytes=1)

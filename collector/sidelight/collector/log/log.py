@@ -283,6 +283,24 @@ class SegmentLog:
             os.close(self._lock_file)
 
 
+def is_behind(directory: Path, name: str) -> bool:
+    """Whether the log folder, opened or not, holds records behind the stored cursor `name`.
+
+    A cursor that was never stored is behind nothing, one that cannot be read behind all.
+    """
+    try:
+        stored = json.loads((directory / "cursors" / f"{name}{_CURSOR_SUFFIX}").read_text())
+        position = Position(int(stored["segment"]), int(stored["offset"]))
+    except OSError:
+        return False
+    except (ValueError, KeyError, TypeError):
+        position = Position(0, 0)
+    segments = list_segments(directory)
+    if not segments:
+        return False
+    return position < Position(segments[-1], path_of(directory, segments[-1]).stat().st_size)
+
+
 def _own(directory: Path) -> int:
     """Lock the folder; it is freed when the process ends, however it ends."""
     fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -14,6 +14,8 @@ from sidelight.collector.config import (
     LangfuseDestination,
     PhoenixDestination,
 )
+from sidelight.collector.config.destinations import lane_names
+from sidelight.collector.log.log import is_behind
 from sidelight.collector.send import phoenix
 from sidelight.collector.send.transport import NoAnswerError, Transport
 
@@ -25,15 +27,18 @@ _LANGFUSE_URLS = ("LANGFUSE_BASE_URL", "LANGFUSE_HOST")
 def destinations(config: Config, local_phoenix: str = PHOENIX_URL) -> tuple[AnyDestination, ...]:
     """The configured destinations or, if the configuration has none, those found.
 
-    Found are a Phoenix that answers at `local_phoenix` and a Langfuse whose keys are in the
-    environment, under the variables its own SDK reads. Raises `ConfigError` if one of these
-    holds no URL.
+    Found are a Phoenix that answers at `local_phoenix`, or was found there before and has not
+    got everything in the log yet, and a Langfuse whose keys are in the environment, under the
+    variables its own SDK reads. Raises `ConfigError` if one of these holds no URL.
     """
     if config.destinations is not None:
         return config.destinations
     found: list[AnyDestination] = []
-    if phoenix_version(local_phoenix) is not None:
-        found.append(PhoenixDestination(type="phoenix", url=local_phoenix))
+    local = PhoenixDestination(type="phoenix", url=local_phoenix)
+    # Down just now it would otherwise lose what waits for it to retention, unsaid.
+    has_backlog = any(is_behind(config.log.directory, name) for name in lane_names(local))
+    if has_backlog or phoenix_version(local_phoenix) is not None:
+        found.append(local)
     cloud = LangfuseDestination(type="langfuse")
     if cloud.public_key.read() and cloud.secret_key.read():
         found.append(_langfuse(cloud))
