@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -336,8 +338,16 @@ async def _bind(
 ) -> int:
     try:
         return await start(host, port)
-    except OSError as error:
+    except socket.gaierror as error:
         raise ServiceError(
-            f"cannot listen on {host}:{port} ({error.strerror or error}): "
-            f"stop what holds it, or set {section}.port or {section}.host"
+            f"cannot listen on {host}:{port}, the host cannot be resolved: set {section}.host"
         ) from error
+    except OSError as error:
+        # asyncio's own text repeats the address.
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        advice = (
+            f"set {section}.host to an address of this machine"
+            if error.errno == errno.EADDRNOTAVAIL
+            else f"stop what holds it, or set {section}.port or {section}.host"
+        )
+        raise ServiceError(f"cannot listen on {host}:{port} ({reason}): {advice}") from error

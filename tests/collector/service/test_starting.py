@@ -71,8 +71,39 @@ def test_a_taken_port(tmp_path: Path, section: dict[str, Any], named: str) -> No
     assert code == 1
     complaints = [line for line in messages if "nothing is sent on" not in line]
     assert len(complaints) == 1, messages
-    assert f"cannot listen on 127.0.0.1:{port}" in complaints[0]
+    assert f"cannot listen on 127.0.0.1:{port} (Address already in use): stop" in complaints[0]
     assert named in complaints[0]
+
+
+def test_without_destinations_a_restart_is_asked_for(tmp_path: Path) -> None:
+    """Destinations are looked for when it starts, and the warning says so."""
+    with Collector(settings(tmp_path), tmp_path) as collector:
+        (warning,) = [line for line in collector.messages if "nothing is sent on" in line]
+    assert "restart once there is a destination" in warning
+
+
+@pytest.mark.parametrize(
+    ("section", "host", "said"),
+    [
+        ("receive.otlp_http", "999.1.1", "the host cannot be resolved: set receive.otlp_http.host"),
+        ("receive.otlp_grpc", "999.1.1", "the host cannot be resolved: set receive.otlp_grpc.host"),
+        ("serve", "192.0.2.1", "(Cannot assign requested address): set serve.host"),
+    ],
+)
+def test_a_host_that_is_not_this_machine(
+    tmp_path: Path, section: str, host: str, said: str
+) -> None:
+    """Exit 1; the key to change is the host's, and nothing is to be stopped."""
+    config = json.loads(json.dumps(settings(tmp_path)))
+    target: Any = config
+    for part in section.split("."):
+        target = target[part]
+    target["host"] = host
+    code, messages = run_to_end(config, tmp_path)
+    assert code == 1
+    assert f"cannot listen on {host}:0" in messages[-1]
+    assert said in messages[-1]
+    assert "stop what holds it" not in messages[-1]
 
 
 def test_an_unknown_key(tmp_path: Path) -> None:
