@@ -366,7 +366,7 @@ class TestLimits:
 
     def test_an_announced_body_takes_no_memory(self, serve: Serve) -> None:
         """Sixty clients that announce 1 MB each and send a byte leave room for others."""
-        served = serve(max_buffered_bytes=6_000_000, body_timeout_seconds=20.0, max_connections=100)
+        served = serve(max_buffered_bytes=8_000_000, body_timeout_seconds=20.0, max_connections=100)
         clients = [RawClient(served.port) for _ in range(60)]
         for client in clients:
             client.send(request(bytes(1_000_000))[:200])

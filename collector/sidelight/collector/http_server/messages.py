@@ -64,6 +64,11 @@ class Budget:
         self._most = most
         self.used = 0
 
+    @property
+    def has_plenty(self) -> bool:
+        """Whether there is no need to be careful."""
+        return self.used < self._most // 4
+
     def take(self, count: int) -> None:
         """Raises `RefusedError` if there is not enough."""
         if count > 0 and self.used + count > self._most:

@@ -16,8 +16,9 @@ MAX_HEAD_BYTES = 32 * 1024
 # Pipelined requests that may wait on one connection while the first is answered.
 _MAX_WAITING = 32
 # A body's memory begins with this and grows as bytes arrive: what a client merely announces
-# costs nothing.
+# costs little. While there is plenty, a body of usual size is spared the copying.
 _FIRST_BODY_BYTES = 64 * 1024
+_USUAL_BODY_BYTES = 1024 * 1024
 _BODY_GROWTH = 8
 
 
@@ -150,7 +151,8 @@ class RequestReader:
     def _leave_parser(self, length: int) -> None:
         """In mid-body: the rest has a known length and needs no parsing."""
         start = self._start
-        self._body = bytearray(min(length, max(_FIRST_BODY_BYTES, len(start))))
+        first = _USUAL_BODY_BYTES if self._budget.has_plenty else _FIRST_BODY_BYTES
+        self._body = bytearray(min(length, max(first, len(start))))
         self._hold(len(self._body) - len(start))
         self._view = memoryview(self._body)
         self._view[: len(start)] = start
