@@ -83,36 +83,48 @@ class TestFile:
             ),
             ("serve: {port: 99999}", r"serve\.port \(is 99999\): .*65535"),
             ("serve: {port: many}", r"serve\.port \(is 'many'\): .*integer"),
-            ("serve: 9464", r"serve \(is 9464\): .*"),
+            ("serve: 9464", r"serve \(is 9464\): must be a mapping; known keys: host, port$"),
+            (
+                "destinations: [{type: phoenix, api_key: 4}]",
+                r"destinations\.0\.api_key: must be a mapping; known keys: env, file$",
+            ),
+            (
+                "destinations: [phoenix]",
+                r"destinations\.0 \(is 'phoenix'\): must be a mapping; see",
+            ),
+            (
+                "destinations: [{type: otlp, name: a, url: 'http://h', headers: 4}]",
+                r"destinations\.0\.headers: must be a mapping$",
+            ),
             ("1: 2", r"1 \(is 1\): keys should be strings"),
             ("log: {max_age_seconds: -1}", r"log\.max_age_seconds \(is -1\): .*greater than 0"),
             ("logging: {level: loud}", r"logging\.level \(is 'loud'\): .*'debug', 'info'"),
             ("- a", r"must be a mapping of sections, not list"),
             ("destinations: [{type: nowhere}]", r"destinations\.0: .*phoenix.*langfuse.*otlp"),
-            ("destinations: [{type: otlp, url: 'http://h'}]", r"destinations\.0\.otlp\.name: .*"),
+            ("destinations: [{type: otlp, url: 'http://h'}]", r"destinations\.0\.name: .*"),
             (
                 "destinations: [{type: phoenix}, {type: phoenix}]",
                 r"\(whole file\): .*called 'phoenix'; give one another name",
             ),
             (
                 "destinations: [{type: phoenix, prject: p}]",
-                r"destinations\.0\.phoenix\.prject: unknown key; known keys: .*project",
+                r"destinations\.0\.prject: unknown key; known keys: .*project",
             ),
             (
                 "destinations: [{type: phoenix, url: 'ftp://h'}]",
-                r"destinations\.0\.phoenix\.url \(is 'ftp://h'\): must be an http:// or https://",
+                r"destinations\.0\.url \(is 'ftp://h'\): must be an http:// or https://",
             ),
             (
                 "destinations: [{type: phoenix, url: 'http://h:99999'}]",
-                r"destinations\.0\.phoenix\.url .*: port out of range",
+                r"destinations\.0\.url .*: port out of range",
             ),
             (
                 "destinations: [{type: phoenix, url: 'http://:80'}]",
-                r"destinations\.0\.phoenix\.url .*: must be .* with a host",
+                r"destinations\.0\.url .*: must be .* with a host",
             ),
             (
                 "destinations: [{type: phoenix, url: 'http://h /x'}]",
-                r"destinations\.0\.phoenix\.url .*: must not hold white space",
+                r"destinations\.0\.url .*: must not hold white space",
             ),
         ],
     )

@@ -236,7 +236,6 @@ class TestCursors:
         assert len(list(tmp_path.glob("*.segment"))) == 1
         log.close()
 
-
     def test_whether_a_cursor_is_behind_is_known_without_opening_the_log(
         self, tmp_path: Path
     ) -> None:

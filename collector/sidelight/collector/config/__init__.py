@@ -265,11 +265,21 @@ def _explain(where: str, fault: Any) -> str:
         if variable in os.environ:
             where = f"environment: {variable}"
             break
-    key = ".".join(str(part) for part in location) or "(whole file)"
+    key = ".".join(str(part) for part in _written(location)) or "(whole file)"
     if fault["type"] == "extra_forbidden":
         return f"{where}: {key}: unknown key; {_known_keys(location)}"
     message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] in ("model_type", "model_attributes_type"):
+        message = f"must be a mapping; {_known_keys((*location, ''))}"
+    elif fault["type"] == "dict_type":
+        message = "must be a mapping"
     return f"{where}: {key}{_shown(key, fault.get('input'))}: {message[0].lower()}{message[1:]}"
+
+
+def _written(location: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The path of a fault as it stands in the file: without the type that pydantic adds."""
+    is_typed = location[:1] == ("destinations",) and len(location) > 2
+    return (*location[:2], *location[3:]) if is_typed else location
 
 
 def _shown(key: str, value: Any) -> str:
@@ -286,12 +296,10 @@ def _shown(key: str, value: Any) -> str:
 def _known_keys(location: tuple[Any, ...]) -> str:
     """The keys allowed beside an unknown one, as far as the location can be followed."""
     model: type[BaseModel] = Config
-    for part in location[:-1]:
-        if model is Config and part == "destinations":
-            model = TYPES.get(location[2], model) if len(location) > 2 else model
-            if len(location) == 4:
-                break
-            continue
+    path = location[:-1]
+    if path[:1] == ("destinations",) and len(path) > 2:
+        model, path = TYPES[path[2]], path[3:]
+    for part in path:
         field = model.model_fields.get(str(part))
         annotation = field.annotation if field is not None else None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
