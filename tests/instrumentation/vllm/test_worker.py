@@ -143,6 +143,14 @@ def test_unclaimed_figures_are_bounded(observed: Observed, monkeypatch: pytest.M
     assert list(observed.runtime.worker._finished) == [f"other-{n}" for n in range(40, 50)]
 
 
+def test_figures_of_one_id_are_bounded(observed: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends one X-Request-Id again and again and leaves fills no memory."""
+    monkeypatch.setattr(worker_module, "MAX_SEQUENCES_HELD", 3)
+    observed.step(*(finished("chatcmpl-again") for _ in range(50)))
+    observed.spans()
+    assert [len(held) for held in observed.runtime.worker._finished.values()] == [3]
+
+
 async def test_old_versions(observe: Callable[..., Observed]) -> None:
     """Figures without a request id, as before 0.20, are metrics only."""
     observed = observe(vllm_stats_wait_seconds=0.0)

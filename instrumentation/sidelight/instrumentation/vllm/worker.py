@@ -38,6 +38,8 @@ GATHER_SECONDS: Final = 1.0
 STEPS_AT_A_TIME: Final = 64
 IDLE_SECONDS: Final = 30.0
 MAX_FINISHED: Final = 8_192
+# Of one id; a client that repeats its X-Request-Id and leaves each time is never collected.
+MAX_SEQUENCES_HELD: Final = 256
 MAX_WAITING: Final = 2_048
 # A request of very many sequences shows the first ones; its server span speaks for all.
 MAX_SEQUENCES_SHOWN: Final = 8
@@ -168,7 +170,9 @@ class Worker:
         for stats in finished:
             sequence = read_sequence(stats, engine, step.at)
             if sequence is not None:
-                self._finished.setdefault(sequence.request_id, []).append(sequence)
+                held = self._finished.setdefault(sequence.request_id, [])
+                if len(held) < MAX_SEQUENCES_HELD:
+                    held.append(sequence)
                 if len(self._finished) > MAX_FINISHED:
                     self._finished.popitem(last=False)
 
