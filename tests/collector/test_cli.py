@@ -42,6 +42,7 @@ def test_help_names_the_commands(tmp_path: Path) -> None:
     assert answer.returncode == 0
     for command in ("up", "doctor", "dashboards", "demo"):
         assert re.search(rf"^  {command} ", answer.stdout, re.MULTILINE)
+    assert "..." not in answer.stdout.partition("Commands:")[2]
     answer = _run("up", "--help", cwd=tmp_path)
     assert "4318" in answer.stdout
     assert "Exit codes" in answer.stdout

@@ -91,7 +91,8 @@ class TestNoPhoenix:
             config = configured(destinations=[{"type": "phoenix", "url": backend.url}])
             check = examine(config)["phoenix"]
         assert check.status == "fail"
-        assert "correct the destination's url" in check.advice
+        said = f"{check.found} {check.advice}".lower()
+        assert said.count("correct the url") + said.count("correct the destination's url") == 1
 
     def test_a_phoenix_in_trouble(self) -> None:
         """A Phoenix that cannot store is told to look at itself."""
@@ -132,6 +133,14 @@ class TestPhoenix:
         assert checks["phoenix mine"].status == "fail"
         assert "$PHOENIX_API_KEY" in checks["phoenix mine"].advice
         assert "wrong-key-value" not in everything(checks)
+
+    def test_a_phoenix_that_is_not_there(self) -> None:
+        """What to do is said once: the finding says where, the advice with which command."""
+        check = examine(self.config(f"http://127.0.0.1:{free_port()}"))["phoenix"]
+        assert check.status == "fail"
+        assert "start it or correct the url" in check.found
+        assert "phoenix serve" in check.advice
+        assert "url" not in check.advice
 
     def test_the_clock_is_compared_with_phoenix(self, guarded_phoenix: GuardedPhoenix) -> None:
         """Phoenix's own Date shows that this machine's clock agrees with itself."""

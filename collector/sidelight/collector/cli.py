@@ -56,7 +56,7 @@ def up(path: Path | None) -> None:
     sys.exit(run.up(config))
 
 
-@sidelight.command()
+@sidelight.command(short_help="Check every configured part and say what to do.")
 @_CONFIG_OPTION
 def doctor(path: Path | None) -> None:
     """Check every configured part, and say what to do about what is wrong.
@@ -93,7 +93,7 @@ def write(directory: Path) -> None:
         _fail(f"{error.filename or directory}: {error.strerror}", 1)
 
 
-@sidelight.command()
+@sidelight.command(short_help="Watch a whole RAG app on this machine.")
 @click.option(
     "--directory",
     type=click.Path(path_type=Path, file_okay=False),

@@ -58,9 +58,11 @@ def _phoenix(name: str, config: PhoenixDestination) -> Check:
         advice = f"Put an API key of Phoenix (Settings, API Keys) into {config.api_key}."
         return Check(name, "fail", trouble, advice)
     if version is None:
-        found = trouble or f"{config.url}: what answers there is no Phoenix"
-        advice = "Start Phoenix (phoenix serve), or correct the destination's url."
-        return Check(name, "fail", found, advice)
+        if trouble:
+            # It says itself to start what does not listen, or to correct the url.
+            return Check(name, "fail", trouble, "Phoenix is started with: phoenix serve")
+        found = f"{config.url}: what answers there is no Phoenix"
+        return Check(name, "fail", found, "Correct the destination's url.")
     if trouble:
         return Check(name, "fail", trouble, "See Phoenix's own log and its disk.")
     project = f", project {config.project}" if config.project else ""
