@@ -24,11 +24,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB of its own."""
     place = tmp_path / "disk"
     place.mkdir()
-    subprocess.run(
+    mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=4m", "sidelight-test", place],
-        check=True,
+        check=False,
         capture_output=True,
+        text=True,
     )
+    if mounted.returncode:
+        pytest.skip(f"a file system can be mounted by root only: {mounted.stderr.strip()}")
     yield place
     subprocess.run(["umount", "--lazy", place], check=True)
 

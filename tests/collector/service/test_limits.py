@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import resource
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,6 +21,16 @@ pytestmark = pytest.mark.slow
 
 _MIB = 1024 * 1024
 _PROTOBUF = [("Content-Type", "application/x-protobuf")]
+
+
+@pytest.fixture(autouse=True)
+def many_files() -> Iterator[None]:
+    """This process holds thousands of sockets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def _ask(port: int) -> int:
