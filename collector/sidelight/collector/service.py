@@ -110,7 +110,10 @@ class Service:
             observer=self._tallies,
         )
         self._writer = LogWriter(
-            self._log, max_pending_bytes=config.log.max_pending_bytes, appended=self._wake
+            self._log,
+            max_pending_bytes=config.log.max_pending_bytes,
+            encoding="gzip" if config.log.compression == "gzip" else "identity",
+            appended=self._wake,
         )
         shaper = shape.build(config.shape)
         intake = Intake(self._writer, registry, otlp_metrics, shaper)
