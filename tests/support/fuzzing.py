@@ -7,7 +7,7 @@ import os
 from hypothesis import HealthCheck, settings
 
 
-def inputs(short: int, share: float = 1.0) -> settings:
+def inputs(short: int, share: float) -> settings:
     """Settings for a fuzzing test: `short` inputs, or its share of SIDELIGHT_FUZZ_INPUTS."""
     wanted = int(os.environ.get("SIDELIGHT_FUZZ_INPUTS", "0"))
     return settings(

@@ -94,7 +94,7 @@ def _items(signal: Signal, request: Any) -> list[tuple[bytes, ...]]:
 
 
 @given(st.sampled_from(SIGNALS), _trees)
-@inputs(150)
+@inputs(150, share=0.02)
 def test_a_parsed_request_is_the_same_request(signal: Signal, tree: _Tree) -> None:
     """Parsed and serialised it decodes to what went in, unknown fields and schema_url included."""
     request = _build(signal, tree)
@@ -105,7 +105,7 @@ def test_a_parsed_request_is_the_same_request(signal: Signal, tree: _Tree) -> No
 
 
 @given(st.sampled_from(SIGNALS), _trees)
-@inputs(150)
+@inputs(150, share=0.02)
 def test_halves_are_the_whole(signal: Signal, tree: _Tree) -> None:
     """All items, in order, once, each under its own resource and scope; the counts are true."""
     request = _build(signal, tree)
@@ -123,7 +123,7 @@ def test_halves_are_the_whole(signal: Signal, tree: _Tree) -> None:
 
 
 @given(st.sampled_from(SIGNALS), _trees, _trees)
-@inputs(100)
+@inputs(100, share=0.02)
 def test_concatenation_is_a_merge(signal: Signal, one: _Tree, other: _Tree) -> None:
     """Two bodies one behind the other are one request with the items of both."""
     requests = [_build(signal, each) for each in (one, other)]
