@@ -72,9 +72,13 @@ def test_a_variable_without_all_has_its_default() -> None:
 def test_the_traffic_has_all_kinds_of_questions() -> None:
     """Bursts share whole prompts, some askers leave, some calls fail; the plan never changes."""
     asks = [ask for burst in traffic.plan() for ask in burst.asks]
-    questions = [ask.question for ask in traffic.plan()[3].asks]
+    bursts = [burst for burst in traffic.plan() if len(burst.asks) == traffic.BURST_SIZE]
+    questions = [ask.question for ask in bursts[0].asks]
+    alone = [burst.asks[0] for burst in traffic.plan() if len(burst.asks) == 1]
 
+    assert len(bursts) == traffic.BURSTS
     assert len(set(questions)) < len(questions) == traffic.BURST_SIZE
-    assert sum(ask.give_up_after_pieces is not None for ask in asks) == traffic.BURSTS
+    assert sum(ask.give_up_after_pieces is not None for ask in asks) == traffic.BURSTS + 3
+    assert sum(ask.give_up_after_pieces is not None for ask in alone) == 3
     assert len([ask for ask in asks if ask.mistake]) == len(traffic.mistakes()) == 3
     assert traffic.plan() == traffic.plan()
