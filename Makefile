@@ -9,7 +9,7 @@ BIN := .venv/bin
 help:
 	@echo "make demo            a RAG app, vLLM and Phoenix on this machine, seen through Sidelight"
 	@echo "make test            everything: lint, types, layers, all tests with the real servers"
-	@echo "make check           the quick part of test: no server, under a minute"
+	@echo "make check           the quick part of test: without the slow tests"
 	@echo "make lint            ruff, mypy and the import contracts"
 	@echo "make soak            kill -9 of the collector under load, sixty times"
 	@echo "make fuzz            100,000 inputs for what reads from the network"

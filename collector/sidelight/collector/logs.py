@@ -6,10 +6,20 @@ import json
 import logging
 import sys
 import time
-from typing import Literal
+import traceback
+from typing import Any, Literal
 
 
-class _JsonFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """Shows where an exception came from, never its words: they may quote what was received."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's name)
+        """The stack and the class of the exception."""
+        kind, _, where = ei
+        return "".join(traceback.format_tb(where)) + (kind.__name__ if kind else "")
+
+
+class _JsonFormatter(_Formatter):
     """One JSON object a line; exceptions as one string."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -31,9 +41,7 @@ def configure(level: str, style: Literal["text", "json"] | None) -> None:
     if style == "json" or (style is None and not sys.stderr.isatty()):
         handler.setFormatter(_JsonFormatter())
     else:
-        handler.setFormatter(
-            logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
-        )
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Every retry of a dead backend would be a warning of urllib3's besides our own line.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
