@@ -25,6 +25,7 @@ from sidelight.collector.shape.prices import PriceTable
 from sidelight.collector.shape.redact import Redactor
 from sidelight.collector.shape.shaped import Opened, Refusal, Shaped, edit
 from sidelight.collector.shape.tables import table_for
+from sidelight.collector.shape.trigger import holding
 
 # Scopes whose spans the measure step wants to see.
 _MEASURED = frozenset({c.SCOPE_VLLM, c.SCOPE_VLLM_BUILTIN, c.SCOPE_VLLM_BUILTIN_OLD})
@@ -89,9 +90,9 @@ class Shaper:
     def _canonical(self, service: str, name: str, scope: Scopes, shaped: Shaped) -> None:
         table, prices = table_for(name), self._prices
         if table is not None:
-            indexes = range(len(scope.items)) if table.scopes else _holding(table.hints, scope)
+            indexes = range(len(scope.items)) if table.scopes else holding(table.hints, scope.items)
         elif prices is not None:
-            indexes = _holding(HINTS, scope)
+            indexes = holding(HINTS, scope.items)
         else:
             return
 
@@ -150,15 +151,6 @@ class Shaper:
             shaped.redacted += counts
             shaped.changed = True
         return masked
-
-
-def _holding(hints: Sequence[bytes], scope: Scopes) -> Sequence[int]:
-    """Indexes of the spans whose bytes hold a hint: the rest need not be opened."""
-    joined = b"".join(scope.items)
-    there = [hint for hint in hints if hint in joined]
-    if not there:
-        return ()
-    return [index for index, item in enumerate(scope.items) if any(hint in item for hint in there)]
 
 
 def _mask_span(redactor: Redactor, counts: Counter[str], span: Span) -> bool:
