@@ -248,6 +248,9 @@ class Service:
                 cursors,
                 max_bytes=options.max_bytes,
                 max_age_seconds=options.max_age_seconds,
+                # On a full disk nothing is kept for its own sake.
+                keep_seconds=0.0 if self._writer.trouble else options.keep_seconds,
+                keep_bytes=options.keep_bytes,
             )
             for loss in dropped:
                 self._tallies.dropped(loss.cursor, loss.items, loss.reason)

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidelight.collector.log import log as log_module
-from sidelight.collector.log.log import LogError, Position, SegmentLog
+from sidelight.collector.log.cursor import Position
+from sidelight.collector.log.log import LogError, SegmentLog
 from sidelight.collector.log.record import ENCODINGS, HEADER_BYTES, SIGNALS, Record, Signal
 
 
@@ -277,6 +278,44 @@ class TestRetention:
             == []
         )
         assert len(list(tmp_path.glob("*.segment"))) == 1
+        log.close()
+
+    def test_what_all_have_passed_is_kept_to_be_sent_again(self, tmp_path: Path) -> None:
+        """For keep_seconds and up to keep_bytes; the cap comes before both, and costs nobody."""
+        log = self._filled(tmp_path, segments=5)
+        one = log.size_bytes() // 5
+        log.commit("only", log.end)
+
+        def trim(keep_seconds: float, keep_bytes: int, max_bytes: int = 1 << 30) -> int:
+            lost = log.trim(
+                {"only": SIGNALS},
+                max_bytes=max_bytes,
+                max_age_seconds=60,
+                keep_seconds=keep_seconds,
+                keep_bytes=keep_bytes,
+            )
+            assert lost == []
+            return len(list(tmp_path.glob("*.segment")))
+
+        assert trim(60, 4 * one) == 5
+        assert trim(60, 3 * one) == 4
+        assert trim(60, 3 * one, max_bytes=3 * one) == 3
+        assert _read_all(log) == [b"2", b"3", b"4"]
+        assert trim(0, 3 * one) == 1
+        log.close()
+
+    def test_a_segment_that_is_being_read_may_go(self, tmp_path: Path) -> None:
+        """A reader finishes what it reads, the next read finds what is left."""
+        log = self._filled(tmp_path, segments=3)
+        entry = log.read(Position(1, 0))
+        assert entry is not None
+        reader = log._readers[1]
+        log.commit("only", log.end)
+        log.trim({"only": SIGNALS}, max_bytes=1 << 30, max_age_seconds=60)
+        found = reader.read(0, entry.end.offset)
+        assert found is not None
+        assert found.record.payload == b"0"
+        assert _read_all(log, entry.end) == [b"2"]
         log.close()
 
     def test_the_cap_takes_the_oldest_and_says_what_was_lost(self, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from sidelight.collector.log.log import Position
+from sidelight.collector.log.cursor import Position
 from sidelight.collector.log.record import ENCODINGS, Record
 from sidelight.collector.log.writer import GROUP_BYTES, LogBusyError, LogFailedError, LogWriter
 

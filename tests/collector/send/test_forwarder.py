@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from sidelight.collector.log.log import Entry, Position, SegmentLog
+from sidelight.collector.log.cursor import Position
+from sidelight.collector.log.log import Entry, SegmentLog
 from sidelight.collector.log.record import SIGNALS, Record, Signal
 from sidelight.collector.send.dead_letters import DeadLetters
 from sidelight.collector.send.faults import MOST_FAULTS

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from sidelight import conventions as c
 from sidelight.collector.config.sampling import Sampling
-from sidelight.collector.log.log import Position, SegmentLog
+from sidelight.collector.log.cursor import Position
+from sidelight.collector.log.log import SegmentLog
 from sidelight.collector.send.feed import Held
 from sidelight.collector.send.match import SpanView
 from sidelight.collector.send.sampled_feed import SampledFeed

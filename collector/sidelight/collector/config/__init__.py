@@ -89,6 +89,19 @@ class LogOptions(Section):
         description="Size cap: above it the oldest segment goes, counted and logged.",
     )
     max_age_seconds: float = Field(7 * 86400, gt=0)
+    keep_seconds: float = Field(
+        3600,
+        ge=0,
+        description="What every destination has got stays so long, for `sidelight log replay`.",
+    )
+    keep_bytes: int = Field(
+        256 * MIB, ge=0, description="Most that is kept for `sidelight log replay`."
+    )
+    dedupe_seconds: float = Field(
+        60,
+        ge=0,
+        description="A request that is sent again within this time is stored once; 0: never.",
+    )
     compression: Literal["gzip", "none"] = Field(
         "gzip",
         description="How batches are stored, and sent on as they are: gzip costs CPU and saves "

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from sidelight.collector.log.cursor import (
+    Position,
+    cursor_path,
+    store_cursor,
+    stored_cursor,
+    stored_cursors,
+)
 from sidelight.collector.log.record import SIGNALS, Record, Signal
 from sidelight.collector.log.segment import (
     SegmentReader,
@@ -25,18 +31,9 @@ from sidelight.collector.log.segment import (
 
 _logger = logging.getLogger(__name__)
 
-_CURSOR_SUFFIX = ".json"
-
 
 class LogError(Exception):
     """The log cannot be used; the message says which file and why."""
-
-
-class Position(NamedTuple):
-    """A place between two records: the segment's first sequence and an offset in its file."""
-
-    segment: int
-    offset: int
 
 
 class Entry(NamedTuple):
@@ -88,6 +85,8 @@ class SegmentLog:
         self._segment_bytes = segment_bytes
         self._lock = threading.Lock()
         self._readers: dict[int, SegmentReader] = {}
+        # Sizes of the segments that are full; the newest one's is the writer's.
+        self._sizes: dict[int, int] = {}
         self._committed: dict[str, Position] = {}
         # Ages by a clock that does not jump: when each segment was last written to.
         self._written: dict[int, float] = {}
@@ -117,21 +116,20 @@ class SegmentLog:
             self._next_sequence = tail.next_sequence
         self._durable = Position(self._writer.first_sequence, self._writer.size)
         for segment in self._segments:
-            age = time.time() - path_of(self._directory, segment).stat().st_mtime
-            self._written[segment] = time.monotonic() - max(0.0, age)
+            found = path_of(self._directory, segment).stat()
+            self._written[segment] = time.monotonic() - max(0.0, time.time() - found.st_mtime)
+            self._sizes[segment] = found.st_size
 
     def _load_cursors(self) -> None:
         """All of them now, while nothing has been appended behind the tail they refer to."""
-        for path in (self._directory / "cursors").glob(f"*{_CURSOR_SUFFIX}"):
-            name = path.name.removesuffix(_CURSOR_SUFFIX)
+        for name, path in stored_cursors(self._directory):
             self._committed[name] = self._load_cursor(path, name)
 
     def _load_cursor(self, path: Path, name: str) -> Position:
         oldest = Position(self._segments[0], 0)
         try:
-            stored = json.loads(path.read_text())
-            position = Position(int(stored["segment"]), int(stored["offset"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            position = stored_cursor(path)
+        except (OSError, ValueError) as error:
             _logger.warning("log: cursor %s is unreadable, begins anew: %s", name, error)
             return oldest
         if position.segment > self._durable.segment or position.offset < 0:
@@ -160,6 +158,7 @@ class SegmentLog:
         writer = SegmentWriter(self._directory, self._next_sequence)
         with self._lock:
             full, self._writer = self._writer, writer
+            self._sizes[full.first_sequence] = full.size
             self._segments.append(writer.first_sequence)
             self._written[writer.first_sequence] = time.monotonic()
         with suppress(OSError):  # all of it is on the disk already
@@ -183,23 +182,29 @@ class SegmentLog:
                     position = Position(segment, 0)
                 reader = self._reader(segment)
                 last = segment == durable.segment
-                end = durable.offset if last else path_of(self._directory, segment).stat().st_size
-                found = reader.read(position.offset, end)
-                if found is not None:
-                    return Entry(
-                        found.record,
-                        position,
-                        Position(segment, found.end),
-                        skipped + found.skipped_bytes,
-                    )
-                if last or segment == self._segments[-1]:
-                    return None
-                skipped += max(0, end - position.offset)
-                position = Position(self._segments[self._segments.index(segment) + 1], 0)
+                end = durable.offset if last else self._size(segment)
+                following = self._segment_at(segment + 1)
+            # Not under the lock: a destination that reads from a slow disk delays no other.
+            found = reader.read(position.offset, end)
+            if found is not None:
+                return Entry(
+                    found.record,
+                    position,
+                    Position(segment, found.end),
+                    skipped + found.skipped_bytes,
+                )
+            if last or following == segment:
+                return None
+            skipped += max(0, end - position.offset)
+            position = Position(following, 0)
 
     def _segment_at(self, wanted: int) -> int:
         """The wanted segment, or the oldest newer one where retention has taken it."""
         return next((s for s in self._segments if s >= wanted), self._segments[-1])
+
+    def _size(self, segment: int) -> int:
+        newest = self._writer
+        return newest.size if segment == newest.first_sequence else self._sizes[segment]
 
     def _reader(self, segment: int) -> SegmentReader:
         if segment not in self._readers:
@@ -215,37 +220,55 @@ class SegmentLog:
 
         Raises `OSError` if it cannot be written; this process remembers it all the same.
         """
+        before = self._committed.get(name, position)
         self._committed[name] = position
-        path = self._cursor_path(name)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(position._asdict()))
-        temporary.replace(path)
+        if position.segment > before.segment:
+            self._forget_pages(before.segment)
+        store_cursor(cursor_path(self._directory, name), position)
 
-    def _cursor_path(self, name: str) -> Path:
-        return self._directory / "cursors" / f"{name}{_CURSOR_SUFFIX}"
+    def _forget_pages(self, segment: int) -> None:
+        """A backlog that is read once must not push what others need out of the page cache."""
+        with self._lock:
+            reader = self._readers.get(segment)
+        if reader is not None:
+            reader.forget_pages()
 
     def size_bytes(self) -> int:
         """Bytes of all segments."""
         with self._lock:
-            return sum(path_of(self._directory, s).stat().st_size for s in self._segments)
+            return sum(map(self._size, self._segments))
 
     def trim(
-        self, cursors: Mapping[str, Container[Signal]], *, max_bytes: int, max_age_seconds: float
+        self,
+        cursors: Mapping[str, Container[Signal]],
+        *,
+        max_bytes: int,
+        max_age_seconds: float,
+        keep_seconds: float = 0.0,
+        keep_bytes: int = 0,
     ) -> list[Dropped]:
         """Delete segments that every cursor has passed, that are too old, or over the cap.
 
-        The newest segment always stays. Without cursors only age and cap count. Returns what
-        each cursor lost of its signals by age or cap.
+        What every cursor has passed stays for `keep_seconds`, so that it can be sent again, as
+        long as that is no more than `keep_bytes`. The newest segment always stays. Without
+        cursors only age and cap count. Returns what each cursor lost of its signals by age or
+        cap.
         """
         dropped: list[Dropped] = []
         while len(self._segments) > 1:
             oldest, following = self._segments[0], self._segments[1]
             behind = [name for name in cursors if self.cursor(name).segment < following]
             passed = bool(cursors) and not behind
-            if not passed:
-                if self.size_bytes() > max_bytes:
+            age = time.monotonic() - self._written[oldest]
+            over = self.size_bytes() > max_bytes
+            if passed:
+                kept = age <= keep_seconds and self._passed_bytes(cursors) <= keep_bytes
+                if kept and not over:
+                    break
+            else:
+                if over:
                     reason = "size"
-                elif time.monotonic() - self._written[oldest] > max_age_seconds:
+                elif age > max_age_seconds:
                     reason = "age"
                 else:
                     break
@@ -256,28 +279,31 @@ class SegmentLog:
             self._delete(oldest)
         return dropped
 
+    def _passed_bytes(self, cursors: Iterable[str]) -> int:
+        """Bytes of the segments that every cursor has passed."""
+        slowest = min(self.cursor(name).segment for name in cursors)
+        with self._lock:
+            return sum(self._size(each) for each in self._segments[:-1] if each < slowest)
+
     def _count_lost(self, name: str, segment: int, signals: Container[Signal]) -> int:
         position = self.cursor(name)
         offset = position.offset if position.segment == segment else 0
-        path = path_of(self._directory, segment)
         with self._lock:
-            headers = self._reader(segment).headers(offset, path.stat().st_size)
-            return sum(each.items for each in headers if SIGNALS[each.signal] in signals)
+            reader, size = self._reader(segment), self._size(segment)
+        headers = (header for _, header in reader.headers(offset, size))
+        return sum(each.items for each in headers if SIGNALS[each.signal] in signals)
 
     def _delete(self, segment: int) -> None:
         with self._lock:
             self._segments.remove(segment)
             self._written.pop(segment, None)
-            reader = self._readers.pop(segment, None)
-            if reader is not None:
-                reader.close()
+            self._sizes.pop(segment, None)
+            self._readers.pop(segment, None)
             path_of(self._directory, segment).unlink()
 
     def close(self) -> None:
         """Close all files and let another process have the folder."""
         with self._lock:
-            for reader in self._readers.values():
-                reader.close()
             self._readers.clear()
             self._writer.close()
             os.close(self._lock_file)
@@ -289,11 +315,10 @@ def is_behind(directory: Path, name: str) -> bool:
     A cursor that was never stored is behind nothing, one that cannot be read behind all.
     """
     try:
-        stored = json.loads((directory / "cursors" / f"{name}{_CURSOR_SUFFIX}").read_text())
-        position = Position(int(stored["segment"]), int(stored["offset"]))
+        position = stored_cursor(cursor_path(directory, name))
     except OSError:
         return False
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         position = Position(0, 0)
     segments = list_segments(directory)
     if not segments:

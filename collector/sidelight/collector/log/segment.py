@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,8 @@ class SegmentReader:
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Whoever reads keeps the file open, also when retention has taken it meanwhile.
+        self._close = weakref.finalize(self, os.close, self._fd)
 
     def read(self, offset: int, end: int) -> Found | None:
         """The first intact record that begins at `offset` or behind it and ends before `end`."""
@@ -121,14 +124,14 @@ class SegmentReader:
             start = self._next_magic(start + 1, end)
         return None
 
-    def headers(self, offset: int, end: int) -> Iterator[Header]:
-        """Headers from `offset` on without their payloads; damaged stretches are skipped."""
+    def headers(self, offset: int, end: int) -> Iterator[tuple[int, Header]]:
+        """Places and headers from `offset` on, without payloads; damaged stretches are skipped."""
         while offset < end:
             header = decode_header(os.pread(self._fd, HEADER_BYTES, offset))
             if header is None:
                 offset = self._next_magic(offset + 1, end)
             else:
-                yield header
+                yield offset, header
                 offset += HEADER_BYTES + header.length
 
     def _next_magic(self, offset: int, end: int) -> int:
@@ -142,9 +145,13 @@ class SegmentReader:
             offset += len(data) - len(MAGIC) + 1
         return end
 
+    def forget_pages(self) -> None:
+        """Tell the kernel that nobody needs the file in its cache."""
+        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
+        """Close the file now; it closes by itself once nobody holds the reader."""
+        self._close()
 
 
 @dataclass(frozen=True, slots=True)

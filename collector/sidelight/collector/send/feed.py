@@ -6,7 +6,8 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Protocol
 
-from sidelight.collector.log.log import Log, Position
+from sidelight.collector.log.cursor import Position
+from sidelight.collector.log.log import Log
 from sidelight.collector.log.record import Record, Signal
 from sidelight.collector.send.select import Selector
 

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sidelight.collector.lens.request import halves
-from sidelight.collector.log.log import Log, Position
+from sidelight.collector.log.cursor import Position
+from sidelight.collector.log.log import Log
 from sidelight.collector.log.record import Record
 from sidelight.collector.send.answer import with_words
 from sidelight.collector.send.circuit import Circuit, backoff_seconds

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from sidelight.collector.config.sampling import Sampling
 from sidelight.collector.lens.otlp_pb2 import Request
-from sidelight.collector.log.log import Entry, Log, Position
+from sidelight.collector.log.cursor import Position
+from sidelight.collector.log.log import Entry, Log
 from sidelight.collector.log.record import Record, Signal
 from sidelight.collector.send.decisions import Decisions
 from sidelight.collector.send.feed import Held, Step, Withheld

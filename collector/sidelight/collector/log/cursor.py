@@ -1,0 +1,48 @@
+"""Places in the log, and the files that remember how far each reader has come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+_FOLDER = "cursors"
+_SUFFIX = ".json"
+
+
+class Position(NamedTuple):
+    """A place between two records: the segment's first sequence and an offset in its file."""
+
+    segment: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.segment}:{self.offset}"
+
+
+def cursor_path(directory: Path, name: str) -> Path:
+    """The file of the cursor `name` in a log folder."""
+    return directory / _FOLDER / f"{name}{_SUFFIX}"
+
+
+def stored_cursors(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Names and files of the cursors in a log folder."""
+    for path in sorted((directory / _FOLDER).glob(f"*{_SUFFIX}")):
+        yield path.name.removesuffix(_SUFFIX), path
+
+
+def stored_cursor(path: Path) -> Position:
+    """The position in a cursor's file. Raises `OSError`, and `ValueError` if it makes no sense."""
+    try:
+        stored = json.loads(path.read_text())
+        return Position(int(stored["segment"]), int(stored["offset"]))
+    except (KeyError, TypeError) as error:
+        raise ValueError("it is no cursor") from error
+
+
+def store_cursor(path: Path, position: Position) -> None:
+    """Replace a cursor's file, whole or not at all. Raises `OSError`."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(position._asdict()))
+    temporary.replace(path)
