@@ -301,6 +301,19 @@ HTTP_ROUTE: Final = _attribute("http.route", "Route that matched.")
 HTTP_STATUS: Final = _attribute("http.response.status_code", "HTTP status.")
 SERVER_ADDRESS: Final = _attribute("server.address", "Host of the server.")
 SERVER_PORT: Final = _attribute("server.port", "Port of the server.")
+# Labels of the collector's own metrics.
+OUTCOME: Final = _attribute("outcome", "How it ended: found, empty, error or unknown.")
+RECORDS_ACTION: Final = _attribute("action", "returned, written or deleted.")
+SCORE_SCALE: Final = _attribute(
+    "scale", "What scores are measured in: a metric type (COSINE, L2, …) or a ranker."
+)
+DELAY_CAUSE: Final = _attribute(
+    "cause", "queue, prefill, decode, interference, preemption or outside."
+)
+TOKEN_TYPE: Final = _attribute(
+    "gen_ai.token.type", "input and output; cached is a part of input, reasoning of output."
+)
+CURRENCY: Final = _attribute("currency", "Currency of a cost, ISO 4217.")
 ERROR_TYPE: Final = _attribute("error.type", "Class of the error, or the HTTP status as text.")
 
 # ── vector databases ─────────────────────────────────────────────────────────────────────
@@ -335,6 +348,9 @@ VECTOR_SCORE_DIRECTION: Final = _attribute(
     "higher_is_better or lower_is_better; absent where it cannot be known without another call.",
 )
 VECTOR_EMPTY: Final = _attribute("db.vector.search.empty", "A search that found nothing.")
+VECTOR_EMPTY_QUERIES: Final = _attribute(
+    "db.vector.search.empty_queries", "Queries of a batch that found nothing."
+)
 VECTOR_RECORDS: Final = _attribute(
     "db.vector.records", "Records a write stored or deleted, as the database counted them."
 )
@@ -529,6 +545,73 @@ INSTRUMENTATION_DROPPED: Final = _metric(
     "counter",
     "{record}",
     "Records the instrumentation dropped because a bounded queue was full.",
+)
+
+# Made by the collector from spans. Clients make metrics of their own (db.vector.*,
+# db.client.*) of the same searches: these names keep the two apart.
+RETRIEVAL_SEARCHES: Final = _metric(
+    "sidelight.retrieval.searches",
+    "counter",
+    "{query}",
+    "Queries to vector databases seen in spans, by outcome.",
+)
+RETRIEVAL_RECORDS: Final = _metric(
+    "sidelight.retrieval.records",
+    "counter",
+    "{record}",
+    "Records that searches returned and that writes stored or deleted, seen in spans.",
+)
+RETRIEVAL_DURATION: Final = _metric(
+    "sidelight.retrieval.duration",
+    "histogram",
+    "s",
+    "Time of searches in vector databases, seen in spans.",
+    DB_SECONDS_BUCKETS,
+)
+RETRIEVAL_TOP_SCORE: Final = _metric(
+    "sidelight.retrieval.top_score",
+    "histogram",
+    "{score}",
+    "Score of a search's best hit, seen in spans; a negative one counts as zero.",
+    SCORE_BUCKETS,
+)
+RETRIEVAL_SCORE_GAP: Final = _metric(
+    "sidelight.retrieval.score_gap",
+    "histogram",
+    "{score}",
+    "Distance between the scores of a search's best and second hit, seen in spans.",
+    SCORE_BUCKETS,
+)
+RETRIEVAL_DRIFT: Final = _metric(
+    "sidelight.retrieval.score.drift",
+    "gauge",
+    "{psi}",
+    "Population stability index of top scores against the baseline; absent while too few.",
+)
+RETRIEVAL_POOR: Final = _metric(
+    "sidelight.retrieval.poor_scores",
+    "counter",
+    "{search}",
+    "Searches whose top score is worse than 95 % of the baseline's.",
+)
+TOKENS: Final = _metric(
+    "sidelight.tokens", "counter", "{token}", "Tokens of model calls, each call counted once."
+)
+COST: Final = _metric(
+    "sidelight.cost", "counter", "{currency}", "Cost of model calls, each call counted once."
+)
+REQUEST_DELAY: Final = _metric(
+    "sidelight.request.delay",
+    "histogram",
+    "s",
+    "Where the time of a served request went, by cause; the causes add up to its duration.",
+    SECONDS_BUCKETS,
+)
+REQUEST_PREEMPTIONS: Final = _metric(
+    "sidelight.request.preemptions",
+    "counter",
+    "{preemption}",
+    "Preemptions of served requests.",
 )
 
 # The collector's own health.

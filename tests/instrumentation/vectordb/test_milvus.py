@@ -109,7 +109,18 @@ class TestSearch:
         assert found[names.VECTOR_QUERY_COUNT] == 3
         assert found[names.DB_BATCH_SIZE] == 3
         assert found[names.DB_RETURNED_ROWS] == 6
+        assert found[names.VECTOR_EMPTY_QUERIES] == 0
         assert [point.count for point in recording.points(names.VECTOR_TOP_SCORE)] == [3]
+
+    def test_counts_the_empty_queries_of_a_batch(
+        self, lite: MilvusClient, observe: Observe
+    ) -> None:
+        """How many queries of a call found nothing stands on its span."""
+        recording = observe()
+
+        lite.search("docs", data=[vector(1), vector(2)], limit=2, filter="id > 1000")
+
+        assert recording.attributes("search docs")[names.VECTOR_EMPTY_QUERIES] == 2
 
     def test_shows_an_empty_result(self, lite: MilvusClient, observe: Observe) -> None:
         """A search without a hit is no error; it is marked and counted as empty."""

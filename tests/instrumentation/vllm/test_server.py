@@ -196,6 +196,9 @@ async def test_engine_figures(observed: Observed) -> None:
     assert attributes[names.SERVED_OUTPUT_TOKENS] == 5
     assert attributes[names.SERVED_CACHED_TOKENS] == 3
     assert attributes[names.PREEMPTIONS] == 2
+    decode = spans[2].attributes
+    for name in (names.STEPS, names.STEPS_WITH_PREFILL):
+        assert attributes[name] == decode[name]
     assert attributes[names.QUEUE_TIME] == 0.0005
     assert attributes[names.BATCH_SIZE_MAX] == 4
     assert attributes[names.KV_USAGE_PEAK] == 0.25

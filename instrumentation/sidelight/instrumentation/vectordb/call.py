@@ -170,6 +170,8 @@ class Call:
         self.empty_queries = len(scores_of_queries) - len(self.scores)
         attributes = self.attributes
         attributes[names.VECTOR_EMPTY] = self.empty_queries > 0
+        if len(scores_of_queries) > 1:
+            attributes[names.VECTOR_EMPTY_QUERIES] = self.empty_queries
         if not self.scores:
             return
         if len(self.scores) == 1:

@@ -189,6 +189,7 @@ def _engine(sequences: Sequences) -> dict[str, Any]:
         return {}
     decoded = sum(max(0, sequence.generated_tokens - 1) for sequence, _ in told)
     means = [met.batch_mean for _, met in told if met.batch_mean is not None]
+    longest = max((met for _, met in told), key=lambda met: met.steps)
     return known(
         {
             names.ENGINE_REQUEST_ID: told[0][0].request_id,
@@ -207,7 +208,8 @@ def _engine(sequences: Sequences) -> dict[str, Any]:
             names.WAITING_AT_ARRIVAL: told[0][1].waiting_at_arrival,
             names.KV_USAGE_AT_ADMISSION: told[0][1].kv_usage_at_admission,
             names.KV_USAGE_PEAK: _most(met.kv_usage_peak for _, met in told),
-            names.STEPS: max(met.steps for _, met in told),
+            names.STEPS: longest.steps,
+            names.STEPS_WITH_PREFILL: longest.steps_with_prefill,
         }
     )
 
