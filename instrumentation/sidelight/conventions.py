@@ -291,6 +291,10 @@ STEPS_WITH_PREFILL: Final = _attribute(
 KEEP_TRACE: Final = _attribute(
     "sidelight.keep", "true on any span flags its trace: tail sampling keeps it."
 )
+TENANT: Final = _attribute(
+    "sidelight.tenant",
+    "On resources: whom the sender's token or key pair belongs to; the collector sets it.",
+)
 CONTENT_TRUNCATED: Final = _attribute(
     "sidelight.content.truncated", "Captured content was cut by a cap."
 )
@@ -635,6 +639,18 @@ COLLECTOR_REDACTED: Final = _metric(
 )
 COLLECTOR_REQUESTS: Final = _metric(
     "sidelight.collector.requests", "counter", "{request}", "Requests by protocol and outcome."
+)
+COLLECTOR_UNAUTHORIZED: Final = _metric(
+    "sidelight.collector.unauthorized",
+    "counter",
+    "{request}",
+    "Requests refused for their credentials, by protocol and reason.",
+)
+COLLECTOR_HANDSHAKES_FAILED: Final = _metric(
+    "sidelight.collector.handshakes.failed",
+    "counter",
+    "{connection}",
+    "Connections to a TLS port that came to nothing, by listener and reason.",
 )
 COLLECTOR_DELIVERED: Final = _metric(
     "sidelight.collector.delivered", "counter", "{item}", "Items a destination accepted."

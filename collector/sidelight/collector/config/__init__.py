@@ -29,7 +29,17 @@ from sidelight.collector.config.destinations import (
     UrlDestination,
     lane_names,
 )
-from sidelight.collector.config.receive import OtlpGrpc, OtlpHttp, Receive, Scrape, ScrapeTarget
+from sidelight.collector.config.receive import (
+    LangfuseApi,
+    OtlpGrpc,
+    OtlpHttp,
+    Receive,
+    Scrape,
+    ScrapeTarget,
+    Serve,
+    Tls,
+    Tokens,
+)
 from sidelight.collector.config.section import (
     MIB,
     BaseUrl,
@@ -48,6 +58,7 @@ __all__ = [
     "ConfigError",
     "FileDestination",
     "HttpUrl",
+    "LangfuseApi",
     "LangfuseDestination",
     "OtlpDestination",
     "OtlpGrpc",
@@ -61,7 +72,10 @@ __all__ = [
     "ScrapeTarget",
     "Secret",
     "Section",
+    "Serve",
     "Shape",
+    "Tls",
+    "Tokens",
     "UrlDestination",
     "load",
     "overlaid",
@@ -69,13 +83,7 @@ __all__ = [
 
 ENV_PREFIX = "SIDELIGHT_"
 _LONGEST_SHOWN = 100
-
-
-class Serve(Section):
-    """Where /metrics, /healthz and /readyz are served."""
-
-    host: str = "127.0.0.1"
-    port: Port = 9464
+_MAY_BE_SECRET = ("secret", "key", "headers", "token")
 
 
 class LogOptions(Section):
@@ -256,7 +264,10 @@ def _shown(key: str, value: Any) -> str:
     if value is None or isinstance(value, dict | list | tuple):
         return ""
     shown = repr(value)
-    if any(each in key for each in ("secret", "key", "headers")) or len(shown) > _LONGEST_SHOWN:
+    if (
+        any(each in key for each in ("secret", "key", "headers", "token"))
+        or len(shown) > _LONGEST_SHOWN
+    ):
         return ""
     is_url_with_secret = "url" in key and any(mark in shown for mark in "@?#")
     return "" if is_url_with_secret else f" (is {shown})"

@@ -1,10 +1,60 @@
-"""What comes in: the OTLP receivers, and the expositions that are scraped."""
+"""What comes in: the OTLP receivers, who may send, and the expositions that are scraped."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+from typing import Annotated
 
-from sidelight.collector.config.section import MIB, HttpUrl, Port, Section
+from pydantic import Discriminator, Field, Tag
+
+from sidelight.collector.config.section import MIB, HttpUrl, Port, Secret, Section
+
+TENANT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
+ANY_TENANT = "*"
+Tenant = Annotated[
+    str,
+    Field(
+        pattern=rf"^({TENANT_PATTERN}|\*)$",
+        description="Whose data this is; `*`: whose the sender says, for other collectors.",
+    ),
+]
+
+
+class Tls(Section):
+    """TLS of a listener; the files are PEM and looked at again for each new connection."""
+
+    certificate: Path = Field(description="The server's certificate and those that vouch for it.")
+    key: Path
+    client_ca: Path | None = Field(
+        None, description="Who shows no certificate from one of these authorities is refused."
+    )
+    handshake_timeout_seconds: float = Field(10.0, gt=0, le=300)
+
+
+class Tokens(Secret):
+    """Bearer tokens, one a line, each after its tenant and a colon or alone."""
+
+    tenant: Tenant | None = Field(None, description="For the tokens that name none.")
+
+
+PublicKey = Annotated[
+    Annotated[str, Tag("value")] | Annotated[Secret, Tag("secret")],
+    Discriminator(lambda value: "value" if isinstance(value, str) else "secret"),
+]
+
+
+class LangfuseKey(Section):
+    """A key pair as the Langfuse SDKs send it."""
+
+    public_key: PublicKey
+    secret_key: Secret
+    tenant: Tenant | None = None
+
+
+class LangfuseApi(Section):
+    """Langfuse's own API, as far as its SDKs need it to send traces."""
+
+    keys: tuple[LangfuseKey, ...] = ()
 
 
 class OtlpHttp(Section):
@@ -13,6 +63,7 @@ class OtlpHttp(Section):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: Port = 4318
+    tls: Tls | None = None
     max_body_bytes: int = Field(32 * MIB, ge=1024, description="Largest body, as sent.")
     max_decompressed_bytes: int = Field(
         64 * MIB, ge=1024, description="Largest body after decompression: bombs are refused."
@@ -34,6 +85,7 @@ class OtlpGrpc(Section):
     enabled: bool = True
     host: str = "127.0.0.1"
     port: Port = 4317
+    tls: Tls | None = None
     max_message_bytes: int = Field(32 * MIB, ge=1024)
 
 
@@ -59,4 +111,15 @@ class Receive(Section):
 
     otlp_http: OtlpHttp = OtlpHttp()
     otlp_grpc: OtlpGrpc = OtlpGrpc()
+    tokens: tuple[Tokens, ...] = ()
+    langfuse: LangfuseApi = LangfuseApi()
     scrape: Scrape = Scrape()
+
+
+class Serve(Section):
+    """Where /metrics, /healthz and /readyz are served."""
+
+    host: str = "127.0.0.1"
+    port: Port = 9464
+    tls: Tls | None = None
+    tokens: tuple[Tokens, ...] = Field((), description="For /metrics alone.")
