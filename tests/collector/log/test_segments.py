@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,13 +27,18 @@ def _open(directory: Path, segment_bytes: int = 1 << 20) -> SegmentLog:
     return SegmentLog(directory, segment_bytes=segment_bytes)
 
 
-def _read_all(log: SegmentLog, position: Position | None = None) -> list[bytes]:
-    position = Position(0, 0) if position is None else position
-    payloads = []
-    while (entry := log.read(position)) is not None:
-        payloads.append(entry.record.payload)
-        position = entry.end
-    return payloads
+def _read_all(log: SegmentLog, begin: Position | None = None) -> list[bytes]:
+    """What a reader gets, which must be the same from memory and from the files."""
+    readings: list[list[bytes]] = []
+    for _ in range(2):
+        position, payloads = begin or Position(0, 0), []
+        while (entry := log.read(position)) is not None:
+            payloads.append(entry.record.payload)
+            position = entry.end
+        readings.append(payloads)
+        log._recent.clear()
+    assert readings[0] == readings[1]
+    return readings[1]
 
 
 def _segment(directory: Path) -> Path:
@@ -73,6 +79,31 @@ class TestAppendAndRead:
             position = entry.end
         assert found == records
         assert position == log.end or not records
+        log.close()
+
+    def test_a_disk_that_takes_a_little_at_a_time_gets_it_all(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A write that the kernel ends early is continued at the byte where it ended."""
+        whole = os.pwritev
+
+        def little(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
+            return whole(fd, [b"".join(buffers)[:7]], offset)
+
+        records = [_record(b"first"), _record(b""), _record(b"third" * 20)]
+        log = _open(tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwritev", little)
+            log.append(records)
+        assert _read_all(log) == [record.payload for record in records]
+        log.close()
+
+    def test_records_beyond_what_one_call_takes_are_written(self, tmp_path: Path) -> None:
+        """Thousands of records in one append are more buffers than the kernel takes at once."""
+        payloads = [str(number).encode() for number in range(2_000)]
+        log = _open(tmp_path)
+        log.append([_record(payload) for payload in payloads])
+        assert _read_all(log) == payloads
         log.close()
 
     def test_a_folder_has_one_owner(self, tmp_path: Path) -> None:
@@ -307,6 +338,7 @@ class TestRetention:
     def test_a_segment_that_is_being_read_may_go(self, tmp_path: Path) -> None:
         """A reader finishes what it reads, the next read finds what is left."""
         log = self._filled(tmp_path, segments=3)
+        log._recent.clear()
         entry = log.read(Position(1, 0))
         assert entry is not None
         reader = log._readers[1]

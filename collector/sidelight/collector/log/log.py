@@ -20,7 +20,8 @@ from sidelight.collector.log.cursor import (
     stored_cursor,
     stored_cursors,
 )
-from sidelight.collector.log.record import SIGNALS, Record, Signal
+from sidelight.collector.log.recent import Recent
+from sidelight.collector.log.record import HEADER_BYTES, SIGNALS, Record, Signal
 from sidelight.collector.log.segment import (
     SegmentReader,
     SegmentWriter,
@@ -85,6 +86,7 @@ class SegmentLog:
         self._segment_bytes = segment_bytes
         self._lock = threading.Lock()
         self._readers: dict[int, SegmentReader] = {}
+        self._recent: Recent[Position, Entry] = Recent()
         # Sizes of the segments that are full; the newest one's is the writer's.
         self._sizes: dict[int, int] = {}
         self._committed: dict[str, Position] = {}
@@ -149,10 +151,16 @@ class SegmentLog:
         """Store `records` and wait for the disk; raises `OSError` if it refuses."""
         if self._writer.size >= self._segment_bytes:
             self._roll()
+        segment, offset = self._writer.first_sequence, self._writer.size
         self._writer.append(records, self._next_sequence)
         self._next_sequence += len(records)
-        self._written[self._writer.first_sequence] = time.monotonic()
-        self._durable = Position(self._writer.first_sequence, self._writer.size)
+        self._written[segment] = time.monotonic()
+        self._durable = Position(segment, self._writer.size)
+        for record in records:
+            start = Position(segment, offset)
+            offset += HEADER_BYTES + len(record.payload)
+            entry = Entry(record, start, Position(segment, offset), 0)
+            self._recent.put(start, entry, len(record.payload))
 
     def _roll(self) -> None:
         writer = SegmentWriter(self._directory, self._next_sequence)
@@ -173,6 +181,8 @@ class SegmentLog:
 
     def read(self, position: Position) -> Entry | None:
         """The next intact durable record at or behind `position`, or None at the end."""
+        if (entry := self._recent.get(position)) is not None:
+            return entry
         skipped = 0
         while True:
             durable = self._durable
@@ -254,6 +264,8 @@ class SegmentLog:
         cursors only age and cap count. Returns what each cursor lost of its signals by age or
         cap.
         """
+        # Who did not come by for them yet is behind, and reads them from the file.
+        self._recent.clear()
         dropped: list[Dropped] = []
         while len(self._segments) > 1:
             oldest, following = self._segments[0], self._segments[1]

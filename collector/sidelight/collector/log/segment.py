@@ -24,6 +24,8 @@ SUFFIX = ".segment"
 _SEARCH_BYTES = 1024 * 1024
 # More than the last block of a file may have left over.
 _PROBE_BYTES = 64 * 1024
+# What one call takes (IOV_MAX); records go to the kernel from where they stand, uncopied.
+_MOST_BUFFERS = 1024
 
 
 class Found(NamedTuple):
@@ -65,31 +67,29 @@ class SegmentWriter:
 
         Raises `OSError` if the disk refuses; then nothing of `records` stays in the file.
         """
-        buffers: list[bytes] = []
+        buffers: list[memoryview] = []
         for offset, record in enumerate(records):
-            buffers.append(encode_header(record, sequence + offset))
-            buffers.append(record.payload)
-        data = b"".join(buffers)
-        self._write(data)
-        self.size += len(data)
+            buffers.append(memoryview(encode_header(record, sequence + offset)))
+            buffers.append(memoryview(record.payload))
+        self.size += self._write(buffers)
 
     def probe(self) -> None:
         """Find out whether the disk takes data; raises `OSError` if not. Nothing is kept."""
-        self._write(bytes(_PROBE_BYTES))
+        self._write([memoryview(bytes(_PROBE_BYTES))])
         os.ftruncate(self._fd, self.size)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, buffers: list[memoryview]) -> int:
+        at = self.size
         try:
-            view = memoryview(data)
-            at = self.size
-            while view:
-                written = os.pwrite(self._fd, view, at)
+            while buffers:
+                written = os.pwritev(self._fd, buffers[:_MOST_BUFFERS], at)
                 at += written
-                view = view[written:]
+                buffers = _behind(buffers, written)
             os.fdatasync(self._fd)
         except OSError:
             os.ftruncate(self._fd, self.size)
             raise
+        return at - self.size
 
     def cut(self, size: int) -> None:
         """Drop what stands behind `size`: a torn tail."""
@@ -100,6 +100,15 @@ class SegmentWriter:
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
+
+
+def _behind(buffers: list[memoryview], written: int) -> list[memoryview]:
+    """What is left of `buffers` once so many of their bytes are written."""
+    for index, buffer in enumerate(buffers):
+        if written < len(buffer):
+            return [buffer[written:], *buffers[index + 1 :]]
+        written -= len(buffer)
+    return []
 
 
 class SegmentReader:

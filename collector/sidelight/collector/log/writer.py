@@ -71,6 +71,13 @@ class LogWriter:
 
         Raises `LogBusyError` if too much waits already, `LogFailedError` if the disk refused.
         """
+        await self.submit(signal, body, items)
+
+    def submit(self, signal: Signal, body: bytes, items: int) -> asyncio.Future[None]:
+        """As `append`, but returns what is done once it is on the disk.
+
+        Raises `LogBusyError`.
+        """
         if self._pending_bytes + len(body) > self._max_pending_bytes and self._pending_bytes:
             raise LogBusyError(f"{self._pending_bytes} bytes are waiting for the disk")
         pending = _Pending(signal, body, items, asyncio.get_running_loop().create_future())
@@ -78,7 +85,7 @@ class LogWriter:
         self._pending_bytes += len(body)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain())
-        await pending.done
+        return pending.done
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
