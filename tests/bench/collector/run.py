@@ -183,14 +183,10 @@ def rotels(scenario: Scenario, payload: Path, spans: int, binary: Path) -> Resul
 
 
 def _payload_file(scenario: Scenario, directory: Path) -> Path:
-    import gzip
-
-    name = f"{scenario.payload}{'.gz' if scenario.gzip_in else ''}"
-    path = directory / name
+    path = directory / scenario.payload
     if not path.exists():
         build, spans = PAYLOADS[scenario.payload]
-        body = build(spans)
-        path.write_bytes(gzip.compress(body, 6) if scenario.gzip_in else body)
+        path.write_bytes(build(spans))
     return path
 
 
