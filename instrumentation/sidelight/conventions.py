@@ -622,6 +622,12 @@ REQUEST_PREEMPTIONS: Final = _metric(
 COLLECTOR_RECEIVED: Final = _metric(
     "sidelight.collector.received", "counter", "{item}", "Items acknowledged, by signal."
 )
+COLLECTOR_DUPLICATES: Final = _metric(
+    "sidelight.collector.duplicates",
+    "counter",
+    "{item}",
+    "Items acknowledged again, not stored again: the same request came twice, by signal.",
+)
 COLLECTOR_REFUSED: Final = _metric(
     "sidelight.collector.refused", "counter", "{item}", "Items refused, by signal and reason."
 )

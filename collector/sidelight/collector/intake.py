@@ -11,8 +11,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from sidelight import conventions as c
 from sidelight.collector.lens.otlp_pb2 import Request
 from sidelight.collector.lens.request import MalformedError, count, parse
+from sidelight.collector.log.duplicates import Duplicates
 from sidelight.collector.log.record import Signal
-from sidelight.collector.log.writer import LogBusyError, LogFailedError, LogWriter
+from sidelight.collector.log.writer import LogBusyError, LogFailedError
 from sidelight.collector.measure.otlp_metrics import OtlpMetrics
 from sidelight.collector.measure.registry import Registry
 from sidelight.collector.measure.requests import Requests
@@ -50,17 +51,18 @@ class Intake:
 
     def __init__(
         self,
-        writer: LogWriter,
+        storage: Duplicates,
         registry: Registry,
         otlp_metrics: OtlpMetrics,
         shaper: Shaper | None = None,
     ) -> None:
         """Without a `shaper` spans are made canonical, and nothing is taken out of them."""
-        self._writer = writer
+        self._storage = storage
         self._shaper = shaper or Shaper()
         self._requests = Requests(registry)
         self._otlp_metrics = otlp_metrics
         self._received = registry.counter(c.COLLECTOR_RECEIVED, ("signal",))
+        self._duplicates = registry.counter(c.COLLECTOR_DUPLICATES, ("signal",))
         self._refused = registry.counter(c.COLLECTOR_REFUSED, ("signal", "reason"))
         self._redacted = registry.counter(c.COLLECTOR_REDACTED, ("rule",))
         self._faults = registry.counter(c.COLLECTOR_EXTENSION_FAULTS, ("extension",))
@@ -85,8 +87,9 @@ class Intake:
         sentences = sorted(refusal.sentence for refusal in shaped.refused)
         receipt = Receipt(shaped.refused.total(), "; ".join(sentences))
         items = count(request)
-        if items:
-            await self._append(signal, body, items)
+        if items and not await self._append(signal, body, items):
+            self._duplicates.labels(signal).inc(items)
+            return receipt
         self._received.labels(signal).inc(items)
         # Measured once stored: a sender that is told to come again is not counted twice.
         self._guard(lambda: self._measure(signal, body, shaped))
@@ -99,9 +102,10 @@ class Intake:
             return self._shaper.logs(request)
         return Shaped()
 
-    async def _append(self, signal: Signal, body: bytes, items: int) -> None:
+    async def _append(self, signal: Signal, body: bytes, items: int) -> bool:
+        """Whether it was stored now, or else before."""
         try:
-            await self._writer.append(signal, body, items)
+            return await self._storage.append(signal, body, items)
         except LogBusyError as error:
             self._refused.labels(signal, "busy").inc(items)
             raise UnavailableError(str(error), is_busy=True, retry_after_seconds=1) from error

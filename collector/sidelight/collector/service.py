@@ -23,6 +23,9 @@ from sidelight.collector import health
 from sidelight.collector.config import AnyDestination, Config
 from sidelight.collector.http_server import HttpServer, Limits
 from sidelight.collector.intake import Intake
+from sidelight.collector.lens.repetition import is_repetition
+from sidelight.collector.log import folder
+from sidelight.collector.log.duplicates import RECOVERED_BYTES, Duplicates
 from sidelight.collector.log.log import SegmentLog
 from sidelight.collector.log.writer import LogWriter
 from sidelight.collector.measure.exposition import Exposition
@@ -116,7 +119,13 @@ class Service:
             appended=self._wake,
         )
         shaper = shape.build(config.shape)
-        intake = Intake(self._writer, registry, otlp_metrics, shaper)
+        storage = Duplicates(
+            self._writer,
+            seconds=config.log.dedupe_seconds,
+            is_repetition=is_repetition,
+            recovered=folder.newest(config.log.directory, RECOVERED_BYTES),
+        )
+        intake = Intake(storage, registry, otlp_metrics, shaper)
         requests = registry.counter(c.COLLECTOR_REQUESTS, ("protocol", "outcome"))
         self._lag = registry.gauge(c.COLLECTOR_LAG, ("destination",))
         self._log_bytes = registry.gauge(c.COLLECTOR_LOG_BYTES)

@@ -1,0 +1,201 @@
+"""A request that is sent again is stored once, and never acknowledged before it is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from sidelight.collector.log import duplicates as module
+from sidelight.collector.log import folder
+from sidelight.collector.log.cursor import Position
+from sidelight.collector.log.duplicates import Duplicates
+from sidelight.collector.log.log import SegmentLog
+from sidelight.collector.log.record import Record, Signal, encode
+from sidelight.collector.log.writer import LogFailedError, LogWriter
+from support.span_load import new_ids, request_of
+
+
+class _Disk:
+    """A log that keeps bodies, and whose disk waits or fails as the test wants."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.go = threading.Event()
+        self.go.set()
+        self.error: OSError | None = None
+
+    def append(self, records: Sequence[Record]) -> None:
+        assert self.go.wait(10)
+        if self.error is not None:
+            raise self.error
+        self.bodies += [record.body() for record in records]
+
+    def probe(self) -> None:
+        raise AssertionError
+
+    def read(self, position: Position) -> None:
+        raise AssertionError
+
+    def cursor(self, name: str) -> Position:
+        raise AssertionError
+
+    def commit(self, name: str, position: Position) -> None:
+        raise AssertionError
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def disk() -> _Disk:
+    return _Disk()
+
+
+@pytest.fixture
+async def writer(disk: _Disk) -> AsyncIterator[LogWriter]:
+    found = LogWriter(disk, max_pending_bytes=1 << 20)
+    yield found
+    disk.go.set()
+    await found.close()
+
+
+def _always(signal: Signal, body: bytes) -> bool:
+    return True
+
+
+async def test_stored_once_within_the_window(disk: _Disk, writer: LogWriter) -> None:
+    """The second is acknowledged without being stored; after the window it is stored again."""
+    clock = _Clock()
+    storage = Duplicates(writer, seconds=60, is_repetition=_always, now=clock)
+    assert await storage.append("traces", b"a", 1)
+    clock.now += 59
+    assert not await storage.append("traces", b"a", 1)
+    assert await storage.append("traces", b"b", 1)
+    clock.now += 2
+    assert await storage.append("traces", b"a", 1)
+    assert disk.bodies == [b"a", b"b", b"a"]
+
+
+async def test_signals_are_kept_apart(disk: _Disk, writer: LogWriter) -> None:
+    """The same bytes as another signal are another request."""
+    storage = Duplicates(writer, seconds=60, is_repetition=_always)
+    assert await storage.append("traces", b"a", 1)
+    assert await storage.append("logs", b"a", 1)
+    assert len(disk.bodies) == 2
+
+
+async def test_a_second_waits_for_the_first(disk: _Disk, writer: LogWriter) -> None:
+    """While the disk works neither is acknowledged; then both are, and one is stored."""
+    storage = Duplicates(writer, seconds=60, is_repetition=_always)
+    disk.go.clear()
+    both = [asyncio.create_task(storage.append("traces", b"a", 1)) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    assert not any(each.done() for each in both)
+    disk.go.set()
+    assert await asyncio.gather(*both) == [True, False]
+    assert disk.bodies == [b"a"]
+
+
+async def test_a_second_fails_with_the_first(disk: _Disk, writer: LogWriter) -> None:
+    """A disk that refuses is told to both; what comes later is stored, not taken for known."""
+    storage = Duplicates(writer, seconds=60, is_repetition=_always)
+    disk.go.clear()
+    disk.error = OSError("No space left on device")
+    both = [asyncio.create_task(storage.append("traces", b"a", 1)) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    disk.go.set()
+    for each in both:
+        with pytest.raises(LogFailedError, match="No space"):
+            await each
+    disk.error = None
+    assert await storage.append("traces", b"a", 1)
+    assert disk.bodies == [b"a"]
+
+
+async def test_a_first_that_gives_up_is_stored_all_the_same(disk: _Disk, writer: LogWriter) -> None:
+    """A client that runs out of patience and sends again is the case this is for."""
+    storage = Duplicates(writer, seconds=60, is_repetition=_always)
+    disk.go.clear()
+    first = asyncio.create_task(storage.append("traces", b"a", 1))
+    await asyncio.sleep(0.02)
+    first.cancel()
+    second = asyncio.create_task(storage.append("traces", b"a", 1))
+    await asyncio.sleep(0.02)
+    assert not second.done()
+    disk.go.set()
+    assert not await second
+    assert disk.bodies == [b"a"]
+
+
+async def test_what_may_be_two_is_stored_twice(disk: _Disk, writer: LogWriter) -> None:
+    """Equal bytes that need not be a repetition are kept, however often they come."""
+    storage = Duplicates(writer, seconds=60, is_repetition=lambda *_: False)
+    for _ in range(3):
+        assert await storage.append("logs", b"a", 1)
+    assert disk.bodies == [b"a"] * 3
+
+
+async def test_off(disk: _Disk, writer: LogWriter) -> None:
+    """With 0 seconds everything is stored."""
+    storage = Duplicates(writer, seconds=0, is_repetition=_always)
+    assert await storage.append("traces", b"a", 1)
+    assert await storage.append("traces", b"a", 1)
+    assert len(disk.bodies) == 2
+
+
+async def test_entries_are_bounded(
+    disk: _Disk, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest are forgotten early; what is forgotten is stored again, never lost."""
+    monkeypatch.setattr(module, "MOST_REQUESTS", 3)
+    storage = Duplicates(writer, seconds=60, is_repetition=_always)
+    for body in (b"a", b"b", b"c", b"d"):
+        assert await storage.append("traces", body, 1)
+    assert len(storage._known) == 3
+    assert not await storage.append("traces", b"d", 1)
+    assert await storage.append("traces", b"a", 1)
+
+
+async def test_a_start_knows_what_is_on_the_disk(writer: LogWriter, tmp_path: Path) -> None:
+    """Requests that share a record, whole, are known; half of one and a new one are not."""
+    one, two, three = (request_of(new_ids(3)) for _ in range(3))
+    log = SegmentLog(tmp_path, segment_bytes=1 << 20)
+    log.append([Record("traces", encode(one + two + three, "gzip"), 9, time.time_ns())])
+    log.close()
+    clock = _Clock()
+    storage = Duplicates(
+        writer,
+        seconds=60,
+        is_repetition=_always,
+        recovered=folder.newest(tmp_path, 1 << 20),
+        now=clock,
+    )
+    new = request_of(new_ids(1))
+    assert not await storage.append("traces", two, 3)
+    assert not await storage.append("traces", one + three, 6)
+    assert await storage.append("traces", one + new, 4)
+    assert await storage.append("logs", two, 3)
+    clock.now += 61
+    assert await storage.append("traces", two, 3)
+
+
+def test_the_newest_records_are_taken(tmp_path: Path) -> None:
+    """Over segments, as many as have so many bytes, in order."""
+    log = SegmentLog(tmp_path, segment_bytes=100)
+    for number in range(9):
+        log.append([Record("traces", b"%d" % number * 30, 1, 1, "identity")])
+    log.close()
+    found = [record.payload[:1] for record in folder.newest(tmp_path, 100)]
+    assert found == [b"6", b"7", b"8"]
+    assert len(folder.newest(tmp_path, 1 << 20)) == 9
+    assert folder.newest(tmp_path / "nothing", 100) == []
