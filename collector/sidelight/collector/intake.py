@@ -9,21 +9,19 @@ from dataclasses import dataclass
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from sidelight import conventions as c
+from sidelight.collector.config.measure import Measure
 from sidelight.collector.lens.otlp_pb2 import Request
 from sidelight.collector.lens.request import MalformedError, count, parse
 from sidelight.collector.log.duplicates import Duplicates
 from sidelight.collector.log.record import Signal
 from sidelight.collector.log.writer import LogBusyError, LogFailedError
+from sidelight.collector.measure.calls import Calls
 from sidelight.collector.measure.otlp_metrics import OtlpMetrics
 from sidelight.collector.measure.registry import Registry
-from sidelight.collector.measure.requests import Requests
 from sidelight.collector.shape.pipeline import Shaper
 from sidelight.collector.shape.shaped import Shaped
 
 _logger = logging.getLogger(__name__)
-
-# OTLP's SpanKind.
-_SERVER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +53,12 @@ class Intake:
         registry: Registry,
         otlp_metrics: OtlpMetrics,
         shaper: Shaper | None = None,
+        measure: Measure | None = None,
     ) -> None:
         """Without a `shaper` spans are made canonical, and nothing is taken out of them."""
         self._storage = storage
         self._shaper = shaper or Shaper()
-        self._requests = Requests(registry)
+        self._calls = Calls(registry, measure or Measure())
         self._otlp_metrics = otlp_metrics
         self._received = registry.counter(c.COLLECTOR_RECEIVED, ("signal",))
         self._duplicates = registry.counter(c.COLLECTOR_DUPLICATES, ("signal",))
@@ -123,10 +122,7 @@ class Intake:
             self._faults.labels(extension).inc(spans)
         for extension, spans in shaped.dropped.items():
             self._dropped.labels(extension).inc(spans)
-        for each in shaped.opened:
-            is_engine = each.scope in (c.SCOPE_VLLM_BUILTIN, c.SCOPE_VLLM_BUILTIN_OLD)
-            if is_engine or each.span.kind == _SERVER:
-                self._requests.observe(each.service, each.span, from_engine=is_engine)
+        self._calls.observe(shaped.opened)
 
     def _guard(self, measure: Callable[[], None]) -> None:
         """Measuring must not turn an acknowledged request into a refused one."""

@@ -125,7 +125,7 @@ class Service:
             is_repetition=is_repetition,
             recovered=folder.newest(config.log.directory, RECOVERED_BYTES),
         )
-        intake = Intake(storage, registry, otlp_metrics, shaper)
+        intake = Intake(storage, registry, otlp_metrics, shaper, config.measure)
         requests = registry.counter(c.COLLECTOR_REQUESTS, ("protocol", "outcome"))
         self._lag = registry.gauge(c.COLLECTOR_LAG, ("destination",))
         self._log_bytes = registry.gauge(c.COLLECTOR_LOG_BYTES)

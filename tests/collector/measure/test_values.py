@@ -25,7 +25,7 @@ class TestCounter:
         counter.labels("b", "x").inc()
         counter.labels("a", 'say "y"').inc(2.5)
         counter.labels("b", "x").inc(3)
-        family = counter.family()
+        family = counter.family(exemplars=False)
         assert (family.name, family.type, family.help) == ("sent", "counter", "Sent.")
         assert family.body == (
             'sent_total{to="b",how="x"} 4\nsent_total{to="a",how="say \\"y\\""} 2.5\n'
@@ -34,9 +34,9 @@ class TestCounter:
     def test_without_labels_it_is_there_from_the_start(self) -> None:
         """So that a rate of the first event is seen."""
         counter = Counter("sent", "Sent.")
-        assert counter.family().body == "sent_total 0\n"
+        assert counter.family(exemplars=False).body == "sent_total 0\n"
         counter.inc()
-        assert counter.family().body == "sent_total 1\n"
+        assert counter.family(exemplars=False).body == "sent_total 1\n"
 
     def test_it_only_goes_up(self) -> None:
         """And wants as many values as it has labels."""
@@ -58,7 +58,7 @@ class TestCounter:
             thread.start()
         for thread in threads:
             thread.join()
-        assert counter.family().body == "".join(
+        assert counter.family(exemplars=False).body == "".join(
             f'sent_total{{to="{number}"}} 4000\n' for number in range(10)
         )
 
@@ -66,12 +66,12 @@ class TestCounter:
 def test_a_gauge_shows_what_was_set_or_what_it_reads() -> None:
     """A function is asked whenever it is shown."""
     gauge = Gauge("level", "Level.")
-    assert gauge.family().body == "level 0\n"
+    assert gauge.family(exemplars=False).body == "level 0\n"
     gauge.set(2.5)
-    assert gauge.family().body == "level 2.5\n"
+    assert gauge.family(exemplars=False).body == "level 2.5\n"
     values = iter([1, 2])
     gauge.set_function(lambda: next(values))
-    assert [gauge.family().body for _ in range(2)] == ["level 1\n", "level 2\n"]
+    assert [gauge.family(exemplars=False).body for _ in range(2)] == ["level 1\n", "level 2\n"]
 
 
 @given(st.floats() | st.sampled_from([0.005, 1e6, 999999.0, 123456789.5, 1e22, math.inf]))
@@ -95,3 +95,25 @@ def test_the_process_is_shown_as_prometheus_clients_show_it() -> None:
         assert float(value) == pytest.approx(metric.samples[0].value, rel=0.2, abs=1.0)
     start = float(ours["process_start_time_seconds"].body.split()[1])
     assert 0 < time.time() - start < 100_000
+
+
+def test_a_counter_leads_to_the_trace_it_last_counted() -> None:
+    """In OpenMetrics only, which alone has exemplars; what counts without a trace leaves none."""
+    counter = Counter("sent", "Sent.", ("to",))
+    counter.labels("a").inc(2, bytes(16), bytes(7) + b"\x01")
+    counter.labels("a").inc(3)
+    counter.labels("b").inc()
+    assert counter.family(exemplars=False).body == 'sent_total{to="a"} 5\nsent_total{to="b"} 1\n'
+    with_mark, without = counter.family(exemplars=True).body.splitlines()
+    mark = f'sent_total{{to="a"}} 5 # {{trace_id="{"0" * 32}",span_id="{"0" * 15}1"}} 2 '
+    assert with_mark.startswith(mark)
+    assert abs(float(with_mark.removeprefix(mark)) - time.time()) < 60
+    assert without == 'sent_total{to="b"} 1'
+
+
+def test_a_gauge_shows_nothing_while_it_knows_nothing() -> None:
+    """NaN is no value: a mean over it would be none either."""
+    gauge = Gauge("level", "Level.", ("of",))
+    gauge.labels("a").set(math.nan)
+    gauge.labels("b").set(1)
+    assert gauge.family(exemplars=False).body == 'level{of="b"} 1\n'

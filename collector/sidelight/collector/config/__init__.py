@@ -29,6 +29,7 @@ from sidelight.collector.config.destinations import (
     UrlDestination,
     lane_names,
 )
+from sidelight.collector.config.measure import Measure
 from sidelight.collector.config.receive import (
     LangfuseApi,
     OtlpGrpc,
@@ -60,6 +61,7 @@ __all__ = [
     "HttpUrl",
     "LangfuseApi",
     "LangfuseDestination",
+    "Measure",
     "OtlpDestination",
     "OtlpGrpc",
     "OtlpGrpcDestination",
@@ -147,6 +149,7 @@ class Config(Section):
 
     receive: Receive = Receive()
     shape: Shape = Shape()
+    measure: Measure = Measure()
     serve: Serve = Serve()
     log: LogOptions = LogOptions()
     destinations: tuple[AnyDestination, ...] | None = Field(

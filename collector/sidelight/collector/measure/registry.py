@@ -48,7 +48,7 @@ class Registry:
         """All metrics made here."""
         yield from process.families()
         for value in self._values.values():
-            yield value.family()
+            yield value.family(exemplars=exemplars)
         for histogram in self._histograms.values():
             yield histogram.family(exemplars=exemplars)
 

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import TypeVar
+from collections.abc import Callable
 
 from sidelight import conventions
 from sidelight.collector.lens.prometheus_names import label_name
 from sidelight.collector.lens.span import AttributeValue, SpanRecord
 from sidelight.collector.measure.histogram import Cell
+from sidelight.collector.measure.labels import OTHER, Allowed, text
+from sidelight.collector.measure.recent import Recent
 from sidelight.collector.measure.registry import Registry
 
-Key = TypeVar("Key", bound=Hashable)
-Kept = TypeVar("Kept")
-
-OTHER = "other"
-_LONGEST_LABEL = 128
 _MOST_SERVICES = 64
 _RECENT_REQUESTS = 8192
 # After this long without a span of its plugin a service counts as having none.
@@ -47,45 +42,49 @@ class Requests:
         self._duration = registry.histogram(conventions.SERVER_REQUEST_DURATION, _LABELS)
         self._ttft = registry.histogram(conventions.SERVER_TTFT, _SUCCESS_LABELS)
         self._tpot = registry.histogram(conventions.SERVER_TPOT, _SUCCESS_LABELS)
-        self._services = _Allowed(_MOST_SERVICES)
-        self._operations = _Allowed(16)
-        self._models = _Allowed(64)
-        self._errors = _Allowed(32)
+        self._services = Allowed(_MOST_SERVICES)
+        self._operations = Allowed(16)
+        self._models = Allowed(64)
+        self._errors = Allowed(32)
         self._known: dict[tuple[str, str, str, str], tuple[Cell, Cell, Cell]] = {}
-        self._recent: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._plugin_seen: OrderedDict[str, float] = OrderedDict()
+        self._recent: Recent[tuple[str, str], None] = Recent(_RECENT_REQUESTS)
+        self._plugin_seen: Recent[str, float] = Recent(_MOST_SERVICES)
 
-    def observe(self, service: str, span: SpanRecord, *, from_engine: bool = False) -> None:
+    def observe(self, service: str, span: SpanRecord, *, from_engine: bool = False) -> bool:
         """Count one request: the plugin's SERVER span, or with `from_engine` vLLM's own span.
 
-        `service` is the resource's service.name.
+        `service` is the resource's service.name. Returns whether it counted: not where the
+        request was counted before.
         """
         now = self._clock()
         if not from_engine:
-            _remember(self._plugin_seen, service, now, _MOST_SERVICES)
-        elif now - self._plugin_seen.get(service, -math.inf) < _PLUGIN_SECONDS:
-            return
+            self._plugin_seen.put(service, now)
+        else:
+            seen = self._plugin_seen.get(service)
+            if seen is not None and now - seen < _PLUGIN_SECONDS:
+                return False
         request = span.attributes.get(conventions.ENGINE_REQUEST_ID)
         if isinstance(request, str) and not self._is_first(service, request):
-            return
+            return False
         self._count(service, span)
+        return True
 
     def _is_first(self, service: str, request: str) -> bool:
         key = (service, request)
         if key in self._recent:
             return False
-        _remember(self._recent, key, None, _RECENT_REQUESTS)
+        self._recent.put(key, None)
         return True
 
     def _count(self, service: str, span: SpanRecord) -> None:
         found = span.attributes
-        error = _text(found.get(conventions.ERROR_TYPE)) or ("_OTHER" if span.is_error else "")
+        error = text(found.get(conventions.ERROR_TYPE)) or ("_OTHER" if span.is_error else "")
         model = found.get(conventions.REQUEST_MODEL) or found.get(conventions.RESPONSE_MODEL)
         names = (
             self._services.of(service),
-            self._operations.of(_text(found.get(conventions.OPERATION))),
+            self._operations.of(text(found.get(conventions.OPERATION))),
             # A failed request's model is whatever the client wrote: it opens no label.
-            self._models.of(_text(model), admit=not error),
+            self._models.of(text(model), admit=not error),
             self._errors.of(error),
         )
         duration, ttft, tpot = self._cells(names)
@@ -109,33 +108,6 @@ class Requests:
             if kept is names:
                 self._known[names] = found
         return found
-
-
-class _Allowed:
-    """The first `limit` values of a label are kept; every later one is `other`."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._values = {""}
-
-    def of(self, value: str, *, admit: bool = True) -> str:
-        if value not in self._values:
-            if not admit or len(self._values) > self._limit or len(value) > _LONGEST_LABEL:
-                return OTHER
-            self._values.add(value)
-        return value
-
-
-def _remember(kept: OrderedDict[Key, Kept], key: Key, value: Kept, most: int) -> None:
-    """Put a key last and let the oldest go."""
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > most:
-        kept.popitem(last=False)
-
-
-def _text(value: AttributeValue) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _observe(cell: Cell, seconds: AttributeValue, span: SpanRecord) -> None:

@@ -27,8 +27,13 @@ from sidelight.collector.shape.shaped import Opened, Refusal, Shaped, edit
 from sidelight.collector.shape.tables import table_for
 from sidelight.collector.shape.trigger import holding
 
-# Scopes whose spans the measure step wants to see.
-_MEASURED = frozenset({c.SCOPE_VLLM, c.SCOPE_VLLM_BUILTIN, c.SCOPE_VLLM_BUILTIN_OLD})
+# Scopes whose every span the measure step wants to see; of others those with such attributes,
+# which have been opened before to be made canonical.
+_MEASURED = frozenset(
+    {c.SCOPE_VLLM, c.SCOPE_VLLM_BUILTIN, c.SCOPE_VLLM_BUILTIN_OLD, c.SCOPE_VECTORDB}
+)
+_MEASURED_NAMES = (c.DB_SYSTEM, c.INPUT_TOKENS, c.OUTPUT_TOKENS, c.USAGE_COST, c.LLM_COST_TOTAL)
+_MEASURED_HINTS = (c.DB_SYSTEM.encode(), b"gen_ai.usage.", c.LLM_COST_TOTAL.encode())
 _MOST_HOLDERS = 512
 
 
@@ -66,12 +71,12 @@ class Shaper:
             for scope in resource.scopes:
                 _refuse_bad_ids(scope, shaped)
                 name = scope_name(scope.scope)
-                self._canonical(service, name, scope, shaped)
+                is_measured = self._canonical(service, name, scope, shaped)
                 extend(self._extensions, name, scope, shaped)
                 self._protect_spans(service, scope, shaped)
-                if name in _MEASURED:
-                    spans = (read(Span.FromString(item)) for item in scope.items)
-                    shaped.opened += [Opened(service, name, span) for span in spans]
+                # Only now: what a policy took away must not come back as a label.
+                for item in _measured(name, scope, is_measured=is_measured):
+                    shaped.opened.append(Opened(service, name, read(Span.FromString(item))))
             self._protect_holders(resource, shaped)
         return shaped
 
@@ -87,24 +92,29 @@ class Shaper:
             self._protect_holders(resource, shaped)
         return shaped
 
-    def _canonical(self, service: str, name: str, scope: Scopes, shaped: Shaped) -> None:
+    def _canonical(self, service: str, name: str, scope: Scopes, shaped: Shaped) -> bool:
+        """Whether any of the spans that were opened is one to be measured."""
         table, prices = table_for(name), self._prices
         if table is not None:
             indexes = range(len(scope.items)) if table.scopes else holding(table.hints, scope.items)
         elif prices is not None:
             indexes = holding(HINTS, scope.items)
         else:
-            return
+            return False
+        is_measured = False
 
         def change(span: Span) -> bool:
+            nonlocal is_measured
             draft = Draft(span)
             if table is not None:
                 normalise(table, draft)
             if prices is not None:
                 add_cost(prices, service, draft)
+            is_measured = is_measured or any(each in draft for each in _MEASURED_NAMES)
             return draft.close()
 
         edit(scope, indexes, Span, change, shaped)
+        return is_measured
 
     def _protect_spans(self, service: str, scope: Scopes, shaped: Shaped) -> None:
         policy = self._content.of(service) if self._content is not None else None
@@ -151,6 +161,15 @@ class Shaper:
             shaped.redacted += counts
             shaped.changed = True
         return masked
+
+
+def _measured(name: str, scope: Scopes, *, is_measured: bool) -> Sequence[bytes]:
+    """The spans of a scope that the measure step wants to see."""
+    if name in _MEASURED:
+        return scope.items
+    if not is_measured:
+        return ()
+    return [scope.items[index] for index in holding(_MEASURED_HINTS, scope.items)]
 
 
 def _mask_span(redactor: Redactor, counts: Counter[str], span: Span) -> bool:
