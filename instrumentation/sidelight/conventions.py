@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Instrument = Literal["counter", "gauge", "histogram"]
+Across = Literal["sum", "max", "min"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,17 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric: its OpenTelemetry name, instrument, unit (UCUM) and bucket bounds."""
+    """One metric: its OpenTelemetry name, instrument, unit (UCUM) and bucket bounds.
+
+    `across` says how the gauges of several workers become one.
+    """
 
     name: str
     instrument: Instrument
     unit: str
     meaning: str
     buckets: tuple[float, ...] = ()
+    across: Across = "sum"
 
 
 ATTRIBUTES: Final[dict[str, Attribute]] = {}
@@ -52,8 +57,9 @@ def _metric(
     unit: str,
     meaning: str,
     buckets: tuple[float, ...] = (),
+    across: Across = "sum",
 ) -> str:
-    METRICS[name] = Metric(name, instrument, unit, meaning, buckets)
+    METRICS[name] = Metric(name, instrument, unit, meaning, buckets, across)
     return name
 
 
@@ -683,10 +689,34 @@ COLLECTOR_RETRIES: Final = _metric(
     "sidelight.collector.retries", "counter", "{request}", "Sends that failed and will be repeated."
 )
 COLLECTOR_LAG: Final = _metric(
-    "sidelight.collector.lag", "gauge", "s", "Age of the oldest item a destination has yet to get."
+    "sidelight.collector.lag",
+    "gauge",
+    "s",
+    "Age of the oldest item a destination has yet to get.",
+    across="max",
 )
 COLLECTOR_LOG_BYTES: Final = _metric(
     "sidelight.collector.log.size", "gauge", "By", "Bytes of segments on disk."
+)
+COLLECTOR_RELOAD_OK: Final = _metric(
+    "sidelight.collector.config.reload.ok",
+    "gauge",
+    "",
+    "1 if the last reload of the configuration succeeded or there was none, else 0.",
+    across="min",
+)
+COLLECTOR_CONFIG_LOADED: Final = _metric(
+    "sidelight.collector.config.loaded",
+    "gauge",
+    "s",
+    "When the running configuration was loaded, in seconds since the epoch.",
+    across="min",
+)
+COLLECTOR_WORKERS: Final = _metric(
+    "sidelight.collector.workers", "gauge", "{worker}", "Workers that answer."
+)
+COLLECTOR_WORKER_RESTARTS: Final = _metric(
+    "sidelight.collector.worker.restarts", "counter", "{restart}", "Workers that were begun anew."
 )
 COLLECTOR_SCRAPES: Final = _metric(
     "sidelight.collector.scrapes", "counter", "{scrape}", "Scrapes by target and outcome."

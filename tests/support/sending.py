@@ -14,8 +14,9 @@ from pydantic import TypeAdapter
 from sidelight.collector.config import AnyDestination
 from sidelight.collector.log.log import SegmentLog
 from sidelight.collector.log.record import Record
-from sidelight.collector.send.build import forwarders
+from sidelight.collector.send.build import forwarder
 from sidelight.collector.send.forwarder import Forwarder
+from sidelight.collector.send.lanes import lanes
 from sidelight.collector.send.sampling import Decision
 
 
@@ -63,12 +64,9 @@ class Sending:
     def __init__(self, log: SegmentLog, directory: Path, *destinations: dict[str, Any]) -> None:
         self.log = log
         self.tally = Tally()
-        self.forwarders: Sequence[Forwarder] = forwarders(
-            parse(*destinations),
-            log,
-            directory=directory,
-            observer=self.tally,
-        )
+        self.forwarders: Sequence[Forwarder] = [
+            forwarder(lane, log, directory, self.tally) for lane in lanes(parse(*destinations))
+        ]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Sending:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
+from sidelight.collector.deliveries import Deliveries
 from sidelight.collector.http_server import Handler, HttpRequest, HttpResponse
 from sidelight.collector.log.writer import LogWriter
 from sidelight.collector.measure.exposition import Exposition
-from sidelight.collector.send.forwarder import Forwarder
 
 _PATHS = ("/metrics", "/healthz", "/readyz")
 
@@ -19,9 +19,9 @@ class Health:
     or an outage of one backend would take pods out of service that lose nothing by it.
     """
 
-    def __init__(self, writer: LogWriter, forwarders: Sequence[Forwarder]) -> None:
+    def __init__(self, writer: LogWriter, deliveries: Deliveries) -> None:
         self._writer = writer
-        self._forwarders = forwarders
+        self._deliveries = deliveries
         self.is_draining = False
 
     def report(self) -> tuple[bool, dict[str, Any]]:
@@ -33,11 +33,8 @@ class Health:
         else:
             state = "ready"
         destinations = {
-            forwarder.destination.name: {
-                "lag_seconds": round(forwarder.lag_seconds, 3),
-                "trouble": forwarder.trouble,
-            }
-            for forwarder in self._forwarders
+            each.name: {"lag_seconds": round(each.lag_seconds, 3), "trouble": each.trouble}
+            for each in self._deliveries.all
         }
         return state == "ready", {"status": state, "destinations": destinations}
 

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import resource
+import signal
+from pathlib import Path
 
 import uvloop
 
 from sidelight.collector import logs
-from sidelight.collector.config import AnyDestination, Config, ConfigError
+from sidelight.collector.config import AnyDestination, Config, ConfigError, load
+from sidelight.collector.listening import ServiceError
 from sidelight.collector.log.log import LogError
+from sidelight.collector.log.shares import left_behind
+from sidelight.collector.reload import report
 from sidelight.collector.send import detect
-from sidelight.collector.service import Service, ServiceError
+from sidelight.collector.service import Service
 
 _logger = logging.getLogger(__name__)
 
 _FILES = 16384
 
 
-def up(config: Config) -> int:
-    """Serve until a signal; returns the exit code.
+def up(config: Config, path: Path | None) -> int:
+    """Serve until a signal; SIGHUP reads `path` and the environment again.
 
-    0, or 1 if it cannot start, or 2 for what is wrong in the configuration.
+    Returns the exit code: 0, or 1 if it cannot start, or 2 for what is wrong in the
+    configuration.
     """
+    # Until it can be obeyed: it would end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(config.logging.level, config.logging.format)
-    _raise_file_limit()
+    raise_file_limit()
     try:
-        destinations = _destinations(config)
-        uvloop.run(_serve(config, destinations))
+        uvloop.run(_serve(config, destinations(config), path))
     except (LogError, ServiceError) as error:
         _logger.error("%s", error)
         return 1
@@ -37,7 +45,7 @@ def up(config: Config) -> int:
     return 0
 
 
-def _raise_file_limit() -> None:
+def raise_file_limit() -> None:
     """Many connections need many files; the soft limit is often 1024 for no reason but age."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
@@ -45,18 +53,50 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _serve(config: Config, destinations: tuple[AnyDestination, ...]) -> None:
-    await Service(config, destinations).run()
+async def _serve(config: Config, found: tuple[AnyDestination, ...], path: Path | None) -> None:
+    service = Service(config, found, left_behind=left_behind(config.log.directory, 1))
+    reloads: set[asyncio.Task[None]] = set()
+
+    def hang_up() -> None:
+        task = asyncio.create_task(_reload(service, path))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
+    await service.run()
 
 
-def _destinations(config: Config) -> tuple[AnyDestination, ...]:
+async def _reload(service: Service, path: Path | None) -> None:
+    change = await service.reload(lambda: reread(path, service.config, service.destinations))
+    if change is not None:
+        report(change)
+
+
+def reread(
+    path: Path | None, running: Config, present: tuple[AnyDestination, ...]
+) -> tuple[Config, tuple[AnyDestination, ...]]:
+    """What is configured now. A destination that was there without asking stays.
+
+    Raises `ConfigError`.
+    """
+    config = load(path)
+    found = detect.destinations(config)
+    if config.destinations is None and running.destinations is None:
+        # It may just be down, and what comes meanwhile is to be kept for it.
+        names = {each.name for each in found}
+        found += tuple(each for each in present if each.name not in names)
+    return config, found
+
+
+def destinations(config: Config) -> tuple[AnyDestination, ...]:
+    """Where data goes, after those that are there without asking; none is worth a warning."""
     found = detect.destinations(config)
     if not found:
         looked = "no Phoenix answers on localhost:6006 and no Langfuse keys are set"
         why = looked if config.destinations is None else "destinations is empty"
         _logger.warning(
             "nothing is sent on: %s; what comes in is kept in %s; "
-            "restart once there is a destination",
+            "reload (SIGHUP) or restart once there is a destination",
             why,
             config.log.directory,
         )

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
+import math
 import os
-import resource
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from sidelight import conventions as c
-from sidelight.collector import health
+from sidelight.collector import health, logs
 from sidelight.collector.config import AnyDestination, Config
+from sidelight.collector.config.live import reloaded
+from sidelight.collector.deliveries import Deliveries, Store
 from sidelight.collector.http_server import HttpServer, Limits
 from sidelight.collector.intake import Intake
 from sidelight.collector.lens.repetition import is_repetition
+from sidelight.collector.listening import bind, connections
 from sidelight.collector.log import folder
 from sidelight.collector.log.duplicates import RECOVERED_BYTES, Duplicates
 from sidelight.collector.log.log import SegmentLog
@@ -32,16 +34,17 @@ from sidelight.collector.measure.exposition import Exposition
 from sidelight.collector.measure.otlp_metrics import OtlpMetrics
 from sidelight.collector.measure.registry import Registry
 from sidelight.collector.receive import otlp_http
+from sidelight.collector.receive.entrance import Entrance
 from sidelight.collector.receive.otlp_grpc import MAX_CONNECTIONS as GRPC_CONNECTIONS
 from sidelight.collector.receive.otlp_grpc import GrpcServer
 from sidelight.collector.receive.scrape import Scraper
-from sidelight.collector.send.build import forwarders
-from sidelight.collector.send.sampling import Decision
+from sidelight.collector.reload import Change, Reloads
+from sidelight.collector.retention import Retention
 from sidelight.collector.shape import build as shape
+from sidelight.collector.tallies import Tallies
 
 _logger = logging.getLogger(__name__)
 
-_RETENTION_SECONDS = 5.0
 _RESTART_SECONDS = 1.0
 _PROBE_SECONDS = 1.0
 # In a drain: for requests that have begun to arrive.
@@ -60,35 +63,8 @@ _SERVE_LIMITS = Limits(
 )
 
 
-class ServiceError(Exception):
-    """The service cannot start; the message says what to change."""
-
-
-class _Tallies:
-    """Counts what the forwarders do."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._delivered = registry.counter(c.COLLECTOR_DELIVERED, ("destination",))
-        self._dropped = registry.counter(c.COLLECTOR_DROPPED, ("destination", "reason"))
-        self._retries = registry.counter(c.COLLECTOR_RETRIES, ("destination",))
-        self._withheld = registry.counter(c.COLLECTOR_WITHHELD, ("destination", "reason"))
-        self._sampled = registry.counter(c.COLLECTOR_SAMPLED, ("destination", "decision", "reason"))
-
-    def delivered(self, destination: str, items: int) -> None:
-        self._delivered.labels(destination).inc(items)
-
-    def dropped(self, destination: str, items: int, reason: str) -> None:
-        self._dropped.labels(destination, reason).inc(items)
-
-    def retried(self, destination: str) -> None:
-        self._retries.labels(destination).inc()
-
-    def withheld(self, destination: str, reason: str, items: int) -> None:
-        self._withheld.labels(destination, reason).inc(items)
-
-    def sampled(self, destination: str, decision: Decision) -> None:
-        outcome = "kept" if decision.is_kept else "dropped"
-        self._sampled.labels(destination, outcome, decision.name.lower()).inc()
+Plan = tuple[Config, tuple[AnyDestination, ...]]
+"""A configuration, and its destinations after those that are there without asking."""
 
 
 class Service:
@@ -98,25 +74,39 @@ class Service:
     parts are built.
     """
 
-    def __init__(self, config: Config, destinations: Sequence[AnyDestination]) -> None:
-        self._config = config
+    def __init__(
+        self,
+        config: Config,
+        destinations: Sequence[AnyDestination],
+        *,
+        left_behind: Sequence[Path] = (),
+        is_worker: bool = False,
+    ) -> None:
+        """`left_behind`: log folders to empty. A worker of several shares its ports with the
+        others and leaves /metrics to its supervisor.
+        """
+        self.config = config
+        self._is_worker = is_worker
         self._stop = asyncio.Event()
-        registry = Registry()
-        self._tallies = _Tallies(registry)
-        otlp_metrics = OtlpMetrics(registry)
+        self.is_serving = asyncio.Event()
+        registry = self._registry = Registry()
+        self._entrance = Entrance(config.receive, config.serve, registry)
+        self._http_tls = self._entrance.otlp_http_tls()
+        self._reloads = Reloads(registry)
+        tallies = Tallies(registry)
+        self._otlp_metrics = otlp_metrics = OtlpMetrics(registry)
         self._scraper = Scraper(config.receive.scrape, registry)
-        self._log = SegmentLog(config.log.directory, segment_bytes=config.log.segment_bytes)
-        self._forwarders = forwarders(
-            destinations,
-            self._log,
-            directory=config.log.directory,
-            observer=self._tallies,
+        own, *others = (
+            Store(SegmentLog(each, segment_bytes=config.log.segment_bytes), each)
+            for each in (config.log.directory, *left_behind)
         )
+        self._log = own.log
+        self._deliveries = Deliveries((*others, own), tallies)
         self._writer = LogWriter(
             self._log,
             max_pending_bytes=config.log.max_pending_bytes,
             encoding="gzip" if config.log.compression == "gzip" else "identity",
-            appended=self._wake,
+            appended=self._deliveries.wake,
         )
         shaper = shape.build(config.shape)
         storage = Duplicates(
@@ -125,31 +115,42 @@ class Service:
             is_repetition=is_repetition,
             recovered=folder.newest(config.log.directory, RECOVERED_BYTES),
         )
-        intake = Intake(storage, registry, otlp_metrics, shaper, config.measure)
-        requests = registry.counter(c.COLLECTOR_REQUESTS, ("protocol", "outcome"))
+        self._intake = intake = Intake(storage, registry, otlp_metrics, shaper, config.measure)
+        self._requests = requests = registry.counter(c.COLLECTOR_REQUESTS, ("protocol", "outcome"))
         self._lag = registry.gauge(c.COLLECTOR_LAG, ("destination",))
+        self._with_lag: set[str] = set()
         self._log_bytes = registry.gauge(c.COLLECTOR_LOG_BYTES)
-        http = config.receive.otlp_http
-        http_connections = _connections(http.max_connections, "receive.otlp_http")
-        self._http = otlp_http.build(
-            http.model_copy(update={"max_connections": http_connections}), intake, requests
-        )
+        self._http = self._http_server(config)
         self._grpc = (
             GrpcServer(
                 config.receive.otlp_grpc,
                 intake,
                 requests,
-                max_connections=_connections(GRPC_CONNECTIONS, "receive.otlp_grpc"),
+                self._entrance.admission,
+                max_connections=connections(GRPC_CONNECTIONS, "receive.otlp_grpc"),
+                reuse_port=is_worker,
             )
             if config.receive.otlp_grpc.enabled
             else None
         )
-        self._health = health.Health(self._writer, self._forwarders)
+        self._retention = Retention(
+            own,
+            others,
+            self._deliveries,
+            tallies,
+            options=lambda: self.config.log,
+            is_in_trouble=lambda: self._writer.trouble is not None,
+        )
+        self._scraping: asyncio.Task[None] | None = None
+        self.health = health.Health(self._writer, self._deliveries)
         exposition = Exposition((registry, otlp_metrics, self._scraper))
         self._serve = HttpServer(
-            health.handler(exposition, self._health, self._refresh_gauges),
-            replace(_SERVE_LIMITS, max_connections=_connections(_PROBES, "serve")),
+            health.handler(exposition, self.health, self._refresh_gauges),
+            replace(_SERVE_LIMITS, max_connections=connections(_PROBES, "serve")),
+            admit=self._entrance.serve_admit(),
+            tls=self._entrance.serve_tls(),
         )
+        self._deliveries.apply(destinations)
 
     async def run(self) -> None:
         """Serve until a signal or `stop`, then drain.
@@ -162,21 +163,22 @@ class Service:
             background = [
                 asyncio.create_task(self._supervise(name, run))
                 for name, run in (
-                    ("retention", self._retain),
+                    ("retention", self._retention.run),
                     ("disk", self._probe),
-                    ("scraper", self._scraper.run),
                     ("dashboards", self._write_dashboards),
-                    *((f.destination.name, f.run) for f in self._forwarders),
                 )
             ]
+            self._scrape()
             self._catch_signals()
+            self.is_serving.set()
             await self._stop.wait()
             await self._drain()
         finally:
+            if self._scraping is not None:
+                background.append(self._scraping)
             for task in background:
                 task.cancel()
-            for forwarder in self._forwarders:
-                forwarder.close()
+            self._deliveries.close()
             await asyncio.gather(*background, return_exceptions=True)
             await self._writer.close()
             self._log.close()
@@ -188,26 +190,29 @@ class Service:
     # ── starting ─────────────────────────────────────────────────────────────────────────
 
     async def _listen(self) -> None:
-        receive = self._config.receive
+        receive = self.config.receive
         listening = []
         if receive.otlp_http.enabled:
             section = receive.otlp_http
-            port = await _bind(self._http.start, section.host, section.port, "receive.otlp_http")
+            start = partial(self._http.start, reuse_port=self._is_worker)
+            port = await bind(start, section.host, section.port, "receive.otlp_http")
             listening.append(f"OTLP/HTTP on {section.host}:{port}")
         if self._grpc is not None:
             grpc_section = receive.otlp_grpc
-            port = await _bind(
+            port = await bind(
                 self._grpc.start, grpc_section.host, grpc_section.port, "receive.otlp_grpc"
             )
             listening.append(f"OTLP/gRPC on {grpc_section.host}:{port}")
-        serve = self._config.serve
-        port = await _bind(self._serve.start, serve.host, serve.port, "serve")
-        listening.append(f"/metrics on {serve.host}:{port}")
+        if not self._is_worker:
+            serve = self.config.serve
+            port = await bind(self._serve.start, serve.host, serve.port, "serve")
+            listening.append(f"/metrics on {serve.host}:{port}")
         _logger.info("listening: %s", ", ".join(listening))
+        self._entrance.warn_of_open_doors()
         _logger.info(
             "log in %s, destinations: %s",
-            self._config.log.directory,
-            ", ".join(f.destination.name for f in self._forwarders)
+            self.config.log.directory,
+            ", ".join(each.name for each in self._deliveries.all)
             or "none (data is kept until one is configured or retention takes it)",
         )
 
@@ -219,7 +224,7 @@ class Service:
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop.is_set():
             _leave(1, f"second {number.name}: leaving at once; the log keeps the rest")
-        seconds = self._config.shutdown_seconds
+        seconds = self.config.shutdown_seconds
         _logger.info("%s: draining, at most %.0f s", number.name, seconds)
         self._stop.set()
         # A thread that waits for a dead disk or a name server cannot be stopped otherwise.
@@ -230,14 +235,19 @@ class Service:
 
     # ── running ──────────────────────────────────────────────────────────────────────────
 
-    def _wake(self) -> None:
-        for forwarder in self._forwarders:
-            forwarder.wake()
+    def _scrape(self) -> None:
+        """Scrape the targets there are now."""
+        if self._scraping is not None:
+            self._scraping.cancel()
+        self._scraping = asyncio.create_task(self._supervise("scraper", self._scraper.run))
 
     def _refresh_gauges(self) -> None:
-        for forwarder in self._forwarders:
-            self._lag.labels(forwarder.destination.name).set(forwarder.lag_seconds)
-        self._log_bytes.set(self._log.size_bytes())
+        for name in self._with_lag:
+            self._lag.labels(name).set(math.nan)
+        self._with_lag = {each.name for each in self._deliveries.all}
+        for each in self._deliveries.all:
+            self._lag.labels(each.name).set(each.lag_seconds)
+        self._log_bytes.set(self._retention.size_bytes())
 
     async def _supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """A part that fails is logged and begun anew; the others go on."""
@@ -248,30 +258,6 @@ class Service:
                 _logger.exception("%s failed and is begun anew", name)
                 await asyncio.sleep(_RESTART_SECONDS)
 
-    async def _retain(self) -> None:
-        cursors = {each.destination.name: each.destination.signals for each in self._forwarders}
-        options = self._config.log
-        while True:
-            dropped = await asyncio.to_thread(
-                self._log.trim,
-                cursors,
-                max_bytes=options.max_bytes,
-                max_age_seconds=options.max_age_seconds,
-                # On a full disk nothing is kept for its own sake.
-                keep_seconds=0.0 if self._writer.trouble else options.keep_seconds,
-                keep_bytes=options.keep_bytes,
-            )
-            for loss in dropped:
-                self._tallies.dropped(loss.cursor, loss.items, loss.reason)
-                _logger.error(
-                    "retention by %s took %d items that %s had not got: "
-                    "raise log.max_bytes or log.max_age_seconds, or mend the destination",
-                    loss.reason,
-                    loss.items,
-                    loss.cursor,
-                )
-            await asyncio.sleep(_RETENTION_SECONDS)
-
     async def _probe(self) -> None:
         while True:
             await self._writer.probe()
@@ -279,7 +265,7 @@ class Service:
 
     async def _write_dashboards(self) -> None:
         """In a process of its own: the Grafana SDK would stay in this one's memory."""
-        directory = self._config.dashboards.directory
+        directory = self.config.dashboards.directory
         if directory is None:
             return
         # Not through the event loop's own fork, which gRPC's threads complain about.
@@ -290,47 +276,67 @@ class Service:
             reason = process.stderr.strip().rpartition("\n")[2].removeprefix("sidelight: ")
             _logger.warning("dashboards were not written: %s", reason)
 
+    # ── changing ─────────────────────────────────────────────────────────────────────────
+
+    @property
+    def destinations(self) -> tuple[AnyDestination, ...]:
+        """Those that data is sent to now."""
+        return self._deliveries.destinations
+
+    async def reload(self, read: Callable[[], Plan]) -> Change | None:
+        """Run with what `read` (which may block and raise `ConfigError`) returns.
+
+        Connections stay, and so does what is in the log. None if it failed; then everything is
+        as it was, and the log says why.
+        """
+        return await self._reloads.attempt(partial(self._change, read))
+
+    async def _change(self, read: Callable[[], Plan]) -> Change:
+        wanted, destinations = await asyncio.to_thread(read)
+        config, waiting = reloaded(self.config, wanted)
+        shaper = await asyncio.to_thread(shape.build, config.shape)
+        targets = self._scraper.prepare(config.receive.scrape)
+        changed = self._deliveries.apply(destinations)
+        # From here on nothing can fail.
+        if config.receive.scrape != self.config.receive.scrape:
+            self._scraper.switch(config.receive.scrape, targets)
+            self._scrape()
+        if config.receive.otlp_http != self.config.receive.otlp_http:
+            self._http.become(self._http_server(config))
+        self._intake.shape_with(shaper)
+        logs.configure(config.logging.level, config.logging.format)
+        self.config = config
+        return Change(tuple(changed), tuple(waiting))
+
+    def _http_server(self, config: Config) -> HttpServer:
+        section = config.receive.otlp_http
+        allowed = connections(section.max_connections, "receive.otlp_http")
+        section = section.model_copy(update={"max_connections": allowed})
+        admission = self._entrance.admission
+        return otlp_http.build(section, self._intake, self._requests, admission, self._http_tls)
+
     # ── ending ───────────────────────────────────────────────────────────────────────────
 
     async def _drain(self) -> None:
         """Finish what was begun, then give the destinations what time is left."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._config.shutdown_seconds
-        self._health.is_draining = True
-        finish = min(_FINISH_SECONDS, self._config.shutdown_seconds)
+        deadline = loop.time() + self.config.shutdown_seconds
+        self.health.is_draining = True
+        finish = min(_FINISH_SECONDS, self.config.shutdown_seconds)
         stops = [self._http.stop(finish)]
         if self._grpc is not None:
             stops.append(self._grpc.stop(finish))
         await asyncio.gather(*stops)
         await self._writer.close()
-        settled = asyncio.gather(*(forwarder.settled() for forwarder in self._forwarders))
         with suppress(TimeoutError):
-            await asyncio.wait_for(settled, max(0.0, deadline - loop.time()))
-        behind = [f.destination.name for f in self._forwarders if f.lag_seconds]
+            await asyncio.wait_for(self._deliveries.settled(), max(0.0, deadline - loop.time()))
+        behind = [each.name for each in self._deliveries.all if each.is_behind]
         if behind:
             _logger.warning(
                 "stopped before %s had everything; the log keeps the rest for the next start",
                 " and ".join(behind),
             )
         await self._serve.stop(0.5)
-
-
-def _connections(wanted: int, section: str) -> int:
-    """As many as wanted, but no listener may take more than a fourth of the files that the
-    process may open: the log and the other listeners need theirs.
-    """
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = wanted if soft == resource.RLIM_INFINITY else min(wanted, max(1, soft // 4))
-    if allowed < wanted:
-        _logger.warning(
-            "%s takes %d connections, not %d, because the process may open only %d files: "
-            "raise its limit (ulimit -n)",
-            section,
-            allowed,
-            wanted,
-            soft,
-        )
-    return allowed
 
 
 def _leave(code: int, message: str) -> NoReturn:
@@ -346,23 +352,3 @@ def _dashboards_process(directory: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
-
-
-async def _bind(
-    start: Callable[[str, int], Awaitable[int]], host: str, port: int, section: str
-) -> int:
-    try:
-        return await start(host, port)
-    except socket.gaierror as error:
-        raise ServiceError(
-            f"cannot listen on {host}:{port}, the host cannot be resolved: set {section}.host"
-        ) from error
-    except OSError as error:
-        # asyncio's own text repeats the address.
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        advice = (
-            f"set {section}.host to an address of this machine"
-            if error.errno == errno.EADDRNOTAVAIL
-            else f"stop what holds it, or set {section}.port or {section}.host"
-        )
-        raise ServiceError(f"cannot listen on {host}:{port} ({reason}): {advice}") from error

@@ -69,19 +69,36 @@ class Scraper:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config = config
         self._clock = clock
         self._scrapes = registry.counter(conventions.COLLECTOR_SCRAPES, ("target", "outcome"))
-        self._targets = [_target(target, config) for target in config.targets]
-        seen: dict[str, str] = {}
-        for target in self._targets:
+        self._targets: list[_Target] = []
+        self.switch(config, self.prepare(config))
+
+    def prepare(self, config: Scrape) -> list[_Target]:
+        """The targets of a configuration; those that are as they were keep what they said.
+
+        Raises `ConfigError` if two could not be told apart.
+        """
+        same = {labels(each.identity): each for each in self._targets}
+        found: dict[str, _Target] = {}
+        for section in config.targets:
+            target = _target(section, config)
             identity = labels(target.identity)
-            if identity in seen:
+            if identity in found:
                 raise ConfigError(
-                    f"receive.scrape.targets: {seen[identity]} and {target.shown} have the same "
-                    "job, instance and labels; give one a label of its own"
+                    f"receive.scrape.targets: {found[identity].shown} and {target.shown} have the "
+                    "same job, instance and labels; give one a label of its own"
                 )
-            seen[identity] = target.shown
+            if identity in same and same[identity].url == target.url:
+                old = same[identity]
+                target.families, target.scraped, target.is_up = old.families, old.scraped, old.is_up
+            found[identity] = target
+        return list(found.values())
+
+    def switch(self, config: Scrape, targets: list[_Target]) -> None:
+        """Scrape what `prepare` made of the configuration, when `run` is begun anew."""
+        self._config = config
+        self._targets = targets
 
     async def run(self) -> None:
         """Scrape until cancelled."""

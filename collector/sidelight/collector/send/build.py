@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -23,7 +22,7 @@ from sidelight.collector.send.dead_letters import DeadLetters
 from sidelight.collector.send.feed import Feed, LogFeed
 from sidelight.collector.send.file import FileWriter
 from sidelight.collector.send.forwarder import Forwarder, Observer
-from sidelight.collector.send.lanes import Lane, lanes
+from sidelight.collector.send.lanes import Lane
 from sidelight.collector.send.langfuse_scores import LangfuseScores
 from sidelight.collector.send.outcome import Destination
 from sidelight.collector.send.phoenix_annotations import PhoenixAnnotations
@@ -41,22 +40,12 @@ class SendObserver(Observer, Protocol):
         """The destination does not get `items` because its configuration says so."""
 
 
-def forwarders(
-    destinations: Iterable[AnyDestination],
-    log: Log,
-    *,
-    directory: Path,
-    observer: SendObserver,
-) -> list[Forwarder]:
-    """A forwarder for each lane of each destination, with its files below `directory`.
+def forwarder(lane: Lane, log: Log, directory: Path, observer: SendObserver) -> Forwarder:
+    """The forwarder of a lane, with its files below `directory`.
 
     Raises `ConfigError` as `build` does.
     """
-    return [_forwarder(lane, log, directory, observer) for lane in lanes(destinations)]
-
-
-def _forwarder(lane: Lane, log: Log, directory: Path, observer: SendObserver) -> Forwarder:
-    destination = _scorer(lane.config) if lane.is_scores else build(lane.config)
+    destination = build_lane(lane)
     withheld = partial(observer.withheld, destination.name)
     feed: Feed
     if lane.config.sample is None:
@@ -85,6 +74,11 @@ def _forwarder(lane: Lane, log: Log, directory: Path, observer: SendObserver) ->
             else 1
         ),
     )
+
+
+def build_lane(lane: Lane) -> Destination:
+    """Where a lane leads; nothing is connected yet. Raises `ConfigError` as `build` does."""
+    return _scorer(lane.config) if lane.is_scores else build(lane.config)
 
 
 def _scorer(config: AnyDestination) -> Destination:

@@ -16,6 +16,7 @@ from sidelight.collector.config import (
 )
 from sidelight.collector.config.destinations import lane_names
 from sidelight.collector.log.log import is_behind
+from sidelight.collector.log.shares import folders
 from sidelight.collector.send import phoenix
 from sidelight.collector.send.transport import NoAnswerError, Transport
 
@@ -36,7 +37,11 @@ def destinations(config: Config, local_phoenix: str = PHOENIX_URL) -> tuple[AnyD
     found: list[AnyDestination] = []
     local = PhoenixDestination(type="phoenix", url=local_phoenix)
     # Down just now it would otherwise lose what waits for it to retention, unsaid.
-    has_backlog = any(is_behind(config.log.directory, name) for name in lane_names(local))
+    has_backlog = any(
+        is_behind(folder, name)
+        for folder in folders(config.log.directory)
+        for name in lane_names(local)
+    )
     if has_backlog or phoenix_version(local_phoenix) is not None:
         found.append(local)
     cloud = LangfuseDestination(type="langfuse")

@@ -92,6 +92,7 @@ class Forwarder:
         self._held_ns: int | None = None
         self._next_send = 0.0
         self._commit_fails = False
+        self._is_finishing = False
         self.trouble: str | None = None
         """Why the destination does not take data now; None while it does."""
 
@@ -108,11 +109,11 @@ class Forwarder:
         return 0.0 if oldest is None else max(0.0, (time.time_ns() - oldest) / 1e9)
 
     async def run(self) -> None:
-        """Forward until cancelled."""
+        """Forward until cancelled or finished."""
         name = self.destination.name
         position = await self._from_log(partial(self._log.cursor, name))
         try:
-            while True:
+            while not self._is_finishing:
                 self._appended.clear()
                 if len(self._in_flight) >= self._concurrency:
                     await asyncio.wait([self._in_flight[0].delivery])
@@ -130,6 +131,9 @@ class Forwarder:
                 self._in_flight.append(
                     _InFlight(asyncio.ensure_future(self._take(step)), step.end, step.time_ns)
                 )
+            while self._in_flight:
+                await asyncio.wait([self._in_flight[0].delivery])
+                await self._pass_done()
         finally:
             for each in self._in_flight:
                 each.delivery.cancel()
@@ -380,6 +384,16 @@ class Forwarder:
 
     async def _on_thread(self, call: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def finish(self) -> None:
+        """Begin nothing more: `run` returns once what is on its way has arrived."""
+        self._is_finishing = True
+        self._appended.set()
+
+    async def ended(self) -> None:
+        """After `close`: return once none of its threads touches the log or the destination."""
+        for thread in {self._thread, self._senders}:
+            await asyncio.to_thread(thread.shutdown)
 
     def close(self) -> None:
         """Give up a send under way; the cursor stays where it is committed."""

@@ -1,0 +1,68 @@
+"""Reloading: one at a time, all or nothing, and visible in the log and in the metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from sidelight import conventions as c
+from sidelight.collector.config import ConfigError
+from sidelight.collector.measure.registry import Registry
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a reload did: a word on each destination that changed, keys that need a restart."""
+
+    destinations: tuple[str, ...]
+    waiting: tuple[str, ...]
+
+
+class Reloads:
+    """Tries reloads and remembers how the last one went."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._lock = asyncio.Lock()
+        self._is_ok = registry.gauge(c.COLLECTOR_RELOAD_OK)
+        self._loaded = registry.gauge(c.COLLECTOR_CONFIG_LOADED)
+        self._succeeded()
+
+    async def attempt(self, change: Callable[[], Awaitable[Change]]) -> Change | None:
+        """Run `change`, which raises `ConfigError` before it has changed anything, or nothing.
+
+        None if it failed; what is wrong is in the log then.
+        """
+        async with self._lock:
+            try:
+                done = await change()
+            except ConfigError as error:
+                self._is_ok.set(0)
+                for fault in str(error).splitlines():
+                    _logger.error("reload: the configuration stays as it was: %s", fault)
+                return None
+            except Exception:
+                self._is_ok.set(0)
+                _logger.exception("reload: it failed, the configuration may be half the new one")
+                return None
+            self._succeeded()
+            return done
+
+    def _succeeded(self) -> None:
+        self._is_ok.set(1)
+        self._loaded.set(time.time())
+
+
+def report(change: Change) -> None:
+    """Say in the log what a reload has done."""
+    _logger.info("reload: done; destinations: %s", ", ".join(change.destinations) or "as before")
+    if change.waiting:
+        _logger.warning(
+            "reload: %s as before, because it needs a restart: %s",
+            "one key is" if len(change.waiting) == 1 else "some keys are",
+            ", ".join(change.waiting),
+        )
