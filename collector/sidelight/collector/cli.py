@@ -1,24 +1,14 @@
-"""The `sidelight` command: up, doctor, dashboards, demo."""
+"""The `sidelight` command: up, doctor, log, dashboards, demo."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-if TYPE_CHECKING:
-    from sidelight.collector.config import Config
-
-_CONFIG_OPTION = click.option(
-    "-c",
-    "--config",
-    "path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="SIDELIGHT_CONFIG",
-    help="sidelight.yaml; without it defaults and SIDELIGHT_… variables count.",
-)
+from sidelight.collector.command_options import config_option, fail, load_config
+from sidelight.collector.log_commands import log
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -29,12 +19,13 @@ def sidelight() -> None:
     \b
     sidelight up        run the collector: OTLP in, Phoenix, Langfuse, OTLP and Prometheus out
     sidelight doctor    check every configured part and say what to do
+    sidelight log       look into the durable log, send again what it holds
     sidelight demo      a whole RAG app, vLLM and Phoenix on this machine, in a few minutes
     """
 
 
 @sidelight.command()
-@_CONFIG_OPTION
+@config_option
 def up(path: Path | None) -> None:
     """Run the collector until Ctrl-C or SIGTERM.
 
@@ -49,21 +40,21 @@ def up(path: Path | None) -> None:
 
     Exit codes: 0 stopped by a signal, 1 cannot start, 2 bad configuration.
     """
-    config = _load(path)
+    config = load_config(path)
     # Imported late, so that --help and faults of the configuration answer at once.
     from sidelight.collector import run
 
-    sys.exit(run.up(config))
+    sys.exit(run.up(config, path))
 
 
 @sidelight.command(short_help="Check every configured part and say what to do.")
-@_CONFIG_OPTION
+@config_option
 def doctor(path: Path | None) -> None:
     """Check every configured part, and say what to do about what is wrong.
 
     Exit codes: 0 all is well (warnings count as well), 1 something fails, 2 bad configuration.
     """
-    config = _load(path)
+    config = load_config(path)
     from rich.console import Console
 
     from sidelight.collector import doctor as checks
@@ -85,12 +76,12 @@ def write(directory: Path) -> None:
     try:
         from sidelight.dashboards import write as write_dashboards
     except ImportError as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
     try:
         for file in write_dashboards(directory):
             click.echo(file)
     except OSError as error:
-        _fail(f"{error.filename or directory}: {error.strerror}", 1)
+        fail(f"{error.filename or directory}: {error.strerror}", 1)
 
 
 @sidelight.command(short_help="Watch a whole RAG app on this machine.")
@@ -119,17 +110,4 @@ def demo(directory: Path, vllm: str | None, keep: bool, verbose: bool) -> None:
     sys.exit(run(DemoOptions(directory=directory, vllm_url=vllm, keep=keep, verbose=verbose)))
 
 
-def _load(path: Path | None) -> Config:
-    # Imported late: `sidelight dashboards` needs nothing of the collector's.
-    from sidelight.collector.config import ConfigError, load
-
-    try:
-        return load(path)
-    except ConfigError as error:
-        _fail(str(error), 2)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    for line in message.splitlines():
-        click.echo(f"sidelight: {line}", err=True)
-    sys.exit(code)
+sidelight.add_command(log)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 _FOLDER = "cursors"
+# What `sidelight log replay` asks of the collector that has the folder open.
+_REQUESTS = "replay"
 _SUFFIX = ".json"
 
 
@@ -26,9 +28,23 @@ def cursor_path(directory: Path, name: str) -> Path:
     return directory / _FOLDER / f"{name}{_SUFFIX}"
 
 
+def request_path(directory: Path, name: str) -> Path:
+    """The file that asks a running collector to set the cursor `name` back."""
+    return directory / _REQUESTS / f"{name}{_SUFFIX}"
+
+
+def requests(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Names and files of the cursors that are to be set back."""
+    return _files(directory / _REQUESTS)
+
+
 def stored_cursors(directory: Path) -> Iterator[tuple[str, Path]]:
     """Names and files of the cursors in a log folder."""
-    for path in sorted((directory / _FOLDER).glob(f"*{_SUFFIX}")):
+    return _files(directory / _FOLDER)
+
+
+def _files(directory: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(directory.glob(f"*{_SUFFIX}")):
         yield path.name.removesuffix(_SUFFIX), path
 
 

@@ -94,7 +94,7 @@ class SegmentLog:
         self._written: dict[int, float] = {}
         try:
             (directory / "cursors").mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock_file = _own(directory)
+            self._lock_file = own(directory)
             self._segments = list_segments(directory)
             self._open_tail()
             self._load_cursors()
@@ -338,8 +338,10 @@ def is_behind(directory: Path, name: str) -> bool:
     return position < Position(segments[-1], path_of(directory, segments[-1]).stat().st_size)
 
 
-def _own(directory: Path) -> int:
-    """Lock the folder; it is freed when the process ends, however it ends."""
+def own(directory: Path) -> int:
+    """Lock the folder until the file that is returned is closed, at the latest by the end of
+    the process, however it ends. Raises `LogError` if another process has it.
+    """
     fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
