@@ -51,6 +51,7 @@ from sidelight.collector.config.section import (
     Section,
 )
 from sidelight.collector.config.shape import Shape
+from sidelight.collector.config.workers import Workers
 
 __all__ = [
     "AnyDestination",
@@ -159,6 +160,10 @@ class Config(Section):
     dashboards: Dashboards = Dashboards()
     logging: Logging = Logging()
     shutdown_seconds: float = Field(10.0, ge=0, description="Longest drain after SIGTERM.")
+    workers: Workers = Field(
+        1,
+        description="Processes that share the ports, each with a log of its own; auto: one a core.",
+    )
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Config:
@@ -167,6 +172,16 @@ class Config(Section):
             if names.count(name) > 1:
                 raise ValueError(
                     f"two destinations or routes are called {name!r}; give one another name"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _traces_stay_whole(self) -> Config:
+        for each in self.destinations or ():
+            if each.sample is not None and self.workers > 1:
+                raise ValueError(
+                    f"destination {each.name!r} has sample, which needs all spans of a trace in one "
+                    f"process, and workers is {self.workers}: set workers to 1 or take sample out"
                 )
         return self
 

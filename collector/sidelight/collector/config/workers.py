@@ -1,0 +1,34 @@
+"""How many processes share the work."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+_MOST = 64
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def cores() -> int:
+    """Cores that this process may use, as its affinity and its cgroup have it."""
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        quota, period = _QUOTA.read_text().split()
+    except (OSError, ValueError):
+        return allowed
+    return allowed if quota == "max" else min(allowed, math.ceil(int(quota) / int(period)))
+
+
+def _count(value: Any) -> Any:
+    return min(cores(), _MOST) if value == "auto" else value
+
+
+Workers = Annotated[
+    int,
+    BeforeValidator(_count, json_schema_input_type=int | Literal["auto"]),
+    Field(ge=1, le=_MOST),
+]
