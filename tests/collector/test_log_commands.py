@@ -128,11 +128,12 @@ class TestLs:
         assert "unreadable" in result.stdout
 
     def test_folders_of_workers(self, tmp_path: Path) -> None:
-        """Log folders below the named one are shown each."""
-        for name in ("0", "1"):
+        """Each worker's folder below the named one is shown."""
+        names = ("worker-0", "worker-1")
+        for name in names:
             _Stored(tmp_path / name)
         found = json.loads(_run("ls", "--json", "--directory", tmp_path).stdout)["folders"]
-        assert [each["directory"] for each in found] == [str(tmp_path / n) for n in ("0", "1")]
+        assert [each["directory"] for each in found] == [str(tmp_path / n) for n in names]
 
     def test_no_log_folder(self, tmp_path: Path) -> None:
         """A sentence that names the folder and the option, and exit 1."""

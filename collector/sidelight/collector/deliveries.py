@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sidelight.collector.config import AnyDestination
+from sidelight.collector.log.cursor import Position
 from sidelight.collector.log.log import SegmentLog
 from sidelight.collector.log.record import Signal
 from sidelight.collector.send.build import SendObserver, build_lane, forwarder
@@ -233,6 +234,32 @@ class Deliveries:
         task = asyncio.create_task(delivery.end())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def go_back(self, name: str, store: Store, position: Position) -> bool:
+        """Send a lane again what a log holds from `position` on.
+
+        False if nothing was done: there is no such lane, or it had not come so far.
+        """
+        for running in list(self._running.values()):
+            for delivery in running.deliveries:
+                if delivery.name == name and position <= store.log.cursor(name):
+                    return await self._begin_again(running, delivery, store, position)
+        return False
+
+    async def _begin_again(
+        self, running: _Running, delivery: Delivery, store: Store, position: Position
+    ) -> bool:
+        await delivery.end()
+        try:
+            await asyncio.to_thread(store.log.commit, delivery.name, position)
+        except OSError as error:
+            _logger.error("log: the cursor of %s cannot be written: %s", delivery.name, error)
+        if running not in self._running.values():
+            # A reload came in between; who follows may have begun at the old place.
+            return False
+        at = running.deliveries.index(delivery)
+        running.deliveries[at] = Delivery(delivery.lane, self._stores, self._observer, None)
+        return True
 
     def is_done_with(self, store: Store) -> bool:
         """Whether no delivery needs a log that was left behind; without destinations all do."""

@@ -39,6 +39,7 @@ from sidelight.collector.receive.otlp_grpc import MAX_CONNECTIONS as GRPC_CONNEC
 from sidelight.collector.receive.otlp_grpc import GrpcServer
 from sidelight.collector.receive.scrape import Scraper
 from sidelight.collector.reload import Change, Reloads
+from sidelight.collector.replays import Replays
 from sidelight.collector.retention import Retention
 from sidelight.collector.shape import build as shape
 from sidelight.collector.tallies import Tallies
@@ -141,6 +142,7 @@ class Service:
             options=lambda: self.config.log,
             is_in_trouble=lambda: self._writer.trouble is not None,
         )
+        self._replays = Replays(own, others, self._deliveries)
         self._scraping: asyncio.Task[None] | None = None
         self.health = health.Health(self._writer, self._deliveries)
         exposition = Exposition((registry, otlp_metrics, self._scraper))
@@ -164,6 +166,7 @@ class Service:
                 asyncio.create_task(self._supervise(name, run))
                 for name, run in (
                     ("retention", self._retention.run),
+                    ("replay", self._replays.run),
                     ("disk", self._probe),
                     ("dashboards", self._write_dashboards),
                 )

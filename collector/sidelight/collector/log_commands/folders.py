@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sidelight.collector.log import shares
 from sidelight.collector.log.cursor import Position, stored_cursors
 from sidelight.collector.log.segment import list_segments
 
@@ -24,10 +25,9 @@ class CommandError(Exception):
 
 
 def find_folders(directory: Path) -> list[Path]:
-    """The log folders at `directory` and right below it. Raises `CommandError` without any."""
+    """The log folder at `directory` and those of its workers. Raises `CommandError` without."""
     try:
-        candidates = [directory, *sorted(each for each in directory.iterdir() if each.is_dir())]
-        found = [each for each in candidates if _is_log(each)]
+        found = [each for each in shares.folders(directory) if _is_log(each)]
     except OSError as error:
         raise CommandError(
             f"log folder {directory} cannot be read: {error.strerror}; "

@@ -21,7 +21,7 @@ from sidelight.collector.log.log import LogError, own
 from sidelight.collector.log.record import Signal
 from sidelight.collector.log_commands.folders import CommandError
 
-ANSWER_SECONDS = 15.0
+ANSWER_SECONDS = 10.0
 """A running collector looks for requests every second or so."""
 _LOOK_SECONDS = 0.05
 
@@ -91,13 +91,15 @@ def _ask(wanted: Plan, name: str, patience_seconds: float) -> None:
     request.parent.mkdir(mode=0o700, exist_ok=True)
     store_cursor(request, wanted.start)
     deadline = time.monotonic() + patience_seconds
-    while request.exists():
-        if time.monotonic() > deadline:
-            # Nobody must find it later, when it is not wanted any more.
-            request.unlink(missing_ok=True)
-            raise CommandError(
-                f"the collector that has {wanted.directory} open did not set the cursor of {name} "
-                f"back within {patience_seconds:.0f} s: is {name} among its destinations? "
-                "Nothing was changed. If it hangs, stop it and run this again"
-            )
-        time.sleep(_LOOK_SECONDS)
+    try:
+        while request.exists():
+            if time.monotonic() > deadline:
+                raise CommandError(
+                    f"the collector that has {wanted.directory} open did not set the cursor of "
+                    f"{name} back within {patience_seconds:.0f} s: is {name} among its "
+                    "destinations? Nothing was changed. If it hangs, stop it and run this again"
+                )
+            time.sleep(_LOOK_SECONDS)
+    finally:
+        # Nobody must find it later, when it is not wanted any more.
+        request.unlink(missing_ok=True)
