@@ -12,6 +12,7 @@ from sidelight import conventions as c
 from sidelight.collector.config.measure import Measure
 from sidelight.collector.lens.otlp_pb2 import Request
 from sidelight.collector.lens.request import MalformedError, count, parse
+from sidelight.collector.lens.stamp import Stamp
 from sidelight.collector.log.duplicates import Duplicates
 from sidelight.collector.log.record import Signal
 from sidelight.collector.log.writer import LogBusyError, LogFailedError
@@ -67,8 +68,14 @@ class Intake:
         self._faults = registry.counter(c.COLLECTOR_EXTENSION_FAULTS, ("extension",))
         self._dropped = registry.counter(c.COLLECTOR_EXTENSION_DROPPED, ("extension",))
 
-    async def accept(self, signal: Signal, body: bytes) -> Receipt:
+    def shape_with(self, shaper: Shaper) -> None:
+        """Shape what comes from now on in this way."""
+        self._shaper = shaper
+
+    async def accept(self, signal: Signal, body: bytes, stamp: Stamp | None = None) -> Receipt:
         """Take a serialised export request; on return it is durable.
+
+        `stamp` says whose it is, before anything else looks at it.
 
         Raises `MalformedError` if it cannot be parsed and `UnavailableError` if it cannot be
         stored now; nothing of it is kept then.
@@ -78,8 +85,9 @@ class Intake:
         except MalformedError:
             self._refused.labels(signal, "malformed").inc()
             raise
+        stamped = stamp is not None and stamp.apply(request)
         shaped = self._shape(signal, request)
-        if shaped.changed:
+        if shaped.changed or stamped:
             body = request.SerializeToString()
         for refusal, rejected in shaped.refused.items():
             self._refused.labels(signal, refusal.label).inc(rejected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -123,3 +124,13 @@ class Serve(Section):
     port: Port = 9464
     tls: Tls | None = None
     tokens: tuple[Tokens, ...] = Field((), description="For /metrics alone.")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

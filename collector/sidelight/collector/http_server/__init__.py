@@ -6,7 +6,25 @@ straight into its buffer, which moves 6 GB a CPU-second where uvicorn with httpt
 1.7 of the 4 µs which a span may cost.
 """
 
-from sidelight.collector.http_server.messages import Handler, HttpRequest, HttpResponse, Limits
+from sidelight.collector.http_server.messages import (
+    Admit,
+    Handler,
+    Head,
+    HttpRequest,
+    HttpResponse,
+    Limits,
+)
 from sidelight.collector.http_server.server import HttpServer
+from sidelight.collector.http_server.tls import HandshakeFault, TlsOptions
 
-__all__ = ["Handler", "HttpRequest", "HttpResponse", "HttpServer", "Limits"]
+__all__ = [
+    "Admit",
+    "Handler",
+    "HandshakeFault",
+    "Head",
+    "HttpRequest",
+    "HttpResponse",
+    "HttpServer",
+    "Limits",
+    "TlsOptions",
+]

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from sidelight.collector.http_server.messages import (
+    Admit,
     Budget,
     Handler,
     HttpRequest,
@@ -32,6 +33,7 @@ class Owner(Protocol):
 
     handler: Handler
     limits: Limits
+    admit: Admit | None
     budget: Budget
     read_buffer: memoryview
     draining: bool
@@ -46,7 +48,7 @@ class Connection(asyncio.BufferedProtocol):
         self._server = server
         self._limits = server.limits
         self._loop = asyncio.get_running_loop()
-        self._reader = RequestReader(server.limits.max_body_bytes, server.budget)
+        self._reader = RequestReader(server.limits.max_body_bytes, server.budget, server.admit)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -59,6 +61,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's is no asyncio.Transport
+        self._reader.is_certified = bool(transport.get_extra_info("peercert"))
         server = self._server
         if len(server.connections) < self._limits.max_connections:
             server.connections.add(self)

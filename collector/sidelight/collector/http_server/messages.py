@@ -30,6 +30,20 @@ Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """What is known of a request before its body; `is_certified`: over mutual TLS."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    is_certified: bool
+
+
+Admit = Callable[[Head], HttpResponse | None]
+"""The answer to a request that is refused at its head, None for one that may go on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What clients may take of the server.
 
@@ -56,22 +70,29 @@ class RefusedError(Exception):
             status, f"{message}\n".encode(), {"Content-Type": "text/plain", **(headers or {})}
         )
 
+    @classmethod
+    def with_response(cls, response: HttpResponse) -> RefusedError:
+        """The same with an answer that is ready."""
+        error = cls(HTTPStatus(response.status), "")
+        error.response = response
+        return error
+
 
 class Budget:
     """Bytes that the bodies of all connections may take together."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self.used = 0
 
     @property
     def has_plenty(self) -> bool:
         """Whether there is no need to be careful."""
-        return self.used < self._most // 4
+        return self.used < self.most // 4
 
     def take(self, count: int) -> None:
         """Raises `RefusedError` if there is not enough."""
-        if count > 0 and self.used + count > self._most:
+        if count > 0 and self.used + count > self.most:
             raise RefusedError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "too much is being received at once; try again",

@@ -8,7 +8,13 @@ from typing import Literal, NamedTuple
 
 import httptools
 
-from sidelight.collector.http_server.messages import Budget, HttpRequest, RefusedError
+from sidelight.collector.http_server.messages import (
+    Admit,
+    Budget,
+    Head,
+    HttpRequest,
+    RefusedError,
+)
 
 Phase = Literal["idle", "head", "body"]
 
@@ -38,9 +44,12 @@ class RequestReader:
     that.
     """
 
-    def __init__(self, max_body_bytes: int, budget: Budget) -> None:
+    def __init__(self, max_body_bytes: int, budget: Budget, admit: Admit | None = None) -> None:
         self._max_body_bytes = max_body_bytes
         self._budget = budget
+        self._admit = admit
+        self.is_certified = False
+        """The client has shown a certificate that was asked for."""
         self.received: deque[Received] = deque()
         # The last request said `Connection: close`: what comes behind it is ignored.
         self._is_at_end = False
@@ -215,6 +224,8 @@ class RequestReader:
         self._ignores_upgrade = self._parser.should_upgrade()
         if self._ignores_upgrade:
             return
+        if self._admit is not None:
+            self._ask(self._admit)
         self._in_body = True
         self._head_bytes = 0
         length = self._headers.get("content-length")
@@ -223,6 +234,12 @@ class RequestReader:
             if self._length > self._max_body_bytes:
                 raise self._too_large()
         self.wants_continue = self._headers.get("expect", "").lower() == "100-continue"
+
+    def _ask(self, admit: Admit) -> None:
+        method = self._parser.get_method().decode("latin-1")
+        answer = admit(Head(method, _path(self._url), self._headers, self.is_certified))
+        if answer is not None:
+            raise RefusedError.with_response(answer)
 
     def on_chunk_header(self) -> None:
         self._unparsed_bytes = 0

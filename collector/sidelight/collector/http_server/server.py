@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from sidelight.collector.http_server.connection import Connection
-from sidelight.collector.http_server.messages import Budget, Handler, Limits
+from sidelight.collector.http_server.messages import Admit, Budget, Handler, Limits
+from sidelight.collector.http_server.tls import TlsAcceptor, TlsOptions
 
 _READ_BYTES = 64 * 1024
 
@@ -13,24 +14,52 @@ _READ_BYTES = 64 * 1024
 class HttpServer:
     """Hands whole requests to `handler`, of each connection one at a time."""
 
-    def __init__(self, handler: Handler, limits: Limits) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        *,
+        admit: Admit | None = None,
+        tls: TlsOptions | None = None,
+    ) -> None:
+        """`admit` is asked before a body is read; with `tls` nothing else is spoken."""
         self.handler = handler
         self.limits = limits
+        self.admit = admit
         self.budget = Budget(limits.max_buffered_bytes)
         self.connections: set[Connection] = set()
         self.turned_away: set[Connection] = set()
         self.draining = False
         self.read_buffer = memoryview(bytearray(_READ_BYTES))
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsAcceptor | None = None
+        self._tls = tls
 
-    async def start(self, host: str, port: int) -> int:
+    def become(self, other: HttpServer) -> None:
+        """Answer as another server that never listened; connections keep their own limits."""
+        self.handler = other.handler
+        self.limits = other.limits
+        self.budget.most = other.budget.most
+
+    async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
         """Listen; returns the port, which the system chooses if `port` is 0.
+
+        With `reuse_port` other processes may listen there too, and the kernel shares
+        connections out.
 
         Raises `OSError` if the address cannot be had.
         """
         loop = asyncio.get_running_loop()
+        if self._tls is not None:
+            acceptor = TlsAcceptor(self._tls, lambda: Connection(self), self.limits.max_connections)
+            self._server = acceptor
+            return await acceptor.start(host, port, reuse_port=reuse_port)
         self._server = await loop.create_server(
-            lambda: Connection(self), host, port, backlog=1024, start_serving=True
+            lambda: Connection(self),
+            host,
+            port,
+            backlog=1024,
+            start_serving=True,
+            reuse_port=reuse_port or None,
         )
         chosen: int = self._server.sockets[0].getsockname()[1]
         return chosen

@@ -8,11 +8,29 @@ from types import MappingProxyType
 from typing import Final
 
 from sidelight.collector.config import OtlpHttp
-from sidelight.collector.http_server import Handler, HttpRequest, HttpResponse, HttpServer, Limits
+from sidelight.collector.http_server import (
+    Admit,
+    Handler,
+    Head,
+    HttpRequest,
+    HttpResponse,
+    HttpServer,
+    Limits,
+    TlsOptions,
+)
 from sidelight.collector.intake import Intake, UnavailableError
 from sidelight.collector.lens.request import MalformedError
 from sidelight.collector.log.record import Signal
 from sidelight.collector.measure.values import Counter
+from sidelight.collector.receive import langfuse
+from sidelight.collector.receive.admission import (
+    AUTHORIZATION,
+    PROJECT_HEADER,
+    Admission,
+    NotAdmittedError,
+    ProjectError,
+    stamp,
+)
 from sidelight.collector.receive.encoding import (
     JSON,
     PROTOBUF,
@@ -32,10 +50,16 @@ PATHS: Final = MappingProxyType[str, Signal](
 _QUICK_JSON_BYTES: Final = 8 * 1024
 
 
-def build(config: OtlpHttp, intake: Intake, requests: Counter) -> HttpServer:
+def build(
+    config: OtlpHttp,
+    intake: Intake,
+    requests: Counter,
+    admission: Admission,
+    tls: TlsOptions | None = None,
+) -> HttpServer:
     """The server; `requests` counts by protocol and outcome."""
     return HttpServer(
-        handler(config, intake, requests),
+        handler(config, intake, requests, admission),
         Limits(
             max_body_bytes=config.max_body_bytes,
             max_buffered_bytes=max(config.max_buffered_bytes, config.max_body_bytes),
@@ -44,12 +68,37 @@ def build(config: OtlpHttp, intake: Intake, requests: Counter) -> HttpServer:
             body_timeout_seconds=config.body_timeout_seconds,
             idle_timeout_seconds=config.idle_timeout_seconds,
         ),
+        admit=None if admission.is_open else admit(admission, requests),
+        tls=tls,
     )
 
 
-def handler(config: OtlpHttp, intake: Intake, requests: Counter) -> Handler:
+def admit(admission: Admission, requests: Counter) -> Admit:
+    """Refuses at its head who may not send: nothing of the body is read."""
+
+    def ask(head: Head) -> HttpResponse | None:
+        try:
+            if head.path != langfuse.HEALTH_PATH:
+                admission.identify("http", head.headers.get(AUTHORIZATION))
+        except NotAdmittedError as error:
+            requests.labels("http", "401").inc()
+            return _unauthorized(head.path, head.headers.get("content-type", ""), error)
+        return None
+
+    return ask
+
+
+def _unauthorized(path: str, content_type: str, error: NotAdmittedError) -> HttpResponse:
+    if path.startswith(langfuse.PREFIX):
+        return langfuse.refusal(str(error))
+    fault = "" if error.reason == "missing" else ', error="invalid_token"'
+    challenge = {"WWW-Authenticate": f'Bearer realm="sidelight"{fault}'}
+    return _error(401, str(error), JSON if content_type.startswith(JSON) else PROTOBUF, challenge)
+
+
+def handler(config: OtlpHttp, intake: Intake, requests: Counter, admission: Admission) -> Handler:
     """Answers one request as the OTLP/HTTP specification has it."""
-    export = _Export(config, intake)
+    export = _Export(config, intake, admission)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         answer = await export(request)
@@ -62,15 +111,24 @@ def handler(config: OtlpHttp, intake: Intake, requests: Counter) -> Handler:
 class _Export:
     """One request to its answer."""
 
-    def __init__(self, config: OtlpHttp, intake: Intake) -> None:
+    def __init__(self, config: OtlpHttp, intake: Intake, admission: Admission) -> None:
+        self._admission = admission
         self._max_decompressed_bytes = config.max_decompressed_bytes
         self._intake = intake
         # One, so that JSON never takes the memory of more than one request; begun when needed.
         self._json_thread = ThreadPoolExecutor(1, thread_name_prefix="sidelight-json")
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
-        signal = PATHS.get(request.path)
+        if request.path == langfuse.HEALTH_PATH:
+            return langfuse.answer(request, None)
+        try:
+            identity = self._admission.identify("http", request.headers.get(AUTHORIZATION))
+        except NotAdmittedError as error:  # The token was taken away while the body came.
+            return _unauthorized(request.path, request.headers.get("content-type", ""), error)
+        signal = PATHS.get(request.path) or langfuse.OTLP_PATHS.get(request.path)
         if signal is None:
+            if request.path.startswith(langfuse.PREFIX):
+                return langfuse.answer(request, identity)
             return _plain(404, f"no such path; OTLP goes to {', '.join(PATHS)}")
         if request.method != "POST":
             return _plain(405, f"{request.path} takes POST only", {"Allow": "POST"})
@@ -78,9 +136,10 @@ class _Export:
         if content_type not in (PROTOBUF, JSON):
             return _plain(415, f"Content-Type must be {PROTOBUF} or {JSON}")
         try:
+            whose = stamp(signal, identity, request.headers.get(PROJECT_HEADER))
             body = await self._protobuf(signal, request, content_type)
-            receipt = await self._intake.accept(signal, body)
-        except MalformedError as error:
+            receipt = await self._intake.accept(signal, body, whose)
+        except (MalformedError, ProjectError) as error:
             return _error(400, str(error), content_type)
         except TooLargeError as error:
             return _error(413, str(error), content_type)

@@ -1,0 +1,406 @@
+"""TLS and mutual TLS of all three ports, with real handshakes."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import os
+import socket
+import ssl
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from sidelight.collector.receive import watched
+from support.certificates import Authority, Files, serial_number
+from support.collector import Collector, eventually, run_to_end, settings
+from support.otlp_store import OtlpStore
+from support.span_load import EXPORT_TRACES, new_ids, request_of
+
+PROTOBUF = {"Content-Type": "application/x-protobuf"}
+
+
+@dataclass(frozen=True)
+class Secured:
+    """A collector whose ports all speak TLS, and who may come in."""
+
+    collector: Collector
+    store: OtlpStore
+    authority: Authority
+    server: Files
+    client: Files
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        return self.authority.client(self.client)
+
+    def post(self, body: bytes, context: ssl.SSLContext) -> int:
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self.collector.http_port, timeout=20, context=context
+        )
+        try:
+            connection.request("POST", "/v1/traces", body, PROTOBUF)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def channel(self, client: Files | None) -> grpc.Channel:
+        credentials = grpc.ssl_channel_credentials(
+            self.authority.certificate.read_bytes(),
+            None if client is None else client.key.read_bytes(),
+            None if client is None else client.certificate.read_bytes(),
+        )
+        return grpc.secure_channel(f"127.0.0.1:{self.collector.grpc_port}", credentials)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """As `Collector.metric`, over mutual TLS."""
+        _, text = self.get("/metrics", self.context)
+        lines = [line for line in text.splitlines() if line.startswith(f"{name}{{")]
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        return sum(float(line.split()[-1]) for line in lines if all(w in line for w in wanted))
+
+    def get(self, path: str, context: ssl.SSLContext) -> tuple[int, str]:
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self.collector.serve_port, timeout=20, context=context
+        )
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+
+def secured_settings(
+    directory: Path, server: Files, ca: Path | None, **sections: Any
+) -> dict[str, Any]:
+    """All ports with the same certificate."""
+    tls = {
+        "certificate": str(server.certificate),
+        "key": str(server.key),
+        "client_ca": None if ca is None else str(ca),
+        "handshake_timeout_seconds": 1,
+    }
+    receive = {"otlp_http": {"port": 0, "tls": tls}, "otlp_grpc": {"port": 0, "tls": tls}}
+    return settings(directory, receive=receive, serve={"port": 0, "tls": tls}, **sections)
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory, store: OtlpStore) -> Iterator[Secured]:
+    """Mutual TLS on all ports."""
+    directory = tmp_path_factory.mktemp("tls")
+    authority = Authority(directory)
+    server, client = authority.issue("server"), authority.issue("client")
+    config = secured_settings(
+        directory, server, authority.certificate, destinations=[store.destination()]
+    )
+    with Collector(config, directory) as collector:
+        yield Secured(collector, store, authority, server, client)
+
+
+def _arrived(store: OtlpStore, ids: list[bytes]) -> bool:
+    return set(ids) <= {span.span_id for span in store.all_spans()}
+
+
+def test_who_shows_a_certificate_is_let_in(secured: Secured) -> None:
+    """Over HTTP and gRPC, and what they send arrives."""
+    ids = new_ids(2)
+    assert secured.post(request_of(ids[:1]), secured.context) == 200
+    with secured.channel(secured.client) as channel:
+        assert channel.unary_unary(EXPORT_TRACES)(request_of(ids[1:]), timeout=20) == b""
+    eventually(lambda: _arrived(secured.store, ids))
+
+
+@pytest.mark.parametrize("who", ["nobody", "stranger"])
+def test_who_shows_none_or_a_foreign_one_is_not(secured: Secured, who: str, tmp_path: Path) -> None:
+    """The handshake fails on both ports, and nothing of the request is taken."""
+    shown = Authority(tmp_path, "other").issue("stranger") if who == "stranger" else None
+    ids = new_ids(2)
+    before = secured.metric(
+        "sidelight_collector_handshakes_failed_total", listener="receive.otlp_http"
+    )
+    with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
+        secured.post(request_of(ids[:1]), secured.authority.client(shown))
+    with secured.channel(shown) as channel, pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary(EXPORT_TRACES)(request_of(ids[1:]), timeout=20)
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    eventually(
+        lambda: (
+            secured.metric(
+                "sidelight_collector_handshakes_failed_total",
+                listener="receive.otlp_http",
+                reason="certificate",
+            )
+            > before
+        )
+    )
+    assert not {span.span_id for span in secured.store.all_spans()} & set(ids)
+
+
+def test_probes_need_no_certificate_and_metrics_does(secured: Secured) -> None:
+    """A kubelet has none; whoever wants figures must have one."""
+    anonymous = secured.authority.client()
+    assert secured.get("/healthz", anonymous)[0] == 200
+    assert secured.get("/readyz", anonymous)[0] == 200
+    status, text = secured.get("/metrics", anonymous)
+    assert (status, "certificate" in text) == (403, True)
+    assert secured.get("/metrics", secured.context)[0] == 200
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+def test_old_versions_are_refused(secured: Secured) -> None:
+    """With TLS 1.1 there is no connection on any port; 1.2 works."""
+    name = "sidelight_collector_handshakes_failed_total"
+    for port, listener in (
+        (secured.collector.http_port, "receive.otlp_http"),
+        (secured.collector.serve_port, "serve"),
+        (secured.collector.grpc_port, None),
+    ):
+        old = secured.context
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+        before = secured.metric(name, listener=listener or "", reason="tls")
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            serial_number(port, old)
+        after = secured.metric(name, listener=listener or "", reason="tls")
+        assert after - before == (1 if listener else 0)
+        good = secured.context
+        good.maximum_version = ssl.TLSVersion.TLSv1_2
+        assert serial_number(port, good)
+
+
+def test_plain_http_is_told_to_use_tls(secured: Secured) -> None:
+    """Not a reset, but a sentence."""
+    for port in (secured.collector.http_port, secured.collector.serve_port):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("POST", "/v1/traces", bytes(300_000), PROTOBUF)
+        answer = connection.getresponse()
+        assert (answer.status, b"https://" in answer.read()) == (400, True)
+        connection.close()
+    reasons = "sidelight_collector_handshakes_failed_total"
+    assert secured.metric(reasons, listener="receive.otlp_http", reason="plain") >= 1
+
+
+def test_handshakes_that_never_end_are_ended(secured: Secured) -> None:
+    """Neither silence nor half a handshake keeps a place beyond the time limit."""
+    idle = [socket.create_connection(("127.0.0.1", secured.collector.http_port)) for _ in range(50)]
+    begun = [
+        socket.create_connection(("127.0.0.1", secured.collector.http_port)) for _ in range(50)
+    ]
+    for each in begun:
+        each.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+    ids = new_ids(1)
+    assert secured.post(request_of(ids), secured.context) == 200
+    for each in (*idle, *begun):
+        each.settimeout(20)
+        assert each.recv(100) == b""
+        each.close()
+    name = "sidelight_collector_handshakes_failed_total"
+    assert secured.metric(name, listener="receive.otlp_http", reason="timeout") == 100
+
+
+def test_garbage_costs_its_own_connection_only(secured: Secured) -> None:
+    """Bytes that look like a handshake and are none."""
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", secured.collector.http_port), 20) as sock:
+            sock.sendall(b"\x16\x03\x01" + os.urandom(400))
+            while True:
+                try:
+                    if not sock.recv(4096):
+                        break
+                except ConnectionResetError:
+                    break
+    assert secured.post(request_of(new_ids(1)), secured.context) == 200
+
+
+def test_many_connections_kept_open(secured: Secured) -> None:
+    """Mutual TLS, gzip and keep-alive from eight threads: every request is taken and arrives."""
+    ids = new_ids(8 * 25)
+    faults: list[BaseException] = []
+
+    def send(mine: list[bytes]) -> None:
+        try:
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", secured.collector.http_port, timeout=30, context=secured.context
+            )
+            headers = {**PROTOBUF, "Content-Encoding": "gzip"}
+            connection.connect()
+            first = connection.sock
+            for each in mine:
+                body = gzip.compress(request_of([each], os.urandom(40_000).hex()), 1)
+                connection.request("POST", "/v1/traces", body, headers)
+                answer = connection.getresponse()
+                assert (answer.status, answer.read()) == (200, b"")
+            assert connection.sock is first
+            connection.close()
+        except BaseException as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=send, args=(ids[n::8],)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    eventually(lambda: _arrived(secured.store, ids))
+
+
+@pytest.fixture
+def rotated(tmp_path: Path) -> Iterator[Secured]:
+    """A collector whose files a test may change."""
+    authority = Authority(tmp_path)
+    server, client = authority.issue("server"), authority.issue("client")
+    config = secured_settings(tmp_path, server, authority.certificate)
+    with OtlpStore() as store, Collector(config, tmp_path) as collector:
+        yield Secured(collector, store, authority, server, client)
+
+
+def test_new_files_are_used_without_a_restart(rotated: Secured) -> None:
+    """New handshakes show the new certificate on every port; an open connection lives on."""
+    ports = (
+        rotated.collector.http_port,
+        rotated.collector.grpc_port,
+        rotated.collector.serve_port,
+    )
+    before = [serial_number(port, rotated.context) for port in ports]
+    kept = http.client.HTTPSConnection("127.0.0.1", ports[0], timeout=20, context=rotated.context)
+    kept.request("POST", "/v1/traces", request_of(new_ids(1)), PROTOBUF)
+    kept.getresponse().read()
+    first = kept.sock
+    rotated.authority.issue("server")
+    eventually(lambda: not {serial_number(port, rotated.context) for port in ports} & set(before))
+    kept.request("POST", "/v1/traces", request_of(new_ids(1)), PROTOBUF)
+    assert kept.getresponse().status == 200
+    assert kept.sock is first
+
+
+def test_files_that_are_broken_leave_the_old_in_use(rotated: Secured) -> None:
+    """The log says which; once they are mended the new ones count."""
+    port, grpc_port = rotated.collector.http_port, rotated.collector.grpc_port
+    before = serial_number(port, rotated.context)
+    good = rotated.server.certificate.read_bytes()
+    rotated.server.certificate.write_bytes(good[: len(good) // 2])
+
+    def said() -> bool:
+        assert serial_number(port, rotated.context) == before
+        assert serial_number(grpc_port, rotated.context) == before
+        lines = rotated.collector.messages
+        return all(
+            any(f"{key}.tls" in line and "stays in use" in line for line in lines)
+            for key in ("receive.otlp_http", "receive.otlp_grpc")
+        )
+
+    eventually(said)
+    rotated.authority.issue("server")
+    eventually(lambda: serial_number(port, rotated.context) != before)
+
+
+def test_a_new_client_ca_replaces_the_old(rotated: Secured, tmp_path: Path) -> None:
+    """Who was let in by the old one is not any more, though the port is the same."""
+    other = Authority(tmp_path, "other")
+    client = other.issue("other-client")
+    trusting_server = rotated.authority.client(client)
+    old = rotated.authority.certificate.read_bytes()
+    assert rotated.post(request_of(new_ids(1)), rotated.context) == 200
+    roots = ssl.create_default_context(cadata=old.decode())
+    roots.load_cert_chain(rotated.client.certificate, rotated.client.key)
+    rotated.authority.certificate.write_bytes(other.certificate.read_bytes())
+
+    def let_in(context: ssl.SSLContext) -> bool:
+        try:
+            return rotated.post(request_of(new_ids(1)), context) == 200
+        except (ssl.SSLError, ConnectionError, http.client.RemoteDisconnected):
+            return False
+
+    eventually(lambda: let_in(trusting_server))
+    assert not let_in(roots)
+
+
+def _no_pem(files: Files) -> None:
+    files.certificate.write_text("not a certificate")
+
+
+def _foreign_key(files: Files) -> None:
+    other = Authority(files.key.parent, "unrelated").issue("unrelated")
+    files.key.write_bytes(other.key.read_bytes())
+
+
+def _encrypted(files: Files) -> None:
+    text = files.key.read_text().splitlines()
+    files.key.write_text("\n".join([text[0], "Proc-Type: 4,ENCRYPTED", *text[1:]]))
+
+
+@pytest.mark.parametrize("section", ["receive.otlp_http", "receive.otlp_grpc", "serve"])
+@pytest.mark.parametrize(
+    ("fault", "key", "words"),
+    [
+        (lambda files: files.certificate.unlink(), "certificate", "No such file"),
+        (_no_pem, "certificate", "holds no certificate in PEM"),
+        (_foreign_key, "key", "does not belong to the certificate"),
+        (_encrypted, "key", "without a passphrase"),
+    ],
+)
+def test_faults_at_the_start_name_key_file_and_remedy(
+    tmp_path: Path, section: str, fault: Callable[[Files], None], key: str, words: str
+) -> None:
+    """Exit code 2 and one line, before anything listens."""
+    server = Authority(tmp_path).issue("server")
+    fault(server)
+    tls = {"certificate": str(server.certificate), "key": str(server.key)}
+    config = settings(tmp_path)
+    part: dict[str, Any] = config
+    for name in section.split("."):
+        part = part[name]
+    part["tls"] = tls
+    code, messages = run_to_end(config, tmp_path)
+    assert code == 2
+    (line,) = [each for each in messages if f"{section}.tls.{key}" in each]
+    assert words in line
+    assert str(getattr(server, key)) in line
+
+
+def test_a_client_ca_that_is_none_is_a_fault(tmp_path: Path) -> None:
+    """It would let nobody in, or everybody."""
+    server = Authority(tmp_path).issue("server")
+    broken = tmp_path / "broken.pem"
+    broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    code, messages = run_to_end(secured_settings(tmp_path, server, broken), tmp_path)
+    assert code == 2
+    assert any(f"tls.client_ca: {broken} holds no valid certificate" in each for each in messages)
+
+
+def test_files_are_looked_at_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often they are asked for; what is made of them is made when they change."""
+    file = tmp_path / "file"
+    file.write_text("1")
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    made = watched.Watched([file], lambda: file.read_text())
+    looks = 0
+    look = made._look
+
+    def counted() -> Any:
+        nonlocal looks
+        looks += 1
+        return look()
+
+    monkeypatch.setattr(made, "_look", counted)
+    file.write_text("22")
+    assert [made.current() for _ in range(100)] == ["1"] * 100
+    now += 1.0
+    assert [made.current() for _ in range(100)] == ["22"] * 100
+    assert looks == 1
+
+
+def test_tls_for_urllib(rotated: Secured) -> None:
+    """A stock client that knows the authority needs nothing else."""
+    url = f"https://127.0.0.1:{rotated.collector.serve_port}/healthz"
+    with urllib.request.urlopen(url, context=rotated.context, timeout=20) as answer:
+        assert answer.read() == b"ok\n"
