@@ -19,8 +19,10 @@ MIN_WINDOW = 200
 """Fewer scores than these in the window say nothing: chance alone would look like drift."""
 MIN_BASELINE = 500
 # Of one slot, which is half a window: while it is in the window, and once it is in the baseline.
-_FRESH_SCORES = 256
+_FRESH_SCORES = 192
 _KEPT_SCORES = 128
+# The one that fills and two full ones: never less than the window, however it lies.
+_WINDOW_SLOTS = 3
 # The worst so many of a hundred of the baseline's scores are poor ones.
 _POOR_PERCENT = 5
 
@@ -103,7 +105,7 @@ class Drift:
     ) -> None:
         """`lower_is_better` is None where that is not known: then no score is poor."""
         self._slot_seconds = window_seconds / 2
-        self._slots_kept = 2 + math.ceil(baseline_seconds / self._slot_seconds)
+        self._baseline_slots = math.ceil(baseline_seconds / self._slot_seconds)
         self._lower_is_better = lower_is_better
         self._chance = random.Random(seed)  # noqa: S311 (which scores are kept is no secret)
         self._slots: deque[_Slot] = deque()
@@ -131,23 +133,25 @@ class Drift:
     def value(self, now: float) -> float:
         """The index of the window against the baseline; NaN while there are too few scores."""
         self._advance(now)
-        newest = int(now // self._slot_seconds)
-        window = list(
-            chain.from_iterable(each.scores for each in self._slots if each.number > newest - 2)
-        )
+        last = self._last_of_baseline(now)
+        window = list(chain.from_iterable(s.scores for s in self._slots if s.number > last))
         if not self._expected or len(window) < MIN_WINDOW:
             return math.nan
         return psi(self._expected, counts(window, self._bounds))
 
+    def _last_of_baseline(self, now: float) -> int:
+        """Number of the newest slot that is no longer in the window."""
+        return int(now // self._slot_seconds) - _WINDOW_SLOTS
+
     def _advance(self, now: float) -> None:
         """Move slots from the window to the baseline and out of it, as time goes."""
-        newest = int(now // self._slot_seconds)
+        last = self._last_of_baseline(now)
         moved = False
-        while self._slots and self._slots[0].number <= newest - self._slots_kept:
+        while self._slots and self._slots[0].number <= last - self._baseline_slots:
             self._slots.popleft()
             moved = True
         for slot in reversed(self._slots):
-            if slot.number > newest - 2:
+            if slot.number > last:
                 continue
             if slot.seen == 0:
                 break
@@ -155,11 +159,11 @@ class Drift:
             slot.seen = 0
             moved = True
         if moved:
-            self._rebase(newest)
+            self._rebase(last)
 
-    def _rebase(self, newest: int) -> None:
+    def _rebase(self, last: int) -> None:
         ordered = sorted(
-            chain.from_iterable(each.scores for each in self._slots if each.number <= newest - 2)
+            chain.from_iterable(slot.scores for slot in self._slots if slot.number <= last)
         )
         if len(ordered) < MIN_BASELINE:
             self._bounds, self._expected, self._poor = [], [], None

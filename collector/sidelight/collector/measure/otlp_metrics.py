@@ -37,11 +37,13 @@ from sidelight.collector.measure.otlp_series import (
     Summary,
 )
 from sidelight.collector.measure.registry import Registry
+from sidelight.collector.measure.snapshot import ReceivedFamily, ReceivedSeries
 
 # Rendered labels of one series; with the cap on series this bounds what senders can make us keep.
 _LONGEST_LABELS = 2048
 _LONGEST_HELP = 512
 _SWEEP_SECONDS = 15.0
+_TARGET_HELP = "Attributes of the resources that send by OTLP."
 
 
 @dataclass(slots=True)
@@ -55,6 +57,10 @@ class _Kept:
 class _Target:
     attributes: str
     seen: float
+
+
+def _target_info(target: str, own: _Target) -> str:
+    return f"target_info{{{target},{own.attributes}}} 1\n"
 
 
 class _Stream(NamedTuple):
@@ -118,11 +124,29 @@ class OtlpMetrics:
             )
             yield Family(name, kept.type, kept.help, body)
         if self._targets:
-            body = "".join(
-                f"target_info{{{target},{own.attributes}}} 1\n"
+            body = "".join(_target_info(target, own) for target, own in self._targets.items())
+            yield Family("target", "info", _TARGET_HELP, body)
+
+    def received(self, *, exemplars: bool) -> Iterable[ReceivedFamily]:
+        """What `families` shows, by series, for whoever puts several workers together."""
+        self._sweep(self._clock())
+        for name, kept in self._families.items():
+            series = [
+                ReceivedSeries(
+                    label_text,
+                    each.seen,
+                    each.is_delta,
+                    each.lines(name, label_text, exemplars=exemplars),
+                )
+                for label_text, each in kept.series.items()
+            ]
+            yield ReceivedFamily(name, kept.type, kept.help, series)
+        if self._targets:
+            series = [
+                ReceivedSeries(target, own.seen, False, _target_info(target, own))
                 for target, own in self._targets.items()
-            )
-            yield Family("target", "info", "Attributes of the resources that send by OTLP.", body)
+            ]
+            yield ReceivedFamily("target", "info", _TARGET_HELP, series)
 
     def _ingest(self, metric: Metric, context: dict[str, str], now: float) -> bool:
         """Whether any point of the metric was kept."""
@@ -171,6 +195,7 @@ class OtlpMetrics:
         else:
             raise DroppedPointError("series_limit")
         series.seen = now
+        series.is_delta = stream.is_delta
 
     def _sweep(self, now: float) -> None:
         self._swept = now

@@ -30,9 +30,13 @@ class DroppedPointError(Exception):
 
 
 class Series(Protocol):
-    """The state of one series; `seen` is when it last changed, on its keeper's clock."""
+    """The state of one series; `seen` is when it last changed, on its keeper's clock.
+
+    `is_delta` says whether its points are added up here.
+    """
 
     seen: float
+    is_delta: bool
 
     def __init__(self) -> None: ...
 
@@ -46,10 +50,11 @@ class Series(Protocol):
 class _Times:
     """Refuses what comes late: a point older than the last, or of a process since restarted."""
 
-    __slots__ = ("_start_ns", "_time_ns", "seen")
+    __slots__ = ("_start_ns", "_time_ns", "is_delta", "seen")
 
     def __init__(self) -> None:
         self.seen = 0.0
+        self.is_delta = False
         self._start_ns = 0
         self._time_ns = 0
 

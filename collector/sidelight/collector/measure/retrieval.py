@@ -163,7 +163,7 @@ class Retrieval:
         is_full = len(self._scores) >= MOST_SCORE_SERIES or len(scale) > LONGEST
         if is_full:
             place, scale = Place(place.system, OTHER, OTHER), OTHER
-            values = (place.system, place.namespace, place.collection, scale, direction)
+        values = (place.system, place.namespace, place.collection, scale, direction)
         drift = None
         # Collections thrown together have no baseline in common.
         if place.collection != OTHER:
