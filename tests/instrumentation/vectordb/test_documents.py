@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from math import isfinite
 from typing import Any
 
 import numpy
@@ -17,7 +19,7 @@ from sidelight.instrumentation.vectordb.documents import (
     documents_json,
     ids_json,
 )
-from sidelight.instrumentation.vectordb.scores import Scores, direction
+from sidelight.instrumentation.vectordb.scores import averaged, direction, summarised
 
 FULL = Settings(capture_content="full")
 TRUNCATED = Settings(capture_content="truncated")
@@ -119,29 +121,80 @@ class TestDocuments:
         assert len(text) <= TRUNCATED_MAX_BYTES
 
     def test_are_read_only_as_far_as_they_are_kept(self) -> None:
-        """A thousand hits cost no more than the twenty that are shown."""
+        """A thousand documents cost no more than the twenty that are shown."""
         read = 0
 
-        def hits() -> Any:
+        def documents() -> Iterator[Document]:
             nonlocal read
             for read in range(1, 1_000):
-                yield read, 0.5
+                yield Document(read, 0.5)
 
-        text, cut = ids_json(hits(), IDS)
+        text, cut = documents_json(documents(), FULL)
 
         assert cut
         assert len(json.loads(text)) == 20
         assert read == 21
 
 
+_id = st.integers() | st.text() | st.text(min_size=250, max_size=260) | st.uuids()
+
+
+class TestIds:
+    @given(
+        st.lists(st.integers()) | st.lists(st.text()) | st.lists(_id),
+        st.none() | st.lists(st.floats() | st.integers(-5, 5) | st.none(), min_size=20),
+        st.integers(2, 600),
+        st.integers(0, 20),
+    )
+    def test_are_what_documents_without_content_are(
+        self, ids: list[object], scores: list[float | None] | None, size: int, count: int
+    ) -> None:
+        """One format for all hits gives what writing each hit gives, within the same caps."""
+        settings = Settings(capture_content="ids", max_bytes=size, max_documents=count)
+        known = scores or []
+
+        text, cut = ids_json(ids, scores and (known * len(ids))[: len(ids)], settings)
+        found = json.loads(text, parse_constant=pytest.fail)
+
+        shown = [
+            (str(each)[:256], (known * len(ids))[place] if known else None)
+            for place, each in enumerate(ids)
+        ]
+        assert len(text) <= size
+        assert len(found) <= count
+        assert cut == (len(found) < len(ids))
+        assert [item["id"] for item in found] == [each[0] for each in shown[: len(found)]]
+        for item, (_, score) in zip(found, shown, strict=False):
+            finite = score is not None and isfinite(score)
+            assert item["score"] == pytest.approx(score if finite else 0.0, rel=1e-5)
+
+    def test_of_all_kinds_are_texts_and_numbers(self) -> None:
+        """Integers, texts with what JSON escapes, and a mixture: Phoenix gets texts and numbers."""
+        scores = [0.25, 1]
+
+        assert (
+            ids_json([7, -8], scores, IDS)[0] == '[{"id":"7","score":0.25},{"id":"-8","score":1}]'
+        )
+        assert json.loads(ids_json(['"a"\n', "ü"], scores, IDS)[0]) == [
+            {"id": '"a"\n', "score": 0.25},
+            {"id": "ü", "score": 1},
+        ]
+        assert json.loads(ids_json([7, "b"], scores, IDS)[0])[1]["id"] == "b"
+        assert json.loads(ids_json([True, 2], scores, IDS)[0])[0]["id"] == "True"
+
+
 class TestScores:
     def test_of_hits_are_reduced_to_four_figures(self) -> None:
         """Best, last, mean, and the gap between the best two, never negative."""
-        distances = Scores([0.25, 0.5, 1.5])
+        assert summarised([0.25, 0.5, 1.5]) == (0.25, 1.5, 0.75, 0.25)
+        assert summarised([0.9]) == (0.9, 0.9, 0.9, None)
 
-        assert (distances.top, distances.last, distances.mean) == (0.25, 1.5, 0.75)
-        assert distances.gap == 0.25
-        assert Scores([0.9]).gap is None
+    def test_of_a_batch_are_the_means_over_its_queries(self) -> None:
+        """A query with a single hit has no gap and does not count in that of the batch."""
+        queries = [(0.5, 0.25, 0.375, 0.25), (1.5, 1.5, 1.5, None)]
+
+        assert averaged(queries) == (1.0, 0.875, 0.9375, 0.25)
+        assert averaged(queries[1:]) == (1.5, 1.5, 1.5, None)
 
     @pytest.mark.parametrize(
         ("metric", "scores", "way"),

@@ -22,7 +22,6 @@ from .conftest import Observe, vector
 _INSIDE: list[tuple[Any, str]] = [
     (milvus_calls._Calls, "_target"),
     (milvus_calls._Calls, "_vectors"),
-    (milvus_calls._Calls, "_index"),
     (milvus_calls, "server"),
     (milvus_calls, "database"),
     (milvus_results, "_found"),
@@ -33,6 +32,7 @@ _INSIDE: list[tuple[Any, str]] = [
     (call.Call, "asked"),
     (call.Call, "filtered"),
     (call.Call, "returned"),
+    (call.Call, "shows_hits"),
     (call.Call, "found"),
     (call.Call, "failed"),
     (call.Target, "__init__"),
@@ -43,7 +43,7 @@ _INSIDE: list[tuple[Any, str]] = [
     (meters.Meters, "put"),
     (operation.Observer, "_write"),
     (operation.Observer, "_exception_event"),
-    (operation, "_under_retriever"),
+    (operation, "_is_retriever"),
     (operation, "_redacted"),
 ]
 

@@ -16,7 +16,7 @@ from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb import scores as scoring
 from sidelight.instrumentation.vectordb.documents import Document, documents_json, ids_json
 from sidelight.instrumentation.vectordb.query import current_query_text
-from sidelight.instrumentation.vectordb.scores import Scores
+from sidelight.instrumentation.vectordb.scores import Figures
 
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"
@@ -25,6 +25,8 @@ _TEXT: Final = "text/plain"
 _PLAIN: Final = (str, int, float)
 
 Attributes = dict[str, str | int | float | bool]
+# Address, port, namespace and name of a collection, as far as each is known.
+Place = tuple[str | None, int | None, str | None, str | None]
 
 
 class Target:
@@ -34,7 +36,7 @@ class Target:
     of weight: whatever evicts attributes drops the oldest first.
     """
 
-    __slots__ = ("_metric_attributes", "_under_retriever", "attributes", "retrieval", "span_name")
+    __slots__ = ("_metric_attributes", "_under_retriever", "attributes", "place", "span_name")
 
     def __init__(
         self,
@@ -66,10 +68,11 @@ class Target:
             attributes[names.OPERATION] = "retrieval"
         attributes[names.SPAN_KIND] = "RETRIEVER" if retrieval else "CHAIN"
         self.attributes: Final = attributes
-        self.retrieval: Final = retrieval
+        # What a collection is known by, whatever is done with it.
+        self.place: Final[Place] = (address, port, namespace, collection)
         self.span_name: Final = f"{operation} {collection}" if collection else operation
 
-    def span_attributes(self, *, under_retriever: bool) -> Attributes:
+    def span_attributes(self, under_retriever: bool) -> Attributes:
         """What the span starts with; below a RETRIEVER span it is not a second one."""
         return self._under_retriever if under_retriever else self.attributes
 
@@ -92,51 +95,45 @@ class Target:
         return found
 
 
-def _everything(_values: Mapping[str, Any]) -> bool:
-    return True
-
-
 class Call:
-    """What is known about one call; operations fill it in, the loops write it to the span."""
+    """What is known about one call; operations fill it in, the loops write it to the span.
 
-    __slots__ = (
-        "attributes", "busy", "context", "covers", "deferred", "deleted", "empty_queries",
-        "ended", "error", "given", "guard", "metric_type", "nested", "private", "query", "ranker",
-        "rows", "scored", "scores", "settings", "span", "started", "started_ns", "target", "token",
-        "written",
-    )  # fmt: skip
+    Most calls need few of these fields: what is not given stays in the class, as setting all of
+    them anew took a tenth of what observing a search costs.
+    """
+
+    target: Target | None = None
+    metric_type: str | None = None
+    ranker: str | None = None
+    rows: int | None = None
+    # False where the order of the results is no matter of scores.
+    scored = True
+    scores: Sequence[Figures] = ()
+    empty_queries = 0
+    # Records given to a write; they are stored once it succeeds.
+    given = 0
+    written = 0
+    deleted = 0
+    # The text that was searched for, where the database itself got it.
+    query: str | None = None
+    # Content that an error message may repeat: cut out of it unless text may leave.
+    private: Sequence[object] = ()
+    # Whether a call made inside this one, told by its arguments, is part of it; all are if None.
+    covers: Callable[[Mapping[str, Any]], bool] | None = None
+    # Seconds inside the client; the time from start to end unless it is more than one stretch.
+    busy: float | None = None
+    deferred = False
+    nested = False
+    ended = False
+    error: tuple[str, str | None, str] | None = None
+    span: Span | None = None
+    context: Context | None = None
+    token: Token[Context] | None = None
+    guard: Token[Call | None] | None = None
 
     def __init__(self, settings: Settings) -> None:
         self.settings: Final = settings
-        self.target: Target | None = None
         self.attributes: Attributes = {}
-        self.metric_type: str | None = None
-        self.ranker: str | None = None
-        self.rows: int | None = None
-        # False where the order of the results is no matter of scores.
-        self.scored = True
-        self.scores: list[Scores] = []
-        self.empty_queries = 0
-        # Records given to a write; they are stored once it succeeds.
-        self.given = 0
-        self.written = 0
-        self.deleted = 0
-        # The text that was searched for, where the database itself got it.
-        self.query: str | None = None
-        # Content that an error message may repeat: cut out of it unless text may leave.
-        self.private: list[object] = []
-        # Whether a call made inside this one, told by its arguments, is part of it.
-        self.covers: Callable[[Mapping[str, Any]], bool] = _everything
-        # Seconds inside the client, where a call is more than one stretch of time.
-        self.busy: float | None = None
-        self.deferred = False
-        self.nested = False
-        self.ended = False
-        self.error: tuple[str, str | None, str] | None = None
-        self.span: Span | None = None
-        self.context: Context | None = None
-        self.token: Token[Context] | None = None
-        self.guard: Token[Call | None] | None = None
         self.started_ns: int = time_ns()
         self.started: float = perf_counter()
 
@@ -152,7 +149,7 @@ class Call:
         if self.settings.captures_text:
             self.attributes[names.DB_FILTER] = clip(str(expression), self.settings)[0]
         else:
-            self.private.append(expression)
+            self.private = (*self.private, expression)
 
     def failed(self, error_type: str, code: str | None, message: str) -> None:
         """The database refused the call without an exception reaching this code."""
@@ -165,61 +162,62 @@ class Call:
 
         `way` is the direction of the scores, where the client's scores have but one.
         """
-        self.rows = sum(map(len, scores_of_queries))
-        self.scores = [Scores(found) for found in scores_of_queries if found]
-        self.empty_queries = len(scores_of_queries) - len(self.scores)
-        attributes = self.attributes
-        attributes[names.VECTOR_EMPTY] = self.empty_queries > 0
-        if len(scores_of_queries) > 1:
-            attributes[names.VECTOR_EMPTY_QUERIES] = self.empty_queries
-        if not self.scores:
-            return
-        if len(self.scores) == 1:
-            best = self.scores[0]
-            attributes[names.VECTOR_SCORE_TOP] = best.top
-            attributes[names.VECTOR_SCORE_LAST] = best.last
-            attributes[names.VECTOR_SCORE_MEAN] = best.mean
-            if best.gap is not None:
-                attributes[names.VECTOR_SCORE_GAP] = best.gap
+        queries = len(scores_of_queries)
+        first = scores_of_queries[0] if queries == 1 else ()
+        if first:
+            # Nearly every call is a single query with hits.
+            self.rows = len(first)
+            figures = scoring.summarised(first)
+            self.scores = (figures,)
         else:
-            self._mean_scores()
-        first = next(found for found in scores_of_queries if found)
+            with_hits = [found for found in scores_of_queries if found]
+            self.rows = sum(map(len, with_hits))
+            self.empty_queries = queries - len(with_hits)
+            if queries > 1:
+                self.attributes[names.VECTOR_EMPTY_QUERIES] = self.empty_queries
+            if not with_hits:
+                self.attributes[names.VECTOR_EMPTY] = queries > 0
+                return
+            first = with_hits[0]
+            self.scores = [scoring.summarised(found) for found in with_hits]
+            figures = scoring.averaged(self.scores)
         if way is None:
             way = scoring.direction(self.metric_type, first)
-        if way is None and self.ranker is not None:
-            way = scoring.HIGHER_IS_BETTER
+            if way is None and self.ranker is not None:
+                way = scoring.HIGHER_IS_BETTER
+        attributes = self.attributes
+        attributes[names.VECTOR_EMPTY] = self.empty_queries > 0
+        attributes[names.VECTOR_SCORE_TOP] = figures[0]
+        attributes[names.VECTOR_SCORE_LAST] = figures[1]
+        attributes[names.VECTOR_SCORE_MEAN] = figures[2]
+        if figures[3] is not None:
+            attributes[names.VECTOR_SCORE_GAP] = figures[3]
         if way is not None:
             attributes[names.VECTOR_SCORE_DIRECTION] = way
 
-    def _mean_scores(self) -> None:
-        """A batch of queries: the mean over its queries of each figure."""
-        found = self.scores
-        attributes = self.attributes
-        attributes[names.VECTOR_SCORE_TOP] = scoring.mean([one.top for one in found])
-        attributes[names.VECTOR_SCORE_LAST] = scoring.mean([one.last for one in found])
-        attributes[names.VECTOR_SCORE_MEAN] = scoring.mean([one.mean for one in found])
-        gaps = [one.gap for one in found if one.gap is not None]
-        if gaps:
-            attributes[names.VECTOR_SCORE_GAP] = scoring.mean(gaps)
+    def shows_hits(self) -> bool:
+        """Whether the policy lets ids of what was found leave, and this span is to have them."""
+        return not self.nested and self.settings.capture_content != "off"
 
     def found(
         self,
-        hits: Callable[[], Iterable[tuple[object, float | None]]],
+        ids: Sequence[object],
+        scores: Sequence[float | None] | None,
         documents: Callable[[], Iterable[Document]],
     ) -> None:
-        """Writes what was found, as far as the policy allows; both are read up to a cap only."""
+        """Writes what was found, up to a cap; `documents` are read only if text may leave.
+
+        Hits have no scores if `scores` is None.
+        """
         settings = self.settings
-        if self.nested or not settings.captures_ids:
-            return
         attributes = self.attributes
         if settings.captures_text:
             found, cut = documents_json(documents(), settings)
-        else:
-            found, cut = ids_json(hits(), settings)
-        attributes[names.RETRIEVAL_DOCUMENTS] = found
-        if settings.captures_text:
             attributes[names.OUTPUT_VALUE] = found
             attributes[names.OUTPUT_MIME_TYPE] = _JSON
+        else:
+            found, cut = ids_json(ids, scores, settings)
+        attributes[names.RETRIEVAL_DOCUMENTS] = found
         if cut:
             attributes[names.CONTENT_TRUNCATED] = True
 

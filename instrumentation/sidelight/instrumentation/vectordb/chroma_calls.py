@@ -14,6 +14,7 @@ from sidelight.instrumentation.vectordb.vectors import count, dimension, first_o
 
 _Describe = Callable[[Call, Any, Values], None]
 
+_INDEXES: Final = (("hnsw", "HNSW"), ("spann", "SPANN"))
 # What a query may be given in; the first one that is there is it.
 _QUERIES: Final = ("query_embeddings", "query_texts", "query_images", "query_uris")
 
@@ -74,9 +75,9 @@ class _Calls:
             call.target = self._observer.target(
                 operation,
                 values.get("name"),
-                namespace=f"{client.tenant}/{client.database}",
-                address=address,
-                port=port,
+                f"{client.tenant}/{client.database}",
+                address,
+                port,
             )
 
         return describe
@@ -85,11 +86,17 @@ class _Calls:
         self._target(call, "query", collection, retrieval=True)
         attributes = call.attributes
         attributes[names.RETRIEVAL_TOP_K] = values.get("n_results", 10)
-        given = next((values[name] for name in _QUERIES if values.get(name) is not None), None)
+        given = None
+        for name in _QUERIES:
+            given = values.get(name)
+            if given is not None:
+                break
         self._queries(call, given)
         call.metric_type, index_type, breadth = _index(collection)
-        call.note(names.VECTOR_INDEX_TYPE, index_type)
-        call.note(names.VECTOR_EF, breadth)
+        if index_type is not None:
+            attributes[names.VECTOR_INDEX_TYPE] = index_type
+        if breadth is not None:
+            call.note(names.VECTOR_EF, breadth)
         self._filters(call, values)
         call.asked()
 
@@ -143,9 +150,9 @@ class _Calls:
         call.target = self._observer.target(
             operation,
             model.name,
-            namespace=f"{model.tenant}/{model.database}",
-            address=address,
-            port=port,
+            f"{model.tenant}/{model.database}",
+            address,
+            port,
             retrieval=retrieval,
         )
 
@@ -168,7 +175,8 @@ class _Calls:
 
     def _filters(self, call: Call, values: Values) -> None:
         for name in ("where", "where_document"):
-            call.filtered(values.get(name))
+            if values.get(name) is not None:
+                call.filtered(values[name])
 
 
 def _server(api: Any) -> tuple[str | None, int | None]:
@@ -183,8 +191,8 @@ def _server(api: Any) -> tuple[str | None, int | None]:
 def _index(collection: Any) -> tuple[str | None, str | None, int | None]:
     """How a collection compares vectors, its kind of index, and the breadth of a search."""
     configuration = collection.configuration_json
-    for name in ("hnsw", "spann"):
+    for name, shown in _INDEXES:
         index = configuration.get(name)
         if index:
-            return index.get("space"), name.upper(), index.get("ef_search")
+            return index.get("space"), shown, index.get("ef_search")
     return None, None, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from sidelight import conventions as names
@@ -59,10 +60,14 @@ def _found(call: Call, result: Any, scores: Any) -> None:
         call.empty_queries = sum(not one for one in ids)
     else:
         call.returned(scores, LOWER_IS_BETTER)
-    call.found(
-        lambda: _hits(ids, scores),
-        lambda: _documents(result, scores),
-    )
+    if not call.shows_hits():
+        return
+    documents = partial(_documents, result, scores)
+    if len(ids) == 1:
+        call.found(ids[0], scores[0] if scores is not None else None, documents)
+    else:
+        hits = list(_hits(ids, scores))
+        call.found([hit[0] for hit in hits], [hit[1] for hit in hits], documents)
 
 
 def _hits(ids: Any, scores: Any) -> Iterator[tuple[object, float | None]]:

@@ -8,9 +8,8 @@ Phoenix wants it; metadata stays valid JSON: it is shortened by dropping whole k
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from json.encoder import encode_basestring_ascii
 from math import isfinite
 from typing import Any, Final
@@ -25,6 +24,12 @@ TRUNCATED_MAX_BYTES: Final = 16_384
 _TEXT_FIELDS: Final = (
     "text", "content", "page_content", "document", "chunk", "passage", "body", "_node_content",
 )  # fmt: skip
+_ID_CHARACTERS: Final = 256
+# A hit by the type of its id, as `_head` writes it.
+_INTEGERS: Final = {int}
+_TEXTS: Final = {str}
+_INTEGER_HIT: Final = '{"id":"%d","score":%.7g},'
+_TEXT_HIT: Final = '{"id":%s,"score":%.7g},'
 _Scalar = str | int | float | bool | None
 
 
@@ -38,16 +43,42 @@ class Document:
     text: str | None = None
 
 
-def ids_json(hits: Iterable[tuple[object, float | None]], settings: Settings) -> tuple[str, bool]:
-    """Ids and scores of `hits` as a JSON list, and whether a cap left some out."""
-    most = settings.max_documents
-    found = list(islice(hits, most + 1))
-    # This is on the path of every search: one pass, and a second look only if it is needed.
-    items = [_head(identifier, score) + "}" for identifier, score in found[:most]]
-    shown = _list(items)
-    if len(shown) <= settings.max_bytes:
-        return shown, len(found) > most
-    return _list(_first(items, settings.max_bytes - 2)), True
+def ids_json(
+    ids: Sequence[object], scores: Sequence[float | None] | None, settings: Settings
+) -> tuple[str, bool]:
+    """Hits by their ids and scores as a JSON list, and whether a cap left some out."""
+    kept = ids[: settings.max_documents]
+    known = scores[: len(kept)] if scores is not None else [None] * len(kept)
+    shown = _uniform(kept, known)
+    if shown is None or len(shown) > settings.max_bytes:
+        items = [_head(*hit) + "}" for hit in zip(kept, known, strict=False)]
+        kept = _first(items, settings.max_bytes - 2)
+        shown = _list(kept)
+    return shown, len(kept) < len(ids)
+
+
+def _uniform(ids: Sequence[Any], scores: Sequence[Any]) -> str | None:
+    """The list of hits that are alike: one format for all, as this is on every search's path.
+
+    None where an id is neither an integer nor a short text like the others, or a score is no
+    finite number.
+    """
+    kinds = set(map(type, ids))
+    try:
+        if kinds == _INTEGERS:
+            template, shown = _INTEGER_HIT, ids
+        elif kinds == _TEXTS and max(map(len, ids)) <= _ID_CHARACTERS:
+            template, shown = _TEXT_HIT, list(map(encode_basestring_ascii, ids))
+        else:
+            return None
+        if not isfinite(sum(scores)):
+            return None
+        cells: list[Any] = [None] * (2 * len(ids))
+        cells[::2] = shown
+        cells[1::2] = scores
+    except (TypeError, ValueError):
+        return None
+    return f"[{(template * len(ids) % tuple(cells))[:-1]}]"
 
 
 def documents_json(documents: Iterable[Document], settings: Settings) -> tuple[str, bool]:
@@ -75,8 +106,8 @@ def _list(items: list[str]) -> str:
 
 
 def _first(items: list[str], room: int) -> list[str]:
-    """As many items as fit into `room` bytes with a comma after each."""
-    size = 0
+    """As many items as fit into `room` bytes with a comma between them."""
+    size = -1
     for place, item in enumerate(items):
         size += len(item) + 1
         if size > room:
@@ -97,7 +128,7 @@ def _head(identifier: object, score: float | None) -> str:
 
 
 def _text(identifier: object) -> str:
-    return encode_basestring_ascii(str(identifier)[:256])
+    return encode_basestring_ascii(str(identifier)[:_ID_CHARACTERS])
 
 
 def _item(document: Document, settings: Settings, room: int) -> tuple[str | None, bool]:

@@ -59,7 +59,7 @@ class Meters:
         self._deleted: Final = _counter(meter, names.VECTOR_RECORDS_DELETED)
         self.faults: Final = _counter(meter, names.INSTRUMENTATION_FAULTS)
         self._dropped = 0
-        self._queue: deque[tuple[Call, float]] = deque(maxlen=_QUEUED_CALLS)
+        self._queue: deque[Call] = deque(maxlen=_QUEUED_CALLS)
         self._reset()
         dropped = names.METRICS[names.INSTRUMENTATION_DROPPED]
         meter.create_observable_counter(
@@ -72,11 +72,11 @@ class Meters:
         after_fork = weakref.WeakMethod(self._reset)
         os.register_at_fork(after_in_child=lambda: (after_fork() or _nothing)())
 
-    def put(self, call: Call, seconds: float) -> None:
-        """Leaves an ended call, which lasted `seconds`, to be recorded."""
+    def put(self, call: Call) -> None:
+        """Leaves an ended call to be recorded."""
         if len(self._queue) == _QUEUED_CALLS:
             self._dropped += 1
-        self._queue.append((call, seconds))
+        self._queue.append(call)
         if not self._awake:
             self._wake()
 
@@ -84,9 +84,9 @@ class Meters:
         """Records every call that is queued."""
         with self._draining:
             while self._queue:
-                call, seconds = self._queue.popleft()
+                call = self._queue.popleft()
                 try:
-                    self._record(call, seconds)
+                    self._record(call)
                 except Exception as error:  # noqa: BLE001
                     self._fault("metrics", error)
 
@@ -115,9 +115,9 @@ class Meters:
         self._waking.clear()
         self._awake = False
 
-    def _record(self, call: Call, seconds: float) -> None:
-        target = call.target
-        if target is None:
+    def _record(self, call: Call) -> None:
+        target, seconds = call.target, call.busy
+        if target is None or seconds is None:
             return
         context = call.context
         attributes: Mapping[str, Any] = target.metric_attributes(call.metric_type, call.ranker)
@@ -131,11 +131,11 @@ class Meters:
         self._duration.record(seconds, attributes, context)
         if call.rows is not None:
             self._rows.record(call.rows, attributes, context)
-        for found in call.scores:
+        for top, _, _, gap in call.scores:
             # Histograms take no negative values; the lowest bucket is that of zero and below.
-            self._top_score.record(max(found.top, 0.0), attributes, context)
-            if found.gap is not None:
-                self._score_gap.record(found.gap, attributes, context)
+            self._top_score.record(max(top, 0.0), attributes, context)
+            if gap is not None:
+                self._score_gap.record(gap, attributes, context)
         if call.empty_queries:
             self._empty.add(call.empty_queries, attributes, context)
         if call.written:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb import milvus_results as results
-from sidelight.instrumentation.vectordb.call import Call
+from sidelight.instrumentation.vectordb.call import Call, Place, Target
 from sidelight.instrumentation.vectordb.operation import Observer, Operation, Values, nothing
 from sidelight.instrumentation.vectordb.vectors import count, dimension, first_of
 
@@ -73,8 +73,8 @@ class _Calls:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
-        # (address, database, collection) -> field -> (metric type, index type)
-        self._indexes: dict[tuple[str, str, str], dict[str, tuple[str | None, str | None]]] = {}
+        # place of a collection -> field -> (metric type, index type)
+        self._indexes: dict[Place, dict[str, tuple[str | None, str | None]]] = {}
 
     def plain(self, operation: str) -> _Describe:
         """A call that says no more than its collection."""
@@ -86,28 +86,33 @@ class _Calls:
 
     def connect(self, call: Call, handler: Any, values: Values) -> None:
         address, port = server(values.get("address") or handler.server_address)
-        call.target = self._observer.target("connect", None, address=address, port=port)
+        call.target = self._observer.target("connect", None, None, address, port)
 
     def search(self, call: Call, handler: Any, values: Values) -> None:
-        self._target(call, "search", handler, values, retrieval=True)
-        attributes = call.attributes
+        target = self._target(call, "search", handler, values, retrieval=True)
         call.note(names.RETRIEVAL_TOP_K, values.get("limit"))
-        field = values.get("anns_field") or None
-        self._vectors(call, values.get("data"))
+        queries = self._vectors(call, values.get("data"))
+        if queries is not None and queries > 1:
+            call.attributes[names.DB_BATCH_SIZE] = queries
         self._parameters(call, values.get("param"))
-        metric_type, index_type, field = self._index(handler, values, field)
-        call.metric_type = call.metric_type or metric_type
-        call.note(names.VECTOR_FIELD, field)
-        call.note(names.VECTOR_INDEX_TYPE, index_type)
-        call.note(names.VECTOR_GROUP_BY, values.get("group_by_field"))
+        field = values.get("anns_field") or None
+        known = self._indexes.get(target.place)
+        if known:
+            if field is None and len(known) == 1:
+                # The server takes the only vector field there is.
+                field = next(iter(known))
+            metric_type, index_type = known.get(field or "", (None, None))
+            call.metric_type = call.metric_type or metric_type
+            call.note(names.VECTOR_INDEX_TYPE, index_type)
+        if field is not None:
+            call.attributes[names.VECTOR_FIELD] = field
+        if values.get("group_by_field") is not None:
+            call.note(names.VECTOR_GROUP_BY, values["group_by_field"])
         if values.get("ranker") is not None:
             # A rerank function's scores are its own, whatever the index compares by.
             call.ranker, call.metric_type = _ranker(values["ranker"]), None
         self._consistency(call, values)
         call.filtered(values.get("expression"))
-        queries = attributes.get(names.VECTOR_QUERY_COUNT)
-        if isinstance(queries, int) and queries > 1:
-            attributes[names.DB_BATCH_SIZE] = queries
         call.asked()
 
     def hybrid_search(self, call: Call, handler: Any, values: Values) -> None:
@@ -145,8 +150,7 @@ class _Calls:
         call.filtered(values.get("expression"))
 
     def create_index(self, call: Call, handler: Any, values: Values) -> None:
-        self._target(call, "create_index", handler, values)
-        call.deferred = bool(values.get("_async"))
+        target = self._target(call, "create_index", handler, values)
         parameters = values.get("params")
         if not isinstance(parameters, Mapping):
             return
@@ -158,14 +162,14 @@ class _Calls:
         call.note(names.VECTOR_INDEX_TYPE, index_type)
         if len(self._indexes) >= _INDEXES:
             self._indexes.clear()
-        self._indexes.setdefault(_key(handler, values), {})[field] = (metric_type, index_type)
+        self._indexes.setdefault(target.place, {})[field] = (metric_type, index_type)
 
     def forget(self, operation: str) -> _Describe:
         """A call after which nothing is known of the collection's indexes."""
 
         def describe(call: Call, handler: Any, values: Values) -> None:
-            self._target(call, operation, handler, values)
-            self._indexes.pop(_key(handler, values), None)
+            target = self._target(call, operation, handler, values)
+            self._indexes.pop(target.place, None)
 
         return describe
 
@@ -176,30 +180,19 @@ class _Calls:
 
     def _target(
         self, call: Call, operation: str, handler: Any, values: Values, *, retrieval: bool = False
-    ) -> None:
+    ) -> Target:
         address, port = server(handler.server_address)
-        call.target = self._observer.target(
+        found = call.target = self._observer.target(
             operation,
             values.get("collection_name"),
-            namespace=database(values),
-            address=address,
-            port=port,
+            database(values),
+            address,
+            port,
             retrieval=retrieval,
         )
-        call.deferred = bool(values.get("_async"))
-
-    def _index(
-        self, handler: Any, values: Values, field: str | None
-    ) -> tuple[str | None, str | None, str | None]:
-        """Metric type, index type and field, as far as `create_index` told this process."""
-        known = self._indexes.get(_key(handler, values))
-        if not known:
-            return None, None, field
-        if field is None and len(known) == 1:
-            # The server takes the only vector field there is.
-            field = next(iter(known))
-        metric_type, index_type = known.get(field or "", (None, None))
-        return metric_type, index_type, field
+        if values.get("_async"):
+            call.deferred = True
+        return found
 
     def _parameters(self, call: Call, parameters: Any) -> None:
         if not isinstance(parameters, Mapping):
@@ -208,15 +201,17 @@ class _Calls:
         inner = parameters.get("params")
         for name, attribute in _BREADTH:
             value = parameters.get(name)
-            if value is None and isinstance(inner, Mapping):
+            if value is None and inner:
                 value = inner.get(name)
-            call.note(attribute, value)
+            if value is not None:
+                call.note(attribute, value)
 
-    def _vectors(self, call: Call, data: Any) -> None:
+    def _vectors(self, call: Call, data: Any) -> int | None:
         """Counts the query vectors and their dimensions; reads no number of them."""
-        if data is None:
-            return
-        call.note(names.VECTOR_QUERY_COUNT, count(data))
+        queries = count(data)
+        if queries is None:
+            return None
+        call.attributes[names.VECTOR_QUERY_COUNT] = queries
         first = first_of(data)
         if isinstance(first, str):
             # A full-text search: the database makes the vector of the text itself.
@@ -224,13 +219,16 @@ class _Calls:
         elif isinstance(first, bytes):
             call.attributes[names.VECTOR_DIMENSION] = len(first) * 8
         else:
-            call.note(names.VECTOR_DIMENSION, dimension(first))
+            size = dimension(first)
+            if size is not None:
+                call.attributes[names.VECTOR_DIMENSION] = size
+        return queries
 
     def _consistency(self, call: Call, values: Values) -> None:
         level = values.get("consistency_level")
-        if isinstance(level, int):
-            level = _CONSISTENCY.get(level)
-        call.note(names.MILVUS_CONSISTENCY, level)
+        if level is not None:
+            level = _CONSISTENCY.get(level) if isinstance(level, int) else level
+            call.note(names.MILVUS_CONSISTENCY, level)
 
 
 @lru_cache(maxsize=256)
@@ -246,10 +244,6 @@ def database(values: Values) -> str | None:
     context = values.get("context")
     name = context.get_db_name() if context is not None else values.get("db_name")
     return name or None
-
-
-def _key(handler: Any, values: Values) -> tuple[str, str, str]:
-    return handler.server_address, database(values) or "", str(values.get("collection_name"))
 
 
 def _rows(entities: Any) -> int:

@@ -15,7 +15,7 @@ from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.call import Call
 from sidelight.instrumentation.vectordb.milvus_calls import database, server
 from sidelight.instrumentation.vectordb.operation import Observer, Operation, Values
-from sidelight.instrumentation.vectordb.patching import Patches, find, positional
+from sidelight.instrumentation.vectordb.patching import Patches, find, named, positional
 
 _CLASSES: Final = (
     ("search_iterator", "pymilvus.client.iterator.search_iterator:SearchIteratorV2"),
@@ -33,7 +33,7 @@ def observe_iterators(patches: Patches, observer: Observer) -> None:
         iterator = find(path)
         if iterator is not None:
             observed = _Iterators(observer, name)
-            patches.replace(iterator, "__init__", observed.created(positional(iterator.__init__)))
+            patches.replace(iterator, "__init__", observed.created)
             patches.replace(iterator, "next", observed.next)
             patches.replace(iterator, "close", observed.close)
 
@@ -69,21 +69,17 @@ class _Iterators:
         call.filtered(values.get("filter") or values.get("expr"))
         call.asked()
 
-    def created(self, parameters: tuple[str, ...]) -> Callable[..., None]:
-        """The wrapper of `__init__`, whose positional parameters are given."""
+    def created(self, method: Callable[..., None]) -> Callable[..., None]:
+        """`__init__`, which starts the call."""
+        parameters = positional(method)
 
-        def wrapper(
-            method: Callable[..., None],
-            iterator: Any,
-            args: tuple[Any, ...],
-            kwargs: dict[str, Any],
-        ) -> None:
-            values = {**dict(zip(parameters, args, strict=False)), **kwargs} if args else kwargs
+        def wrapper(iterator: Any, /, *args: Any, **kwargs: Any) -> None:
+            values = named(parameters, args, kwargs)
             call = self._observer.begin(self._operation, iterator, values)
             if call is None:
-                return method(*args, **kwargs)
+                return method(iterator, *args, **kwargs)
             try:
-                method(*args, **kwargs)
+                method(iterator, *args, **kwargs)
             except BaseException as error:
                 if type(error).__name__ == _FALLBACK:
                     self._observer.discard(call)
@@ -106,29 +102,27 @@ class _Iterators:
             self._observer.fault(self._operation.name, error)
             self._observer.end(call)
 
-    def next(
-        self,
-        method: Callable[..., Any],
-        iterator: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        """The wrapper of `next`: a page, or the end of the iterator if it is empty."""
-        call = self._calls.get(iterator)
-        if call is None or call.ended:
-            return method(*args, **kwargs)
-        self._observer.enter(call)
-        started = perf_counter()
-        try:
-            page = method(*args, **kwargs)
-        except BaseException as error:
+    def next(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """`next`, which takes a page, or ends the call if the page is empty."""
+
+        def wrapper(iterator: Any, /, *args: Any, **kwargs: Any) -> Any:
+            call = self._calls.get(iterator)
+            if call is None or call.ended:
+                return method(iterator, *args, **kwargs)
+            self._observer.enter(call)
+            started = perf_counter()
+            try:
+                page = method(iterator, *args, **kwargs)
+            except BaseException as error:
+                call.busy = (call.busy or 0.0) + perf_counter() - started
+                self._observer.failed(self._operation, call, error)
+                raise
             call.busy = (call.busy or 0.0) + perf_counter() - started
-            self._observer.failed(self._operation, call, error)
-            raise
-        call.busy = (call.busy or 0.0) + perf_counter() - started
-        self._observer.leave(call)
-        self._page(call, page)
-        return page
+            self._observer.leave(call)
+            self._page(call, page)
+            return page
+
+        return wrapper
 
     def _page(self, call: Call, page: Any) -> None:
         try:
@@ -144,15 +138,13 @@ class _Iterators:
         except Exception as error:  # noqa: BLE001
             self._observer.fault(self._operation.name, error)
 
-    def close(
-        self,
-        method: Callable[..., Any],
-        iterator: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        """The wrapper of `close`."""
-        call = self._calls.get(iterator)
-        if call is not None:
-            self._observer.end(call)
-        return method(*args, **kwargs)
+    def close(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        """`close`, which ends the call."""
+
+        def wrapper(iterator: Any, /, *args: Any, **kwargs: Any) -> Any:
+            call = self._calls.get(iterator)
+            if call is not None:
+                self._observer.end(call)
+            return method(iterator, *args, **kwargs)
+
+        return wrapper

@@ -33,15 +33,16 @@ def traceparent(span: trace.SpanContext) -> str:
     Milvus up to 2.3.5 refuses the header if any other is set, as SDK 1.45 does with the
     random-trace-id flag.
     """
-    sampled = span.trace_flags & trace.TraceFlags.SAMPLED
-    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{sampled:02x}"
+    sampled = "01" if span.trace_flags & trace.TraceFlags.SAMPLED else "00"
+    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{sampled}"
 
 
-def _with_traceparent(
-    metadata: Callable[..., Any], _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    made = metadata(*args, **kwargs)
-    span = trace.get_current_span().get_span_context()
-    if not span.is_valid or not isinstance(made, list | None):
-        return made
-    return [*(made or ()), ("traceparent", traceparent(span))]
+def _with_traceparent(metadata: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        made = metadata(*args, **kwargs)
+        span = trace.get_current_span().get_span_context()
+        if not span.is_valid or not (made is None or isinstance(made, list)):
+            return made
+        return [*(made or ()), ("traceparent", traceparent(span))]
+
+    return wrapper

@@ -35,16 +35,23 @@ def searched(call: Call, result: Any) -> None:
         # An aggregation answers with buckets instead of hits: it is not an empty search.
         call.rows = sum(len(buckets) for buckets in result.agg_buckets)
     else:
-        _found(call, [list.__getitem__(result, index) for index in range(len(result))])
+        _found(call, list(list.__iter__(result)))
     _extra(call, getattr(result, "extra", None))
 
 
-def _found(call: Call, hits: Sequence[Any]) -> None:
-    call.returned([one.distances for one in hits])
-    call.found(
-        lambda: (pair for one in hits for pair in zip(one.ids, one.distances, strict=False)),
-        lambda: (document for one in hits for document in _documents(one)),
-    )
+def _found(call: Call, queries: Sequence[Any]) -> None:
+    if len(queries) == 1:
+        ids, scores = queries[0].ids, queries[0].distances
+        call.returned((scores,))
+    else:
+        of_queries = [hits.distances for hits in queries]
+        call.returned(of_queries)
+        ids = [identifier for hits in queries for identifier in hits.ids]
+        scores = [score for found in of_queries for score in found]
+    if call.shows_hits():
+        call.found(
+            ids, scores, lambda: (document for hits in queries for document in _documents(hits))
+        )
 
 
 def _documents(hits: Any) -> Iterator[Document]:

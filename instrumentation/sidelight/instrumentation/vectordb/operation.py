@@ -154,19 +154,25 @@ class Observer:
     def begin(self, operation: Operation, client: Any, values: Values) -> Call | None:
         """Starts a call; None if it is not to be observed. Never raises."""
         try:
-            active = active_call()
-            if active is not None and active.covers(values):
+            active = _active.get()
+            if (
+                active is not None
+                and not active.ended
+                and (active.covers is None or active.covers(values))
+            ):
                 return None
+            # Given on wherever one is taken, as each of those would look it up anew.
             context = contexts.get_current()
             if context.get(_SUPPRESS):
                 return None
             call = Call(self.settings)
-            call.nested = _under_retriever()
+            call.context = context
+            if _is_retriever(trace.get_current_span(context)):
+                call.nested = True
             operation.describe_call(call, client, values)
-            if operation.on_error_only:
-                return call
-            self._start(operation, call)
-            self.enter(call)
+            if not operation.on_error_only:
+                self._start(operation, call)
+                self.enter(call)
         except Exception as error:  # noqa: BLE001
             self.fault(f"{operation.name}: call", error)
             return None
@@ -174,7 +180,7 @@ class Observer:
 
     def enter(self, call: Call) -> None:
         """Makes the call's span current, and the call the one that runs."""
-        if call.context is not None:
+        if call.span is not None and call.context is not None:
             call.token = contexts.attach(call.context)
             call.guard = _active.set(call)
 
@@ -229,14 +235,14 @@ class Observer:
         self,
         operation: str,
         collection: str | None,
-        *,
         namespace: str | None = None,
         address: str | None = None,
         port: int | None = None,
+        *,
         retrieval: bool = False,
     ) -> Target:
         """The target of a call, built once for each operation, server and collection."""
-        key = (operation, collection, namespace, address, port, retrieval)
+        key = (operation, collection, namespace, address, port)
         found = self._targets.get(key)
         if found is None:
             found = Target(
@@ -273,13 +279,14 @@ class Observer:
         target = call.target
         if target is None:
             target = call.target = self.target(operation.name, None)
-        call.span = self._tracer.start_span(
+        call.span = span = self._tracer.start_span(
             target.span_name,
-            kind=SpanKind.CLIENT,
-            attributes=target.span_attributes(under_retriever=call.nested),
+            call.context,
+            SpanKind.CLIENT,
+            target.span_attributes(call.nested),
             start_time=call.started_ns,
         )
-        call.context = trace.set_span_in_context(call.span)
+        call.context = trace.set_span_in_context(span, call.context)
 
     def _settled(self, operation: Operation, call: Call, future: Any) -> None:
         """A deferred call is done; runs on whatever thread the client uses. Never raises."""
@@ -300,9 +307,10 @@ class Observer:
             return
         call.ended = True
         try:
-            seconds = perf_counter() - call.started if call.busy is None else call.busy
+            if call.busy is None:
+                call.busy = perf_counter() - call.started
             self._write(call)
-            self._meters.put(call, seconds)
+            self._meters.put(call)
         except Exception as error:  # noqa: BLE001
             self.fault("end", error)
         finally:
@@ -325,7 +333,6 @@ class Observer:
             attributes[names.VECTOR_METRIC_TYPE] = call.metric_type
         if call.ranker is not None:
             attributes[names.VECTOR_RANKER] = call.ranker
-        core = target.span_attributes(under_retriever=call.nested)
         failed: Attributes = {}
         if call.error is not None:
             error_type, code, message = call.error
@@ -338,7 +345,7 @@ class Observer:
         # The SDK evicts the oldest attributes once a span has too many; set again, these
         # are the youngest.
         if getattr(span, "dropped_attributes", 0):
-            span.set_attributes({**failed, **core})
+            span.set_attributes({**failed, **target.span_attributes(call.nested)})
 
     def _exception_event(self, call: Call, error: BaseException) -> None:
         span = call.span
@@ -359,9 +366,9 @@ class Observer:
         )
 
 
-def _under_retriever() -> bool:
-    """Whether the current span is a RETRIEVER, as LangChain's and LlamaIndex's are."""
-    attributes = getattr(trace.get_current_span(), "attributes", None)
+def _is_retriever(span: trace.Span) -> bool:
+    """Whether `span` is a RETRIEVER, as LangChain's and LlamaIndex's are."""
+    attributes = getattr(span, "attributes", None)
     return attributes is not None and attributes.get(names.SPAN_KIND) == "RETRIEVER"
 
 

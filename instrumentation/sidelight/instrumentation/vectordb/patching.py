@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Final
-
-import wrapt
 
 from sidelight.instrumentation.vectordb.operation import Observer, Operation
 
@@ -24,12 +23,18 @@ class Patches:
     def __len__(self) -> int:
         return len(self._undo)
 
-    def replace(self, owner: Any, name: str, wrapper: Callable[..., Any]) -> bool:
-        """Wraps `owner.name` with a wrapt wrapper; False if there is no such attribute."""
+    def replace(
+        self, owner: Any, name: str, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]
+    ) -> bool:
+        """Puts what `wrapped` makes of it in place of the function `owner.name`.
+
+        A plain function with the original's signature: a wrapt proxy adds a microsecond to each
+        call. False if there is no such function.
+        """
         original = vars(owner).get(name)
-        if original is None:
+        if not inspect.isroutine(original):
             return False
-        setattr(owner, name, wrapt.FunctionWrapper(original, wrapper))
+        setattr(owner, name, functools.wraps(original)(wrapped(original)))
         self._undo.append((owner, name, original))
         return True
 
@@ -37,13 +42,10 @@ class Patches:
         """Observes the methods in `table`; one that this client version lacks is left out."""
         for name, operation in table.items():
             method = vars(owner).get(name)
-            if not inspect.isroutine(method):
-                continue
             if inspect.iscoroutinefunction(method):
-                wrapper = _async_wrapper(observer, operation, positional(method))
+                self.replace(owner, name, functools.partial(_async, observer, operation))
             else:
-                wrapper = _sync_wrapper(observer, operation, positional(method))
-            self.replace(owner, name, wrapper)
+                self.replace(owner, name, functools.partial(_sync, observer, operation))
 
     def replace_property(self, owner: Any, name: str, change: Callable[[Any], Any]) -> None:
         """Passes what the property `owner.name` returns through `change`."""
@@ -83,25 +85,39 @@ def positional(method: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(one.name for one in parameters if one.kind in kinds)[1:]
 
 
-def _sync_wrapper(
-    observer: Observer, operation: Operation, names: tuple[str, ...]
+def named(
+    parameters: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a call by name, `parameters` being those that `args` may be for."""
+    return {**dict(zip(parameters, args, strict=False)), **kwargs}
+
+
+# A method is bound as Python would: another library may have put a descriptor of its own there.
+
+
+def _sync(
+    observer: Observer, operation: Operation, method: Callable[..., Any]
 ) -> Callable[..., Any]:
-    def wrapper(
-        method: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        values = {**dict(zip(names, args, strict=False)), **kwargs} if args else kwargs
-        return observer.call(operation, client, values, method, args, kwargs)
+    parameters = positional(method)
+    bind = method.__get__
+
+    def wrapper(client: Any, /, *args: Any, **kwargs: Any) -> Any:
+        values = named(parameters, args, kwargs) if args else kwargs
+        bound = bind(client, type(client))
+        return observer.call(operation, client, values, bound, args, kwargs)
 
     return wrapper
 
 
-def _async_wrapper(
-    observer: Observer, operation: Operation, names: tuple[str, ...]
+def _async(
+    observer: Observer, operation: Operation, method: Callable[..., Any]
 ) -> Callable[..., Any]:
-    async def wrapper(
-        method: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        values = {**dict(zip(names, args, strict=False)), **kwargs} if args else kwargs
-        return await observer.call_async(operation, client, values, method, args, kwargs)
+    parameters = positional(method)
+    bind = method.__get__
+
+    async def wrapper(client: Any, /, *args: Any, **kwargs: Any) -> Any:
+        values = named(parameters, args, kwargs) if args else kwargs
+        bound = bind(client, type(client))
+        return await observer.call_async(operation, client, values, bound, args, kwargs)
 
     return wrapper

@@ -44,27 +44,25 @@ class _Reader:
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
 
-    def watch(
-        self,
-        method: Callable[..., Any],
-        _client: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        answer = method(*args, **kwargs)
-        self._read(answer)
-        return answer
+    def watch(self, method: _Method) -> _Method:
+        """`method`, whose answers are read."""
 
-    async def watch_async(
-        self,
-        method: Callable[..., Any],
-        _client: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        answer = await method(*args, **kwargs)
-        self._read(answer)
-        return answer
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            answer = method(*args, **kwargs)
+            self._read(answer)
+            return answer
+
+        return wrapper
+
+    def watch_async(self, method: _Method) -> _Method:
+        """The coroutine function `method`, whose answers are read."""
+
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            answer = await method(*args, **kwargs)
+            self._read(answer)
+            return answer
+
+        return wrapper
 
     def stub(self, stub: Any) -> Any:
         """`stub` itself, or while a call is observed one that passes its answers by."""
@@ -93,7 +91,7 @@ class _Stub(wrapt.ObjectProxy):  # type: ignore[type-arg]
             return method
         asynchronous = "aio" in type(method).__module__
         reader = self._self_reader
-        return wrapt.FunctionWrapper(method, reader.watch_async if asynchronous else reader.watch)
+        return reader.watch_async(method) if asynchronous else reader.watch(method)
 
 
 def _note(call: Call, answer: Any) -> None:

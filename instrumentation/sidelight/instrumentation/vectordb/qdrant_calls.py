@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb import qdrant_results as results
-from sidelight.instrumentation.vectordb.call import Call
+from sidelight.instrumentation.vectordb.call import Call, Place, Target
 from sidelight.instrumentation.vectordb.operation import Observer, Operation, Values, nothing
 from sidelight.instrumentation.vectordb.vectors import dimension, first_of
 
@@ -86,8 +86,8 @@ class _Calls:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
-        # (address, port, collection) -> vector name ("" is the default) -> distance
-        self._distances: dict[tuple[object, ...], dict[str, str]] = {}
+        # place of a collection -> vector name ("" is the default) -> distance
+        self._distances: dict[Place, dict[str, str]] = {}
 
     def plain(self, operation: str) -> _Describe:
         """A call that says no more than its collection."""
@@ -105,8 +105,9 @@ class _Calls:
         attributes = call.attributes
         attributes[names.VECTOR_QUERY_COUNT] = 1
         attributes[names.RETRIEVAL_TOP_K] = values.get("limit", 10)
-        call.note(names.VECTOR_GROUP_BY, group_by)
-        self._asked(call, client, values, values.get("query"))
+        if group_by is not None:
+            call.note(names.VECTOR_GROUP_BY, group_by)
+        self._asked(call, values, values.get("query"))
         search = values.get("search_params")
         if search is not None:
             call.note(names.VECTOR_EF, search.hnsw_ef)
@@ -122,10 +123,8 @@ class _Calls:
         if requests:
             first = requests[0]
             call.note(names.RETRIEVAL_TOP_K, getattr(first, "limit", None))
-            using = {"collection_name": values.get("collection_name")}
-            for name in ("using", "prefetch"):
-                using[name] = getattr(first, name, None)
-            self._asked(call, client, using, getattr(first, "query", None))
+            using = {name: getattr(first, name, None) for name in ("using", "prefetch")}
+            self._asked(call, using, getattr(first, "query", None))
             self._filter(call, getattr(first, "filter", None))
         call.asked()
 
@@ -183,53 +182,44 @@ class _Calls:
         """A new collection, whose configuration says how vectors are compared."""
 
         def describe(call: Call, client: Any, values: Values) -> None:
-            self._target(call, operation, client, values)
+            target = self._target(call, operation, client, values)
             distances = _distances(values.get("vectors_config"))
-            self._remember(_key(client, values), distances)
+            self._remember(target.place, distances)
             if len(distances) == 1:
                 call.metric_type = next(iter(distances.values()))
 
         return describe
 
     def forget(self, call: Call, client: Any, values: Values) -> None:
-        self._target(call, "delete_collection", client, values)
-        self._distances.pop(_key(client, values), None)
+        target = self._target(call, "delete_collection", client, values)
+        self._distances.pop(target.place, None)
 
     def learn(self, call: Call, result: Any) -> None:
         """What the app asked of a collection tells how its searches compare vectors."""
         if call.target is not None:
-            known = call.target.attributes
-            key = tuple(
-                known.get(name)
-                for name in (names.SERVER_ADDRESS, names.SERVER_PORT, names.DB_COLLECTION)
-            )
-            self._remember(key, _distances(result.config.params.vectors))
+            self._remember(call.target.place, _distances(result.config.params.vectors))
 
-    def _remember(self, key: tuple[object, ...], distances: dict[str, str]) -> None:
+    def _remember(self, place: Place, distances: dict[str, str]) -> None:
         if len(self._distances) >= _COLLECTIONS:
             self._distances.clear()
-        self._distances[key] = distances
+        self._distances[place] = distances
 
     def _target(
         self, call: Call, operation: str, client: Any, values: Values, *, retrieval: bool = False
-    ) -> None:
+    ) -> Target:
         address, port = _server(client)
-        call.target = self._observer.target(
-            operation,
-            values.get("collection_name"),
-            address=address,
-            port=port,
-            retrieval=retrieval,
+        found = call.target = self._observer.target(
+            operation, values.get("collection_name"), None, address, port, retrieval=retrieval
         )
+        return found
 
-    def _asked(self, call: Call, client: Any, values: Values, query: Any) -> None:
+    def _asked(self, call: Call, values: Values, query: Any) -> None:
         """The kind of a query, its vector's size, and what its scores can be compared with."""
-        kind = type(query).__name__
+        attributes = call.attributes
         prefetch = values.get("prefetch")
         if prefetch is not None:
-            call.attributes[names.VECTOR_BRANCHES] = (
-                len(prefetch) if isinstance(prefetch, list) else 1
-            )
+            attributes[names.VECTOR_BRANCHES] = len(prefetch) if isinstance(prefetch, list) else 1
+        kind = type(query).__name__
         if kind == "NearestQuery":
             query = query.nearest
             kind = type(query).__name__
@@ -243,8 +233,9 @@ class _Calls:
             call.scored = False
             return
         field = values.get("using") or ""
-        call.note(names.VECTOR_FIELD, field)
-        known = self._distances.get(_key(client, values))
+        if field:
+            attributes[names.VECTOR_FIELD] = field
+        known = self._distances.get(call.target.place) if call.target is not None else None
         if known:
             call.metric_type = known.get(field)
         if kind == "Document":
@@ -252,7 +243,8 @@ class _Calls:
             return
         first = first_of(query) if isinstance(query, list) else query
         size = dimension(first if isinstance(first, list) else query)
-        call.note(names.VECTOR_DIMENSION, size)
+        if size is not None:
+            attributes[names.VECTOR_DIMENSION] = size
 
     def _filter(self, call: Call, condition: Any) -> None:
         """Kept as JSON if text may leave; a filter is costly to print and never is otherwise."""
@@ -270,10 +262,6 @@ def _server(client: Any) -> tuple[str | None, int | None]:
         return None, None
     port = "_grpc_port" if getattr(remote, "_prefer_grpc", False) else "_port"
     return host, getattr(remote, port, None)
-
-
-def _key(client: Any, values: Values) -> tuple[object, ...]:
-    return (*_server(client), values.get("collection_name"))
 
 
 def _distances(configuration: Any) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from sidelight import conventions as names
@@ -41,20 +42,34 @@ def _server_words(error: Any) -> str | None:
 
 
 def queried(call: Call, result: Any) -> None:
-    _points(call, [result.points])
+    points = result.points
+    scores = _scores(call, points)
+    if scores is not None:
+        call.returned((scores,))
+    else:
+        call.rows = len(points)
+    _show(call, points, scores)
 
 
 def batch(call: Call, result: Any) -> None:
-    _points(call, [one.points for one in result])
+    queries = [one.points for one in result]
+    points = [point for found in queries for point in found]
+    scores = _scores(call, points)
+    if scores is not None:
+        call.returned([[point.score for point in found] for found in queries])
+    else:
+        call.rows = len(points)
+    _show(call, points, scores)
 
 
 def groups(call: Call, result: Any) -> None:
     """Each group counts with its best hit, as the hits of a group are not in order of score."""
     found = [group.hits for group in result.groups if group.hits]
     hits = [hit for group in found for hit in group]
-    _points(call, [[group[0] for group in found]])
+    if call.scored:
+        call.returned([[group[0].score for group in found]])
     call.rows = len(hits)
-    _show(call, hits)
+    _show(call, hits, _scores(call, hits))
 
 
 def scrolled(call: Call, result: Any) -> None:
@@ -100,20 +115,15 @@ def uploaded(call: Call, _result: Any) -> None:
         call.attributes[names.VECTOR_RECORDS] = call.given
 
 
-def _points(call: Call, queries: Sequence[Sequence[Any]]) -> None:
-    if call.scored:
-        call.returned([[point.score for point in points] for points in queries])
-    else:
-        call.rows = sum(map(len, queries))
-    _show(call, [point for points in queries for point in points])
+def _scores(call: Call, points: Sequence[Any]) -> list[float] | None:
+    """The points' scores; None where they say nothing."""
+    return [point.score for point in points] if call.scored else None
 
 
-def _show(call: Call, points: Sequence[Any]) -> None:
-    scored = call.scored
-    call.found(
-        lambda: ((point.id, point.score if scored else None) for point in points),
-        lambda: _documents(points, scored),
-    )
+def _show(call: Call, points: Sequence[Any], scores: Sequence[float] | None) -> None:
+    if call.shows_hits():
+        ids = [point.id for point in points]
+        call.found(ids, scores, partial(_documents, points, scores is not None))
 
 
 def _documents(points: Sequence[Any], scored: bool) -> Iterator[Document]:
