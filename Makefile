@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their own set-up; see README.md.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint soak fuzz bench bench-vectordb dashboards proto clean
+.PHONY: help demo test check lint soak fuzz bench bench-backlog bench-vectordb dashboards proto clean
 
 SOURCES := instrumentation dashboards collector tests
 BIN := .venv/bin
@@ -11,9 +11,10 @@ help:
 	@echo "make test            everything: lint, types, layers, all tests with the real servers"
 	@echo "make check           the quick part of test: without the slow tests"
 	@echo "make lint            ruff, mypy and the import contracts"
-	@echo "make soak            kill -9 of the collector under load, sixty times"
+	@echo "make soak            sixty kills of the collector under load, a flood, a backlog of 10 GB"
 	@echo "make fuzz            100,000 inputs for what reads from the network"
 	@echo "make bench           what a span costs the collector, beside rotel"
+	@echo "make bench-backlog   what a backlog of 10 GB costs the receiving while it is drained"
 	@echo "make bench-vectordb  what a search costs the app, beside OpenLLMetry and OpenLIT"
 	@echo "make dashboards      generate dashboards/generated anew"
 	@echo "make proto           generate the protobuf code anew"
@@ -45,7 +46,8 @@ lint: .venv/test
 	$(BIN)/lint-imports --no-logo
 
 soak: .venv/test
-	SIDELIGHT_SOAK_KILLS=60 $(BIN)/pytest --timeout 3600 tests/collector/service
+	SIDELIGHT_SOAK_KILLS=60 SIDELIGHT_SOAK_FLOOD_SECONDS=60 SIDELIGHT_SOAK_BACKLOG_MB=10000 \
+	  $(BIN)/pytest --timeout 3600 tests/collector/service
 
 fuzz: .venv/test
 	SIDELIGHT_FUZZ_INPUTS=100000 $(BIN)/pytest --timeout 7200 \
@@ -53,6 +55,9 @@ fuzz: .venv/test
 
 bench: .venv/test
 	PYTHONPATH=tests $(BIN)/python -m bench.collector.run $(BENCH_OPTIONS)
+
+bench-backlog: .venv/test
+	PYTHONPATH=tests $(BIN)/python -m bench.collector.backlog $(BENCH_OPTIONS)
 
 bench-vectordb: .venv/test
 	PYTHONPATH=tests $(BIN)/python -m bench.vectordb.run $(BENCH_OPTIONS)

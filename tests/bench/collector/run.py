@@ -89,6 +89,7 @@ def sink(*options: str) -> Iterator[tuple[int, Callable[[], dict[str, object]]]]
     process = subprocess.Popen(
         ["taskset", "-c", str(LOAD_CORE), sys.executable, "-m", "bench.collector.sink", *options],
         stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
         text=True,
     )
     assert process.stdout is not None

@@ -197,5 +197,5 @@ def test_the_newest_records_are_taken(tmp_path: Path) -> None:
     log.close()
     found = [record.payload[:1] for record in folder.newest(tmp_path, 100)]
     assert found == [b"6", b"7", b"8"]
-    assert len(folder.newest(tmp_path, 1 << 20)) == 9
-    assert folder.newest(tmp_path / "nothing", 100) == []
+    assert len(list(folder.newest(tmp_path, 1 << 20))) == 9
+    assert list(folder.newest(tmp_path / "nothing", 100)) == []

@@ -97,7 +97,8 @@ def test_a_dead_backend_may_be_set_back(tmp_path: Path) -> None:
     """What hangs on its way does not hold the cursor; all of it arrives in the end."""
     first, second = new_ids(10), new_ids(10)
     with SpanStore() as store:
-        config = settings(tmp_path, destinations=[store.destination(max_backoff_seconds=0.2)])
+        destination = store.destination(max_backoff_seconds=0.2, timeout_seconds=1)
+        config = settings(tmp_path, destinations=[destination])
         with Collector(config, tmp_path) as collector:
             assert collector.post(request_of(first))[0] == 200
             eventually(lambda: set(first) <= store.ids.keys())

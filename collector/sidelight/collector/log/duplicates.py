@@ -22,7 +22,7 @@ from sidelight.collector.log.writer import LogWriter
 MOST_REQUESTS = 32768
 """Remembered at most; above it the oldest are forgotten early. They take 5 MB."""
 MOST_RECOVERED = 65536
-RECOVERED_BYTES = 32 * 1024 * 1024
+RECOVERED_BYTES = 16 * 1024 * 1024
 """Of the newest records on disk so much is remembered after a start."""
 
 

@@ -129,7 +129,7 @@ def records(
             yield from _read(reader, number, offset, size)
 
 
-def newest(directory: Path, most_bytes: int) -> list[Record]:
+def newest(directory: Path, most_bytes: int) -> Iterator[Record]:
     """The newest intact records, as many as have `most_bytes` together. Raises `OSError`."""
     places: list[Stored] = []
     total = 0
@@ -145,7 +145,9 @@ def newest(directory: Path, most_bytes: int) -> list[Record]:
             places.append(stored)
         if total > most_bytes:
             break
-    return [read.record for read in records(directory, places[-1].start)] if places else []
+    if places:
+        for read in records(directory, places[-1].start):
+            yield read.record
 
 
 def cursors(directory: Path) -> list[Cursor]:
