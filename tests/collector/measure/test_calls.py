@@ -22,23 +22,23 @@ TOKENS = f"{names.prometheus_name(names.TOKENS)}_total"
 DELAY = f"{names.prometheus_name(names.REQUEST_DELAY)}_count"
 DURATION = f"{names.prometheus_name(names.SERVER_REQUEST_DURATION)}_count"
 
-SERVED = {
+SERVED: dict[str, Any] = {
     names.REQUEST_MODEL: "tiny",
     names.ENGINE_REQUEST_ID: "chatcmpl-1",
     names.QUEUE_TIME: 0.1,
     names.PREFILL_TIME: 0.1,
     names.DECODE_TIME: 0.1,
 }
-USAGE = {names.INPUT_TOKENS: 11, names.OUTPUT_TOKENS: 5}
+USAGE: dict[str, Any] = {names.INPUT_TOKENS: 11, names.OUTPUT_TOKENS: 5}
 
 
-def shaped(*spans: Made, kind: Span.SpanKind = Span.SPAN_KIND_CLIENT) -> Shaped:
+def shaped(*spans: Made, kind: int = Span.SPAN_KIND_CLIENT) -> Shaped:
     """What shaping makes of the spans."""
     made = request(*spans)
     for resource in made.resource_spans:
         for scope in resource.scope_spans:
             for span in scope.spans:
-                span.kind = kind
+                span.kind = kind  # type: ignore[assignment]
     return Shaper().traces(Request.FromString(made.SerializeToString()))
 
 
@@ -68,7 +68,7 @@ def test_only_spans_worth_measuring_are_opened() -> None:
 
 def test_foreign_searches_count_once_shaped() -> None:
     """OpenLLMetry's names of a Milvus search become ours, and the search counts."""
-    foreign = {
+    foreign: dict[str, Any] = {
         "db.system": "milvus",
         "db.operation": "search",
         "db.milvus.search.collection_name": "docs",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -166,14 +165,15 @@ class TestCounts:
 class TestOnce:
     def test_a_branch_is_part_of_the_search_around_it(self) -> None:
         """Together or one after the other, whichever comes first."""
-        orders: list[Callable[[Measured, SpanRecord, list[SpanRecord]], None]] = [
-            lambda measured, outer, inner: measured.observe(*inner, outer),
-            lambda measured, outer, inner: (measured.observe(outer), measured.observe(*inner))[0],
-        ]
-        for arrive in orders:
+        for is_apart in (False, True):
             measured = Measured()
             outer = span(search(DB_OPERATION="hybrid_search"))
-            arrive(measured, outer, [span(search(), parent=outer) for _ in range(3)])
+            inner = [span(search(), parent=outer) for _ in range(3)]
+            if is_apart:
+                measured.observe(outer)
+                measured.observe(*inner)
+            else:
+                measured.observe(*inner, outer)
             assert measured.outcomes() == {"found": 1}
 
     def test_the_search_around_one_that_counted_does_not_count_again(self) -> None:

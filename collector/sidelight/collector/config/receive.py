@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
+from sidelight.collector.config.presets import PRESETS, PresetName, address
 from sidelight.collector.config.section import MIB, HttpUrl, Port, Secret, Section
 
 TENANT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
@@ -94,8 +95,33 @@ class ScrapeTarget(Section):
     """One exposition to scrape and serve again on /metrics."""
 
     url: HttpUrl
+    preset: PresetName | None = Field(
+        None,
+        description="The kind of server: its port and /metrics where the url names none, its name "
+        "as job, and the families that are worth keeping.",
+    )
     job: str = Field("vllm", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     labels: dict[str, str] = Field(default_factory=dict)
+    families: tuple[str, ...] = Field(
+        (), description="Families to keep, * and ? match; none: the preset's, or all."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_by_preset(cls, value: Any) -> Any:
+        name = value.get("preset") if isinstance(value, dict) else None
+        if name == "chroma":
+            raise ValueError(
+                "Chroma serves no /metrics: let it send OTLP to receive.otlp_grpc, "
+                "as docs/scraping.md shows"
+            )
+        if not isinstance(name, str) or name not in PRESETS:
+            return value
+        preset = PRESETS[name]
+        filled = {"job": name, "families": preset.families, **value}
+        if isinstance(value.get("url"), str):
+            filled["url"] = address(preset, value["url"])
+        return filled
 
 
 class Scrape(Section):

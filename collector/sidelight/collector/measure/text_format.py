@@ -7,8 +7,9 @@ not parsed again. What is read can be written again without breaking either form
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import translate
 
 from sidelight.collector.measure.family import METRIC_NAME, Family, FamilyType, labels, number
 
@@ -63,10 +64,13 @@ class TextReader:
     """Reads one target's expositions; `extra` labels are put before each sample's own.
 
     A sample's own label of the same name is kept as `exported_<name>`, as Prometheus does.
+    With `families` (`*` and `?` match) only these are read; the lines of others are not looked
+    at. They are named as in the exposition, a counter's `_total` included or not.
     """
 
-    def __init__(self, extra: Mapping[str, str]) -> None:
+    def __init__(self, extra: Mapping[str, str], families: Sequence[str] = ()) -> None:
         self._extra = dict(extra)
+        self._wanted = re.compile("|".join(map(translate, families))) if families else None
         self._known: dict[str, str] = {}
 
     def read(self, text: str, *, openmetrics: bool) -> list[Family]:
@@ -79,9 +83,12 @@ class TextReader:
         """
         lines = text.replace("\r\n", "\n").split("\n")
         groups = _groups(lines, openmetrics=openmetrics)
+        kept: dict[str, bool] = {}
         known, self._known = self._known, {}
         for line_number, line in enumerate(lines, start=1):
             if not line or line[0] == "#":
+                continue
+            if self._wanted is not None and not _keeps(self._wanted, line, groups, kept):
                 continue
             series, _, value = line.rpartition(" ")
             spelled = known.get(series)
@@ -123,6 +130,18 @@ class TextReader:
                 raise ValueError(f"label {label} stands twice")
             pairs[label] = value
         return f"{name}{{{labels(pairs)}}}" if pairs else name
+
+
+def _keeps(
+    wanted: re.Pattern[str], line: str, groups: Mapping[str, _Group], kept: dict[str, bool]
+) -> bool:
+    """Whether the line's family is to be read; `kept` remembers it by sample name."""
+    name = line.partition("{")[0].partition(" ")[0]
+    keeps = kept.get(name)
+    if keeps is None:
+        family = groups[name].name if name in groups else name
+        keeps = kept[name] = bool(wanted.match(family) or wanted.match(f"{family}_total"))
+    return keeps
 
 
 def _groups(lines: list[str], *, openmetrics: bool) -> dict[str, _Group]:

@@ -174,7 +174,8 @@ def _target(target: ScrapeTarget, config: Scrape) -> _Target:
         maxsize=1,
     )
     shown = target.url.partition("?")[0]  # a query may hold a token
-    return _Target(target.url, shown, identity, pool, TextReader(identity))
+    reader = TextReader(identity, target.families)
+    return _Target(target.url, shown, identity, pool, reader)
 
 
 def _fetch(target: _Target, config: Scrape) -> tuple[str, bool]:
