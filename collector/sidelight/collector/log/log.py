@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from sidelight.collector.log.cursor import (
+    CursorFile,
     Position,
     cursor_path,
-    store_cursor,
     stored_cursor,
     stored_cursors,
 )
@@ -90,6 +90,7 @@ class SegmentLog:
         # Sizes of the segments that are full; the newest one's is the writer's.
         self._sizes: dict[int, int] = {}
         self._committed: dict[str, Position] = {}
+        self._cursor_files: dict[str, CursorFile] = {}
         # Ages by a clock that does not jump: when each segment was last written to.
         self._written: dict[int, float] = {}
         try:
@@ -234,7 +235,11 @@ class SegmentLog:
         self._committed[name] = position
         if position.segment > before.segment:
             self._forget_pages(before.segment)
-        store_cursor(cursor_path(self._directory, name), position)
+        file = self._cursor_files.get(name)
+        if file is None:
+            path = cursor_path(self._directory, name)
+            file = self._cursor_files.setdefault(name, CursorFile(path))
+        file.store(position)
 
     def _forget_pages(self, segment: int) -> None:
         """A backlog that is read once must not push what others need out of the page cache."""
@@ -318,6 +323,8 @@ class SegmentLog:
         with self._lock:
             self._readers.clear()
             self._writer.close()
+            for file in self._cursor_files.values():
+                file.close()
             os.close(self._lock_file)
 
 

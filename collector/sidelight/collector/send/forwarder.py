@@ -89,6 +89,7 @@ class Forwarder:
             else self._thread
         )
         self._in_flight: deque[_InFlight] = deque()
+        self._done_until: Position | None = None
         self._held_ns: int | None = None
         self._next_send = 0.0
         self._commit_fails = False
@@ -117,7 +118,7 @@ class Forwarder:
                 self._appended.clear()
                 if len(self._in_flight) >= self._concurrency:
                     await asyncio.wait([self._in_flight[0].delivery])
-                    await self._pass_done()
+                    self._pass_done()
                     continue
                 step = await self._next(position)
                 if step is None or isinstance(step, Held):
@@ -133,7 +134,8 @@ class Forwarder:
                 )
             while self._in_flight:
                 await asyncio.wait([self._in_flight[0].delivery])
-                await self._pass_done()
+                self._pass_done()
+            await self._on_thread(self._commit)
         finally:
             for each in self._in_flight:
                 each.delivery.cancel()
@@ -145,7 +147,7 @@ class Forwarder:
         attempt = 0
         while True:
             try:
-                found = await self._from_log(partial(self._feed.read, position))
+                found = await self._from_log(partial(self._commit_and_read, position))
             except Exception as error:  # noqa: BLE001 (whatever it is, others wait behind it)
                 attempt += 1
                 reason = f"a record cannot be read: {place(error)}"
@@ -217,16 +219,18 @@ class Forwarder:
             )
         finally:
             appended.cancel()
-        await self._pass_done()
+        self._pass_done()
 
-    async def _pass_done(self) -> None:
-        """Move the cursor behind what is done, up to the first batch that is not."""
-        end: Position | None = None
+    def _pass_done(self) -> None:
+        """The cursor may move behind what is done, up to the first batch that is not."""
         while self._in_flight and self._in_flight[0].delivery.done():
             self._in_flight[0].delivery.result()
-            end = self._in_flight.popleft().end
-        if end is not None:
-            await self._commit(end)
+            self._done_until = self._in_flight.popleft().end
+
+    def _commit_and_read(self, position: Position) -> Step | Held | None:
+        """In one turn of the thread, because a turn costs as much as either."""
+        self._commit()
+        return self._feed.read(position)
 
     async def _from_log(self, read: Callable[[], _T]) -> _T:
         """What `read` finds, as soon as the disk gives it."""
@@ -251,13 +255,16 @@ class Forwarder:
                     self._clear_trouble()
                 return found
 
-    async def _commit(self, position: Position) -> None:
+    def _commit(self) -> None:
         """A cursor that cannot be written (the disk is full) must not stop the sending that
         lets the disk become empty; only a crash meanwhile would have data sent again.
         """
+        end, self._done_until = self._done_until, None
+        if end is None:
+            return
         name = self.destination.name
         try:
-            await self._on_thread(partial(self._log.commit, name, position))
+            self._log.commit(name, end)
         except OSError as error:
             if not self._commit_fails:
                 _logger.error("log: the cursor of %s cannot be written: %s", name, error)

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from sidelight.collector.lens.otlp_pb2 import SpanHead
 
 _NO_TRACE_ID = bytes(16)
 _NO_SPAN_ID = bytes(8)
+
+looks_right: Final = re.compile(
+    rb"\x0a\x10(?!\x00{16}).{16}\x12\x08(?!\x00{8}).{8}(?:\x22\x08|\x22\x00|\x2a)", re.DOTALL
+).match
+"""Whether a serialised span begins with good ids, as encoders write it: in order of the fields.
+
+Parsing each span for its ids took three times as long. What repeats an id further back, which
+no encoder does, is judged by the first.
+"""
 
 
 def fault(span: bytes) -> str | None:

@@ -25,7 +25,7 @@ from sidelight.collector.shape.prices import PriceTable
 from sidelight.collector.shape.redact import Redactor
 from sidelight.collector.shape.shaped import Opened, Refusal, Shaped, edit
 from sidelight.collector.shape.tables import table_for
-from sidelight.collector.shape.trigger import holding
+from sidelight.collector.shape.trigger import Presence, holding
 
 # Scopes whose every span the measure step wants to see; of others those with such attributes,
 # which have been opened before to be made canonical.
@@ -59,19 +59,20 @@ class Shaper:
         # Resources and scopes come again and again: what became of each, and what was masked.
         self._holders: dict[bytes, tuple[bytes, Counter[str]]] = {}
 
-    def traces(self, request: Request) -> Shaped:
+    def traces(self, request: Request, body: bytes | None = None) -> Shaped:
         """Make foreign spans canonical, apply policy and redaction, open those to be measured.
 
         `request` is changed in place; spans with bad ids are taken out, and those that need
-        nothing stay the bytes they were.
+        nothing stay the bytes they were. `body` is what it was parsed from.
         """
         shaped = Shaped()
+        presence = None if body is None else Presence(body)
         for resource in request.resources:
             service = service_name(resource.resource)
             for scope in resource.scopes:
                 _refuse_bad_ids(scope, shaped)
                 name = scope_name(scope.scope)
-                is_measured = self._canonical(service, name, scope, shaped)
+                is_measured = self._canonical(service, name, scope, presence, shaped)
                 extend(self._extensions, name, scope, shaped)
                 self._protect_spans(service, scope, shaped)
                 # Only now: what a policy took away must not come back as a label.
@@ -92,13 +93,19 @@ class Shaper:
             self._protect_holders(resource, shaped)
         return shaped
 
-    def _canonical(self, service: str, name: str, scope: Scopes, shaped: Shaped) -> bool:
+    def _canonical(
+        self, service: str, name: str, scope: Scopes, presence: Presence | None, shaped: Shaped
+    ) -> bool:
         """Whether any of the spans that were opened is one to be measured."""
         table, prices = table_for(name), self._prices
         if table is not None:
-            indexes = range(len(scope.items)) if table.scopes else holding(table.hints, scope.items)
+            indexes = (
+                range(len(scope.items))
+                if table.scopes
+                else holding(table.hints, scope.items, presence)
+            )
         elif prices is not None:
-            indexes = holding(HINTS, scope.items)
+            indexes = holding(HINTS, scope.items, presence)
         else:
             return False
         is_measured = False
@@ -185,6 +192,8 @@ def _mask_log(redactor: Redactor, counts: Counter[str], record: LogRecord) -> bo
 
 
 def _refuse_bad_ids(scope: Scopes, shaped: Shaped) -> None:
+    if all(map(ids.looks_right, scope.items)):
+        return
     faults = [ids.fault(item) for item in scope.items]
     if not any(faults):
         return

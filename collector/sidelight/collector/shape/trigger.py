@@ -53,11 +53,31 @@ class Trigger:
             start = end + 1
 
 
-def holding(hints: Sequence[bytes], items: Sequence[bytes]) -> Sequence[int]:
-    """Indexes of the messages whose bytes hold one of `hints`: the rest need not be opened."""
-    joined = b"".join(items)
-    # Ten times as fast as Python's own search, which took a fourth of what a span costs.
-    there = [hint for hint in hints if stringzilla.find(joined, hint) >= 0]
+class Presence:
+    """Which byte strings occur anywhere in a request; each is looked for once."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._known: dict[bytes, bool] = {}
+
+    def has(self, wanted: bytes) -> bool:
+        """Whether `wanted` is there."""
+        known = self._known.get(wanted)
+        if known is None:
+            # Ten times as fast as Python's own search, which took a fourth of what a span costs.
+            known = self._known[wanted] = stringzilla.find(self._body, wanted) >= 0
+        return known
+
+
+def holding(
+    hints: Sequence[bytes], items: Sequence[bytes], presence: Presence | None = None
+) -> Sequence[int]:
+    """Indexes of the messages whose bytes hold one of `hints`: the rest need not be opened.
+
+    `presence` is of what the messages came in.
+    """
+    presence = Presence(b"".join(items)) if presence is None else presence
+    there = [hint for hint in hints if presence.has(hint)]
     if not there:
         return ()
     return [index for index, item in enumerate(items) if any(hint in item for hint in there)]

@@ -1,0 +1,36 @@
+"""A cursor's file always holds one position, whatever happens to it between two moves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sidelight.collector.log.cursor import CursorFile, Position, cursor_path, stored_cursor
+
+_NUMBERS = st.integers(0, 2**63)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(positions=st.lists(st.builds(Position, _NUMBERS, _NUMBERS), min_size=1, max_size=6))
+def test_each_move_can_be_read(tmp_path: Path, positions: list[Position]) -> None:
+    """A longer number before leaves nothing behind a shorter one."""
+    path = tmp_path / "reader.json"
+    file = CursorFile(path)
+    for position in positions:
+        file.store(position)
+        assert stored_cursor(path) == position
+    file.close()
+
+
+def test_a_file_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    """Who removes a cursor of a running collector does not stop it from being kept."""
+    path = cursor_path(tmp_path, "reader")
+    path.parent.mkdir()
+    file = CursorFile(path)
+    file.store(Position(1, 2))
+    path.unlink()
+    file.store(Position(3, 4))
+    assert stored_cursor(path) == Position(3, 4)
+    file.close()
