@@ -18,11 +18,11 @@ from support.backend import Backend, Reply, Request
 class OtlpStore(Backend):
     """Takes everything; what it took is found by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, port: int = 0) -> None:
         self.traces: list[ExportTraceServiceRequest] = []
         self.metrics: list[ExportMetricsServiceRequest] = []
         self.logs: list[ExportLogsServiceRequest] = []
-        super().__init__(self._store)
+        super().__init__(self._store, port=port)
 
     def _store(self, request: Request) -> Reply:
         self.requests.clear()

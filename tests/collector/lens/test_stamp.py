@@ -1,0 +1,80 @@
+"""Saying whose a request is, beside what a full decode would mean."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+
+from sidelight.collector.lens.otlp_pb2 import Request
+from sidelight.collector.lens.stamp import Stamp
+
+_KEYS = st.sampled_from(["sidelight.tenant", "project", "service.name", "sidelight.tenant.x", ""])
+_PAIRS = st.builds(
+    lambda key, text: KeyValue(key=key, value=AnyValue(string_value=text)),
+    _KEYS,
+    st.sampled_from(["a", "sidelight.tenant", "project", ""]),
+)
+_RESOURCES = st.builds(
+    lambda pairs, dropped: Resource(attributes=pairs, dropped_attributes_count=dropped),
+    st.lists(_PAIRS, max_size=5),
+    st.integers(0, 3),
+)
+_HOLDERS = st.builds(
+    lambda resource, scopes, schema: ResourceSpans(
+        resource=resource,
+        scope_spans=[ScopeSpans(spans=[Span(name="s")])] * scopes,
+        schema_url=schema,
+    ),
+    st.none() | _RESOURCES,
+    st.integers(0, 2),
+    st.sampled_from(["", "https://schema"]),
+)
+_REQUESTS = st.builds(
+    lambda holders: ExportTraceServiceRequest(resource_spans=holders),
+    st.lists(_HOLDERS, max_size=4),
+)
+_STAMPS = st.dictionaries(
+    st.sampled_from(["sidelight.tenant", "project"]), st.none() | st.sampled_from(["a", "b"])
+)
+
+
+@given(_REQUESTS, _STAMPS)
+def test_it_is_what_a_full_decode_would_mean(
+    request: ExportTraceServiceRequest, attributes: dict[str, str | None]
+) -> None:
+    """Old values of the names go, new ones come last, everything else stays where it was."""
+    lens = Request.FromString(request.SerializeToString())
+    changed = Stamp(attributes).apply(lens)
+    expected = ExportTraceServiceRequest.FromString(request.SerializeToString())
+    for holder in expected.resource_spans:
+        if not holder.scope_spans:
+            continue
+        kept = [each for each in holder.resource.attributes if each.key not in attributes]
+        kept += [
+            KeyValue(key=name, value=AnyValue(string_value=value))
+            for name, value in attributes.items()
+            if value is not None
+        ]
+        if kept != list(holder.resource.attributes):
+            del holder.resource.attributes[:]
+            holder.resource.attributes.extend(kept)
+    stamped = ExportTraceServiceRequest.FromString(lens.SerializeToString())
+    assert stamped == expected
+    assert changed or stamped == request
+
+
+def test_a_claim_hidden_in_repeated_fields_is_overruled() -> None:
+    """A resource that stands twice in the message is merged by some readers."""
+    claim = Resource(attributes=[KeyValue(key="tenant", value=AnyValue(string_value="other"))])
+    part = ResourceSpans(resource=claim).SerializeToString()
+    rest = ResourceSpans(scope_spans=[ScopeSpans(spans=[Span(name="s")])]).SerializeToString()
+    body = part + part + rest
+    request = bytes([0x0A, len(body)]) + body
+    lens = Request.FromString(request)
+    assert Stamp({"tenant": "own"}).apply(lens)
+    (stamped,) = ExportTraceServiceRequest.FromString(lens.SerializeToString()).resource_spans
+    assert [each.value.string_value for each in stamped.resource.attributes] == ["own"]
