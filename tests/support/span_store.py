@@ -14,7 +14,8 @@ from support.backend import Backend, Reply, Request
 class SpanStore(Backend):
     """Takes any OTLP/HTTP traces; `ids` counts how often each span id came.
 
-    `refuse` may answer a request instead; what it answers is not stored.
+    `refuse` may answer a request instead; what it answers is not stored. `answer` goes out for
+    what is.
     """
 
     def __init__(
@@ -22,6 +23,7 @@ class SpanStore(Backend):
     ) -> None:
         self.ids: Counter[bytes] = Counter()
         self.refuse = refuse
+        self.answer = Reply(200, b"", {"Content-Type": "application/x-protobuf"})
         super().__init__(self._store, port=port)
 
     def _store(self, request: Request) -> Reply:
@@ -36,7 +38,7 @@ class SpanStore(Backend):
             for scope in resource.scope_spans
             for span in scope.spans
         )
-        return Reply(200, b"", {"Content-Type": "application/x-protobuf"})
+        return self.answer
 
     def destination(self, name: str = "store", **keys: object) -> dict[str, object]:
         """This backend as a destination of sidelight.yaml."""
