@@ -597,6 +597,7 @@ RETRIEVAL_DRIFT: Final = _metric(
     "gauge",
     "{psi}",
     "Population stability index of top scores against the baseline; absent while too few.",
+    across="max",
 )
 RETRIEVAL_POOR: Final = _metric(
     "sidelight.retrieval.poor_scores",

@@ -1,17 +1,13 @@
-"""/metrics, /healthz and /readyz: what operators and probes ask the service."""
+"""How one process of the service is: whether it can keep what comes in, and what it measured."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from sidelight.collector.deliveries import Deliveries
-from sidelight.collector.http_server import Handler, HttpRequest, HttpResponse
 from sidelight.collector.log.writer import LogWriter
 from sidelight.collector.measure.exposition import Exposition
-
-_PATHS = ("/metrics", "/healthz", "/readyz")
 
 
 class Health:
@@ -19,12 +15,30 @@ class Health:
     or an outage of one backend would take pods out of service that lose nothing by it.
     """
 
-    def __init__(self, writer: LogWriter, deliveries: Deliveries) -> None:
+    def __init__(
+        self,
+        writer: LogWriter,
+        deliveries: Deliveries,
+        exposition: Exposition,
+        on_scrape: Callable[[], None],
+    ) -> None:
+        """`on_scrape` runs before each exposition."""
         self._writer = writer
         self._deliveries = deliveries
+        self._exposition = exposition
+        self._on_scrape = on_scrape
         self.is_draining = False
 
-    def report(self) -> tuple[bool, dict[str, Any]]:
+    async def metrics(self, accept: str | None) -> tuple[str, bytes]:
+        """Content type and exposition for an Accept header."""
+        self._on_scrape()
+        return self._exposition.render(accept)
+
+    async def trouble(self) -> str | None:
+        """None: who can answer has no need of a restart."""
+        return None
+
+    async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether it is ready, and the state of log and destinations."""
         if self.is_draining:
             state = "draining"
@@ -37,28 +51,3 @@ class Health:
             for each in self._deliveries.all
         }
         return state == "ready", {"status": state, "destinations": destinations}
-
-
-def handler(exposition: Exposition, health: Health, on_scrape: Callable[[], None]) -> Handler:
-    """Answers the three paths; `on_scrape` runs before each exposition."""
-
-    async def handle(request: HttpRequest) -> HttpResponse:
-        if request.path not in _PATHS:
-            return _plain(404, f"no such path; there are {', '.join(_PATHS)}")
-        if request.method not in ("GET", "HEAD"):
-            return _plain(405, f"{request.path} takes GET only")
-        if request.path == "/metrics":
-            on_scrape()
-            content_type, body = exposition.render(request.headers.get("accept"))
-            return HttpResponse(200, body, {"Content-Type": content_type})
-        if request.path == "/healthz":
-            return _plain(200, "ok")
-        is_ready, report = health.report()
-        body = json.dumps(report, indent=2).encode() + b"\n"
-        return HttpResponse(200 if is_ready else 503, body, {"Content-Type": "application/json"})
-
-    return handle
-
-
-def _plain(code: int, message: str) -> HttpResponse:
-    return HttpResponse(code, f"{message}\n".encode(), {"Content-Type": "text/plain"})

@@ -22,11 +22,16 @@ class _Formatter(logging.Formatter):
 class _JsonFormatter(_Formatter):
     """One JSON object a line; exceptions as one string."""
 
+    def __init__(self, worker: int | None) -> None:
+        super().__init__()
+        self._worker = {} if worker is None else {"worker": worker}
+
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        line = {
+        line: dict[str, Any] = {
             "time": f"{stamp}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
+            **self._worker,
             "logger": record.name,
             "message": record.getMessage(),
         }
@@ -35,13 +40,18 @@ class _JsonFormatter(_Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def configure(level: str, style: Literal["text", "json"] | None) -> None:
-    """Log to standard error from `level` on; without a style JSON unless it is a terminal."""
+def configure(level: str, style: Literal["text", "json"] | None, worker: int | None = None) -> None:
+    """Log to standard error from `level` on; without a style JSON unless it is a terminal.
+
+    The lines of one `worker` of several carry its number.
+    """
     handler = logging.StreamHandler(sys.stderr)
     if style == "json" or (style is None and not sys.stderr.isatty()):
-        handler.setFormatter(_JsonFormatter())
+        handler.setFormatter(_JsonFormatter(worker))
     else:
-        handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+        number = "" if worker is None else f"worker {worker}: "
+        form = f"%(asctime)s %(levelname)-7s {number}%(message)s"
+        handler.setFormatter(_Formatter(form, "%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Every retry of a dead backend would be a warning of urllib3's besides our own line.
     logging.getLogger("urllib3").setLevel(logging.ERROR)

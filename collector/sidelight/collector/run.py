@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
 import signal
+import sys
 from pathlib import Path
 
 import uvloop
@@ -30,6 +32,10 @@ def up(config: Config, path: Path | None) -> int:
     Returns the exit code: 0, or 1 if it cannot start, or 2 for what is wrong in the
     configuration.
     """
+    if config.workers > 1:
+        # The process stays, what it has loaded goes.
+        command = [sys.executable, "-m", "sidelight.collector.workers"]
+        os.execv(sys.executable, [*command, str(path)] if path else command)  # noqa: S606 (as it should be)
     # Until it can be obeyed: it would end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(config.logging.level, config.logging.format)

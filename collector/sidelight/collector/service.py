@@ -12,17 +12,17 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from sidelight import conventions as c
-from sidelight.collector import health, logs
+from sidelight.collector import logs, probes
 from sidelight.collector.config import AnyDestination, Config
 from sidelight.collector.config.live import reloaded
 from sidelight.collector.deliveries import Deliveries, Store
-from sidelight.collector.http_server import HttpServer, Limits
+from sidelight.collector.health import Health
+from sidelight.collector.http_server import HttpServer
 from sidelight.collector.intake import Intake
 from sidelight.collector.lens.repetition import is_repetition
 from sidelight.collector.listening import bind, connections
@@ -30,9 +30,11 @@ from sidelight.collector.log import folder
 from sidelight.collector.log.duplicates import RECOVERED_BYTES, Duplicates
 from sidelight.collector.log.log import SegmentLog
 from sidelight.collector.log.writer import LogWriter
+from sidelight.collector.measure import snapshot
 from sidelight.collector.measure.exposition import Exposition
 from sidelight.collector.measure.otlp_metrics import OtlpMetrics
 from sidelight.collector.measure.registry import Registry
+from sidelight.collector.measure.snapshot import Snapshot
 from sidelight.collector.receive import otlp_http
 from sidelight.collector.receive.entrance import Entrance
 from sidelight.collector.receive.otlp_grpc import MAX_CONNECTIONS as GRPC_CONNECTIONS
@@ -52,17 +54,6 @@ _PROBE_SECONDS = 1.0
 _FINISH_SECONDS = 2.0
 # Beyond shutdown_seconds, for closing.
 _LATEST_SECONDS = 3.0
-# Probes and scrapes are small and few.
-_PROBES = 128
-_SERVE_LIMITS = Limits(
-    max_body_bytes=64 * 1024,
-    max_buffered_bytes=1024 * 1024,
-    max_connections=_PROBES,
-    header_timeout_seconds=10.0,
-    body_timeout_seconds=10.0,
-    idle_timeout_seconds=120.0,
-)
-
 
 Plan = tuple[Config, tuple[AnyDestination, ...]]
 """A configuration, and its destinations after those that are there without asking."""
@@ -81,13 +72,16 @@ class Service:
         destinations: Sequence[AnyDestination],
         *,
         left_behind: Sequence[Path] = (),
-        is_worker: bool = False,
+        worker: int | None = None,
+        hash_key: bytes | None = None,
     ) -> None:
-        """`left_behind`: log folders to empty. A worker of several shares its ports with the
-        others and leaves /metrics to its supervisor.
+        """`left_behind`: log folders to empty. A `worker` of several shares its ports with the
+        others and leaves /metrics to its supervisor. `hash_key`: of the marks under the content
+        policy `hashed`, where the configuration has none.
         """
         self.config = config
-        self._is_worker = is_worker
+        self._worker = worker
+        self._hash_key = hash_key or os.urandom(shape.HASH_KEY_BYTES)
         self._stop = asyncio.Event()
         self.is_serving = asyncio.Event()
         registry = self._registry = Registry()
@@ -109,7 +103,7 @@ class Service:
             encoding="gzip" if config.log.compression == "gzip" else "identity",
             appended=self._deliveries.wake,
         )
-        shaper = shape.build(config.shape)
+        shaper = shape.build(config.shape, self._hash_key)
         storage = Duplicates(
             self._writer,
             seconds=config.log.dedupe_seconds,
@@ -129,7 +123,7 @@ class Service:
                 requests,
                 self._entrance.admission,
                 max_connections=connections(GRPC_CONNECTIONS, "receive.otlp_grpc"),
-                reuse_port=is_worker,
+                reuse_port=worker is not None,
             )
             if config.receive.otlp_grpc.enabled
             else None
@@ -144,11 +138,11 @@ class Service:
         )
         self._replays = Replays(own, others, self._deliveries)
         self._scraping: asyncio.Task[None] | None = None
-        self.health = health.Health(self._writer, self._deliveries)
         exposition = Exposition((registry, otlp_metrics, self._scraper))
+        self.health = Health(self._writer, self._deliveries, exposition, self._refresh_gauges)
         self._serve = HttpServer(
-            health.handler(exposition, self.health, self._refresh_gauges),
-            replace(_SERVE_LIMITS, max_connections=connections(_PROBES, "serve")),
+            probes.handler(self.health),
+            probes.limits(),
             admit=self._entrance.serve_admit(),
             tls=self._entrance.serve_tls(),
         )
@@ -197,7 +191,7 @@ class Service:
         listening = []
         if receive.otlp_http.enabled:
             section = receive.otlp_http
-            start = partial(self._http.start, reuse_port=self._is_worker)
+            start = partial(self._http.start, reuse_port=self._worker is not None)
             port = await bind(start, section.host, section.port, "receive.otlp_http")
             listening.append(f"OTLP/HTTP on {section.host}:{port}")
         if self._grpc is not None:
@@ -206,7 +200,7 @@ class Service:
                 self._grpc.start, grpc_section.host, grpc_section.port, "receive.otlp_grpc"
             )
             listening.append(f"OTLP/gRPC on {grpc_section.host}:{port}")
-        if not self._is_worker:
+        if self._worker is None:
             serve = self.config.serve
             port = await bind(self._serve.start, serve.host, serve.port, "serve")
             listening.append(f"/metrics on {serve.host}:{port}")
@@ -251,6 +245,12 @@ class Service:
         for each in self._deliveries.all:
             self._lag.labels(each.name).set(each.lag_seconds)
         self._log_bytes.set(self._retention.size_bytes())
+
+    def snapshot(self, *, exemplars: bool) -> Snapshot:
+        """What has been measured, to be put together with what other workers have."""
+        self._refresh_gauges()
+        received = self._otlp_metrics.received(exemplars=exemplars)
+        return snapshot.take(self._registry, self._scraper, received, exemplars=exemplars)
 
     async def _supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """A part that fails is logged and begun anew; the others go on."""
@@ -297,7 +297,7 @@ class Service:
     async def _change(self, read: Callable[[], Plan]) -> Change:
         wanted, destinations = await asyncio.to_thread(read)
         config, waiting = reloaded(self.config, wanted)
-        shaper = await asyncio.to_thread(shape.build, config.shape)
+        shaper = await asyncio.to_thread(shape.build, config.shape, self._hash_key)
         targets = self._scraper.prepare(config.receive.scrape)
         changed = self._deliveries.apply(destinations)
         # From here on nothing can fail.
@@ -307,7 +307,7 @@ class Service:
         if config.receive.otlp_http != self.config.receive.otlp_http:
             self._http.become(self._http_server(config))
         self._intake.shape_with(shaper)
-        logs.configure(config.logging.level, config.logging.format)
+        logs.configure(config.logging.level, config.logging.format, self._worker)
         self.config = config
         return Change(tuple(changed), tuple(waiting))
 

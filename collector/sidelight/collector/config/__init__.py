@@ -180,7 +180,7 @@ class Config(Section):
         for each in self.destinations or ():
             if each.sample is not None and self.workers > 1:
                 raise ValueError(
-                    f"destination {each.name!r} has sample, which needs all spans of a trace in one "
+                    f"destination {each.name!r} has sample, which needs whole traces in one "
                     f"process, and workers is {self.workers}: set workers to 1 or take sample out"
                 )
         return self

@@ -47,13 +47,9 @@ def reloaded(running: _SectionT, wanted: _SectionT, below: str = "") -> tuple[_S
         old, new = getattr(running, name), getattr(wanted, name)
         if is_live(key):
             values[name] = new
-        elif isinstance(old, Section) and isinstance(new, Section) and _holds_live(key):
+        elif isinstance(old, Section) and isinstance(new, Section):
             values[name], inner = reloaded(old, new, f"{key}.")
             waiting += inner
         elif old != new:
             waiting.append(key)
     return running.model_copy(update=values), waiting
-
-
-def _holds_live(key: str) -> bool:
-    return any(each.startswith(f"{key}.") for each in LIVE_KEYS)

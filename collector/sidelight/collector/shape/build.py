@@ -15,24 +15,24 @@ from sidelight.collector.shape.redact import Redactor
 from sidelight.collector.shape.rules import RULES, Rule
 from sidelight.collector.shape.trigger import BadPatternError, compiled
 
-_HASH_KEY_BYTES = 32
+HASH_KEY_BYTES = 32
 
 
-def build(section: Shape) -> Shaper:
-    """The shaper of a configuration.
+def build(section: Shape, hash_key: bytes | None = None) -> Shaper:
+    """The shaper of a configuration, with a `hash_key` for one that names none.
 
     Raises `ConfigError` for what only shows when parts are built: a pattern RE2 does not know,
     a secret that is missing, a faulty price table, an extension that cannot be imported.
     """
     return Shaper(
-        content=_content(section.content),
+        content=_content(section.content, hash_key or os.urandom(HASH_KEY_BYTES)),
         redactor=_redactor(section.redact),
         prices=None if section.prices is None else prices.load(section.prices),
         extensions=[extensions.load(each) for each in section.extensions],
     )
 
 
-def _content(section: ContentSection) -> Content:
+def _content(section: ContentSection, hash_key: bytes) -> Content:
     try:
         default = section.effective_default()
     except ValueError as error:
@@ -41,13 +41,13 @@ def _content(section: ContentSection) -> Content:
         default,
         section.services,
         max_characters=section.max_characters,
-        hash_key=_hash_key(section),
+        hash_key=_hash_key(section, hash_key),
     )
 
 
-def _hash_key(section: ContentSection) -> bytes:
+def _hash_key(section: ContentSection, otherwise: bytes) -> bytes:
     if section.hash_key is None:
-        return os.urandom(_HASH_KEY_BYTES)
+        return otherwise
     secret = section.hash_key.read()
     if secret is None:
         raise ConfigError(

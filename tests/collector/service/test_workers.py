@@ -1,0 +1,388 @@
+"""Several workers behind the same ports: as one from outside, and nothing is ever stranded."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from support.backend import Reply
+from support.collector import Collector, eventually, free_port, run_to_end, settings
+from support.reloading import reload
+from support.span_load import SpanLoad, new_ids, request_of
+from support.span_store import SpanStore
+
+pytestmark = pytest.mark.slow
+
+_RECEIVED = "sidelight_collector_received_total"
+_RESTARTS = "sidelight_collector_worker_restarts_total"
+_SENDERS = 12
+
+
+def _children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(each) for each in text.split()]
+
+
+def _number(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-2])
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _spread(collector: Collector, requests: int = 40) -> list[bytes]:
+    """Spans over so many connections that no worker can have got none."""
+    ids: list[bytes] = []
+    for _ in range(requests):
+        mine = new_ids(2)
+        assert collector.post(request_of(mine))[0] == 200
+        ids += mine
+    return ids
+
+
+class TestAsOne:
+    def test_every_span_arrives_and_is_counted_once(self, tmp_path: Path) -> None:
+        """Each worker has its own log; the counters on /metrics are the exact sums."""
+        with SpanStore() as store:
+            config = settings(tmp_path, workers=2, destinations=[store.destination()])
+            with (
+                Collector(config, tmp_path) as collector,
+                SpanLoad(
+                    http_port=collector.http_port,
+                    grpc_port=collector.grpc_port,
+                    http_senders=_SENDERS,
+                    grpc_senders=4,
+                ) as load,
+            ):
+                eventually(lambda: len(load.acknowledged) > 2000)
+                load.stop()
+                eventually(lambda: load.acknowledged <= store.ids.keys())
+                assert set(store.ids.values()) == {1}
+                assert collector.metric(_RECEIVED, signal="traces") == len(load.acknowledged)
+                eventually(
+                    lambda: (
+                        collector.metric("sidelight_collector_delivered_total")
+                        == len(load.acknowledged)
+                    )
+                )
+                for worker in (0, 1):
+                    segments = (tmp_path / "log" / f"worker-{worker}").glob("*.segment")
+                    assert sum(each.stat().st_size for each in segments)
+                assert collector.metric("sidelight_collector_workers") == 2
+                assert collector.terminate() == 0
+                assert "Traceback" not in collector.output
+
+    def test_readiness_names_every_worker(self, tmp_path: Path) -> None:
+        """The longest lag and any trouble of a destination count."""
+        with SpanStore(refuse=lambda _: Reply(500)) as bad:
+            config = settings(tmp_path, workers=2, destinations=[bad.destination("bad")])
+            with Collector(config, tmp_path) as collector:
+                _spread(collector)
+                eventually(lambda: collector.metric("sidelight_collector_lag_seconds") > 0)
+                status, text = collector.get("/readyz")
+                report = json.loads(text)
+                assert status == 200
+                assert report["workers"] == {"0": "ready", "1": "ready"}
+                assert "500" in report["destinations"]["bad"]["trouble"]
+                assert report["destinations"]["bad"]["lag_seconds"] > 0
+                assert collector.get("/healthz") == (200, "ok\n")
+
+    def test_process_metrics_are_told_apart(self, tmp_path: Path) -> None:
+        """Memory and files say something of one process only; the supervisor is small."""
+        with Collector(settings(tmp_path, workers=2), tmp_path) as collector:
+            memory = {
+                each: collector.metric("process_resident_memory_bytes", worker=each)
+                for each in ("0", "1", "supervisor")
+            }
+            assert 0 < memory["supervisor"] < memory["0"] / 2
+            assert memory["1"] > 0
+
+    def test_a_lone_worker_has_no_supervisor(self, tmp_path: Path) -> None:
+        """One process, whose log is the configured folder itself."""
+        with Collector(settings(tmp_path, workers=1), tmp_path) as collector:
+            assert _children(collector.pid) == []
+            assert list((tmp_path / "log").glob("*.segment"))
+            assert b"workers" not in Path(f"/proc/{collector.pid}/cmdline").read_bytes()
+
+
+class TestDying:
+    def test_a_worker_that_is_killed_is_begun_anew(self, tmp_path: Path) -> None:
+        """Nothing acknowledged is lost, the counters do not go back, and it is said and counted."""
+        with SpanStore() as store:
+            config = settings(tmp_path, workers=2, destinations=[store.destination()])
+            with (
+                Collector(config, tmp_path) as collector,
+                SpanLoad(
+                    http_port=collector.http_port,
+                    grpc_port=collector.grpc_port,
+                    http_senders=_SENDERS,
+                ) as load,
+            ):
+                for turn in range(1, 4):
+                    so_far = len(load.acknowledged)
+                    eventually(lambda so_far=so_far: len(load.acknowledged) > so_far + 500)
+                    before = collector.metric(_RECEIVED)
+                    victim = _children(collector.pid)[turn % 2]
+                    os.kill(victim, signal.SIGKILL)
+                    eventually(lambda turn=turn: collector.metric(_RESTARTS) == turn)
+                    assert collector.metric(_RECEIVED) >= before
+                    eventually(lambda: collector.metric("sidelight_collector_workers") == 2)
+                load.stop()
+                eventually(lambda: load.acknowledged <= store.ids.keys())
+                assert collector.output.count("ended (SIGKILL); it is begun anew") == 3
+                assert collector.terminate() == 0
+
+    def test_no_worker_outlives_its_supervisor(self, tmp_path: Path) -> None:
+        """Killed with -9 it takes them along, even one that is stopped, and the ports are free."""
+        config = settings(tmp_path, workers=3)
+        with Collector(config, tmp_path) as collector:
+            workers = _children(collector.pid)
+            assert len(workers) == 3
+            os.kill(workers[0], signal.SIGSTOP)
+            collector.kill()
+            eventually(lambda: not any(map(_is_running, workers)))
+            with socket.create_server(("127.0.0.1", collector.http_port)):
+                pass
+
+    def test_a_worker_that_hangs_is_seen(self, tmp_path: Path) -> None:
+        """/healthz and /readyz say which; both are well again once it answers."""
+        with Collector(settings(tmp_path, workers=2), tmp_path) as collector:
+            victim = next(each for each in _children(collector.pid) if _number(each) == 1)
+            os.kill(victim, signal.SIGSTOP)
+            status, text = collector.get("/healthz")
+            assert status == 503
+            assert text == "worker 1: no answer within 5 s\n"
+            assert collector.get("/readyz")[0] == 503
+            os.kill(victim, signal.SIGCONT)
+            eventually(lambda: collector.get("/healthz")[0] == 200)
+            assert collector.get("/readyz")[0] == 200
+
+
+class TestSignals:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_all_drain_and_exit_0(self, tmp_path: Path, number: signal.Signals) -> None:
+        """What was acknowledged just before is at the destination afterwards."""
+        with SpanStore() as store:
+            config = settings(tmp_path, workers=2, destinations=[store.destination()])
+            with (
+                Collector(config, tmp_path) as collector,
+                SpanLoad(
+                    http_port=collector.http_port,
+                    grpc_port=collector.grpc_port,
+                    http_senders=_SENDERS,
+                ) as load,
+            ):
+                eventually(lambda: len(load.acknowledged) > 1000)
+                workers = _children(collector.pid)
+                collector.process.send_signal(number)
+                assert collector.process.wait(60) == 0
+                load.stop()
+                assert load.acknowledged <= store.ids.keys()
+                assert not any(map(_is_running, workers))
+                assert "Traceback" not in collector.output
+
+    def test_a_destination_that_hangs_does_not_hold_them(self, tmp_path: Path) -> None:
+        """They end after shutdown_seconds, and the next start sends the rest."""
+        with SpanStore(refuse=lambda _: Reply(fault="hang")) as store:
+            config = settings(
+                tmp_path, workers=2, destinations=[store.destination()], shutdown_seconds=0.5
+            )
+            with Collector(config, tmp_path) as collector:
+                ids = _spread(collector)
+                assert collector.terminate(30) == 0
+            store.refuse = lambda _: None
+            with Collector(config, tmp_path):
+                eventually(lambda: set(ids) <= store.ids.keys())
+
+    def test_one_sighup_reloads_all(self, tmp_path: Path) -> None:
+        """Under load: no connection is dropped, and every worker has the new destination."""
+        with SpanStore() as old, SpanStore() as new:
+            config = settings(tmp_path, workers=2, destinations=[old.destination("old")])
+            with (
+                Collector(config, tmp_path) as collector,
+                SpanLoad(
+                    http_port=collector.http_port,
+                    grpc_port=collector.grpc_port,
+                    http_senders=_SENDERS,
+                ) as load,
+            ):
+                eventually(lambda: len(load.acknowledged) > 500)
+                config["destinations"] = [old.destination("old"), new.destination("new")]
+                config["shape"] = {"redact": {"enabled": True}}
+                config["serve"]["port"] = 1
+                done, waiting = reload(collector, tmp_path, config)
+                assert done == "reload: done; destinations: new added"
+                assert waiting.endswith("needs a restart: serve.port")
+                so_far = len(load.acknowledged)
+                eventually(lambda: len(load.acknowledged) > so_far + 500)
+                load.stop()
+                assert load.failures == 0
+                eventually(lambda: load.acknowledged <= old.ids.keys())
+                eventually(lambda: load.acknowledged <= new.ids.keys())
+                collector.post(request_of(new_ids(1), text="a@example.org"))
+                assert collector.metric("sidelight_collector_redacted_total", rule="email") == 1
+
+    @pytest.mark.parametrize(
+        ("text", "fault"),
+        [("a: 1", "a: unknown key"), ("workers: 2\nshape: {prices: no.yaml}", "no.yaml")],
+        ids=["file", "parts"],
+    )
+    def test_a_bad_file_changes_nothing(self, tmp_path: Path, text: str, fault: str) -> None:
+        """And a worker that dies meanwhile comes back with what the others have."""
+        with SpanStore() as store:
+            config = settings(tmp_path, workers=2, destinations=[store.destination()])
+            with Collector(config, tmp_path) as collector:
+                said = reload(collector, tmp_path, text)
+                assert any("stays as it was" in line and fault in line for line in said)
+                assert collector.metric("sidelight_collector_config_reload_ok") == 0
+                os.kill(_children(collector.pid)[0], signal.SIGKILL)
+                eventually(lambda: "begun anew" in collector.output)
+                eventually(lambda: collector.metric("sidelight_collector_workers") == 2)
+                ids = _spread(collector)
+                eventually(lambda: set(ids) <= store.ids.keys())
+
+
+class TestFolders:
+    def test_other_numbers_of_workers_strand_nothing(self, tmp_path: Path) -> None:
+        """What waits in folders of workers that are no more is sent, and the folders go."""
+        ids: list[bytes] = []
+        with SpanStore() as store:
+            port = store.port
+        config = settings(tmp_path, destinations=[store.destination()], shutdown_seconds=0.2)
+        for workers in (1, 3, 2, 1):
+            with Collector({**config, "workers": workers}, tmp_path) as collector:
+                ids += _spread(collector)
+                collector.terminate()
+        assert set((tmp_path / "log").glob("worker-*")) == {
+            tmp_path / "log" / f"worker-{each}" for each in range(3)
+        }
+        with SpanStore(port=port) as store, Collector(config, tmp_path) as collector:
+            eventually(lambda: set(ids) <= store.ids.keys())
+            late = new_ids(3)
+            collector.post(request_of(late))
+            eventually(lambda: set(late) <= store.ids.keys())
+            eventually(lambda: not list((tmp_path / "log").glob("worker-*")))
+            assert set(store.ids.values()) == {1}
+            assert collector.metric("sidelight_collector_dropped_total") == 0
+
+    def test_one_more_worker_empties_the_folder_of_the_lone_one(self, tmp_path: Path) -> None:
+        """Its segments go once they are sent; its dead letters stay."""
+        ids = new_ids(5)
+        with SpanStore() as store:
+            port = store.port
+        config = settings(tmp_path, destinations=[store.destination()], shutdown_seconds=0.2)
+        with Collector(config, tmp_path) as collector:
+            collector.post(request_of(ids))
+            collector.terminate()
+        letters = tmp_path / "log" / "dead-letters" / "store.jsonl"
+        letters.parent.mkdir()
+        letters.write_text("{}\n")
+        with SpanStore(port=port) as store:
+            with Collector({**config, "workers": 2}, tmp_path):
+                eventually(lambda: set(ids) <= store.ids.keys())
+                eventually(lambda: not list((tmp_path / "log").glob("*.segment")))
+            assert letters.exists()
+
+    @pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1), (2, 3)])
+    def test_a_folder_is_one_collectors(self, tmp_path: Path, first: int, second: int) -> None:
+        """Whatever their numbers of workers: exit 1 and the key to change."""
+        with Collector(settings(tmp_path, workers=first), tmp_path) as collector:
+            code, messages = run_to_end(settings(tmp_path, workers=second), tmp_path / "second")
+            assert code == 1
+            assert any("is in use by another running sidelight" in line for line in messages)
+            assert collector.post(request_of(new_ids(1)))[0] == 200
+
+
+class TestStarting:
+    @pytest.mark.parametrize("section", ["otlp_http", "otlp_grpc"])
+    def test_a_taken_port(self, tmp_path: Path, section: str) -> None:
+        """Shared ports are shared with any process of the user: one that is taken is refused."""
+        with socket.socket() as holder:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.bind(("127.0.0.1", 0))
+            holder.listen()
+            port = holder.getsockname()[1]
+            config = settings(tmp_path, workers=2)
+            config["receive"][section]["port"] = port
+            code, messages = run_to_end(config, tmp_path)
+        assert code == 1
+        assert f"cannot listen on 127.0.0.1:{port} (Address already in use)" in messages[-1]
+        assert f"set receive.{section}.port" in messages[-1]
+
+    def test_the_port_of_metrics_is_taken(self, tmp_path: Path) -> None:
+        """Exit 1, and no worker is left."""
+        with socket.create_server(("127.0.0.1", 0)) as holder:
+            config = settings(tmp_path, workers=2)
+            config["serve"]["port"] = holder.getsockname()[1]
+            code, messages = run_to_end(config, tmp_path)
+        assert code == 1
+        assert any("set serve.port" in line for line in messages)
+
+    def test_a_fault_found_when_parts_are_built(self, tmp_path: Path) -> None:
+        """Exit 2, as with one worker."""
+        config = settings(tmp_path, workers=2, shape={"prices": "no.yaml"})
+        code, messages = run_to_end(config, tmp_path)
+        assert code == 2
+        assert any("no.yaml" in line for line in messages)
+
+    def test_sampling_needs_one_worker(self, tmp_path: Path) -> None:
+        """The kernel spreads a trace's connections over workers, none of which sees it whole."""
+        store = {"type": "phoenix", "sample": {"share": 0.1}}
+        config = settings(tmp_path, workers=2, destinations=[store])
+        code, messages = run_to_end(config, tmp_path)
+        assert code == 2
+        assert "'phoenix' has sample" in messages[0]
+        assert "set workers to 1 or take sample out" in messages[0]
+
+    def test_configured_ports(self, tmp_path: Path) -> None:
+        """As they are in the file."""
+        config = settings(tmp_path, workers=2)
+        config["receive"]["otlp_http"]["port"] = port = free_port()
+        with Collector(config, tmp_path) as collector:
+            assert collector.http_port == port
+            assert collector.post(request_of(new_ids(1)))[0] == 200
+
+
+def test_marks_of_hashed_texts_are_the_same_in_all_workers(tmp_path: Path) -> None:
+    """Without a configured key as well: the supervisor makes one for all."""
+    seen: set[str] = set()
+    folder = tmp_path / "out"
+    config = settings(
+        tmp_path,
+        workers=2,
+        shape={"content": {"default": "hashed"}},
+        destinations=[{"type": "file", "directory": str(folder), "signals": ["traces"]}],
+    )
+    with Collector(config, tmp_path) as collector:
+        for _ in range(40):
+            assert collector.post(_content_request())[0] == 200
+        eventually(lambda: len(_lines(folder)) and _workers_in(folder) == {"worker-0", "worker-1"})
+        for line in _lines(folder):
+            seen |= set(re.findall(r"hash:[0-9a-f]+", line))
+    assert len(seen) == 1
+
+
+def _content_request() -> bytes:
+    export = ExportTraceServiceRequest.FromString(request_of(new_ids(1)))
+    span = export.resource_spans[0].scope_spans[0].spans[0]
+    span.attributes.add(key="input.value").value.string_value = "the same question"
+    return export.SerializeToString()
+
+
+def _lines(folder: Path) -> list[str]:
+    return [line for file in folder.rglob("*.json*") for line in file.read_text().splitlines()]
+
+
+def _workers_in(folder: Path) -> set[str]:
+    return {file.relative_to(folder).parts[0] for file in folder.rglob("*.json*")}
