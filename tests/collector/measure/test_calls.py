@@ -80,7 +80,11 @@ def test_foreign_searches_count_once_shaped() -> None:
 
 def test_a_database_span_without_an_operation_of_genai_counts_nothing() -> None:
     """SQL has no retrieval health."""
-    sql = {"db.system": "postgresql", "db.operation": "SELECT", names.OPERATION: "chat"}
+    sql: dict[str, Any] = {
+        "db.system": "postgresql",
+        "db.operation": "SELECT",
+        names.OPERATION: "chat",
+    }
     assert measured(shaped(Made("q", attributes=sql)))[SEARCHES] == 0
 
 
