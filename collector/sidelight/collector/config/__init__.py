@@ -92,14 +92,18 @@ _MAY_BE_SECRET = ("secret", "key", "headers", "token")
 class LogOptions(Section):
     """The durable log on disk."""
 
-    directory: Path = Path("sidelight-data")
-    segment_bytes: int = Field(64 * MIB, ge=64 * 1024)
+    directory: Path = Field(Path("sidelight-data"), description="Folder; it is made if missing.")
+    segment_bytes: int = Field(
+        64 * MIB, ge=64 * 1024, description="A segment above it is followed by another."
+    )
     max_bytes: int = Field(
         10 * 1024 * MIB,
         ge=MIB,
         description="Size cap: above it the oldest segment goes, counted and logged.",
     )
-    max_age_seconds: float = Field(7 * 86400, gt=0)
+    max_age_seconds: float = Field(
+        7 * 86400, gt=0, description="Age above which a segment goes, counted and logged."
+    )
     keep_seconds: float = Field(
         3600,
         ge=0,
@@ -126,7 +130,9 @@ class LogOptions(Section):
 class Dashboards(Section):
     """Where generated dashboards are written when the service starts."""
 
-    directory: Path | None = Path("sidelight-dashboards")
+    directory: Path | None = Field(
+        Path("sidelight-dashboards"), description="Folder; empty: none are written."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -139,7 +145,9 @@ class Dashboards(Section):
 class Logging(Section):
     """The service's own log lines, on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lines below it are left out."
+    )
     format: Literal["text", "json"] | None = Field(
         None, description="none: text on a terminal, JSON otherwise."
     )
@@ -301,6 +309,6 @@ def _known_keys(location: tuple[Any, ...]) -> str:
         field = model.model_fields.get(str(part))
         annotation = field.annotation if field is not None else None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return "see the reference of sidelight.yaml"
+            return "see docs/configuration.md or `sidelight config schema`"
         model = annotation
     return "known keys: " + ", ".join(sorted(model.model_fields))

@@ -18,8 +18,17 @@ from sidelight.collector.config.sampling import Sampling
 from sidelight.collector.config.section import MIB, BaseUrl, Secret, Section
 from sidelight.collector.config.selection import Match
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
-Signals = Annotated[tuple[Literal["traces", "metrics", "logs"], ...], Field(min_length=1)]
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$",
+        description="Its cursor, its metrics and its dead letters go by it.",
+    ),
+]
+Signals = Annotated[
+    tuple[Literal["traces", "metrics", "logs"], ...],
+    Field(min_length=1, description="What is sent of the three."),
+]
 Headers = Annotated[
     dict[str, Secret], Field(description="Headers with every request; their values are secrets.")
 ]
@@ -38,8 +47,10 @@ class Destination(Section):
     """What all destinations share."""
 
     name: Name
-    timeout_seconds: float = Field(10.0, gt=0, le=600)
-    max_backoff_seconds: float = Field(30.0, gt=0)
+    timeout_seconds: float = Field(
+        10.0, gt=0, le=600, description="Longest exchange, connecting and the answer included."
+    )
+    max_backoff_seconds: float = Field(30.0, gt=0, description="Longest pause between two tries.")
     pace_items_per_second: float | None = Field(
         None, gt=0, description="Most spans, points or records a second; none: as fast as it goes."
     )
@@ -59,7 +70,7 @@ class Destination(Section):
 class UrlDestination(Destination):
     """A destination with a base URL, to which the paths of its protocol are added."""
 
-    url: BaseUrl
+    url: BaseUrl = Field(description="Base URL.")
 
     @property
     def place(self) -> str:
@@ -75,48 +86,62 @@ class ConcurrentDestination(UrlDestination):
 class PhoenixDestination(UrlDestination):
     """Arize Phoenix, over HTTP (no 4 MiB cap there, and the project header works)."""
 
-    type: Literal["phoenix"]
+    type: Literal["phoenix"] = Field(description="Traces, to Arize Phoenix.")
     name: Name = "phoenix"
-    url: BaseUrl = "http://127.0.0.1:6006"
+    url: BaseUrl = Field("http://127.0.0.1:6006", description="Base URL.")
     project: str | None = Field(None, description="Phoenix project; none: Phoenix's default.")
     project_from: str | None = Field(
         None,
         min_length=1,
         description="Resource attribute that names the project; without it `project` does.",
     )
-    api_key: Secret = Secret(env="PHOENIX_API_KEY")
+    api_key: Secret = Field(
+        Secret(env="PHOENIX_API_KEY"), description="Where its key is; empty: none is sent."
+    )
     scores: Scores = ()
-    routes: tuple[PhoenixRoute, ...] = ()
+    routes: tuple[PhoenixRoute, ...] = Field(
+        (), description="Ways of their own for some resources; the first that fits counts."
+    )
 
 
 class LangfuseDestination(ConcurrentDestination):
     """Langfuse, cloud or self-hosted."""
 
-    type: Literal["langfuse"]
+    type: Literal["langfuse"] = Field(description="Traces, to Langfuse.")
     name: Name = "langfuse"
-    url: BaseUrl = "https://cloud.langfuse.com"
-    public_key: Secret = Secret(env="LANGFUSE_PUBLIC_KEY")
-    secret_key: Secret = Secret(env="LANGFUSE_SECRET_KEY")
+    url: BaseUrl = Field("https://cloud.langfuse.com", description="Base URL.")
+    public_key: Secret = Field(
+        Secret(env="LANGFUSE_PUBLIC_KEY"), description="Where the project's public key is."
+    )
+    secret_key: Secret = Field(
+        Secret(env="LANGFUSE_SECRET_KEY"), description="Where the project's secret key is."
+    )
     scores: Scores = ()
-    routes: tuple[LangfuseRoute, ...] = ()
+    routes: tuple[LangfuseRoute, ...] = Field(
+        (), description="Ways of their own for some resources; the first that fits counts."
+    )
 
 
 class OtlpDestination(ConcurrentDestination):
     """Any OTLP/HTTP endpoint; `url` is the base, to which /v1/<signal> is added."""
 
-    type: Literal["otlp"]
+    type: Literal["otlp"] = Field(description="All signals, by OTLP/HTTP.")
     signals: Signals = ALL_SIGNALS
     headers: Headers = Field(default_factory=dict)
-    routes: tuple[HeadersRoute, ...] = ()
+    routes: tuple[HeadersRoute, ...] = Field(
+        (), description="Ways of their own for some resources; the first that fits counts."
+    )
 
 
 class OtlpGrpcDestination(ConcurrentDestination):
     """Any OTLP/gRPC endpoint; https:// means TLS, http:// none."""
 
-    type: Literal["otlp_grpc"]
+    type: Literal["otlp_grpc"] = Field(description="All signals, by OTLP/gRPC.")
     signals: Signals = ALL_SIGNALS
     headers: Headers = Field(default_factory=dict)
-    routes: tuple[HeadersRoute, ...] = ()
+    routes: tuple[HeadersRoute, ...] = Field(
+        (), description="Ways of their own for some resources; the first that fits counts."
+    )
 
 
 class RemoteWriteDestination(UrlDestination):
@@ -125,23 +150,31 @@ class RemoteWriteDestination(UrlDestination):
     One request at a time: samples of a series must arrive in order.
     """
 
-    type: Literal["prometheus_remote_write"]
+    type: Literal["prometheus_remote_write"] = Field(
+        description="Metrics, by Prometheus remote write."
+    )
     name: Name = "prometheus"
     headers: Headers = Field(default_factory=dict)
-    routes: tuple[HeadersRoute, ...] = ()
+    routes: tuple[HeadersRoute, ...] = Field(
+        (), description="Ways of their own for some resources; the first that fits counts."
+    )
 
 
 class FileDestination(Destination):
     """Files in a folder: a line of OTLP/JSON, or a length and an OTLP message, for each batch."""
 
-    type: Literal["file"]
+    type: Literal["file"] = Field(description="All signals, to files.")
     name: Name = "file"
-    directory: Path
-    format: Literal["json", "protobuf"] = "json"
+    directory: Path = Field(description="Folder of the files; it is made if it is missing.")
+    format: Literal["json", "protobuf"] = Field(
+        "json", description="A line of OTLP/JSON, or a length and an OTLP message."
+    )
     signals: Signals = ALL_SIGNALS
     max_bytes: int = Field(64 * MIB, ge=1024, description="A file above it is followed by another.")
     max_files: int = Field(10, ge=2, description="Of each signal; above it the oldest goes.")
-    routes: tuple[FileRoute, ...] = ()
+    routes: tuple[FileRoute, ...] = Field(
+        (), description="Ways of their own for some resources; the first that fits counts."
+    )
 
     @property
     def place(self) -> str:

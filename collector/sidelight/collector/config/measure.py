@@ -17,7 +17,9 @@ class Retrieval(Section):
         description="Collections with series of their own, * and ? match; none: the first "
         "max_collections that are seen. All others are counted together as `other`.",
     )
-    max_collections: int = Field(64, ge=1, le=1000)
+    max_collections: int = Field(
+        64, ge=1, le=1000, description="Most collections with series of their own."
+    )
     drift_window_seconds: float = Field(
         3600.0, ge=60, description="Latest top scores, compared with the baseline before them."
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from sidelight.collector.config.presets import PRESETS, PresetName, address
-from sidelight.collector.config.section import MIB, HttpUrl, Port, Secret, Section
+from sidelight.collector.config.section import MIB, Host, HttpUrl, Port, Secret, Section
 
 TENANT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 ANY_TENANT = "*"
@@ -26,11 +26,11 @@ class Tls(Section):
     """TLS of a listener; the files are PEM and looked at again for each new connection."""
 
     certificate: Path = Field(description="The server's certificate and those that vouch for it.")
-    key: Path
+    key: Path = Field(description="The certificate's private key.")
     client_ca: Path | None = Field(
         None, description="Who shows no certificate from one of these authorities is refused."
     )
-    handshake_timeout_seconds: float = Field(10.0, gt=0, le=300)
+    handshake_timeout_seconds: float = Field(10.0, gt=0, le=300, description="Longest handshake.")
 
 
 class Tokens(Secret):
@@ -48,24 +48,24 @@ PublicKey = Annotated[
 class LangfuseKey(Section):
     """A key pair as the Langfuse SDKs send it."""
 
-    public_key: PublicKey
-    secret_key: Secret
-    tenant: Tenant | None = None
+    public_key: PublicKey = Field(description="The public key itself, or where it is.")
+    secret_key: Secret = Field(description="Where the secret key is.")
+    tenant: Tenant | None = Field(None, description="Whose data comes with it.")
 
 
 class LangfuseApi(Section):
     """Langfuse's own API, as far as its SDKs need it to send traces."""
 
-    keys: tuple[LangfuseKey, ...] = ()
+    keys: tuple[LangfuseKey, ...] = Field((), description="Key pairs that may send.")
 
 
 class OtlpHttp(Section):
     """The OTLP/HTTP receiver."""
 
-    enabled: bool = True
-    host: str = "127.0.0.1"
+    enabled: bool = Field(True, description="Whether it listens.")
+    host: Host = "127.0.0.1"
     port: Port = 4318
-    tls: Tls | None = None
+    tls: Tls | None = Field(None, description="none: plain text.")
     max_body_bytes: int = Field(32 * MIB, ge=1024, description="Largest body, as sent.")
     max_decompressed_bytes: int = Field(
         64 * MIB, ge=1024, description="Largest body after decompression: bombs are refused."
@@ -75,33 +75,43 @@ class OtlpHttp(Section):
         ge=1024,
         description="Bodies of all requests under way together: above it senders get 503.",
     )
-    max_connections: int = Field(1024, ge=1)
-    header_timeout_seconds: float = Field(10.0, gt=0)
-    body_timeout_seconds: float = Field(30.0, gt=0)
-    idle_timeout_seconds: float = Field(120.0, gt=0)
+    max_connections: int = Field(
+        1024, ge=1, description="Connections at the same time; above it the answer is 503."
+    )
+    header_timeout_seconds: float = Field(
+        10.0, gt=0, description="Longest time from a request's first byte to its last header."
+    )
+    body_timeout_seconds: float = Field(
+        30.0, gt=0, description="Longest pause within a body, and longest wait to be read."
+    )
+    idle_timeout_seconds: float = Field(
+        120.0, gt=0, description="A connection without a request is closed after it."
+    )
 
 
 class OtlpGrpc(Section):
     """The OTLP/gRPC receiver."""
 
-    enabled: bool = True
-    host: str = "127.0.0.1"
+    enabled: bool = Field(True, description="Whether it listens.")
+    host: Host = "127.0.0.1"
     port: Port = 4317
-    tls: Tls | None = None
-    max_message_bytes: int = Field(32 * MIB, ge=1024)
+    tls: Tls | None = Field(None, description="none: plain text.")
+    max_message_bytes: int = Field(32 * MIB, ge=1024, description="Largest message, decompressed.")
 
 
 class ScrapeTarget(Section):
     """One exposition to scrape and serve again on /metrics."""
 
-    url: HttpUrl
+    url: HttpUrl = Field(description="Where the exposition is.")
     preset: PresetName | None = Field(
         None,
         description="The kind of server: its port and /metrics where the url names none, its name "
         "as job, and the families that are worth keeping.",
     )
-    job: str = Field("vllm", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    labels: dict[str, str] = Field(default_factory=dict)
+    job: str = Field(
+        "vllm", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="The label `job` of its samples."
+    )
+    labels: dict[str, str] = Field(default_factory=dict, description="More labels of its samples.")
     families: tuple[str, ...] = Field(
         (), description="Families to keep, * and ? match; none: the preset's, or all."
     )
@@ -127,9 +137,9 @@ class ScrapeTarget(Section):
 class Scrape(Section):
     """Which expositions to scrape, and how often."""
 
-    targets: tuple[ScrapeTarget, ...] = ()
-    interval_seconds: float = Field(15.0, ge=1.0)
-    timeout_seconds: float = Field(5.0, gt=0)
+    targets: tuple[ScrapeTarget, ...] = Field((), description="What is scraped.")
+    interval_seconds: float = Field(15.0, ge=1.0, description="From one scrape to the next.")
+    timeout_seconds: float = Field(5.0, gt=0, description="Longest scrape.")
     max_bytes: int = Field(32 * MIB, ge=1024, description="Largest exposition that is read.")
 
 
@@ -138,7 +148,7 @@ class Receive(Section):
 
     otlp_http: OtlpHttp = OtlpHttp()
     otlp_grpc: OtlpGrpc = OtlpGrpc()
-    tokens: tuple[Tokens, ...] = ()
+    tokens: tuple[Tokens, ...] = Field((), description="Who may send; none: everybody.")
     langfuse: LangfuseApi = LangfuseApi()
     scrape: Scrape = Scrape()
 
@@ -146,9 +156,9 @@ class Receive(Section):
 class Serve(Section):
     """Where /metrics, /healthz and /readyz are served."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 9464
-    tls: Tls | None = None
+    tls: Tls | None = Field(None, description="none: plain text.")
     tokens: tuple[Tokens, ...] = Field((), description="For /metrics alone.")
 
 

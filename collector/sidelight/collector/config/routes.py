@@ -10,7 +10,13 @@ from pydantic import Field
 from sidelight.collector.config.section import BaseUrl, Secret, Section
 from sidelight.collector.config.selection import Patterns
 
-RouteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
+RouteName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$",
+        description="Its cursor and its metrics go by it, after the destination's name and a dot.",
+    ),
+]
 Unmatched = Annotated[
     Literal["default", "drop"],
     Field(description="What fits no route goes to the destination itself, or is left out."),
@@ -39,24 +45,26 @@ class UrlRoute(Route):
 class LangfuseRoute(UrlRoute):
     """To another Langfuse project: keys belong to one."""
 
-    public_key: Secret
-    secret_key: Secret
+    public_key: Secret = Field(description="Where the project's public key is.")
+    secret_key: Secret = Field(description="Where the project's secret key is.")
 
 
 class PhoenixRoute(UrlRoute):
     """To another Phoenix project."""
 
-    project: str | None = None
-    api_key: Secret | None = None
+    project: str | None = Field(None, description="Phoenix project; none: the destination's.")
+    api_key: Secret | None = Field(None, description="Its key; none: the destination's.")
 
 
 class HeadersRoute(UrlRoute):
     """With other headers, or to another endpoint."""
 
-    headers: dict[str, Secret] | None = None
+    headers: dict[str, Secret] | None = Field(
+        None, description="Headers with every request; none: the destination's."
+    )
 
 
 class FileRoute(Route):
     """Into another folder."""
 
-    directory: Path
+    directory: Path = Field(description="Folder of the files.")

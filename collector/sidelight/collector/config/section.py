@@ -9,7 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+Port = Annotated[int, Field(ge=0, le=65535, description="0: the system chooses one.")]
+Host = Annotated[
+    str, Field(description="Address to listen on; 127.0.0.1 is reached from this machine alone.")
+]
 MIB = 1024 * 1024
 
 
@@ -62,8 +65,8 @@ class Section(BaseModel):
 class Secret(Section):
     """Where a secret is: `{env: NAME}` or `{file: PATH}`; its value is read when it is used."""
 
-    env: str | None = None
-    file: Path | None = None
+    env: str | None = Field(None, description="Environment variable that holds it.")
+    file: Path | None = Field(None, description="File that holds it, read again when it is used.")
 
     @model_validator(mode="before")
     @classmethod

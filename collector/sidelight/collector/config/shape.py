@@ -88,19 +88,21 @@ class Content(Section):
 class OwnPattern(Section):
     """A pattern of one's own to mask, in RE2 syntax; a group limits what is masked."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
-    pattern: str = Field(min_length=1, max_length=1000)
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,39}$", description="What it is counted under as a rule."
+    )
+    pattern: str = Field(min_length=1, max_length=1000, description="RE2 syntax.")
     mark: str = Field("", max_length=60, description="none: the name in brackets.")
 
 
 class Redact(Section):
     """Masking of personal data and secrets, in spans and log records of all services."""
 
-    enabled: bool = False
+    enabled: bool = Field(False, description="Whether anything is masked.")
     rules: tuple[RuleName, ...] = Field(
         get_args(RuleName), description="Rules that are on; all of them by default."
     )
-    patterns: tuple[OwnPattern, ...] = ()
+    patterns: tuple[OwnPattern, ...] = Field((), description="Patterns of one's own to mask.")
 
 
 class Extension(Section):
@@ -123,4 +125,6 @@ class Shape(Section):
     content: Content = Content()
     redact: Redact = Redact()
     prices: Path | None = Field(None, description="YAML file of prices; none: no cost is set.")
-    extensions: tuple[Extension, ...] = ()
+    extensions: tuple[Extension, ...] = Field(
+        (), description="Callables of one's own, in the order in which they are called."
+    )
