@@ -111,6 +111,15 @@ class TestLs:
         assert _json_ls(stored.directory, "--check")["segments"][0]["damaged_bytes"] == len(data)
         assert _run("ls", "--check", "--directory", stored.directory).exit_code == 1
 
+    def test_damage_in_the_last_payload(self, stored: _Stored) -> None:
+        """It is damage like any other, not something unfinished."""
+        path = stored.segment(3)
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+        newest = _json_ls(stored.directory, "--check")["segments"][-1]
+        assert (newest["damaged_bytes"], newest["unfinished_bytes"]) == (len(data), 0)
+
     def test_a_damaged_header_is_found_at_once(self, stored: _Stored) -> None:
         """Bytes of no record are damage; at the end of the newest segment they are unfinished."""
         for number in (1, 3):

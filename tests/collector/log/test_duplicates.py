@@ -9,6 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sidelight.collector.log import duplicates as module
 from sidelight.collector.log import folder
@@ -187,6 +190,17 @@ async def test_a_start_knows_what_is_on_the_disk(writer: LogWriter, tmp_path: Pa
     assert await storage.append("logs", two, 3)
     clock.now += 61
     assert await storage.append("traces", two, 3)
+
+
+@given(st.lists(st.binary(max_size=300), max_size=5), st.binary(max_size=12))
+def test_parts_are_the_whole(values: list[bytes], rest: bytes) -> None:
+    """Each field of a request is a part; any bytes are the sum of their parts."""
+    request = ExportTraceServiceRequest()
+    for value in values:
+        request.resource_spans.add().schema_url = value.hex()
+    body = request.SerializeToString()
+    assert len(list(module._parts(body))) == len(values)
+    assert b"".join(module._parts(body + rest)) == body + rest
 
 
 def test_the_newest_records_are_taken(tmp_path: Path) -> None:

@@ -136,6 +136,32 @@ class TestDamage:
             assert _read_all(log) == [b"first", b"after"]
             log.close()
 
+    def test_damage_at_the_very_end_is_no_torn_tail(self, tmp_path: Path) -> None:
+        """A last record of full length with a flipped bit in its payload is reported, not cut:
+        it had been acknowledged.
+        """
+        log = _open(tmp_path)
+        log.append([_record(b"first"), _record(b"rotten")])
+        end = log.end
+        log.close()
+        path = _segment(tmp_path)
+        data = bytearray(path.read_bytes())
+        data[-3] ^= 0x40
+        path.write_bytes(data)
+        log = _open(tmp_path)
+        assert log.end == end
+        log.append([_record(b"after")])
+        first = log.read(Position(1, 0))
+        assert first is not None
+        second = log.read(first.end)
+        assert second is not None
+        assert second.record.payload == b"after"
+        assert second.skipped_bytes == HEADER_BYTES + 6
+        log.close()
+        log = _open(tmp_path)
+        assert _read_all(log) == [b"first", b"after"]
+        log.close()
+
     def test_damage_costs_the_damaged_record_only(self, tmp_path: Path) -> None:
         """Any flipped bit in the middle record loses that record, is reported, and nothing else."""
         size = HEADER_BYTES + 6

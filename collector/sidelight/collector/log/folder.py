@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -94,10 +95,13 @@ def segments(directory: Path, *, check: bool) -> list[Segment]:
                 segment.damaged_bytes += stored.start.offset - covered
                 covered = stored.end.offset
                 segment._add(stored.signal, stored.header.items, stored.header.time_ns)
+        whole = size
         if number == numbers[-1]:
-            segment.unfinished_bytes = size - covered
-        else:
-            segment.damaged_bytes += size - covered
+            whole = covered
+            while (end := reader.full_length(whole, size)) is not None:
+                whole = end
+        segment.damaged_bytes += whole - covered
+        segment.unfinished_bytes = size - whole
         found.append(segment)
     return found
 
@@ -155,11 +159,9 @@ def cursors(directory: Path) -> list[Cursor]:
     found = []
     for name, path in stored_cursors(directory):
         try:
-            cursor = Cursor(name, stored_cursor(path))
+            cursor = Cursor(name, _steady(path))
         except FileNotFoundError:
             continue
-        except ValueError:
-            cursor = Cursor(name, None)
         for stored in headers(directory, cursor.position or Position(0, 0)):
             cursor.records += 1
             cursor.items[stored.signal] += stored.header.items
@@ -167,6 +169,16 @@ def cursors(directory: Path) -> list[Cursor]:
                 cursor.oldest_ns = stored.header.time_ns
         found.append(cursor)
     return found
+
+
+def _steady(path: Path) -> Position | None:
+    """The position in a cursor's file, or None if it makes no sense also when read again: a
+    collector may be writing over it. Raises `OSError`.
+    """
+    for _ in range(3):
+        with suppress(ValueError):
+            return stored_cursor(path)
+    return None
 
 
 def _open(directory: Path, number: int) -> tuple[SegmentReader, int] | None:

@@ -143,6 +143,12 @@ class SegmentReader:
                 yield offset, header
                 offset += HEADER_BYTES + header.length
 
+    def full_length(self, offset: int, end: int) -> int | None:
+        """Where a record that begins at `offset` ends; None if none does, or not before `end`."""
+        header = decode_header(os.pread(self._fd, HEADER_BYTES, offset))
+        stop = offset + HEADER_BYTES + header.length if header is not None else end + 1
+        return stop if stop <= end else None
+
     def _next_magic(self, offset: int, end: int) -> int:
         while offset < end:
             data = os.pread(self._fd, min(_SEARCH_BYTES, end - offset), offset)
@@ -172,10 +178,11 @@ class Tail:
 
 
 def find_tail(path: Path, first_sequence: int) -> Tail:
-    """Where the last intact record of a segment ends.
+    """Where the last whole record of a segment ends.
 
-    A crash leaves at most a torn tail; damage before an intact record is kept for the
-    reader to skip, so that nothing behind it is lost.
+    A crash leaves at most a torn tail, and that is short: the kernel writes in order. A record
+    of full length with a wrong checksum is damaged, wherever it stands, and is kept for the
+    reader to skip and to count.
     """
     reader = SegmentReader(path)
     try:
@@ -183,6 +190,8 @@ def find_tail(path: Path, first_sequence: int) -> Tail:
         offset, sequence = 0, first_sequence
         while (found := reader.read(offset, file_end)) is not None:
             offset, sequence = found.end, found.sequence + 1
+        while (end := reader.full_length(offset, file_end)) is not None:
+            offset, sequence = end, sequence + 1
         return Tail(offset, sequence)
     finally:
         reader.close()
