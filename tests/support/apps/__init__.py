@@ -1,0 +1,1 @@
+"""Small apps that send with an SDK of their own, each started as a process."""
