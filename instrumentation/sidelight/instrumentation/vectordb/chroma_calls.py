@@ -14,6 +14,7 @@ from sidelight.instrumentation.vectordb.vectors import count, dimension, first_o
 
 _Describe = Callable[[Call, Any, Values], None]
 
+_NUMBERS: Final = (float, int)
 _INDEXES: Final = (("hnsw", "HNSW"), ("spann", "SPANN"))
 # What a query may be given in; the first one that is there is it.
 _QUERIES: Final = ("query_embeddings", "query_texts", "query_images", "query_uris")
@@ -159,19 +160,23 @@ class _Calls:
     def _queries(self, call: Call, given: Any) -> None:
         """Counts the queries; one may be given bare, several in a list."""
         first = first_of(given)
+        vector = first
         if isinstance(given, str):
             call.query, queries = given, 1
         elif isinstance(first, str):
             call.query, queries = first, len(given)
-        elif isinstance(first, float | int):
-            queries = 1
-            call.note(names.VECTOR_DIMENSION, dimension(given))
+        elif isinstance(first, _NUMBERS):
+            queries, vector = 1, given
         else:
             queries = count(given) or 1
-            call.note(names.VECTOR_DIMENSION, dimension(first))
-        call.attributes[names.VECTOR_QUERY_COUNT] = queries
+        attributes = call.attributes
+        attributes[names.VECTOR_QUERY_COUNT] = queries
         if queries > 1:
-            call.attributes[names.DB_BATCH_SIZE] = queries
+            attributes[names.DB_BATCH_SIZE] = queries
+        if call.query is None:
+            size = dimension(vector)
+            if size is not None:
+                attributes[names.VECTOR_DIMENSION] = size
 
     def _filters(self, call: Call, values: Values) -> None:
         for name in ("where", "where_document"):

@@ -195,7 +195,7 @@ class _Calls:
         return found
 
     def _parameters(self, call: Call, parameters: Any) -> None:
-        if not isinstance(parameters, Mapping):
+        if not isinstance(parameters, dict):
             return
         call.metric_type = _text(parameters.get("metric_type"))
         inner = parameters.get("params")

@@ -36,7 +36,9 @@ def searched(call: Call, result: Any) -> None:
         call.rows = sum(len(buckets) for buckets in result.agg_buckets)
     else:
         _found(call, list(list.__iter__(result)))
-    _extra(call, getattr(result, "extra", None))
+    extra = getattr(result, "extra", None)
+    if extra:
+        _extra(call, extra)
 
 
 def _found(call: Call, queries: Sequence[Any]) -> None:
@@ -71,7 +73,9 @@ def _documents(hits: Any) -> Iterator[Document]:
 
 def queried(call: Call, result: Any) -> None:
     call.rows = len(result)
-    _extra(call, getattr(result, "extra", None))
+    extra = getattr(result, "extra", None)
+    if extra:
+        _extra(call, extra)
 
 
 def inserted(call: Call, result: Any) -> None:
@@ -98,8 +102,6 @@ def _stored(call: Call, result: Any, records: int) -> None:
 
 def _extra(call: Call, extra: Any) -> None:
     """What newer servers tell about the work they did."""
-    if not extra:
-        return
     call.note(names.MILVUS_COST, extra.get("cost") or None)
     call.note(names.MILVUS_SCANNED_BYTES, extra.get("scanned_total_bytes"))
     call.note(names.MILVUS_CACHE_HIT_RATIO, extra.get("cache_hit_ratio"))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+
+# A tuple, as making a union anew costs more than the check itself.
+_LISTS: Final = (list, tuple)
 
 
 def count(data: Any) -> int | None:
     """The length of a list, array or sparse matrix of vectors."""
+    if isinstance(data, _LISTS):
+        return len(data)
     sizes = _sizes(data)
-    if sizes:
-        return sizes[0]
-    return len(data) if isinstance(data, list | tuple) else None
+    return sizes[0] if sizes else None
 
 
 def first_of(data: Any) -> Any:
     """The first vector, text or row of a batch; None of an empty one."""
-    if isinstance(data, list | tuple):
+    if isinstance(data, _LISTS):
         return data[0] if data else None
     sizes = _sizes(data)
     # A row of a sparse matrix is costly to make: its width says as much.
@@ -24,7 +28,7 @@ def first_of(data: Any) -> Any:
 
 def dimension(vector: Any) -> int | None:
     """Dimensions of one vector; None if it is sparse, a text, or no vector."""
-    if isinstance(vector, list | tuple | _Row):
+    if isinstance(vector, _LISTS) or type(vector) is _Row:
         return len(vector)
     sizes = _sizes(vector)
     return sizes[-1] if sizes else None
