@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,40 +14,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from sidelight.collector.log import duplicates as module
 from sidelight.collector.log import folder
-from sidelight.collector.log.cursor import Position
 from sidelight.collector.log.duplicates import Duplicates
 from sidelight.collector.log.log import SegmentLog
 from sidelight.collector.log.record import Record, Signal, encode
 from sidelight.collector.log.writer import LogFailedError, LogWriter
+from support.held_log import HeldLog
 from support.span_load import new_ids, request_of
-
-
-class _Disk:
-    """A log that keeps bodies, and whose disk waits or fails as the test wants."""
-
-    def __init__(self) -> None:
-        self.bodies: list[bytes] = []
-        self.go = threading.Event()
-        self.go.set()
-        self.error: OSError | None = None
-
-    def append(self, records: Sequence[Record]) -> None:
-        assert self.go.wait(10)
-        if self.error is not None:
-            raise self.error
-        self.bodies += [record.body() for record in records]
-
-    def probe(self) -> None:
-        raise AssertionError
-
-    def read(self, position: Position) -> None:
-        raise AssertionError
-
-    def cursor(self, name: str) -> Position:
-        raise AssertionError
-
-    def commit(self, name: str, position: Position) -> None:
-        raise AssertionError
 
 
 class _Clock:
@@ -60,12 +31,14 @@ class _Clock:
 
 
 @pytest.fixture
-def disk() -> _Disk:
-    return _Disk()
+def disk() -> HeldLog:
+    found = HeldLog()
+    found.go.set()
+    return found
 
 
 @pytest.fixture
-async def writer(disk: _Disk) -> AsyncIterator[LogWriter]:
+async def writer(disk: HeldLog) -> AsyncIterator[LogWriter]:
     found = LogWriter(disk, max_pending_bytes=1 << 20)
     yield found
     disk.go.set()
@@ -76,7 +49,7 @@ def _always(signal: Signal, body: bytes) -> bool:
     return True
 
 
-async def test_stored_once_within_the_window(disk: _Disk, writer: LogWriter) -> None:
+async def test_stored_once_within_the_window(disk: HeldLog, writer: LogWriter) -> None:
     """The second is acknowledged without being stored; after the window it is stored again."""
     clock = _Clock()
     storage = Duplicates(writer, seconds=60, is_repetition=_always, now=clock)
@@ -89,7 +62,7 @@ async def test_stored_once_within_the_window(disk: _Disk, writer: LogWriter) -> 
     assert disk.bodies == [b"a", b"b", b"a"]
 
 
-async def test_signals_are_kept_apart(disk: _Disk, writer: LogWriter) -> None:
+async def test_signals_are_kept_apart(disk: HeldLog, writer: LogWriter) -> None:
     """The same bytes as another signal are another request."""
     storage = Duplicates(writer, seconds=60, is_repetition=_always)
     assert await storage.append("traces", b"a", 1)
@@ -97,7 +70,7 @@ async def test_signals_are_kept_apart(disk: _Disk, writer: LogWriter) -> None:
     assert len(disk.bodies) == 2
 
 
-async def test_a_second_waits_for_the_first(disk: _Disk, writer: LogWriter) -> None:
+async def test_a_second_waits_for_the_first(disk: HeldLog, writer: LogWriter) -> None:
     """While the disk works neither is acknowledged; then both are, and one is stored."""
     storage = Duplicates(writer, seconds=60, is_repetition=_always)
     disk.go.clear()
@@ -109,7 +82,7 @@ async def test_a_second_waits_for_the_first(disk: _Disk, writer: LogWriter) -> N
     assert disk.bodies == [b"a"]
 
 
-async def test_a_second_fails_with_the_first(disk: _Disk, writer: LogWriter) -> None:
+async def test_a_second_fails_with_the_first(disk: HeldLog, writer: LogWriter) -> None:
     """A disk that refuses is told to both; what comes later is stored, not taken for known."""
     storage = Duplicates(writer, seconds=60, is_repetition=_always)
     disk.go.clear()
@@ -125,7 +98,9 @@ async def test_a_second_fails_with_the_first(disk: _Disk, writer: LogWriter) -> 
     assert disk.bodies == [b"a"]
 
 
-async def test_a_first_that_gives_up_is_stored_all_the_same(disk: _Disk, writer: LogWriter) -> None:
+async def test_a_first_that_gives_up_is_stored_all_the_same(
+    disk: HeldLog, writer: LogWriter
+) -> None:
     """A client that runs out of patience and sends again is the case this is for."""
     storage = Duplicates(writer, seconds=60, is_repetition=_always)
     disk.go.clear()
@@ -140,7 +115,7 @@ async def test_a_first_that_gives_up_is_stored_all_the_same(disk: _Disk, writer:
     assert disk.bodies == [b"a"]
 
 
-async def test_what_may_be_two_is_stored_twice(disk: _Disk, writer: LogWriter) -> None:
+async def test_what_may_be_two_is_stored_twice(disk: HeldLog, writer: LogWriter) -> None:
     """Equal bytes that need not be a repetition are kept, however often they come."""
     storage = Duplicates(writer, seconds=60, is_repetition=lambda *_: False)
     for _ in range(3):
@@ -148,7 +123,7 @@ async def test_what_may_be_two_is_stored_twice(disk: _Disk, writer: LogWriter) -
     assert disk.bodies == [b"a"] * 3
 
 
-async def test_off(disk: _Disk, writer: LogWriter) -> None:
+async def test_off(disk: HeldLog, writer: LogWriter) -> None:
     """With 0 seconds everything is stored."""
     storage = Duplicates(writer, seconds=0, is_repetition=_always)
     assert await storage.append("traces", b"a", 1)
@@ -157,7 +132,7 @@ async def test_off(disk: _Disk, writer: LogWriter) -> None:
 
 
 async def test_entries_are_bounded(
-    disk: _Disk, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
+    disk: HeldLog, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest are forgotten early; what is forgotten is stored again, never lost."""
     monkeypatch.setattr(module, "MOST_REQUESTS", 3)

@@ -4,47 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import threading
-from collections.abc import Sequence
 
 import pytest
 
-from sidelight.collector.log.cursor import Position
-from sidelight.collector.log.record import ENCODINGS, Record
+from sidelight.collector.log.record import ENCODINGS
 from sidelight.collector.log.writer import GROUP_BYTES, LogBusyError, LogFailedError, LogWriter
-
-
-class _HeldLog:
-    """A log whose disk takes as long as the test wants."""
-
-    def __init__(self) -> None:
-        self.appends: list[list[Record]] = []
-        self.go = threading.Event()
-        self.error: OSError | None = None
-
-    def append(self, records: Sequence[Record]) -> None:
-        assert self.go.wait(10)
-        if self.error is not None:
-            raise self.error
-        self.appends.append(list(records))
-
-    def probe(self) -> None:
-        if self.error is not None:
-            raise self.error
-
-    def read(self, position: Position) -> None:
-        raise AssertionError
-
-    def cursor(self, name: str) -> Position:
-        raise AssertionError
-
-    def commit(self, name: str, position: Position) -> None:
-        raise AssertionError
+from support.held_log import HeldLog
 
 
 async def test_no_acknowledgement_before_the_disk() -> None:
     """append() returns only after the log has."""
-    log = _HeldLog()
+    log = HeldLog()
     writer = LogWriter(log, max_pending_bytes=1000)
     task = asyncio.create_task(writer.append("traces", b"a", 1))
     await asyncio.sleep(0.05)
@@ -57,7 +27,7 @@ async def test_no_acknowledgement_before_the_disk() -> None:
 
 async def test_requests_that_wait_share_one_write() -> None:
     """What gathers while the disk works becomes one record for each signal."""
-    log = _HeldLog()
+    log = HeldLog()
     writer = LogWriter(log, max_pending_bytes=1000)
     tasks = [asyncio.create_task(writer.append("traces", b"1", 1))]
     await asyncio.sleep(0.02)
@@ -77,7 +47,7 @@ async def test_requests_that_wait_share_one_write() -> None:
 
 async def test_a_record_stays_below_what_backends_take() -> None:
     """Groups split before GROUP_BYTES; one larger request stands alone."""
-    log = _HeldLog()
+    log = HeldLog()
     writer = LogWriter(log, max_pending_bytes=10 * GROUP_BYTES)
     sizes = (1, GROUP_BYTES - 10, 20, GROUP_BYTES + 1, 5)
     tasks = [asyncio.create_task(writer.append("traces", b"x" * n, 1)) for n in sizes]
@@ -91,7 +61,7 @@ async def test_a_record_stays_below_what_backends_take() -> None:
 
 async def test_a_refusing_disk_fails_every_sender_of_the_group() -> None:
     """Nobody is told that data is safe which is not, and the next group works again."""
-    log = _HeldLog()
+    log = HeldLog()
     log.error = OSError(28, "No space left on device")
     log.go.set()
     writer = LogWriter(log, max_pending_bytes=1000)
@@ -108,7 +78,7 @@ async def test_a_refusing_disk_fails_every_sender_of_the_group() -> None:
 
 async def test_more_than_may_wait_is_refused_at_once() -> None:
     """Memory is bounded: the sender is told to come again."""
-    log = _HeldLog()
+    log = HeldLog()
     writer = LogWriter(log, max_pending_bytes=10)
     first = asyncio.create_task(writer.append("traces", b"x" * 4, 1))
     await asyncio.sleep(0.02)
@@ -124,7 +94,7 @@ async def test_more_than_may_wait_is_refused_at_once() -> None:
 
 async def test_records_are_stored_as_configured() -> None:
     """Without compression the bytes stand as they came; both ways give the body back."""
-    log = _HeldLog()
+    log = HeldLog()
     log.go.set()
     for encoding in ENCODINGS:
         writer = LogWriter(log, max_pending_bytes=1000, encoding=encoding)
@@ -139,7 +109,7 @@ async def test_records_are_stored_as_configured() -> None:
 
 async def test_a_lone_request_of_any_size_is_taken() -> None:
     """The limit is for what waits together; while one is under way it counts as well."""
-    log = _HeldLog()
+    log = HeldLog()
     writer = LogWriter(log, max_pending_bytes=10)
     large = asyncio.create_task(writer.append("traces", b"x" * 100, 1))
     await asyncio.sleep(0.02)
@@ -152,7 +122,7 @@ async def test_a_lone_request_of_any_size_is_taken() -> None:
 
 async def test_a_sender_that_gives_up_harms_nobody() -> None:
     """A cancelled append may or may not be stored; the others of its group are acknowledged."""
-    log = _HeldLog()
+    log = HeldLog()
     writer = LogWriter(log, max_pending_bytes=1000)
     tasks = [asyncio.create_task(writer.append("traces", b"%d" % n, 1)) for n in range(3)]
     await asyncio.sleep(0.02)
@@ -166,7 +136,7 @@ async def test_a_sender_that_gives_up_harms_nobody() -> None:
 
 async def test_a_probe_finds_that_the_disk_takes_data_again() -> None:
     """Trouble ends without a sender, who may be kept away as long as it lasts."""
-    log = _HeldLog()
+    log = HeldLog()
     log.error = OSError(28, "No space left on device")
     log.go.set()
     writer = LogWriter(log, max_pending_bytes=1000)
