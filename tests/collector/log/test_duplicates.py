@@ -98,9 +98,7 @@ async def test_a_second_fails_with_the_first(disk: HeldLog, writer: LogWriter) -
     assert disk.bodies == [b"a"]
 
 
-async def test_a_first_that_gives_up_is_stored_all_the_same(
-    disk: HeldLog, writer: LogWriter
-) -> None:
+async def test_a_first_that_gives_up_is_stored(disk: HeldLog, writer: LogWriter) -> None:
     """A client that runs out of patience and sends again is the case this is for."""
     storage = Duplicates(writer, seconds=60, is_repetition=_always)
     disk.go.clear()
