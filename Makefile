@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their own set-up; see README.md.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint soak fuzz bench bench-backlog bench-vectordb dashboards proto clean
+.PHONY: help demo test check lint soak fuzz bench bench-backlog bench-vectordb dashboards config-docs proto clean
 
 SOURCES := instrumentation dashboards collector tests
 BIN := .venv/bin
@@ -17,6 +17,7 @@ help:
 	@echo "make bench-backlog   what a backlog of 10 GB costs the receiving while it is drained"
 	@echo "make bench-vectordb  what a search costs the app, beside OpenLLMetry and OpenLIT"
 	@echo "make dashboards      generate dashboards/generated anew"
+	@echo "make config-docs     the schema of sidelight.yaml and docs/configuration.md anew"
 	@echo "make proto           generate the protobuf code anew"
 	@echo "make clean           remove what these commands made in this folder"
 
@@ -64,6 +65,10 @@ bench-vectordb: .venv/test
 
 dashboards: .venv/test
 	$(BIN)/sidelight dashboards write dashboards/generated
+
+config-docs: .venv/test
+	$(BIN)/sidelight config schema > collector/sidelight/collector/config/sidelight.schema.json
+	$(BIN)/sidelight config reference > docs/configuration.md
 
 proto: .venv/test
 	cd collector && ../$(BIN)/python -m grpc_tools.protoc -I. \

@@ -40,7 +40,7 @@ def test_help_names_the_commands(tmp_path: Path) -> None:
     """And `up --help` the ports and the exit codes."""
     answer = _run("--help", cwd=tmp_path)
     assert answer.returncode == 0
-    for command in ("up", "doctor", "dashboards", "demo"):
+    for command in ("up", "doctor", "config", "dashboards", "demo"):
         assert re.search(rf"^  {command} ", answer.stdout, re.MULTILINE)
     assert "..." not in answer.stdout.partition("Commands:")[2]
     answer = _run("up", "--help", cwd=tmp_path)

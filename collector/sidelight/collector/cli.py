@@ -1,4 +1,4 @@
-"""The `sidelight` command: up, doctor, log, dashboards, demo."""
+"""The `sidelight` command: up, doctor, config, log, dashboards, demo."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sidelight.collector.command_options import config_option, fail, load_config
+from sidelight.collector.config_commands import config
 from sidelight.collector.log_commands import log
 
 
@@ -19,6 +20,7 @@ def sidelight() -> None:
     \b
     sidelight up        run the collector: OTLP in, Phoenix, Langfuse, OTLP and Prometheus out
     sidelight doctor    check every configured part and say what to do
+    sidelight config    the schema of sidelight.yaml, and whether a file is right
     sidelight log       look into the durable log, send again what it holds
     sidelight demo      a whole RAG app, vLLM and Phoenix on this machine, in a few minutes
     """
@@ -111,3 +113,4 @@ def demo(directory: Path, vllm: str | None, keep: bool, verbose: bool) -> None:
 
 
 sidelight.add_command(log)
+sidelight.add_command(config)

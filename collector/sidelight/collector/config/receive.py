@@ -82,7 +82,7 @@ class OtlpHttp(Section):
         10.0, gt=0, description="Longest time from a request's first byte to its last header."
     )
     body_timeout_seconds: float = Field(
-        30.0, gt=0, description="Longest pause within a body, and longest wait to be read."
+        30.0, gt=0, description="Longest time of a body, and of a client to read its answer."
     )
     idle_timeout_seconds: float = Field(
         120.0, gt=0, description="A connection without a request is closed after it."

@@ -40,7 +40,12 @@ def _span_kind(value: str) -> str:
     return kind
 
 
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+_Value = str | int | float | bool
+Patterns = Annotated[
+    tuple[str, ...],
+    Field(min_length=1),
+    BeforeValidator(_listed, json_schema_input_type=_Value | tuple[_Value, ...]),
+]
 SpanKind = Annotated[str, BeforeValidator(_span_kind)]
 
 

@@ -27,8 +27,7 @@ def _count(value: Any) -> Any:
     return min(cores(), _MOST) if value == "auto" else value
 
 
+_Count = Annotated[int, Field(ge=1, le=_MOST)]
 Workers = Annotated[
-    int,
-    BeforeValidator(_count, json_schema_input_type=int | Literal["auto"]),
-    Field(ge=1, le=_MOST),
+    _Count, BeforeValidator(_count, json_schema_input_type=_Count | Literal["auto"])
 ]
