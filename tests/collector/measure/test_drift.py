@@ -52,16 +52,26 @@ class TestIndex:
         expected = 0.1 * math.log(1.2) - 0.1 * math.log(0.8)
         assert psi([500_000, 500_000], [600_000, 400_000]) == pytest.approx(expected, rel=1e-4)
 
+    def test_chance_alone_is_no_drift(self) -> None:
+        """As documented: 19 of 20 below 0.12 at the smallest sample, below 0.05 at a full one."""
+        for baseline, window, bound in ((MIN_BASELINE, MIN_WINDOW, 0.12), (6144, 480, 0.05)):
+            found = sorted(moved(0.0, baseline, window, seed) for seed in range(100))
+            assert found[94] < bound
+
     def test_the_further_the_more(self) -> None:
-        """Half a standard deviation is worth a look, a whole one has changed; none is noise."""
-        source = random.Random(7)
-        ordered = sorted(source.gauss(0.8, 0.05) for _ in range(5000))
-        bounds = edges(ordered)
-        found = []
-        for shift in (0.0, 0.025, 0.05):
-            later = [source.gauss(0.8 - shift, 0.05) for _ in range(400)]
-            found.append(psi(counts(ordered, bounds), counts(later, bounds)))
-        assert found[0] < 0.1 < found[1] < 0.4 < found[2]
+        """As documented: from a third of the standard deviation to look at, from a half changed."""
+        for deviations, low, high in ((1 / 3, 0.05, 0.2), (0.5, 0.15, 0.35), (1.0, 0.8, 1.2)):
+            found = [moved(deviations, 6144, 480, seed) for seed in range(20)]
+            assert low < sum(found) / 20 < high
+
+
+def moved(deviations: float, baseline: int, window: int, seed: int) -> float:
+    """The index after normally spread scores moved by so many standard deviations."""
+    source = random.Random(seed)
+    ordered = sorted(source.gauss(0.8, 0.05) for _ in range(baseline))
+    bounds = edges(ordered)
+    later = [source.gauss(0.8 - deviations * 0.05, 0.05) for _ in range(window)]
+    return psi(counts(ordered, bounds), counts(later, bounds))
 
 
 class TestBins:

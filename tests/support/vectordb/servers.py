@@ -117,12 +117,15 @@ def qdrant_grpc(directory: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def chroma(directory: Path) -> Iterator[Server]:
-    """The real Chroma server."""
+def chroma(directory: Path, settings: Mapping[str, object] | None = None) -> Iterator[Server]:
+    """The real Chroma server, with settings of its configuration file."""
     (port,) = free_ports(1)
     python = python_of("chroma")
-    command = [python, python.with_name("chroma"), "run", "--host", "127.0.0.1", "--port", port]
-    with _started(directory, [*command, "--path", directory / "data"]) as process:
+    file = directory / "chroma.yaml"
+    address = {"port": port, "listen_address": "127.0.0.1"}
+    data = {"persist_path": str(directory / "data")}
+    file.write_text(json.dumps({**address, **data, **(settings or {})}))  # JSON is YAML
+    with _started(directory, [python, python.with_name("chroma"), "run", file]) as process:
         _wait(process, lambda: _http_answers(f"http://127.0.0.1:{port}/api/v2/heartbeat"))
         yield Server(f"127.0.0.1:{port}", pid=process.pid)
 

@@ -18,7 +18,7 @@ from sidelight.collector.measure.registry import Registry
 from sidelight.collector.measure.searches import Outcome, Place, Search, Write, read
 from sidelight.collector.measure.values import Count
 
-# A series of scores is some 45 kB when its baseline and its exemplars are full: 3 MB at most.
+# A series of scores is some 55 kB when its baseline and its exemplars are full: 4 MB at most.
 MOST_SCORE_SERIES = 64
 _MOST_SYSTEMS = 16
 _RECENT_SPANS = 2048
