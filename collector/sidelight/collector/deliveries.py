@@ -231,9 +231,14 @@ class Deliveries:
 
     def _retire(self, delivery: Delivery) -> None:
         self._ending[delivery.name] = delivery
-        task = asyncio.create_task(delivery.end())
+        task = asyncio.create_task(self._end(delivery))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _end(self, delivery: Delivery) -> None:
+        await delivery.end()
+        if self._ending.get(delivery.name) is delivery:
+            del self._ending[delivery.name]
 
     async def go_back(self, name: str, store: Store, position: Position) -> bool:
         """Send a lane again what a log holds from `position` on.

@@ -292,6 +292,8 @@ class Service:
         Connections stay, and so does what is in the log. None if it failed; then everything is
         as it was, and the log says why.
         """
+        if self._stop.is_set():
+            return None
         return await self._reloads.attempt(partial(self._change, read))
 
     async def _change(self, read: Callable[[], Plan]) -> Change:

@@ -156,14 +156,17 @@ class TestDying:
                 pass
 
     def test_a_worker_that_hangs_is_seen(self, tmp_path: Path) -> None:
-        """/healthz and /readyz say which; both are well again once it answers."""
+        """/healthz and /readyz say which, sums do not go back; all is well once it answers."""
         with Collector(settings(tmp_path, workers=2), tmp_path) as collector:
+            _spread(collector)
+            before = collector.metric(_RECEIVED)
             victim = next(each for each in _children(collector.pid) if _number(each) == 1)
             os.kill(victim, signal.SIGSTOP)
             status, text = collector.get("/healthz")
             assert status == 503
             assert text == "worker 1: no answer within 5 s\n"
             assert collector.get("/readyz")[0] == 503
+            assert collector.metric(_RECEIVED) == before
             os.kill(victim, signal.SIGCONT)
             eventually(lambda: collector.get("/healthz")[0] == 200)
             assert collector.get("/readyz")[0] == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Final, cast
 
 from sidelight import conventions
@@ -63,6 +64,23 @@ def what_stays(gone: Snapshot, last: Snapshot, now: float) -> Snapshot:
         if (deltas := [series for series in each.series if series.is_delta])
     ]
     return Snapshot(own=_own(own), received=received)
+
+
+def without_exemplars(snapshot: Snapshot) -> Snapshot:
+    """The same where no format with exemplars may be wanted."""
+    return Snapshot(
+        [Family(each.name, each.type, each.help, _plain(each.body)) for each in snapshot.own],
+        snapshot.scraped,
+        [
+            ReceivedFamily(
+                family.name,
+                family.type,
+                family.help,
+                [replace(each, lines=_plain(each.lines)) for each in family.series],
+            )
+            for family in snapshot.received
+        ],
+    )
 
 
 def _own(families: Iterable[Family]) -> list[Family]:
@@ -137,6 +155,14 @@ def _newest(one: str, other: str) -> str:
     if not (one and other):
         return one or other
     return max(one, other, key=lambda mark: float(mark.rpartition(" ")[2]))
+
+
+def _plain(body: str) -> str:
+    return "".join(
+        f"{found['name']}{found['labels'] or ''} {found['value']}\n"
+        for line in body.split("\n")
+        if (found := _LINE.fullmatch(line)) is not None
+    )
 
 
 def _labelled(body: str, worker: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sidelight.collector.measure.exposition import Exposition, prefers_openmetrics
 from sidelight.collector.measure.family import Family
-from sidelight.collector.measure.merge import merged, what_stays
+from sidelight.collector.measure.merge import merged, what_stays, without_exemplars
 from sidelight.collector.measure.registry import Registry
 from sidelight.collector.measure.snapshot import Snapshot
 from sidelight.collector.workers.link import LinkError
@@ -43,13 +43,18 @@ class Front:
 
     def retire(self, worker: WorkerProcess) -> None:
         """A worker is gone: what it counted goes on being counted."""
-        self._gone = what_stays(self._gone, worker.last, time.monotonic())
+        self._gone = what_stays(self._gone, without_exemplars(worker.last), time.monotonic())
 
     async def metrics(self, accept: str | None) -> tuple[str, bytes]:
         """Content type and exposition for an Accept header."""
         exemplars = prefers_openmetrics(accept)
         found, _ = await self._asked(lambda each: each.snapshot(exemplars=exemplars))
-        snapshots = {str(number): snapshot for number, snapshot in found.items()}
+        # Of one that is silent what it said last, or the sums would go back for a while. One
+        # that has gone while others were asked is counted among the gone already.
+        snapshots = {
+            str(number): found.get(number) or without_exemplars(worker.last)
+            for number, worker in sorted(self._workers.items())
+        }
         own = Snapshot(own=list(self._registry.families(exemplars=exemplars)))
         self._last.merged = merged({_SUPERVISOR: own, **snapshots}, self._gone, time.monotonic())
         return self._exposition.render(accept)
@@ -91,8 +96,10 @@ class Front:
         found: dict[int, _T] = {}
         silent: dict[int, str] = {}
         for worker, answer in zip(asked, answers, strict=True):
+            if self._workers.get(worker.number) is not worker:
+                continue
             if isinstance(answer, LinkError):
-                if self._workers.get(worker.number) is worker and worker.is_running:
+                if worker.is_running:
                     silent[worker.number] = str(answer)
             elif isinstance(answer, BaseException):
                 raise answer

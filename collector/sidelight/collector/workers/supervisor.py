@@ -166,9 +166,11 @@ class Supervisor:
             try:
                 await worker.start()
                 code = await worker.ended()
-            finally:
-                self._front.retire(worker)
-                del self._workers[number]
+            except OSError as error:
+                _logger.error("worker %d cannot be begun: %s", number, error)
+                code = 1
+            self._front.retire(worker)
+            del self._workers[number]
             if self._stop.is_set():
                 self._code = self._code or max(code, 0)
                 return
@@ -189,6 +191,8 @@ class Supervisor:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _hang_up(self) -> None:
+        if self._stop.is_set():
+            return
         task = asyncio.create_task(self._reload())
         self._reloads.add(task)
         task.add_done_callback(self._reloads.discard)
