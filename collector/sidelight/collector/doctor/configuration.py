@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
 from sidelight.collector.config import AnyDestination, Config
+from sidelight.collector.config.receive import is_loopback
 from sidelight.collector.doctor.check import Check
 from sidelight.collector.doctor.listeners import listeners
 
@@ -26,21 +25,17 @@ def check(config: Config, destinations: tuple[AnyDestination, ...]) -> Check:
             "no destination: what arrives is stored and goes nowhere",
             "Start Phoenix on localhost, set Langfuse's keys, or name destinations in the file.",
         )
-    exposed = ", ".join(f"{each.key} ({each.host})" for each in used if not _loopback(each.host))
+    exposed = ", ".join(
+        f"{each.key} ({each.host})"
+        for each in used
+        if not each.is_guarded and not is_loopback(each.host)
+    )
     if exposed:
         return Check(
             name,
             "warn",
             f"to {names}; open to other machines without authentication: {exposed}",
-            "Bind 127.0.0.1, or let only the senders' network reach these ports.",
+            "Bind 127.0.0.1, set tokens or a client CA (docs/receiving.md), or let only the "
+            "senders' network reach these ports.",
         )
     return Check(name, "ok", f"to {names}")
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
