@@ -22,6 +22,12 @@ _SEARCH = {
     "db_collection_name": "documents",
     "db_operation_name": "search",
 }
+_SCORED = {
+    "db_system_name": "milvus",
+    "db_collection_name": "documents",
+    "scale": "COSINE",
+    "db_vector_score_direction": "higher_is_better",
+}
 _DESTINATION = {"destination": "phoenix"}
 
 # The label sets of each metric; metrics that are not named here have no labels.
@@ -40,6 +46,10 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
     names.DB_CLIENT_RETURNED_ROWS: (_SEARCH,),
     names.VECTOR_EMPTY_SEARCHES: (_SEARCH,),
     names.VECTOR_TOP_SCORE: (_SEARCH,),
+    names.RETRIEVAL_TOP_SCORE: (_SCORED,),
+    names.RETRIEVAL_SCORE_GAP: (_SCORED,),
+    names.RETRIEVAL_DRIFT: (_SCORED,),
+    names.RETRIEVAL_POOR: (_SCORED,),
     names.ENGINE_STEPS: (_STEP,),
     names.ENGINE_STEP_DURATION: (_STEP,),
     names.ENGINE_BATCH_SIZE: (_STEP,),
@@ -119,4 +129,4 @@ class SidelightExposition:
             # Half of each second at the use of its own bound: later bounds hold more of it.
             child.inc(float(labels["le"]))
         else:
-            child.inc(3)
+            child.inc(3, {"trace_id": TRACE_ID})

@@ -31,6 +31,7 @@ ERROR_TYPE: Final = label(conventions.ERROR_TYPE)
 DB_SYSTEM: Final = label(conventions.DB_SYSTEM)
 DB_COLLECTION: Final = label(conventions.DB_COLLECTION)
 DB_OPERATION: Final = label(conventions.DB_OPERATION)
+SCORE_SCALE: Final = label(conventions.SCORE_SCALE)
 
 ENGINE_FILTER: Final = (
     Matcher("job", "=~", "$job"),

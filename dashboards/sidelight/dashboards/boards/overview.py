@@ -17,6 +17,7 @@ from sidelight.dashboards.boards.rows.objectives import (
 )
 from sidelight.dashboards.boards.rows.red import RED
 from sidelight.dashboards.boards.rows.retrieval import RETRIEVAL
+from sidelight.dashboards.boards.rows.retrieval_quality import RETRIEVAL_QUALITY
 from sidelight.dashboards.catalog import (
     GENERATION_TOKENS,
     PREFIXES,
@@ -130,7 +131,7 @@ OVERVIEW: Final = Board(
         "What an LLM service is doing and why it is slow: objectives, requests, KV cache, "
         "batching, retrieval, and Sidelight's own health."
     ),
-    rows=(OBJECTIVES, RED, KV_CACHE, BATCHING, RETRIEVAL, HEALTH),
+    rows=(OBJECTIVES, RED, KV_CACHE, BATCHING, RETRIEVAL, RETRIEVAL_QUALITY, HEALTH),
     variables=VARIABLES,
     annotations=(RESTARTS,),
 )
