@@ -714,7 +714,7 @@ COLLECTOR_CONFIG_LOADED: Final = _metric(
     across="min",
 )
 COLLECTOR_WORKERS: Final = _metric(
-    "sidelight.collector.workers", "gauge", "{worker}", "Workers that answer."
+    "sidelight.collector.workers", "gauge", "{worker}", "Workers that serve."
 )
 COLLECTOR_WORKER_RESTARTS: Final = _metric(
     "sidelight.collector.worker.restarts", "counter", "{restart}", "Workers that were begun anew."
