@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sidelight.collector.demo import environments, phoenix_server
 from sidelight.collector.demo.phoenix_server import PhoenixServer
@@ -51,3 +56,19 @@ def running_guarded_phoenix(directory: Path) -> Iterator[GuardedPhoenix]:
         server = PhoenixServer(process, f"http://127.0.0.1:{port}")
         server.wait_until_ready()
         yield GuardedPhoenix(server.url)
+
+
+def stored_spans(url: str, project: str, count: int) -> list[dict[str, Any]]:
+    """The project's spans once there are `count` of them, or what there is after a minute."""
+    request = urllib.request.Request(
+        f"{url}/v1/projects/{project}/spans?limit=1000",
+        headers={"Authorization": f"Bearer {API_KEY}"},
+    )
+    found: list[dict[str, Any]] = []
+    for _ in range(300):
+        with suppress(urllib.error.HTTPError), urllib.request.urlopen(request) as answer:
+            found = json.load(answer)["data"]
+        if len(found) >= count:
+            break
+        time.sleep(0.2)
+    return found

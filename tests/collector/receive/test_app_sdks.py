@@ -26,6 +26,7 @@ from sidelight import conventions as c
 from sidelight.collector.lens.span import Attributes, attributes
 from support.certificates import Authority
 from support.collector import Collector, environment, eventually, settings
+from support.guarded_phoenix import API_KEY, GuardedPhoenix, stored_spans
 from support.otlp_store import OtlpStore
 
 TOKEN = "token-of-the-app-0123456789"
@@ -144,6 +145,37 @@ def test_phoenix_client_headers(guarded: Guarded) -> None:
     )
     ((_, resource, _),) = guarded.trace(said["trace_id"], 1)
     assert resource[c.PROJECT_NAME] == "from-header"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_phoenix_projects_stay_what_they_were(
+    guarded_phoenix: GuardedPhoenix, tmp_path: Path, protocol: str
+) -> None:
+    """From Phoenix's SDK through the collector into a real Phoenix, with one API key for both."""
+    project = f"shop-{protocol[:4]}"
+    destination = {
+        "type": "phoenix",
+        "url": guarded_phoenix.url,
+        "api_key": {"env": "KEY"},
+    }
+    receive = {
+        "otlp_http": {"port": 0},
+        "otlp_grpc": {"port": 0},
+        "tokens": [{"env": "KEY", "tenant": "app"}],
+    }
+    config = settings(tmp_path, receive=receive, destinations=[destination])
+    with Collector(config, tmp_path, env={"KEY": API_KEY}) as collector:
+        said, _ = run_app(
+            "with_phoenix_otel",
+            protocol,
+            PHOENIX_COLLECTOR_ENDPOINT=collector.url,
+            PHOENIX_GRPC_PORT=str(collector.grpc_port),
+            PHOENIX_API_KEY=API_KEY,
+            PHOENIX_PROJECT_NAME=project,
+        )
+        (stored,) = stored_spans(guarded_phoenix.url, project, 1)
+    assert (stored["name"], stored["context"]["trace_id"]) == ("question", said["trace_id"])
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-import urllib.error
-import urllib.request
-from contextlib import suppress
-from typing import Any
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -18,28 +13,12 @@ from sidelight.collector.send.outcome import Delivered, Retry
 from sidelight.collector.send.phoenix import PhoenixExporter
 from support import otlp_requests
 from support.backend import Backend, Reply, Request
-from support.guarded_phoenix import API_KEY, GuardedPhoenix
+from support.guarded_phoenix import API_KEY, GuardedPhoenix, stored_spans
 
 
 def build(url: str, **options: object) -> PhoenixExporter:
     config = {"type": "phoenix", "url": url, "timeout_seconds": 10} | options
     return phoenix.build(PhoenixDestination.model_validate(config))
-
-
-def stored_spans(url: str, project: str, count: int) -> list[dict[str, Any]]:
-    """The project's spans once there are `count` of them, or what there is after a minute."""
-    request = urllib.request.Request(
-        f"{url}/v1/projects/{project}/spans?limit=1000",
-        headers={"Authorization": f"Bearer {API_KEY}"},
-    )
-    found: list[dict[str, Any]] = []
-    for _ in range(300):
-        with suppress(urllib.error.HTTPError), urllib.request.urlopen(request) as answer:
-            found = json.load(answer)["data"]
-        if len(found) >= count:
-            break
-        time.sleep(0.2)
-    return found
 
 
 @pytest.mark.real
