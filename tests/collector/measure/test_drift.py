@@ -7,7 +7,7 @@ import random
 from bisect import bisect_left
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidelight.collector.measure.drift import (
@@ -144,6 +144,9 @@ class TestWindows:
         assert math.isnan(drift.value(now + HOUR))
 
     @given(st.integers(0, MIN_WINDOW + 50), st.integers(0, MIN_BASELINE + 50))
+    @example(MIN_WINDOW, MIN_BASELINE)
+    @example(MIN_WINDOW - 1, MIN_BASELINE)
+    @example(MIN_WINDOW, MIN_BASELINE - 1)
     def test_both_need_their_least_number(self, window: int, baseline: int) -> None:
         """Exactly from these numbers on there is a value."""
         drift = Drift(HOUR, DAY, lower_is_better=False, seed=1)

@@ -156,7 +156,7 @@ class TestCounts:
     def test_a_search_below_a_frameworks_retriever_counts(self) -> None:
         """There it is no RETRIEVER span itself, which is a matter of display."""
         measured = Measured()
-        measured.observe(span(search(OPERATION=None)))
+        measured.observe(span(search(OPERATION=None, DB_OPERATION="recommend")))
         failed = search(None, OPERATION=None, VECTOR_EMPTY=None)
         measured.observe(span(failed, is_error=True))
         assert measured.outcomes() == {"found": 1, "error": 1}

@@ -104,7 +104,7 @@ def _search(place: Place, span: SpanRecord) -> Search:
     return Search(
         place=place,
         queries=queries,
-        empty=0 if span.is_error else empty,
+        empty=empty,
         outcome=_outcome(span, queries, rows, empty),
         rows=0 if span.is_error else rows or 0,
         scale=text(found.get(c.VECTOR_RANKER)) or text(found.get(c.VECTOR_METRIC_TYPE)).upper(),
