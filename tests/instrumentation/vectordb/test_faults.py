@@ -44,7 +44,7 @@ _INSIDE: list[tuple[Any, str]] = [
     (operation.Observer, "_write"),
     (operation.Observer, "_exception_event"),
     (operation, "_is_retriever"),
-    (operation, "_redacted"),
+    (operation, "_cut"),
 ]
 
 
@@ -109,6 +109,22 @@ def test_a_fault_is_counted_and_logged_once(
     assert "secret" not in caplog.text
     assert [point.value for point in recording.points(names.INSTRUMENTATION_FAULTS)] == [3]
     assert len(recording.spans("search docs")) == 3
+
+
+def test_a_message_that_cannot_be_cleared_of_content_is_not_kept(
+    lite: MilvusClient, observe: Observe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault while content is looked for fails closed; the span is an error all the same."""
+    recording = observe()
+    monkeypatch.setattr(operation, "redacted", _broken)
+
+    with pytest.raises(MilvusException):
+        lite.search("docs", data=[vector(1)], filter="name ==== 'secret'")
+
+    span = recording.span("search docs")
+    assert span.status.description == "<not captured>"
+    assert attributes(span)[names.ERROR_TYPE] == "MilvusException"
+    assert "secret" not in span.to_json()
 
 
 def test_metrics_that_fail_do_not_lose_the_span(

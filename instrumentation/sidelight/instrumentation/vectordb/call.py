@@ -116,8 +116,6 @@ class Call:
     deleted = 0
     # The text that was searched for, where the database itself got it.
     query: str | None = None
-    # Content that an error message may repeat: cut out of it unless text may leave.
-    private: Sequence[object] = ()
     # Whether a call made inside this one, told by its arguments, is part of it; all are if None.
     covers: Callable[[Mapping[str, Any]], bool] | None = None
     # Seconds inside the client; the time from start to end unless it is more than one stretch.
@@ -131,8 +129,10 @@ class Call:
     token: Token[Context] | None = None
     guard: Token[Call | None] | None = None
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, arguments: Mapping[str, Any]) -> None:
+        """`arguments` are the client's, by name, until the call has ended."""
         self.settings: Final = settings
+        self.arguments = arguments
         self.attributes: Attributes = {}
         self.started_ns: int = time_ns()
         self.started: float = perf_counter()
@@ -143,13 +143,9 @@ class Call:
             self.attributes[name] = value
 
     def filtered(self, expression: object) -> None:
-        """Keeps a filter expression: on the span if text may leave, else only to redact it."""
-        if not expression:
-            return
-        if self.settings.captures_text:
+        """Keeps a filter expression if text may leave."""
+        if expression and self.settings.captures_text:
             self.attributes[names.DB_FILTER] = clip(str(expression), self.settings)[0]
-        else:
-            self.private = (*self.private, expression)
 
     def failed(self, error_type: str, code: str | None, message: str) -> None:
         """The database refused the call without an exception reaching this code."""

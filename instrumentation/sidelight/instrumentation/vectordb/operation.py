@@ -25,12 +25,14 @@ from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb.call import Attributes, Call, Target
 from sidelight.instrumentation.vectordb.meters import Meters
+from sidelight.instrumentation.vectordb.redaction import NOT_CAPTURED, redacted
 
 Values = Mapping[str, Any]
 
 # Longer messages are cut: a client may quote a whole response in one.
 _MESSAGE_CHARACTERS: Final = 2_000
 _TARGETS: Final = 2_048
+_NOTHING: Final[Values] = {}
 # What opentelemetry-instrumentation's `suppress_instrumentation()` sets, besides a private key.
 _SUPPRESS: Final = "suppress_instrumentation"
 
@@ -165,7 +167,7 @@ class Observer:
             context = contexts.get_current()
             if context.get(_SUPPRESS):
                 return None
-            call = Call(self.settings)
+            call = Call(self.settings, values)
             call.context = context
             if _is_retriever(trace.get_current_span(context)):
                 call.nested = True
@@ -224,7 +226,8 @@ class Observer:
                 self._start(operation, call)
             failure = self._describe_error(error)
             # A broken connection has no message of its own.
-            call.failed(type(error).__qualname__, failure.code, failure.message or repr(error))
+            message = self._message(call, failure.message or repr(error))
+            call.failed(type(error).__qualname__, failure.code, message)
             if call.span is not None and call.span.is_recording():
                 self._exception_event(call, error)
         except Exception as fault:  # noqa: BLE001
@@ -288,10 +291,23 @@ class Observer:
         )
         call.context = trace.set_span_in_context(span, call.context)
 
+    def _message(self, call: Call, text: str) -> str:
+        """An error's message as far as it may leave. Never raises."""
+        if self.settings.captures_text:
+            return _cut(text)
+        try:
+            return redacted(_cut(text), call.arguments)
+        except Exception as error:  # noqa: BLE001
+            self.fault("message", error)
+            return NOT_CAPTURED
+
     def _settled(self, operation: Operation, call: Call, future: Any) -> None:
         """A deferred call is done; runs on whatever thread the client uses. Never raises."""
         try:
             operation.settle(call, future)
+            if call.error is not None:
+                error_type, code, message = call.error
+                call.failed(error_type, code, self._message(call, message))
         except Exception as error:  # noqa: BLE001
             self.fault(f"{operation.name}: future", error)
         self.end(call)
@@ -306,6 +322,7 @@ class Observer:
         if call.ended:
             return
         call.ended = True
+        call.arguments = _NOTHING
         try:
             if call.busy is None:
                 call.busy = perf_counter() - call.started
@@ -340,7 +357,7 @@ class Observer:
                 failed[names.DB_STATUS_CODE] = code
             failed[names.ERROR_TYPE] = error_type
             attributes.update(failed)
-            span.set_status(Status(StatusCode.ERROR, _redacted(call, message)))
+            span.set_status(Status(StatusCode.ERROR, _cut(message)))
         span.set_attributes(attributes)
         # The SDK evicts the oldest attributes once a span has too many; set again, these
         # are the youngest.
@@ -350,17 +367,16 @@ class Observer:
     def _exception_event(self, call: Call, error: BaseException) -> None:
         span = call.span
         assert span is not None
-        kind = type(error)
-        module = kind.__module__
+        text = call.settings.captures_text
+        message = str(error) if text or call.error is None else call.error[2]
         span.add_event(
             "exception",
             {
-                "exception.type": kind.__qualname__
-                if module == "builtins"
-                else f"{module}.{kind.__qualname__}",
-                "exception.message": _redacted(call, str(error)),
-                "exception.stacktrace": _redacted(
-                    call, "".join(traceback.format_exception(error)), 8 * _MESSAGE_CHARACTERS
+                "exception.type": _qualified(type(error)),
+                "exception.message": _cut(message),
+                "exception.stacktrace": _cut(
+                    "".join(traceback.format_exception(error)) if text else _frames(error),
+                    8 * _MESSAGE_CHARACTERS,
                 ),
             },
         )
@@ -372,11 +388,21 @@ def _is_retriever(span: trace.Span) -> bool:
     return attributes is not None and attributes.get(names.SPAN_KIND) == "RETRIEVER"
 
 
-def _redacted(call: Call, text: str, limit: int = _MESSAGE_CHARACTERS) -> str:
-    """`text` without the content that may not leave the process, cut to `limit` characters."""
-    for private in call.private:
-        text = text.replace(str(private), "<not captured>")
+def _cut(text: str, limit: int = _MESSAGE_CHARACTERS) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _qualified(kind: type) -> str:
+    """The name of an exception's class, as OpenTelemetry writes it."""
+    name, module = kind.__qualname__, kind.__module__
+    return name if module == "builtins" else f"{module}.{name}"
+
+
+def _frames(error: BaseException) -> str:
+    """A stack trace that repeats neither messages nor lines of code, which may hold content."""
+    frames = traceback.extract_tb(error.__traceback__)
+    calls = [f'  File "{one.filename}", line {one.lineno}, in {one.name}' for one in frames]
+    return "\n".join(["Traceback (most recent call last):", *calls, _qualified(type(error))])
 
 
 def _place(error: BaseException) -> str:

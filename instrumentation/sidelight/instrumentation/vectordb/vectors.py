@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-
 # A tuple, as making a union anew costs more than the check itself.
 _LISTS: Final = (list, tuple)
 
