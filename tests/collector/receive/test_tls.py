@@ -323,6 +323,31 @@ def test_a_new_client_ca_replaces_the_old(rotated: Secured, tmp_path: Path) -> N
     assert not let_in(roots)
 
 
+def test_workers_share_ports_that_speak_tls(tmp_path: Path) -> None:
+    """Each of several processes has the certificate, and their supervisor has it on 9464."""
+    authority = Authority(tmp_path)
+    server, client = authority.issue("server"), authority.issue("client")
+    with OtlpStore() as store:
+        config = secured_settings(
+            tmp_path,
+            server,
+            authority.certificate,
+            workers=2,
+            destinations=[store.destination()],
+        )
+        with Collector(config, tmp_path) as collector:
+            secured = Secured(collector, store, authority, server, client)
+            ids = new_ids(24)
+            for each in ids[:12]:
+                assert secured.post(request_of([each]), secured.context) == 200
+            for each in ids[12:]:
+                with secured.channel(client) as channel:
+                    channel.unary_unary(EXPORT_TRACES)(request_of([each]), timeout=20)
+            eventually(lambda: _arrived(store, ids))
+            assert secured.get("/metrics", authority.client())[0] == 403
+            assert secured.metric("sidelight_collector_received_total", signal="traces") == 24
+
+
 def _no_pem(files: Files) -> None:
     files.certificate.write_text("not a certificate")
 
