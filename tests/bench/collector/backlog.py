@@ -10,12 +10,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bench.collector.payloads import PAYLOADS
 from bench.collector.run import COLLECTOR_CORE, LOAD_CORE, ROOT, sink
@@ -34,7 +37,6 @@ class Run:
 
     received_per_second: float
     drained_per_second: float
-    seconds: float
     peak_mib: float
 
 
@@ -49,33 +51,49 @@ def _send(port: int, payload: Path) -> None:
     )
 
 
-def run(directory: Path, payload: Path, backlog: Backlog | None, least_seconds: float) -> Run:
-    """Send without a pause until the backlog is drained, at least for so long."""
+def run(
+    directory: Path,
+    payload: Path,
+    backlog: Backlog | None,
+    *,
+    seconds: float,
+    keys: dict[str, Any],
+    count: int,
+) -> Run:
+    """Send without a pause until the backlog is drained or, without one, for so long.
+
+    `keys` are those of each of so many destinations beside name and address.
+    """
+    names = [f"sink-{number}" for number in range(count)]
     folder = directory / "log"
     spans = PAYLOADS["llm"][1]
     with sink() as (port, _):
         config = settings(
             directory,
             log={"directory": str(folder), "max_bytes": 1 << 40},
-            destinations=[{"name": "sink", "type": "otlp", "url": f"http://127.0.0.1:{port}"}],
+            destinations=[
+                {"name": name, "type": "otlp", "url": f"http://127.0.0.1:{port}", **keys}
+                for name in names
+            ],
         )
         started = time.perf_counter()
         with Collector(config, directory) as collector:
             for task in Path(f"/proc/{collector.pid}/task").iterdir():
                 os.sched_setaffinity(int(task.name), {COLLECTOR_CORE})
             sent, took, drained = 0, 0.0, None
-            while took < least_seconds or (backlog is not None and drained is None):
+            while (took < seconds) if backlog is None else (drained is None):
                 before = time.perf_counter()
                 _send(collector.http_port, payload)
                 took += time.perf_counter() - before
                 sent += _REQUESTS * spans
-                if backlog is not None and drained is None and backlog.is_passed_by(folder, "sink"):
+                if backlog is not None and all(
+                    backlog.is_passed_by(folder, name) for name in names
+                ):
                     drained = time.perf_counter() - started
             peak_bytes = collector.peak_rss_bytes()
     return Run(
         sent / took,
-        backlog.size_bytes / drained if backlog is not None and drained else 0.0,
-        took,
+        count * backlog.size_bytes / drained if backlog is not None and drained else 0.0,
         peak_bytes / _MIB,
     )
 
@@ -84,35 +102,53 @@ def main() -> None:
     """Run, print, write the JSON; what was written is removed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigabytes", type=float, default=10.0)
-    parser.add_argument("--seconds", type=float, default=15.0, help="least length of each run")
+    parser.add_argument("--seconds", type=float, default=15.0, help="length of the run without")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--destinations", type=int, default=1)
+    parser.add_argument(
+        "--keys", type=json.loads, default={}, help="other keys of each, as a JSON object"
+    )
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args()
-    about = machine()
+    about = machine() | {"destinations": options.destinations, "keys": options.keys}
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=OUTPUT.parent) as temporary:
         place = Path(temporary)
         build, spans = PAYLOADS["llm"]
         payload = place / "payload"
         payload.write_bytes(build(spans))
-        alone = run(place / "alone", payload, None, options.seconds)
-        backlog = fill(place / "drain" / "log", int(options.gigabytes * 1e9))
-        beside = run(place / "drain", payload, backlog, options.seconds)
+        measured = partial(
+            run,
+            payload=payload,
+            seconds=options.seconds,
+            keys=options.keys,
+            count=options.destinations,
+        )
+        alone, beside = [], []
+        for number in range(options.rounds):
+            folder = place / f"drain-{number}"
+            alone.append(measured(place / f"alone-{number}", backlog=None))
+            backlog = fill(folder / "log", int(options.gigabytes * 1e9))
+            beside.append(measured(folder, backlog=backlog))
+            shutil.rmtree(folder)
     name = f"backlog of {options.gigabytes:g} GB"
+    shares = [
+        draining.received_per_second / usual.received_per_second
+        for draining, usual in zip(beside, alone, strict=True)
+    ]
     figures: list[Figure] = [
-        figure(f"{name}: received without", "spans/s", [alone.received_per_second]),
-        figure(f"{name}: received while draining", "spans/s", [beside.received_per_second]),
+        figure(f"{name}: received without", "spans/s", [r.received_per_second for r in alone]),
         figure(
-            f"{name}: rate while draining",
-            "share",
-            [beside.received_per_second / alone.received_per_second],
+            f"{name}: received while draining", "spans/s", [r.received_per_second for r in beside]
         ),
-        figure(f"{name}: drained", "MB/s", [beside.drained_per_second / 1e6]),
-        figure(f"{name}: peak memory without", "MiB", [alone.peak_mib]),
-        figure(f"{name}: peak memory while draining", "MiB", [beside.peak_mib]),
+        figure(f"{name}: rate while draining", "share", shares),
+        figure(f"{name}: drained", "MB/s", [r.drained_per_second / 1e6 for r in beside]),
+        figure(f"{name}: peak memory without", "MiB", [r.peak_mib for r in alone]),
+        figure(f"{name}: peak memory while draining", "MiB", [r.peak_mib for r in beside]),
     ]
     for each in figures:
-        print(f"{each.name:50s} {each.value:12,.2f} {each.unit}")
-    print(json.dumps({"seconds": [alone.seconds, beside.seconds]}))
+        spread = f"({each.lowest:,.2f} to {each.highest:,.2f})"
+        print(f"{each.name:50s} {each.value:12,.2f} {each.unit:8s} {spread}")
     write(options.output, figures, about)
 
 
