@@ -17,9 +17,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from sidelight.collector.http_client.transport import Answer
 from sidelight.collector.send.answer import judge, retry_after_seconds
 from sidelight.collector.send.outcome import Delivered, Outcome, Refused, Retry
-from sidelight.collector.send.transport import Answer
 
 URL = "http://backend:4318/v1/traces"
 PROTOBUF = {"content-type": "application/x-protobuf"}

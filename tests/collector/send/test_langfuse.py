@@ -202,7 +202,7 @@ def test_the_stand_in_is_strict() -> None:
     """The stand-in refuses what Langfuse refuses: version 5, wrong encodings, bad hex ids."""
     import gzip
 
-    from sidelight.collector.send.transport import Transport
+    from sidelight.collector.http_client.transport import Transport
 
     with LangfuseStandIn() as server:
         transport = Transport(server.url, 5)

@@ -21,9 +21,9 @@ from sidelight.collector.doctor import (
 from sidelight.collector.doctor.check import Check, Status, exit_code
 from sidelight.collector.doctor.listeners import listeners
 from sidelight.collector.doctor.report import render
+from sidelight.collector.http_client.transport import Answer, NoAnswerError, Transport
 from sidelight.collector.send import detect
 from sidelight.collector.send.lanes import lanes
-from sidelight.collector.send.transport import Answer, NoAnswerError, Transport
 
 __all__ = ["Check", "Status", "exit_code", "render", "run"]
 

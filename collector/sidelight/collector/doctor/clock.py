@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 from sidelight.collector.config import AnyDestination, UrlDestination
 from sidelight.collector.doctor.check import Check
-from sidelight.collector.send.transport import NoAnswerError, Transport
+from sidelight.collector.http_client.transport import NoAnswerError, Transport
 
 MOST_SECONDS = 5.0
 _NAME = "clock"

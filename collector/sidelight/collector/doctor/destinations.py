@@ -18,13 +18,13 @@ from sidelight.collector.config import (
 )
 from sidelight.collector.doctor import disk
 from sidelight.collector.doctor.check import Check
+from sidelight.collector.http_client.transport import NoAnswerError, Transport
 from sidelight.collector.log.record import SIGNALS, Record, Signal
 from sidelight.collector.send import langfuse
 from sidelight.collector.send.answer import with_words
 from sidelight.collector.send.build import build
 from sidelight.collector.send.detect import phoenix_version
 from sidelight.collector.send.outcome import Delivered, Refused, Retry
-from sidelight.collector.send.transport import NoAnswerError, Transport
 
 
 def check(config: AnyDestination, timeout_seconds: float) -> Check:

@@ -10,11 +10,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from sidelight.collector.log.log import Log
 from sidelight.collector.log.record import SIGNALS, Encoding, Record, Signal, encode
+from sidelight.collector.worker import Worker
 
 _logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class LogWriter:
         self._appended = appended
         self._pending: list[_Pending] = []
         self._pending_bytes = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sidelight-log")
+        self._thread = Worker("sidelight-log")
         self._task: asyncio.Task[None] | None = None
         self.trouble: str | None = None
         """Why the last write failed; None since one succeeded."""
@@ -88,11 +89,10 @@ class LogWriter:
         return pending.done
 
     async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._pending:
             group, self._pending = self._pending, []
             try:
-                await loop.run_in_executor(self._thread, self._store, group)
+                await self._thread.run(partial(self._store, group))
             except Exception as error:  # noqa: BLE001 (whatever it is, nobody is acknowledged)
                 self._refused(error)
                 for pending in group:
@@ -115,7 +115,7 @@ class LogWriter:
         if self.trouble is None:
             return
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._log.probe)
+            await self._thread.run(self._log.probe)
         except OSError as error:
             self._refused(error)
         else:
@@ -138,7 +138,8 @@ class LogWriter:
         """Wait until everything pending is on the disk."""
         while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
-        self._thread.shutdown()
+        self._thread.close()
+        await asyncio.to_thread(self._thread.join)
 
 
 def _parts(group: Sequence[_Pending]) -> list[list[_Pending]]:

@@ -14,8 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from sidelight.collector.http_client.transport import Answer
 from sidelight.collector.send.outcome import Delivered, Outcome, Refused, Retry
-from sidelight.collector.send.transport import Answer
 
 MAX_RETRY_AFTER_SECONDS = 3600.0
 _MAX_SAID = 200

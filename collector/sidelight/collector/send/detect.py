@@ -15,10 +15,10 @@ from sidelight.collector.config import (
     PhoenixDestination,
 )
 from sidelight.collector.config.destinations import lane_names
+from sidelight.collector.http_client.transport import NoAnswerError, Transport
 from sidelight.collector.log.log import is_behind
 from sidelight.collector.log.shares import folders
 from sidelight.collector.send import phoenix
-from sidelight.collector.send.transport import NoAnswerError, Transport
 
 PHOENIX_URL = PhoenixDestination(type="phoenix").url
 _TIMEOUT_SECONDS = 1.0

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 
 from sidelight.collector.config import ConfigError, UrlDestination
+from sidelight.collector.http_client.transport import Answer, NoAnswerError, Transport
 from sidelight.collector.log.record import Record, Signal
 from sidelight.collector.send.answer import judge
 from sidelight.collector.send.credentials import Credentials
 from sidelight.collector.send.outcome import Outcome, Retry
-from sidelight.collector.send.transport import Answer, NoAnswerError, Transport
 
 # Exactly this: Phoenix answers 415 to anything else.
 _CONTENT_TYPE = {"Content-Type": "application/x-protobuf"}

@@ -7,7 +7,6 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -21,6 +20,7 @@ from sidelight.collector.send.dead_letters import DeadLetters
 from sidelight.collector.send.faults import MOST_FAULTS, Faults, place
 from sidelight.collector.send.feed import Feed, Held, LogFeed, Step
 from sidelight.collector.send.outcome import Delivered, Destination, Outcome, Refused, Retry
+from sidelight.collector.worker import Worker
 
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -81,13 +81,9 @@ class Forwarder:
         self._appended = asyncio.Event()
         self._settled = asyncio.Event()
         prefix = f"sidelight-{destination.name}"
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=prefix)
+        self._thread = Worker(prefix)
         # One batch at a time is never sent while the log is read.
-        self._senders = (
-            ThreadPoolExecutor(concurrency, thread_name_prefix=prefix)
-            if concurrency > 1
-            else self._thread
-        )
+        self._senders = Worker(prefix, concurrency) if concurrency > 1 else self._thread
         self._in_flight: deque[_InFlight] = deque()
         self._done_until: Position | None = None
         self._held_ns: int | None = None
@@ -135,7 +131,7 @@ class Forwarder:
             while self._in_flight:
                 await asyncio.wait([self._in_flight[0].delivery])
                 self._pass_done()
-            await self._on_thread(self._commit)
+            await self._thread.run(self._commit)
         finally:
             for each in self._in_flight:
                 each.delivery.cancel()
@@ -237,7 +233,7 @@ class Forwarder:
         attempt = 0
         while True:
             try:
-                found = await self._on_thread(read)
+                found = await self._thread.run(read)
             except OSError as error:
                 attempt += 1
                 if attempt == 1:
@@ -305,9 +301,7 @@ class Forwarder:
 
     async def _send(self, record: Record, faults: Faults) -> Outcome:
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._senders, self.destination.send, record
-            )
+            return await self._senders.run(partial(self.destination.send, record))
         except Exception as error:
             reason = f"sending fails: {place(error)}"
             if faults.is_hopeless(error):
@@ -334,7 +328,7 @@ class Forwarder:
         """Send both halves of what was refused whole, so that only what is bad is given up."""
         name = self.destination.name
         try:
-            parts = await self._on_thread(lambda: halves(record.body()))
+            parts = await self._thread.run(lambda: halves(record.body()))
         except Exception as error:  # noqa: BLE001
             # Kept whole, or it would be begun anew for ever and hold up all behind it.
             _logger.error("what %s refused cannot be halved: %s", name, place(error))
@@ -349,7 +343,7 @@ class Forwarder:
 
     async def _keep(self, record: Record, status: int | None, reason: str) -> None:
         name = self.destination.name
-        await self._on_thread(
+        await self._thread.run(
             partial(self._dead_letters.add, name, record, status=status, reason=reason)
         )
 
@@ -389,9 +383,6 @@ class Forwarder:
             )
             self._observer.dropped(self.destination.name, 1, "damaged")
 
-    async def _on_thread(self, call: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
-
     def finish(self) -> None:
         """Begin nothing more: `run` returns once what is on its way has arrived."""
         self._is_finishing = True
@@ -399,11 +390,11 @@ class Forwarder:
 
     async def ended(self) -> None:
         """After `close`: return once none of its threads touches the log or the destination."""
-        for thread in {self._thread, self._senders}:
-            await asyncio.to_thread(thread.shutdown)
+        for each in {self._thread, self._senders}:
+            await asyncio.to_thread(each.join)
 
     def close(self) -> None:
         """Give up a send under way; the cursor stays where it is committed."""
         self.destination.close()
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        self._senders.shutdown(wait=False, cancel_futures=True)
+        self._thread.close()
+        self._senders.close()

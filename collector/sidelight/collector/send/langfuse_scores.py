@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 from sidelight.collector.config import ConfigError, LangfuseDestination
+from sidelight.collector.http_client.transport import NoAnswerError
 from sidelight.collector.log.record import Record
 from sidelight.collector.send import langfuse
 from sidelight.collector.send.answer import judge
 from sidelight.collector.send.exporter import Exporter
 from sidelight.collector.send.outcome import Delivered, Outcome, Refused, Retry
 from sidelight.collector.send.scores import Score, scores
-from sidelight.collector.send.transport import NoAnswerError
 
 SCORES_PATH = "/api/public/scores"
 _JSON = {"Content-Type": "application/json"}

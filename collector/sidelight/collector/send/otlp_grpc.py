@@ -14,11 +14,11 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from sidelight.collector.config import ConfigError, OtlpGrpcDestination
+from sidelight.collector.http_client.transport import MAX_ANSWER_BYTES
 from sidelight.collector.log.record import Record, Signal
 from sidelight.collector.send.answer import MAX_RETRY_AFTER_SECONDS, plain, with_words
 from sidelight.collector.send.credentials import SecretHeaders
 from sidelight.collector.send.outcome import Delivered, Outcome, Refused, Retry
-from sidelight.collector.send.transport import MAX_ANSWER_BYTES
 
 METHODS: dict[Signal, str] = {
     "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",

@@ -15,12 +15,12 @@ import threading
 import time
 
 from sidelight.collector.config import ConfigError, PhoenixDestination
+from sidelight.collector.http_client.transport import NoAnswerError
 from sidelight.collector.log.record import Record
 from sidelight.collector.send.backlog import Backlog
 from sidelight.collector.send.credentials import Bearer
 from sidelight.collector.send.exporter import Exporter
 from sidelight.collector.send.outcome import Delivered, Outcome, Retry
-from sidelight.collector.send.transport import NoAnswerError
 
 TRACES_PATH = "/v1/traces"
 VERSION_PATH = "/arize_phoenix_version"

@@ -9,13 +9,13 @@ import time
 from typing import Any
 
 from sidelight.collector.config import ConfigError, PhoenixDestination
+from sidelight.collector.http_client.transport import Answer, NoAnswerError
 from sidelight.collector.log.record import Record
 from sidelight.collector.send import phoenix
 from sidelight.collector.send.answer import judge
 from sidelight.collector.send.exporter import Exporter
 from sidelight.collector.send.outcome import Delivered, Outcome, Retry
 from sidelight.collector.send.scores import Score, scores
-from sidelight.collector.send.transport import Answer, NoAnswerError
 
 ANNOTATIONS_PATH = "/v1/span_annotations?sync=true"
 # By then a span that is still not stored has been dropped, or was never sent.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sidelight.collector.config import ConfigError, RemoteWriteDestination
+from sidelight.collector.http_client.transport import NoAnswerError
 from sidelight.collector.log.record import Record
 from sidelight.collector.send import snappy
 from sidelight.collector.send.answer import judge
@@ -10,7 +11,6 @@ from sidelight.collector.send.credentials import SecretHeaders
 from sidelight.collector.send.exporter import Exporter, check_headers
 from sidelight.collector.send.outcome import Delivered, Outcome, Retry
 from sidelight.collector.send.remote_series import convert
-from sidelight.collector.send.transport import NoAnswerError
 
 _HEADERS = {
     "Content-Type": "application/x-protobuf",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.collector.send.transport import MAX_ANSWER_BYTES, NoAnswerError, Transport
+from sidelight.collector.http_client.transport import MAX_ANSWER_BYTES, NoAnswerError, Transport
 from support.backend import Backend, Fault, Reply
 
 TLS = Path(__file__).parents[2] / "data" / "tls"
@@ -244,3 +244,88 @@ def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
         with transport(f"http://127.0.0.1:{backend.port}") as client:
             assert client.get("/").status == 200
+
+
+@contextmanager
+def raw_backend(*answers: bytes) -> Iterator[str]:
+    """A port whose every connection gets all of `answers`, one for each request, and is closed."""
+
+    def serve(connection: socket.socket) -> None:
+        with connection:
+            for answer in answers:
+                if not connection.recv(65536):
+                    return
+                connection.sendall(answer)
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            serve(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_announcements_are_not_the_answer() -> None:
+    """100 and 103 come before the answer and are passed over."""
+    said = (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+        b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok"
+    )
+    with raw_backend(said) as url, transport(url) as client:
+        answer = client.post("/", b"batch", {})
+    assert (answer.status, answer.body, answer.headers) == (202, b"ok", {"content-length": "2"})
+
+
+def test_an_answer_may_end_with_its_connection() -> None:
+    """As HTTP/1.0 has it; the next request gets a connection of its own."""
+    with raw_backend(b"HTTP/1.0 200 OK\r\n\r\nall of it") as url, transport(url) as client:
+        assert [client.post("/", b"batch", {}).body for _ in range(2)] == [b"all of it"] * 2
+
+
+def test_a_kept_connection_that_was_closed_meanwhile_is_not_used() -> None:
+    """Backends close idle connections; the batch after that goes over a new one."""
+    said = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    with raw_backend(said) as url, transport(url) as client:
+        for _ in range(3):
+            assert client.post("/", b"batch", {}).status == 200
+            time.sleep(0.1)
+
+
+def test_headers_that_come_twice_are_joined() -> None:
+    """As lists, which is what repeated headers mean."""
+    said = b"HTTP/1.1 200 OK\r\nVia: a\r\nvia: b\r\nContent-Length: 0\r\n\r\n"
+    with raw_backend(said) as url, transport(url) as client:
+        assert client.get("/").headers["via"] == "a, b"
+
+
+def test_an_endless_head_is_given_up() -> None:
+    """A backend cannot fill our memory with headers either."""
+    endless = b"HTTP/1.1 200 OK\r\n" + b"X-Filler: 0123456789\r\n" * 10_000
+    with raw_backend(endless) as url, transport(url) as client:
+        assert "does not answer as HTTP/1.1" in reason(client)
+
+
+def test_a_header_cannot_smuggle_another() -> None:
+    """A line break in a value would begin a header that nobody configured."""
+    with Backend() as backend, transport(backend.url) as client:
+        with pytest.raises(ValueError, match="line break"):
+            client.post("/", b"batch", {"Authorization": "a\r\nX-Other: b"})
+        assert backend.requests == []
+
+
+def test_a_large_body_goes_out_whole() -> None:
+    """However little of it the kernel takes at once."""
+    body = bytes(range(256)) * 40_000
+    with Backend() as backend, transport(backend.url) as client:
+        assert client.post("/v1/traces", body, {}).status == 200
+        assert backend.requests[0].body == body

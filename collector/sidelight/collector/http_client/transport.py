@@ -2,59 +2,28 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import ssl
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
 from importlib.metadata import version
+from urllib.parse import quote, urlsplit
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.util import parse_url
+from sidelight.collector.http_client import deadline
+from sidelight.collector.http_client.answer import Answer, NotHttpError
+from sidelight.collector.http_client.connection import Connection
 
-from sidelight.collector.send import deadline
+__all__ = ["MAX_ANSWER_BYTES", "Answer", "NoAnswerError", "Transport"]
 
 MAX_ANSWER_BYTES = 64 * 1024
 _USER_AGENT = f"sidelight/{version('sidelight')}"
-# The deadline's sockets keep the time; urllib3's own timeouts would only restart it.
-_NO_TIMEOUT = urllib3.Timeout(connect=None, read=None)
+_PORTS = {"http": 80, "https": 443}
+# In a path; the percent sign because what is encoded already stays so.
+_SAFE = "/%:@!$&'()*+,;=~-._"
 
 
 class NoAnswerError(Exception):
     """No status came back; the message is one sentence that says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a backend answered; `headers` have lower-case names.
-
-    `body` is what came before the transport's limit, its deadline or a broken connection.
-    """
-
-    status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-
-class _Connection(HTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        return deadline.connect(self._dns_host, self.port)
-
-
-class _TlsConnection(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return deadline.connect(self._dns_host, self.port)
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
 
 
 class Transport:
@@ -66,17 +35,23 @@ class Transport:
         self.url = url
         self.timeout_seconds = timeout_seconds
         self.max_answer_bytes = max_answer_bytes
-        parts = parse_url(url)
-        assert parts.host is not None
-        self._prefix = (parts.path or "").rstrip("/")
-        self._place = f"{parts.host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-        self._pool: urllib3.HTTPConnectionPool
+        parts = urlsplit(url)
+        self._host = _ascii(parts.hostname or "")
+        self._port = parts.port or _PORTS[parts.scheme]
+        shown = f"[{self._host}]" if ":" in self._host else self._host
+        self._place = f"{shown}:{self._port}"
+        is_usual = self._port == _PORTS[parts.scheme]
+        self._prefix = quote(parts.path.rstrip("/"), safe=_SAFE)
+        self._lines = (
+            f" HTTP/1.1\r\nHost: {shown if is_usual else self._place}\r\n"
+            f"User-Agent: {_USER_AGENT}\r\nAccept-Encoding: identity\r\n"
+        )
+        self._context: ssl.SSLContext | None = None
         if parts.scheme == "https":
-            context = ssl.create_default_context()
-            context.sslsocket_class = deadline.TimedTlsSocket
-            self._pool = _TlsPool(parts.host, parts.port, ssl_context=context)
-        else:
-            self._pool = _Pool(parts.host, parts.port)
+            self._context = ssl.create_default_context()
+            self._context.set_alpn_protocols(["http/1.1"])
+            self._context.sslsocket_class = deadline.TimedTlsSocket
+        self._idle: list[Connection] = []
         self._exchanges: set[deadline.Exchange] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -93,10 +68,12 @@ class Transport:
         """Close the connections; an exchange under way fails at once, and so does any later one."""
         with self._lock:
             self._closed = True
-            exchanges = tuple(self._exchanges)
+            exchanges, idle = tuple(self._exchanges), self._idle
+            self._idle = []
         for exchange in exchanges:
             exchange.abandon()
-        self._pool.close()
+        for connection in idle:
+            connection.close()
 
     def _request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
@@ -109,7 +86,7 @@ class Transport:
         try:
             with exchange:
                 return self._exchange(method, path, headers, body)
-        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+        except (OSError, NotHttpError) as error:
             raise NoAnswerError(self._explain(error)) from error
         finally:
             with self._lock:
@@ -118,32 +95,47 @@ class Transport:
     def _exchange(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer:
-        response = self._pool.urlopen(
-            method,
-            self._prefix + path or "/",
-            body=body,
-            headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers},
-            retries=False,
-            redirect=False,
-            timeout=_NO_TIMEOUT,
-            preload_content=False,
-            decode_content=False,
-        )
-        content = b""
-        # The status is the backend's word on the batch; the rest of its answer is not.
-        with suppress(urllib3.exceptions.HTTPError, http.client.HTTPException, OSError):
-            content = response.read(self.max_answer_bytes)
-        # A connection whose answer was read to its end is back in the pool by now; this
-        # closes any other.
-        response.close()
-        names = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status, names, content)
+        head = self._head(method, path, headers, body)
+        connection = self._connection()
+        try:
+            answer = connection.exchange(head, body, self.max_answer_bytes)
+        finally:
+            self._put_back(connection)
+        return answer
+
+    def _head(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+    ) -> bytes:
+        own = {} if body is None else {"Content-Length": str(len(body))}
+        lines = [f"{name}: {value}" for name, value in (*headers.items(), *own.items())]
+        if any("\r" in line or "\n" in line for line in lines):
+            raise ValueError("a header holds a line break")
+        target = self._prefix + path or "/"
+        fields = "\r\n".join(lines)
+        return f"{method} {target}{self._lines}{fields}\r\n\r\n".encode("latin-1")
+
+    def _connection(self) -> Connection:
+        """The one used last, which is the likeliest to be alive, or a new one."""
+        while True:
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                return Connection(self._host, self._port, self._context)
+            if not connection.is_dropped():
+                return connection
+            connection.close()
+
+    def _put_back(self, connection: Connection) -> None:
+        with self._lock:
+            if connection.is_reusable and not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
 
     def _explain(self, error: BaseException) -> str:
         if self._closed:
             return f"{self.url}: given up, the destination is being closed"
-        cause = _root(error)
-        match cause:
+        match error:
             case TimeoutError():
                 what = (
                     f"no answer within {self.timeout_seconds:g} s; "
@@ -155,17 +147,17 @@ class Transport:
                 what = f"nothing listens on {self._place}; start it or correct the url"
             case ssl.SSLCertVerificationError():
                 what = (
-                    f"its TLS certificate is not trusted ({cause.verify_message}); "
+                    f"its TLS certificate is not trusted ({error.verify_message}); "
                     "name the file of its CA in SSL_CERT_FILE"
                 )
             case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE"):
                 what = "it does not speak TLS; write http:// in the url, or correct the port"
             case ssl.SSLError():
-                reason = str(cause.reason or "handshake failed").replace("_", " ").lower()
+                reason = str(error.reason or "handshake failed").replace("_", " ").lower()
                 what = f"TLS failed: {reason}"
-            case http.client.RemoteDisconnected() | ConnectionError():
+            case ConnectionError():
                 what = "it closed the connection before it answered"
-            case http.client.HTTPException():
+            case NotHttpError():
                 what = (
                     "it does not answer as HTTP/1.1; if this is an OTLP/gRPC port (4317), "
                     "name the HTTP one (4318)"
@@ -173,15 +165,10 @@ class Transport:
             case OSError(strerror=str(text)):
                 what = f"{self._place} cannot be reached: {text.lower()}"
             case _:
-                what = f"the exchange failed: {type(cause).__name__}"
+                what = f"the exchange failed: {type(error).__name__}"
         return f"{self.url}: {what}"
 
 
-def _root(error: BaseException) -> BaseException:
-    """The failure that urllib3 wrapped, itself no wrapper."""
-    while not isinstance(error, OSError):
-        inner = [each for each in (*error.args, error.__cause__) if isinstance(each, Exception)]
-        if not inner:
-            break
-        error = inner[0]
-    return error
+def _ascii(host: str) -> str:
+    """A host as the DNS and headers have it."""
+    return host if host.isascii() else host.encode("idna").decode()

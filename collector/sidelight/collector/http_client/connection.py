@@ -1,0 +1,75 @@
+"""One kept connection: a request out, an answer in."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from contextlib import suppress
+
+from sidelight.collector.http_client import deadline
+from sidelight.collector.http_client.answer import Answer, AnswerReader, NotHttpError
+
+_READ_BYTES = 16 * 1024
+
+
+class HungUpError(ConnectionError):
+    """The backend closed the connection before it answered."""
+
+
+class Connection:
+    """Made by connecting, within the exchange under way on this thread. Raises `OSError`."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        plain = deadline.connect(host, port)
+        self._socket: socket.socket = plain
+        if context is not None:
+            try:
+                self._socket = context.wrap_socket(plain, server_hostname=host)
+            except BaseException:
+                plain.close()
+                raise
+        self._buffer = memoryview(bytearray(_READ_BYTES))
+        self.is_reusable = False
+
+    def exchange(self, head: bytes, body: bytes | None, max_body_bytes: int) -> Answer:
+        """Send a request and return the answer, of its body at most `max_body_bytes`.
+
+        Once the status is there whatever else goes wrong is no matter: it is the backend's
+        word on the request. Raises `OSError` and `NotHttpError` before.
+        """
+        self.is_reusable = False
+        self._send(head, body)
+        reader = AnswerReader(max_body_bytes)
+        while reader.status is None:
+            self._read(reader)
+        with suppress(OSError, NotHttpError):
+            while not (reader.is_whole or reader.is_cut):
+                self._read(reader)
+        self.is_reusable = reader.is_whole and reader.keeps_alive
+        return reader.answer()
+
+    def _send(self, head: bytes, body: bytes | None) -> None:
+        if isinstance(self._socket, deadline.TimedSocket):
+            self._socket.send_parts([memoryview(head), memoryview(body or b"")])
+        else:
+            self._socket.sendall(head)
+            if body:
+                self._socket.sendall(body)
+
+    def _read(self, reader: AnswerReader) -> None:
+        size = self._socket.recv_into(self._buffer)
+        if not size:
+            raise HungUpError("the connection was closed")
+        reader.feed(self._buffer[:size])
+
+    def is_dropped(self) -> bool:
+        """Whether the backend closed an idle connection, or said what nobody asked for."""
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        return bool(waiting.poll(0))
+
+    def close(self) -> None:
+        """Close it."""
+        with suppress(OSError):
+            self._socket.close()
