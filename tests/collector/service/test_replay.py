@@ -77,6 +77,41 @@ def test_a_backend_that_accepts_and_forgets(tmp_path: Path) -> None:
             assert collector.terminate() == 0
 
 
+def test_sampling_decides_as_before(tmp_path: Path) -> None:
+    """The same half of the traces comes again, not another one and not all."""
+    with SpanStore() as store:
+        sample = {"share": 0.5, "quiet_seconds": 1}
+        config = settings(tmp_path, destinations=[store.destination(sample=sample)])
+        with Collector(config, tmp_path) as collector:
+            lag = "sidelight_collector_lag_seconds"
+            for _ in range(20):
+                assert collector.post(request_of(new_ids(10)))[0] == 200
+            eventually(lambda: len(store.ids) > 50 and collector.metric(lag) == 0)
+            kept = set(store.ids)
+            assert len(kept) < 150
+            result = _replay(tmp_path, "store", "--all")
+            assert result.returncode == 0, result.stderr
+            eventually(lambda: all(store.ids[each] == 2 for each in kept))
+            eventually(lambda: collector.metric(lag) == 0)
+            assert set(store.ids) == kept
+
+
+def test_every_worker_sends_again(tmp_path: Path) -> None:
+    """Each has a log folder of its own; all of them are asked."""
+    with SpanStore() as store:
+        config = settings(tmp_path, destinations=[store.destination()], workers=2)
+        with Collector(config, tmp_path) as collector:
+            ids = new_ids(200)
+            for start in range(0, 200, 5):
+                assert collector.post(request_of(ids[start : start + 5]))[0] == 200
+            eventually(lambda: set(ids) <= store.ids.keys())
+            assert len(list((tmp_path / "log").glob("worker-*/cursors/store.json"))) == 2
+            result = _replay(tmp_path, "store", "--all")
+            assert result.returncode == 0, result.stderr
+            assert result.stdout.count("the running collector sends it now") == 2
+            eventually(lambda: all(store.ids[each] == 2 for each in ids))
+
+
 def test_without_a_collector_the_next_start_sends_it(tmp_path: Path) -> None:
     """The cursor is set back in its file."""
     ids = new_ids(20)
