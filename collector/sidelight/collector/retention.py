@@ -10,6 +10,7 @@ from collections.abc import Callable
 from sidelight.collector.config import LogOptions
 from sidelight.collector.deliveries import Deliveries, Store
 from sidelight.collector.log import shares
+from sidelight.collector.log.log import own
 from sidelight.collector.tallies import Tallies
 
 _logger = logging.getLogger(__name__)
@@ -81,6 +82,9 @@ class Retention:
         self._left_behind.remove(store)
         self._deliveries.forget(store)
         store.log.close()
+        if shares.is_whole(store.directory):
+            # Freed with the log, but still the sign that the folders in it are ours.
+            own(store.directory)
         try:
             await asyncio.to_thread(shares.remove, store.directory)
         except OSError as error:

@@ -205,7 +205,8 @@ class Service:
             port = await bind(self._serve.start, serve.host, serve.port, "serve")
             listening.append(f"/metrics on {serve.host}:{port}")
         _logger.info("listening: %s", ", ".join(listening))
-        self._entrance.warn_of_open_doors()
+        if not self._worker:
+            self._entrance.warn_of_open_doors()
         _logger.info(
             "log in %s, destinations: %s",
             self.config.log.directory,

@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from support.backend import Reply
-from support.collector import Collector, eventually, free_port, run_to_end, settings
+from support.collector import Collector, eventually, fetch, free_port, run_to_end, settings
 from support.reloading import reload
 from support.span_load import SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
@@ -114,6 +114,22 @@ class TestAsOne:
             assert _children(collector.pid) == []
             assert list((tmp_path / "log").glob("*.segment"))
             assert b"workers" not in Path(f"/proc/{collector.pid}/cmdline").read_bytes()
+
+    def test_metrics_are_guarded(self, tmp_path: Path) -> None:
+        """By the tokens of `serve`, as with one process; probes need none."""
+        (tmp_path / "token").write_text("hunter2hunter2hunter2")
+        config = settings(tmp_path, workers=2)
+        config["serve"]["tokens"] = [{"file": str(tmp_path / "token")}]
+        with Collector(config, tmp_path) as collector:
+            assert collector.get("/metrics")[0] == 401
+            assert collector.get("/readyz")[0] == 200
+            status, _, _ = fetch(
+                f"http://127.0.0.1:{collector.serve_port}/metrics",
+                None,
+                {"Authorization": "Bearer hunter2hunter2hunter2"},
+                30.0,
+            )
+            assert status == 200
 
 
 class TestDying:
@@ -280,7 +296,7 @@ class TestFolders:
             assert collector.metric("sidelight_collector_dropped_total") == 0
 
     def test_one_more_worker_empties_the_folder_of_the_lone_one(self, tmp_path: Path) -> None:
-        """Its segments go once they are sent; its dead letters stay."""
+        """Its segments go once they are sent; its dead letters stay, and it is still taken."""
         ids = new_ids(5)
         with SpanStore() as store:
             port = store.port
@@ -292,9 +308,12 @@ class TestFolders:
         letters.parent.mkdir()
         letters.write_text("{}\n")
         with SpanStore(port=port) as store:
-            with Collector({**config, "workers": 2}, tmp_path):
+            with Collector({**config, "workers": 2}, tmp_path) as collector:
                 eventually(lambda: set(ids) <= store.ids.keys())
                 eventually(lambda: not list((tmp_path / "log").glob("*.segment")))
+                eventually(lambda: "is empty and removed" in collector.output)
+                code, _ = run_to_end(config, tmp_path / "second")
+                assert code == 1
             assert letters.exists()
 
     @pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1), (2, 3)])

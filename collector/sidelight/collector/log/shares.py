@@ -34,6 +34,11 @@ def left_behind(directory: Path, workers: int) -> list[Path]:
     return sorted(found, key=lambda each: found[each])
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether it is the directory itself, not the folder of one of several workers."""
+    return _NAME.fullmatch(folder.name) is None
+
+
 def remove(folder: Path) -> None:
     """Take away a log that is done with; dead letters stay. It must be closed.
 
@@ -44,7 +49,7 @@ def remove(folder: Path) -> None:
     for name in ("cursors", "sampling"):
         if (folder / name).exists():
             shutil.rmtree(folder / name)
-    if _NAME.fullmatch(folder.name):
+    if not is_whole(folder):
         (folder / "lock").unlink(missing_ok=True)
         with suppress(OSError):  # dead letters
             folder.rmdir()

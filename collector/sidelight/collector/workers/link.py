@@ -10,6 +10,7 @@ import json
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 _LENGTH = struct.Struct("!I")
@@ -82,7 +83,9 @@ class Link:
             future.set_result(message["body"])
 
     async def _reply(self, message: dict[str, Any]) -> None:
-        self._send({"answer": message["ask"], "body": await self._answer(message["body"])})
+        answer = await self._answer(message["body"])
+        with suppress(LinkError):  # who asked is gone
+            self._send({"answer": message["ask"], "body": answer})
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._writer.is_closing():
