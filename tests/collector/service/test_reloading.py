@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from sidelight.collector.config import Config
 from sidelight.collector.config.live import LIVE_KEYS, is_live, reloaded
-from support.backend import Reply
+from support.backend import Reply, Request
 from support.collector import Collector, eventually, settings
 from support.exposition_server import serve_pages
 from support.raw_http import RawClient, request
@@ -71,6 +72,26 @@ class TestDestinations:
                 collector.post(request_of(second))
                 reload(collector, tmp_path, config)
                 eventually(lambda: set(second) <= store.ids.keys())
+                assert set(store.ids.values()) == {1}
+
+    def test_what_is_on_its_way_arrives_once(self, tmp_path: Path) -> None:
+        """The changed one waits for the answer that the old one waits for, and goes on behind."""
+
+        def slowly(_: Request) -> None:
+            asked.set()
+            time.sleep(1.0)
+
+        asked = threading.Event()
+        with SpanStore(refuse=slowly) as store:
+            config = settings(tmp_path, destinations=[store.destination()])
+            with Collector(config, tmp_path) as collector:
+                first, second = new_ids(3), new_ids(3)
+                collector.post(request_of(first))
+                assert asked.wait(30)
+                config["destinations"] = [store.destination(timeout_seconds=11)]
+                reload(collector, tmp_path, config)
+                collector.post(request_of(second))
+                eventually(lambda: {*first, *second} <= store.ids.keys())
                 assert set(store.ids.values()) == {1}
 
     def test_one_that_hangs_is_changed(self, tmp_path: Path) -> None:
