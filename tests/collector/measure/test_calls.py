@@ -62,6 +62,7 @@ def test_only_spans_worth_measuring_are_opened() -> None:
         Made("b", attributes={names.OPERATION: "execute_tool"}),
         Made("c", attributes={names.OPERATION: "chat", **USAGE}),
         Made("d", scope=names.SCOPE_VECTORDB, attributes=search()),
+        Made("e", attributes={names.DB_SYSTEM: "postgresql"}),
     )
     assert [each.span.span_id.strip(b"-") for each in found.opened] == [b"c", b"d"]
 

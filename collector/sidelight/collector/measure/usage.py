@@ -17,6 +17,10 @@ _MOST_SERVICES = 64
 _MOST_LABEL_SETS = 500
 _RECENT_CALLS = 4096
 _LONGEST_ID = 256
+# What of a call has counted.
+_TOKENS, _COST = 1, 2
+# Marks the id of a span in which one has counted.
+_INSIDE = b"^"
 # The price table and the attributes know dollars only.
 _CURRENCY = "USD"
 
@@ -49,7 +53,8 @@ class Usage:
         self._services = Allowed(_MOST_SERVICES)
         self._models = Allowed(MOST_MODELS, patterns)
         self._known: set[tuple[str, str, str]] = set()
-        self._seen: Recent[tuple[str, bytes | str], None] = Recent(3 * _RECENT_CALLS)
+        # Spans, the spans right above them (with a mark), and ids of answers.
+        self._seen: Recent[int, int] = Recent(3 * _RECENT_CALLS)
 
     def observe(self, service: str, span: SpanRecord) -> None:
         """Count the tokens and the cost of a call, if the span has any."""
@@ -57,34 +62,33 @@ class Usage:
         tokens = [(name, _amount(found.get(attribute))) for name, attribute in _TYPES]
         cost = next((each for name in _COSTS if (each := _amount(found.get(name)))), 0.0)
         is_call = found.get(c.SPAN_KIND) in _CALLS
-        if is_call and any(amount for _, amount in tokens) and self._is_first("tokens", span):
+        if is_call and any(amount for _, amount in tokens) and self._is_first(_TOKENS, span):
             names = self._names(service, span)
             for kind, amount in tokens:
                 if amount:
                     self._tokens.labels(*names, kind).inc(amount, span.trace_id, span.span_id)
         # By GPU-seconds the server's own span is priced, which need not be the LLM span.
         is_priced = is_call or c.ENGINE_REQUEST_ID in found
-        if is_priced and cost and self._is_first("cost", span):
+        if is_priced and cost and self._is_first(_COST, span):
             names = self._names(service, span)
             self._cost.labels(*names, _CURRENCY).inc(cost, span.trace_id, span.span_id)
 
-    def _is_first(self, what: str, span: SpanRecord) -> bool:
+    def _is_first(self, what: int, span: SpanRecord) -> bool:
+        """Whether no span of the same call has counted; `what` is `_TOKENS` or `_COST`."""
         here = span.trace_id + span.span_id
         above = span.trace_id + span.parent_span_id
         answer = text(span.attributes.get(c.RESPONSE_ID))[:_LONGEST_ID]
+        # As numbers: the texts themselves would take three times as much memory.
+        own = [hash(here), hash(answer)] if answer else [hash(here)]
         seen = self._seen
-        is_first = not (
-            (what, here) in seen
-            or (f"{what} inside", here) in seen
-            or (what, above) in seen
-            or (answer and (what, answer) in seen)
+        is_first = not any(
+            (seen.get(key) or 0) & what for key in (*own, hash(here + _INSIDE), hash(above))
         )
-        # Also of what does not count: three spans may tell of the same call.
-        seen.put((what, here), None)
         if span.parent_span_id:
-            seen.put((f"{what} inside", above), None)
-        if answer:
-            seen.put((what, answer), None)
+            own.append(hash(above + _INSIDE))
+        # Also of what does not count: three spans may tell of the same call.
+        for key in own:
+            seen.put(key, (seen.get(key) or 0) | what)
         return is_first
 
     def _names(self, service: str, span: SpanRecord) -> tuple[str, str, str]:
