@@ -18,10 +18,12 @@ from sidelight.collector.config import Config
 from sidelight.collector.http_server import HttpRequest, HttpResponse
 from sidelight.collector.intake import Receipt
 from sidelight.collector.lens.request import FULL, MalformedError, count, halves, parse
+from sidelight.collector.lens.stamp import Stamp
 from sidelight.collector.log.record import SIGNALS, Signal
 from sidelight.collector.measure.values import Counter
 from sidelight.collector.receive import otlp_http
 from sidelight.collector.receive.encoding import TooLargeError, from_json, gunzip
+from support.admission import open_to_all
 from support.fuzzing import inputs
 from support.recorded_spans import request_of, vllm_spans
 
@@ -140,7 +142,7 @@ def _refusal(call: Callable[[], object]) -> str | None:
 class _Taking:
     """Stands for an intake that parses and keeps nothing."""
 
-    async def accept(self, signal: Signal, body: bytes) -> Receipt:
+    async def accept(self, signal: Signal, body: bytes, stamp: Stamp | None = None) -> Receipt:
         parse(signal, body)
         return Receipt()
 
@@ -153,6 +155,7 @@ def export() -> Any:
         Config().receive.otlp_http,
         _Taking(),  # type: ignore[arg-type]
         requests,
+        open_to_all(),
     )
 
     def call(request: HttpRequest) -> HttpResponse:

@@ -15,10 +15,12 @@ from google.rpc.status_pb2 import Status
 from sidelight.collector.config import Config
 from sidelight.collector.http_server import HttpRequest
 from sidelight.collector.intake import Receipt, UnavailableError
+from sidelight.collector.lens.stamp import Stamp
 from sidelight.collector.log.record import Signal
 from sidelight.collector.measure.values import Counter
 from sidelight.collector.receive import otlp_http
 from sidelight.collector.receive.otlp_grpc import GrpcServer
+from support.admission import open_to_all
 from support.span_load import EXPORT_TRACES
 
 
@@ -28,7 +30,7 @@ class _Refusing:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    async def accept(self, signal: Signal, body: bytes) -> Receipt:
+    async def accept(self, signal: Signal, body: bytes, stamp: Stamp | None = None) -> Receipt:
         raise self.error
 
 
@@ -52,6 +54,7 @@ async def test_http_says_when_to_come_again(
         Config().receive.otlp_http,
         _Refusing(error),  # type: ignore[arg-type]
         _counter(),
+        open_to_all(),
     )
     body = b"{}" if content_type.endswith("json") else b""
     answer = await handle(HttpRequest("POST", "/v1/traces", {"content-type": content_type}, body))
@@ -70,7 +73,7 @@ async def call() -> AsyncIterator[Callable[[Exception], object]]:
 
     async def attempt(error: Exception) -> grpc.aio.AioRpcError:
         config = Config(receive={"otlp_grpc": {"port": 0}}).receive.otlp_grpc
-        server = GrpcServer(config, _Refusing(error), _counter())  # type: ignore[arg-type]
+        server = GrpcServer(config, _Refusing(error), _counter(), open_to_all())  # type: ignore[arg-type]
         servers.append(server)
         port = await server.start("127.0.0.1", 0)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -13,12 +13,16 @@ from typing import Any
 import grpc
 import pytest
 from google.rpc.status_pb2 import Status
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from sidelight import conventions as c
+from sidelight.collector.config import Tokens
+from sidelight.collector.receive.guard import Guard, Identity
 from support.collector import Collector, eventually, fetch, free_port, run_to_end, settings
 from support.otlp_store import OtlpStore
 from support.span_load import EXPORT_TRACES, new_ids, request_of
@@ -146,6 +150,26 @@ def test_who_does_not_is_refused(guarded: Guarded, headers: Mapping[str, str], r
     assert guarded.collector.metric(metric, protocol="grpc", reason=reason) == len(values)
     assert guarded.collector.metric("sidelight_collector_requests_total", outcome="401") == 2
     assert guarded.collector.metric("sidelight_collector_received_total") == 0
+
+
+@pytest.fixture(scope="module")
+def guard(tmp_path_factory: pytest.TempPathFactory) -> Guard:
+    file = tmp_path_factory.mktemp("guard") / "tokens"
+    write_tokens(file)
+    return Guard((Tokens(file=file),), "receive.tokens")
+
+
+@given(st.text(st.characters(max_codepoint=255)))
+def test_no_header_is_let_in_by_chance(guard: Guard, authorization: str) -> None:
+    """Whatever it holds, it is refused for a reason and raises nothing."""
+    assert guard.identify(authorization) in ("missing", "scheme", "unknown")
+    assert guard.identify(f"Bearer {authorization}") == "unknown"
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_scheme_is_written_as_one_likes(guard: Guard, scheme: str) -> None:
+    """HTTP's schemes are compared without case."""
+    assert guard.identify(f"{scheme} {TEAM_A}") == Identity("team-a")
 
 
 @pytest.mark.parametrize("path", ["/v1/traces", "/v1/metrics", "/v1/logs", "/nowhere"])
