@@ -121,6 +121,13 @@ class TestCounts:
         assert measured.outcomes() == {"found": 1, "empty": 1}
         assert measured.total(f"{RECORDS}_total", action="returned") == 25
 
+    def test_milvus_calls_its_unnamed_database_default(self) -> None:
+        """Only some of its client's APIs name it; the collection is the same."""
+        measured = Measured()
+        measured.observe(span(search()), span(search(DB_NAMESPACE=None)))
+        (sample,) = measured.samples(f"{SEARCHES}_total")
+        assert (sample.labels["db_namespace"], sample.value) == ("default", 2)
+
     def test_writes_count_their_records(self) -> None:
         """As the database counted them; a write that failed stored none."""
         measured = Measured()

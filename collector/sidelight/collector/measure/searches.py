@@ -21,6 +21,8 @@ _SEARCHES: Final = {
     "chroma": frozenset({"query", "search"}),
 }
 _READS: Final = {"milvus": frozenset({"query", "query_iterator", "get"})}
+# The database of calls that name none: some of Milvus's client APIs do, of the same collection.
+_UNNAMED: Final = {"milvus": "default"}
 _DELETES: Final = "delete"
 _DIRECTIONS: Final = frozenset({"higher_is_better", "lower_is_better"})
 # Others' documents are read for their scores up to this length only.
@@ -86,7 +88,8 @@ def _is_search(system: str, operation: str, found: Attributes) -> bool:
 
 
 def _place(system: str, found: Attributes) -> Place:
-    return Place(system, text(found.get(c.DB_NAMESPACE)), text(found.get(c.DB_COLLECTION)))
+    namespace = text(found.get(c.DB_NAMESPACE)) or _UNNAMED.get(system, "")
+    return Place(system, namespace, text(found.get(c.DB_COLLECTION)))
 
 
 def _search(place: Place, span: SpanRecord) -> Search:
