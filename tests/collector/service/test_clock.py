@@ -109,3 +109,36 @@ def test_waits_last_as_long_as_they_should(tmp_path: Path, hours: int) -> None:
             eventually(lambda: set(ids) <= store.ids.keys(), timeout_seconds=20)
             assert collector.terminate() == 0
     assert set(store.ids.values()) == {1}
+
+
+def test_a_start_with_a_wrong_clock(tmp_path: Path) -> None:
+    """A machine that comes up ten days ahead still brings what had waited only minutes."""
+    clock = _Clock(tmp_path)
+    acknowledged: set[bytes] = set()
+    with SpanStore() as store:
+        store.refuse = lambda _: Reply(503)
+        config = settings(
+            tmp_path,
+            log={
+                "directory": str(tmp_path / "log"),
+                "segment_bytes": 64 * 1024,
+                "max_age_seconds": 3600,
+            },
+            destinations=[store.destination(max_backoff_seconds=0.5)],
+            shutdown_seconds=0,
+        )
+        with (
+            Collector(config, tmp_path, env=clock.env) as collector,
+            SpanLoad(http_port=collector.http_port, grpc_port=collector.grpc_port) as load,
+        ):
+            eventually(lambda: len(list((tmp_path / "log").glob("*.segment"))) > 3)
+            load.stop()
+            acknowledged |= load.acknowledged
+            assert collector.terminate() == 0
+        clock.set(240)
+        with Collector(config, tmp_path, env=clock.env) as collector:
+            # Retention has looked at once.
+            time.sleep(1)
+            store.refuse = lambda _: None
+            eventually(lambda: acknowledged <= store.ids.keys())
+            assert collector.metric("sidelight_collector_dropped_total") == 0

@@ -32,6 +32,9 @@ from sidelight.collector.log.segment import (
 
 _logger = logging.getLogger(__name__)
 
+# After a start nothing goes by age for so long, or for the age itself if that is less.
+_GRACE_SECONDS = 3600.0
+
 
 class LogError(Exception):
     """The log cannot be used; the message says which file and why."""
@@ -93,6 +96,7 @@ class SegmentLog:
         self._cursor_files: dict[str, CursorFile] = {}
         # Ages by a clock that does not jump: when each segment was last written to.
         self._written: dict[int, float] = {}
+        self._opened = time.monotonic()
         try:
             (directory / "cursors").mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock_file = own(directory)
@@ -285,7 +289,7 @@ class SegmentLog:
             else:
                 if over:
                     reason = "size"
-                elif age > max_age_seconds:
+                elif age > max_age_seconds and self._has_run_for(max_age_seconds):
                     reason = "age"
                 else:
                     break
@@ -295,6 +299,12 @@ class SegmentLog:
                         dropped.append(Dropped(name, items, reason))
             self._delete(oldest)
         return dropped
+
+    def _has_run_for(self, max_age_seconds: float) -> bool:
+        """Whether destinations had time to fetch what was old at the start: the machine may have
+        started with a wrong clock.
+        """
+        return time.monotonic() - self._opened > min(max_age_seconds, _GRACE_SECONDS)
 
     def _passed_bytes(self, cursors: Iterable[str]) -> int:
         """Bytes of the segments that every cursor has passed."""
