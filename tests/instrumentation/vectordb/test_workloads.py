@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from sidelight import conventions as names
 from support.vectordb import servers
 from support.vectordb.record import Called, Outcome, differences
-from support.vectordb.servers import Server, Serving, run_workload
+from support.vectordb.servers import Serving, run_workload
 
 pytestmark = pytest.mark.real
 
@@ -155,25 +155,42 @@ def _other_score(call: Called) -> Called:
     return replace(call, top=1.5 if call.top is None else call.top + 0.001)
 
 
-@pytest.fixture(scope="module")
-def recorded() -> Outcome:
-    """A workload without differences."""
-    outcome = run_workload("qdrant", Server())
-    assert differences(outcome, "qdrant") == []
-    return outcome
+# One mode of each database has all of its operations.
+_IN_PROCESS = [
+    mode
+    for mode in MODES
+    if mode.serving in (servers.nowhere, servers.milvus_lite_file) and "async" not in mode.mode
+]
+
+
+@pytest.fixture(scope="module", params=_IN_PROCESS, ids=lambda mode: mode.name)
+def recorded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Outcome]:
+    """A database, and a workload of it without differences."""
+    mode: Mode = request.param
+    with mode.serving(tmp_path_factory.mktemp("recorded")) as server:
+        outcome = run_workload(mode.mode, server, environment=mode.environment)
+    assert differences(outcome, mode.system) == []
+    return mode.system, outcome
 
 
 @pytest.mark.parametrize(
     "change", [_wrong_collection, _wrong_count, _other_outcome, _other_operation, _other_score]
 )
-def test_no_difference_goes_unseen(recorded: Outcome, change: Callable[[Called], Called]) -> None:
+def test_no_difference_goes_unseen(
+    recorded: tuple[str, Outcome], change: Callable[[Called], Called]
+) -> None:
     """Whichever call is recorded wrongly, and in whichever way, the comparison says so."""
-    for place, call in enumerate(recorded.called):
-        called = (*recorded.called[:place], change(call), *recorded.called[place + 1 :])
-        assert differences(replace(recorded, called=called), "qdrant"), (place, call)
-    for place in range(len(recorded.seen)):
-        seen = (*recorded.seen[:place], *recorded.seen[place + 1 :])
-        assert differences(replace(recorded, seen=seen), "qdrant"), place
-    for name in recorded.metrics:
-        metrics = {**recorded.metrics, name: recorded.metrics[name] + 1}
-        assert differences(replace(recorded, metrics=metrics), "qdrant"), name
+    system, outcome = recorded
+    for place, call in enumerate(outcome.called):
+        called = (*outcome.called[:place], change(call), *outcome.called[place + 1 :])
+        assert differences(replace(outcome, called=called), system), (place, call)
+    for place, span in enumerate(outcome.seen):
+        before, after = outcome.seen[:place], outcome.seen[place + 1 :]
+        assert differences(replace(outcome, seen=(*before, *after)), system), place
+        told = replace(span, tells=True)
+        assert differences(replace(outcome, seen=(*before, told, *after)), system), place
+    for name in outcome.metrics:
+        metrics = {**outcome.metrics, name: outcome.metrics[name] + 1}
+        assert differences(replace(outcome, metrics=metrics), system), name

@@ -21,7 +21,13 @@ from pydantic import BaseModel, TypeAdapter
 from qdrant_client import QdrantClient, models
 from qdrant_client import grpc as qdrant_grpc
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
-from qdrant_client.grpc import collections_service_pb2_grpc, points_service_pb2_grpc
+from qdrant_client.grpc import (
+    collections_service_pb2_grpc,
+    points_service_pb2_grpc,
+    snapshots_service_pb2_grpc,
+)
+
+from support.vectordb import qdrant_operations
 
 SECONDS = 0.00125
 HARDWARE = {
@@ -130,7 +136,7 @@ class Rest(BaseHTTPRequestHandler):
                 return
         self._send(404, {"status": {"error": f"no route {self.command} {path}"}})
 
-    do_GET = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815
+    do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = _serve  # noqa: N815
 
     def _send(self, status: int, answer: dict[str, Any]) -> None:
         body = json.dumps(answer, default=_plain).encode()
@@ -224,6 +230,7 @@ _ROUTES: list[tuple[str, str, Callable[[Database, str, bytes], Any]]] = [
     ("POST", _COLLECTION + "/points/count", _count),
     ("POST", _COLLECTION + "/points/payload", _set_payload),
     ("POST", _COLLECTION + "/points/delete", _delete),
+    *qdrant_operations.ROUTES,
 ]
 
 
@@ -334,6 +341,27 @@ class Points(points_service_pb2_grpc.PointsServicer):
         )
 
 
+def _update_method(work_of: Callable[[Any], Any]) -> Callable[..., Any]:
+    return _answering(lambda self, request, _context: self._update(request, work_of(request)))
+
+
+def _read_method(
+    work_of: Callable[[Any], Any], response: Callable[[Any, Any], Any]
+) -> Callable[..., Any]:
+    def read(self: Any, request: Any, _context: Any) -> Any:
+        name = request.collection_name
+        found = self._db.run(name, lambda client: work_of(request)(client, name))
+        return response(found, _ENVELOPE)
+
+    return _answering(read)
+
+
+for _name, _work_of in qdrant_operations.UPDATES.items():
+    setattr(Points, _name, _update_method(_work_of))
+for _name, (_work_of, _response) in qdrant_operations.READS.items():
+    setattr(Points, _name, _read_method(_work_of, _response))
+
+
 class Collections(collections_service_pb2_grpc.CollectionsServicer):
     """The methods on collections that the workload uses."""
 
@@ -346,6 +374,26 @@ class Collections(collections_service_pb2_grpc.CollectionsServicer):
         name = request.collection_name
         self._db.run(None, lambda client: client.create_collection(name, vectors))
         return qdrant_grpc.CollectionOperationResponse(result=True, time=SECONDS)
+
+    @_answering
+    def Update(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        name = request.collection_name
+        self._db.run(name, lambda client: client.update_collection(name))
+        return qdrant_grpc.CollectionOperationResponse(result=True, time=SECONDS)
+
+    @_answering
+    def UpdateAliases(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        actions = [GrpcToRest.convert_alias_operations(one) for one in request.actions]
+        self._db.run(None, lambda client: client.update_collection_aliases(actions))
+        return qdrant_grpc.CollectionOperationResponse(result=True, time=SECONDS)
+
+
+class Snapshots(snapshots_service_pb2_grpc.SnapshotsServicer):
+    """A snapshot that is always the same, as local mode has none."""
+
+    def Create(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        description = RestToGrpc.convert_snapshot_description(qdrant_operations.SNAPSHOT)
+        return qdrant_grpc.CreateSnapshotResponse(snapshot_description=description, time=SECONDS)
 
 
 def _scored(points: list[models.ScoredPoint]) -> list[Any]:
@@ -365,6 +413,8 @@ def main() -> None:
     )
     add_points(Points(database), server)
     add_collections(Collections(database), server)
+    add_snapshots: Callable[..., None] = snapshots_service_pb2_grpc.add_SnapshotsServicer_to_server
+    add_snapshots(Snapshots(), server)
     grpc_port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     sys.stdout.write(json.dumps({"rest": rest.server_port, "grpc": grpc_port}) + "\n")

@@ -11,6 +11,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from sidelight import conventions as names
 
+# What the workload searches for, stores and filters by, and what no span may hold.
+SECRET = "Jane Doe 47110815"
+
 
 @dataclass(frozen=True)
 class Called:
@@ -42,6 +45,8 @@ class Seen:
     span_id: str
     attributes: Mapping[str, Any]
     events: tuple[str, ...]
+    # Whether a word of `SECRET` is anywhere in it.
+    tells: bool
 
     @classmethod
     def of(cls, span: ReadableSpan) -> Seen:
@@ -57,6 +62,7 @@ class Seen:
             span_id=f"{context.span_id:016x}",
             attributes=dict(span.attributes or {}),
             events=tuple(event.name for event in span.events),
+            tells=any(word in span.to_json() for word in SECRET.split()),
         )
 
 
@@ -117,6 +123,7 @@ def _span_differences(call: Called, span: Seen, system: str) -> Iterable[str]:
         ("queries", attributes.get(names.VECTOR_QUERY_COUNT), call.queries),
         ("pages", attributes.get(names.VECTOR_PAGES), call.pages),
         ("vectors", _holds_vectors(attributes), False),
+        ("content", span.tells, False),
     ):
         if is_ != should:
             yield f"{what} is {is_!r}, not {should!r}"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from support.vectordb.record import Called
+from support.vectordb.record import SECRET, Called
 
 DIMENSION = 8
 RECORDS = 200
@@ -28,7 +28,7 @@ def vector(seed: int) -> list[float]:
 
 def text(seed: int) -> str:
     """The text of a record."""
-    return f"chunk number {seed}"
+    return f"chunk number {seed} about {SECRET}"
 
 
 class Log:
@@ -101,8 +101,10 @@ def milvus(client: Any, log: Log) -> Work:
     except Exception as error:  # a server before 2.4 has no hybrid search
         log.called.append(fused.failed(error))
 
+    yield from _milvus_groups(client, log, branches)
     if not asynchronous:
         yield from _milvus_iterators(client, log)
+        yield from _milvus_orm(client, log)
     found = yield client.query("docs", filter="source == 1")
     log("query", rows=len(found))
     found = yield client.get("docs", ids=[1, 2, 3])
@@ -115,6 +117,10 @@ def milvus(client: Any, log: Log) -> Work:
     with log.fails("search", "missing", queries=1):
         yield client.search("missing", [vector(1)])
     with log.fails("search", "docs", queries=1):
+        yield client.search("docs", [vector(1)], filter=f"text ==== '{SECRET}'")
+    with log.fails("query", "docs"):
+        yield client.query("docs", filter=f"id == '{SECRET}'")
+    with log.fails("search", "docs", queries=1):
         yield client.search("docs", [[1.0, 2.0]])
     if log.has_server:
         with log.fails("search", "docs", queries=1):
@@ -125,7 +131,48 @@ def milvus(client: Any, log: Log) -> Work:
         log("drop_collection")
 
 
+def _milvus_groups(client: Any, log: Log, branches: list[Any]) -> Work:
+    """Searches with one hit a group, where the server has them."""
+    from pymilvus import RRFRanker
+
+    for operation, arguments in (
+        ("search", ([vector(3)],)),
+        ("hybrid_search", (branches, RRFRanker())),
+    ):
+        grouped = Called(operation, "docs", queries=1)
+        try:
+            hits = yield getattr(client, operation)(
+                "docs", *arguments, limit=3, group_by_field="source"
+            )
+        except Exception as error:  # a server before 2.4 or 2.5 has none
+            log.called.append(grouped.failed(error))
+        else:
+            log(operation, rows=len(hits[0]), queries=1, top=hits[0][0]["distance"])
+
+
+def _milvus_orm(client: Any, log: Log) -> Work:
+    """The same collection through the ORM: a search, a future and an iterator."""
+    from pymilvus import Collection, connections
+
+    connections.connect("orm", address=client._get_connection().server_address)
+    docs = Collection("docs", using="orm")
+    asked = ([vector(3)], "vector", {"metric_type": "COSINE"}, 4)
+    hits = docs.search(*asked)
+    log("search", rows=4, queries=1, top=hits[0].distances[0])
+    hits = docs.search(*asked, _async=True).result()
+    log("search", rows=4, queries=1, top=hits[0].distances[0])
+    log("query", rows=len(docs.query("source == 2")))
+    iterator = docs.query_iterator(batch_size=80, expr="source == 2")
+    page = iterator.next()
+    iterator.close()
+    log("query_iterator", rows=len(page), pages=1)
+    connections.disconnect("orm")
+    yield None
+
+
 def _milvus_iterators(client: Any, log: Log) -> Work:
+    if not hasattr(client, "search_iterator"):
+        return  # before pymilvus 2.5.3 only the ORM has iterators
     for operation, iterator in (
         ("search_iterator", client.search_iterator("docs", [vector(1)], batch_size=40, limit=100)),
         ("query_iterator", client.query_iterator("docs", batch_size=80)),
@@ -190,8 +237,8 @@ def qdrant(client: Any, log: Log) -> Work:
     log("count")
     yield client.upsert("docs", points[:3])
     log("upsert", records=3)
-    yield client.set_payload("docs", {"seen": True}, points=[1])
-    log("set_payload")
+    yield from _qdrant_updates(client, log, points)
+    yield from _qdrant_administration(client, log)
     yield client.delete("docs", [1, 2, 3, 4, 5])
     log("delete")
 
@@ -206,6 +253,60 @@ def qdrant(client: Any, log: Log) -> Work:
     else:
         yield client.delete_collection("docs")
         log("delete_collection")
+
+
+def _qdrant_updates(client: Any, log: Log, points: list[Any]) -> Work:
+    from qdrant_client import models
+
+    pairs = yield client.search_matrix_pairs("docs", sample=10, limit=3)
+    log("search_matrix_pairs", rows=len(pairs.pairs))
+    offsets = yield client.search_matrix_offsets("docs", sample=10, limit=3)
+    log("search_matrix_offsets", rows=len(offsets.scores))
+    facet = yield client.facet("docs", key="source", limit=3)
+    log("facet", rows=len(facet.hits))
+    assert (len(pairs.pairs), len(offsets.scores), len(facet.hits)) >= (1, 1, 3)
+    for operation, arguments in (
+        ("set_payload", ({"seen": True}, [1])),
+        ("overwrite_payload", ({"seen": 1}, [1, 2])),
+        ("delete_payload", (["seen"], [1])),
+        ("clear_payload", ([3],)),
+        ("update_vectors", ([models.PointVectors(id=4, vector=vector(9))],)),
+    ):
+        yield getattr(client, operation)("docs", *arguments)
+        log(operation)
+    yield client.batch_update_points(
+        "docs",
+        [
+            models.UpsertOperation(upsert=models.PointsList(points=points[:3])),
+            models.DeleteOperation(delete=models.PointIdsList(points=[9])),
+        ],
+    )
+    log("batch_update_points")
+    # Both upload in the calling thread, also with the async client.
+    yield client.upload_points("docs", points[:5], wait=True)
+    log("upload_points", records=5)
+    yield client.upload_collection("docs", [vector(1), vector(2)], ids=[1, 2], wait=True)
+    log("upload_collection", records=2)
+
+
+def _qdrant_administration(client: Any, log: Log) -> Work:
+    from qdrant_client import models
+
+    yield client.create_payload_index("docs", "source", models.PayloadSchemaType.INTEGER)
+    log("create_payload_index")
+    yield client.delete_payload_index("docs", "source")
+    log("delete_payload_index")
+    yield client.update_collection("docs", optimizers_config=models.OptimizersConfigDiff())
+    log("update_collection")
+    alias = models.CreateAlias(collection_name="docs", alias_name="papers")
+    yield client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
+    log("update_collection_aliases", "")
+    if log.has_server:
+        yield client.create_snapshot("docs")
+        log("create_snapshot")
+    else:
+        with log.fails("create_snapshot", "docs"):
+            yield client.create_snapshot("docs")
 
 
 def chroma(client: Any, log: Log) -> Work:
@@ -239,8 +340,14 @@ def chroma(client: Any, log: Log) -> Work:
     log("update", records=2)
     yield docs.upsert(ids=ids[:3], documents=["new"] * 3, embeddings=[vector(i) for i in range(3)])
     log("upsert", records=3)
-    yield docs.delete(ids=ids[:5])
-    log("delete", records=5)
+    deleted = yield docs.delete(ids=ids[:5])
+    # The client tells since 1.3 how many there were.
+    log("delete", records=deleted["deleted"] if isinstance(deleted, dict) else None)
+    yield from _chroma_administration(client, docs, log)
+    with log.fails("query", "docs", queries=1):
+        yield docs.query(query_embeddings=[vector(1)], where={"text": SECRET, "source": 1})
+    with log.fails("add", "docs"):
+        yield docs.add(ids=[SECRET, SECRET], embeddings=[vector(1), vector(2)])
 
     with log.fails("get_collection", "missing"):
         yield client.get_collection("missing")
@@ -253,6 +360,22 @@ def chroma(client: Any, log: Log) -> Work:
     else:
         yield client.delete_collection("docs")
         log("delete_collection")
+
+
+def _chroma_administration(client: Any, docs: Any, log: Log) -> Work:
+    yield docs.modify(metadata={"topic": "papers"})
+    log("modify")
+    yield client.get_or_create_collection("docs")
+    log("get_or_create_collection")
+    # Only Chroma's cloud forks, and only it takes rank expressions.
+    if hasattr(docs, "fork"):
+        with log.fails("fork", "docs"):
+            yield docs.fork("copy")
+    if hasattr(docs, "search"):
+        from chromadb import Knn, Search
+
+        with log.fails("search", "docs", queries=1):
+            yield docs.search(Search().rank(Knn(query=vector(1))).limit(3))
 
 
 def drive(work: Work) -> None:

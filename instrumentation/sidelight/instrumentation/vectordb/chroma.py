@@ -14,7 +14,7 @@ from sidelight.instrumentation.vectordb.chroma_calls import (
 from sidelight.instrumentation.vectordb.chroma_results import describe_error
 from sidelight.instrumentation.vectordb.library import Library
 from sidelight.instrumentation.vectordb.operation import Observer
-from sidelight.instrumentation.vectordb.patching import Patches, find
+from sidelight.instrumentation.vectordb.patching import Patches
 
 _COLLECTIONS: Final = (
     "chromadb.api.models.Collection:Collection",
@@ -24,14 +24,14 @@ _CLIENTS: Final = ("chromadb.api.client:Client", "chromadb.api.async_client:Asyn
 
 
 def _install(patches: Patches, observer: Observer) -> None:
-    for paths, table in (
-        (_COLLECTIONS, collection_operations(observer)),
-        (_CLIENTS, client_operations(observer)),
+    for paths, table, most in (
+        (_COLLECTIONS, collection_operations(observer), "query"),
+        (_CLIENTS, client_operations(observer), "get_collection"),
     ):
         for path in paths:
-            owner = find(path)
+            owner = patches.find(path)
             if owner is not None:
-                patches.observe(owner, observer, table)
+                patches.observe(owner, observer, table, most=most)
 
 
 _library: Final = Library("chromadb", "chroma", describe_error, _install)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from opentelemetry.trace import TracerProvider
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb.operation import Failure, Observer
 from sidelight.instrumentation.vectordb.patching import Patches
+
+_logger = logging.getLogger("sidelight.instrumentation.vectordb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,24 @@ class Library:
                 tracer_provider=tracer_provider,
                 meter_provider=meter_provider,
             )
-            self.install(self._patches, observer)
+            try:
+                self.install(self._patches, observer)
+            except Exception as error:  # noqa: BLE001
+                self._patches.undo()
+                _warn(self.distribution, client_version, f"{type(error).__name__} while looking")
+                return
+            if self._patches.missing:
+                _warn(self.distribution, client_version, "no " + ", ".join(self._patches.missing))
 
     def uninstrument(self) -> None:
         """Restores every original method of the library."""
         with self._lock:
             self._patches.undo()
+
+
+def _warn(distribution: str, found: str, what: str) -> None:
+    _logger.warning(
+        "Sidelight does not find all it knows of %s in version %s (%s): such calls are not "
+        "observed. The versions that were tested are in docs/vector-databases.md.",
+        distribution, found, what,
+    )  # fmt: skip

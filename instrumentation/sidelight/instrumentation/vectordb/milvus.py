@@ -10,7 +10,7 @@ from sidelight.instrumentation.vectordb.milvus_iterators import observe_iterator
 from sidelight.instrumentation.vectordb.milvus_propagation import propagate_trace
 from sidelight.instrumentation.vectordb.milvus_results import describe_error
 from sidelight.instrumentation.vectordb.operation import Observer
-from sidelight.instrumentation.vectordb.patching import Patches, find
+from sidelight.instrumentation.vectordb.patching import Patches
 
 # MilvusClient, its sessions, the ORM and iterators all end in these two classes; a method
 # of theirs includes the client's own retries, up to 75 of them.
@@ -23,9 +23,9 @@ _HANDLERS: Final = (
 def _install(patches: Patches, observer: Observer) -> None:
     table = operations(observer)
     for path in _HANDLERS:
-        handler = find(path)
+        handler = patches.find(path)
         if handler is not None:
-            patches.observe(handler, observer, table)
+            patches.observe(handler, observer, table, most="search")
     observe_iterators(patches, observer)
     propagate_trace(patches)
 

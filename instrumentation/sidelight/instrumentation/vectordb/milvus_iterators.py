@@ -15,13 +15,17 @@ from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.call import Call
 from sidelight.instrumentation.vectordb.milvus_calls import database, server
 from sidelight.instrumentation.vectordb.operation import Observer, Operation, Values
-from sidelight.instrumentation.vectordb.patching import Patches, find, named, positional
+from sidelight.instrumentation.vectordb.patching import Patches, named, positional
 
+# Each where it is now, and where it was up to pymilvus 2.5.
 _CLASSES: Final = (
-    ("search_iterator", "pymilvus.client.iterator.search_iterator:SearchIteratorV2"),
-    ("search_iterator", "pymilvus.client.iterator.search_iterator:SearchIterator"),
-    ("query_iterator", "pymilvus.client.iterator.query_iterator:QueryIterator"),
-)
+    ("search_iterator", ("pymilvus.client.iterator.search_iterator:SearchIteratorV2",
+                         "pymilvus.client.search_iterator:SearchIteratorV2")),
+    ("search_iterator", ("pymilvus.client.iterator.search_iterator:SearchIterator",
+                         "pymilvus.orm.iterator:SearchIterator")),
+    ("query_iterator", ("pymilvus.client.iterator.query_iterator:QueryIterator",
+                        "pymilvus.orm.iterator:QueryIterator")),
+)  # fmt: skip
 _PAGE: Final = "db.vector.iterator.page"
 # pymilvus tries the second version of the search iterator and falls back to the first.
 _FALLBACK: Final = "ServerVersionIncompatibleException"
@@ -29,8 +33,8 @@ _FALLBACK: Final = "ServerVersionIncompatibleException"
 
 def observe_iterators(patches: Patches, observer: Observer) -> None:
     """Observes the iterators of every client API of pymilvus, which share these classes."""
-    for name, path in _CLASSES:
-        iterator = find(path)
+    for name, paths in _CLASSES:
+        iterator = patches.find(*paths)
         if iterator is not None:
             observed = _Iterators(observer, name)
             patches.replace(iterator, "__init__", observed.created)
@@ -40,7 +44,12 @@ def observe_iterators(patches: Patches, observer: Observer) -> None:
 
 def _own_requests(values: Values) -> bool:
     """Whether a handler call is the iterator's: a filter function of the app may make others."""
-    return bool(values.get("iterator")) or values.get("handler") is not None
+    return bool(values.get("iterator")) or _handler(values) is not None
+
+
+def _handler(values: Values) -> Any:
+    """What an iterator sends its requests through, as pymilvus calls it now or did up to 2.5."""
+    return values.get("handler") or values.get("connection")
 
 
 class _Iterators:
@@ -52,7 +61,7 @@ class _Iterators:
         self._calls: weakref.WeakKeyDictionary[Any, Call] = weakref.WeakKeyDictionary()
 
     def _describe(self, call: Call, _iterator: Any, values: Values) -> None:
-        address, port = server(values["handler"].server_address)
+        address, port = server(_handler(values).server_address)
         call.target = self._observer.target(
             self._operation.name,
             values.get("collection_name"),

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from opentelemetry import propagate, trace
 
-from sidelight.instrumentation.vectordb.patching import Patches, find
+from sidelight.instrumentation.vectordb.patching import Patches
 
 _MODULES: Final = ("pymilvus.client.grpc_handler", "pymilvus.client.async_grpc_handler")
 _METADATA: Final = "_api_level_md"
@@ -22,7 +22,7 @@ def propagate_trace(patches: Patches) -> None:
     if "traceparent" not in propagate.get_global_textmap().fields:
         return
     for path in _MODULES:
-        module = find(path)
+        module = patches.find(path)
         if module is not None:
             patches.replace(module, _METADATA, _with_traceparent)
 

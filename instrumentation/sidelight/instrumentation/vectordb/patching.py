@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Final
 
 from sidelight.instrumentation.vectordb.operation import Observer, Operation
 
-_logger = logging.getLogger("sidelight.instrumentation.vectordb")
-
 
 class Patches:
-    """The methods replaced so far; `undo` restores each original, the youngest first."""
+    """The methods replaced so far; `undo` restores each original, the youngest first.
+
+    `missing` names what is expected of a client library and was not found in it.
+    """
 
     def __init__(self) -> None:
         self._undo: list[tuple[Any, str, Any]] = []
+        self.missing: list[str] = []
 
     def __len__(self) -> int:
         return len(self._undo)
+
+    def find(self, *paths: str) -> Any | None:
+        """The first class or module there is of `package.module:Name`s, the newest name first.
+
+        None, and the first is missing, if there is none of them.
+        """
+        for path in paths:
+            module, _, name = path.partition(":")
+            try:
+                found: Any = import_module(module)
+                return getattr(found, name) if name else found
+            except (ImportError, AttributeError):
+                continue
+        self.missing.append(paths[0])
+        return None
 
     def replace(
         self, owner: Any, name: str, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -38,8 +54,15 @@ class Patches:
         self._undo.append((owner, name, original))
         return True
 
-    def observe(self, owner: Any, observer: Observer, table: Mapping[str, Operation]) -> None:
-        """Observes the methods in `table`; one that this client version lacks is left out."""
+    def observe(
+        self, owner: Any, observer: Observer, table: Mapping[str, Operation], *, most: str
+    ) -> None:
+        """Observes the methods in `table`; one that this client version lacks is left out.
+
+        A class without `most`, which matters most, is not what it was: that one is missing.
+        """
+        if not inspect.isroutine(vars(owner).get(most)):
+            self.missing.append(f"{owner.__module__}:{owner.__qualname__}.{most}")
         for name, operation in table.items():
             method = vars(owner).get(name)
             if inspect.iscoroutinefunction(method):
@@ -58,24 +81,10 @@ class Patches:
 
     def undo(self) -> None:
         """Restores every original."""
+        self.missing.clear()
         while self._undo:
             owner, name, original = self._undo.pop()
             setattr(owner, name, original)
-
-
-def find(path: str) -> Any | None:
-    """The class or module at `package.module:Name`; None, with one log line, if it is gone."""
-    module, _, name = path.partition(":")
-    try:
-        found: Any = import_module(module)
-        return getattr(found, name) if name else found
-    except (ImportError, AttributeError) as error:
-        _logger.warning(
-            "Sidelight does not find %s (%s); its calls are not observed. "
-            "This client version may be newer than the ones tested.",
-            path, error,
-        )  # fmt: skip
-        return None
 
 
 def positional(method: Callable[..., Any]) -> tuple[str, ...]:

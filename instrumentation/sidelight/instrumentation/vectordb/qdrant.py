@@ -10,7 +10,7 @@ from typing import Final
 
 from sidelight.instrumentation.vectordb.library import Library
 from sidelight.instrumentation.vectordb.operation import Observer
-from sidelight.instrumentation.vectordb.patching import Patches, find
+from sidelight.instrumentation.vectordb.patching import Patches
 from sidelight.instrumentation.vectordb.qdrant_answers import read_answers
 from sidelight.instrumentation.vectordb.qdrant_calls import operations
 from sidelight.instrumentation.vectordb.qdrant_results import describe_error
@@ -24,9 +24,9 @@ _CLIENTS: Final = (
 def _install(patches: Patches, observer: Observer) -> None:
     table = operations(observer)
     for path in _CLIENTS:
-        client = find(path)
+        client = patches.find(path)
         if client is not None:
-            patches.observe(client, observer, table)
+            patches.observe(client, observer, table, most="query_points")
     read_answers(patches, observer)
 
 

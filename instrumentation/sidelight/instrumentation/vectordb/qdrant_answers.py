@@ -14,7 +14,7 @@ import wrapt
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.call import Call
 from sidelight.instrumentation.vectordb.operation import Observer, active_call
-from sidelight.instrumentation.vectordb.patching import Patches, find
+from sidelight.instrumentation.vectordb.patching import Patches
 
 _Method = Callable[..., Any]
 
@@ -29,13 +29,13 @@ _GRPC: Final = (
 def read_answers(patches: Patches, observer: Observer) -> None:
     """Watches the REST and gRPC clients of every Qdrant client."""
     reader = _Reader(observer)
-    rest, asynchronous = find(_REST), find(_ASYNC_REST)
+    rest, asynchronous = patches.find(_REST), patches.find(_ASYNC_REST)
     if rest is not None:
         patches.replace(rest, "send", reader.watch)
     if asynchronous is not None:
         patches.replace(asynchronous, "send", reader.watch_async)
     for path in _GRPC:
-        remote = find(path)
+        remote = patches.find(path)
         if remote is not None:
             patches.replace_property(remote, "grpc_points", reader.stub)
 
