@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as names
@@ -15,6 +16,7 @@ from sidelight.collector.shape.pipeline import Shaper
 from sidelight.collector.shape.shaped import Shaped
 from support import openmetrics
 from support.measured_spans import search
+from support.recorded_spans import request_of, vllm_spans
 from support.spans import Made, request
 
 SEARCHES = f"{names.prometheus_name(names.RETRIEVAL_SEARCHES)}_total"
@@ -128,3 +130,29 @@ def test_phases_of_the_engine_are_not_counted_beside_their_server_span() -> None
         Made("decode", scope=names.SCOPE_VLLM, attributes=phase), kind=Span.SPAN_KIND_INTERNAL
     )
     assert set(measured(found).values()) == {0}
+
+
+def test_recorded_spans_of_a_real_vllm() -> None:
+    """Each of its requests counts once, with all of its time; tokens where no client has them."""
+    recorded = vllm_spans()
+    requests: dict[str, dict[str, Any]] = {}
+    for each in recorded:
+        if each["name"] == "llm_request":
+            requests.setdefault(each["attributes"][names.VLLM_REQUEST_ID], each)
+    assert requests
+    registry = Registry()
+    received = Request.FromString(request_of(recorded).SerializeToString())
+    Calls(registry, Measure()).observe(Shaper().traces(received).opened)
+
+    def total(name: str) -> float:
+        return sum(each.value for each in openmetrics.samples(name, registry))
+
+    assert total(DURATION) == len(requests)
+    seconds = sum(each["end"] - each["start"] for each in requests.values()) / 1e9
+    assert total(f"{names.prometheus_name(names.REQUEST_DELAY)}_sum") == pytest.approx(seconds)
+    assert total(TOKENS) == sum(
+        each["attributes"][names.VLLM_PROMPT_TOKENS]
+        + each["attributes"][names.VLLM_COMPLETION_TOKENS]
+        for each in requests.values()
+        if not each["parent"]
+    )

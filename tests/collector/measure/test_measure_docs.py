@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,7 +19,7 @@ from sidelight.collector.measure import drift
 from sidelight.collector.measure.delays import CAUSES
 from sidelight.collector.measure.registry import Registry
 from sidelight.collector.measure.retrieval import MOST_SCORE_SERIES, Retrieval
-from sidelight.collector.measure.usage import MOST_MODELS
+from sidelight.collector.measure.usage import MOST_MODELS, Usage
 from support.measured_spans import search, span
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -111,3 +113,22 @@ def test_memory_of_scores_is_as_described() -> None:
     remembered = 450_000
     assert after - before < series * kilobytes * 1000 + remembered
     assert MOST_SCORE_SERIES * kilobytes * 1000 + remembered < 4_000_000
+
+
+def test_memory_of_counted_calls_is_as_described() -> None:
+    """However many calls come, so much of them is remembered."""
+    (megabytes,) = re.findall(r"in less than (\d+) MB", HEALTH)
+    usage = Usage(Registry())
+    told: dict[str, Any] = {names.SPAN_KIND: "LLM", names.INPUT_TOKENS: 1, names.USAGE_COST: 1.0}
+    around = span({})
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(10_000):
+            parent = replace(around, span_id=number.to_bytes(8, "big"))
+            answer = {names.RESPONSE_ID: f"chatcmpl-{number}"}
+            usage.observe("api", span(told | answer, parent=parent))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < int(megabytes) * 1_000_000
