@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import uvloop
@@ -40,8 +41,13 @@ def up(config: Config, path: Path | None) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(config.logging.level, config.logging.format)
     raise_file_limit()
+    return exit_code(lambda: uvloop.run(_serve(config, destinations(config), path)))
+
+
+def exit_code(serve: Callable[[], None]) -> int:
+    """What a process that serves ends with; why it could not is logged."""
     try:
-        uvloop.run(_serve(config, destinations(config), path))
+        serve()
     except (LogError, ServiceError) as error:
         _logger.error("%s", error)
         return 1

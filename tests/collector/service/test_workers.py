@@ -22,7 +22,6 @@ pytestmark = pytest.mark.slow
 
 _RECEIVED = "sidelight_collector_received_total"
 _RESTARTS = "sidelight_collector_worker_restarts_total"
-_SENDERS = 12
 
 
 def _children(pid: int) -> list[int]:
@@ -41,6 +40,16 @@ def _is_running(pid: int) -> bool:
         return False
 
 
+def _load(collector: Collector) -> SpanLoad:
+    """Over so many connections that every worker has some."""
+    return SpanLoad(
+        http_port=collector.http_port,
+        grpc_port=collector.grpc_port,
+        http_senders=12,
+        grpc_senders=4,
+    )
+
+
 def _spread(collector: Collector, requests: int = 40) -> list[bytes]:
     """Spans over so many connections that no worker can have got none."""
     ids: list[bytes] = []
@@ -56,15 +65,7 @@ class TestAsOne:
         """Each worker has its own log; the counters on /metrics are the exact sums."""
         with SpanStore() as store:
             config = settings(tmp_path, workers=2, destinations=[store.destination()])
-            with (
-                Collector(config, tmp_path) as collector,
-                SpanLoad(
-                    http_port=collector.http_port,
-                    grpc_port=collector.grpc_port,
-                    http_senders=_SENDERS,
-                    grpc_senders=4,
-                ) as load,
-            ):
+            with Collector(config, tmp_path) as collector, _load(collector) as load:
                 eventually(lambda: len(load.acknowledged) > 2000)
                 load.stop()
                 eventually(lambda: load.acknowledged <= store.ids.keys())
@@ -137,14 +138,7 @@ class TestDying:
         """Nothing acknowledged is lost, the counters do not go back, and it is said and counted."""
         with SpanStore() as store:
             config = settings(tmp_path, workers=2, destinations=[store.destination()])
-            with (
-                Collector(config, tmp_path) as collector,
-                SpanLoad(
-                    http_port=collector.http_port,
-                    grpc_port=collector.grpc_port,
-                    http_senders=_SENDERS,
-                ) as load,
-            ):
+            with Collector(config, tmp_path) as collector, _load(collector) as load:
                 for turn in range(1, 4):
                     so_far = len(load.acknowledged)
                     eventually(lambda so_far=so_far: len(load.acknowledged) > so_far + 500)
@@ -194,14 +188,7 @@ class TestSignals:
         """What was acknowledged just before is at the destination afterwards."""
         with SpanStore() as store:
             config = settings(tmp_path, workers=2, destinations=[store.destination()])
-            with (
-                Collector(config, tmp_path) as collector,
-                SpanLoad(
-                    http_port=collector.http_port,
-                    grpc_port=collector.grpc_port,
-                    http_senders=_SENDERS,
-                ) as load,
-            ):
+            with Collector(config, tmp_path) as collector, _load(collector) as load:
                 eventually(lambda: len(load.acknowledged) > 1000)
                 workers = _children(collector.pid)
                 collector.process.send_signal(number)
@@ -228,14 +215,7 @@ class TestSignals:
         """Under load: no connection is dropped, and every worker has the new destination."""
         with SpanStore() as old, SpanStore() as new:
             config = settings(tmp_path, workers=2, destinations=[old.destination("old")])
-            with (
-                Collector(config, tmp_path) as collector,
-                SpanLoad(
-                    http_port=collector.http_port,
-                    grpc_port=collector.grpc_port,
-                    http_senders=_SENDERS,
-                ) as load,
-            ):
+            with Collector(config, tmp_path) as collector, _load(collector) as load:
                 eventually(lambda: len(load.acknowledged) > 500)
                 config["destinations"] = [old.destination("old"), new.destination("new")]
                 config["shape"] = {"redact": {"enabled": True}}

@@ -15,11 +15,9 @@ from typing import Any
 import uvloop
 
 from sidelight.collector import logs
-from sidelight.collector.config import ConfigError
-from sidelight.collector.listening import ServiceError
-from sidelight.collector.log.log import LogError, own
+from sidelight.collector.log.log import own
 from sidelight.collector.log.shares import left_behind
-from sidelight.collector.run import raise_file_limit
+from sidelight.collector.run import exit_code, raise_file_limit
 from sidelight.collector.service import Plan, Service
 from sidelight.collector.workers import plan
 from sidelight.collector.workers.link import Link
@@ -102,15 +100,7 @@ def main() -> int:
     number = int(sys.argv[1])
     with socket.socket(fileno=os.dup(0)) as sock:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        try:
-            uvloop.run(Worker(number).run(sock))
-        except (LogError, ServiceError) as error:
-            _logger.error("%s", error)
-            return 1
-        except ConfigError as error:
-            _logger.error("%s", error)
-            return 2
-    return 0
+        return exit_code(lambda: uvloop.run(Worker(number).run(sock)))
 
 
 if __name__ == "__main__":
