@@ -8,15 +8,19 @@ import socket
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from sidelight import conventions as names
 from sidelight.collector import doctor
-from sidelight.collector.doctor import Check, exit_code, render
+from sidelight.collector.config import Config
+from sidelight.collector.doctor import Check, entrance, exit_code, render
 from support.backend import Backend, Reply
-from support.doctor import configured, examine, free_port
+from support.certificates import Authority
+from support.collector import Collector, settings
+from support.doctor import configured, everything, examine, free_port
 
 OWN_EXPOSITION = f"{names.prometheus_name(names.COLLECTOR_LOG_BYTES)} 0\n"
 
@@ -216,3 +220,60 @@ class TestReport:
         code = "import sys, sidelight.collector.doctor; print('rich.table' in sys.modules)"
         loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
         assert loaded.stdout.strip() == b"False"
+
+
+class TestEntrance:
+    def test_what_cannot_be_used_is_found_before_a_start(self, tmp_path: Path) -> None:
+        """Certificates by key and file, tokens by line, and no token is shown."""
+        tls = {"certificate": str(tmp_path / "none.crt"), "key": str(tmp_path / "none.key")}
+        check = examine(configured(serve={"port": free_port(), "tls": tls}))[entrance.NAME]
+        assert check.status == "fail"
+        assert f"serve.tls.certificate: {tmp_path / 'none.crt'}" in check.found
+        (tmp_path / "tokens").write_text("too-short\n")
+        receive = {"tokens": [{"file": str(tmp_path / "tokens")}]}
+        found = examine(configured(receive=receive))
+        assert (found[entrance.NAME].status, "line 1" in found[entrance.NAME].found) == (
+            "fail",
+            True,
+        )
+        assert "too-short" not in everything(found)
+
+    def test_nothing_to_find_is_well(self) -> None:
+        """The default has neither."""
+        check = examine(configured())[entrance.NAME]
+        assert (check.status, "TLS on: none" in check.found) == ("ok", True)
+
+    def test_guarded_ports_are_not_called_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Beyond loopback with tokens is as it should be."""
+        monkeypatch.setenv("TOKEN", "token-0123456789abcdef")
+        with Backend() as backend:
+            config = configured(
+                receive={
+                    "otlp_http": {"host": "0.0.0.0", "port": 0},
+                    "otlp_grpc": {"port": 0},
+                    "tokens": [{"env": "TOKEN"}],
+                },
+                destinations=[{"type": "otlp", "name": "other", "url": backend.url}],
+            )
+            assert examine(config)["configuration"].status == "ok"
+
+    @pytest.mark.parametrize("guard", ["tokens", "certificates", "both"])
+    def test_a_running_sidelight_is_known_through_its_guard(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: str
+    ) -> None:
+        """Its ports are not called taken, whether or not its figures can be read."""
+        monkeypatch.setenv("SCRAPER", "token-0123456789abcdef")
+        authority = Authority(tmp_path)
+        issued = authority.issue()
+        serve: dict[str, Any] = {"port": free_port()}
+        if guard != "certificates":
+            serve["tokens"] = [{"env": "SCRAPER"}]
+        if guard != "tokens":
+            serve["tls"] = {"certificate": str(issued.certificate), "key": str(issued.key)}
+        if guard == "certificates":
+            serve["tls"]["client_ca"] = str(authority.certificate)
+        config = {**settings(tmp_path), "serve": serve}
+        env = {"SCRAPER": "token-0123456789abcdef"}
+        with Collector(config, tmp_path / "running", env=env):
+            check = examine(Config.model_validate(config))[f"port {serve['port']} (serve)"]
+        assert (check.status, "served by the running Sidelight" in check.found) == ("ok", True)

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from sidelight import conventions as names
 from sidelight.collector.config import Config, ConfigError
 from sidelight.collector.doctor import (
     clock,
     configuration,
     destinations,
     disk,
+    entrance,
+    own,
     packages,
     ports,
     vllm,
@@ -21,7 +22,6 @@ from sidelight.collector.doctor import (
 from sidelight.collector.doctor.check import Check, Status, exit_code
 from sidelight.collector.doctor.listeners import listeners
 from sidelight.collector.doctor.report import render
-from sidelight.collector.http_client.transport import Answer, NoAnswerError, Transport
 from sidelight.collector.send import detect
 from sidelight.collector.send.lanes import lanes
 
@@ -30,8 +30,6 @@ __all__ = ["Check", "Status", "exit_code", "render", "run"]
 TIMEOUT_SECONDS = 3.0
 # Beyond the requests' own timeouts: only the system's resolver can hang longer.
 _PATIENCE_SECONDS = 15.0
-_OWN = names.COLLECTOR_LAG.rpartition(".")[0]
-_MAX_EXPOSITION_BYTES = 32 * 1024 * 1024
 
 _Look = Callable[[], Check]
 
@@ -43,42 +41,26 @@ def run(config: Config, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[Che
     except ConfigError as error:
         return [Check("configuration", "fail", str(error), "Correct it and run this again.")]
     used = tuple(lane.config for lane in found if not lane.is_scores)
-    own = _own_exposition(config, timeout_seconds)
+    running = own.look(config.serve, timeout_seconds)
+    exposition = None if running is None else running.exposition
     scrape = config.receive.scrape
     looks: list[tuple[str, _Look]] = [
         ("configuration", partial(configuration.check, config, used)),
         ("packages", partial(packages.check, config)),
+        (entrance.NAME, partial(entrance.check, config)),
         ("disk", partial(disk.check, config.log)),
         *(
-            (each.key, partial(ports.check, each, running=own is not None))
+            (each.key, partial(ports.check, each, running=running is not None))
             for each in listeners(config)
         ),
         *((each.name, partial(destinations.check, each, timeout_seconds)) for each in used),
         *(
-            (each.url, partial(vllm.check, each, scrape, timeout_seconds, own))
+            (each.url, partial(vllm.check, each, scrape, timeout_seconds, exposition))
             for each in scrape.targets
         ),
         ("clock", partial(clock.check, used, timeout_seconds)),
     ]
     return _all_at_once(looks)
-
-
-def _own_exposition(config: Config, timeout_seconds: float) -> Answer | None:
-    """/metrics of the Sidelight that already runs with this configuration, if one does."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.serve.host, config.serve.host)  # noqa: S104
-    transport = Transport(
-        f"http://{host}:{config.serve.port}", timeout_seconds, _MAX_EXPOSITION_BYTES
-    )
-    try:
-        answer = transport.get("/metrics")
-    except NoAnswerError:
-        return None
-    finally:
-        transport.close()
-    ours = [names.prometheus_name(each) for each in names.METRICS if each.startswith(_OWN)]
-    served = vllm.sample_names(answer.body)
-    is_ours = any(each.startswith(tuple(ours)) for each in served)
-    return answer if answer.status == 200 and is_ours else None
 
 
 def _all_at_once(looks: list[tuple[str, _Look]]) -> list[Check]:

@@ -1,0 +1,74 @@
+"""The Sidelight that already runs with this configuration, as its /metrics shows it."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from dataclasses import dataclass
+
+from sidelight import conventions as names
+from sidelight.collector.config import ConfigError, Serve, Tls
+from sidelight.collector.doctor.vllm import sample_names
+from sidelight.collector.http_client.transport import Answer, NoAnswerError, Transport
+from sidelight.collector.receive import tokens
+
+_OWN = names.COLLECTOR_LAG.rpartition(".")[0]
+_MAX_BYTES = 32 * 1024 * 1024
+_PATH = "/metrics"
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """`exposition` is None where a client certificate would be needed to read it."""
+
+    exposition: Answer | None
+
+
+def look(serve: Serve, timeout_seconds: float) -> Own | None:
+    """What answers on the port of /metrics, if that is a Sidelight of this configuration."""
+    answer = _ask(serve, timeout_seconds)
+    if answer is None:
+        return None
+    if answer.status == 403 and serve.tls is not None and serve.tls.client_ca is not None:
+        # Nobody else has the certificate that was shown.
+        return Own(None)
+    ours = [names.prometheus_name(each) for each in names.METRICS if each.startswith(_OWN)]
+    is_ours = any(each.startswith(tuple(ours)) for each in sample_names(answer.body))
+    return Own(answer) if answer.status == 200 and is_ours else None
+
+
+def _ask(serve: Serve, timeout_seconds: float) -> Answer | None:
+    host = _LOOPBACK.get(serve.host, serve.host)
+    try:
+        known = next(tokens.of_tokens(serve.tokens, "serve.tokens"), None)
+        headers = {} if known is None else {"Authorization": known[0]}
+        if serve.tls is not None:
+            return _over_tls(host, serve.port, serve.tls, headers, timeout_seconds)
+    except (ConfigError, OSError, http.client.HTTPException):
+        return None
+    place = f"[{host}]" if ":" in host else host
+    transport = Transport(f"http://{place}:{serve.port}", timeout_seconds, _MAX_BYTES)
+    try:
+        return transport.get(_PATH, headers)
+    except NoAnswerError:
+        return None
+    finally:
+        transport.close()
+
+
+def _over_tls(
+    host: str, port: int, tls: Tls, headers: dict[str, str], timeout_seconds: float
+) -> Answer:
+    """Trusts the configured certificate and no other, under whatever name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(tls.certificate)
+    connection = http.client.HTTPSConnection(host, port, timeout=timeout_seconds, context=context)
+    try:
+        connection.request("GET", _PATH, headers=headers)
+        answer = connection.getresponse()
+        return Answer(answer.status, {}, answer.read(_MAX_BYTES))
+    finally:
+        connection.close()
