@@ -196,7 +196,7 @@ async def test_one_dead_target_delays_no_other(caplog: pytest.LogCaptureFixture)
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\na 1\n", "unreachable"),
         (
             b"HTTP/1.1 302 Go\r\nLocation: http://127.0.0.2:9/m\r\nContent-Length: 0\r\n\r\n",
-            "unreachable",
+            "status",
         ),
         (b"SSH-2.0-OpenSSH\r\n", "unreachable"),
     ],

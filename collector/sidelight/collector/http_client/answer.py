@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import httptools
 
 _MAX_HEAD_BYTES = 64 * 1024
 _SWITCHING = 101
+
+Ending = Literal["whole", "limit", "late", "broken"]
+"""Where a body ends: where it should, at our limit, at the deadline, or with the connection."""
 
 
 class NotHttpError(Exception):
@@ -19,12 +23,13 @@ class NotHttpError(Exception):
 class Answer:
     """What a backend answered; `headers` have lower-case names.
 
-    `body` is what came before the transport's limit, its deadline or a broken connection.
+    `body` is what came before its `ending`.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    ending: Ending = "whole"
 
 
 class AnswerReader:
@@ -61,10 +66,15 @@ class AnswerReader:
         if self.status is None and self._fed > _MAX_HEAD_BYTES:
             raise NotHttpError("its head is too large")
 
-    def answer(self) -> Answer:
+    def answer(self, ending: Ending) -> Answer:
         """What came so far; the status is known."""
         assert self.status is not None
-        return Answer(self.status, self._headers, bytes(self._body))
+        return Answer(self.status, self._headers, bytes(self._body), ending)
+
+    def end(self) -> None:
+        """The connection was closed, which ends an answer that does not tell its length."""
+        has_length = "content-length" in self._headers or "transfer-encoding" in self._headers
+        self.is_whole = self.is_whole or not has_length
 
     # What the parser calls.
 

@@ -8,7 +8,7 @@ import ssl
 from contextlib import suppress
 
 from sidelight.collector.http_client import deadline
-from sidelight.collector.http_client.answer import Answer, AnswerReader, NotHttpError
+from sidelight.collector.http_client.answer import Answer, AnswerReader, Ending, NotHttpError
 
 _READ_BYTES = 16 * 1024
 
@@ -43,11 +43,19 @@ class Connection:
         reader = AnswerReader(max_body_bytes)
         while reader.status is None:
             self._read(reader)
-        with suppress(OSError, NotHttpError):
+        ending = self._read_body(reader)
+        self.is_reusable = ending == "whole" and reader.keeps_alive
+        return reader.answer(ending)
+
+    def _read_body(self, reader: AnswerReader) -> Ending:
+        try:
             while not (reader.is_whole or reader.is_cut):
                 self._read(reader)
-        self.is_reusable = reader.is_whole and reader.keeps_alive
-        return reader.answer()
+        except TimeoutError:
+            return "late"
+        except (OSError, NotHttpError):
+            return "whole" if reader.is_whole else "broken"
+        return "limit" if reader.is_cut else "whole"
 
     def _send(self, head: bytes, body: bytes | None) -> None:
         if isinstance(self._socket, deadline.TimedSocket):
@@ -60,6 +68,7 @@ class Connection:
     def _read(self, reader: AnswerReader) -> None:
         size = self._socket.recv_into(self._buffer)
         if not size:
+            reader.end()
             raise HungUpError("the connection was closed")
         reader.feed(self._buffer[:size])
 

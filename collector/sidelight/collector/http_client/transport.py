@@ -25,6 +25,10 @@ _SAFE = "/%:@!$&'()*+,;=~-._"
 class NoAnswerError(Exception):
     """No status came back; the message is one sentence that says what to do."""
 
+    def __init__(self, message: str, *, is_timeout: bool = False) -> None:
+        super().__init__(message)
+        self.is_timeout = is_timeout
+
 
 class Transport:
     """Requests to one base URL, from any thread. Credentials never leave that host and port."""
@@ -87,7 +91,8 @@ class Transport:
             with exchange:
                 return self._exchange(method, path, headers, body)
         except (OSError, NotHttpError) as error:
-            raise NoAnswerError(self._explain(error)) from error
+            is_timeout = isinstance(error, TimeoutError) and not self._closed
+            raise NoAnswerError(self._explain(error), is_timeout=is_timeout) from error
         finally:
             with self._lock:
                 self._exchanges.discard(exchange)

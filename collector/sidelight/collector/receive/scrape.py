@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
-
-import urllib3
+from urllib.parse import urljoin, urlsplit
 
 from sidelight import conventions
 from sidelight.collector.config import ConfigError, Scrape, ScrapeTarget
+from sidelight.collector.http_client.transport import Answer, NoAnswerError, Transport
 from sidelight.collector.measure.family import Family, labels, sample
 from sidelight.collector.measure.registry import Registry
 from sidelight.collector.measure.text_format import MalformedError, TextReader
@@ -27,7 +26,7 @@ _HEADERS = {"Accept": _ACCEPT, "Accept-Encoding": "identity", "Connection": "clo
 # What a target last said is shown for so many intervals after it stopped answering.
 _STALE_INTERVALS = 3
 _MOST_THREADS = 32
-_CHUNK_BYTES = 64 * 1024
+_MOST_REDIRECTS = 2
 
 _logger = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ class _Target:
     url: str
     shown: str
     identity: dict[str, str]
-    pool: urllib3.HTTPConnectionPool
+    transport: Transport
     reader: TextReader
     families: list[Family] = field(default_factory=list)
     scraped: float = 0.0
@@ -167,15 +166,13 @@ def _target(target: ScrapeTarget, config: Scrape) -> _Target:
     instance = parts.netloc if parts.port else f"{parts.netloc}:{port}"
     identity = {"job": target.job, "instance": instance}
     identity |= target.labels
-    pool = urllib3.connection_from_url(
-        target.url,
-        timeout=urllib3.Timeout(total=config.timeout_seconds),
-        retries=urllib3.Retry(connect=0, read=0, status=0, other=0, redirect=2),
-        maxsize=1,
+    # One byte more than allowed tells what is too large.
+    transport = Transport(
+        f"{parts.scheme}://{parts.netloc}", config.timeout_seconds, config.max_bytes + 1
     )
     shown = target.url.partition("?")[0]  # a query may hold a token
     reader = TextReader(identity, target.families)
-    return _Target(target.url, shown, identity, pool, reader)
+    return _Target(target.url, shown, identity, transport, reader)
 
 
 def _fetch(target: _Target, config: Scrape) -> tuple[str, bool]:
@@ -183,54 +180,49 @@ def _fetch(target: _Target, config: Scrape) -> tuple[str, bool]:
 
     Redirects are followed on the same host only. Raises `_ScrapeError`.
     """
-    deadline = time.monotonic() + config.timeout_seconds
-    try:
-        response = target.pool.request(
-            "GET",
-            urllib3.util.parse_url(target.url).request_uri,
-            headers=_HEADERS,
-            preload_content=False,
-            decode_content=False,
-        )
+    url = target.url
+    for _ in range(_MOST_REDIRECTS + 1):
         try:
-            body = _read(response, config, deadline)
-        except BaseException:
-            response.close()
-            raise
-        response.release_conn()
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        cause = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
-        # NewConnectionError is a TimeoutError to urllib3, also where a connection was refused.
-        if isinstance(cause, urllib3.exceptions.TimeoutError) and not isinstance(
-            cause, urllib3.exceptions.NewConnectionError
-        ):
-            message = f"no answer within {config.timeout_seconds:g} s"
-            raise _ScrapeError("timeout", message) from error
-        raise _ScrapeError("unreachable", str(cause)) from error
+            answer = target.transport.get(_request_target(url), _HEADERS)
+        except NoAnswerError as error:
+            outcome = "timeout" if error.is_timeout else "unreachable"
+            raise _ScrapeError(outcome, str(error)) from error
+        elsewhere = urljoin(url, answer.headers.get("location", ""))
+        is_moved = 300 <= answer.status < 400 and "location" in answer.headers
+        if not (is_moved and _origin(elsewhere) == _origin(url)):
+            break
+        url = elsewhere
+    body = _checked(answer, config)
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise _ScrapeError("malformed", "the answer is not UTF-8") from error
-    kind = response.headers.get("Content-Type", "")
+    kind = answer.headers.get("content-type", "")
     return text, kind.startswith("application/openmetrics-text")
 
 
-def _read(response: urllib3.BaseHTTPResponse, config: Scrape, deadline: float) -> bytes:
-    """The body; one that is too large, too slow or compressed unasked is refused."""
-    if response.status != 200:
-        raise _ScrapeError("status", f"HTTP {response.status}")
-    encoding = response.headers.get("Content-Encoding", "identity")
+def _request_target(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+def _checked(answer: Answer, config: Scrape) -> bytes:
+    """The body; one that is too large, too slow, broken off or compressed unasked is refused."""
+    if answer.status != 200:
+        raise _ScrapeError("status", f"HTTP {answer.status}")
+    encoding = answer.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise _ScrapeError("malformed", f"the answer came as {encoding}, which was not asked for")
-    chunks = []
-    size = 0
-    # read1 returns after each packet, so that a dripping answer meets the deadline.
-    while chunk := response.read1(_CHUNK_BYTES):
-        size += len(chunk)
-        if size > config.max_bytes:
-            message = f"more than receive.scrape.max_bytes ({config.max_bytes})"
-            raise _ScrapeError("too_large", message)
-        if time.monotonic() > deadline:
-            raise _ScrapeError("timeout", f"not complete within {config.timeout_seconds:g} s")
-        chunks.append(chunk)
-    return b"".join(chunks)
+    if answer.ending == "late":
+        raise _ScrapeError("timeout", f"not complete within {config.timeout_seconds:g} s")
+    if answer.ending == "broken":
+        raise _ScrapeError("unreachable", "the connection broke off in the middle of the answer")
+    if len(answer.body) > config.max_bytes:
+        message = f"more than receive.scrape.max_bytes ({config.max_bytes})"
+        raise _ScrapeError("too_large", message)
+    return answer.body
