@@ -40,6 +40,9 @@ def up(path: Path | None) -> None:
     \b
       export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318
 
+    SIGHUP reads the configuration again. With `workers` above 1 several processes share the
+    ports.
+
     Exit codes: 0 stopped by a signal, 1 cannot start, 2 bad configuration.
     """
     config = load_config(path)

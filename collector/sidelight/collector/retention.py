@@ -46,6 +46,11 @@ class Retention:
         """Bytes of all segments."""
         return sum(each.log.size_bytes() for each in (self._own, *self._left_behind))
 
+    def close(self) -> None:
+        """Close all logs and let another process have their folders."""
+        for store in (self._own, *self._left_behind):
+            store.log.close()
+
     async def run(self) -> None:
         """Until cancelled."""
         while True:

@@ -178,7 +178,7 @@ class Service:
             self._deliveries.close()
             await asyncio.gather(*background, return_exceptions=True)
             await self._writer.close()
-            self._log.close()
+            self._retention.close()
 
     def stop(self) -> None:
         """Begin to drain."""

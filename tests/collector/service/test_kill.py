@@ -16,7 +16,7 @@ from support.span_store import SpanStore
 pytestmark = pytest.mark.slow
 
 
-def _kill_again_and_again(directory: Path, kills: int) -> None:
+def _kill_again_and_again(directory: Path, kills: int, workers: int) -> None:
     chance = random.Random()
     http_port, grpc_port = free_port(), free_port()
     with SpanStore() as store, SpanStore() as second:
@@ -25,6 +25,7 @@ def _kill_again_and_again(directory: Path, kills: int) -> None:
             receive={"otlp_http": {"port": http_port}, "otlp_grpc": {"port": grpc_port}},
             log={"directory": str(directory / "log"), "segment_bytes": 256 * 1024},
             destinations=[store.destination("one"), second.destination("two")],
+            workers=workers,
         )
         with SpanLoad(http_port=http_port, grpc_port=grpc_port) as load:
             for _ in range(kills):
@@ -44,9 +45,12 @@ def _kill_again_and_again(directory: Path, kills: int) -> None:
 
 
 @pytest.mark.timeout(3600)
-def test_kill_9_under_load_loses_no_acknowledged_span(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_kill_9_under_load_loses_no_acknowledged_span(tmp_path: Path, workers: int) -> None:
     """Every span id that was acknowledged, over HTTP or gRPC, stands at both destinations.
 
-    SIDELIGHT_SOAK_KILLS says over how many restarts.
+    Of several workers the supervisor is killed, and they with it. SIDELIGHT_SOAK_KILLS says
+    over how many restarts.
     """
-    _kill_again_and_again(tmp_path, kills=int(os.environ.get("SIDELIGHT_SOAK_KILLS", "6")))
+    kills = int(os.environ.get("SIDELIGHT_SOAK_KILLS", "6"))
+    _kill_again_and_again(tmp_path, kills, workers)
