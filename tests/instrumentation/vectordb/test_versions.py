@@ -1,0 +1,112 @@
+"""Client versions but the newest: the oldest that are supported, and newer ones yet to come."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymilvus import MilvusClient
+from pymilvus.client.grpc_handler import GrpcHandler
+
+from sidelight.instrumentation.vectordb import instrumentors, milvus, milvus_iterators
+from support.vectordb import servers
+from support.vectordb.record import differences
+from support.vectordb.servers import REQUIREMENTS, Serving, run_workload
+
+from .conftest import Observe, vector
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("environment", "mode", "serving"),
+    [
+        ("milvus-2.5", "milvus", servers.milvus_lite_file),
+        ("qdrant-1.13", "qdrant", servers.nowhere),
+        ("qdrant-1.13", "qdrant-async", servers.nowhere),
+        ("chroma-1.0", "chroma-embedded", servers.nowhere),
+    ],
+)
+def test_the_oldest_clients_are_observed_like_the_newest(
+    environment: str, mode: str, serving: Serving, tmp_path: Path
+) -> None:
+    """The whole workload, but for what an old client does not have."""
+    with serving(tmp_path) as server:
+        outcome = run_workload(mode, server, environment=environment)
+
+    assert differences(outcome, mode.partition("-")[0]) == []
+    assert len(outcome.called) >= 20
+
+
+@pytest.mark.parametrize(
+    ("instrumentor", "requirement"),
+    [
+        (instrumentors.MilvusInstrumentor, "milvus-2.5"),
+        (instrumentors.QdrantInstrumentor, "qdrant-1.13"),
+        (instrumentors.ChromaInstrumentor, "chroma-1.0"),
+    ],
+)
+def test_the_lower_bounds_are_the_versions_tested(instrumentor: Any, requirement: str) -> None:
+    """What an instrumentor says it needs is what the oldest environment has."""
+    (needed,) = instrumentor().instrumentation_dependencies()
+    name, _, bound = needed.partition(" >= ")
+
+    assert f"{name}=={bound}.0" in (REQUIREMENTS / f"{requirement}.txt").read_text().splitlines()
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Our own warnings."""
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith("sidelight") and record.levelno >= logging.WARNING
+    ]
+
+
+def test_what_a_newer_client_moved_is_named_in_one_line(
+    lite: MilvusClient,
+    observe: Observe,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Methods, modules and classes that are gone: one warning, and the rest is observed."""
+    search = GrpcHandler.search
+    monkeypatch.delattr(GrpcHandler, "search")
+    monkeypatch.setattr(GrpcHandler, "search_2", search, raising=False)
+    monkeypatch.delattr(GrpcHandler, "flush")
+    monkeypatch.setitem(sys.modules, "pymilvus.client.async_grpc_handler", None)
+    monkeypatch.setattr(milvus_iterators, "_CLASSES", (("query_iterator", ("pymilvus:Gone",)),))
+
+    recording = observe()
+    lite.query("docs", filter="id < 3")
+
+    (line,) = warnings(caplog)
+    assert "GrpcHandler.search" in line
+    assert "pymilvus.client.async_grpc_handler:AsyncGrpcHandler" in line
+    assert "pymilvus:Gone" in line
+    assert "flush" not in line
+    assert [span.name for span in recording.spans()] == ["query docs"]
+
+
+def test_a_client_that_cannot_be_observed_at_all_is_left_alone(
+    lite: MilvusClient,
+    observe: Observe,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """If anything fails while methods are replaced, every one is put back, with one warning."""
+    before = dict(vars(GrpcHandler))
+
+    def broken(*_: Any) -> None:
+        raise TypeError("no signature")
+
+    monkeypatch.setattr(milvus, "observe_iterators", broken)
+
+    recording = observe()
+    lite.search("docs", data=[vector(1)])
+
+    assert len(warnings(caplog)) == 1
+    assert dict(vars(GrpcHandler)) == before
+    assert recording.spans() == []
