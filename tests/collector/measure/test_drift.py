@@ -200,6 +200,16 @@ class TestWindows:
         assert max(sizes[:-3]) <= 128
         assert max(sizes) <= 192
 
+    def test_a_phase_shifts_when_half_windows_begin(self) -> None:
+        """The value is as good; what it is made of moves on at another moment."""
+        drifts = [Drift(HOUR, DAY, lower_is_better=None, phase=each, seed=1) for each in (0, 0.5)]
+        for drift in drifts:
+            now = filled(drift, 6 * HOUR)
+            assert drift.value(now) < 0.1
+        first, shifted = ([slot.number for slot in drift._slots] for drift in drifts)
+        assert first == list(range(12))
+        assert shifted == list(range(13))
+
     @pytest.mark.parametrize("odd", [1e39, -1e39, math.inf, -math.inf])
     def test_scores_too_large_to_keep_are_passed_over(self, odd: float) -> None:
         """They are no scores of any metric."""

@@ -101,11 +101,17 @@ class Drift:
         baseline_seconds: float,
         *,
         lower_is_better: bool | None,
+        phase: float = 0.0,
         seed: int | None = None,
     ) -> None:
-        """`lower_is_better` is None where that is not known: then no score is poor."""
+        """`lower_is_better` is None where that is not known: then no score is poor.
+
+        `phase`, from 0 to 1, shifts when the half windows begin: series whose phases differ are
+        not all sorted anew at the same moment.
+        """
         self._slot_seconds = window_seconds / 2
         self._baseline_slots = math.ceil(baseline_seconds / self._slot_seconds)
+        self._shift_seconds = phase * self._slot_seconds
         self._lower_is_better = lower_is_better
         self._chance = random.Random(seed)  # noqa: S311 (which scores are kept is no secret)
         self._slots: deque[_Slot] = deque()
@@ -122,7 +128,7 @@ class Drift:
         self._one[0] = score
         score = self._one[0]
         self._advance(now)
-        number = int(now // self._slot_seconds)
+        number = self._slot_of(now)
         if not self._slots or self._slots[-1].number != number:
             self._slots.append(_Slot(number))
         self._slots[-1].add(score, self._chance)
@@ -141,7 +147,10 @@ class Drift:
 
     def _last_of_baseline(self, now: float) -> int:
         """Number of the newest slot that is no longer in the window."""
-        return int(now // self._slot_seconds) - _WINDOW_SLOTS
+        return self._slot_of(now) - _WINDOW_SLOTS
+
+    def _slot_of(self, now: float) -> int:
+        return int((now + self._shift_seconds) // self._slot_seconds)
 
     def _advance(self, now: float) -> None:
         """Move slots from the window to the baseline and out of it, as time goes."""

@@ -181,6 +181,7 @@ class Retrieval:
             options.drift_window_seconds,
             options.drift_baseline_seconds,
             lower_is_better={"lower_is_better": True, "higher_is_better": False}.get(direction),
+            phase=len(self._scores) / MOST_SCORE_SERIES,
         )
         self._drift.labels(*values).set_function(lambda: drift.value(self._clock()))
         return drift
