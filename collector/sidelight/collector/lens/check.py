@@ -14,6 +14,8 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from sidelight.collector.lens import varint
+
 WHOLE_BYTES = 1024 * 1024
 # A span has 26 bytes of ids alone; what has more parts than this is made to be expensive.
 MOST_PARTS = 250_000
@@ -51,14 +53,14 @@ class Checker:
             if self._parts_left < 0:
                 raise DecodeError("too many parts")
             begin = at
-            tag, at = _varint(data, at)
+            tag, at = varint.decode(data, at)
             wire_type = tag & 7
             start = at
             if wire_type == _LENGTH:
-                length, start = _varint(data, at)
+                length, start = varint.decode(data, at)
                 at = start + length
             elif wire_type == _VARINT:
-                _, at = _varint(data, at)
+                _, at = varint.decode(data, at)
             elif wire_type in _FIXED_BYTES:
                 at += _FIXED_BYTES[wire_type]
             else:
@@ -76,17 +78,3 @@ def _parts(descriptor: Descriptor) -> dict[int, type[Message]]:
         for field in descriptor.fields
         if field.message_type is not None
     }
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """The number at `at`, and where the next field begins."""
-    result = shift = 0
-    while True:
-        if at >= len(data) or shift > 63:
-            raise DecodeError("ends in the middle of a number")
-        byte = data[at]
-        at += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result, at
-        shift += 7

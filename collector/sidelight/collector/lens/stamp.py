@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from sidelight.collector.lens import varint
 from sidelight.collector.lens.otlp_pb2 import Request
 
 # Field 1, a message: a request's holder of a resource, and in it the resource itself.
@@ -65,10 +67,10 @@ class Stamp:
                 if not _is_plain(body, rest, end):
                     return None
                 stamped = self._without(body[resource:rest]) + self._added
-                head = _HOLDER + _length(len(stamped)) + stamped
-                pieces += (_HOLDER + _length(len(head) + end - rest), head, view[rest:end])
+                head = _HOLDER + varint.encode(len(stamped)) + stamped
+                pieces += (_HOLDER + varint.encode(len(head) + end - rest), head, view[rest:end])
                 at = end
-        except (_UnusualError, IndexError):
+        except (_UnusualError, DecodeError, IndexError):
             return None
         return None
 
@@ -88,7 +90,7 @@ def _message(body: bytes, at: int) -> tuple[int, int]:
     """Where the content of the message in field 1 at `at` begins and ends."""
     if body[at] != _HOLDER[0]:
         raise _UnusualError
-    length, start = _varint(body, at + 1)
+    length, start = varint.decode(body, at + 1)
     return start, start + length
 
 
@@ -100,26 +102,6 @@ def _is_plain(body: bytes, at: int, end: int) -> bool:
         if tag not in (_SCOPES, _SCHEMA):
             return False
         has_scopes |= tag == _SCOPES
-        length, start = _varint(body, at + 1)
+        length, start = varint.decode(body, at + 1)
         at = start + length
     return has_scopes and at == end
-
-
-def _varint(body: bytes, at: int) -> tuple[int, int]:
-    result = shift = 0
-    while True:
-        byte = body[at]
-        at += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result, at
-        shift += 7
-
-
-def _length(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)

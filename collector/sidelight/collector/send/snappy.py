@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from types import ModuleType
 
+from sidelight.collector.lens import varint
+
 _MOST = 65536
 
 
@@ -26,7 +28,7 @@ def loaded() -> ModuleType | None:
 
 def stored(data: bytes) -> bytes:
     """A block of literals only: as large as `data`, and any reader of snappy takes it."""
-    parts = [_varint(len(data))]
+    parts = [varint.encode(len(data))]
     for start in range(0, len(data), _MOST):
         chunk = data[start : start + _MOST]
         parts += (_literal_tag(len(chunk)), chunk)
@@ -38,12 +40,3 @@ def _literal_tag(length: int) -> bytes:
     if length <= 60:
         return bytes(((length - 1) << 2,))
     return b"\xf4" + (length - 1).to_bytes(2, "little")
-
-
-def _varint(value: int) -> bytes:
-    digits = bytearray()
-    while value > 0x7F:
-        digits.append(value & 0x7F | 0x80)
-        value >>= 7
-    digits.append(value)
-    return bytes(digits)
