@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as names
@@ -12,6 +15,7 @@ from sidelight.collector.config.measure import Measure
 from sidelight.collector.lens.otlp_pb2 import Request
 from sidelight.collector.measure.calls import Calls
 from sidelight.collector.measure.registry import Registry
+from sidelight.collector.measure.searches import Search, read
 from sidelight.collector.shape.pipeline import Shaper
 from sidelight.collector.shape.shaped import Shaped
 from support import openmetrics
@@ -19,6 +23,7 @@ from support.measured_spans import search
 from support.recorded_spans import request_of, vllm_spans
 from support.spans import Made, request
 
+SHAPE_DATA = Path(__file__).parents[2] / "data" / "shape"
 SEARCHES = f"{names.prometheus_name(names.RETRIEVAL_SEARCHES)}_total"
 TOKENS = f"{names.prometheus_name(names.TOKENS)}_total"
 DELAY = f"{names.prometheus_name(names.REQUEST_DELAY)}_count"
@@ -79,6 +84,40 @@ def test_foreign_searches_count_once_shaped() -> None:
     }
     scope = "opentelemetry.instrumentation.milvus"
     assert measured(shaped(Made("s", scope=scope, attributes=foreign)))[SEARCHES] == 1
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [
+        (
+            "openllmetry-0.62",
+            {
+                ("chroma", "found"): (0.0, "lower_is_better"),
+                ("qdrant", "unknown"): None,
+                ("milvus", "found"): (pytest.approx(1), ""),
+            },
+        ),
+        (
+            "openlit-1.45",
+            # Its rows of a Milvus search are the number of queries.
+            {("chroma", "found"): None, ("qdrant", "unknown"): None, ("milvus", "unknown"): None},
+        ),
+        ("openinference-0.1", {}),
+    ],
+)
+def test_what_others_really_sent(
+    recorded: str, expected: dict[tuple[str, str], tuple[object, str] | None]
+) -> None:
+    """Recorded spans of other instrumentations: their searches, as far as they tell."""
+    text = (SHAPE_DATA / f"{recorded}.json").read_text()
+    body = json_format.Parse(text, ExportTraceServiceRequest()).SerializeToString()
+    opened = Shaper().traces(Request.FromString(body)).opened
+    found = [read(each.span, each.scope) for each in opened]
+    assert {
+        (each.place.system, each.outcome): None if each.top is None else (each.top, each.direction)
+        for each in found
+        if isinstance(each, Search)
+    } == expected
 
 
 def test_a_database_span_without_an_operation_of_genai_counts_nothing() -> None:

@@ -75,7 +75,7 @@ class Retrieval:
         """Count the searches and writes among canonical spans that came together, by scope."""
         searches: dict[bytes, tuple[Search, SpanRecord, bool]] = {}
         for scope, span in spans:
-            found = read(span)
+            found = read(span, scope)
             if isinstance(found, Search):
                 key = span.trace_id + span.span_id
                 searches[key] = (found, span, scope == c.SCOPE_VECTORDB)

@@ -25,6 +25,8 @@ _READS: Final = {"milvus": frozenset({"query", "query_iterator", "get"})}
 _UNNAMED: Final = {"milvus": "default"}
 _DELETES: Final = "delete"
 _DIRECTIONS: Final = frozenset({"higher_is_better", "lower_is_better"})
+# Says of a Milvus search how many queries it had where others say how many rows came back.
+_COUNTS_QUERIES: Final = "openlit"
 # Others' documents are read for their scores up to this length only.
 _LONGEST_DOCUMENTS: Final = 65_536
 
@@ -66,15 +68,16 @@ class Write:
     is_delete: bool
 
 
-def read(span: SpanRecord) -> Search | Write | None:
-    """The search or write that a canonical span is; None for every other span."""
+def read(span: SpanRecord, scope: str = "") -> Search | Write | None:
+    """The search or write that a canonical span of a scope is; None for every other span."""
     found = span.attributes
     system = text(found.get(c.DB_SYSTEM))
     if not system:
         return None
     operation = text(found.get(c.DB_OPERATION))
     if _is_search(system, operation, found):
-        return _search(_place(system, found), span)
+        counts_queries = system == "milvus" and scope.startswith(_COUNTS_QUERIES)
+        return _search(_place(system, found), span, counts_queries=counts_queries)
     records = _count(found.get(c.VECTOR_RECORDS))
     if records and not span.is_error:
         return Write(_place(system, found), records, operation.startswith(_DELETES))
@@ -92,16 +95,16 @@ def _place(system: str, found: Attributes) -> Place:
     return Place(system, namespace, text(found.get(c.DB_COLLECTION)))
 
 
-def _search(place: Place, span: SpanRecord) -> Search:
+def _search(place: Place, span: SpanRecord, *, counts_queries: bool) -> Search:
     found = span.attributes
     queries = max(1, _count(found.get(c.VECTOR_QUERY_COUNT)) or 1)
-    rows = _count(found.get(c.DB_RETURNED_ROWS))
+    rows = None if counts_queries else _count(found.get(c.DB_RETURNED_ROWS))
     top, gap = _score(found.get(c.VECTOR_SCORE_TOP)), _score(found.get(c.VECTOR_SCORE_GAP))
     direction = text(found.get(c.VECTOR_SCORE_DIRECTION))
-    if rows is None and queries == 1 and not span.is_error and c.VECTOR_EMPTY not in found:
+    if top is None and queries == 1 and not span.is_error and c.VECTOR_EMPTY not in found:
         listed = _listed(found.get(c.RETRIEVAL_DOCUMENTS))
         if listed is not None:
-            rows = len(listed)
+            rows = len(listed) if rows is None else rows
             top, gap, direction = _of_list(listed)
     empty = _empty(found, queries, rows)
     return Search(
