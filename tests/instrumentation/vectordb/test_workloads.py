@@ -147,6 +147,10 @@ def _other_outcome(call: Called) -> Called:
     return replace(call, error="ValueError" if call.error is None else None)
 
 
+def _other_code(call: Called) -> Called:
+    return replace(call, code="other")
+
+
 def _other_operation(call: Called) -> Called:
     return replace(call, operation="other")
 
@@ -176,7 +180,8 @@ def recorded(
 
 
 @pytest.mark.parametrize(
-    "change", [_wrong_collection, _wrong_count, _other_outcome, _other_operation, _other_score]
+    "change",
+    [_wrong_collection, _wrong_count, _other_outcome, _other_code, _other_operation, _other_score],
 )
 def test_no_difference_goes_unseen(
     recorded: tuple[str, Outcome], change: Callable[[Called], Called]

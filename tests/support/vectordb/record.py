@@ -26,11 +26,22 @@ class Called:
     queries: int | None = None
     top: float | None = None
     error: str | None = None
+    code: str | None = None
     pages: int | None = None
 
     def failed(self, error: Exception) -> Called:
         """The same call, which raised."""
-        return replace(self, error=type(error).__qualname__)
+        return replace(self, error=type(error).__qualname__, code=_code(error))
+
+
+def _code(error: Any) -> str | None:
+    """The number or name that a client's error has for what happened, if any."""
+    if hasattr(error, "status_code"):  # of Qdrant over REST
+        return str(error.status_code)
+    code = getattr(error, "code", None)
+    if callable(code):  # of Chroma a number, of Qdrant over gRPC a status
+        code = code()
+    return str(int(code)) if isinstance(code, int) else getattr(code, "name", None)
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,7 @@ def _span_differences(call: Called, span: Seen, system: str) -> Iterable[str]:
         ("collection", attributes.get(names.DB_COLLECTION, ""), call.collection),
         ("status", span.status, "UNSET" if call.error is None else "ERROR"),
         ("error type", attributes.get(names.ERROR_TYPE), call.error),
+        ("code", attributes.get(names.DB_STATUS_CODE), call.code),
         ("exception event", "exception" in span.events, call.error is not None),
         ("description", bool(span.description), call.error is not None),
         ("rows", attributes.get(names.DB_RETURNED_ROWS), call.rows),

@@ -56,6 +56,16 @@ class Log:
         """Whether there is a server that can be killed."""
         return self._server is not None
 
+    @contextmanager
+    def stalled_server(self) -> Iterator[None]:
+        """The server takes requests but answers none for as long as this block lasts."""
+        assert self._server is not None
+        os.kill(self._server, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._server, signal.SIGCONT)
+
     def kill_server_in_mid_call(self) -> None:
         """Stops the server at once, so that the next call hangs, and kills it a little later."""
         assert self._server is not None
@@ -123,6 +133,8 @@ def milvus(client: Any, log: Log) -> Work:
     with log.fails("search", "docs", queries=1):
         yield client.search("docs", [[1.0, 2.0]])
     if log.has_server:
+        with log.fails("search", "docs", queries=1), log.stalled_server():
+            yield client.search("docs", [vector(1)], timeout=1)
         with log.fails("search", "docs", queries=1):
             log.kill_server_in_mid_call()
             yield client.search("docs", [vector(1)], timeout=3)
@@ -253,6 +265,8 @@ def qdrant(client: Any, log: Log) -> Work:
     with log.fails("query_points", "docs", queries=1):
         yield client.query_points("docs", [1.0, 2.0])
     if log.has_server:
+        with log.fails("query_points", "docs", queries=1), log.stalled_server():
+            yield client.query_points("docs", vector(1), timeout=1)
         with log.fails("query_points", "docs", queries=1):
             log.kill_server_in_mid_call()
             yield client.query_points("docs", vector(1), timeout=3)
