@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +322,46 @@ def test_a_new_client_ca_replaces_the_old(rotated: Secured, tmp_path: Path) -> N
 
     eventually(lambda: let_in(trusting_server))
     assert not let_in(roots)
+
+
+def test_limits_hold_before_and_after_the_handshake(tmp_path: Path) -> None:
+    """Too many handshakes: closed at once. Too many connections: 503. Both pass by."""
+    authority = Authority(tmp_path)
+    server, client = authority.issue("server"), authority.issue("client")
+    config = secured_settings(tmp_path, server, authority.certificate)
+    section = config["receive"]["otlp_http"]
+    section["max_connections"] = 2
+    section["tls"] = {**section["tls"], "handshake_timeout_seconds": 60}
+    with OtlpStore() as store, Collector(config, tmp_path) as collector:
+        secured = Secured(collector, store, authority, server, client)
+        address = ("127.0.0.1", collector.http_port)
+        pending = [socket.create_connection(address, 20) for _ in range(2)]
+        with socket.create_connection(address, 20) as third:
+            assert third.recv(1) == b""
+        name = "sidelight_collector_handshakes_failed_total"
+        assert secured.metric(name, listener="receive.otlp_http", reason="full") == 1
+        for each in pending:
+            each.close()
+        open_ones = [
+            http.client.HTTPSConnection(*address, timeout=20, context=secured.context)
+            for _ in range(2)
+        ]
+        for connection in open_ones:
+            eventually(partial(_connected, connection))
+            connection.request("POST", "/v1/traces", b"", PROTOBUF)
+            assert connection.getresponse().read() == b""
+        assert secured.post(b"", secured.context) == 503
+        for connection in open_ones:
+            connection.close()
+        eventually(lambda: secured.post(b"", secured.context) == 200)
+
+
+def _connected(connection: http.client.HTTPSConnection) -> bool:
+    try:
+        connection.connect()
+    except (ssl.SSLError, ConnectionError):
+        return False
+    return True
 
 
 def test_workers_share_ports_that_speak_tls(tmp_path: Path) -> None:
