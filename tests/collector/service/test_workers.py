@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,19 @@ class TestSignals:
             store.refuse = lambda _: None
             with Collector(config, tmp_path):
                 eventually(lambda: set(ids) <= store.ids.keys())
+
+    def test_a_signal_while_they_start(self, tmp_path: Path) -> None:
+        """At whatever moment it comes, all are gone, and the folder is free."""
+        config = settings(tmp_path, workers=2)
+        for delay in (0.2, 0.5, 0.8, 1.0, 1.2, 1.4, 1.7):
+            with Collector(config, tmp_path, wait=False) as collector:
+                time.sleep(delay)
+                workers = _children(collector.pid)
+                collector.process.send_signal(signal.SIGTERM)
+                assert collector.process.wait(10) in (0, -signal.SIGTERM)
+                eventually(lambda workers=workers: not any(map(_is_running, workers)))
+        with Collector(config, tmp_path) as collector:
+            assert collector.terminate() == 0
 
     def test_one_sighup_reloads_all(self, tmp_path: Path) -> None:
         """Under load: no connection is dropped, and every worker has the new destination."""

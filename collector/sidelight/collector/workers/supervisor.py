@@ -165,6 +165,9 @@ class Supervisor:
             began = time.monotonic()
             try:
                 await worker.start()
+                if self._stop.is_set():
+                    # The signal to all came while this one was being begun.
+                    worker.send_signal(signal.SIGTERM)
                 code = await worker.ended()
             except OSError as error:
                 _logger.error("worker %d cannot be begun: %s", number, error)
