@@ -8,89 +8,19 @@ import os
 import socket
 import ssl
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 
-from sidelight.collector.receive import watched
-from support.certificates import Authority, Files, serial_number
-from support.collector import Collector, eventually, run_to_end, settings
+from support.certificates import Authority, serial_number
+from support.collector import Collector, eventually
 from support.otlp_store import OtlpStore
+from support.secured import PROTOBUF, Secured, secured_settings
 from support.span_load import EXPORT_TRACES, new_ids, request_of
-
-PROTOBUF = {"Content-Type": "application/x-protobuf"}
-
-
-@dataclass(frozen=True)
-class Secured:
-    """A collector whose ports all speak TLS, and who may come in."""
-
-    collector: Collector
-    store: OtlpStore
-    authority: Authority
-    server: Files
-    client: Files
-
-    @property
-    def context(self) -> ssl.SSLContext:
-        return self.authority.client(self.client)
-
-    def post(self, body: bytes, context: ssl.SSLContext) -> int:
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.collector.http_port, timeout=20, context=context
-        )
-        try:
-            connection.request("POST", "/v1/traces", body, PROTOBUF)
-            return connection.getresponse().status
-        finally:
-            connection.close()
-
-    def channel(self, client: Files | None) -> grpc.Channel:
-        credentials = grpc.ssl_channel_credentials(
-            self.authority.certificate.read_bytes(),
-            None if client is None else client.key.read_bytes(),
-            None if client is None else client.certificate.read_bytes(),
-        )
-        return grpc.secure_channel(f"127.0.0.1:{self.collector.grpc_port}", credentials)
-
-    def metric(self, name: str, **labels: str) -> float:
-        """As `Collector.metric`, over mutual TLS."""
-        _, text = self.get("/metrics", self.context)
-        lines = [line for line in text.splitlines() if line.startswith(f"{name}{{")]
-        wanted = [f'{key}="{value}"' for key, value in labels.items()]
-        return sum(float(line.split()[-1]) for line in lines if all(w in line for w in wanted))
-
-    def get(self, path: str, context: ssl.SSLContext) -> tuple[int, str]:
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.collector.serve_port, timeout=20, context=context
-        )
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-
-def secured_settings(
-    directory: Path, server: Files, ca: Path | None, **sections: Any
-) -> dict[str, Any]:
-    """All ports with the same certificate."""
-    tls = {
-        "certificate": str(server.certificate),
-        "key": str(server.key),
-        "client_ca": None if ca is None else str(ca),
-        "handshake_timeout_seconds": 1,
-    }
-    receive = {"otlp_http": {"port": 0, "tls": tls}, "otlp_grpc": {"port": 0, "tls": tls}}
-    return settings(directory, receive=receive, serve={"port": 0, "tls": tls}, **sections)
 
 
 @pytest.fixture(scope="module")
@@ -387,82 +317,6 @@ def test_workers_share_ports_that_speak_tls(tmp_path: Path) -> None:
             eventually(lambda: _arrived(store, ids))
             assert secured.get("/metrics", authority.client())[0] == 403
             assert secured.metric("sidelight_collector_received_total", signal="traces") == 24
-
-
-def _no_pem(files: Files) -> None:
-    files.certificate.write_text("not a certificate")
-
-
-def _foreign_key(files: Files) -> None:
-    other = Authority(files.key.parent, "unrelated").issue("unrelated")
-    files.key.write_bytes(other.key.read_bytes())
-
-
-def _encrypted(files: Files) -> None:
-    text = files.key.read_text().splitlines()
-    files.key.write_text("\n".join([text[0], "Proc-Type: 4,ENCRYPTED", *text[1:]]))
-
-
-@pytest.mark.parametrize("section", ["receive.otlp_http", "receive.otlp_grpc", "serve"])
-@pytest.mark.parametrize(
-    ("fault", "key", "words"),
-    [
-        (lambda files: files.certificate.unlink(), "certificate", "No such file"),
-        (_no_pem, "certificate", "holds no certificate in PEM"),
-        (_foreign_key, "key", "does not belong to the certificate"),
-        (_encrypted, "key", "without a passphrase"),
-    ],
-)
-def test_faults_at_the_start_name_key_file_and_remedy(
-    tmp_path: Path, section: str, fault: Callable[[Files], None], key: str, words: str
-) -> None:
-    """Exit code 2 and one line, before anything listens."""
-    server = Authority(tmp_path).issue("server")
-    fault(server)
-    tls = {"certificate": str(server.certificate), "key": str(server.key)}
-    config = settings(tmp_path)
-    part: dict[str, Any] = config
-    for name in section.split("."):
-        part = part[name]
-    part["tls"] = tls
-    code, messages = run_to_end(config, tmp_path)
-    assert code == 2
-    (line,) = [each for each in messages if f"{section}.tls.{key}" in each]
-    assert words in line
-    assert str(getattr(server, key)) in line
-
-
-def test_a_client_ca_that_is_none_is_a_fault(tmp_path: Path) -> None:
-    """It would let nobody in, or everybody."""
-    server = Authority(tmp_path).issue("server")
-    broken = tmp_path / "broken.pem"
-    broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-    code, messages = run_to_end(secured_settings(tmp_path, server, broken), tmp_path)
-    assert code == 2
-    assert any(f"tls.client_ca: {broken} holds no valid certificate" in each for each in messages)
-
-
-def test_files_are_looked_at_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often they are asked for; what is made of them is made when they change."""
-    file = tmp_path / "file"
-    file.write_text("1")
-    now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    made = watched.Watched([file], lambda: file.read_text())
-    looks = 0
-    look = made._look
-
-    def counted() -> Any:
-        nonlocal looks
-        looks += 1
-        return look()
-
-    monkeypatch.setattr(made, "_look", counted)
-    file.write_text("22")
-    assert [made.current() for _ in range(100)] == ["1"] * 100
-    now += 1.0
-    assert [made.current() for _ in range(100)] == ["22"] * 100
-    assert looks == 1
 
 
 def test_tls_for_urllib(rotated: Secured) -> None:
