@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 import os
@@ -167,6 +168,9 @@ class Service:
             ]
             self._scrape()
             self._catch_signals()
+            # What is here now stays: the collector of garbage need not look at it again.
+            gc.collect()
+            gc.freeze()
             self.is_serving.set()
             await self._stop.wait()
             await self._drain()

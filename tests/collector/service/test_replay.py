@@ -60,10 +60,10 @@ def test_a_backend_that_accepts_and_forgets(tmp_path: Path) -> None:
             Collector(config, tmp_path) as collector,
             SpanLoad(http_port=collector.http_port, grpc_port=collector.grpc_port) as load,
         ):
+            eventually(lambda: len(list((tmp_path / "log").glob("*.segment"))) > 2)
             eventually(lambda: len(load.acknowledged) > 2000)
             before = set(load.acknowledged)
             eventually(lambda: before <= store.ids.keys())
-            assert len(list((tmp_path / "log").glob("*.segment"))) > 2
             store.ids.clear()
             result = _replay(tmp_path, "one", "--since", "1h")
             assert result.returncode == 0, result.stderr

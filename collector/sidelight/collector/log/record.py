@@ -45,7 +45,7 @@ class Record:
 
 def encode(body: bytes, encoding: Encoding) -> bytes:
     """A serialised export request as a payload."""
-    return igzip.compress(body, _LEVEL) if encoding == "gzip" else body
+    return igzip.compress(body, _LEVEL) if encoding == "gzip" else bytes(body)
 
 
 class Header(NamedTuple):
