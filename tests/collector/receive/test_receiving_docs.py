@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from sidelight import conventions as c
 from sidelight.collector.config import Config, Tokens
+from sidelight.collector.config.live import is_live
 from sidelight.collector.config.receive import LangfuseApi, LangfuseKey, Tls
 from sidelight.collector.http_server import HandshakeFault
 from sidelight.collector.http_server.reader import MAX_HEAD_BYTES
@@ -64,3 +65,9 @@ def test_numbers_are_those_of_the_code() -> None:
     assert f"gRPC {MAX_CONNECTIONS}" in TEXT
     assert f"`{c.TENANT}`" in TEXT
     assert f"`{PROJECT_HEADER}`" in TEXT
+
+
+@pytest.mark.parametrize("key", ["receive.tokens", "receive.langfuse.keys", "serve.tls.key"])
+def test_sources_need_a_restart(key: str) -> None:
+    """As the page says; what their files hold does not."""
+    assert not is_live(key)
