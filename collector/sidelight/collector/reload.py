@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from sidelight import conventions as c
-from sidelight.collector.config import ConfigError
 from sidelight.collector.measure.registry import Registry
 
 _logger = logging.getLogger(__name__)
@@ -26,21 +25,23 @@ class Change:
 class Reloads:
     """Tries reloads and remembers how the last one went."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, faults: type[Exception]) -> None:
+        """`faults`: what a change raises for a bad configuration, a line for each fault."""
+        self._faults = faults
         self._lock = asyncio.Lock()
         self._is_ok = registry.gauge(c.COLLECTOR_RELOAD_OK)
         self._loaded = registry.gauge(c.COLLECTOR_CONFIG_LOADED)
         self._succeeded()
 
     async def attempt(self, change: Callable[[], Awaitable[Change]]) -> Change | None:
-        """Run `change`, which raises `ConfigError` before it has changed anything, or nothing.
+        """Run `change`, which raises its faults before it has changed anything, or nothing.
 
         None if it failed; what is wrong is in the log then.
         """
         async with self._lock:
             try:
                 done = await change()
-            except ConfigError as error:
+            except self._faults as error:
                 self._is_ok.set(0)
                 for fault in str(error).splitlines():
                     _logger.error("reload: the configuration stays as it was: %s", fault)

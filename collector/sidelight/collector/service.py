@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from sidelight import conventions as c
 from sidelight.collector import logs, probes
-from sidelight.collector.config import AnyDestination, Config
+from sidelight.collector.config import AnyDestination, Config, ConfigError
 from sidelight.collector.config.live import reloaded
 from sidelight.collector.deliveries import Deliveries, Store
 from sidelight.collector.health import Health
@@ -88,7 +88,7 @@ class Service:
         registry = self._registry = Registry()
         self._entrance = Entrance(config.receive, config.serve, registry)
         self._http_tls = self._entrance.otlp_http_tls()
-        self._reloads = Reloads(registry)
+        self._reloads = Reloads(registry, ConfigError)
         tallies = Tallies(registry)
         self._otlp_metrics = otlp_metrics = OtlpMetrics(registry)
         self._scraper = Scraper(config.receive.scrape, registry)

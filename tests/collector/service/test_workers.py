@@ -352,6 +352,16 @@ class TestStarting:
         assert code == 2
         assert any("no.yaml" in line for line in messages)
 
+    def test_a_token_that_cannot_be_read(self, tmp_path: Path) -> None:
+        """Of the supervisor's own port: exit 2 and one sentence."""
+        config = settings(tmp_path, workers=2)
+        config["serve"]["tokens"] = [{"file": str(tmp_path / "no")}]
+        code, messages = run_to_end(config, tmp_path)
+        assert code == 2
+        assert "secret file" in messages[-1]
+        assert "No such file" in messages[-1]
+        assert not any("Traceback" in line for line in messages)
+
     def test_sampling_needs_one_worker(self, tmp_path: Path) -> None:
         """The kernel spreads a trace's connections over workers, none of which sees it whole."""
         store = {"type": "phoenix", "sample": {"share": 0.1}}

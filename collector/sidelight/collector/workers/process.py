@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sidelight.collector.measure.snapshot import Snapshot
+from sidelight.collector.reload import Change
 from sidelight.collector.workers.link import Link, LinkError
 
 _ANSWER_SECONDS = 5.0
@@ -74,12 +75,10 @@ class WorkerProcess:
         is_ready, report = await self._ask({"what": "health"})
         return is_ready, report
 
-    async def reload(self, plan: dict[str, Any], timeout_seconds: float) -> dict[str, Any] | None:
+    async def reload(self, plan: dict[str, Any], timeout_seconds: float) -> Change | None:
         """What it changed, or None if it refused and said why. Raises `LinkError`."""
-        found: dict[str, Any] | None = await self._ask(
-            {"what": "reload", "plan": plan}, timeout_seconds
-        )
-        return found
+        found = await self._ask({"what": "reload", "plan": plan}, timeout_seconds)
+        return Change(tuple(found["destinations"]), tuple(found["waiting"])) if found else None
 
     async def _ask(self, question: dict[str, Any], seconds: float = _ANSWER_SECONDS) -> Any:
         if self._link is None or not self.is_serving.is_set():

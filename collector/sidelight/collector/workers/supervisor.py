@@ -18,6 +18,7 @@ from sidelight.collector import logs, probes
 from sidelight.collector.http_server import HttpServer
 from sidelight.collector.listening import ServiceError, bind
 from sidelight.collector.measure.registry import Registry
+from sidelight.collector.reload import Change, Reloads, report
 from sidelight.collector.workers.front import Front
 from sidelight.collector.workers.link import LinkError
 from sidelight.collector.workers.ports import Ports
@@ -67,11 +68,8 @@ class Supervisor:
         self._hash_key = os.urandom(_KEY_BYTES).hex()
         self._ports = Ports(plan["config"]["receive"])
         self._registry = Registry()
-        self._is_ok = self._registry.gauge(c.COLLECTOR_RELOAD_OK)
-        self._loaded = self._registry.gauge(c.COLLECTOR_CONFIG_LOADED)
+        self._reloads = Reloads(self._registry, _PlanError)
         self._restarts = self._registry.counter(c.COLLECTOR_WORKER_RESTARTS)
-        self._is_ok.set(1)
-        self._loaded.set(time.time())
         self._workers: dict[int, WorkerProcess] = {}
         self._registry.gauge(c.COLLECTOR_WORKERS).set_function(
             lambda: sum(each.is_serving.is_set() for each in self._workers.values())
@@ -80,8 +78,7 @@ class Supervisor:
         self._serve = self._probe_server()
         self._stop = asyncio.Event()
         self._code = 0
-        self._reloading = asyncio.Lock()
-        self._reloads: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
         """Until a signal, or until a worker cannot start at the beginning; the exit code."""
@@ -117,13 +114,15 @@ class Supervisor:
         if not (serve["tls"] or serve["tokens"]):
             return HttpServer(handler, probes.limits())
         # Only who wants TLS or tokens pays for what they need.
-        from sidelight.collector.config import Receive, Serve
+        from sidelight.collector.config import ConfigError, Receive, Serve
         from sidelight.collector.receive.entrance import Entrance
 
-        entrance = Entrance(Receive(), Serve.model_validate(serve), self._registry)
-        return HttpServer(
-            handler, probes.limits(), admit=entrance.serve_admit(), tls=entrance.serve_tls()
-        )
+        try:
+            entrance = Entrance(Receive(), Serve.model_validate(serve), self._registry)
+            admit, tls = entrance.serve_admit(), entrance.serve_tls()
+        except ConfigError as error:
+            raise _PlanError(str(error)) from error
+        return HttpServer(handler, probes.limits(), admit=admit, tls=tls)
 
     async def _all_serve(self, keeping: list[asyncio.Task[None]]) -> bool:
         """Whether all do, or the service is to end before they did."""
@@ -197,38 +196,34 @@ class Supervisor:
         if self._stop.is_set():
             return
         task = asyncio.create_task(self._reload())
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _reload(self) -> None:
-        """All workers or, where the configuration has faults, none."""
-        async with self._reloading:
-            try:
-                plan = await _plan(self._path, self._plan)
-            except _PlanError as error:
-                self._is_ok.set(0)
-                for fault in str(error).splitlines():
-                    _logger.error("reload: the configuration stays as it was: %s", fault)
-                return
-            workers = list(self._workers.values())
-            changes = [await self._change(each, plan) for each in workers]
-            if None in changes:
-                self._is_ok.set(0)
-                for worker, change in zip(workers, changes, strict=True):
-                    if change:
-                        await self._change(worker, self._plan)
-                return
-            self._plan = plan
-            self._is_ok.set(1)
-            self._loaded.set(time.time())
-            words: list[str] = next((each["destinations"] for each in changes if each), [])
-            _logger.info("reload: done; destinations: %s", ", ".join(words) or "as before")
-            if plan["waiting"]:
-                _logger.warning(
-                    "reload: as before, because it needs a restart: %s", ", ".join(plan["waiting"])
-                )
+        change = await self._reloads.attempt(self._change_all)
+        if change is not None:
+            report(change)
 
-    async def _change(self, worker: WorkerProcess, plan: dict[str, Any]) -> dict[str, Any] | None:
+    async def _change_all(self) -> Change:
+        """All workers or, where the configuration has faults, none."""
+        plan = await _plan(self._path, self._plan)
+        asked = list(self._workers.values())
+        changes = [await self._change(each, plan) for each in asked]
+        refused = [each.number for each, change in zip(asked, changes, strict=True) if not change]
+        if refused:
+            for worker, change in zip(asked, changes, strict=True):
+                if change:
+                    await self._change(worker, self._plan)
+            raise _PlanError(f"worker {refused[0]} refused it; its own lines say why")
+        self._plan = plan
+        for worker in list(self._workers.values()):
+            if worker not in asked:
+                # Begun meanwhile, perhaps with the old plan.
+                await self._change(worker, plan)
+        words = next((change.destinations for change in changes if change), ())
+        return Change(words, tuple(plan["waiting"]))
+
+    async def _change(self, worker: WorkerProcess, plan: dict[str, Any]) -> Change | None:
         """What the worker changed, or None if it refused; nothing if it is gone."""
         try:
             await worker.begun()
@@ -236,7 +231,7 @@ class Supervisor:
         except LinkError as error:
             # Begun anew it takes what the others have.
             _logger.warning("reload: worker %d: %s", worker.number, error)
-            return {}
+            return Change((), ())
 
     # ── ending ───────────────────────────────────────────────────────────────────────────
 
