@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from support.backend import Reply
 from support.collector import Collector, eventually, fetch, free_port, run_to_end, settings
@@ -109,6 +111,16 @@ class TestAsOne:
             }
             assert 0 < memory["supervisor"] < memory["0"] / 2
             assert memory["1"] > 0
+
+    def test_a_received_series_is_shown_once(self, tmp_path: Path) -> None:
+        """In its newest state, though its sender's connections met both workers."""
+        with Collector(settings(tmp_path, workers=2), tmp_path) as collector:
+            for number in range(1, 31):
+                assert collector.post(_sum_request(number), "/v1/metrics")[0] == 200
+            assert collector.metric("sidelight_collector_metrics_series") == 2
+            _, text = collector.get("/metrics")
+            (line,) = re.findall(r"^jobs_total.*$", text, re.MULTILINE)
+            assert line.endswith(" 30")
 
     def test_a_lone_worker_has_no_supervisor(self, tmp_path: Path) -> None:
         """One process, whose log is the configured folder itself."""
@@ -403,6 +415,15 @@ def _content_request() -> bytes:
     export = ExportTraceServiceRequest.FromString(request_of(new_ids(1)))
     span = export.resource_spans[0].scope_spans[0].spans[0]
     span.attributes.add(key="input.value").value.string_value = "the same question"
+    return export.SerializeToString()
+
+
+def _sum_request(value: int) -> bytes:
+    export = ExportMetricsServiceRequest()
+    metric = export.resource_metrics.add().scope_metrics.add().metrics.add(name="jobs")
+    metric.sum.is_monotonic = True
+    metric.sum.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+    metric.sum.data_points.add(as_int=value, time_unix_nano=value)
     return export.SerializeToString()
 
 
