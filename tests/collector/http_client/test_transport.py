@@ -151,6 +151,13 @@ def test_connections_are_kept(reply: Reply) -> None:
         assert len(backend.connections) == 1
 
 
+def test_a_request_without_headers_ends_where_it_should() -> None:
+    """Not a byte more goes out, or the backend would take it for the next request's."""
+    with Backend() as backend, transport(backend.url) as client:
+        assert [client.get("/").status for _ in range(20)] == [200] * 20
+        assert len(backend.connections) == 1
+
+
 def test_redirects_are_answers_and_keys_stay() -> None:
     """A redirect is handed back, so that no credential follows it to another host."""
     with Backend() as other:

@@ -116,8 +116,8 @@ class Transport:
         if any("\r" in line or "\n" in line for line in lines):
             raise ValueError("a header holds a line break")
         target = self._prefix + path or "/"
-        fields = "\r\n".join(lines)
-        return f"{method} {target}{self._lines}{fields}\r\n\r\n".encode("latin-1")
+        fields = "".join(f"{line}\r\n" for line in lines)
+        return f"{method} {target}{self._lines}{fields}\r\n".encode("latin-1")
 
     def _connection(self) -> Connection:
         """The one used last, which is the likeliest to be alive, or a new one."""
