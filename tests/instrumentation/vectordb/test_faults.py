@@ -44,7 +44,7 @@ _INSIDE: list[tuple[Any, str]] = [
     (operation.Observer, "_write"),
     (operation.Observer, "_exception_event"),
     (operation, "_is_retriever"),
-    (operation, "_cut"),
+    (operation, "cut"),
 ]
 
 

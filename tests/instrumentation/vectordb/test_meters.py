@@ -11,7 +11,8 @@ import pytest
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb import meters
-from sidelight.instrumentation.vectordb.operation import Failure, Observer, Operation
+from sidelight.instrumentation.vectordb.failures import Failure
+from sidelight.instrumentation.vectordb.operation import Observer, Operation
 from support.recording import Recording
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.call import Call
 from sidelight.instrumentation.vectordb.documents import Document
-from sidelight.instrumentation.vectordb.operation import Failure
+from sidelight.instrumentation.vectordb.failures import Failure
 from sidelight.instrumentation.vectordb.scores import LOWER_IS_BETTER
 
 
@@ -53,7 +53,7 @@ def deleted(call: Call, result: Any) -> None:
 
 def _found(call: Call, result: Any, scores: Any) -> None:
     ids = result["ids"]
-    if scores is None or any(one is None for one in scores):
+    if scores is None or any([one is None for one in scores]):
         # The app asked for results without distances.
         call.rows = sum(map(len, ids))
         call.attributes[names.VECTOR_EMPTY] = not all(ids)

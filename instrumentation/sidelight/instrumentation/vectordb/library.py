@@ -12,7 +12,8 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vectordb.operation import Failure, Observer
+from sidelight.instrumentation.vectordb.failures import Failure
+from sidelight.instrumentation.vectordb.operation import Observer
 from sidelight.instrumentation.vectordb.patching import Patches
 
 _logger = logging.getLogger("sidelight.instrumentation.vectordb")

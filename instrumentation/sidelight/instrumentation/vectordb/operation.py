@@ -24,13 +24,19 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb.call import Attributes, Call, Target
+from sidelight.instrumentation.vectordb.failures import (
+    STACK_CHARACTERS,
+    Failure,
+    cut,
+    frames,
+    place,
+    qualified,
+)
 from sidelight.instrumentation.vectordb.meters import Meters
 from sidelight.instrumentation.vectordb.redaction import NOT_CAPTURED, redacted
 
 Values = Mapping[str, Any]
 
-# Longer messages are cut: a client may quote a whole response in one.
-_MESSAGE_CHARACTERS: Final = 2_000
 _TARGETS: Final = 2_048
 _NOTHING: Final[Values] = {}
 # What opentelemetry-instrumentation's `suppress_instrumentation()` sets, besides a private key.
@@ -52,14 +58,6 @@ class Deferred(Protocol):
 
     def add_done_callback(self, callback: Callable[[Any], object], /) -> object:
         """Calls `callback` with the future once it is done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What a client's exception says: the database's own code, and the message without clutter."""
-
-    code: str | None
-    message: str
 
 
 def nothing(_call: Call, _result: Any) -> None:
@@ -165,12 +163,14 @@ class Observer:
                 return None
             # Given on wherever one is taken, as each of those would look it up anew.
             context = contexts.get_current()
-            if context.get(_SUPPRESS):
-                return None
             call = Call(self.settings, values)
             call.context = context
-            if _is_retriever(trace.get_current_span(context)):
-                call.nested = True
+            # Outside of any trace the context is empty.
+            if context:
+                if context.get(_SUPPRESS):
+                    return None
+                if _is_retriever(trace.get_current_span(context)):
+                    call.nested = True
             operation.describe_call(call, client, values)
             if not operation.on_error_only:
                 self._start(operation, call)
@@ -271,7 +271,7 @@ class Observer:
                 _logger.warning(
                     "Sidelight cannot read a %s call (%s: %s in %s); the call itself is not "
                     "affected. This client version may be newer than the ones tested.",
-                    self.system, type(error).__name__, _place(error), where,
+                    self.system, type(error).__name__, place(error), where,
                 )  # fmt: skip
         except Exception:
             _logger.debug("a fault could not be counted", exc_info=True)
@@ -294,9 +294,9 @@ class Observer:
     def _message(self, call: Call, text: str) -> str:
         """An error's message as far as it may leave. Never raises."""
         if self.settings.captures_text:
-            return _cut(text)
+            return cut(text)
         try:
-            return redacted(_cut(text), call.arguments)
+            return redacted(cut(text), call.arguments)
         except Exception as error:  # noqa: BLE001
             self.fault("message", error)
             return NOT_CAPTURED
@@ -357,7 +357,7 @@ class Observer:
                 failed[names.DB_STATUS_CODE] = code
             failed[names.ERROR_TYPE] = error_type
             attributes.update(failed)
-            span.set_status(Status(StatusCode.ERROR, _cut(message)))
+            span.set_status(Status(StatusCode.ERROR, cut(message)))
         span.set_attributes(attributes)
         # The SDK evicts the oldest attributes once a span has too many; set again, these
         # are the youngest.
@@ -372,11 +372,11 @@ class Observer:
         span.add_event(
             "exception",
             {
-                "exception.type": _qualified(type(error)),
-                "exception.message": _cut(message),
-                "exception.stacktrace": _cut(
-                    "".join(traceback.format_exception(error)) if text else _frames(error),
-                    8 * _MESSAGE_CHARACTERS,
+                "exception.type": qualified(type(error)),
+                "exception.message": cut(message),
+                "exception.stacktrace": cut(
+                    "".join(traceback.format_exception(error)) if text else frames(error),
+                    STACK_CHARACTERS,
                 ),
             },
         )
@@ -386,26 +386,3 @@ def _is_retriever(span: trace.Span) -> bool:
     """Whether `span` is a RETRIEVER, as LangChain's and LlamaIndex's are."""
     attributes = getattr(span, "attributes", None)
     return attributes is not None and attributes.get(names.SPAN_KIND) == "RETRIEVER"
-
-
-def _cut(text: str, limit: int = _MESSAGE_CHARACTERS) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _qualified(kind: type) -> str:
-    """The name of an exception's class, as OpenTelemetry writes it."""
-    name, module = kind.__qualname__, kind.__module__
-    return name if module == "builtins" else f"{module}.{name}"
-
-
-def _frames(error: BaseException) -> str:
-    """A stack trace that repeats neither messages nor lines of code, which may hold content."""
-    frames = traceback.extract_tb(error.__traceback__)
-    calls = [f'  File "{one.filename}", line {one.lineno}, in {one.name}' for one in frames]
-    return "\n".join(["Traceback (most recent call last):", *calls, _qualified(type(error))])
-
-
-def _place(error: BaseException) -> str:
-    """File and line where `error` arose, without its message, which may hold content."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else "?"

@@ -10,7 +10,7 @@ from typing import Any
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.call import Call
 from sidelight.instrumentation.vectordb.documents import Document
-from sidelight.instrumentation.vectordb.operation import Failure
+from sidelight.instrumentation.vectordb.failures import Failure
 
 
 def describe_error(error: BaseException) -> Failure:
