@@ -60,6 +60,7 @@ def test_the_three_folders_are_one_package(wheel: zipfile.ZipFile) -> None:
         "sidelight/instrumentation/vllm/plugin.py",
         "sidelight/dashboards/__init__.py",
         "sidelight/collector/service.py",
+        "sidelight/collector/config/sidelight.schema.json",
         "sidelight/collector/demo/requirements/vllm.txt",
     ):
         assert expected in names
