@@ -53,7 +53,7 @@ def deleted(call: Call, result: Any) -> None:
 
 def _found(call: Call, result: Any, scores: Any) -> None:
     ids = result["ids"]
-    if scores is None or any([one is None for one in scores]):
+    if scores is None or any(one is None for one in scores):
         # The app asked for results without distances.
         call.rows = sum(map(len, ids))
         call.attributes[names.VECTOR_EMPTY] = not all(ids)
