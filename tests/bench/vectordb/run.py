@@ -21,7 +21,7 @@ from support.vectordb.servers import python_of
 
 DATABASES = ("milvus", "qdrant", "chroma")
 PEERS = ("openllmetry", "openlit")
-INSTRUMENTATIONS = ("none", "sidelight", *PEERS)
+INSTRUMENTATIONS = ("none", "sidelight", *PEERS, "span")
 _REPOSITORY = Path(__file__).parents[3]
 _MEASURE = Path(__file__).with_name("measure.py")
 
@@ -93,7 +93,10 @@ def _figures(
 def _table(figures: list[Figure]) -> str:
     """The figures as a Markdown table."""
     known = {found.name: found for found in figures}
-    lines = ["| | client alone | Sidelight | OpenLLMetry | OpenLIT |", "|---|---|---|---|---|"]
+    lines = [
+        "| | client alone | Sidelight | OpenLLMetry | OpenLIT | a bare span |",
+        "|---|---|---|---|---|---|",
+    ]
     for database in DATABASES:
         cells = [f"{known[f'{database}.search.client_alone'].value:.0f}"]
         for name in INSTRUMENTATIONS[1:]:
