@@ -55,7 +55,7 @@ fuzz: .venv/test
 	  tests/collector/http_server tests/collector/receive/test_fuzz.py tests/collector/lens
 
 bench: .venv/test
-	PYTHONPATH=tests $(BIN)/python -m bench.collector.run $(BENCH_OPTIONS)
+	PYTHONPATH=tests $(BIN)/python -m bench.collector $(BENCH_OPTIONS)
 
 bench-backlog: .venv/test
 	PYTHONPATH=tests $(BIN)/python -m bench.collector.backlog $(BENCH_OPTIONS)

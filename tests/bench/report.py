@@ -7,8 +7,9 @@ import os
 import platform
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +55,11 @@ def write(path: Path, figures: Sequence[Figure], about: dict[str, object]) -> No
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [{**asdict(each), "spread": [each.lowest, each.highest]} for each in figures]
     path.write_text(json.dumps({"machine": about, "figures": rows}, indent=2) + "\n")
+
+
+def read(path: Path) -> tuple[dict[str, Figure], dict[str, Any]]:
+    """What `write` wrote: figures by name, and the machine."""
+    told = json.loads(path.read_text())
+    names = [each.name for each in fields(Figure)]
+    figures = [Figure(**{name: row[name] for name in names}) for row in told["figures"]]
+    return {each.name: each for each in figures}, told["machine"]

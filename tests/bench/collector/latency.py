@@ -2,63 +2,56 @@
 
 from __future__ import annotations
 
-import statistics
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-import urllib3
-
-from bench.collector.payloads import llm
-from bench.report import Figure, figure
-from support.collector import Collector, settings
+from bench.collector.costs import payload_file
+from bench.collector.load import percentiles
+from bench.collector.run import Feeding, collector, destinations, feed, rss_mib, sink
+from bench.collector.steps import Samples, Step
+from support.collector import settings
 
 SPANS_PER_SECOND = 2_000
 SPANS_PER_REQUEST = 10
 SECONDS = 8.0
+PROTOCOLS = ("http", "grpc")
+IDLE_MEMORY = "idle memory"
 
 
-def measure(directory: Path, rounds: int) -> list[Figure]:
-    """p50 and p99 in milliseconds at 2,000 spans a second, and the memory of an idle collector."""
-    from bench.collector.run import sink
-
-    samples: dict[str, list[float]] = {}
-    for number in range(rounds):
-        with sink("--timed") as (port, finish):
-            place = directory / f"latency-{number}"
-            config = settings(
-                place,
-                destinations=[{"name": "sink", "type": "otlp", "url": f"http://127.0.0.1:{port}"}],
-            )
-            with Collector(config, place) as collector:
-                time.sleep(1)
-                samples.setdefault("idle memory", []).append(collector.rss_bytes() / 2**20)
-                acknowledged = _drive(collector.url)
-                time.sleep(1)
-            delays = finish()["delays"]
-            assert isinstance(delays, list)
-            for name, values in (("acknowledged", acknowledged), ("at the backend", delays)):
-                cuts = statistics.quantiles(values, n=100)
-                samples.setdefault(f"latency p50, {name}", []).append(cuts[49] * 1e3)
-                samples.setdefault(f"latency p99, {name}", []).append(cuts[98] * 1e3)
-    return [
-        figure(name, "MiB" if "memory" in name else "ms", values)
-        for name, values in samples.items()
-    ]
+def steps(payloads: Path) -> Iterator[Step]:
+    """2,000 spans a second over HTTP and over gRPC; memory before the first of them."""
+    payload = payload_file(payloads, "llm", SPANS_PER_REQUEST)
+    for protocol in PROTOCOLS:
+        yield Step(f"latency, {protocol}", SECONDS + 5.0, partial(_run, protocol, payload))
 
 
-def _drive(url: str) -> list[float]:
-    """Send on schedule; returns seconds until each acknowledgement."""
-    pool = urllib3.PoolManager()
-    headers = {"Content-Type": "application/x-protobuf"}
-    period = SPANS_PER_REQUEST / SPANS_PER_SECOND
-    taken = []
-    begin = time.perf_counter()
-    for number in range(int(SECONDS / period)):
-        time.sleep(max(0.0, begin + number * period - time.perf_counter()))
-        body = llm(SPANS_PER_REQUEST)
-        started = time.perf_counter()
-        answer = pool.request("POST", f"{url}/v1/traces", body=body, headers=headers)
-        taken.append(time.perf_counter() - started)
-        if answer.status != 200:
-            raise RuntimeError(f"answered {answer.status}")
-    return taken
+def name(protocol: str, percentile: str, where: str) -> str:
+    """A figure's name: `where` is acknowledged or at the backend."""
+    return f"latency {percentile}, {protocol}, {where}"
+
+
+def _run(protocol: str, payload: Path, directory: Path) -> Samples:
+    rate = SPANS_PER_SECOND / SPANS_PER_REQUEST
+    with sink("--timed") as (sink_port, finish):
+        config = settings(directory, destinations=destinations(sink_port))
+        with collector(config, directory) as running:
+            time.sleep(1)
+            idle = rss_mib(running.pid, "VmRSS") * 2**20 / 1e6
+            port = running.http_port if protocol == "http" else running.grpc_port
+            load = feed(
+                running.pid, port, payload, Feeding(protocol, seconds=SECONDS, rate=rate)
+            ).load
+        delays = finish()["delays"]
+    if load.refused:
+        raise RuntimeError(f"{load.refused} requests were refused")
+    assert isinstance(delays, list)
+    p50, p99 = percentiles(delays)
+    return {
+        (name(protocol, "p50", "acknowledged"), "ms"): load.p50_ms,
+        (name(protocol, "p99", "acknowledged"), "ms"): load.p99_ms,
+        (name(protocol, "p50", "at the backend"), "ms"): p50 * 1e3,
+        (name(protocol, "p99", "at the backend"), "ms"): p99 * 1e3,
+        (IDLE_MEMORY, "MB"): idle,
+    }

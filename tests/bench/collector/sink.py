@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import signal
 import sys
 import time
 
 import uvloop
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from isal import igzip
 
 from sidelight.collector.http_server import HttpRequest, HttpResponse, HttpServer, Limits
 from sidelight.collector.lens.otlp_pb2 import Request
-from sidelight.collector.lens.request import count
+
+# A look inside costs time of the core it shares with the load generator.
+_LOOK_SECONDS = 0.02
+_NUMBER_BYTES = 16
 
 
 class Sink:
-    """Counts; with `timed` it also notes how long each request was under way.
+    """Counts; with `timed` it also notes, fifty times a second, how long requests took.
 
-    A request's first span tells when it was sent, in its start time.
+    A request's last span ends with the time at which the load generator sent it.
     """
 
     def __init__(self, timed: bool) -> None:
         self._timed = timed
+        self._looked = 0.0
         self.requests = 0
-        self.spans = 0
         self.delays: list[float] = []
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Take one export request."""
         self.requests += 1
-        if self._timed:
-            now = time.time_ns()
+        if self._timed and time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self._looked = time.monotonic()
+            now = time.time()
             body = bytes(request.body)
             if request.headers.get("content-encoding") == "gzip":
-                body = gzip.decompress(body)
-            export = Request.FromString(body)
-            self.spans += count(export)
-            for resource in export.resources:
-                first = Span.FromString(resource.scopes[0].items[0])
-                self.delays.append((now - first.start_time_unix_nano) / 1e9)
+                body = igzip.decompress(body)  # type: ignore[no-untyped-call]
+            for resources in Request.FromString(body).resources:
+                number = resources.scopes[-1].items[-1][-_NUMBER_BYTES:]
+                self.delays.append(now - int(number, 16) / 1e9)
         return HttpResponse(200)
 
 
@@ -52,9 +53,12 @@ async def main() -> None:
     server = HttpServer(sink.handle, limits)
     print(await server.start("127.0.0.1", 0), flush=True)
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    # Who started this ends it; Ctrl-C reaches both.
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
     await stop.wait()
-    print(json.dumps({"requests": sink.requests, "spans": sink.spans, "delays": sink.delays}))
+    print(json.dumps({"requests": sink.requests, "delays": sink.delays}))
 
 
 if __name__ == "__main__":
