@@ -83,7 +83,10 @@ class TestFile:
             ),
             ("serve: {port: 99999}", r"serve\.port \(is 99999\): .*65535"),
             ("serve: {port: many}", r"serve\.port \(is 'many'\): .*integer"),
-            ("serve: 9464", r"serve \(is 9464\): must be a mapping; known keys: host, port, tls, tokens$"),
+            (
+                "serve: 9464",
+                r"serve \(is 9464\): must be a mapping; known keys: host, port, tls, tokens$",
+            ),
             (
                 "destinations: [{type: phoenix, api_key: 4}]",
                 r"destinations\.0\.api_key: must be a mapping; known keys: env, file$",
