@@ -142,3 +142,19 @@ def test_a_claim_hidden_in_repeated_fields_is_overruled() -> None:
     assert stamp.spliced(request) is None
     (stamped,) = ExportTraceServiceRequest.FromString(lens.SerializeToString()).resource_spans
     assert [each.value.string_value for each in stamped.resource.attributes] == ["own"]
+
+
+def test_a_claim_hidden_behind_an_empty_resource_is_taken_away() -> None:
+    """A sender of no tenant claims none, also where the last of two resources is empty."""
+    claim = KeyValue(key="tenant", value=AnyValue(string_value="other"))
+    own = KeyValue(key="service.name", value=AnyValue(string_value="app"))
+    body = (
+        ResourceSpans(resource=Resource(attributes=[claim, own])).SerializeToString()
+        + ResourceSpans(
+            resource=Resource(), scope_spans=[ScopeSpans(spans=[Span(name="s")])]
+        ).SerializeToString()
+    )
+    lens = Request.FromString(bytes([0x0A, len(body)]) + body)
+    assert Stamp({"tenant": None}).apply(lens)
+    (stamped,) = ExportTraceServiceRequest.FromString(lens.SerializeToString()).resource_spans
+    assert list(stamped.resource.attributes) == [own]

@@ -7,11 +7,17 @@ from collections import Counter
 from functools import partial
 
 import pytest
+from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from sidelight.collector.lens import varint
+from sidelight.collector.lens.otlp_pb2 import Request
 from sidelight.collector.shape import texts
 from sidelight.collector.shape.pipeline import Shaper
 from sidelight.collector.shape.redact import Redactor
@@ -31,6 +37,14 @@ from support.shaping import (
 )
 
 REDACTOR = Redactor(RULES)
+
+
+def _field(number: int, message: Message | bytes) -> bytes:
+    """A message as a field of another, on the wire."""
+    content = message if isinstance(message, bytes) else message.SerializeToString()
+    return bytes([number << 3 | 2]) + varint.encode(len(content)) + content
+
+
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA7\nx+/=\n-----END RSA PRIVATE KEY-----"
 
@@ -198,6 +212,27 @@ class TestSpans:
         assert done.redacted == {"email": 9}
         again, _ = shaped(Shaper(redactor=REDACTOR), full)
         assert again == made
+
+    def test_nothing_hides_in_a_part_that_stands_twice(self) -> None:
+        """Readers merge a resource or scope that is given twice, and so both are masked."""
+        secret = pairs({"process.command_line": "x bob@example.org"})
+        scope = _field(1, InstrumentationScope(attributes=secret)) + _field(
+            1, InstrumentationScope(name="sidelight.test")
+        )
+        holder = (
+            _field(1, Resource(attributes=secret))
+            + _field(1, Resource(attributes=pairs({"service.name": "app"})))
+            + _field(2, scope + _field(2, span()))
+        )
+        request = Request.FromString(_field(1, holder))
+        assert Shaper(redactor=REDACTOR).traces(request).redacted == {"email": 2}
+        (made,) = ExportTraceServiceRequest.FromString(request.SerializeToString()).resource_spans
+        assert b"bob@" not in made.SerializeToString()
+        assert made.scope_spans[0].scope.name == "sidelight.test"
+        assert [pair.key for pair in made.resource.attributes] == [
+            "process.command_line",
+            "service.name",
+        ]
 
     def test_a_resource_seen_before_is_masked_again(self) -> None:
         """The second request of a process is masked and counted as the first."""

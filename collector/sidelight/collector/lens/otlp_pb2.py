@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#sidelight/collector/lens/otlp.proto\x12\x0esidelight.lens\"7\n\x07Request\x12,\n\tresources\x18\x01 \x03(\x0b\x32\x19.sidelight.lens.Resources\"W\n\tResources\x12\x15\n\x08resource\x18\x01 \x01(\x0cH\x00\x88\x01\x01\x12&\n\x06scopes\x18\x02 \x03(\x0b\x32\x16.sidelight.lens.ScopesB\x0b\n\t_resource\"5\n\x06Scopes\x12\x12\n\x05scope\x18\x01 \x01(\x0cH\x00\x88\x01\x01\x12\r\n\x05items\x18\x02 \x03(\x0c\x42\x08\n\x06_scope\"E\n\x08SpanHead\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0f\n\x07span_id\x18\x02 \x01(\x0c\x12\x16\n\x0eparent_span_id\x18\x04 \x01(\x0c\"\x8e\x01\n\nSpanTraits\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x05 \x01(\x0c\x12\x10\n\x08start_ns\x18\x07 \x01(\x06\x12\x0e\n\x06\x65nd_ns\x18\x08 \x01(\x06\x12\x12\n\nattributes\x18\t \x03(\x0c\x12*\n\x06status\x18\x0f \x01(\x0b\x32\x1a.sidelight.lens.StatusCode\"\x1a\n\nStatusCode\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#sidelight/collector/lens/otlp.proto\x12\x0esidelight.lens\"7\n\x07Request\x12,\n\tresources\x18\x01 \x03(\x0b\x32\x19.sidelight.lens.Resources\"o\n\tResources\x12-\n\x08resource\x18\x01 \x01(\x0b\x32\x16.sidelight.lens.FieldsH\x00\x88\x01\x01\x12&\n\x06scopes\x18\x02 \x03(\x0b\x32\x16.sidelight.lens.ScopesB\x0b\n\t_resource\"M\n\x06Scopes\x12*\n\x05scope\x18\x01 \x01(\x0b\x32\x16.sidelight.lens.FieldsH\x00\x88\x01\x01\x12\r\n\x05items\x18\x02 \x03(\x0c\x42\x08\n\x06_scope\"\x08\n\x06\x46ields\"E\n\x08SpanHead\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0f\n\x07span_id\x18\x02 \x01(\x0c\x12\x16\n\x0eparent_span_id\x18\x04 \x01(\x0c\"\x8e\x01\n\nSpanTraits\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x05 \x01(\x0c\x12\x10\n\x08start_ns\x18\x07 \x01(\x06\x12\x0e\n\x06\x65nd_ns\x18\x08 \x01(\x06\x12\x12\n\nattributes\x18\t \x03(\x0c\x12*\n\x06status\x18\x0f \x01(\x0b\x32\x1a.sidelight.lens.StatusCode\"\x1a\n\nStatusCode\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,13 +34,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REQUEST']._serialized_start=55
   _globals['_REQUEST']._serialized_end=110
   _globals['_RESOURCES']._serialized_start=112
-  _globals['_RESOURCES']._serialized_end=199
-  _globals['_SCOPES']._serialized_start=201
-  _globals['_SCOPES']._serialized_end=254
-  _globals['_SPANHEAD']._serialized_start=256
-  _globals['_SPANHEAD']._serialized_end=325
-  _globals['_SPANTRAITS']._serialized_start=328
-  _globals['_SPANTRAITS']._serialized_end=470
-  _globals['_STATUSCODE']._serialized_start=472
-  _globals['_STATUSCODE']._serialized_end=498
+  _globals['_RESOURCES']._serialized_end=223
+  _globals['_SCOPES']._serialized_start=225
+  _globals['_SCOPES']._serialized_end=302
+  _globals['_FIELDS']._serialized_start=304
+  _globals['_FIELDS']._serialized_end=312
+  _globals['_SPANHEAD']._serialized_start=314
+  _globals['_SPANHEAD']._serialized_end=383
+  _globals['_SPANTRAITS']._serialized_start=386
+  _globals['_SPANTRAITS']._serialized_end=528
+  _globals['_STATUSCODE']._serialized_start=530
+  _globals['_STATUSCODE']._serialized_end=556
 # @@protoc_insertion_point(module_scope)

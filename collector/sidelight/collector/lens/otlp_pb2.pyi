@@ -7,6 +7,9 @@ Traces, metrics and logs share this wire shape (field numbers of opentelemetry-p
 request.resource_*=1, resource=1, scope_*=2, scope=1, items=2). A sub-message declared
 `bytes` has the same wire type, so slicing, filtering and merging run in upb at C speed,
 and fields that are not named here (schema_url) survive as unknown fields.
+
+Resource and scope are messages, though nothing of them is named: where one stands twice
+protobuf merges both, and of `bytes` only the last would be seen.
 """
 
 from collections import abc as _abc
@@ -50,14 +53,16 @@ class Resources(_message.Message):
 
     RESOURCE_FIELD_NUMBER: _builtins.int
     SCOPES_FIELD_NUMBER: _builtins.int
-    resource: _builtins.bytes
-    """Optional: an empty one stays there."""
+    @_builtins.property
+    def resource(self) -> Global___Fields:
+        """Optional: an empty one stays there."""
+
     @_builtins.property
     def scopes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Scopes]: ...
     def __init__(
         self,
         *,
-        resource: _builtins.bytes | None = ...,
+        resource: Global___Fields | None = ...,
         scopes: _abc.Iterable[Global___Scopes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_resource", b"_resource", "resource", b"resource"]  # noqa: Y015
@@ -76,13 +81,14 @@ class Scopes(_message.Message):
 
     SCOPE_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
-    scope: _builtins.bytes
+    @_builtins.property
+    def scope(self) -> Global___Fields: ...
     @_builtins.property
     def items(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
         self,
         *,
-        scope: _builtins.bytes | None = ...,
+        scope: Global___Fields | None = ...,
         items: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_scope", b"_scope", "scope", b"scope"]  # noqa: Y015
@@ -94,6 +100,23 @@ class Scopes(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__scope) -> _WhichOneofReturnType__scope | None: ...
 
 Global___Scopes: _TypeAlias = Scopes  # noqa: Y015
+
+@_typing.final
+class Fields(_message.Message):
+    """A message of which no field is named."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fields: _TypeAlias = Fields  # noqa: Y015
 
 @_typing.final
 class SpanHead(_message.Message):

@@ -43,9 +43,10 @@ class Stamp:
         for holder in request.resources:
             if not holder.scopes:
                 continue
-            resource = self._without(holder.resource)
-            if self._added or resource != holder.resource:
-                holder.resource = resource + self._added
+            given = holder.resource.SerializeToString()
+            resource = self._without(given)
+            if self._added or resource != given:
+                holder.resource.ParseFromString(resource + self._added)
                 changed = True
         return changed
 

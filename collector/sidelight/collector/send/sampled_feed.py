@@ -124,7 +124,7 @@ class SampledFeed:
         self._sampler.advance(record.time_ns)
         found: dict[bytes, Decision | None] = {}
         for resource in Request.FromString(record.body()).resources:
-            if not self._selector.takes(resource.resource):
+            if not self._selector.takes(resource.resource.SerializeToString()):
                 continue
             for scope in resource.scopes:
                 for item in scope.items:

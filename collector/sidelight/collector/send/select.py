@@ -142,12 +142,13 @@ class Selector:
         sieve = _Sieve()
         judge = self._judges[record.signal]
         for resource in request.resources:
-            takes = self.takes(resource.resource)
+            held = resource.resource.SerializeToString()
+            takes = self.takes(held)
             for scope in resource.scopes:
                 if not takes:
                     sieve.sift(scope, "route", lambda _: False)
                     continue
-                verdict = judge(resource.resource, scope.scope)
+                verdict = judge(held, scope.scope.SerializeToString())
                 if isinstance(verdict, SpanRules):
                     sieve.sift(scope, "filter", verdict.keep)
                 elif not verdict:
@@ -170,9 +171,10 @@ class Selector:
             return False
         changed = False
         for resource in request.resources:
-            named = self._name_project(resource.resource)
-            changed = changed or named != resource.resource
-            resource.resource = named
+            held = resource.resource.SerializeToString()
+            named = self._name_project(held)
+            changed = changed or named != held
+            resource.resource.ParseFromString(named)
         return changed
 
 

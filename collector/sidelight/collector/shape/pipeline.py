@@ -12,7 +12,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as c
-from sidelight.collector.lens.otlp_pb2 import Request, Resources, Scopes
+from sidelight.collector.lens.otlp_pb2 import Fields, Request, Resources, Scopes
 from sidelight.collector.lens.remember import MAX_BYTES, remembered
 from sidelight.collector.lens.span import attributes, read
 from sidelight.collector.shape import ids, texts
@@ -68,10 +68,10 @@ class Shaper:
         shaped = Shaped()
         presence = None if body is None else Presence(body)
         for resource in request.resources:
-            service = service_name(resource.resource)
+            service = service_name(resource.resource.SerializeToString())
             for scope in resource.scopes:
                 _refuse_bad_ids(scope, shaped)
-                name = scope_name(scope.scope)
+                name = scope_name(scope.scope.SerializeToString())
                 is_measured = self._canonical(service, name, scope, presence, shaped)
                 extend(self._extensions, name, scope, shaped)
                 self._protect_spans(service, scope, shaped)
@@ -87,7 +87,7 @@ class Shaper:
         if self._content is None and self._redactor is None:
             return shaped
         for resource in request.resources:
-            service = service_name(resource.resource)
+            service = service_name(resource.resource.SerializeToString())
             for scope in resource.scopes:
                 self._protect_logs(service, scope, shaped)
             self._protect_holders(resource, shaped)
@@ -145,11 +145,17 @@ class Shaper:
         """Mask a resource's attributes (a command line can hold a key) and its scopes'."""
         if self._redactor is None:
             return
-        masked = self._holder(resource.resource, Resource, shaped)
-        if masked is not resource.resource:
-            resource.resource = masked
+        self._mask_fields(resource.resource, Resource, shaped)
         for scope in resource.scopes:
-            scope.scope = self._holder(scope.scope, InstrumentationScope, shaped)
+            self._mask_fields(scope.scope, InstrumentationScope, shaped)
+
+    def _mask_fields(
+        self, fields: Fields, kind: type[Resource] | type[InstrumentationScope], shaped: Shaped
+    ) -> None:
+        data = fields.SerializeToString()
+        masked = self._holder(data, kind, shaped)
+        if masked != data:
+            fields.ParseFromString(masked)
 
     def _holder(
         self, data: bytes, kind: type[Resource] | type[InstrumentationScope], shaped: Shaped
