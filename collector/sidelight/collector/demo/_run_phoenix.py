@@ -6,9 +6,9 @@ That one always binds every interface and cannot be told otherwise; all we send 
 import sys
 from typing import Any
 
-from phoenix.server import app  # type: ignore[import-not-found]
-from phoenix.server.grpc_server import GrpcServer  # type: ignore[import-not-found]
-from phoenix.server.main import main  # type: ignore[import-not-found]
+from phoenix.server import app
+from phoenix.server.grpc_server import GrpcServer
+from phoenix.server.main import main
 
 
 class _NoGrpcServer(GrpcServer):  # type: ignore[misc]
