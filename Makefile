@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their own set-up; see README.md.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint soak fuzz bench bench-backlog bench-vectordb dashboards config-docs proto clean
+.PHONY: help demo test check lint soak fuzz bench bench-docs bench-backlog bench-vectordb dashboards config-docs proto clean
 
 SOURCES := instrumentation dashboards collector tests
 BIN := .venv/bin
@@ -13,7 +13,8 @@ help:
 	@echo "make lint            ruff, mypy and the import contracts"
 	@echo "make soak            sixty kills of the collector under load, a flood, a backlog of 10 GB"
 	@echo "make fuzz            100,000 inputs for what reads from the network"
-	@echo "make bench           what a span costs the collector, beside rotel"
+	@echo "make bench           what a span costs the collector, beside rotel, and how it grows"
+	@echo "make bench-docs      the tables and pictures of docs/benchmarks.md from it"
 	@echo "make bench-backlog   what a backlog of 10 GB costs the receiving while it is drained"
 	@echo "make bench-vectordb  what a search costs the app, beside OpenLLMetry and OpenLIT"
 	@echo "make dashboards      generate dashboards/generated anew"
@@ -28,6 +29,10 @@ help:
 .venv/test: pyproject.toml constraints.txt scripts/virtualenv.sh
 	@scripts/virtualenv.sh test
 	@touch $@ .venv/demo
+
+.venv/bench: pyproject.toml constraints.txt scripts/virtualenv.sh
+	@scripts/virtualenv.sh bench
+	@touch $@ .venv/test .venv/demo
 
 demo: .venv/demo
 	@scripts/system-packages.sh
@@ -62,6 +67,9 @@ bench-backlog: .venv/test
 
 bench-vectordb: .venv/test
 	PYTHONPATH=tests $(BIN)/python -m bench.vectordb.run $(BENCH_OPTIONS)
+
+bench-docs: .venv/bench
+	PYTHONPATH=tests $(BIN)/python -m bench.collector.page $(BENCH_OPTIONS)
 
 dashboards: .venv/test
 	$(BIN)/sidelight dashboards write dashboards/generated

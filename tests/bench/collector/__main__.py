@@ -71,11 +71,11 @@ def main() -> int:
             f" ({each.lowest:,.2f} to {each.highest:,.2f}){beside}"
         )
     is_whole = set(options.parts) == set(PARTS) and not options.only
-    _write(options.output, figures, about, options.parts, options.rounds, is_whole=is_whole)
+    save(options.output, figures, about, options.parts, options.rounds, is_whole=is_whole)
     return 0
 
 
-def _write(
+def save(
     path: Path,
     figures: Sequence[Figure],
     about: dict[str, object],

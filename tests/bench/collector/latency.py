@@ -17,6 +17,8 @@ SPANS_PER_SECOND = 2_000
 SPANS_PER_REQUEST = 10
 SECONDS = 8.0
 PROTOCOLS = ("http", "grpc")
+PLACES = ("acknowledged", "at the backend")
+PERCENTILES = ("p50", "p99")
 IDLE_MEMORY = "idle memory"
 
 
@@ -28,7 +30,7 @@ def steps(payloads: Path) -> Iterator[Step]:
 
 
 def name(protocol: str, percentile: str, where: str) -> str:
-    """A figure's name: `where` is acknowledged or at the backend."""
+    """A figure's name; `where` is one of `PLACES`."""
     return f"latency {percentile}, {protocol}, {where}"
 
 
@@ -43,10 +45,9 @@ def _run(protocol: str, payload: Path, directory: Path) -> Samples:
             load = feed(
                 running.pid, port, payload, Feeding(protocol, seconds=SECONDS, rate=rate)
             ).load
-        delays = finish()["delays"]
+        delays = [delay for _, delay in finish()]
     if load.refused:
         raise RuntimeError(f"{load.refused} requests were refused")
-    assert isinstance(delays, list)
     p50, p99 = percentiles(delays)
     return {
         (name(protocol, "p50", "acknowledged"), "ms"): load.p50_ms,

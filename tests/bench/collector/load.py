@@ -245,7 +245,8 @@ def schedule(
 
     Ends with the first of both limits. Without a rate a request is due when it is asked for.
     """
-    begin = last = time.perf_counter()
+    begin = time.perf_counter()
+    last = -math.inf
     number = 0
     while requests is None or number < requests:
         now = time.perf_counter()

@@ -149,16 +149,19 @@ def _environment() -> dict[str, str]:
 @contextmanager
 def sink(
     *options: str, core: int = LOAD_CORE
-) -> Iterator[tuple[int, Callable[[], dict[str, object]]]]:
-    """A backend, on the load's core: its port, and a function that ends it and tells its count."""
+) -> Iterator[tuple[int, Callable[[], list[tuple[float, float]]]]]:
+    """A backend, on the load's core: its port, and a function that ends it.
+
+    With the option --timed that tells when requests were due, as `time.time()` has it, and after
+    how many seconds they came.
+    """
     with _sink_process(options, core) as (process, port):
         assert process.stdout is not None
         output = process.stdout
 
-        def finish() -> dict[str, object]:
+        def finish() -> list[tuple[float, float]]:
             process.send_signal(signal.SIGTERM)
-            told: dict[str, object] = json.loads(output.readline())
-            return told
+            return [(due, delay) for due, delay in json.loads(output.readline())["seen"]]
 
         yield port, finish
 

@@ -20,16 +20,17 @@ _NUMBER_BYTES = 16
 
 
 class Sink:
-    """Counts; with `timed` it also notes, fifty times a second, how long requests took.
+    """Counts; with `timed` it also notes, fifty times a second, when requests were due and
+    how long after it they came.
 
-    A request's last span ends with the time at which the load generator sent it.
+    A request's last span ends with the time at which it was due.
     """
 
     def __init__(self, timed: bool) -> None:
         self._timed = timed
         self._looked = 0.0
         self.requests = 0
-        self.delays: list[float] = []
+        self.seen: list[tuple[float, float]] = []
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Take one export request."""
@@ -41,8 +42,8 @@ class Sink:
             if request.headers.get("content-encoding") == "gzip":
                 body = igzip.decompress(body)  # type: ignore[no-untyped-call]
             for resources in Request.FromString(body).resources:
-                number = resources.scopes[-1].items[-1][-_NUMBER_BYTES:]
-                self.delays.append(now - int(number, 16) / 1e9)
+                due = int(resources.scopes[-1].items[-1][-_NUMBER_BYTES:], 16) / 1e9
+                self.seen.append((due, now - due))
         return HttpResponse(200)
 
 
@@ -58,7 +59,7 @@ async def main() -> None:
     # Who started this ends it; Ctrl-C reaches both.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     await stop.wait()
-    print(json.dumps({"requests": sink.requests, "delays": sink.delays}))
+    print(json.dumps({"requests": sink.requests, "seen": sink.seen}))
 
 
 if __name__ == "__main__":
