@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -270,7 +270,8 @@ def raw_backend(*answers: bytes) -> Iterator[str]:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            serve(connection)
+            with suppress(OSError):
+                serve(connection)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=accept)
@@ -336,3 +337,79 @@ def test_a_large_body_goes_out_whole() -> None:
     with Backend() as backend, transport(backend.url) as client:
         assert client.post("/v1/traces", body, {}).status == 200
         assert backend.requests[0].body == body
+
+
+_TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n"
+
+
+def test_an_answer_in_the_middle_of_a_body_is_heard() -> None:
+    """Who refuses a batch by its length may close without having read it."""
+    with raw_backend(_TOO_LARGE) as url, transport(url) as client:
+        for _ in range(3):
+            assert client.post("/", bytes(32 * 1024 * 1024), {}).status == 413
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_backend_that_answers_and_reads_no_further_holds_nobody_up(
+    scheme: str, server_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its refusal ends the sending, which it would never let come to an end."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "loopback.crt"))
+
+    def serve(listener: socket.socket, done: threading.Event) -> None:
+        connection, _ = listener.accept()
+        if scheme == "https":
+            connection = server_context.wrap_socket(connection, server_side=True)
+        with connection:
+            connection.recv(65536)
+            connection.sendall(_TOO_LARGE)
+            done.wait()
+
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener, done))
+        thread.start()
+        with transport(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", 60.0) as client:
+            assert client.post("/", bytes(32 * 1024 * 1024), {}).status == 413
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("behind", [b"garbage", b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"])
+def test_what_stands_behind_an_answer_is_no_part_of_it(behind: bytes) -> None:
+    """What was taken is not sent again for it; the next request gets a connection of its own."""
+    said = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" + behind
+    with raw_backend(said) as url, transport(url) as client:
+        answers = [client.post("/", b"batch", {}) for _ in range(2)]
+    assert [(each.status, each.body) for each in answers] == [(200, b"ok")] * 2
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+def test_a_host_that_can_be_no_name_is_explained(host: str) -> None:
+    """It is a fault of the address, not of the batch, which would be given up for it."""
+    with transport(f"http://{host}:4318") as client:
+        assert f"the host of {host}:4318 cannot be found" in reason(client)
+
+
+def test_failed_exchanges_leave_no_files_open() -> None:
+    """However they fail."""
+    hangs_up, speaks_otherwise = raw_backend(b""), raw_backend(b"nonsense")
+    with hangs_up as first, speaks_otherwise as second:
+        places = (first, second, second.replace("http:", "https:"), "http://127.0.0.1:1")
+        clients = [Transport(each, 5.0) for each in places]
+        for client in clients:
+            reason(client)
+        before = _open_sockets()
+        for client in clients * 20:
+            reason(client)
+        # The backends may not have closed their side of the last ones.
+        assert _open_sockets() <= before + len(clients)
+
+
+def _open_sockets() -> int:
+    """How many sockets this process has open."""
+    found = 0
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the one that lists them is gone
+            found += str(each.readlink()).startswith("socket:")
+    return found

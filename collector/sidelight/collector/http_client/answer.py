@@ -10,6 +10,7 @@ import httptools
 
 _MAX_HEAD_BYTES = 64 * 1024
 _SWITCHING = 101
+_REDIRECTS = 300
 
 Ending = Literal["whole", "limit", "late", "broken"]
 """Where a body ends: where it should, at our limit, at the deadline, or with the connection."""
@@ -62,9 +63,17 @@ class AnswerReader:
         except httptools.HttpParserUpgrade as error:
             raise NotHttpError("it switches to another protocol") from error
         except httptools.HttpParserError as error:
-            raise NotHttpError(str(error)) from error
+            if not self.is_whole:
+                raise NotHttpError(str(error)) from error
+            # What came behind the answer would be taken for the next one.
+            self.keeps_alive = False
         if self.status is None and self._fed > _MAX_HEAD_BYTES:
             raise NotHttpError("its head is too large")
+
+    @property
+    def is_refusal(self) -> bool:
+        """The status is there, and says that the request is not taken, read or unread."""
+        return self.status is not None and self.status >= _REDIRECTS
 
     def answer(self, ending: Ending) -> Answer:
         """What came so far; the status is known."""
@@ -77,6 +86,10 @@ class AnswerReader:
         self.is_whole = self.is_whole or not has_length
 
     # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        if self.is_whole:
+            raise NotHttpError("another answer came that nobody asked for")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-import socket
 import ssl
 from contextlib import suppress
 
@@ -22,10 +21,10 @@ class Connection:
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
         plain = deadline.connect(host, port)
-        self._socket: socket.socket = plain
+        self._socket: deadline.TimedSocket | deadline.TimedTlsSocket = plain
         if context is not None:
             try:
-                self._socket = context.wrap_socket(plain, server_hostname=host)
+                self._socket = deadline.secure(plain, context, host)
             except BaseException:
                 plain.close()
                 raise
@@ -39,12 +38,12 @@ class Connection:
         word on the request. Raises `OSError` and `NotHttpError` before.
         """
         self.is_reusable = False
-        self._send(head, body)
         reader = AnswerReader(max_body_bytes)
+        is_sent = self._send(head, body, reader)
         while reader.status is None:
             self._read(reader)
         ending = self._read_body(reader)
-        self.is_reusable = ending == "whole" and reader.keeps_alive
+        self.is_reusable = is_sent and ending == "whole" and reader.keeps_alive
         return reader.answer(ending)
 
     def _read_body(self, reader: AnswerReader) -> Ending:
@@ -57,16 +56,40 @@ class Connection:
             return "whole" if reader.is_whole else "broken"
         return "limit" if reader.is_cut else "whole"
 
-    def _send(self, head: bytes, body: bytes | None) -> None:
-        if isinstance(self._socket, deadline.TimedSocket):
-            self._socket.send_parts([memoryview(head), memoryview(body or b"")])
-        else:
-            self._socket.sendall(head)
-            if body:
-                self._socket.sendall(body)
+    def _send(self, head: bytes, body: bytes | None, reader: AnswerReader) -> bool:
+        """Whether all of it was sent.
+
+        A backend that refuses a request need not read it to its end: the answer comes in the
+        middle then, and behind it often a reset.
+        """
+        parts = [memoryview(each) for each in (head, body) if each]
+        try:
+            while parts and not reader.is_refusal:
+                parts = self._socket.send_parts(parts)
+                if parts:
+                    self._read_word(reader)
+        except OSError:
+            self._read_what_came(reader)
+            if not reader.is_refusal:
+                raise
+            return False
+        return not parts
+
+    def _read_word(self, reader: AnswerReader) -> None:
+        """What the backend says before it has taken everything; over TLS it may be nothing."""
+        with suppress(ssl.SSLWantReadError):
+            self._take(reader, deadline.take_what_came(self._socket, self._buffer))
+
+    def _read_what_came(self, reader: AnswerReader) -> None:
+        """Nothing more is waited for."""
+        with suppress(OSError, NotHttpError):
+            while not reader.is_refusal:
+                self._take(reader, deadline.take_what_came(self._socket, self._buffer))
 
     def _read(self, reader: AnswerReader) -> None:
-        size = self._socket.recv_into(self._buffer)
+        self._take(reader, self._socket.recv_into(self._buffer))
+
+    def _take(self, reader: AnswerReader, size: int) -> None:
         if not size:
             reader.end()
             raise HungUpError("the connection was closed")

@@ -11,6 +11,8 @@ span costs.
 
 from __future__ import annotations
 
+import math
+import select
 import socket
 import ssl
 import struct
@@ -18,7 +20,7 @@ import threading
 import time
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 
 class Exchange:
@@ -82,29 +84,31 @@ class TimedSocket(socket.socket):
     """A TCP socket bound by the exchange under way on its thread."""
 
     def recv_into(self, *arguments: Any, **options: Any) -> int:
-        self._allow(socket.SO_RCVTIMEO)
+        seconds = _use(self)
+        if seconds is not None:
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
         try:
             return super().recv_into(*arguments, **options)
         except BlockingIOError as error:
             raise TimeoutError("nothing came in time") from error
 
-    def send_parts(self, parts: list[memoryview]) -> None:
-        """Send all of `parts`, in one call if the kernel takes them at once."""
+    def send_parts(self, parts: list[memoryview]) -> list[memoryview]:
+        """Send `parts`, in one call if the kernel takes them at once; returns what is left of
+        them where the peer says something before it has taken all.
+        """
         while parts:
-            self._allow(socket.SO_SNDTIMEO)
+            seconds = _use(self)
             try:
-                sent = self.sendmsg(parts)
-            except BlockingIOError as error:
-                raise TimeoutError("nothing was taken in time") from error
+                sent = self.sendmsg(parts, (), socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                if _has_word(self, seconds):
+                    break
+                continue
             while parts and sent >= len(parts[0]):
                 sent -= len(parts.pop(0))
             if parts:
                 parts[0] = parts[0][sent:]
-
-    def _allow(self, option: int) -> None:
-        if _under_way.exchange is not None:
-            seconds = _under_way.exchange.use(self)
-            self.setsockopt(socket.SOL_SOCKET, option, _timeval(seconds))
+        return parts
 
 
 def _timeval(seconds: float) -> bytes:
@@ -112,25 +116,69 @@ def _timeval(seconds: float) -> bytes:
     return struct.pack("@ll", int(seconds), max(1, int(seconds % 1 * 1e6)))
 
 
-def _use(sock: ssl.SSLSocket) -> None:
-    if _under_way.exchange is not None:
-        sock.settimeout(_under_way.exchange.use(sock))
+def _has_word(sock: socket.socket, seconds: float | None) -> bool:
+    """Wait until the peer takes more or says something; whether it is the latter."""
+    waiting = select.poll()
+    waiting.register(sock.fileno(), select.POLLIN | select.POLLOUT)
+    found = waiting.poll(None if seconds is None else math.ceil(seconds * 1000))
+    return any(events & select.POLLIN for _, events in found)
+
+
+def take_what_came(sock: socket.socket, buffer: memoryview) -> int:
+    """Bytes that came already, read into `buffer` whatever time is left; 0 at the end.
+
+    Raises `OSError`, also if there are none.
+    """
+    if isinstance(sock, ssl.SSLSocket):
+        sock.settimeout(0.0)
+        return ssl.SSLSocket.recv_into(sock, buffer)
+    return socket.socket.recv_into(sock, buffer, 0, socket.MSG_DONTWAIT)
+
+
+def _use(sock: socket.socket) -> float | None:
+    """Seconds that the socket's next operation may take; None outside of an exchange."""
+    return None if _under_way.exchange is None else _under_way.exchange.use(sock)
+
+
+def _use_tls(sock: ssl.SSLSocket) -> None:
+    sock.settimeout(_use(sock))
 
 
 class TimedTlsSocket(ssl.SSLSocket):
     """A TLS socket bound by the exchange under way on its thread."""
 
     def do_handshake(self, block: bool = False) -> None:
-        _use(self)
+        _use_tls(self)
         super().do_handshake(block)
 
     def recv_into(self, *arguments: Any, **options: Any) -> int:
-        _use(self)
+        _use_tls(self)
         return super().recv_into(*arguments, **options)
 
-    def send(self, *arguments: Any, **options: Any) -> int:
-        _use(self)
-        return super().send(*arguments, **options)
+    def send_parts(self, parts: list[memoryview]) -> list[memoryview]:
+        """As a plain socket's, a record at a time."""
+        while parts:
+            seconds = _use(self)
+            self.settimeout(0.0)
+            try:
+                sent = self.send(parts[0])
+            except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                if _has_word(self, seconds):
+                    break
+                continue
+            parts[0] = parts[0][sent:]
+            if not parts[0]:
+                parts.pop(0)
+            # Once a reset has made a sending fail, OpenSSL lets nothing be read any more.
+            if parts and _has_word(self, 0.0):
+                break
+        return parts
+
+
+def secure(plain: TimedSocket, context: ssl.SSLContext, host: str) -> TimedTlsSocket:
+    """Shake hands. Raises `OSError`."""
+    context.sslsocket_class = TimedTlsSocket
+    return cast("TimedTlsSocket", context.wrap_socket(plain, server_hostname=host))
 
 
 def connect(host: str, port: int) -> TimedSocket:
@@ -140,8 +188,11 @@ def connect(host: str, port: int) -> TimedSocket:
     """
     exchange = _under_way.exchange
     assert exchange is not None
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     failure: OSError = socket.gaierror(socket.EAI_NONAME, "the name has no address")
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # a part of the name is empty or too long
+        raise failure from None
     for position, (family, kind, protocol, _, address) in enumerate(addresses):
         sock = TimedSocket(family, kind, protocol)
         try:

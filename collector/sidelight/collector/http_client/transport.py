@@ -54,7 +54,6 @@ class Transport:
         if parts.scheme == "https":
             self._context = ssl.create_default_context()
             self._context.set_alpn_protocols(["http/1.1"])
-            self._context.sslsocket_class = deadline.TimedTlsSocket
         self._idle: list[Connection] = []
         self._exchanges: set[deadline.Exchange] = set()
         self._lock = threading.Lock()
