@@ -198,6 +198,7 @@ async def test_one_dead_target_delays_no_other(caplog: pytest.LogCaptureFixture)
             b"HTTP/1.1 302 Go\r\nLocation: http://127.0.0.2:9/m\r\nContent-Length: 0\r\n\r\n",
             "status",
         ),
+        (b"HTTP/1.1 302 Go\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n", "status"),
         (b"SSH-2.0-OpenSSH\r\n", "unreachable"),
     ],
     ids=[
@@ -208,6 +209,7 @@ async def test_one_dead_target_delays_no_other(caplog: pytest.LogCaptureFixture)
         "too large",
         "cut off",
         "redirected to another host",
+        "redirected to no address",
         "no HTTP",
     ],
 )
@@ -221,6 +223,13 @@ async def test_an_answer_that_is_no_exposition_is_refused_whole(
     assert scraped.outcomes() == {f"http://{host}/m": {outcome: 1}}
     assert [each.value for each in scraped.samples("up")] == [0]
     assert scraped.samples("a") == []
+
+
+async def test_a_path_is_written_as_requests_have_it() -> None:
+    """Letters beyond ASCII are encoded; what is encoded already, and a query's signs, stay."""
+    with serve_pages({"/%C3%BC%20?m[]=%5B%E2%98%83": lambda accept: (TEXT, b"a 1\n")}) as host:
+        scraped = Scraped({"url": f"http://{host}/ü%20?m[]=%5B☃"})
+        await scraped.until("a")
 
 
 async def test_a_target_that_fell_silent_is_dropped() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import string
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from sidelight import conventions
 from sidelight.collector.config import ConfigError, Scrape, ScrapeTarget
@@ -187,9 +188,12 @@ def _fetch(target: _Target, config: Scrape) -> tuple[str, bool]:
         except NoAnswerError as error:
             outcome = "timeout" if error.is_timeout else "unreachable"
             raise _ScrapeError(outcome, str(error)) from error
-        elsewhere = urljoin(url, answer.headers.get("location", ""))
-        is_moved = 300 <= answer.status < 400 and "location" in answer.headers
-        if not (is_moved and _origin(elsewhere) == _origin(url)):
+        try:
+            elsewhere = urljoin(url, answer.headers.get("location", ""))
+            is_here = _origin(elsewhere) == _origin(url)
+        except ValueError as error:
+            raise _ScrapeError("status", "it redirects to what is no address") from error
+        if not (300 <= answer.status < 400 and "location" in answer.headers and is_here):
             break
         url = elsewhere
     body = _checked(answer, config)
@@ -203,7 +207,8 @@ def _fetch(target: _Target, config: Scrape) -> tuple[str, bool]:
 
 def _request_target(url: str) -> str:
     parts = urlsplit(url)
-    return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    return quote(target, safe=string.punctuation)
 
 
 def _origin(url: str) -> tuple[str, str]:
