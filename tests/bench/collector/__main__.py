@@ -46,7 +46,9 @@ def main() -> int:
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--spans", type=int, default=300_000, help="of a run of `costs`")
+    parser.add_argument(
+        "--spans", type=int, default=300_000, help="of a run of `costs`, of the usual payload"
+    )
     parser.add_argument("--seconds", type=float, default=4.0, help="of a run of growth")
     parser.add_argument("--only", help="scenarios of `costs` whose name contains this")
     parser.add_argument("--output", type=Path, default=OUTPUT)
