@@ -14,7 +14,7 @@ from pymilvus import AnnSearchRequest, MilvusClient, MilvusException, RRFRanker
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb import call, meters, milvus_calls, milvus_results, operation
-from support.recording import attributes
+from support.recording import Recording, attributes
 
 from .conftest import Observe, vector
 
@@ -125,6 +125,33 @@ def test_a_message_that_cannot_be_cleared_of_content_is_not_kept(
     assert span.status.description == "<not captured>"
     assert attributes(span)[names.ERROR_TYPE] == "MilvusException"
     assert "secret" not in span.to_json()
+
+
+def test_an_exception_that_cannot_be_described_is_an_error_all_the_same() -> None:
+    """A fault of ours must not make a failed call look like one that went well."""
+    recording = Recording()
+    observer = operation.Observer(
+        "test",
+        _broken,
+        version="1",
+        settings=Settings(),
+        tracer_provider=recording.tracer_provider,
+        meter_provider=recording.meter_provider,
+    )
+    drop = operation.Operation("drop", lambda _call, _client, _values: None)
+
+    def refuse() -> None:
+        raise KeyError("secret")
+
+    with pytest.raises(KeyError):
+        observer.call(drop, None, {}, refuse, (), {})
+
+    span = recording.span("drop")
+    assert span.status.status_code is StatusCode.ERROR
+    assert attributes(span)[names.ERROR_TYPE] == "KeyError"
+    assert "secret" not in span.to_json()
+    (point,) = recording.points(names.DB_CLIENT_DURATION)
+    assert point.attributes[names.ERROR_TYPE] == "KeyError"
 
 
 def test_metrics_that_fail_do_not_lose_the_span(

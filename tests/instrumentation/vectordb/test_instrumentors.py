@@ -16,6 +16,7 @@ from qdrant_client import QdrantClient, models
 
 import sidelight.instrumentation
 from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vectordb import qdrant
 from support.recording import Recording
 
 from .conftest import vector
@@ -108,6 +109,32 @@ def test_one_call_observes_every_installed_client(lite: MilvusClient) -> None:
 
     assert "pymilvus" in observed
     assert [span.name for span in recording.spans()] == ["search docs"]
+
+
+def test_what_others_put_around_a_method_stays() -> None:
+    """Taking ours off leaves a wrapper that came later in place, and observes nothing more."""
+    recording = Recording()
+    original = QdrantClient.query_points
+    counted = []
+
+    qdrant.instrument(recording.tracer_provider, recording.meter_provider, Settings())
+    ours = QdrantClient.query_points
+
+    def theirs(client: QdrantClient, *args: Any, **kwargs: Any) -> Any:
+        counted.append(1)
+        return ours(client, *args, **kwargs)
+
+    QdrantClient.query_points = theirs  # type: ignore[assignment, method-assign]
+    try:
+        qdrant.uninstrument()
+        client = QdrantClient(":memory:")
+        client.create_collection("docs", models.VectorParams(size=2, distance=models.Distance.DOT))
+        client.query_points("docs", query=[1.0, 0.0])
+    finally:
+        QdrantClient.query_points = original  # type: ignore[method-assign]
+
+    assert counted == [1]
+    assert recording.spans() == []
 
 
 def test_bare_sidelight_is_enough() -> None:

@@ -115,3 +115,48 @@ def test_a_forked_child_records_too() -> None:
     child.join(30)
 
     assert (queued, recorded) == (0, 2)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_leaves_what_was_queued_to_its_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A call that waits in the queue at a fork is recorded once, not by both."""
+    monkeypatch.setattr(meters.Meters, "_wake", lambda _self: None)
+    recording = Recording()
+    observer = observer_of(recording)
+    search(observer)
+    context = multiprocessing.get_context("fork")
+    answer = context.Queue()
+
+    child = context.Process(
+        target=lambda: answer.put(total(recording, names.DB_CLIENT_DURATION)),
+    )
+    child.start()
+    recorded = answer.get(timeout=60)
+    child.join(30)
+
+    assert (recorded, total(recording, names.DB_CLIENT_DURATION)) == (0, 1)
+
+
+def test_a_collection_for_each_user_does_not_fill_the_memory() -> None:
+    """An SDK keeps every series: collections beyond a bound are measured as one."""
+    recording = Recording()
+    observer = observer_of(recording)
+
+    for number in range(3_000):
+        drop = Operation(
+            "drop",
+            lambda call, _client, _values, number=number: setattr(  # type: ignore[misc]
+                call, "target", observer.target("drop", f"user-{number}", "tenants")
+            ),
+        )
+        observer.call(drop, None, {}, lambda: None, (), {})
+
+    points = recording.points(names.DB_CLIENT_DURATION)
+    by_name = {point.attributes[names.DB_COLLECTION]: point for point in points}
+    assert len(points) == 501
+    assert by_name["user-0"].count == 1
+    assert by_name["other"].count == 2_500
+    assert by_name["other"].attributes[names.DB_NAMESPACE] == "other"
+    assert recording.spans("drop user-2999")

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 from pymilvus import (
     AnnSearchRequest,
@@ -26,7 +28,8 @@ from pymilvus.client.grpc_handler import GrpcHandler
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb import milvus, query_text
-from support.recording import attributes
+from sidelight.instrumentation.vectordb.call import Call
+from support.recording import Recording, attributes
 
 from .conftest import DIMENSION, Observe, vector
 
@@ -550,3 +553,24 @@ def test_disabled_settings_change_nothing() -> None:
     milvus.instrument(settings=Settings(disabled=True))
 
     assert dict(vars(GrpcHandler)) == before
+
+
+def test_a_span_that_is_sampled_out_costs_no_json(
+    lite: MilvusClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents are read for spans that somebody gets to see; metrics have every call."""
+    recording = Recording()
+    dropping = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
+    read: list[bool] = []
+    monkeypatch.setattr(Call, "found", lambda *_: read.append(True))
+
+    milvus.instrument(dropping, recording.meter_provider, Settings(capture_content="full"))
+    try:
+        hits = lite.search("docs", data=[vector(1)], limit=3)
+    finally:
+        milvus.uninstrument()
+
+    assert len(hits[0]) == 3
+    assert read == []
+    (point,) = recording.points(names.DB_CLIENT_RETURNED_ROWS)
+    assert (point.count, point.sum) == (1, 3)

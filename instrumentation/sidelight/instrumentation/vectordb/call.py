@@ -48,7 +48,9 @@ class Target:
         address: str | None = None,
         port: int | None = None,
         retrieval: bool = False,
+        measured: bool = True,
     ) -> None:
+        """Without `measured` its metrics name neither the collection nor its namespace."""
         attributes: Attributes = {}
         if address:
             attributes[names.SERVER_ADDRESS] = address
@@ -61,7 +63,7 @@ class Target:
         attributes[names.DB_OPERATION] = operation
         attributes[names.DB_SYSTEM] = system
         self._metric_attributes: dict[tuple[str | None, str | None], Attributes] = {
-            (None, None): dict(attributes)
+            (None, None): dict(attributes) if measured else _without_collection(attributes)
         }
         self._under_retriever = {**attributes, names.SPAN_KIND: "CHAIN"}
         if retrieval:
@@ -93,6 +95,11 @@ class Target:
             if len(self._metric_attributes) < 64:
                 self._metric_attributes[key] = found
         return found
+
+
+def _without_collection(attributes: Attributes) -> Attributes:
+    hidden = dict.fromkeys({names.DB_NAMESPACE, names.DB_COLLECTION} & attributes.keys(), "other")
+    return {**attributes, **hidden}
 
 
 class Call:
@@ -193,7 +200,10 @@ class Call:
 
     def shows_hits(self) -> bool:
         """Whether the policy lets ids of what was found leave, and this span is to have them."""
-        return not self.nested and self.settings.capture_content != "off"
+        if self.nested or self.settings.capture_content == "off":
+            return False
+        # Nobody gets to see what is written to a span that a sampler has dropped.
+        return self.span is None or self.span.is_recording()
 
     def found(
         self,

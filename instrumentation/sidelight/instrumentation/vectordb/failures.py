@@ -32,12 +32,17 @@ def qualified(kind: type) -> str:
 
 def frames(error: BaseException) -> str:
     """A stack trace that repeats neither messages nor lines of code, which may hold content."""
-    stack = traceback.extract_tb(error.__traceback__)
-    calls = [f'  File "{one.filename}", line {one.lineno}, in {one.name}' for one in stack]
+    # `extract_tb` would read the source files.
+    calls = [
+        f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}'
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
     return "\n".join(["Traceback (most recent call last):", *calls, qualified(type(error))])
 
 
 def place(error: BaseException) -> str:
     """File and line where `error` arose, without its message, which may hold content."""
-    stack = traceback.extract_tb(error.__traceback__)
-    return f"{stack[-1].filename.rsplit('/', 1)[-1]}:{stack[-1].lineno}" if stack else "?"
+    found = "?"
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        found = f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{line}"
+    return found

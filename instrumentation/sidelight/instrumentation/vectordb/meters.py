@@ -59,7 +59,6 @@ class Meters:
         self._deleted: Final = _counter(meter, names.VECTOR_RECORDS_DELETED)
         self.faults: Final = _counter(meter, names.INSTRUMENTATION_FAULTS)
         self._dropped = 0
-        self._queue: deque[Call] = deque(maxlen=_QUEUED_CALLS)
         self._reset()
         dropped = names.METRICS[names.INSTRUMENTATION_DROPPED]
         meter.create_observable_counter(
@@ -95,6 +94,8 @@ class Meters:
         return self._dropped
 
     def _reset(self) -> None:
+        # What a child finds in it is recorded by its parent.
+        self._queue: deque[Call] = deque(maxlen=_QUEUED_CALLS)
         self._awake = False
         self._waking = threading.Event()
         self._draining = threading.RLock()

@@ -38,6 +38,8 @@ from sidelight.instrumentation.vectordb.redaction import NOT_CAPTURED, redacted
 Values = Mapping[str, Any]
 
 _TARGETS: Final = 2_048
+# Some apps make a collection for each user or session.
+_MEASURED_COLLECTIONS: Final = 500
 _NOTHING: Final[Values] = {}
 # What opentelemetry-instrumentation's `suppress_instrumentation()` sets, besides a private key.
 _SUPPRESS: Final = "suppress_instrumentation"
@@ -100,7 +102,9 @@ class Observer:
         self.settings: Final = settings
         self._describe_error = describe_error
         self._tracer = trace.get_tracer(names.SCOPE_VECTORDB, version, tracer_provider)
+        self._is_on = True
         self._targets: dict[tuple[object, ...], Target] = {}
+        self._measured: set[tuple[str | None, str | None]] = set()
         self._faults: set[str] = set()
         meter = metrics.get_meter(names.SCOPE_VECTORDB, version, meter_provider)
         self._meters = Meters(meter, self.fault)
@@ -153,6 +157,8 @@ class Observer:
 
     def begin(self, operation: Operation, client: Any, values: Values) -> Call | None:
         """Starts a call; None if it is not to be observed. Never raises."""
+        if not self._is_on:
+            return None
         try:
             active = _active.get()
             if (
@@ -179,6 +185,10 @@ class Observer:
             self.fault(f"{operation.name}: call", error)
             return None
         return call
+
+    def stop(self) -> None:
+        """Observes no call any more that begins from now on."""
+        self._is_on = False
 
     def enter(self, call: Call) -> None:
         """Makes the call's span current, and the call the one that runs."""
@@ -232,6 +242,8 @@ class Observer:
                 self._exception_event(call, error)
         except Exception as fault:  # noqa: BLE001
             self.fault(f"{operation.name}: error", fault)
+            # That the call failed is known all the same.
+            call.error = call.error or (type(error).__qualname__, None, NOT_CAPTURED)
         self.end(call)
 
     def target(
@@ -256,11 +268,19 @@ class Observer:
                 address=address,
                 port=port,
                 retrieval=retrieval,
+                measured=self._is_measured(namespace, collection),
             )
             if len(self._targets) >= _TARGETS:
                 self._targets.clear()
             self._targets[key] = found
         return found
+
+    def _is_measured(self, namespace: str | None, collection: str | None) -> bool:
+        """Whether the collection has metrics of its own: an SDK keeps each series for ever."""
+        place = (namespace, collection)
+        if len(self._measured) < _MEASURED_COLLECTIONS:
+            self._measured.add(place)
+        return place in self._measured
 
     def fault(self, where: str, error: BaseException) -> None:
         """Counts an error of ours and logs the first of each place. Never raises."""

@@ -14,11 +14,16 @@ from sidelight.instrumentation.vectordb.operation import Observer, Operation
 class Patches:
     """The methods replaced so far; `undo` restores each original, the youngest first.
 
+    What another library has put around a method meanwhile stays, and ours in it does no more
+    than call the original.
+
     `missing` names what is expected of a client library and was not found in it.
     """
 
     def __init__(self) -> None:
-        self._undo: list[tuple[Any, str, Any]] = []
+        # Owner, name, the original and what stands in its place.
+        self._undo: list[tuple[Any, str, Any, Any]] = []
+        self._observers: list[Observer] = []
         self.missing: list[str] = []
 
     def __len__(self) -> int:
@@ -50,8 +55,7 @@ class Patches:
         original = vars(owner).get(name)
         if not inspect.isroutine(original):
             return False
-        setattr(owner, name, functools.wraps(original)(wrapped(original)))
-        self._undo.append((owner, name, original))
+        self._put(owner, name, original, functools.wraps(original)(wrapped(original)))
         return True
 
     def observe(
@@ -61,6 +65,7 @@ class Patches:
 
         A class without `most`, which matters most, is not what it was: that one is missing.
         """
+        self._observers.append(observer)
         if not inspect.isroutine(vars(owner).get(most)):
             self.missing.append(f"{owner.__module__}:{owner.__qualname__}.{most}")
         for name, operation in table.items():
@@ -76,15 +81,22 @@ class Patches:
         if not isinstance(original, property) or original.fget is None:
             return
         read = original.fget
-        setattr(owner, name, property(lambda self: change(read(self)), doc=original.__doc__))
-        self._undo.append((owner, name, original))
+        changed = property(lambda self: change(read(self)), doc=original.__doc__)
+        self._put(owner, name, original, changed)
 
     def undo(self) -> None:
         """Restores every original."""
         self.missing.clear()
+        while self._observers:
+            self._observers.pop().stop()
         while self._undo:
-            owner, name, original = self._undo.pop()
-            setattr(owner, name, original)
+            owner, name, original, ours = self._undo.pop()
+            if vars(owner).get(name) is ours:
+                setattr(owner, name, original)
+
+    def _put(self, owner: Any, name: str, original: Any, ours: Any) -> None:
+        setattr(owner, name, ours)
+        self._undo.append((owner, name, original, ours))
 
 
 def positional(method: Callable[..., Any]) -> tuple[str, ...]:
