@@ -103,7 +103,8 @@ def machine(_figures: Figures, about: Mapping[str, Any]) -> str:
     loads = sorted({part["load_before"] for part in parts})
     ended = max(part["ended"] for part in parts)
     return (
-        f"Medians of {' or '.join(map(str, rounds))} round{'s' * (rounds != [1])}, lowest to highest in brackets, on"
+        f"Medians of {' or '.join(map(str, rounds))} round{'s' * (rounds != [1])},"
+        " lowest to highest in brackets, on"
         f" {about['cores']} cores of an {about['cpu']} ({about['system']}, Python"
         f" {about['python']}); load average before the run"
         f" {' to '.join(str(load) for load in dict.fromkeys((loads[0], loads[-1])))};"
