@@ -9,7 +9,14 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from sidelight.collector.http_server import HttpRequest, HttpResponse, HttpServer, Limits
+from sidelight.collector.http_server import (
+    Explain,
+    HttpRequest,
+    HttpResponse,
+    HttpServer,
+    Limits,
+    in_words,
+)
 
 _T = TypeVar("_T")
 
@@ -26,10 +33,10 @@ LIMITS = Limits(
 class Served:
     """A running server whose handler echoes, and what it has seen."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, explain: Explain = in_words) -> None:
         self.requests: list[HttpRequest] = []
         self.hold: asyncio.Event | None = None
-        self.server = HttpServer(self._handle, limits)
+        self.server = HttpServer(self._handle, limits, explain=explain)
         self.port = 0
         self.loop = uvloop.new_event_loop()
         self.unhandled: list[dict[str, object]] = []

@@ -97,7 +97,7 @@ def _read(data: bytes, cuts: list[int]) -> tuple[list[tuple[str, str, bytes]], i
                 rest = rest[count:]
             take()
     except RefusedError as refusal:
-        status = refusal.response.status
+        status = refusal.status
     take()
     reader.forget()
     assert budget.used == 0

@@ -6,11 +6,11 @@ import asyncio
 import dataclasses
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from sidelight.collector.http_server import HttpServer
+from sidelight.collector.http_server import Explain, HttpServer, in_words
 from support.raw_http import RawClient, chunked, request
 from support.served_http import LIMITS, Served
 
@@ -22,8 +22,9 @@ def serve() -> Iterator[Serve]:
     """Start servers; nothing may have been raised into their loops when the test ends."""
     started: list[Served] = []
 
-    def start(**limits: float) -> Served:
-        started.append(Served(dataclasses.replace(LIMITS, **limits)))  # type: ignore[arg-type]
+    def start(explain: Explain = in_words, **limits: float) -> Served:
+        wanted = dataclasses.replace(LIMITS, **limits)  # type: ignore[arg-type]
+        started.append(Served(wanted, explain))
         return started[-1]
 
     yield start
@@ -394,6 +395,31 @@ class TestLimits:
                 client.send(b"x")
             assert client.answer().status == 408
             assert client.is_closed()
+
+    @pytest.mark.parametrize(
+        ("start", "limits", "status", "known"),
+        [
+            (b"POST /a HTTP/1.1\r\nX: y\r\nContent-Length: 2\r\n\r\nz", {}, 408, b"/a y"),
+            (b"POST /a HTTP/1.1\r\n", {}, 408, b"/a -"),
+            (request(path="/fails", headers=[("X", "y")]), {}, 500, b"/fails y"),
+            (b"", {"max_connections": 0}, 503, b" -"),
+        ],
+        ids=["body", "head", "handler", "connection"],
+    )
+    def test_faults_are_said_as_the_owner_says_them(
+        self, serve: Serve, start: bytes, limits: dict[str, int], status: int, known: bytes
+    ) -> None:
+        """Who knows what the paths are for is told what is known of the request."""
+
+        def explain(path: str, headers: Mapping[str, str], sentence: str) -> tuple[str, bytes]:
+            assert sentence
+            return "x/y", f"{path} {headers.get('x', '-')}".encode()
+
+        with RawClient(serve(explain, **limits).port) as client:
+            client.send(start)
+            answer = client.answer()
+        assert (answer.status, answer.headers["content-type"]) == (status, "x/y")
+        assert answer.body == known
 
     def test_an_idle_connection_is_closed_without_a_word(self, serve: Serve) -> None:
         """Before the first request and after the last."""

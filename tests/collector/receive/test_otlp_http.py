@@ -212,6 +212,50 @@ def test_wrong_paths_methods_and_types(
         assert answer.headers["allow"] == "POST"
 
 
+_TO_TRACES = b"POST /v1/traces HTTP/1.1\r\nContent-Type: %b\r\n"
+
+
+@pytest.mark.parametrize("kind", ["application/x-protobuf", "application/json"])
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (_TO_TRACES.replace(b"POST", b"GET") + b"\r\n", 405),
+        (_TO_TRACES.replace(b"traces", b"spans") + b"\r\n", 404),
+        (_TO_TRACES + b"Content-Length: 0\r\nContent-Encoding: br\r\n\r\n", 415),
+        (_TO_TRACES + b"Content-Length: 0\r\n\r\n", 400),
+        (_TO_TRACES + b"Content-Length: 99999999\r\n\r\n", 413),
+        (_TO_TRACES + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (_TO_TRACES + b"X: " + b"x" * 40_000 + b"\r\n\r\n", 431),
+    ],
+    ids=["method", "path", "encoding", "body", "length", "smuggled", "headers"],
+)
+def test_every_fault_comes_as_a_status(
+    collector: Collector, kind: str, request_bytes: bytes, status: int
+) -> None:
+    """Also what the HTTP server finds before anybody looks for OTLP."""
+    if kind == "application/x-protobuf" and b"Content-Length: 0\r\n\r\n" in request_bytes:
+        request_bytes = request_bytes.replace(b": 0\r\n\r\n", b": 1\r\n\r\n\xff")
+    with RawClient(collector.http_port) as client:
+        client.send(request_bytes.replace(b"%b", kind.encode(), 1))
+        answer = client.answer()
+    assert answer.status == status
+    assert answer.headers["content-type"] == kind
+    said = Status()
+    if kind == "application/json":
+        json_format.Parse(answer.body, said)
+    else:
+        said.ParseFromString(answer.body)
+    assert said.message
+
+
+def test_faults_without_an_encoding(collector: Collector) -> None:
+    """On OTLP's own paths protobuf is what is expected; elsewhere people read the words."""
+    for path, kind in (("/v1/traces", "application/x-protobuf"), ("/", "text/plain")):
+        with RawClient(collector.http_port) as client:
+            client.send(raw_request(method="GET", path=path))
+            assert client.answer().headers["content-type"] == kind
+
+
 def test_head_is_405_without_a_body(collector: Collector) -> None:
     """And the connection goes on."""
     with RawClient(collector.http_port) as client:

@@ -8,17 +8,20 @@ straight into its buffer, which moves 6 GB a CPU-second where uvicorn with httpt
 
 from sidelight.collector.http_server.messages import (
     Admit,
+    Explain,
     Handler,
     Head,
     HttpRequest,
     HttpResponse,
     Limits,
+    in_words,
 )
 from sidelight.collector.http_server.server import HttpServer
 from sidelight.collector.http_server.tls import HandshakeFault, TlsOptions
 
 __all__ = [
     "Admit",
+    "Explain",
     "Handler",
     "HandshakeFault",
     "Head",
@@ -27,4 +30,5 @@ __all__ = [
     "HttpServer",
     "Limits",
     "TlsOptions",
+    "in_words",
 ]

@@ -10,6 +10,7 @@ from typing import Protocol
 from sidelight.collector.http_server.messages import (
     Admit,
     Budget,
+    Explain,
     Handler,
     HttpRequest,
     HttpResponse,
@@ -34,6 +35,7 @@ class Owner(Protocol):
     handler: Handler
     limits: Limits
     admit: Admit | None
+    explain: Explain
     budget: Budget
     read_buffer: memoryview
     draining: bool
@@ -113,7 +115,8 @@ class Connection(asyncio.BufferedProtocol):
     # ── answering ────────────────────────────────────────────────────────────────────────
 
     def _refuse(self, error: RefusedError) -> None:
-        self._refusal = error.response
+        reader = self._reader
+        self._refusal = error.response(self._server.explain, reader.path, reader.headers)
         self._reader.forget()
         if self._task is None:
             self._start_answering()
@@ -156,7 +159,9 @@ class Connection(asyncio.BufferedProtocol):
             return await self._server.handler(request)
         except Exception:
             _logger.exception("%s %s failed", request.method, request.path)
-            return HttpResponse(500, b"internal error, see the collector's log\n")
+            sentence = "internal error, see the collector's log"
+            kind, body = self._server.explain(request.path, request.headers, sentence)
+            return HttpResponse(500, body, {"Content-Type": kind})
 
     def _respond(self, response: HttpResponse, *, close: bool, head: bool = False) -> None:
         reason = HTTPStatus(response.status).phrase

@@ -43,6 +43,19 @@ Admit = Callable[[Head], HttpResponse | None]
 """The answer to a request that is refused at its head, None for one that may go on."""
 
 
+Explain = Callable[[str, Mapping[str, str], str], tuple[str, bytes]]
+"""Content type and body of an answer that says what is wrong.
+
+Given the request's path and headers, empty or incomplete where no more of it is known, and a
+sentence.
+"""
+
+
+def in_words(path: str, headers: Mapping[str, str], sentence: str) -> tuple[str, bytes]:  # noqa: ARG001 (an Explain)
+    """As a line of text."""
+    return "text/plain", f"{sentence}\n".encode()
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What clients may take of the server.
@@ -60,22 +73,29 @@ class Limits:
 
 
 class RefusedError(Exception):
-    """The request is answered with `response` and nothing more is read of its connection."""
+    """The request is refused and nothing more is read of its connection."""
 
     def __init__(
         self, status: HTTPStatus, message: str, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(message)
-        self.response = HttpResponse(
-            status, f"{message}\n".encode(), {"Content-Type": "text/plain", **(headers or {})}
-        )
+        self.status = status
+        self._headers = headers or {}
+        self._response: HttpResponse | None = None
 
     @classmethod
     def with_response(cls, response: HttpResponse) -> RefusedError:
         """The same with an answer that is ready."""
         error = cls(HTTPStatus(response.status), "")
-        error.response = response
+        error._response = response
         return error
+
+    def response(self, explain: Explain, path: str, headers: Mapping[str, str]) -> HttpResponse:
+        """The answer to a request, of whose head so much is known."""
+        if self._response is not None:
+            return self._response
+        content_type, body = explain(path, headers, str(self))
+        return HttpResponse(self.status, body, {"Content-Type": content_type, **self._headers})
 
 
 class Budget:

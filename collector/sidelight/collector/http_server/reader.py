@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Literal, NamedTuple
 
@@ -84,6 +85,16 @@ class RequestReader:
         if self._in_body:
             return "body"
         return "head" if self._head_bytes else "idle"
+
+    @property
+    def path(self) -> str:
+        """Of the request under way, as far as it has come."""
+        return _path(self._url) if self._url else ""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Of the request under way, as far as they have come."""
+        return self._headers
 
     @property
     def body_buffer(self) -> memoryview | None:

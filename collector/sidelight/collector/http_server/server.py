@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from sidelight.collector.http_server.connection import Connection
-from sidelight.collector.http_server.messages import Admit, Budget, Handler, Limits
+from sidelight.collector.http_server.messages import (
+    Admit,
+    Budget,
+    Explain,
+    Handler,
+    Limits,
+    in_words,
+)
 from sidelight.collector.http_server.tls import TlsAcceptor, TlsOptions
 
 _READ_BYTES = 64 * 1024
@@ -20,12 +27,17 @@ class HttpServer:
         limits: Limits,
         *,
         admit: Admit | None = None,
+        explain: Explain = in_words,
         tls: TlsOptions | None = None,
     ) -> None:
-        """`admit` is asked before a body is read; with `tls` nothing else is spoken."""
+        """`admit` is asked before a body is read; with `tls` nothing else is spoken.
+
+        `explain` says what the server itself finds wrong with a request.
+        """
         self.handler = handler
         self.limits = limits
         self.admit = admit
+        self.explain = explain
         self.budget = Budget(limits.max_buffered_bytes)
         self.connections: set[Connection] = set()
         self.turned_away: set[Connection] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Final, cast
@@ -17,6 +18,7 @@ from sidelight.collector.http_server import (
     HttpServer,
     Limits,
     TlsOptions,
+    in_words,
 )
 from sidelight.collector.intake import Intake, UnavailableError
 from sidelight.collector.lens.request import MalformedError
@@ -69,6 +71,7 @@ def build(
             idle_timeout_seconds=config.idle_timeout_seconds,
         ),
         admit=None if admission.is_open else admit(admission, requests),
+        explain=explain,
         tls=tls,
     )
 
@@ -82,18 +85,35 @@ def admit(admission: Admission, requests: Counter) -> Admit:
                 admission.identify("http", head.headers.get(AUTHORIZATION))
         except NotAdmittedError as error:
             requests.labels("http", "401").inc()
-            return _unauthorized(head.path, head.headers.get("content-type", ""), error)
+            return _unauthorized(head.path, head.headers, error)
         return None
 
     return ask
 
 
-def _unauthorized(path: str, content_type: str, error: NotAdmittedError) -> HttpResponse:
+def explain(path: str, headers: Mapping[str, str], sentence: str) -> tuple[str, bytes]:
+    """As a Status, which OTLP wants of every error, in the encoding of the request.
+
+    In words for those who plainly want something else: another path without an encoding of OTLP.
+    """
+    kind = _media_type(headers)
+    is_other = bool(path) and path not in PATHS and path not in langfuse.OTLP_PATHS
+    if is_other and kind not in (PROTOBUF, JSON):
+        return in_words(path, headers, sentence)
+    kind = JSON if kind == JSON else PROTOBUF
+    return kind, encode(status(sentence), kind)
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _unauthorized(path: str, headers: Mapping[str, str], error: NotAdmittedError) -> HttpResponse:
     if path.startswith(langfuse.PREFIX):
         return langfuse.refusal(str(error))
     fault = "" if error.reason == "missing" else ', error="invalid_token"'
     challenge = {"WWW-Authenticate": f'Bearer realm="sidelight"{fault}'}
-    return _error(401, str(error), JSON if content_type.startswith(JSON) else PROTOBUF, challenge)
+    return _fault(401, path, headers, str(error), challenge)
 
 
 def handler(config: OtlpHttp, intake: Intake, requests: Counter, admission: Admission) -> Handler:
@@ -124,34 +144,34 @@ class _Export:
         try:
             identity = self._admission.identify("http", request.headers.get(AUTHORIZATION))
         except NotAdmittedError as error:  # The token was taken away while the body came.
-            return _unauthorized(request.path, request.headers.get("content-type", ""), error)
+            return _unauthorized(request.path, request.headers, error)
         signal = PATHS.get(request.path) or langfuse.OTLP_PATHS.get(request.path)
         if signal is None:
             if request.path.startswith(langfuse.PREFIX):
                 return langfuse.answer(request, identity)
-            return _plain(404, f"no such path; OTLP goes to {', '.join(PATHS)}")
+            return _refusal(request, 404, f"no such path; OTLP goes to {', '.join(PATHS)}")
         if request.method != "POST":
-            return _plain(405, f"{request.path} takes POST only", {"Allow": "POST"})
-        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            return _refusal(request, 405, f"{request.path} takes POST only", {"Allow": "POST"})
+        content_type = _media_type(request.headers)
         if content_type not in (PROTOBUF, JSON):
-            return _plain(415, f"Content-Type must be {PROTOBUF} or {JSON}")
+            return _refusal(request, 415, f"Content-Type must be {PROTOBUF} or {JSON}")
         try:
             whose = stamp(signal, identity, request.headers.get(PROJECT_HEADER))
             body = await self._protobuf(signal, request, content_type)
             receipt = await self._intake.accept(signal, body, whose)
         except (MalformedError, ProjectError) as error:
-            return _error(400, str(error), content_type)
+            return _refusal(request, 400, str(error))
         except TooLargeError as error:
-            return _error(413, str(error), content_type)
+            return _refusal(request, 413, str(error))
         except UnavailableError as error:
-            return _error(
+            return _refusal(
+                request,
                 429 if error.is_busy else 503,
                 str(error),
-                content_type,
                 {"Retry-After": str(error.retry_after_seconds)},
             )
         except _EncodingError as error:
-            return _plain(415, str(error))
+            return _refusal(request, 415, str(error))
         message = response(signal, receipt.rejected, receipt.reason)
         return HttpResponse(200, encode(message, content_type), {"Content-Type": content_type})
 
@@ -175,14 +195,18 @@ class _EncodingError(Exception):
     """A Content-Encoding that is not understood."""
 
 
-def _plain(code: int, message: str, headers: dict[str, str] | None = None) -> HttpResponse:
-    return HttpResponse(
-        code, f"{message}\n".encode(), {"Content-Type": "text/plain", **(headers or {})}
-    )
-
-
-def _error(
-    code: int, message: str, content_type: str, headers: dict[str, str] | None = None
+def _refusal(
+    request: HttpRequest, code: int, sentence: str, headers: Mapping[str, str] | None = None
 ) -> HttpResponse:
-    body = encode(status(message), content_type)
-    return HttpResponse(code, body, {"Content-Type": content_type, **(headers or {})})
+    return _fault(code, request.path, request.headers, sentence, headers)
+
+
+def _fault(
+    code: int,
+    path: str,
+    asked: Mapping[str, str],
+    sentence: str,
+    headers: Mapping[str, str] | None = None,
+) -> HttpResponse:
+    kind, body = explain(path, asked, sentence)
+    return HttpResponse(code, body, {"Content-Type": kind, **(headers or {})})
