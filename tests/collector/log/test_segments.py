@@ -136,6 +136,32 @@ class TestDamage:
             assert _read_all(log) == [b"first", b"after"]
             log.close()
 
+    def test_what_a_start_finds_is_on_the_disk(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A process that was killed before its fdatasync leaves records in the page cache alone;
+        who sends them again is told that they are stored.
+        """
+        with monkeypatch.context() as killed:
+            killed.setattr(os, "fdatasync", lambda _: None)
+            log = _open(tmp_path)
+            log.append([_record(b"written")])
+            log.close()
+        synced: list[tuple[int, int]] = []
+        fdatasync = os.fdatasync
+
+        def sync(fd: int) -> None:
+            found = os.fstat(fd)
+            synced.append((found.st_ino, found.st_size))
+            fdatasync(fd)
+
+        monkeypatch.setattr(os, "fdatasync", sync)
+        log = _open(tmp_path)
+        found = _segment(tmp_path).stat()
+        assert synced == [(found.st_ino, found.st_size)]
+        assert _read_all(log) == [b"written"]
+        log.close()
+
     def test_damage_at_the_very_end_is_no_torn_tail(self, tmp_path: Path) -> None:
         """A last record of full length with a flipped bit in its payload is reported, not cut:
         it had been acknowledged.

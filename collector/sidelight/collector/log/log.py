@@ -121,6 +121,8 @@ class SegmentLog:
                 _logger.warning("log: cut a torn tail of %d bytes off %s", torn, self._writer.path)
                 self._writer.cut(tail.size)
             self._next_sequence = tail.next_sequence
+            # A kill may have come before the disk had all of it; from here on it counts as stored.
+            self._writer.sync()
         self._durable = Position(self._writer.first_sequence, self._writer.size)
         for segment in self._segments:
             found = path_of(self._directory, segment).stat()

@@ -92,10 +92,13 @@ class SegmentWriter:
         return at - self.size
 
     def cut(self, size: int) -> None:
-        """Drop what stands behind `size`: a torn tail."""
+        """Drop what stands behind `size`, a torn tail; not yet on the disk."""
         os.ftruncate(self._fd, size)
-        os.fdatasync(self._fd)
         self.size = size
+
+    def sync(self) -> None:
+        """Wait until what is in the file is on the disk. Raises `OSError`."""
+        os.fdatasync(self._fd)
 
     def close(self) -> None:
         """Close the file."""
