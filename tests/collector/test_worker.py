@@ -52,6 +52,14 @@ async def test_what_a_turn_raises_reaches_its_caller() -> None:
     worker.close()
 
 
+async def test_no_exception_leaves_its_caller_waiting() -> None:
+    """Not even the one that no future takes, which `next` raises."""
+    worker = Worker("test")
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await asyncio.wait_for(worker.run(lambda: next(iter(()))), 20)
+    worker.close()
+
+
 async def test_a_cancelled_turn_is_left_out() -> None:
     """Who waits no more is not worked for; what is under way is finished."""
     worker = Worker("test")

@@ -91,5 +91,7 @@ def _finish(done: asyncio.Future[Any], result: Any) -> None:
 
 
 def _fail(done: asyncio.Future[Any], error: BaseException) -> None:
+    if isinstance(error, StopIteration):  # no future takes one
+        error = RuntimeError(f"a turn raised {error!r}")
     if not done.done():
         done.set_exception(error)
