@@ -269,7 +269,7 @@ class TestScores:
         assert measured.samples(DRIFT) == []
         assert measured.total(f"{POOR}_total") == 0
 
-    @pytest.mark.parametrize("odd", [float("nan"), float("inf"), "0.8", True, [0.8]])
+    @pytest.mark.parametrize("odd", [float("nan"), float("inf"), "0.8", True, [0.8], 1e300])
     def test_odd_scores_are_passed_over(self, odd: object) -> None:
         """The search counts all the same."""
         measured = Measured()
@@ -282,6 +282,13 @@ class TestScores:
         measured = Measured()
         measured.observe(span(search(-0.4)))
         assert [each.value for each in measured.samples(f"{TOP}_sum")] == [0]
+
+    def test_a_negative_gap_is_passed_over(self) -> None:
+        """It is no distance between two scores, and a histogram's sum must not go down."""
+        measured = Measured()
+        measured.observe(span(search(VECTOR_SCORE_GAP=-0.5)))
+        assert measured.total(f"{GAP}_count") == 0
+        assert measured.total(f"{TOP}_count") == 1
 
 
 class TestForeign:
@@ -310,6 +317,19 @@ class TestForeign:
         told = search(None, VECTOR_EMPTY=None, DB_RETURNED_ROWS=None, RETRIEVAL_DOCUMENTS=documents)
         measured.observe(span(told), scope=FOREIGN)
         assert measured.outcomes() == {"unknown": 1}
+
+    def test_a_score_beyond_all_floats_is_passed_over(self) -> None:
+        """What else came in the same request is measured all the same."""
+        measured = Measured()
+        told = search(
+            None,
+            VECTOR_EMPTY=None,
+            DB_RETURNED_ROWS=None,
+            RETRIEVAL_DOCUMENTS=f'[{{"score": 1{"0" * 400}}}]',
+        )
+        measured.observe(span(told), span(search()), scope=FOREIGN)
+        assert measured.outcomes() == {"found": 2}
+        assert measured.total(f"{TOP}_count") == 1
 
 
 class TestBounds:

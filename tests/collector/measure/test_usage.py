@@ -143,6 +143,23 @@ class TestOnce:
         assert measured.tokens() == {"input": 33, "output": 15}
 
 
+class TestIdsOfAnswers:
+    def test_a_long_one_is_known_in_any_trace(self) -> None:
+        """The server's span is in a trace of its own where the request carried none."""
+        measured = Measured()
+        answer = f"chatcmpl-{0:032x}"
+        for trace in (b"a" * 16, b"b" * 16):
+            measured.observe(span(call(RESPONSE_ID=answer), trace_id=trace))
+        assert measured.tokens() == {"input": 11, "output": 5}
+
+    def test_a_short_one_is_known_in_its_trace_only(self) -> None:
+        """Ollama's are chatcmpl-0 to chatcmpl-999: calls that share one are calls apart."""
+        measured = Measured()
+        for trace in (b"a" * 16, b"a" * 16, b"b" * 16):
+            measured.observe(span(call(RESPONSE_ID="chatcmpl-417"), trace_id=trace))
+        assert measured.tokens() == {"input": 22, "output": 10}
+
+
 @pytest.mark.parametrize("odd", ["11", -1, float("nan"), float("inf"), True, [11]])
 def test_odd_amounts_are_passed_over(odd: object) -> None:
     """A counter only goes up, by numbers."""

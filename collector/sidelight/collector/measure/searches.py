@@ -29,6 +29,8 @@ _DIRECTIONS: Final = frozenset({"higher_is_better", "lower_is_better"})
 _COUNTS_QUERIES: Final = "openlit"
 # Others' documents are read for their scores up to this length only.
 _LONGEST_DOCUMENTS: Final = 65_536
+# Clients compare floats of 32 bits; one number beyond them would make a sum infinite for ever.
+_LARGEST_SCORE: Final = 3.5e38
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,8 @@ def _search(place: Place, span: SpanRecord, *, counts_queries: bool) -> Search:
         scale=text(found.get(c.VECTOR_RANKER)) or text(found.get(c.VECTOR_METRIC_TYPE)).upper(),
         direction=direction if direction in _DIRECTIONS else "",
         top=None if span.is_error else top,
-        gap=None if span.is_error else gap,
+        # Less than nothing is no distance.
+        gap=None if span.is_error or gap is None or gap < 0 else gap,
     )
 
 
@@ -144,7 +147,8 @@ def _listed(documents: AttributeValue) -> list[object] | None:
     if not isinstance(documents, str) or len(documents) > _LONGEST_DOCUMENTS:
         return None
     try:
-        listed = json.loads(documents)
+        # An integer of a thousand digits is no float.
+        listed = json.loads(documents, parse_int=float)
     except (ValueError, RecursionError):
         return None
     return listed if isinstance(listed, list) else None
@@ -169,6 +173,6 @@ def _count(value: AttributeValue) -> int | None:
 
 
 def _score(value: AttributeValue) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    return float(value) if math.isfinite(value) and abs(value) < _LARGEST_SCORE else None

@@ -17,6 +17,9 @@ _MOST_SERVICES = 64
 _MOST_LABEL_SETS = 500
 _RECENT_CALLS = 4096
 _LONGEST_ID = 256
+# Some servers number their answers from a thousand ids: shorter ones tell calls apart in a
+# trace only.
+_SHORTEST_ID = 20
 # What of a call has counted.
 _TOKENS, _COST = 1, 2
 # Marks the id of a span in which one has counted.
@@ -79,7 +82,11 @@ class Usage:
         above = span.trace_id + span.parent_span_id
         answer = text(span.attributes.get(c.RESPONSE_ID))[:_LONGEST_ID]
         # As numbers: the texts themselves would take three times as much memory.
-        own = [hash(here), hash(answer)] if answer else [hash(here)]
+        own = [hash(here)]
+        if len(answer) >= _SHORTEST_ID:
+            own.append(hash(answer))
+        elif answer:
+            own.append(hash((span.trace_id, answer)))
         seen = self._seen
         is_first = not any(
             (seen.get(key) or 0) & what for key in (*own, hash(here + _INSIDE), hash(above))
