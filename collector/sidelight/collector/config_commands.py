@@ -14,7 +14,7 @@ def config() -> None:
     """Look at the configuration and its schema."""
 
 
-@config.command()
+@config.command(short_help="Print the JSON schema of sidelight.yaml.")
 def schema() -> None:
     """Print the JSON schema of sidelight.yaml, for editors and other tools."""
     from sidelight.collector.config.schema import text

@@ -48,6 +48,8 @@ def exit_code(serve: Callable[[], None]) -> int:
     """What a process that serves ends with; why it could not is logged."""
     try:
         serve()
+    except KeyboardInterrupt:
+        _logger.info("interrupted while starting")
     except (LogError, ServiceError) as error:
         _logger.error("%s", error)
         return 1

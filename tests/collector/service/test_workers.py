@@ -36,6 +36,15 @@ def _number(pid: int) -> int:
     return int(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-2])
 
 
+def _runs(pid: int, module: str) -> bool:
+    """Whether a child of the process runs the module."""
+    try:
+        lines = [Path(f"/proc/{each}/cmdline").read_bytes() for each in _children(pid)]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return any(module.encode() in line.split(b"\0") for line in lines)
+
+
 def _is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -236,6 +245,23 @@ class TestSignals:
                 eventually(lambda workers=workers: not any(map(_is_running, workers)))
         with Collector(config, tmp_path) as collector:
             assert collector.terminate() == 0
+
+    def test_ctrl_c_before_there_are_workers(self, tmp_path: Path) -> None:
+        """A line in the log and exit 0, as at any other moment; no traceback."""
+        with Collector(settings(tmp_path, workers=2), tmp_path, wait=False) as collector:
+            eventually(lambda: _runs(collector.pid, "sidelight.collector.workers.plan"))
+            collector.process.send_signal(signal.SIGINT)
+            assert collector.process.wait(20) == 0
+            assert "interrupted while starting" in collector.output
+            assert "Traceback" not in collector.output
+
+    def test_a_worker_that_is_killed_while_starting(self, tmp_path: Path) -> None:
+        """It can say nothing of it itself, so its supervisor does."""
+        with Collector(settings(tmp_path, workers=2), tmp_path, wait=False) as collector:
+            eventually(lambda: _runs(collector.pid, "sidelight.collector.workers.worker"))
+            os.kill(_children(collector.pid)[0], signal.SIGKILL)
+            assert collector.process.wait(20) == 1
+            assert "was ended while starting (SIGKILL)" in collector.output
 
     def test_one_sighup_reloads_all(self, tmp_path: Path) -> None:
         """Under load: no connection is dropped, and every worker has the new destination."""

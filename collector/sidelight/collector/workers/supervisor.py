@@ -44,7 +44,11 @@ def supervise(path: Path | None) -> int:
     """Serve until a signal; returns the exit code, as `sidelight up` has it."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure("info", None)
-    return asyncio.run(_supervise(path))
+    try:
+        return asyncio.run(_supervise(path))
+    except KeyboardInterrupt:
+        _logger.info("interrupted while starting")
+        return 0
 
 
 async def _supervise(path: Path | None) -> int:
@@ -178,7 +182,9 @@ class Supervisor:
                 return
             has_served = has_served or worker.is_serving.is_set()
             if not has_served:
-                # Its own line says what is wrong.
+                # Its own line says what is wrong, unless it was killed.
+                if code < 0:
+                    _logger.error("worker %d was ended while starting (%s)", number, _how(code))
                 self._code = code if code > 0 else 1
                 self._stop.set()
                 return
