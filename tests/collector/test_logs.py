@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 
 import pytest
@@ -30,4 +32,24 @@ def test_an_exception_is_logged_without_its_words(
     assert "a request failed" in said
     assert "ValueError" in said
     assert "test_an_exception_is_logged_without_its_words" in said
+    assert words not in said
+
+
+async def test_an_exception_that_nobody_heard_of_is_logged_without_its_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """asyncio tells of it itself, with all that the future holds."""
+    words = " ".join(("my", "secret", "prompt"))
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        logs.configure("info", "json")
+        asyncio.get_running_loop().create_future().set_exception(ValueError(words))
+        gc.collect()
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    said = capsys.readouterr().err
+    assert "exception was never retrieved" in said
+    assert "ValueError" in said
     assert words not in said

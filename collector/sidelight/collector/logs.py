@@ -40,6 +40,17 @@ class _JsonFormatter(_Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+def _keep_first_line(record: logging.LogRecord) -> bool:
+    """asyncio goes on with what its futures hold, an exception's words among it."""
+    record.msg, record.args = record.getMessage().partition("\n")[0], ()
+    return True
+
+
+def _shows_no_header(record: logging.LogRecord) -> bool:
+    """gRPC shows each header that is no UTF-8 as it came, and it may be a token."""
+    return not str(record.msg).startswith("Invalid encoding")
+
+
 def configure(level: str, style: Literal["text", "json"] | None, worker: int | None = None) -> None:
     """Log to standard error from `level` on; without a style JSON unless it is a terminal.
 
@@ -55,3 +66,5 @@ def configure(level: str, style: Literal["text", "json"] | None, worker: int | N
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Every retry of a dead backend would be a warning of urllib3's besides our own line.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    logging.getLogger("asyncio").addFilter(_keep_first_line)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_shows_no_header)

@@ -108,3 +108,35 @@ def test_garbage_on_the_port(collector: Collector) -> None:
                 pass
     with grpc.insecure_channel(f"127.0.0.1:{collector.grpc_port}") as channel:
         assert channel.unary_unary(EXPORT_TRACES)(b"", timeout=20) == b""
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """A frame of HTTP/2."""
+    return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
+
+
+def test_a_header_that_is_no_text_is_not_logged(collector: Collector) -> None:
+    """gRPC itself would write it to the log as it came, token and all."""
+    headers = {
+        b":method": b"POST",
+        b":scheme": b"http",
+        b":path": EXPORT_TRACES.encode(),
+        b"content-type": b"application/grpc",
+        b"te": b"trailers",
+        b"authorization": b"Bearer not-for-the-log-\xff",
+        b"x-project-name": b"also-not-for-the-log-\xff",
+    }
+    block = b"".join(
+        bytes([0, len(name)]) + name + bytes([len(value)]) + value
+        for name, value in headers.items()
+    )
+    with socket.create_connection(("127.0.0.1", collector.grpc_port), 20) as sock:
+        sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0))
+        sock.sendall(_frame(1, 4, 1, block) + _frame(0, 1, 1, bytes(5)))
+        with sock.makefile("rb") as answer:
+            is_answered = False
+            while not is_answered:
+                head = answer.read(9)
+                assert answer.read(int.from_bytes(head[:3])) is not None
+                is_answered = head[3] == 1 and bool(head[4] & 1)  # headers, the last of a stream
+    assert "for-the-log" not in collector.output
