@@ -121,6 +121,7 @@ def test_a_header_that_is_no_text_is_not_logged(collector: Collector) -> None:
         b":method": b"POST",
         b":scheme": b"http",
         b":path": EXPORT_TRACES.encode(),
+        b":authority": b"localhost",
         b"content-type": b"application/grpc",
         b"te": b"trailers",
         b"authorization": b"Bearer not-for-the-log-\xff",
