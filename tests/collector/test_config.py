@@ -103,7 +103,17 @@ class TestFile:
             ("log: {max_age_seconds: -1}", r"log\.max_age_seconds \(is -1\): .*greater than 0"),
             ("logging: {level: loud}", r"logging\.level \(is 'loud'\): .*'debug', 'info'"),
             ("- a", r"must be a mapping of sections, not list"),
-            ("destinations: [{type: nowhere}]", r"destinations\.0: .*phoenix.*langfuse.*otlp"),
+            (
+                "destinations: [{type: nowhere}]",
+                r"destinations\.0\.type: must be one of phoenix, langfuse, otlp, otlp_grpc, "
+                r"prometheus_remote_write, file$",
+            ),
+            ("destinations: [{name: a}]", r"destinations\.0\.type: must be one of phoenix, "),
+            (
+                "measure: {retrieval: {collections: docs-*}}",
+                r"measure\.retrieval\.collections \(is 'docs-\*'\): must be a list, ",
+            ),
+            ("log: {directory: 7}", r"log\.directory \(is 7\): must be a path$"),
             ("destinations: [{type: otlp, url: 'http://h'}]", r"destinations\.0\.name: .*"),
             (
                 "destinations: [{type: phoenix}, {type: phoenix}]",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.collector.config import Config, PhoenixDestination
+from sidelight.collector.config import Config, ConfigError, PhoenixDestination
 from sidelight.collector.run import reread
 
 _PHOENIX = PhoenixDestination(type="phoenix")
@@ -48,3 +48,14 @@ def test_what_the_file_named_before_does_not_stay() -> None:
     running = Config.model_validate({"destinations": [{"type": "phoenix"}]})
     _, found = reread(None, running, (PhoenixDestination(type="phoenix", name="other"),))
     assert "other" not in {each.name for each in found}
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    """Whoever writes it may have emptied it first; its defaults have no destinations."""
+    file = tmp_path / "sidelight.yaml"
+    for text in ("", " \n"):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=r"is empty; write \{\} for the defaults"):
+            reread(file, Config(), (_PHOENIX,))
+    file.write_text("{}")
+    assert reread(file, Config(), (_PHOENIX,))[1] == (_PHOENIX,)

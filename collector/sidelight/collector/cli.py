@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -45,6 +46,8 @@ def up(path: Path | None) -> None:
 
     Exit codes: 0 stopped by a signal, 1 cannot start, 2 bad configuration.
     """
+    # Until it can be obeyed: it would end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     config = load_config(path)
     # Imported late, so that --help and faults of the configuration answer at once.
     from sidelight.collector import run

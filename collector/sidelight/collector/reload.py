@@ -13,6 +13,9 @@ from sidelight.collector.measure.registry import Registry
 
 _logger = logging.getLogger(__name__)
 
+MOST_RELOADS = 2
+"""One that runs and one that waits: it will see all that was written until it begins."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -63,7 +66,9 @@ def report(change: Change) -> None:
     _logger.info("reload: done; destinations: %s", ", ".join(change.destinations) or "as before")
     if change.waiting:
         _logger.warning(
-            "reload: %s as before, because it needs a restart: %s",
-            "one key is" if len(change.waiting) == 1 else "some keys are",
+            "reload: %s: %s",
+            "one key is as before, because it needs a restart"
+            if len(change.waiting) == 1
+            else "some keys are as before, because they need a restart",
             ", ".join(change.waiting),
         )

@@ -18,7 +18,7 @@ from sidelight.collector.config import AnyDestination, Config, ConfigError, load
 from sidelight.collector.listening import ServiceError
 from sidelight.collector.log.log import LogError
 from sidelight.collector.log.shares import left_behind
-from sidelight.collector.reload import report
+from sidelight.collector.reload import MOST_RELOADS, report
 from sidelight.collector.send import detect
 from sidelight.collector.service import Service
 
@@ -37,8 +37,6 @@ def up(config: Config, path: Path | None) -> int:
         # The process stays, what it has loaded goes.
         command = [sys.executable, "-m", "sidelight.collector.workers"]
         os.execv(sys.executable, [*command, str(path)] if path else command)  # noqa: S606 (as it should be)
-    # Until it can be obeyed: it would end the process.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(config.logging.level, config.logging.format)
     raise_file_limit()
     return exit_code(lambda: uvloop.run(_serve(config, destinations(config), path)))
@@ -72,6 +70,8 @@ async def _serve(config: Config, found: tuple[AnyDestination, ...], path: Path |
     reloads: set[asyncio.Task[None]] = set()
 
     def hang_up() -> None:
+        if len(reloads) >= MOST_RELOADS:
+            return
         task = asyncio.create_task(_reload(service, path))
         reloads.add(task)
         task.add_done_callback(reloads.discard)
@@ -91,9 +91,12 @@ def reread(
 ) -> tuple[Config, tuple[AnyDestination, ...]]:
     """What is configured now. A destination that was there without asking stays.
 
-    Raises `ConfigError`.
+    Raises `ConfigError`, also for an empty file: editors and tools empty a file before they
+    write it, and its defaults would take every destination away.
     """
     config = load(path)
+    if path is not None and not path.read_text().strip():
+        raise ConfigError(f"{path}: is empty; write {{}} for the defaults")
     found = detect.destinations(config)
     if config.destinations is None and running.destinations is None:
         # It may just be down, and what comes meanwhile is to be kept for it.

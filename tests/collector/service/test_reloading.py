@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ class TestWhatCannotChange:
             changed["log"]["directory"] = str(tmp_path / "elsewhere")
             done, waiting = reload(collector, tmp_path, changed)
             assert done == "reload: done; destinations: store added"
-            assert waiting.endswith("needs a restart: receive.otlp_http.port, log.directory")
+            assert waiting.endswith("they need a restart: receive.otlp_http.port, log.directory")
             ids = new_ids(2)
             assert collector.post(request_of(ids))[0] == 200
             eventually(lambda: set(ids) <= store.ids.keys())
@@ -251,6 +252,34 @@ def test_under_load_no_connection_is_dropped_and_no_span_lost(tmp_path: Path) ->
             assert set(steady.ids.values()) == {1}
             assert collector.metric("sidelight_collector_dropped_total") == 0
             assert collector.terminate() == 0
+
+
+def test_many_signals_are_few_reloads(tmp_path: Path) -> None:
+    """A burst of them does not keep it busy; what was written before the last one counts."""
+    config = settings(tmp_path, workers=2)
+    with Collector(config, tmp_path) as collector:
+        for seconds in range(1, 41):
+            config["shutdown_seconds"] = seconds
+            fresh = tmp_path / "fresh.yaml"
+            fresh.write_text(json.dumps(config))
+            fresh.rename(tmp_path / "sidelight.yaml")
+            collector.process.send_signal(signal.SIGHUP)
+            time.sleep(0.01)
+
+        def reloads() -> int:
+            return sum(line.startswith("reload: ") for line in collector.messages)
+
+        eventually(lambda: _stands_still(reloads))
+        assert 1 <= reloads() < 20
+        collector.process.send_signal(signal.SIGTERM)
+        assert collector.process.wait(30) == 0
+        assert any("draining, at most 40 s" in line for line in collector.messages)
+
+
+def _stands_still(count: Callable[[], int]) -> bool:
+    before = count()
+    time.sleep(2)
+    return 0 < before == count()
 
 
 def test_sighup_while_it_starts(tmp_path: Path) -> None:

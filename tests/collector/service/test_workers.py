@@ -274,7 +274,7 @@ class TestSignals:
                 config["serve"]["port"] = 1
                 done, waiting = reload(collector, tmp_path, config)
                 assert done == "reload: done; destinations: new added"
-                assert waiting.endswith("needs a restart: serve.port")
+                assert waiting.endswith("it needs a restart: serve.port")
                 so_far = len(load.acknowledged)
                 eventually(lambda: len(load.acknowledged) > so_far + 500)
                 load.stop()

@@ -276,6 +276,12 @@ def _explain(where: str, fault: Any) -> str:
         message = f"must be a mapping; {_known_keys((*location, ''))}"
     elif fault["type"] == "dict_type":
         message = "must be a mapping"
+    elif fault["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return f"{where}: {key}.type: must be one of {', '.join(TYPES)}"
+    elif fault["type"] in ("tuple_type", "list_type"):
+        message = 'must be a list, in the environment as JSON, for instance ["one"]'
+    elif fault["type"] == "path_type":
+        message = "must be a path"
     return f"{where}: {key}{_shown(key, fault.get('input'))}: {message[0].lower()}{message[1:]}"
 
 
@@ -290,10 +296,7 @@ def _shown(key: str, value: Any) -> str:
     if value is None or isinstance(value, dict | list | tuple):
         return ""
     shown = repr(value)
-    if (
-        any(each in key for each in ("secret", "key", "headers", "token"))
-        or len(shown) > _LONGEST_SHOWN
-    ):
+    if any(each in key for each in _MAY_BE_SECRET) or len(shown) > _LONGEST_SHOWN:
         return ""
     is_url_with_secret = "url" in key and any(mark in shown for mark in "@?#")
     return "" if is_url_with_secret else f" (is {shown})"

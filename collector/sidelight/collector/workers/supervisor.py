@@ -18,7 +18,7 @@ from sidelight.collector import logs, probes
 from sidelight.collector.http_server import HttpServer
 from sidelight.collector.listening import ServiceError, bind
 from sidelight.collector.measure.registry import Registry
-from sidelight.collector.reload import Change, Reloads, report
+from sidelight.collector.reload import MOST_RELOADS, Change, Reloads, report
 from sidelight.collector.workers.front import Front
 from sidelight.collector.workers.link import LinkError
 from sidelight.collector.workers.ports import Ports
@@ -199,7 +199,7 @@ class Supervisor:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _hang_up(self) -> None:
-        if self._stop.is_set():
+        if self._stop.is_set() or len(self._tasks) >= MOST_RELOADS:
             return
         task = asyncio.create_task(self._reload())
         self._tasks.add(task)
