@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from prometheus_client.samples import Sample
 
 from sidelight import conventions as names
@@ -146,3 +148,17 @@ def test_odd_attribute_values_are_passed_over() -> None:
         measured.requests.observe("api", span(TIME_TO_FIRST_TOKEN=odd, OPERATION=7))
     assert measured.count(TTFT) == 0
     assert measured.count(DURATION) == 7
+
+
+def test_long_ids_do_not_fill_the_memory() -> None:
+    """A user may send any X-Request-Id, which becomes the engine's: what is remembered is small."""
+    measured = Measured()
+    tracemalloc.start()
+    try:
+        for number in range(400):
+            measured.requests.observe("vllm", span(ENGINE_REQUEST_ID=f"{number:0100000d}"))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert measured.count(DURATION) == 400
+    assert kept < 2_000_000

@@ -47,8 +47,9 @@ class Requests:
         self._models = Allowed(64)
         self._errors = Allowed(32)
         self._known: dict[tuple[str, str, str, str], tuple[Cell, Cell, Cell]] = {}
-        self._recent: Recent[tuple[str, str], None] = Recent(_RECENT_REQUESTS)
-        self._plugin_seen: Recent[str, float] = Recent(_MOST_SERVICES)
+        # As numbers: whoever sends a request may choose its id, of whatever length.
+        self._recent: Recent[int, None] = Recent(_RECENT_REQUESTS)
+        self._plugin_seen: Recent[int, float] = Recent(_MOST_SERVICES)
 
     def observe(self, service: str, span: SpanRecord, *, from_engine: bool = False) -> bool:
         """Count one request: the plugin's SERVER span, or with `from_engine` vLLM's own span.
@@ -58,9 +59,9 @@ class Requests:
         """
         now = self._clock()
         if not from_engine:
-            self._plugin_seen.put(service, now)
+            self._plugin_seen.put(hash(service), now)
         else:
-            seen = self._plugin_seen.get(service)
+            seen = self._plugin_seen.get(hash(service))
             if seen is not None and now - seen < _PLUGIN_SECONDS:
                 return False
         request = span.attributes.get(conventions.ENGINE_REQUEST_ID)
@@ -70,7 +71,7 @@ class Requests:
         return True
 
     def _is_first(self, service: str, request: str) -> bool:
-        key = (service, request)
+        key = hash((service, request))
         if key in self._recent:
             return False
         self._recent.put(key, None)
