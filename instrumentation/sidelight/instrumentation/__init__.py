@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -24,13 +24,17 @@ def instrument(
 ) -> tuple[str, ...]:
     """Observes every supported client library that is installed; returns their names.
 
+    Never raises for one that looks installed and is not.
+
     Uses the global OpenTelemetry providers and the environment's settings unless others are
     given. Call it once, after the providers are set; a second call changes nothing.
     """
-    found = tuple(name for name in _CLIENTS if find_spec(name) is not None)
-    for name in found:
-        _observing(name).instrument(tracer_provider, meter_provider, settings)
-    return found
+    return tuple(
+        name
+        for name in _CLIENTS
+        if find_spec(name) is not None
+        and _is_observed(name, tracer_provider, meter_provider, settings)
+    )
 
 
 def uninstrument() -> None:
@@ -38,6 +42,14 @@ def uninstrument() -> None:
     for name in _CLIENTS:
         if find_spec(name) is not None:
             _observing(name).uninstrument()
+
+
+def _is_observed(client: str, *options: Any) -> bool:
+    try:
+        return bool(_observing(client).instrument(*options))
+    except ImportError:
+        # A folder of that name, or a package that was copied into the app.
+        return False
 
 
 def _observing(client: str) -> ModuleType:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from qdrant_client import QdrantClient, models
 
 import sidelight.instrumentation
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vectordb import qdrant
+from sidelight.instrumentation.vectordb import chroma, library, qdrant
 from support.recording import Recording
 
 from .conftest import vector
@@ -135,6 +135,50 @@ def test_what_others_put_around_a_method_stays() -> None:
 
     assert counted == [1]
     assert recording.spans() == []
+
+
+def test_nothing_is_observed_where_it_is_switched_off() -> None:
+    """What is returned is what is observed."""
+    assert sidelight.instrumentation.instrument(settings=Settings(disabled=True)) == ()
+
+
+def test_a_folder_that_is_called_like_a_client_does_no_harm(tmp_path: Path) -> None:
+    """Apps have folders and copies of packages: neither way of switching on raises."""
+    (tmp_path / "chromadb").mkdir()
+    (tmp_path / "chromadb" / "__init__.py").touch()
+    program = (
+        "import sidelight.instrumentation\n"
+        "print(sidelight.instrumentation.instrument())\n"
+        "from sidelight.instrumentation.vectordb.instrumentors import ChromaInstrumentor\n"
+        "ChromaInstrumentor()._instrument()\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "('pymilvus', 'qdrant_client')\n"
+
+
+def test_a_package_may_have_two_distributions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """chromadb-client is Chroma's client without its server; the version is that of either."""
+
+    def version(distribution: str) -> str:
+        if distribution == "chromadb":
+            raise PackageNotFoundError(distribution)
+        return "1.5.9"
+
+    monkeypatch.setattr(library, "version", version)
+    observed = library.Library(
+        chroma._library.distributions,
+        "chroma",
+        chroma._library.describe_error,
+        lambda patches, _observer: patches._put(sys.modules[__name__], "APP", APP, APP),
+    )
+
+    assert observed.instrument(settings=Settings())
+    observed.uninstrument()
 
 
 def test_bare_sidelight_is_enough() -> None:

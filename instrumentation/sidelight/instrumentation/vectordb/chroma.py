@@ -34,7 +34,7 @@ def _install(patches: Patches, observer: Observer) -> None:
                 patches.observe(owner, observer, table, most=most)
 
 
-_library: Final = Library("chromadb", "chroma", describe_error, _install)
+_library: Final = Library(("chromadb", "chromadb-client"), "chroma", describe_error, _install)
 
 instrument = _library.instrument
 uninstrument = _library.uninstrument

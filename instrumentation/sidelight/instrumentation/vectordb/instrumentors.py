@@ -7,6 +7,7 @@ else of Sidelight imports this module.
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -65,7 +66,10 @@ def _instrument(library: Any, package: str, kwargs: dict[str, Any]) -> None:
     `opentelemetry-instrument` loads every instrumentor of a distribution without a look at its
     dependencies, and gives all of them up when one raises.
     """
-    if find_spec(package) is not None:
+    if find_spec(package) is None:
+        return
+    # A folder may have the name of a package that is not installed.
+    with suppress(ImportError):
         library.instrument(
             kwargs.get("tracer_provider"), kwargs.get("meter_provider"), kwargs.get("settings")
         )

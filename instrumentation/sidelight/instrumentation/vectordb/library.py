@@ -21,9 +21,9 @@ _logger = logging.getLogger("sidelight.instrumentation.vectordb")
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """`distribution` is the package's name on PyPI; `install` replaces the client's methods."""
+    """`distributions` are the names on PyPI; `install` replaces the client's methods."""
 
-    distribution: str
+    distributions: tuple[str, ...]
     system: str
     describe_error: Callable[[BaseException], Failure]
     install: Callable[[Patches, Observer], None]
@@ -35,25 +35,20 @@ class Library:
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
         settings: Settings | None = None,
-    ) -> None:
+    ) -> bool:
         """Observes every client of this library in the process, existing ones included.
 
         Uses the global providers and the environment's settings unless others are given. Does
-        nothing if the library is observed already or `SIDELIGHT_DISABLED` is set. Raises
-        `ImportError` if the library is not installed.
+        nothing if the library is observed already or `SIDELIGHT_DISABLED` is set. Returns
+        whether it is observed now. Raises `ImportError` if the library is not installed.
         """
         settings = settings or Settings.from_environment()
         if settings.disabled:
-            return
-        try:
-            client_version = version(self.distribution)
-        except PackageNotFoundError as error:
-            raise ImportError(
-                f"{self.distribution} is not installed: pip install {self.distribution}"
-            ) from error
+            return False
+        distribution, client_version = self._installed()
         with self._lock:
             if self._patches:
-                return
+                return True
             observer = Observer(
                 self.system,
                 self.describe_error,
@@ -66,10 +61,21 @@ class Library:
                 self.install(self._patches, observer)
             except Exception as error:  # noqa: BLE001
                 self._patches.undo()
-                _warn(self.distribution, client_version, f"{type(error).__name__} while looking")
-                return
+                _warn(distribution, client_version, f"{type(error).__name__} while looking")
+                return False
             if self._patches.missing:
-                _warn(self.distribution, client_version, "no " + ", ".join(self._patches.missing))
+                _warn(distribution, client_version, "no " + ", ".join(self._patches.missing))
+            return bool(self._patches)
+
+    def _installed(self) -> tuple[str, str]:
+        """Name and version of what is installed. Raises `ImportError` if nothing is."""
+        for distribution in self.distributions:
+            try:
+                return distribution, version(distribution)
+            except PackageNotFoundError:
+                continue
+        usual = self.distributions[0]
+        raise ImportError(f"{usual} is not installed: pip install {usual}")
 
     def uninstrument(self) -> None:
         """Restores every original method of the library."""

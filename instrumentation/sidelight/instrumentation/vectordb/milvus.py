@@ -30,7 +30,7 @@ def _install(patches: Patches, observer: Observer) -> None:
     propagate_trace(patches)
 
 
-_library: Final = Library("pymilvus", "milvus", describe_error, _install)
+_library: Final = Library(("pymilvus",), "milvus", describe_error, _install)
 
 instrument = _library.instrument
 uninstrument = _library.uninstrument

@@ -30,7 +30,7 @@ def _install(patches: Patches, observer: Observer) -> None:
     read_answers(patches, observer)
 
 
-_library: Final = Library("qdrant-client", "qdrant", describe_error, _install)
+_library: Final = Library(("qdrant-client",), "qdrant", describe_error, _install)
 
 instrument = _library.instrument
 uninstrument = _library.uninstrument
