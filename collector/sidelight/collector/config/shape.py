@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from sidelight.collector.config.section import Secret, Section
+from sidelight.collector.config.section import MIB, Secret, Section
 
 ContentPolicy = Literal["off", "ids", "truncated", "hashed", "full"]
 RuleName = Literal[
@@ -119,9 +119,19 @@ class Extension(Section):
         return {"call": value} if isinstance(value, str) else value
 
 
+class Limits(Section):
+    """What a span or log record may have; one that has more is refused to its sender."""
+
+    attributes: int = Field(1024, ge=1, description="Most attributes of a span or log record.")
+    attribute_bytes: int = Field(
+        8 * MIB, ge=1024, description="Largest attribute, key and value together."
+    )
+
+
 class Shape(Section):
     """What happens to spans and log records before they touch the disk."""
 
+    limits: Limits = Limits()
     content: Content = Content()
     redact: Redact = Redact()
     prices: Path | None = Field(None, description="YAML file of prices; none: no cost is set.")

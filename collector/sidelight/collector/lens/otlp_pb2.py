@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#sidelight/collector/lens/otlp.proto\x12\x0esidelight.lens\"7\n\x07Request\x12,\n\tresources\x18\x01 \x03(\x0b\x32\x19.sidelight.lens.Resources\"o\n\tResources\x12-\n\x08resource\x18\x01 \x01(\x0b\x32\x16.sidelight.lens.FieldsH\x00\x88\x01\x01\x12&\n\x06scopes\x18\x02 \x03(\x0b\x32\x16.sidelight.lens.ScopesB\x0b\n\t_resource\"M\n\x06Scopes\x12*\n\x05scope\x18\x01 \x01(\x0b\x32\x16.sidelight.lens.FieldsH\x00\x88\x01\x01\x12\r\n\x05items\x18\x02 \x03(\x0c\x42\x08\n\x06_scope\"\x08\n\x06\x46ields\"E\n\x08SpanHead\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0f\n\x07span_id\x18\x02 \x01(\x0c\x12\x16\n\x0eparent_span_id\x18\x04 \x01(\x0c\"\x8e\x01\n\nSpanTraits\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x05 \x01(\x0c\x12\x10\n\x08start_ns\x18\x07 \x01(\x06\x12\x0e\n\x06\x65nd_ns\x18\x08 \x01(\x06\x12\x12\n\nattributes\x18\t \x03(\x0c\x12*\n\x06status\x18\x0f \x01(\x0b\x32\x1a.sidelight.lens.StatusCode\"\x1a\n\nStatusCode\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#sidelight/collector/lens/otlp.proto\x12\x0esidelight.lens\"7\n\x07Request\x12,\n\tresources\x18\x01 \x03(\x0b\x32\x19.sidelight.lens.Resources\"o\n\tResources\x12-\n\x08resource\x18\x01 \x01(\x0b\x32\x16.sidelight.lens.FieldsH\x00\x88\x01\x01\x12&\n\x06scopes\x18\x02 \x03(\x0b\x32\x16.sidelight.lens.ScopesB\x0b\n\t_resource\"M\n\x06Scopes\x12*\n\x05scope\x18\x01 \x01(\x0b\x32\x16.sidelight.lens.FieldsH\x00\x88\x01\x01\x12\r\n\x05items\x18\x02 \x03(\x0c\x42\x08\n\x06_scope\"\x08\n\x06\x46ields\"E\n\x08SpanHead\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0f\n\x07span_id\x18\x02 \x01(\x0c\x12\x16\n\x0eparent_span_id\x18\x04 \x01(\x0c\"\x8e\x01\n\nSpanTraits\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x05 \x01(\x0c\x12\x10\n\x08start_ns\x18\x07 \x01(\x06\x12\x0e\n\x06\x65nd_ns\x18\x08 \x01(\x06\x12\x12\n\nattributes\x18\t \x03(\x0c\x12*\n\x06status\x18\x0f \x01(\x0b\x32\x1a.sidelight.lens.StatusCode\"\x1f\n\tLogTraits\x12\x12\n\nattributes\x18\x06 \x03(\x0c\"\x1a\n\nStatusCode\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,6 +43,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SPANHEAD']._serialized_end=383
   _globals['_SPANTRAITS']._serialized_start=386
   _globals['_SPANTRAITS']._serialized_end=528
-  _globals['_STATUSCODE']._serialized_start=530
-  _globals['_STATUSCODE']._serialized_end=556
+  _globals['_LOGTRAITS']._serialized_start=530
+  _globals['_LOGTRAITS']._serialized_end=561
+  _globals['_STATUSCODE']._serialized_start=563
+  _globals['_STATUSCODE']._serialized_end=589
 # @@protoc_insertion_point(module_scope)

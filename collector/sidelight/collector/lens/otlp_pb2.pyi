@@ -186,6 +186,28 @@ class SpanTraits(_message.Message):
 Global___SpanTraits: _TypeAlias = SpanTraits  # noqa: Y015
 
 @_typing.final
+class LogTraits(_message.Message):
+    """The same of a log record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def attributes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        attributes: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogTraits: _TypeAlias = LogTraits  # noqa: Y015
+
+@_typing.final
 class StatusCode(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -10,6 +10,7 @@ from sidelight.collector.config.shape import Content as ContentSection
 from sidelight.collector.config.shape import Redact, Shape
 from sidelight.collector.shape import extensions, prices
 from sidelight.collector.shape.content import Content
+from sidelight.collector.shape.limits import Limits
 from sidelight.collector.shape.pipeline import Shaper
 from sidelight.collector.shape.redact import Redactor
 from sidelight.collector.shape.rules import RULES, Rule
@@ -29,6 +30,7 @@ def build(section: Shape, hash_key: bytes | None = None) -> Shaper:
         redactor=_redactor(section.redact),
         prices=None if section.prices is None else prices.load(section.prices),
         extensions=[extensions.load(each) for each in section.extensions],
+        limits=Limits(section.limits.attributes, section.limits.attribute_bytes),
     )
 
 

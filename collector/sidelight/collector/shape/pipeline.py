@@ -20,6 +20,7 @@ from sidelight.collector.shape.content import Content, apply_to_log, apply_to_sp
 from sidelight.collector.shape.cost import HINTS, add_cost
 from sidelight.collector.shape.draft import Draft
 from sidelight.collector.shape.extensions import Extension, extend
+from sidelight.collector.shape.limits import Limits
 from sidelight.collector.shape.normalise import normalise
 from sidelight.collector.shape.prices import PriceTable
 from sidelight.collector.shape.redact import Redactor
@@ -51,26 +52,28 @@ class Shaper:
         extensions: Sequence[Extension] = (),
         content: Content | None = None,
         redactor: Redactor | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._prices = prices
         self._extensions = extensions
         self._content = None if content is None or content.is_full else content
         self._redactor = redactor
+        self._limits = limits
         # Resources and scopes come again and again: what became of each, and what was masked.
         self._holders: dict[bytes, tuple[bytes, Counter[str]]] = {}
 
     def traces(self, request: Request, body: bytes | None = None) -> Shaped:
         """Make foreign spans canonical, apply policy and redaction, open those to be measured.
 
-        `request` is changed in place; spans with bad ids are taken out, and those that need
-        nothing stay the bytes they were. `body` is what it was parsed from.
+        `request` is changed in place; spans with bad ids or beyond the limits are taken out, and
+        those that need nothing stay the bytes they were. `body` is what it was parsed from.
         """
         shaped = Shaped()
         presence = None if body is None else Presence(body)
         for resource in request.resources:
             service = service_name(resource.resource.SerializeToString())
             for scope in resource.scopes:
-                _refuse_bad_ids(scope, shaped)
+                self._refuse_spans(scope, shaped)
                 name = scope_name(scope.scope.SerializeToString())
                 is_measured = self._canonical(service, name, scope, presence, shaped)
                 extend(self._extensions, name, scope, shaped)
@@ -82,8 +85,12 @@ class Shaper:
         return shaped
 
     def logs(self, request: Request) -> Shaped:
-        """Apply policy and redaction to log records; `request` is changed in place."""
+        """Apply limits, policy and redaction to log records; `request` is changed in place."""
         shaped = Shaped()
+        if self._limits is not None:
+            for resource in request.resources:
+                for scope in resource.scopes:
+                    _refuse(self._limits.faults("log record", scope.items), scope, shaped)
         if self._content is None and self._redactor is None:
             return shaped
         for resource in request.resources:
@@ -92,6 +99,17 @@ class Shaper:
                 self._protect_logs(service, scope, shaped)
             self._protect_holders(resource, shaped)
         return shaped
+
+    def _refuse_spans(self, scope: Scopes, shaped: Shaped) -> None:
+        items = list(scope.items)
+        if not all(map(ids.looks_right, items)):
+            reasons = [ids.fault(item) for item in items]
+            if any(reasons):
+                faults = [None if each is None else Refusal("ids", each) for each in reasons]
+                _refuse(faults, scope, shaped)
+                items = list(scope.items)
+        if self._limits is not None:
+            _refuse(self._limits.faults("span", items), scope, shaped)
 
     def _canonical(
         self, service: str, name: str, scope: Scopes, presence: Presence | None, shaped: Shaped
@@ -197,14 +215,11 @@ def _mask_log(redactor: Redactor, counts: Counter[str], record: LogRecord) -> bo
     return counts.total() != before
 
 
-def _refuse_bad_ids(scope: Scopes, shaped: Shaped) -> None:
-    if all(map(ids.looks_right, scope.items)):
-        return
-    faults = [ids.fault(item) for item in scope.items]
-    if not any(faults):
+def _refuse(faults: Sequence[Refusal | None] | None, scope: Scopes, shaped: Shaped) -> None:
+    if faults is None:
         return
     shaped.changed = True
-    shaped.refused.update(Refusal("ids", fault) for fault in faults if fault is not None)
+    shaped.refused.update(fault for fault in faults if fault is not None)
     # One assignment: taking them out one by one moves the rest each time.
     scope.items[:] = [item for item, fault in zip(scope.items, faults, strict=True) if not fault]
 
