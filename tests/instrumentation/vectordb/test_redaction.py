@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from pymilvus import AnnSearchRequest, MilvusClient, RRFRanker
@@ -41,6 +43,18 @@ CUT = NOT_CAPTURED
             f"cannot parse: line 1:7 mismatched input '{CUT}'",
         ),
         ("Point id 4711 is not found", {"points": [4711]}, f"Point id {CUT} is not found"),
+        ("salary 61234.5 is no key", {"where": {"salary": 61234.5}}, f"{CUT} is no key"),
+        ("got 2024-01-02 00:00:00", {"filter": {"on": datetime(2024, 1, 2)}}, f"got {CUT}"),
+        ("got 2024-01-02T00:00:00", {"filter": {"on": datetime(2024, 1, 2)}}, f"got {CUT}"),
+        (
+            "no points 98765, alice",
+            {"ids": np.array(["98765", "alice"])},
+            f"no points {CUT}, {CUT}",
+        ),
+        ("no point 98765", {"ids": np.array([98765])}, f"no point {CUT}"),
+        ("0.25 is no vector", {"query": np.array([0.25])}, "0.25 is no vector"),
+        ("0.25 is no vector", {"query": [0.25]}, "0.25 is no vector"),
+        ("no such thing", {"query": object()}, "no such thing"),
         ("expected dim: 8, got 1", {"points": [8, 1]}, "expected dim: 8, got 1"),
         (
             f"Expected where to have one operator, got {{'a': '{SECRET}', 'b': 1}}",

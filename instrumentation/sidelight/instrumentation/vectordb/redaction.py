@@ -38,7 +38,11 @@ _RUN: Final = 3
 _NUMBER_DIGITS: Final = 3
 _SIZE: Final = re.compile(r"(?i)\b(dim|dimensions?|expected|expecting|got|length|size)\W{1,3}$")
 _CLIENTS: Final = ("pymilvus", "qdrant_client", "chromadb")
-_SCALARS: Final = (float, bool, type(None))
+_SCALARS: Final = (bool, type(None))
+# Whose values are told as a text.
+_PLAIN_MODULES: Final = frozenset({"uuid", "datetime", "decimal"})
+# Kinds of arrays that hold no vectors: integers, texts, bytes and objects.
+_NO_VECTORS: Final = frozenset("iuUSO")
 
 
 class _TooMuchError(Exception):
@@ -136,6 +140,8 @@ def _leaves(value: Any, budget: _Budget, depth: int = 0) -> Iterator[str]:
             yield value
     elif isinstance(value, _SCALARS):
         return
+    elif isinstance(value, float):
+        yield str(value)
     elif isinstance(value, int):
         if abs(value) >= 10 ** (_NUMBER_DIGITS - 1):
             yield str(value)
@@ -154,8 +160,14 @@ def _leaves(value: Any, budget: _Budget, depth: int = 0) -> Iterator[str]:
     elif type(value).__module__.startswith(_CLIENTS):
         for inner in getattr(value, "__dict__", {}).values():
             yield from _leaves(inner, budget, depth + 1)
-    elif type(value).__module__ == "uuid":
+    elif type(value).__module__ in _PLAIN_MODULES:
         yield str(value)
+        if hasattr(value, "isoformat"):
+            yield value.isoformat()
+    elif getattr(getattr(value, "dtype", None), "kind", None) in _NO_VECTORS:
+        if value.size > _LEAVES:
+            raise _TooMuchError
+        yield from _leaves(value.tolist(), budget, depth + 1)
 
 
 def _is_vector(values: Any) -> bool:
