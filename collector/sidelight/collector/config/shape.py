@@ -122,7 +122,7 @@ class Extension(Section):
 class Limits(Section):
     """What a span or log record may have; one that has more is refused to its sender."""
 
-    attributes: int = Field(1024, ge=1, description="Most attributes of a span or log record.")
+    attributes: int = Field(2048, ge=1, description="Most attributes of a span or log record.")
     attribute_bytes: int = Field(
         8 * MIB, ge=1024, description="Largest attribute, key and value together."
     )

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import stringzilla
+
 from sidelight.collector.lens.otlp_pb2 import LogTraits, SpanTraits
 from sidelight.collector.shape.shaped import Refusal
 
@@ -37,7 +39,7 @@ class Limits:
 
     def _fault(self, kind: Kind, item: bytes) -> Refusal | None:
         is_large = len(item) > self.attribute_bytes
-        if not is_large and item.count(_TAGS[kind]) <= self.attributes:
+        if not is_large and stringzilla.count(item, _TAGS[kind]) <= self.attributes:
             return None
         attributes = _TRAITS[kind].FromString(item).attributes
         if len(attributes) > self.attributes:
