@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -137,6 +138,35 @@ def test_a_forked_child_leaves_what_was_queued_to_its_parent(
     child.join(30)
 
     assert (recorded, total(recording, names.DB_CLIENT_DURATION)) == (0, 1)
+
+
+def test_documents_do_not_wait_for_the_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full queue of calls that found much is small; exemplars name the span all the same."""
+    monkeypatch.setattr(meters.Meters, "_wake", lambda _self: None)
+    recording = Recording()
+    observer = observer_of(recording)
+    found = Operation(
+        "search",
+        lambda call, _client, _values: None,
+        lambda call, result: call.note("output.value", result),
+    )
+
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            text = f"{number:0100000d}"
+            observer.call(found, None, {}, lambda text=text: text, (), {})
+            recording.forget()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    observer.call(found, None, {}, lambda: "", (), {})
+
+    assert kept < 1_000_000
+    (point,) = recording.points(names.DB_CLIENT_DURATION)
+    (span,) = recording.spans()
+    assert point.count == 101
+    assert span.context.span_id in {each.span_id for each in point.exemplars}
 
 
 def test_a_collection_for_each_user_does_not_fill_the_memory() -> None:

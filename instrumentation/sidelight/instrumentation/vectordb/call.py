@@ -8,7 +8,7 @@ from time import perf_counter, time_ns
 from typing import Any, Final
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span
+from opentelemetry.trace import Span, SpanContext
 
 from sidelight import conventions as names
 from sidelight.instrumentation.content import clip
@@ -133,6 +133,8 @@ class Call:
     error: tuple[str, str | None, str] | None = None
     span: Span | None = None
     context: Context | None = None
+    # The span as exemplars name it, once the call has ended.
+    seen_in: SpanContext | None = None
     token: Token[Context] | None = None
     guard: Token[Call | None] | None = None
 

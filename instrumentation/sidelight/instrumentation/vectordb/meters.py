@@ -15,7 +15,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
+from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.call import Call
@@ -120,7 +122,9 @@ class Meters:
         target, seconds = call.target, call.busy
         if target is None or seconds is None:
             return
-        context = call.context
+        context = None
+        if call.seen_in is not None:
+            context = set_span_in_context(NonRecordingSpan(call.seen_in), Context())
         attributes: Mapping[str, Any] = target.metric_attributes(call.metric_type, call.ranker)
         if call.error is not None:
             error_type, code, _ = call.error

@@ -347,14 +347,18 @@ class Observer:
             if call.busy is None:
                 call.busy = perf_counter() - call.started
             self._write(call)
-            self._meters.put(call)
         except Exception as error:  # noqa: BLE001
             self.fault("end", error)
         finally:
             try:
-                if call.span is not None:
-                    call.span.end()
+                span = call.span
+                if span is not None:
+                    span.end()
                 self.leave(call)
+                # Documents must not wait in the queue of the metrics.
+                call.attributes, call.span, call.context = {}, None, None
+                call.seen_in = None if span is None else span.get_span_context()
+                self._meters.put(call)
             except Exception as error:  # noqa: BLE001
                 self.fault("end", error)
 
