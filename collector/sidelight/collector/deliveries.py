@@ -54,18 +54,22 @@ class Delivery:
         self._forwarder: Forwarder | None = None
         self._at: Store | None = None
         self._is_ending = False
+        # Speaks for this one until it has ended.
+        self._after = after
         self._end: asyncio.Task[None] | None = None
-        self._task = asyncio.create_task(self._run(after))
+        self._task = asyncio.create_task(self._run())
 
     @property
     def lag_seconds(self) -> float:
         """Age of the oldest record that the destination has yet to get; 0 if it has all."""
-        return self._forwarder.lag_seconds if self._forwarder else 0.0
+        found = self._forwarder or self._after
+        return found.lag_seconds if found else 0.0
 
     @property
     def trouble(self) -> str | None:
         """Why the destination does not take data now; None while it does."""
-        return self._forwarder.trouble if self._forwarder else None
+        found = self._forwarder or self._after
+        return found.trouble if found else None
 
     @property
     def is_behind(self) -> bool:
@@ -112,6 +116,9 @@ class Delivery:
 
     async def _finish(self) -> None:
         self._is_ending = True
+        if self._after is not None:
+            # Whoever follows us would begin while that one still sends.
+            await self._after.end()
         if self._forwarder is not None:
             self._forwarder.finish()
             await asyncio.wait([self._task], timeout=_FINISH_SECONDS)
@@ -121,9 +128,9 @@ class Delivery:
             self._forwarder.close()
             await self._forwarder.ended()
 
-    async def _run(self, after: Delivery | None) -> None:
-        if after is not None:
-            await after.end()
+    async def _run(self) -> None:
+        if self._after is not None:
+            await self._after.end()
         for store in self._stores[:-1]:
             await self._empty(store)
         if not self._is_ending:
@@ -153,7 +160,7 @@ class Delivery:
             try:
                 if found is None:
                     found = forwarder(self.lane, store.log, store.directory, self._observer)
-                    self._forwarder, self._at = found, store
+                    self._forwarder, self._at, self._after = found, store, None
                 return await found.run()
             except Exception:
                 _logger.exception("%s failed and is begun anew", self.name)

@@ -95,6 +95,29 @@ class TestDestinations:
                 eventually(lambda: {*first, *second} <= store.ids.keys())
                 assert set(store.ids.values()) == {1}
 
+    def test_many_changes_while_something_is_on_its_way(self, tmp_path: Path) -> None:
+        """Each waits for all before it, and shows meanwhile how far behind the destination is."""
+
+        def slowly(_: Request) -> None:
+            asked.set()
+            time.sleep(1.5)
+
+        asked = threading.Event()
+        with SpanStore(refuse=slowly) as store:
+            config = settings(tmp_path, destinations=[store.destination()])
+            with Collector(config, tmp_path) as collector:
+                ids = new_ids(3)
+                collector.post(request_of(ids))
+                assert asked.wait(30)
+                for seconds in (11, 12, 13):
+                    config["destinations"] = [store.destination(timeout_seconds=seconds)]
+                    reload(collector, tmp_path, config)
+                assert collector.metric("sidelight_collector_lag_seconds") > 0
+                eventually(lambda: set(ids) <= store.ids.keys())
+                eventually(lambda: collector.metric("sidelight_collector_lag_seconds") == 0)
+                assert collector.terminate() == 0
+                assert set(store.ids.values()) == {1}
+
     def test_one_that_hangs_is_changed(self, tmp_path: Path) -> None:
         """The batch that never arrived goes to the new address, and others were not held up."""
         with SpanStore(refuse=lambda _: Reply(fault="hang")) as hung, SpanStore() as good:
