@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from sidelight import conventions as c
 from sidelight.collector import logs, probes
@@ -38,14 +38,15 @@ from sidelight.collector.measure.registry import Registry
 from sidelight.collector.measure.snapshot import Snapshot
 from sidelight.collector.receive import otlp_http
 from sidelight.collector.receive.entrance import Entrance
-from sidelight.collector.receive.otlp_grpc import MAX_CONNECTIONS as GRPC_CONNECTIONS
-from sidelight.collector.receive.otlp_grpc import GrpcServer
 from sidelight.collector.receive.scrape import Scraper
 from sidelight.collector.reload import Change, Reloads
 from sidelight.collector.replays import Replays
 from sidelight.collector.retention import Retention
 from sidelight.collector.shape import build as shape
 from sidelight.collector.tallies import Tallies
+
+if TYPE_CHECKING:
+    from sidelight.collector.receive.otlp_grpc import GrpcServer
 
 _logger = logging.getLogger(__name__)
 
@@ -111,21 +112,14 @@ class Service:
             is_repetition=is_repetition,
             recovered=folder.newest(config.log.directory, RECOVERED_BYTES),
         )
-        self._intake = intake = Intake(storage, registry, otlp_metrics, shaper, config.measure)
-        self._requests = requests = registry.counter(c.COLLECTOR_REQUESTS, ("protocol", "outcome"))
+        self._intake = Intake(storage, registry, otlp_metrics, shaper, config.measure)
+        self._requests = registry.counter(c.COLLECTOR_REQUESTS, ("protocol", "outcome"))
         self._lag = registry.gauge(c.COLLECTOR_LAG, ("destination",))
         self._with_lag: set[str] = set()
         self._log_bytes = registry.gauge(c.COLLECTOR_LOG_BYTES)
         self._http = self._http_server(config)
         self._grpc = (
-            GrpcServer(
-                config.receive.otlp_grpc,
-                intake,
-                requests,
-                self._entrance.admission,
-                max_connections=connections(GRPC_CONNECTIONS, "receive.otlp_grpc"),
-                reuse_port=worker is not None,
-            )
+            self._grpc_server(config, shares_port=worker is not None)
             if config.receive.otlp_grpc.enabled
             else None
         )
@@ -317,6 +311,19 @@ class Service:
         logs.configure(config.logging.level, config.logging.format, self._worker)
         self.config = config
         return Change(tuple(changed), tuple(waiting))
+
+    def _grpc_server(self, config: Config, *, shares_port: bool) -> GrpcServer:
+        # Only who uses it pays for it: 10 MB.
+        from sidelight.collector.receive import otlp_grpc
+
+        return otlp_grpc.GrpcServer(
+            config.receive.otlp_grpc,
+            self._intake,
+            self._requests,
+            self._entrance.admission,
+            max_connections=connections(otlp_grpc.MAX_CONNECTIONS, "receive.otlp_grpc"),
+            reuse_port=shares_port,
+        )
 
     def _http_server(self, config: Config) -> HttpServer:
         section = config.receive.otlp_http

@@ -171,10 +171,13 @@ def test_a_flood_is_answered_within_bounded_memory(tmp_path: Path) -> None:
             assert collector.metric("sidelight_collector_dropped_total") == 0
 
 
-def test_idle_memory(tmp_path: Path) -> None:
-    """A collector with all its receivers on, nothing to do and nobody to send to."""
-    with Collector(settings(tmp_path), tmp_path) as collector:
+@pytest.mark.parametrize(("has_grpc", "most_mib"), [(True, 64), (False, 54)])
+def test_idle_memory(tmp_path: Path, has_grpc: bool, most_mib: int) -> None:
+    """A collector with nothing to do and nobody to send to; without gRPC its library stays out."""
+    config = settings(tmp_path)
+    config["receive"]["otlp_grpc"]["enabled"] = has_grpc
+    with Collector(config, tmp_path) as collector:
         assert collector.post(request_of(new_ids(1)))[0] == 200
         assert collector.get("/metrics")[0] == 200
         time.sleep(1)
-        assert collector.rss_bytes() < 64 * _MIB
+        assert collector.rss_bytes() < most_mib * _MIB

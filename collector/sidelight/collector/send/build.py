@@ -17,7 +17,7 @@ from sidelight.collector.config import (
 )
 from sidelight.collector.config.destinations import ConcurrentDestination
 from sidelight.collector.log.log import Log
-from sidelight.collector.send import langfuse, otlp, otlp_grpc, phoenix, remote_write
+from sidelight.collector.send import langfuse, otlp, phoenix, remote_write
 from sidelight.collector.send.dead_letters import DeadLetters
 from sidelight.collector.send.feed import Feed, LogFeed
 from sidelight.collector.send.file import FileWriter
@@ -101,6 +101,9 @@ def build(config: AnyDestination) -> Destination:
         case OtlpDestination():
             return otlp.build(config)
         case OtlpGrpcDestination():
+            # Only who uses it pays for it: 10 MB.
+            from sidelight.collector.send import otlp_grpc
+
             return otlp_grpc.build(config)
         case RemoteWriteDestination():
             return remote_write.build(config)
