@@ -699,6 +699,18 @@ COLLECTOR_LAG: Final = _metric(
 COLLECTOR_LOG_BYTES: Final = _metric(
     "sidelight.collector.log.size", "gauge", "By", "Bytes of segments on disk."
 )
+COLLECTOR_PENDING: Final = _metric(
+    "sidelight.collector.log.pending", "gauge", "By", "Bytes received that wait for the disk."
+)
+COLLECTOR_BUFFERED: Final = _metric(
+    "sidelight.collector.receive.buffered",
+    "gauge",
+    "By",
+    "Memory of the bodies that are under way over HTTP.",
+)
+COLLECTOR_CONNECTIONS: Final = _metric(
+    "sidelight.collector.connections", "gauge", "{connection}", "Open connections over HTTP."
+)
 COLLECTOR_RELOAD_OK: Final = _metric(
     "sidelight.collector.config.reload.ok",
     "gauge",

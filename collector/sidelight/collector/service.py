@@ -117,6 +117,9 @@ class Service:
         self._lag = registry.gauge(c.COLLECTOR_LAG, ("destination",))
         self._with_lag: set[str] = set()
         self._log_bytes = registry.gauge(c.COLLECTOR_LOG_BYTES)
+        self._pending = registry.gauge(c.COLLECTOR_PENDING)
+        self._buffered = registry.gauge(c.COLLECTOR_BUFFERED)
+        self._connections = registry.gauge(c.COLLECTOR_CONNECTIONS)
         self._http = self._http_server(config)
         self._grpc = (
             self._grpc_server(config, shares_port=worker is not None)
@@ -244,6 +247,9 @@ class Service:
         for each in self._deliveries.all:
             self._lag.labels(each.name).set(each.lag_seconds)
         self._log_bytes.set(self._retention.size_bytes())
+        self._pending.set(self._writer.pending_bytes)
+        self._buffered.set(self._http.budget.used)
+        self._connections.set(len(self._http.connections))
 
     def snapshot(self, *, exemplars: bool) -> Snapshot:
         """What has been measured, to be put together with what other workers have."""

@@ -171,6 +171,24 @@ def test_a_flood_is_answered_within_bounded_memory(tmp_path: Path) -> None:
             assert collector.metric("sidelight_collector_dropped_total") == 0
 
 
+def test_what_is_under_way_is_measured(tmp_path: Path) -> None:
+    """A body that comes slowly is seen in the gauges, and gone from them when it has gone."""
+
+    def gauges(collector: Collector) -> tuple[bool, float]:
+        return (
+            collector.metric("sidelight_collector_receive_buffered_bytes") > 0,
+            collector.metric("sidelight_collector_connections"),
+        )
+
+    with Collector(settings(tmp_path), tmp_path) as collector:
+        with RawClient(collector.http_port) as client:
+            body = request_of(new_ids(2000))
+            client.send(request(body, path="/v1/traces", headers=_PROTOBUF)[:-1])
+            eventually(lambda: gauges(collector) == (True, 1))
+        eventually(lambda: gauges(collector) == (False, 0))
+        assert collector.metric("sidelight_collector_log_pending_bytes") == 0
+
+
 @pytest.mark.parametrize(("has_grpc", "most_mib"), [(True, 64), (False, 54)])
 def test_idle_memory(tmp_path: Path, has_grpc: bool, most_mib: int) -> None:
     """A collector with nothing to do and nobody to send to; without gRPC its library stays out."""

@@ -56,7 +56,7 @@ def render(description: dict[str, Any]) -> str:
     segments, cursors = description["segments"], description["cursors"]
     total = sum(each["bytes"] for each in segments)
     parts = [
-        f"{description['directory']}: {len(segments)} segments, {total / 1e6:,.1f} MB",
+        f"{description['directory']}: {len(segments)} segment{'' if len(segments) == 1 else 's'}, {total / 1e6:,.1f} MB",
         _table(
             _SEGMENTS,
             [
