@@ -55,8 +55,9 @@ def render(description: dict[str, Any]) -> str:
     """A described folder as text for people."""
     segments, cursors = description["segments"], description["cursors"]
     total = sum(each["bytes"] for each in segments)
+    many = "" if len(segments) == 1 else "s"
     parts = [
-        f"{description['directory']}: {len(segments)} segment{'' if len(segments) == 1 else 's'}, {total / 1e6:,.1f} MB",
+        f"{description['directory']}: {len(segments)} segment{many}, {total / 1e6:,.1f} MB",
         _table(
             _SEGMENTS,
             [
