@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import uvloop
@@ -37,6 +38,9 @@ def up(config: Config, path: Path | None) -> int:
         # The process stays, what it has loaded goes.
         command = [sys.executable, "-m", "sidelight.collector.workers"]
         os.execv(sys.executable, [*command, str(path)] if path else command)  # noqa: S606 (as it should be)
+    if config.receive.otlp_grpc.enabled:
+        # Now, so that nothing is said or begun where it is missing.
+        import_module("sidelight.collector.receive.otlp_grpc")
     logs.configure(config.logging.level, config.logging.format)
     raise_file_limit()
     return exit_code(lambda: uvloop.run(_serve(config, destinations(config), path)))
