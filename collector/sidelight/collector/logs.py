@@ -64,7 +64,5 @@ def configure(level: str, style: Literal["text", "json"] | None, worker: int | N
         form = f"%(asctime)s %(levelname)-7s {number}%(message)s"
         handler.setFormatter(_Formatter(form, "%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Every retry of a dead backend would be a warning of urllib3's besides our own line.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
     logging.getLogger("asyncio").addFilter(_keep_first_line)
     logging.getLogger("grpc._cython.cygrpc").addFilter(_shows_no_header)
