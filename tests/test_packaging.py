@@ -55,7 +55,7 @@ def test_the_three_folders_are_one_package(wheel: zipfile.ZipFile) -> None:
     """The wheel merges them, typed, and leaves the namespace open."""
     names = set(wheel.namelist())
     for expected in (
-        "sidelight/conventions.py",
+        "sidelight/conventions/__init__.py",
         "sidelight/py.typed",
         "sidelight/instrumentation/vllm/plugin.py",
         "sidelight/dashboards/__init__.py",
