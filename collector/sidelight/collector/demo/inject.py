@@ -35,17 +35,18 @@ def write(directory: Path) -> Path:
         (metadata / name).write_text(distribution.read_text(name) or "")
     package = directory / "sidelight"
     package.mkdir()
-    shutil.copy(_source("sidelight.conventions"), package)
-    shutil.copytree(
-        _source("sidelight.instrumentation").parent,
-        package / "instrumentation",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
+    for name in ("conventions", "instrumentation"):
+        shutil.copytree(
+            _source(f"sidelight.{name}"),
+            package / name,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
     return directory
 
 
 def _source(module: str) -> Path:
+    """The folder of a package that is importable here."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise RuntimeError(f"cannot find the source of {module}")
-    return Path(spec.origin)
+    return Path(spec.origin).parent
