@@ -17,9 +17,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from sidelight.dashboards import render
-from sidelight.dashboards.catalog import RECORDED_VERSIONS
-from sidelight.dashboards.queries import Query, interpolate, read
+from sidelight.dashboards.catalog.vllm import RECORDED_VERSIONS
+from sidelight.dashboards.publish.board_queries import Query, interpolate, read
+from sidelight.dashboards.publish.files import render
 from support.exposition_server import Page, serve_pages
 from support.prometheus import Prometheus, Series, run_prometheus
 from support.sidelight_exposition import MODEL as OWN_MODEL

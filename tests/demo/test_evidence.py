@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from sidelight.collector.demo import evidence, traffic
-from sidelight.dashboards import render
-from sidelight.dashboards.queries import interpolate, read
+from sidelight.dashboards.publish.board_queries import interpolate, read
+from sidelight.dashboards.publish.files import render
 
 METRICS = """\
 # TYPE sidelight_collector_delivered counter

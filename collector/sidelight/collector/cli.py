@@ -82,7 +82,7 @@ def dashboards() -> None:
 def write(directory: Path) -> None:
     """Write the dashboards as JSON to DIRECTORY, to be imported or provisioned in Grafana."""
     try:
-        from sidelight.dashboards import write as write_dashboards
+        from sidelight.dashboards.publish.files import write as write_dashboards
     except ImportError as error:
         fail(str(error), 2)
     try:

@@ -18,7 +18,7 @@ from sidelight.collector.demo.checks import Finding
 from sidelight.collector.demo.phoenix_query import PhoenixReader, SeenSpan
 from sidelight.collector.demo.prometheus_query import PrometheusReader
 from sidelight.conventions import prometheus_name
-from sidelight.dashboards.queries import Query, interpolate, read
+from sidelight.dashboards.publish.board_queries import Query, interpolate, read
 
 _PAUSE_SECONDS = 2.0
 # It compares an hour with the day before it: a demo of minutes cannot have it.

@@ -1,10 +1,1 @@
-"""The boards Sidelight publishes."""
-
-from __future__ import annotations
-
-from typing import Final
-
-from sidelight.dashboards.boards.overview import OVERVIEW
-from sidelight.dashboards.panel import Board
-
-BOARDS: Final[tuple[Board, ...]] = (OVERVIEW,)
+"""Boards: rows of panels, with the variables and annotations they share."""

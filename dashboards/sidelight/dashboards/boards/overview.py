@@ -5,32 +5,32 @@ from __future__ import annotations
 from typing import Final
 
 from sidelight import conventions as names
-from sidelight.dashboards.boards.rows.batching import BATCHING
-from sidelight.dashboards.boards.rows.health import HEALTH
-from sidelight.dashboards.boards.rows.kv_cache import KV_CACHE
-from sidelight.dashboards.boards.rows.objectives import (
+from sidelight.dashboards.catalog.vllm import (
+    GENERATION_TOKENS,
+    PREFIXES,
+    PROCESS_START,
+    RUNNING,
+)
+from sidelight.dashboards.panels.batching import BATCHING
+from sidelight.dashboards.panels.collector import HEALTH
+from sidelight.dashboards.panels.kv_cache import KV_CACHE
+from sidelight.dashboards.panels.objectives import (
     DURATION_CHOICES,
     DURATION_DEFAULT,
     OBJECTIVES,
     TTFT_CHOICES,
     TTFT_DEFAULT,
 )
-from sidelight.dashboards.boards.rows.red import RED
-from sidelight.dashboards.boards.rows.retrieval import RETRIEVAL
-from sidelight.dashboards.boards.rows.retrieval_quality import RETRIEVAL_QUALITY
-from sidelight.dashboards.catalog import (
-    GENERATION_TOKENS,
-    PREFIXES,
-    PROCESS_START,
-    RUNNING,
-)
-from sidelight.dashboards.panel import (
+from sidelight.dashboards.panels.panel import (
     Annotation,
     Board,
     ChoiceVariable,
     LabelVariable,
     TextVariable,
 )
+from sidelight.dashboards.panels.requests import RED
+from sidelight.dashboards.panels.retrieval import RETRIEVAL
+from sidelight.dashboards.panels.retrieval_quality import RETRIEVAL_QUALITY
 from sidelight.dashboards.promql import (
     RATE_WINDOW,
     Binary,
@@ -40,7 +40,7 @@ from sidelight.dashboards.promql import (
     Window,
     highest,
 )
-from sidelight.dashboards.sources import ENGINE_FILTER, counter_resets, own
+from sidelight.dashboards.queries.series import ENGINE_FILTER, counter_resets, own
 
 _JOB, _INSTANCE, _MODEL, _ENGINE = ENGINE_FILTER
 _ENGINES: Final = Selector(tuple(f"{prefix}{RUNNING.names[0].name}" for prefix in PREFIXES))

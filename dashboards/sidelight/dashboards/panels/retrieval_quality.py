@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from sidelight import conventions as names
-from sidelight.dashboards.panel import AMBER, COUNT, SHARE, Limit, Panel, Row, Target, by
-from sidelight.dashboards.panel import RED as RED_COLOUR
+from sidelight.dashboards.panels.panel import AMBER, COUNT, SHARE, Limit, Panel, Row, Target, by
+from sidelight.dashboards.panels.panel import RED as RED_COLOUR
 from sidelight.dashboards.promql import highest, quantile, ratio, total
-from sidelight.dashboards.sources import DB_COLLECTION, DB_SYSTEM, SCORE_SCALE, own, own_rate
+from sidelight.dashboards.queries.series import DB_COLLECTION, DB_SYSTEM, SCORE_SCALE, own, own_rate
 
 # Scores of different scales never share a line: a fused rank is no worse than a cosine.
 _SERIES: Final = (DB_SYSTEM, DB_COLLECTION, SCORE_SCALE)

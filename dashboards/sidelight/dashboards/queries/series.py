@@ -6,7 +6,7 @@ from typing import Final
 
 from sidelight import conventions
 from sidelight.conventions import METRICS, prometheus_name
-from sidelight.dashboards.catalog import PREFIX_GROUPS, PREFIXES, Quantity
+from sidelight.dashboards.catalog.vllm import PREFIX_GROUPS, PREFIXES, Quantity
 from sidelight.dashboards.promql import (
     RATE_WINDOW,
     Aggregate,

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from string import ascii_uppercase
 
-from grafana_foundation_sdk.builders import common as build_common
-from grafana_foundation_sdk.builders import stat, timeseries
-from grafana_foundation_sdk.models import common, prometheus
-from grafana_foundation_sdk.models import dashboard as v1
-
-from sidelight.dashboards.panel import (
+from sidelight.dashboards.panels.panel import (
     Annotation,
     Board,
     Choice,
@@ -22,6 +17,7 @@ from sidelight.dashboards.panel import (
     TextVariable,
     Variable,
 )
+from sidelight.dashboards.publish.sdk import build_common, common, prometheus, stat, timeseries, v1
 
 DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GRID_WIDTH = 24

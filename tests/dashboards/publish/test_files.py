@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sidelight import dashboards
-from sidelight.dashboards.boards import BOARDS
 from sidelight.dashboards.boards.overview import OVERVIEW
-from sidelight.dashboards.check import UndefinedMetricError, require_defined
-from sidelight.dashboards.panel import COUNT, Panel, Row, Target
+from sidelight.dashboards.boards.published import BOARDS
+from sidelight.dashboards.panels.panel import COUNT, Panel, Row, Target
 from sidelight.dashboards.promql import Selector, rate, total
-from sidelight.dashboards.publish import DATASOURCE_FILE
-from sidelight.dashboards.queries import interpolate
+from sidelight.dashboards.publish import files as dashboards
+from sidelight.dashboards.publish.board_queries import interpolate
+from sidelight.dashboards.publish.check import UndefinedMetricError, require_defined
+from sidelight.dashboards.publish.files import DATASOURCE_FILE
 
-GENERATED = Path(__file__).parents[2] / "dashboards" / "generated"
+GENERATED = Path(__file__).parents[3] / "dashboards" / "generated"
 
 
 def test_committed_boards_are_what_the_code_generates() -> None:
@@ -86,14 +86,14 @@ def test_the_missing_package_is_named_in_one_sentence() -> None:
     """Without grafana-foundation-sdk the import says what is missing and how to get it."""
     program = (
         "import sys; sys.modules['grafana_foundation_sdk'] = None\n"
-        "try:\n    import sidelight.dashboards\n"
+        "try:\n    import sidelight.dashboards.publish.files\n"
         "except ImportError as error:\n    print(error)\n"
     )
     told = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert told.stdout.strip() == (
-        "sidelight.dashboards needs grafana-foundation-sdk, which is not installed: "
+        "Grafana dashboards need grafana-foundation-sdk, which is not installed: "
         "pip install 'sidelight[dashboards]'"
     )
     assert told.stderr == ""
@@ -101,7 +101,10 @@ def test_the_missing_package_is_named_in_one_sentence() -> None:
 
 def test_importing_warns_nobody() -> None:
     """The SDK's deprecation of the v1 schema is not the reader's business."""
-    subprocess.run([sys.executable, "-W", "error", "-c", "import sidelight.dashboards"], check=True)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", "import sidelight.dashboards.publish.files"],
+        check=True,
+    )
 
 
 class TestInterpolation:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sidelight.dashboards import catalog
-from sidelight.dashboards.catalog import QUANTITIES, RECORDED_VERSIONS, Name, Quantity
+from sidelight.dashboards.catalog import vllm as catalog
+from sidelight.dashboards.catalog.vllm import QUANTITIES, RECORDED_VERSIONS, Name, Quantity
 from support.vllm_exposition import history, recording
 
 HISTORY = history()

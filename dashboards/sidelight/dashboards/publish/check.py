@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sidelight.dashboards.catalog import defined_names
-from sidelight.dashboards.panel import Board
+from sidelight.dashboards.catalog.vllm import defined_names
+from sidelight.dashboards.panels.panel import Board
 
 
 class UndefinedMetricError(ValueError):

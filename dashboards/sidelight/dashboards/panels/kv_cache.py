@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from sidelight import conventions as names
-from sidelight.dashboards.catalog import KV_USAGE, PREEMPTIONS, PREFIX_HITS, PREFIX_QUERIES
-from sidelight.dashboards.panel import (
+from sidelight.dashboards.catalog.vllm import KV_USAGE, PREEMPTIONS, PREFIX_HITS, PREFIX_QUERIES
+from sidelight.dashboards.panels.panel import (
     AMBER,
     COUNTS_PER_SECOND,
     EVENTS_PER_SECOND,
@@ -17,7 +17,7 @@ from sidelight.dashboards.panel import (
     Row,
     Target,
 )
-from sidelight.dashboards.panel import RED as RED_COLOUR
+from sidelight.dashboards.panels.panel import RED as RED_COLOUR
 from sidelight.dashboards.promql import (
     Binary,
     Call,
@@ -29,7 +29,7 @@ from sidelight.dashboards.promql import (
     ratio,
     total,
 )
-from sidelight.dashboards.sources import STEP_FILTER, at_most, counter_rate, gauge, own_rate
+from sidelight.dashboards.queries.series import STEP_FILTER, at_most, counter_rate, gauge, own_rate
 
 _FULL: Final = (Limit(0.8, AMBER), Limit(0.95, RED_COLOUR))
 _TIME: Final = names.ENGINE_KV_USAGE_TIME

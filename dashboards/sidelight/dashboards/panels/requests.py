@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sidelight import conventions as names
-from sidelight.dashboards.catalog import (
+from sidelight.dashboards.catalog.vllm import (
     DECODE_TIME,
     GENERATION_TOKENS,
     INTER_TOKEN,
@@ -15,7 +15,7 @@ from sidelight.dashboards.catalog import (
     REQUEST_SUCCESS,
     Quantity,
 )
-from sidelight.dashboards.panel import (
+from sidelight.dashboards.panels.panel import (
     AMBER,
     COUNTS_PER_SECOND,
     HALF,
@@ -27,16 +27,16 @@ from sidelight.dashboards.panel import (
     Target,
     by,
 )
-from sidelight.dashboards.panel import RED as RED_COLOUR
+from sidelight.dashboards.panels.panel import RED as RED_COLOUR
 from sidelight.dashboards.promql import Expr, quantile, ratio, total
-from sidelight.dashboards.requests import (
+from sidelight.dashboards.queries.requests import (
     client_aborts,
     duration_quantile,
     errors_by_kind,
     rate_by_model,
     ttft_quantile,
 )
-from sidelight.dashboards.sources import (
+from sidelight.dashboards.queries.series import (
     ERROR_TYPE,
     MODEL_FILTER,
     counter_rate,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from sidelight import conventions as names
-from sidelight.dashboards.catalog import E2E, REQUEST_SUCCESS, TTFT
+from sidelight.dashboards.catalog.vllm import E2E, REQUEST_SUCCESS, TTFT
 from sidelight.dashboards.promql import (
     RATE_WINDOW,
     Call,
@@ -24,7 +24,7 @@ from sidelight.dashboards.promql import (
     total,
     zero_unless,
 )
-from sidelight.dashboards.sources import (
+from sidelight.dashboards.queries.series import (
     ERROR_TYPE,
     MODEL,
     MODEL_FILTER,

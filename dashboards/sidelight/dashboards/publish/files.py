@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Final
 
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
-
-from sidelight.dashboards.boards import BOARDS
-from sidelight.dashboards.check import require_defined
-from sidelight.dashboards.style import dashboard
+from sidelight.dashboards.boards.published import BOARDS
+from sidelight.dashboards.publish.check import require_defined
+from sidelight.dashboards.publish.grafana import dashboard
+from sidelight.dashboards.publish.sdk import JSONEncoder
 
 # Exemplars lead to traces by the data source's settings, not by the board's. Expressions are
 # longer than some proxies let a URL be, hence POST. `$$` is Grafana's escape for `$`.
@@ -39,7 +38,7 @@ datasources:
 def render() -> dict[str, str]:
     """Every board as JSON (Grafana's v1 schema), by file name; the same input, the same bytes.
 
-    Raises `sidelight.dashboards.check.UndefinedMetricError` if a panel reads a metric that
+    Raises `sidelight.dashboards.publish.check.UndefinedMetricError` if a panel reads a metric that
     nobody defines.
     """
     require_defined(BOARDS)

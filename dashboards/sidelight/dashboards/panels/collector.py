@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sidelight import conventions as names
-from sidelight.dashboards.panel import (
+from sidelight.dashboards.panels.panel import (
     AMBER,
     BYTES,
     EVENTS_PER_SECOND,
@@ -15,9 +15,9 @@ from sidelight.dashboards.panel import (
     Row,
     Target,
 )
-from sidelight.dashboards.panel import RED as RED_COLOUR
+from sidelight.dashboards.panels.panel import RED as RED_COLOUR
 from sidelight.dashboards.promql import Expr, highest, total, zero_unless
-from sidelight.dashboards.sources import COLLECTOR_FILTER, own, own_rate
+from sidelight.dashboards.queries.series import COLLECTOR_FILTER, own, own_rate
 
 _RECEIVED: Final = own_rate(names.COLLECTOR_RECEIVED, "_total", *COLLECTOR_FILTER)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sidelight.dashboards import render
-from sidelight.dashboards.catalog import defined_names
-from sidelight.dashboards.queries import Query, read
+from sidelight.dashboards.catalog.vllm import defined_names
+from sidelight.dashboards.publish.board_queries import Query, read
+from sidelight.dashboards.publish.files import render
 
 BOARDS: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in render().items()}
 QUERIES: list[Query] = [query for text in render().values() for query in read(text)]

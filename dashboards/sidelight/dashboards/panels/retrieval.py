@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sidelight import conventions as names
-from sidelight.dashboards.panel import (
+from sidelight.dashboards.panels.panel import (
     AMBER,
     QUARTER,
     REQUESTS_PER_SECOND,
@@ -17,7 +17,7 @@ from sidelight.dashboards.panel import (
     Target,
     by,
 )
-from sidelight.dashboards.panel import RED as RED_COLOUR
+from sidelight.dashboards.panels.panel import RED as RED_COLOUR
 from sidelight.dashboards.promql import (
     Binary,
     Matcher,
@@ -27,7 +27,7 @@ from sidelight.dashboards.promql import (
     zero_for_each,
     zero_unless,
 )
-from sidelight.dashboards.sources import (
+from sidelight.dashboards.queries.series import (
     DB_COLLECTION,
     DB_OPERATION,
     DB_SYSTEM,

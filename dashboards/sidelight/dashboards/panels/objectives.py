@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidelight.dashboards.panel import (
+from sidelight.dashboards.panels.panel import (
     AMBER,
     COUNT,
     GREEN,
@@ -19,7 +19,12 @@ from sidelight.dashboards.panel import (
     Target,
 )
 from sidelight.dashboards.promql import RANGE_WINDOW
-from sidelight.dashboards.requests import duration_within, error_ratio, finished, ttft_within
+from sidelight.dashboards.queries.requests import (
+    duration_within,
+    error_ratio,
+    finished,
+    ttft_within,
+)
 
 # An objective must be the bound of a bucket. The two histograms of the duration have
 # different bounds: Sidelight's double (OpenTelemetry's choice), vLLM's are round, so a

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from sidelight import conventions as names
-from sidelight.dashboards.catalog import ITERATION_TOKENS, RUNNING, WAITING
-from sidelight.dashboards.panel import (
+from sidelight.dashboards.catalog.vllm import ITERATION_TOKENS, RUNNING, WAITING
+from sidelight.dashboards.panels.panel import (
     AMBER,
     COUNT,
     EVENTS_PER_SECOND,
@@ -16,9 +16,9 @@ from sidelight.dashboards.panel import (
     Row,
     Target,
 )
-from sidelight.dashboards.panel import RED as RED_COLOUR
+from sidelight.dashboards.panels.panel import RED as RED_COLOUR
 from sidelight.dashboards.promql import Expr, quantile, ratio, total
-from sidelight.dashboards.sources import STEP_FILTER, gauge, histogram_rate, own_rate
+from sidelight.dashboards.queries.series import STEP_FILTER, gauge, histogram_rate, own_rate
 
 
 def _step_mean(metric: str) -> Expr:

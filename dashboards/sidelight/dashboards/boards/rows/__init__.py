@@ -1,1 +1,0 @@
-"""Rows of panels: one module a row, composed into boards."""

@@ -1,0 +1,1 @@
+"""Panels by topic: one module for each row of a board."""

@@ -1,0 +1,1 @@
+"""From boards to files: Grafana's schema, checks, JSON."""
