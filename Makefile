@@ -57,7 +57,7 @@ soak: .venv/test
 
 fuzz: .venv/test
 	SIDELIGHT_FUZZ_INPUTS=100000 $(BIN)/pytest --timeout 7200 \
-	  tests/collector/http_server tests/collector/receive/test_fuzz.py tests/collector/lens
+	  tests/base/http_server tests/collector/receivers/test_fuzz.py tests/otlp
 
 bench: .venv/test
 	PYTHONPATH=tests $(BIN)/python -m bench.collector $(BENCH_OPTIONS)
@@ -75,7 +75,7 @@ dashboards: .venv/test
 	$(BIN)/sidelight dashboards write dashboards/generated
 
 config-docs: .venv/test
-	$(BIN)/sidelight config schema > collector/sidelight/collector/config/sidelight.schema.json
+	$(BIN)/sidelight config schema > collector/sidelight/collector/app/configuration/sidelight.schema.json
 	$(BIN)/sidelight config reference > docs/configuration.md
 
 proto: .venv/test

@@ -9,11 +9,12 @@ import zipfile
 from collections.abc import Iterator
 from email.message import Message
 from email.parser import Parser
-from pathlib import Path
 
 import pytest
 
-_ROOT = Path(__file__).parents[1]
+from support import paths
+
+_ROOT = paths.ROOT
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_the_three_folders_are_one_package(wheel: zipfile.ZipFile) -> None:
         "sidelight/dashboards/__init__.py",
         "sidelight/collector/service.py",
         "sidelight/collector/config/sidelight.schema.json",
-        "sidelight/collector/demo/requirements/vllm.txt",
+        "sidelight/demo/requirements/vllm.txt",
     ):
         assert expected in names
     assert "sidelight/__init__.py" not in names
@@ -78,7 +79,7 @@ def test_vllm_finds_the_plugins(wheel: zipfile.ZipFile) -> None:
         "[vllm.general_plugins]\nsidelight = sidelight.instrumentation.vllm.plugin:install" in text
     )
     assert "[vllm.stat_logger_plugins]\nsidelight = " in text
-    assert "sidelight = sidelight.collector.command:main" in text
+    assert "sidelight = sidelight.collector.cli.entry:main" in text
 
 
 def test_no_committed_file_names_a_registry_or_a_machine() -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sidelight.collector.config import load
+from sidelight.collector.app.configuration.config import load
 from sidelight.instrumentation.settings import Settings
+from support import paths
+from support.paths import ROOT
 
-_README = (Path(__file__).parents[1] / "README.md").read_text()
+_README = (ROOT / "README.md").read_text()
 
 
 def _blocks(language: str) -> list[str]:
@@ -60,7 +62,7 @@ def test_the_content_table_names_every_value() -> None:
 
 def test_the_commands_are_targets_of_make() -> None:
     """What the README tells to make has a recipe, and `make` alone explains it."""
-    root = Path(__file__).parents[1]
+    root = paths.ROOT
 
     def recipe(*target: str) -> str:
         command = ["make", "-n", "-W", "pyproject.toml", *target]

@@ -14,11 +14,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sidelight.collector.lens.otlp_pb2 import Request
-from sidelight.collector.shape.content import Content
-from sidelight.collector.shape.pipeline import Shaper
-from sidelight.collector.shape.redact import Redactor
-from sidelight.collector.shape.rules import RULES
+from sidelight.collector.processors.content import Content
+from sidelight.collector.processors.pipeline import Shaper
+from sidelight.collector.processors.redact import Redactor
+from sidelight.collector.processors.rules import RULES
+from sidelight.otlp.otlp_pb2 import Request
 
 SPANS = 256
 ROUNDS = 15

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from sidelight import conventions as names
-from sidelight.collector.demo.app import TOP_K, Answer
-from sidelight.collector.demo.checks import (
+from sidelight.demo.app import TOP_K, Answer
+from sidelight.demo.checks import (
     Finding,
     check_traces,
     most_telling,
     scored_documents,
     unfinished,
 )
-from sidelight.collector.demo.phoenix_query import SeenSpan
+from sidelight.demo.phoenix_query import SeenSpan
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 DOCUMENTS = {"documents": [{"document": {"id": str(n), "score": 0.5}} for n in range(TOP_K)]}

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.collector.demo import environments
-from sidelight.collector.demo.environments import Environment, EnvironmentBuildError
-from sidelight.collector.demo.processes import Processes
+from sidelight.demo import environments
+from sidelight.demo.environments import Environment, EnvironmentBuildError
+from sidelight.demo.processes import Processes
 
 
 def wheel(directory: Path, name: str, version: str = "1.0", requires: str = "") -> Path:

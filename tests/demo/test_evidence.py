@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from sidelight.collector.demo import evidence, traffic
 from sidelight.dashboards.publish.board_queries import interpolate, read
 from sidelight.dashboards.publish.files import render
+from sidelight.demo import evidence, traffic
 
 METRICS = """\
 # TYPE sidelight_collector_delivered counter

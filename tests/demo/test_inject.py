@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sidelight.collector.demo import inject
+from sidelight.demo import inject
 
 PROBE = """
 import importlib.metadata as metadata, importlib.util, sidelight.conventions

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.collector.demo.processes import (
+from sidelight.demo.processes import (
     ProcessError,
     Processes,
     free_ports,
@@ -115,7 +115,7 @@ def test_no_child_outlives_the_program(tmp_path: Path, end: signal.Signals) -> N
         f"""
         import signal, time
         from pathlib import Path
-        from sidelight.collector.demo.processes import Processes
+        from sidelight.demo.processes import Processes
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with Processes(Path({str(tmp_path)!r})) as processes:
             child = processes.start("child", [{sys.executable!r}, "-c", {SLEEPER!r}])

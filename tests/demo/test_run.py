@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sidelight.collector.demo.run import EXIT_CANNOT_RUN, DemoOptions, run
-from sidelight.collector.demo.screen import Screen
+from sidelight.demo.run import EXIT_CANNOT_RUN, DemoOptions, run
+from sidelight.demo.screen import Screen
 
 
 def console() -> tuple[Console, io.StringIO]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sidelight.collector.measure.values import Counter
-from sidelight.collector.receive.admission import Admission
-from sidelight.collector.receive.guard import Guard
+from sidelight.base.auth.guard import Guard
+from sidelight.collector.metrics.values import Counter
+from sidelight.collector.receivers.common.admission import Admission
 
 
 def open_to_all() -> Admission:

@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from sidelight.collector import doctor
-from sidelight.collector.config import Config
+from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.doctor import Check
 
 

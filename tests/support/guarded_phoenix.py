@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sidelight.collector.demo import environments, phoenix_server
-from sidelight.collector.demo.phoenix_server import PhoenixServer
-from sidelight.collector.demo.processes import Processes, free_ports
+from sidelight.demo import environments, phoenix_server
+from sidelight.demo.phoenix_server import PhoenixServer
+from sidelight.demo.processes import Processes, free_ports
 
 # Phoenix's administrator secret serves as an API key that no one needs to make first.
 API_KEY = "an-admin-secret-of-at-least-32-characters-1"

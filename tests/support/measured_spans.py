@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from sidelight import conventions as names
-from sidelight.collector.lens.span import SpanRecord
+from sidelight.otlp.span import SpanRecord
 
 
 def span(

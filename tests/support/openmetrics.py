@@ -6,8 +6,8 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from sidelight.collector.measure.exposition import OPENMETRICS, Exposition
-from sidelight.collector.measure.family import Source
+from sidelight.collector.metrics.exposition import OPENMETRICS, Exposition
+from sidelight.collector.metrics.family import Source
 
 
 def parse(text: str) -> list[Metric]:

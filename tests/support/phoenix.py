@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sidelight.collector.demo import environments, phoenix_server
-from sidelight.collector.demo.phoenix_server import PhoenixServer
-from sidelight.collector.demo.processes import Processes, free_ports
+from sidelight.demo import environments, phoenix_server
+from sidelight.demo.phoenix_server import PhoenixServer
+from sidelight.demo.processes import Processes, free_ports
 
 
 @contextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
-_VLLM = Path(__file__).parents[1] / "data" / "vllm" / "spans-0.32.jsonl"
+from support.paths import DATA
+
+_VLLM = DATA / "vllm" / "spans-0.32.jsonl"
 
 
 def vllm_spans() -> list[dict[str, Any]]:

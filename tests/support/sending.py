@@ -11,13 +11,13 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from sidelight.collector.config import AnyDestination
+from sidelight.collector.delivery.build import forwarder
+from sidelight.collector.delivery.forwarder import Forwarder
+from sidelight.collector.delivery.lanes import lanes
+from sidelight.collector.delivery.sampling.sampler import Decision
+from sidelight.collector.destinations.registry import AnyDestination
 from sidelight.collector.log.log import SegmentLog
 from sidelight.collector.log.record import Record
-from sidelight.collector.send.build import forwarder
-from sidelight.collector.send.forwarder import Forwarder
-from sidelight.collector.send.lanes import lanes
-from sidelight.collector.send.sampling import Decision
 
 
 class Tally:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from sidelight.collector.http_server import (
+from sidelight.base.http_server import (
     Explain,
     HttpRequest,
     HttpResponse,

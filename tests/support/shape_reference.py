@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
-from sidelight.collector.shape import sensitive
-from sidelight.collector.shape.extensions import MOST_FAULTS
-from sidelight.collector.shape.rules import RULES
-from sidelight.collector.shape.tables import PLAIN, TABLES, Table
+from sidelight.collector.processors import sensitive
+from sidelight.collector.processors.extensions import MOST_FAULTS
+from sidelight.collector.processors.rules import RULES
+from sidelight.collector.processors.tables import PLAIN, TABLES, Table
+from support.paths import DOCS
 
-PAGE = Path(__file__).parents[2] / "docs" / "shape.md"
+PAGE = DOCS / "shape.md"
 
 _KINDS = {
     "text": "texts",

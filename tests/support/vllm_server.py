@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sidelight.collector.demo import environments, inject, model, vllm_server
-from sidelight.collector.demo.processes import Processes, free_ports
-from sidelight.collector.demo.vllm_server import VllmServer
+from sidelight.demo import environments, inject, model, vllm_server
+from sidelight.demo.processes import Processes, free_ports
+from sidelight.demo.vllm_server import VllmServer
 
 
 @contextmanager

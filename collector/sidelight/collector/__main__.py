@@ -1,6 +1,6 @@
 """`python -m sidelight.collector`: the same as the `sidelight` command."""
 
-from sidelight.collector.command import main
+from sidelight.collector.cli.entry import main
 
 if __name__ == "__main__":
     main()

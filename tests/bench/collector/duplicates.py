@@ -18,13 +18,14 @@ import uvloop
 
 from bench.collector.payloads import llm
 from bench.report import figure, machine, write
-from sidelight.collector.lens.repetition import is_repetition
 from sidelight.collector.log.duplicates import Duplicates
 from sidelight.collector.log.log import Log, SegmentLog
-from sidelight.collector.log.record import Signal
 from sidelight.collector.log.writer import LogWriter
+from sidelight.otlp.repetition import is_repetition
+from sidelight.otlp.signals import Signal
+from support.paths import ROOT
 
-OUTPUT = Path(__file__).parents[3] / "build" / "bench" / "duplicates.json"
+OUTPUT = ROOT / "build" / "bench" / "duplicates.json"
 _SPANS = 256
 _REQUESTS = 200
 

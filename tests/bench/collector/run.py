@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.collector.load import Load
+from support import paths
 from support.collector import Collector
 
-ROOT = Path(__file__).parents[3]
+ROOT = paths.ROOT
 COLLECTOR_CORE, LOAD_CORE = 0, 1
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SETTLE_SECONDS = 60.0

@@ -11,8 +11,8 @@ import time
 import uvloop
 from isal import igzip
 
-from sidelight.collector.http_server import HttpRequest, HttpResponse, HttpServer, Limits
-from sidelight.collector.lens.otlp_pb2 import Request
+from sidelight.base.http_server import HttpRequest, HttpResponse, HttpServer, Limits
+from sidelight.otlp.otlp_pb2 import Request
 
 # A look inside costs time of the core it shares with the load generator.
 _LOOK_SECONDS = 0.02

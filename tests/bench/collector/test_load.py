@@ -16,7 +16,7 @@ import pytest
 from bench.collector import load
 from bench.collector.payloads import PAYLOADS, llm
 from bench.collector.run import Feeding, collector, destinations, send, sink
-from sidelight.collector.lens.otlp_pb2 import Request
+from sidelight.otlp.otlp_pb2 import Request
 from support.collector import eventually, settings
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

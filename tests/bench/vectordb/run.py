@@ -17,12 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.report import Figure, figure, machine, write
+from support import paths
 from support.vectordb.servers import python_of
 
 DATABASES = ("milvus", "qdrant", "chroma")
 PEERS = ("openllmetry", "openlit")
 INSTRUMENTATIONS = ("none", "sidelight", *PEERS, "span")
-_REPOSITORY = Path(__file__).parents[3]
+_REPOSITORY = paths.ROOT
 _MEASURE = Path(__file__).with_name("measure.py")
 
 

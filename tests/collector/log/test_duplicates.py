@@ -16,8 +16,9 @@ from sidelight.collector.log import duplicates as module
 from sidelight.collector.log import folder
 from sidelight.collector.log.duplicates import Duplicates
 from sidelight.collector.log.log import SegmentLog
-from sidelight.collector.log.record import Record, Signal, encode
+from sidelight.collector.log.record import Record, encode
 from sidelight.collector.log.writer import LogFailedError, LogWriter
+from sidelight.otlp.signals import Signal
 from support.held_log import HeldLog
 from support.span_load import new_ids, request_of
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from sidelight import conventions as c
-from sidelight.collector.config import LogOptions
+from sidelight.collector.app.configuration.config import LogOptions
+from support.paths import DOCS, TESTS
 
-_TESTS = Path(__file__).parents[1]
-_TEXT = (Path(__file__).parents[3] / "docs" / "durability.md").read_text()
+_TEXT = (DOCS / "durability.md").read_text()
 
 
 def test_every_proof_is_there() -> None:
@@ -17,7 +16,7 @@ def test_every_proof_is_there() -> None:
     named = re.findall(r"`([a-z_/]+\.py)(?:::(\w+))?`", _TEXT)
     assert len(named) > 15
     for file, test in named:
-        assert f"def {test}" in (_TESTS / file).read_text(), (file, test)
+        assert f"def {test}" in (TESTS / file).read_text(), (file, test)
 
 
 def test_every_key_is_told() -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from sidelight.collector.log import log as log_module
 from sidelight.collector.log.cursor import Position
 from sidelight.collector.log.log import LogError, SegmentLog
-from sidelight.collector.log.record import ENCODINGS, HEADER_BYTES, SIGNALS, Record, Signal
+from sidelight.collector.log.record import ENCODINGS, HEADER_BYTES, Record
+from sidelight.otlp.signals import SIGNALS, Signal
 
 
 def _record(payload: bytes, items: int = 1) -> Record:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from support.collector import Collector, eventually, settings
 from support.otlp_store import OtlpStore
+from support.paths import DATA
 from support.vectordb.servers import chroma, python_of
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
-RECORDED = Path(__file__).parents[2] / "data" / "vectordb" / "chroma-otel-names.txt"
+RECORDED = DATA / "vectordb" / "chroma-otel-names.txt"
 # Chroma exports its metrics once a minute.
 PATIENCE_SECONDS = 90.0
 WORK = """

@@ -10,12 +10,13 @@ import pytest
 
 from support.backend import Reply
 from support.collector import Collector, eventually, settings
+from support.paths import TESTS
 from support.span_load import SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
 
 pytestmark = pytest.mark.slow
 
-_JUMPING = Path(__file__).parents[2] / "support" / "jumping_clock"
+_JUMPING = TESTS / "support" / "jumping_clock"
 
 
 class _Clock:

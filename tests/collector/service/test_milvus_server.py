@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from pymilvus import MilvusClient
 
 from sidelight import conventions as names
-from sidelight.collector.config.presets import PRESETS
+from sidelight.collector.receivers.scrape.presets import PRESETS
 from sidelight.instrumentation.vectordb import milvus
 from support.collector import Collector, eventually, settings
 from support.otlp_store import OtlpStore

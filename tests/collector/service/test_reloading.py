@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from sidelight.collector.config import Config
-from sidelight.collector.config.live import LIVE_KEYS, is_live, reloaded
+from sidelight.collector.app.configuration.config import Config
+from sidelight.collector.app.configuration.live import LIVE_KEYS, is_live, reloaded
 from support.backend import Reply, Request
 from support.collector import Collector, eventually, settings
 from support.exposition_server import serve_pages

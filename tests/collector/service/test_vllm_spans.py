@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as c
-from sidelight.collector.lens.span import Attributes, attributes
+from sidelight.otlp.span import Attributes, attributes
 from support.collector import Collector, eventually, fetch, settings
 from support.otlp_store import OtlpStore
 from support.recorded_spans import request_of, vllm_spans

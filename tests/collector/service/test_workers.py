@@ -249,7 +249,7 @@ class TestSignals:
     def test_ctrl_c_before_there_are_workers(self, tmp_path: Path) -> None:
         """A line in the log and exit 0, as at any other moment; no traceback."""
         with Collector(settings(tmp_path, workers=2), tmp_path, wait=False) as collector:
-            eventually(lambda: _runs(collector.pid, "sidelight.collector.workers.plan"))
+            eventually(lambda: _runs(collector.pid, "sidelight.collector.app.workers.plan"))
             collector.process.send_signal(signal.SIGINT)
             assert collector.process.wait(20) == 0
             assert "interrupted while starting" in collector.output
@@ -258,7 +258,7 @@ class TestSignals:
     def test_a_worker_that_is_killed_while_starting(self, tmp_path: Path) -> None:
         """It can say nothing of it itself, so its supervisor does."""
         with Collector(settings(tmp_path, workers=2), tmp_path, wait=False) as collector:
-            eventually(lambda: _runs(collector.pid, "sidelight.collector.workers.worker"))
+            eventually(lambda: _runs(collector.pid, "sidelight.collector.app.workers.worker"))
             os.kill(_children(collector.pid)[0], signal.SIGKILL)
             assert collector.process.wait(20) == 1
             assert "was ended while starting (SIGKILL)" in collector.output

@@ -19,8 +19,9 @@ from sidelight.dashboards.publish import files as dashboards
 from sidelight.dashboards.publish.board_queries import interpolate
 from sidelight.dashboards.publish.check import UndefinedMetricError, require_defined
 from sidelight.dashboards.publish.files import DATASOURCE_FILE
+from support.paths import ROOT
 
-GENERATED = Path(__file__).parents[3] / "dashboards" / "generated"
+GENERATED = ROOT / "dashboards" / "generated"
 
 
 def test_committed_boards_are_what_the_code_generates() -> None:

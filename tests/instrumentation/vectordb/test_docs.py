@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from sidelight import conventions as names
+from support import paths
 from support.vectordb.servers import python_of
 
-ROOT = Path(__file__).parents[3]
+ROOT = paths.ROOT
 PAGE = (ROOT / "docs" / "vector-databases.md").read_text()
 
 

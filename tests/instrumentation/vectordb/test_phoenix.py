@@ -13,7 +13,7 @@ from qdrant_client import QdrantClient, models
 
 import sidelight.instrumentation
 from sidelight import conventions as names
-from sidelight.collector.demo.phoenix_query import PhoenixReader, SeenSpan
+from sidelight.demo.phoenix_query import PhoenixReader, SeenSpan
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb import query_text
 from support.phoenix import running_phoenix

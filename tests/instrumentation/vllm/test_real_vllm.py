@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from sidelight import conventions as names
-from sidelight.collector.demo.vllm_server import VllmServer
+from sidelight.demo.vllm_server import VllmServer
 from support.otlp_receiver import OtlpReceiver, ReceivedSpan
 from support.vllm_server import running_vllm
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from sidelight.collector.demo import environments
-from sidelight.collector.demo.environments import Environment
-from sidelight.collector.demo.processes import Process, Processes, free_ports, tail
+from sidelight.demo import environments
+from sidelight.demo.environments import Environment
+from sidelight.demo.processes import Process, Processes, free_ports, tail
+from support import paths
 from support.vectordb.record import Outcome
 
 REQUIREMENTS = Path(__file__).with_name("requirements")
-_REPOSITORY = Path(__file__).parents[3]
+_REPOSITORY = paths.ROOT
 
 
 @dataclass(frozen=True)

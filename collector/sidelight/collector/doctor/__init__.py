@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from sidelight.collector.config import Config, ConfigError
+from sidelight.base.configuration.section import ConfigError
+from sidelight.collector.app import detect
+from sidelight.collector.app.configuration.config import Config
+from sidelight.collector.delivery.lanes import lanes
 from sidelight.collector.doctor import (
     clock,
     configuration,
@@ -22,8 +25,6 @@ from sidelight.collector.doctor import (
 from sidelight.collector.doctor.check import Check, Status, exit_code
 from sidelight.collector.doctor.listeners import listeners
 from sidelight.collector.doctor.report import render
-from sidelight.collector.send import detect
-from sidelight.collector.send.lanes import lanes
 
 __all__ = ["Check", "Status", "exit_code", "render", "run"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sidelight.collector.config import AnyDestination, Config
-from sidelight.collector.config.receive import is_loopback
+from sidelight.base.listening import is_loopback
+from sidelight.collector.app.configuration.config import Config
+from sidelight.collector.destinations.registry import AnyDestination
 from sidelight.collector.doctor.check import Check
 from sidelight.collector.doctor.listeners import listeners
 

@@ -6,25 +6,24 @@ import gzip
 import json
 import time
 
-from sidelight.collector.config import (
-    AnyDestination,
-    ConfigError,
-    FileDestination,
-    LangfuseDestination,
-    OtlpDestination,
-    OtlpGrpcDestination,
-    PhoenixDestination,
-    RemoteWriteDestination,
-)
+from sidelight.base.configuration.section import ConfigError
+from sidelight.base.http_client.transport import NoAnswerError, Transport
+from sidelight.collector.app.detect import phoenix_version
+from sidelight.collector.delivery.build import build
+from sidelight.collector.destinations.common.answer import with_words
+from sidelight.collector.destinations.common.outcome import Delivered, Refused, Retry
+from sidelight.collector.destinations.file.config import FileDestination
+from sidelight.collector.destinations.langfuse import exporter as langfuse
+from sidelight.collector.destinations.langfuse.config import LangfuseDestination
+from sidelight.collector.destinations.otlp_grpc.config import OtlpGrpcDestination
+from sidelight.collector.destinations.otlp_http.config import OtlpDestination
+from sidelight.collector.destinations.phoenix.config import PhoenixDestination
+from sidelight.collector.destinations.prometheus_remote_write.config import RemoteWriteDestination
+from sidelight.collector.destinations.registry import AnyDestination
 from sidelight.collector.doctor import disk
 from sidelight.collector.doctor.check import Check
-from sidelight.collector.http_client.transport import NoAnswerError, Transport
-from sidelight.collector.log.record import SIGNALS, Record, Signal
-from sidelight.collector.send import langfuse
-from sidelight.collector.send.answer import with_words
-from sidelight.collector.send.build import build
-from sidelight.collector.send.detect import phoenix_version
-from sidelight.collector.send.outcome import Delivered, Refused, Retry
+from sidelight.collector.log.record import Record
+from sidelight.otlp.signals import SIGNALS, Signal
 
 
 def check(config: AnyDestination, timeout_seconds: float) -> Check:

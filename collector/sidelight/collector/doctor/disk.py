@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from sidelight.collector.config import LogOptions
+from sidelight.collector.app.configuration.config import LogOptions
 from sidelight.collector.doctor.check import Check
 
 _NAME = "disk"

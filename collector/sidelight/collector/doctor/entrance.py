@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ssl
 
-from sidelight.collector.config import Config, ConfigError
+from sidelight.base.auth.guard import Guard
+from sidelight.base.configuration.section import ConfigError
+from sidelight.base.tls.server import make_context
+from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.doctor.check import Check
-from sidelight.collector.receive.guard import Guard
-from sidelight.collector.receive.tls import make_context
 
 NAME = "certificates and tokens"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sidelight.collector.config import Config, Tls
+from sidelight.base.tls.config import Tls
+from sidelight.collector.app.configuration.config import Config
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,12 @@ import ssl
 from dataclasses import dataclass
 
 from sidelight import conventions as names
-from sidelight.collector.config import ConfigError, Serve, Tls
+from sidelight.base.auth import tokens
+from sidelight.base.configuration.section import ConfigError
+from sidelight.base.http_client.transport import Answer, NoAnswerError, Transport
+from sidelight.base.tls.config import Tls
+from sidelight.collector.app.configuration.serve import Serve
 from sidelight.collector.doctor.vllm import sample_names
-from sidelight.collector.http_client.transport import Answer, NoAnswerError, Transport
-from sidelight.collector.receive import tokens
 
 _OWN = names.COLLECTOR_LAG.rpartition(".")[0]
 _MAX_BYTES = 32 * 1024 * 1024

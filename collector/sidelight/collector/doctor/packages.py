@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from sidelight.collector.config import Config
+from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.doctor.check import Check
 
 _NAME = "packages"

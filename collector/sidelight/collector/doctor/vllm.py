@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from sidelight import conventions as names
-from sidelight.collector.config import Scrape, ScrapeTarget
+from sidelight.base.http_client.transport import Answer, NoAnswerError, Transport
 from sidelight.collector.doctor.check import Check
-from sidelight.collector.http_client.transport import Answer, NoAnswerError, Transport
+from sidelight.collector.receivers.scrape.config import Scrape, ScrapeTarget
 
 _SAMPLE = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)", re.MULTILINE)
 _SUFFIX = re.compile(r"_(?:total|created|bucket|sum|count|info)$")

@@ -16,8 +16,9 @@ from functools import partial
 
 import xxhash
 
-from sidelight.collector.log.record import SIGNALS, Record, Signal
+from sidelight.collector.log.record import Record
 from sidelight.collector.log.writer import LogWriter
+from sidelight.otlp.signals import SIGNALS, Signal
 
 MOST_REQUESTS = 32768
 """Remembered at most; above it the oldest are forgotten early. They take 5 MB."""

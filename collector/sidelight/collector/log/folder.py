@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sidelight.collector.log.cursor import Position, stored_cursor, stored_cursors
-from sidelight.collector.log.record import HEADER_BYTES, SIGNALS, Header, Record, Signal
+from sidelight.collector.log.record import HEADER_BYTES, Header, Record
 from sidelight.collector.log.segment import SegmentReader, list_segments, path_of
+from sidelight.otlp.signals import SIGNALS, Signal
 
 
 class Stored(NamedTuple):

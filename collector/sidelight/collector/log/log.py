@@ -21,7 +21,7 @@ from sidelight.collector.log.cursor import (
     stored_cursors,
 )
 from sidelight.collector.log.recent import Recent
-from sidelight.collector.log.record import HEADER_BYTES, SIGNALS, Record, Signal
+from sidelight.collector.log.record import HEADER_BYTES, Record
 from sidelight.collector.log.segment import (
     SegmentReader,
     SegmentWriter,
@@ -29,6 +29,7 @@ from sidelight.collector.log.segment import (
     list_segments,
     path_of,
 )
+from sidelight.otlp.signals import SIGNALS, Signal
 
 _logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple, get_args
 
 from isal import igzip, isal_zlib
 
+from sidelight.otlp.signals import SIGNALS, Signal
+
 Encoding = Literal["identity", "gzip"]
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
-Signal = Literal["traces", "metrics", "logs"]
-SIGNALS: tuple[Signal, ...] = get_args(Signal)
 # isal's level 1 takes 2 to 3 µs a span where zlib's default takes 44, for a ratio of 3.3
 # against 3.8.
 _LEVEL = 1

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from sidelight.base.executor import Worker
 from sidelight.collector.log.log import Log
-from sidelight.collector.log.record import SIGNALS, Encoding, Record, Signal, encode
-from sidelight.collector.worker import Worker
+from sidelight.collector.log.record import Encoding, Record, encode
+from sidelight.otlp.signals import SIGNALS, Signal
 
 _logger = logging.getLogger(__name__)
 

@@ -1,0 +1,249 @@
+"""One connection: reads a request, answers it, reads the next; keeps its times."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import Protocol
+
+from sidelight.base.http_server.messages import (
+    Admit,
+    Budget,
+    Explain,
+    Handler,
+    HttpRequest,
+    HttpResponse,
+    Limits,
+    RefusedError,
+)
+from sidelight.base.http_server.reader import RequestReader
+
+_logger = logging.getLogger(__name__)
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# How long a client that is refused may go on sending. Closing at once would reset the
+# connection, and the client would see that instead of the answer.
+_LINGER_SECONDS = 2.0
+# Connections over the limit that may linger; with more than these all are closed at once.
+_MAX_TURNED_AWAY = 128
+
+
+class Owner(Protocol):
+    """What a connection needs of its server."""
+
+    handler: Handler
+    limits: Limits
+    admit: Admit | None
+    explain: Explain
+    budget: Budget
+    read_buffer: memoryview
+    draining: bool
+    connections: set[Connection]
+    turned_away: set[Connection]
+
+
+class Connection(asyncio.BufferedProtocol):
+    """While a request is answered nothing is read: a client goes no faster than the disk."""
+
+    def __init__(self, server: Owner) -> None:
+        self._server = server
+        self._limits = server.limits
+        self._loop = asyncio.get_running_loop()
+        self._reader = RequestReader(server.limits.max_body_bytes, server.budget, server.admit)
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        # Said once what came before it is answered; what comes after it is not read.
+        self._refusal: HttpResponse | None = None
+        self._room_to_write: asyncio.Future[None] | None = None
+        self._closing = False
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # uvloop's is no asyncio.Transport
+        self._reader.is_certified = bool(transport.get_extra_info("peercert"))
+        server = self._server
+        if len(server.connections) < self._limits.max_connections:
+            server.connections.add(self)
+            self._set_timer(self._limits.header_timeout_seconds)
+        else:
+            server.turned_away.add(self)
+            busy = "too many connections; try again"
+            self._refuse(RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, busy, {"Retry-After": "1"}))
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 (asyncio's signature)
+        """The body's own buffer, or one that all connections share for heads.
+
+        Sharing is safe: the loop fills it and calls `buffer_updated` without a turn between.
+        """
+        buffer = None if self._refusal is not None else self._reader.body_buffer
+        return self._server.read_buffer if buffer is None else buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._closing or self._refusal is not None:
+            return
+        reader = self._reader
+        before = reader.phase
+        try:
+            if reader.body_buffer is None:
+                reader.feed(self._server.read_buffer[:nbytes])
+            else:
+                reader.body_filled(nbytes)
+        except RefusedError as refusal:
+            self._refuse(refusal)
+        if self._task is not None:
+            return
+        if reader.received:
+            self._start_answering()
+        elif reader.phase != before:
+            self._wait_for_more()
+
+    def _wait_for_more(self) -> None:
+        match self._reader.phase:
+            case "idle":
+                self._set_timer(self._limits.idle_timeout_seconds)
+            case "head":
+                self._set_timer(self._limits.header_timeout_seconds)
+            case "body":
+                self._set_timer(self._limits.body_timeout_seconds)
+        if self._reader.wants_continue:
+            self._reader.wants_continue = False
+            self._write(_CONTINUE)
+
+    # ── answering ────────────────────────────────────────────────────────────────────────
+
+    def _refuse(self, error: RefusedError) -> None:
+        reader = self._reader
+        self._refusal = error.response(self._server.explain, reader.path, reader.headers)
+        self._reader.forget()
+        if self._task is None:
+            self._start_answering()
+
+    def _start_answering(self) -> None:
+        assert self._transport is not None
+        self._clear_timer()
+        self._transport.pause_reading()
+        self._task = self._loop.create_task(self._answer())
+
+    async def _answer(self) -> None:
+        received = self._reader.received
+        while received and not self._closing:
+            request, keep_alive, held_bytes = received.popleft()
+            try:
+                response = await self._handle(request)
+            finally:
+                self._server.budget.give_back(held_bytes)
+            is_last = not keep_alive or (self._server.draining and not received)
+            self._respond(response, close=is_last, head=request.method == "HEAD")
+            if is_last:
+                self._close()
+            elif self._room_to_write is not None:
+                # A client that does not read its answers gets no more of them.
+                self._set_timer(self._limits.body_timeout_seconds)
+                await self._room_to_write
+        self._task = None
+        if self._closing:
+            return
+        if self._refusal is not None:
+            self._respond(self._refusal, close=True)
+            self._linger()
+            return
+        assert self._transport is not None
+        self._wait_for_more()
+        self._transport.resume_reading()
+
+    async def _handle(self, request: HttpRequest) -> HttpResponse:
+        try:
+            return await self._server.handler(request)
+        except Exception:
+            _logger.exception("%s %s failed", request.method, request.path)
+            sentence = "internal error, see the collector's log"
+            kind, body = self._server.explain(request.path, request.headers, sentence)
+            return HttpResponse(500, body, {"Content-Type": kind})
+
+    def _respond(self, response: HttpResponse, *, close: bool, head: bool = False) -> None:
+        reason = HTTPStatus(response.status).phrase
+        lines = [f"HTTP/1.1 {response.status} {reason}"]
+        lines += [f"{name}: {value}" for name, value in response.headers.items()]
+        lines.append(f"Content-Length: {len(response.body)}")
+        if close:
+            lines.append("Connection: close")
+        self._write(
+            "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (b"" if head else response.body)
+        )
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def pause_writing(self) -> None:
+        self._room_to_write = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._room_to_write is not None:
+            self._room_to_write.set_result(None)
+            self._room_to_write = None
+
+    # ── ending ───────────────────────────────────────────────────────────────────────────
+
+    def _set_timer(self, seconds: float) -> None:
+        self._clear_timer()
+        self._timer = self._loop.call_later(seconds, self._timed_out)
+
+    def _clear_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _timed_out(self) -> None:
+        if self._closing or self._refusal is not None or self._room_to_write is not None:
+            self.abort()
+        elif self._reader.phase == "idle":
+            self._close()
+        else:
+            late = "the request took too long to arrive"
+            self._refuse(RefusedError(HTTPStatus.REQUEST_TIMEOUT, late))
+
+    def _linger(self) -> None:
+        """Read what still comes and forget it, for a while, so that the answer arrives."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if len(self._server.turned_away) > _MAX_TURNED_AWAY:
+            self._close()
+            return
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._set_timer(_LINGER_SECONDS)
+        self._transport.resume_reading()
+
+    def _close(self) -> None:
+        """Go once the answers are out; a client that does not take them is cut off in time."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.close()
+            self._set_timer(self._limits.body_timeout_seconds)
+
+    def close_if_idle(self) -> None:
+        """Part of a drain: go at once unless a request is under way."""
+        if self._task is None and self._reader.phase == "idle":
+            self._close()
+
+    def abort(self) -> None:
+        """Go at once."""
+        self._closing = True
+        self._clear_timer()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._closing = True
+        self._clear_timer()
+        self.resume_writing()
+        self._reader.forget()
+        for waiting in self._reader.received:
+            self._server.budget.give_back(waiting.held_bytes)
+        self._reader.received.clear()
+        self._server.connections.discard(self)
+        self._server.turned_away.discard(self)

@@ -1,0 +1,290 @@
+"""From the bytes of one connection to whole requests; no sockets, no clock."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Literal, NamedTuple
+
+import httptools
+
+from sidelight.base.http_server.messages import (
+    Admit,
+    Budget,
+    Head,
+    HttpRequest,
+    RefusedError,
+)
+
+Phase = Literal["idle", "head", "body"]
+
+MAX_HEAD_BYTES = 32 * 1024
+# Pipelined requests that may wait on one connection while the first is answered.
+_MAX_WAITING = 32
+# A body's memory begins with this and grows as bytes arrive: what a client merely announces
+# costs little. While there is plenty, a body of usual size is spared the copying.
+_FIRST_BODY_BYTES = 64 * 1024
+_USUAL_BODY_BYTES = 1024 * 1024
+_BODY_GROWTH = 8
+
+
+class Received(NamedTuple):
+    """A whole request; `held_bytes` of the budget are its own until it is answered."""
+
+    request: HttpRequest
+    keep_alive: bool
+    held_bytes: int
+
+
+class RequestReader:
+    """Fed by a connection, it fills `received`.
+
+    A body of known length goes straight into `body_buffer`, past the parser. `feed` and
+    `body_filled` raise `RefusedError` for what is wrong or too much; nothing may be fed after
+    that.
+    """
+
+    def __init__(self, max_body_bytes: int, budget: Budget, admit: Admit | None = None) -> None:
+        self._max_body_bytes = max_body_bytes
+        self._budget = budget
+        self._admit = admit
+        self.is_certified = False
+        """The client has shown a certificate that was asked for."""
+        self.received: deque[Received] = deque()
+        # The last request said `Connection: close`: what comes behind it is ignored.
+        self._is_at_end = False
+        self.wants_continue = False
+        """The client waits for `100 Continue` before it sends the body."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self._head_bytes = 0
+        self._reset_message()
+
+    def _reset_message(self) -> None:
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._header_bytes = 0
+        self._in_body = False
+        self._ignores_upgrade = False
+        self._length: int | None = None
+        # Before the parser is left, and for chunks.
+        self._start = bytearray()
+        self._unparsed_bytes = 0
+        self._body: bytearray | None = None
+        self._view = memoryview(b"")
+        self._got = 0
+        self._held_bytes = 0
+        self.wants_continue = False
+
+    @property
+    def phase(self) -> Phase:
+        """What the next bytes belong to."""
+        if self._in_body:
+            return "body"
+        return "head" if self._head_bytes else "idle"
+
+    @property
+    def path(self) -> str:
+        """Of the request under way, as far as it has come."""
+        return _path(self._url) if self._url else ""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Of the request under way, as far as they have come."""
+        return self._headers
+
+    @property
+    def body_buffer(self) -> memoryview | None:
+        """Where the next bytes belong, or None if they are for `feed`."""
+        return None if self._body is None else self._view[self._got :]
+
+    def body_filled(self, count: int) -> None:
+        """So many bytes came into `body_buffer`."""
+        self._got += count
+        self._grow_body()
+
+    def feed(self, data: memoryview) -> None:
+        """Bytes that did not come into `body_buffer`."""
+        if self._has_ended():
+            return
+        if self._in_body:
+            self._unparsed_bytes += len(data)
+        else:
+            self._head_bytes += len(data)
+        rest: memoryview | None = None
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            rest = data[upgrade.args[0] :]
+        except httptools.HttpParserError as error:
+            if self._has_ended():
+                return
+            if isinstance(error.__context__, RefusedError):
+                raise error.__context__ from None
+            raise RefusedError(
+                HTTPStatus.BAD_REQUEST, f"not a valid HTTP/1.1 request: {error}"
+            ) from None
+        if rest is not None:
+            self._go_on_without_upgrade(rest)
+            return
+        if self._head_bytes > MAX_HEAD_BYTES or self._unparsed_bytes > MAX_HEAD_BYTES:
+            raise _head_too_large()
+        if self._in_body and self._length is not None:
+            self._leave_parser(self._length)
+
+    def _has_ended(self) -> bool:
+        return self._is_at_end
+
+    def forget(self) -> None:
+        """Give back what a request that never became whole has taken of the budget."""
+        self._budget.give_back(self._held_bytes)
+        self._reset_message()
+
+    def _go_on_without_upgrade(self, rest: memoryview) -> None:
+        """Go on in HTTP/1.1, as a server may that does not know the protocol asked for.
+
+        Java's HttpClient asks for h2c with the first request on each connection. The parser
+        thinks that the request has no body then, so another one gets the same head without
+        the wish.
+        """
+        method = self._parser.get_method()
+        if method == b"CONNECT":
+            raise RefusedError(HTTPStatus.NOT_IMPLEMENTED, "this is no proxy")
+        kept = {k: v for k, v in self._headers.items() if k not in ("upgrade", "connection")}
+        lines = [b"%b %b HTTP/1.1" % (method, self._url)]
+        lines += [f"{name}: {value}".encode("latin-1") for name, value in kept.items()]
+        self._begin()
+        self.feed(memoryview(b"\r\n".join(lines) + b"\r\n\r\n"))
+        while rest:
+            buffer = self.body_buffer
+            if buffer is None:
+                self.feed(rest)
+                return
+            taken = min(len(rest), len(buffer))
+            buffer[:taken] = rest[:taken]
+            self.body_filled(taken)
+            rest = rest[taken:]
+
+    def _leave_parser(self, length: int) -> None:
+        """In mid-body: the rest has a known length and needs no parsing."""
+        start = self._start
+        first = _USUAL_BODY_BYTES if self._budget.has_plenty else _FIRST_BODY_BYTES
+        self._body = bytearray(min(length, max(first, len(start))))
+        self._hold(len(self._body) - len(start))
+        self._view = memoryview(self._body)
+        self._view[: len(start)] = start
+        self._got = len(start)
+        self._start = bytearray()
+        self._grow_body()
+
+    def _grow_body(self) -> None:
+        """Where the body's memory is full: give it more, or hand the whole body on."""
+        assert self._body is not None
+        assert self._length is not None
+        if self._got < len(self._body):
+            return
+        if self._got == self._length:
+            self._complete(self._body)
+            self._begin()
+            return
+        capacity = min(self._length, len(self._body) * _BODY_GROWTH)
+        self._hold(capacity - len(self._body))
+        grown = bytearray(capacity)
+        grown[: self._got] = self._body
+        self._body = grown
+        self._view = memoryview(grown)
+
+    def _hold(self, count: int) -> None:
+        self._budget.take(count)
+        self._held_bytes += count
+
+    def _complete(self, body: bytearray) -> None:
+        if len(self.received) >= _MAX_WAITING:
+            raise RefusedError(
+                HTTPStatus.TOO_MANY_REQUESTS, "too many pipelined requests", {"Retry-After": "1"}
+            )
+        method = self._parser.get_method().decode("latin-1")
+        request = HttpRequest(method, _path(self._url), self._headers, body)
+        keep_alive = self._parser.should_keep_alive()
+        self._is_at_end = not keep_alive
+        self.received.append(Received(request, keep_alive, self._held_bytes))
+        self._held_bytes = 0
+        self.wants_continue = False
+
+    # ── httptools calls these ────────────────────────────────────────────────────────────
+
+    def on_message_begin(self) -> None:
+        self._reset_message()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        if len(self._url) > MAX_HEAD_BYTES:
+            raise _head_too_large()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value)
+        if len(self._url) + self._header_bytes > MAX_HEAD_BYTES:
+            raise _head_too_large()
+        if not self._in_body:  # a chunked body's trailers change nothing
+            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
+
+    def on_headers_complete(self) -> None:
+        self._ignores_upgrade = self._parser.should_upgrade()
+        if self._ignores_upgrade:
+            return
+        if self._admit is not None:
+            self._ask(self._admit)
+        self._in_body = True
+        self._head_bytes = 0
+        length = self._headers.get("content-length")
+        if length is not None:
+            self._length = int(length)
+            if self._length > self._max_body_bytes:
+                raise self._too_large()
+        self.wants_continue = self._headers.get("expect", "").lower() == "100-continue"
+
+    def _ask(self, admit: Admit) -> None:
+        method = self._parser.get_method().decode("latin-1")
+        answer = admit(Head(method, _path(self._url), self._headers, self.is_certified))
+        if answer is not None:
+            raise RefusedError.with_response(answer)
+
+    def on_chunk_header(self) -> None:
+        self._unparsed_bytes = 0
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed_bytes = 0
+        if len(self._start) + len(body) > self._max_body_bytes:
+            raise self._too_large()
+        self._hold(len(body))
+        self._start += body
+
+    def on_message_complete(self) -> None:
+        if self._ignores_upgrade:
+            return
+        self._in_body = False
+        self._unparsed_bytes = 0
+        self._complete(self._start)
+
+    def _too_large(self) -> RefusedError:
+        return RefusedError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"the body is larger than {self._max_body_bytes} bytes",
+        )
+
+
+def _head_too_large() -> RefusedError:
+    return RefusedError(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        f"the headers are larger than {MAX_HEAD_BYTES} bytes",
+    )
+
+
+def _path(url: bytes) -> str:
+    """The path of a request's target, which proxies write with scheme and host."""
+    if not url.startswith(b"/"):
+        url = b"/" + url.partition(b"://")[2].partition(b"/")[2]
+    return url.partition(b"?")[0].decode("latin-1")

@@ -1,0 +1,90 @@
+"""Listens, counts connections, drains."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sidelight.base.http_server.connection import Connection
+from sidelight.base.http_server.messages import (
+    Admit,
+    Budget,
+    Explain,
+    Handler,
+    Limits,
+    in_words,
+)
+from sidelight.base.http_server.tls import TlsAcceptor, TlsOptions
+
+_READ_BYTES = 64 * 1024
+
+
+class HttpServer:
+    """Hands whole requests to `handler`, of each connection one at a time."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        *,
+        admit: Admit | None = None,
+        explain: Explain = in_words,
+        tls: TlsOptions | None = None,
+    ) -> None:
+        """`admit` is asked before a body is read; with `tls` nothing else is spoken.
+
+        `explain` says what the server itself finds wrong with a request.
+        """
+        self.handler = handler
+        self.limits = limits
+        self.admit = admit
+        self.explain = explain
+        self.budget = Budget(limits.max_buffered_bytes)
+        self.connections: set[Connection] = set()
+        self.turned_away: set[Connection] = set()
+        self.draining = False
+        self.read_buffer = memoryview(bytearray(_READ_BYTES))
+        self._server: asyncio.Server | TlsAcceptor | None = None
+        self._tls = tls
+
+    def become(self, other: HttpServer) -> None:
+        """Answer as another server that never listened; connections keep their own limits."""
+        self.handler = other.handler
+        self.limits = other.limits
+        self.budget.most = other.budget.most
+
+    async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
+        """Listen; returns the port, which the system chooses if `port` is 0.
+
+        With `reuse_port` other processes may listen there too, and the kernel shares
+        connections out.
+
+        Raises `OSError` if the address cannot be had.
+        """
+        loop = asyncio.get_running_loop()
+        if self._tls is not None:
+            acceptor = TlsAcceptor(self._tls, lambda: Connection(self), self.limits.max_connections)
+            self._server = acceptor
+            return await acceptor.start(host, port, reuse_port=reuse_port)
+        self._server = await loop.create_server(
+            lambda: Connection(self),
+            host,
+            port,
+            backlog=1024,
+            start_serving=True,
+            reuse_port=reuse_port or None,
+        )
+        chosen: int = self._server.sockets[0].getsockname()[1]
+        return chosen
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Take no new connections, let requests under way finish, then close all."""
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self.connections):
+            connection.close_if_idle()
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        while self.connections and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        for connection in [*self.connections, *self.turned_away]:
+            connection.abort()

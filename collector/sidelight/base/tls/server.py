@@ -1,0 +1,80 @@
+"""Certificates of listeners: read, checked, and followed when their files change."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from sidelight.base.configuration.section import ConfigError
+from sidelight.base.tls.config import Tls
+from sidelight.base.tls.watched import Watched
+
+
+def context_of(
+    tls: Tls, section: str, *, certificate_wanted: ssl.VerifyMode = ssl.CERT_REQUIRED
+) -> Callable[[], ssl.SSLContext]:
+    """The context for the next connection; it changes with the files.
+
+    `certificate_wanted` counts where a client CA is configured. Raises `ConfigError` naming
+    key and file.
+    """
+    watched = Watched(files(tls), lambda: make_context(tls, section, certificate_wanted))
+    return watched.current
+
+
+def files(tls: Tls) -> list[Path]:
+    """All files it is made of."""
+    return [each for each in (tls.certificate, tls.key, tls.client_ca) if each is not None]
+
+
+def make_context(tls: Tls, section: str, certificate_wanted: ssl.VerifyMode) -> ssl.SSLContext:
+    """TLS 1.2 or above. Raises `ConfigError` naming key and file."""
+    _pem(tls.certificate, f"{section}.tls.certificate", "CERTIFICATE")
+    if b"ENCRYPTED" in _pem(tls.key, f"{section}.tls.key", "PRIVATE KEY"):
+        raise ConfigError(
+            f"{section}.tls.key: {tls.key} is encrypted: write it without a passphrase, "
+            "readable by this user alone"
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(_pair_problem(tls, section, error)) from None
+    if tls.client_ca is not None:
+        where = f"{section}.tls.client_ca"
+        _pem(tls.client_ca, where, "CERTIFICATE")
+        try:
+            context.load_verify_locations(tls.client_ca)
+        except (ssl.SSLError, OSError):
+            raise ConfigError(f"{where}: {tls.client_ca} holds no valid certificate") from None
+        context.verify_mode = certificate_wanted
+    return context
+
+
+def _pem(path: Path, where: str, kind: str) -> bytes:
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{where}: {path} cannot be read: {error.strerror}; "
+            "correct the path, or let this user read it"
+        ) from None
+    if f"{kind}-----".encode() not in text:
+        raise ConfigError(f"{where}: {path} holds no {kind.lower()} in PEM")
+    return text
+
+
+def _pair_problem(tls: Tls, section: str, error: OSError) -> str:
+    reason = getattr(error, "reason", None) or ""
+    if "MISMATCH" in reason:
+        return (
+            f"{section}.tls.key: {tls.key} does not belong to the certificate {tls.certificate}: "
+            "name the key it was made with; in the certificate's file the server's own comes first"
+        )
+    return (
+        f"{section}.tls: {tls.certificate} and {tls.key} cannot be used"
+        f"{f' ({reason})' if reason else ''}: make them anew"
+    )

@@ -1,0 +1,188 @@
+"""The reference page of sidelight.yaml, made from its schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from sidelight.collector.app.configuration.live import is_live
+
+_ANY_SCALAR = "text or whole number or number or true or false"
+_HEAD = """# Configuration
+
+Every key of `sidelight.yaml`. `make config-docs` makes this page from the schema, and the
+schema from the code that reads the file; `sidelight config schema` prints it. An editor with a YAML
+language server checks and completes the file after
+
+```
+sidelight config schema > sidelight.schema.json
+```
+
+and a first line like
+
+```yaml
+# yaml-language-server: $schema=./sidelight.schema.json
+```
+
+`sidelight config check -c sidelight.yaml` says every fault, with its key, its value and what is
+allowed, or else prints all that would be used. Secrets never stand in the file: an environment
+variable or a file that holds them is named there.
+
+Every key can also come from the environment, under the variable in the table; the environment wins
+over the file. Lists and mappings are written there as JSON. What is **live** is changed by a reload
+(SIGHUP); all else needs a restart: see [Operating](operating.md).
+"""
+
+
+def page(schema: dict[str, Any]) -> str:
+    """The page, in Markdown."""
+    book = _Book(schema["$defs"])
+    parts = [_HEAD, book.table(schema, "")]
+    for path, section in book.sections(schema, ""):
+        parts.append(
+            f"## `{path}`\n{_first(section)}\n\n{book.table(section, path)}".rstrip() + "\n"
+        )
+    parts.append("## What lists hold and several keys share\n")
+    parts += book.shared()
+    return "\n".join(parts)
+
+
+class _Book:
+    """Sections in the order of the file; what several share comes at the end, once."""
+
+    def __init__(self, definitions: dict[str, Any]) -> None:
+        self._definitions = definitions
+        self._shared: list[str] = []
+
+    def sections(self, section: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        for name, value in section["properties"].items():
+            inner = _section_name(value)
+            if inner is not None and "default" not in value:
+                below = f"{path}{name}"
+                found = self._definitions[inner]
+                yield below, found
+                yield from self.sections(found, f"{below}.")
+
+    def shared(self) -> Iterator[str]:
+        """Definitions that were referred to, and those that they refer to."""
+        done = 0
+        while done < len(self._shared):
+            name = self._shared[done]
+            found = _whole(self._definitions[name])
+            done += 1
+            yield f"### {_spoken(name)}\n{_first(found)}\n\n{self.table(found, None)}"
+
+    def table(self, section: dict[str, Any], path: str | None) -> str:
+        """Its keys; without a path they are an item's, which no variable reaches."""
+        head = "| key | value | default | |"
+        lines = [f"{head} variable |" if path is not None else head]
+        lines.append("|---|---|---|---|---|" if path is not None else "|---|---|---|---|")
+        required = section.get("required", [])
+        for name, value in section["properties"].items():
+            if path is not None and self._is_own_section(value):
+                continue
+            default = "required" if name in required else _default(value)
+            meaning = _meaning(value)
+            if path is not None and is_live(f"{path}.{name}".lstrip(".")):
+                meaning = f"{meaning} **Live.**"
+            cells = [f"`{name}`", self._kind(value), default, meaning]
+            if path is not None:
+                variable = "__".join([*path.split("."), name] if path else [name]).upper()
+                cells.append(f"`SIDELIGHT_{variable}`")
+            lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join(lines) + "\n" if len(lines) > 2 else ""
+
+    def _is_own_section(self, value: dict[str, Any]) -> bool:
+        return _section_name(value) is not None and "default" not in value
+
+    def _kind(self, value: dict[str, Any]) -> str:
+        """What may stand there."""
+        if "$ref" in value:
+            return self._link(value["$ref"].rpartition("/")[2])
+        for several in ("anyOf", "oneOf"):
+            if several in value:
+                kinds = [self._kind(each) for each in value[several] if each != {"type": "null"}]
+                words = " or ".join(dict.fromkeys(kinds))
+                return words.replace(_ANY_SCALAR, "value")
+        if "const" in value:
+            return f"`{value['const']}`"
+        if "enum" in value:
+            return ", ".join(f"`{each}`" for each in value["enum"] if each is not False)
+        match value.get("type"):
+            case "array":
+                return f"list of {self._kind(value['items'])}"
+            case "object":
+                inner = value.get("additionalProperties")
+                return f"mapping to {self._kind(inner)}" if isinstance(inner, dict) else "mapping"
+            case "integer" | "number":
+                return _number(value)
+            case "boolean":
+                return "true or false"
+        if value.get("format") == "path":
+            return "path"
+        pattern = value.get("pattern", "").replace("|", "\\|")
+        return f"text like `{pattern}`" if pattern else "text"
+
+    def _link(self, name: str) -> str:
+        if name not in self._shared:
+            self._shared.append(name)
+        spoken = _spoken(name)
+        return f"[{spoken}](#{spoken.lower().replace(' ', '-')})"
+
+
+def _spoken(name: str) -> str:
+    """A definition's name in words."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+
+
+def _whole(definition: dict[str, Any]) -> dict[str, Any]:
+    """The mapping of a definition that has a short form too."""
+    found: dict[str, Any] = definition["anyOf"][0] if "anyOf" in definition else definition
+    return found
+
+
+def _section_name(value: dict[str, Any]) -> str | None:
+    refs = [each["$ref"] for each in value.get("anyOf", ()) if "$ref" in each]
+    nullable = {"type": "null"} in value.get("anyOf", ())
+    return refs[0].rpartition("/")[2] if len(refs) == 1 and nullable else None
+
+
+def _item_name(value: dict[str, Any]) -> str | None:
+    ref = value.get("items", {}).get("$ref")
+    return None if ref is None else ref.rpartition("/")[2]
+
+
+def _first(definition: dict[str, Any]) -> str:
+    return " ".join(definition.get("description", "").split())
+
+
+def _meaning(value: dict[str, Any]) -> str:
+    return " ".join(value.get("description", "").split()).replace("|", "\\|")
+
+
+def _default(value: dict[str, Any]) -> str:
+    default = value.get("default")
+    if isinstance(default, dict) and default.get("env"):
+        return f"`{{env: {default['env']}}}`"
+    if isinstance(default, list) and default:
+        return "all"
+    if not default and not isinstance(default, bool | int | float):
+        return "none"
+    return f"`{json.dumps(default) if isinstance(default, bool) else default}`"
+
+
+def _number(value: dict[str, Any]) -> str:
+    kind = "whole number" if value["type"] == "integer" else "number"
+    bounds = [
+        f"{word} {value[key]:g}" if isinstance(value[key], float) else f"{word} {value[key]}"
+        for key, word in (
+            ("minimum", "at least"),
+            ("exclusiveMinimum", "above"),
+            ("maximum", "at most"),
+            ("exclusiveMaximum", "below"),
+        )
+        if key in value
+    ]
+    return ", ".join([kind, *bounds])

@@ -1,0 +1,18 @@
+"""Where /metrics, /healthz and /readyz are served."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from sidelight.base.auth.config import Tokens
+from sidelight.base.configuration.section import Host, Port, Section
+from sidelight.base.tls.config import Tls
+
+
+class Serve(Section):
+    """Where /metrics, /healthz and /readyz are served."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 9464
+    tls: Tls | None = Field(None, description="none: plain text.")
+    tokens: tuple[Tokens, ...] = Field((), description="For /metrics alone.")

@@ -1,0 +1,63 @@
+"""/metrics, /healthz and /readyz: what operators and probes ask, whoever answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Protocol
+
+from sidelight.base.http_server import Handler, HttpRequest, HttpResponse, Limits
+from sidelight.base.listening import connections
+
+_PATHS = ("/metrics", "/healthz", "/readyz")
+# Probes and scrapes are small and few.
+_CONNECTIONS = 128
+
+
+class Probed(Protocol):
+    """Who knows how the service is."""
+
+    async def metrics(self, accept: str | None) -> tuple[str, bytes]:
+        """Content type and exposition for an Accept header."""
+
+    async def trouble(self) -> str | None:
+        """Why a restart is the only help; None while there is no need of one."""
+
+    async def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether what comes in can be kept, and the state of all parts."""
+
+
+def limits() -> Limits:
+    """What the port of the probes allows."""
+    return Limits(
+        max_body_bytes=64 * 1024,
+        max_buffered_bytes=1024 * 1024,
+        max_connections=connections(_CONNECTIONS, "serve"),
+        header_timeout_seconds=10.0,
+        body_timeout_seconds=10.0,
+        idle_timeout_seconds=120.0,
+    )
+
+
+def handler(probed: Probed) -> Handler:
+    """Answers the three paths."""
+
+    async def handle(request: HttpRequest) -> HttpResponse:
+        if request.path not in _PATHS:
+            return _plain(404, f"no such path; there are {', '.join(_PATHS)}")
+        if request.method not in ("GET", "HEAD"):
+            return _plain(405, f"{request.path} takes GET only")
+        if request.path == "/metrics":
+            content_type, body = await probed.metrics(request.headers.get("accept"))
+            return HttpResponse(200, body, {"Content-Type": content_type})
+        if request.path == "/healthz":
+            trouble = await probed.trouble()
+            return _plain(200, "ok") if trouble is None else _plain(503, trouble)
+        is_ready, report = await probed.readiness()
+        body = json.dumps(report, indent=2).encode() + b"\n"
+        return HttpResponse(200 if is_ready else 503, body, {"Content-Type": "application/json"})
+
+    return handle
+
+
+def _plain(code: int, message: str) -> HttpResponse:
+    return HttpResponse(code, f"{message}\n".encode(), {"Content-Type": "text/plain"})

@@ -1,0 +1,68 @@
+"""What is to run, found out in a process of its own: `python -m …workers.plan [FILE]`.
+
+Standard input holds the plan that runs now, or nothing. Standard output gets the plan that
+should, as JSON; what is wrong with the configuration goes to standard error, with exit code 2.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from sidelight.base.configuration.section import ConfigError
+from sidelight.collector.app.configuration.config import Config, load
+from sidelight.collector.app.configuration.live import reloaded
+from sidelight.collector.app.run import destinations, reread
+from sidelight.collector.destinations.registry import AnyDestination
+
+_DESTINATIONS: TypeAdapter[tuple[AnyDestination, ...]] = TypeAdapter(tuple[AnyDestination, ...])
+
+
+def to_json(config: Config, found: tuple[AnyDestination, ...]) -> dict[str, Any]:
+    """A configuration and its destinations as plain values, in which no secret stands."""
+    return {
+        "config": config.model_dump(mode="json"),
+        "destinations": _DESTINATIONS.dump_python(found, mode="json"),
+    }
+
+
+def from_json(plan: dict[str, Any]) -> tuple[Config, tuple[AnyDestination, ...]]:
+    """The inverse of `to_json`."""
+    return (
+        Config.model_validate(plan["config"]),
+        _DESTINATIONS.validate_python(plan["destinations"]),
+    )
+
+
+def make(path: Path | None, running: dict[str, Any] | None) -> dict[str, Any]:
+    """The plan; `waiting` names the keys that stay as they run because they need a restart.
+
+    Raises `ConfigError`.
+    """
+    if running is None:
+        config = load(path)
+        return {**to_json(config, destinations(config)), "waiting": []}
+    present, found = from_json(running)
+    wanted, found = reread(path, present, found)
+    config, waiting = reloaded(present, wanted)
+    return {**to_json(config, found), "waiting": waiting}
+
+
+def main() -> int:
+    """The process; returns its exit code."""
+    text = sys.stdin.read()
+    try:
+        plan = make(Path(sys.argv[1]) if len(sys.argv) > 1 else None, json.loads(text or "null"))
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    json.dump(plan, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

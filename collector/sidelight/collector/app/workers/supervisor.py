@@ -1,0 +1,299 @@
+"""Begins the workers, begins anew those that die, passes on signals and reloads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sidelight import conventions as c
+from sidelight.base import logging_setup as logs
+from sidelight.base.http_server import HttpServer
+from sidelight.base.listening import ServiceError, bind
+from sidelight.collector.app import probes
+from sidelight.collector.app.reload import MOST_RELOADS, Change, Reloads, report
+from sidelight.collector.app.workers.front import Front
+from sidelight.collector.app.workers.link import LinkError
+from sidelight.collector.app.workers.ports import Ports
+from sidelight.collector.app.workers.process import WorkerProcess
+from sidelight.collector.metrics.registry import Registry
+
+_logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 30.0
+# Who served so long did not die of its start.
+_GOOD_SECONDS = 60.0
+_RELOAD_SECONDS = 60.0
+# Workers leave by themselves three seconds after the deadline.
+_LATEST_SECONDS = 6.0
+_KEY_BYTES = 32
+
+
+class _PlanError(Exception):
+    """The configuration has faults, a line each."""
+
+
+def supervise(path: Path | None) -> int:
+    """Serve until a signal; returns the exit code, as `sidelight up` has it."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    logs.configure("info", None)
+    try:
+        return asyncio.run(_supervise(path))
+    except KeyboardInterrupt:
+        _logger.info("interrupted while starting")
+        return 0
+
+
+async def _supervise(path: Path | None) -> int:
+    try:
+        plan = await _plan(path, None)
+        return await Supervisor(path, plan).run()
+    except _PlanError as error:
+        _logger.error("%s", error)
+        return 2
+    except ServiceError as error:
+        _logger.error("%s", error)
+        return 1
+
+
+class Supervisor:
+    """The parent of all workers. Raises `ServiceError` if a port cannot be had."""
+
+    def __init__(self, path: Path | None, plan: dict[str, Any]) -> None:
+        self._path = path
+        self._plan = plan
+        self._hash_key = os.urandom(_KEY_BYTES).hex()
+        self._ports = Ports(plan["config"]["receive"])
+        self._registry = Registry()
+        self._reloads = Reloads(self._registry, _PlanError)
+        self._restarts = self._registry.counter(c.COLLECTOR_WORKER_RESTARTS)
+        self._workers: dict[int, WorkerProcess] = {}
+        self._registry.gauge(c.COLLECTOR_WORKERS).set_function(
+            lambda: sum(each.is_serving.is_set() for each in self._workers.values())
+        )
+        self._front = Front(self._workers, self._registry)
+        self._serve = self._probe_server()
+        self._stop = asyncio.Event()
+        self._code = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> int:
+        """Until a signal, or until a worker cannot start at the beginning; the exit code."""
+        config = self._plan["config"]
+        keeping = [asyncio.create_task(self._keep(each)) for each in range(config["workers"])]
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+        try:
+            if await self._all_serve(keeping):
+                where = await self._listen()
+                loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+                _logger.info("listening: %s", ", ".join(where))
+                names = [each["name"] for each in self._plan["destinations"]]
+                _logger.info(
+                    "log in %s, %d workers, destinations: %s",
+                    config["log"]["directory"],
+                    len(keeping),
+                    ", ".join(names) or "none",
+                )
+                await self._stop.wait()
+        finally:
+            await self._end(keeping)
+            await self._serve.stop(0.5)
+            self._ports.close()
+        return self._code
+
+    # ── starting ─────────────────────────────────────────────────────────────────────────
+
+    def _probe_server(self) -> HttpServer:
+        serve = self._plan["config"]["serve"]
+        handler = probes.handler(self._front)
+        if not (serve["tls"] or serve["tokens"]):
+            return HttpServer(handler, probes.limits())
+        # Only who wants TLS or tokens pays for what they need.
+        from sidelight.base.configuration.section import ConfigError
+        from sidelight.collector.app.access import Access
+        from sidelight.collector.app.configuration.serve import Serve
+        from sidelight.collector.receivers.registry import Receive
+
+        try:
+            entrance = Access(Receive(), Serve.model_validate(serve), self._registry)
+            admit, tls = entrance.serve_admit(), entrance.serve_tls()
+        except ConfigError as error:
+            raise _PlanError(str(error)) from error
+        return HttpServer(handler, probes.limits(), admit=admit, tls=tls)
+
+    async def _all_serve(self, keeping: list[asyncio.Task[None]]) -> bool:
+        """Whether all do, or the service is to end before they did."""
+        while not self._stop.is_set():
+            serving = [each for each in self._workers.values() if each.is_serving.is_set()]
+            if len(serving) == len(keeping):
+                return True
+            await asyncio.sleep(0.02)
+        return False
+
+    async def _listen(self) -> list[str]:
+        receive, serve = self._plan["config"]["receive"], self._plan["config"]["serve"]
+        port = await bind(self._serve.start, serve["host"], serve["port"], "serve")
+        names = {"otlp_http": "OTLP/HTTP", "otlp_grpc": "OTLP/gRPC"}
+        return [
+            *(
+                f"{names[section]} on {receive[section]['host']}:{number}"
+                for section, number in self._ports.numbers.items()
+            ),
+            f"/metrics on {serve['host']}:{port}",
+        ]
+
+    # ── running ──────────────────────────────────────────────────────────────────────────
+
+    def _order(self) -> dict[str, Any]:
+        return {
+            "plan": self._plan,
+            "ports": self._ports.numbers,
+            "hash_key": self._hash_key,
+        }
+
+    async def _keep(self, number: int) -> None:
+        """One worker, begun anew whenever it dies."""
+        pause = _FIRST_PAUSE_SECONDS
+        has_served = False
+        while not self._stop.is_set():
+            worker = WorkerProcess(number, self._order)
+            self._workers[number] = worker
+            began = time.monotonic()
+            try:
+                await worker.start()
+                if self._stop.is_set():
+                    # The signal to all came while this one was being begun.
+                    worker.send_signal(signal.SIGTERM)
+                code = await worker.ended()
+            except OSError as error:
+                _logger.error("worker %d cannot be begun: %s", number, error)
+                code = 1
+            self._front.retire(worker)
+            del self._workers[number]
+            if self._stop.is_set():
+                self._code = self._code or max(code, 0)
+                return
+            has_served = has_served or worker.is_serving.is_set()
+            if not has_served:
+                # Its own line says what is wrong, unless it was killed.
+                if code < 0:
+                    _logger.error("worker %d was ended while starting (%s)", number, _how(code))
+                self._code = code if code > 0 else 1
+                self._stop.set()
+                return
+            if time.monotonic() - began > _GOOD_SECONDS:
+                pause = _FIRST_PAUSE_SECONDS
+            _logger.error(
+                "worker %d ended (%s); it is begun anew in %.1f s", number, _how(code), pause
+            )
+            self._restarts.inc()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _hang_up(self) -> None:
+        if self._stop.is_set() or len(self._tasks) >= MOST_RELOADS:
+            return
+        task = asyncio.create_task(self._reload())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reload(self) -> None:
+        change = await self._reloads.attempt(self._change_all)
+        if change is not None:
+            report(change)
+
+    async def _change_all(self) -> Change:
+        """All workers or, where the configuration has faults, none."""
+        plan = await _plan(self._path, self._plan)
+        asked = list(self._workers.values())
+        changes = [await self._change(each, plan) for each in asked]
+        refused = [each.number for each, change in zip(asked, changes, strict=True) if not change]
+        if refused:
+            for worker, change in zip(asked, changes, strict=True):
+                if change:
+                    await self._change(worker, self._plan)
+            raise _PlanError(f"worker {refused[0]} refused it; its own lines say why")
+        self._plan = plan
+        for worker in list(self._workers.values()):
+            if worker not in asked:
+                # Begun meanwhile, perhaps with the old plan.
+                await self._change(worker, plan)
+        words = next((change.destinations for change in changes if change), ())
+        return Change(words, tuple(plan["waiting"]))
+
+    async def _change(self, worker: WorkerProcess, plan: dict[str, Any]) -> Change | None:
+        """What the worker changed, or None if it refused; nothing if it is gone."""
+        try:
+            await worker.begun()
+            return await worker.reload(plan, _RELOAD_SECONDS)
+        except LinkError as error:
+            # Begun anew it takes what the others have.
+            _logger.warning("reload: worker %d: %s", worker.number, error)
+            return Change((), ())
+
+    # ── ending ───────────────────────────────────────────────────────────────────────────
+
+    def _signalled(self, number: signal.Signals) -> None:
+        if self._stop.is_set():
+            _logger.warning("second %s: leaving at once; the log keeps the rest", number.name)
+            for worker in self._workers.values():
+                worker.send_signal(signal.SIGKILL)
+            # Workers would be killed with it anyhow.
+            os._exit(1)
+        seconds = self._plan["config"]["shutdown_seconds"]
+        _logger.info("%s: draining, at most %.0f s", number.name, seconds)
+        self._stop.set()
+
+    async def _end(self, keeping: list[asyncio.Task[None]]) -> None:
+        """Let every worker drain; who does not end in time is killed."""
+        self._stop.set()
+        self._front.is_draining = True
+        for worker in self._workers.values():
+            worker.send_signal(signal.SIGTERM)
+        seconds = self._plan["config"]["shutdown_seconds"] + _LATEST_SECONDS
+        _, late = await asyncio.wait(keeping, timeout=seconds)
+        if late:
+            for worker in self._workers.values():
+                _logger.error(
+                    "worker %d hangs and is killed; its log keeps the rest", worker.number
+                )
+                worker.send_signal(signal.SIGKILL)
+            await asyncio.wait(late)
+
+
+def _how(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+async def _plan(path: Path | None, running: dict[str, Any] | None) -> dict[str, Any]:
+    """What is to run, found out in a process of its own. Raises `_PlanError`."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "sidelight.collector.app.workers.plan",
+        *([str(path)] if path else []),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        process_group=0,
+    )
+    out, faults = await process.communicate(json.dumps(running).encode())
+    if process.returncode != 0:
+        raise _PlanError(faults.decode().strip() or f"{path} could not be read")
+    found: dict[str, Any] = json.loads(out)
+    options = found["config"]["logging"]
+    logs.configure(options["level"], options["format"])
+    for line in faults.decode().splitlines():
+        _logger.warning("%s", line)
+    return found

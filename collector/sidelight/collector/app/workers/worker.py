@@ -1,0 +1,107 @@
+"""One worker's process: `python -m …workers.worker NUMBER`, with the link as standard input."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import uvloop
+
+from sidelight.base import logging_setup as logs
+from sidelight.collector.app.run import exit_code, raise_file_limit
+from sidelight.collector.app.service import Plan, Service
+from sidelight.collector.app.workers import plan
+from sidelight.collector.app.workers.link import Link
+from sidelight.collector.app.workers.share import share_of
+from sidelight.collector.log.log import own
+from sidelight.collector.log.shares import left_behind
+
+_logger = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+_START_SECONDS = 60.0
+
+
+class Worker:
+    """One worker: the service, and what its supervisor asks of it."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._service: Service | None = None
+        self._ports: dict[str, int] = {}
+
+    async def run(self, sock: socket.socket) -> None:
+        """Serve until a signal, or until the supervisor is gone."""
+        link = await Link.over(sock, self._answer)
+        following = asyncio.create_task(self._follow(link))
+        order = await link.ask({"what": "order"}, _START_SECONDS)
+        self._ports = order["ports"]
+        config, destinations = self._mine(order["plan"])
+        logs.configure(config.logging.level, config.logging.format, self._number)
+        whole = config.log.directory.parent
+        others = left_behind(whole, config.workers) if self._number == 0 else []
+        # Held for the life of the process, unless it is one of those that are emptied.
+        if self._number == 0 and whole not in others:
+            whole.mkdir(parents=True, exist_ok=True, mode=0o700)
+            own(whole)
+        self._service = Service(
+            config,
+            destinations,
+            left_behind=others,
+            worker=self._number,
+            hash_key=bytes.fromhex(order["hash_key"]),
+        )
+        serving = asyncio.create_task(self._say_serving(link, self._service))
+        await self._service.run()
+        following.cancel()
+        serving.cancel()
+
+    async def _say_serving(self, link: Link, service: Service) -> None:
+        await service.is_serving.wait()
+        await link.ask({"what": "serving"}, _START_SECONDS)
+
+    def _mine(self, whole: dict[str, Any]) -> Plan:
+        return share_of(*plan.from_json(whole), self._number, self._ports)
+
+    async def _follow(self, link: Link) -> None:
+        await link.run()
+        # What was acknowledged is on the disk, and whoever comes next wants the ports.
+        _logger.error("the supervisor is gone: leaving at once; the log keeps the rest")
+        os._exit(1)
+
+    async def _answer(self, question: dict[str, Any]) -> Any:
+        service = self._service
+        if service is None or not service.is_serving.is_set():
+            return None
+        match question["what"]:
+            case "snapshot":
+                return service.snapshot(exemplars=question["exemplars"]).to_json()
+            case "health":
+                return await service.health.readiness()
+            case "reload":
+                change = await service.reload(lambda: self._mine(question["plan"]))
+                return None if change is None else asdict(change)
+        return None
+
+
+def main() -> int:
+    """The process; returns its exit code."""
+    # Also where the loop hangs and does not notice that the supervisor is gone.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    raise_file_limit()
+    number = int(sys.argv[1])
+    with socket.socket(fileno=os.dup(0)) as sock:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        return exit_code(lambda: uvloop.run(Worker(number).run(sock)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

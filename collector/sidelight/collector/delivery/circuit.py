@@ -1,0 +1,56 @@
+"""When to ask a backend in trouble again, and with how many requests: one."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from sidelight.collector.destinations.common.outcome import Outcome, Retry
+
+_FIRST_BACKOFF_SECONDS = 0.2
+
+
+def backoff_seconds(attempt: int, wish_seconds: float | None, most_seconds: float) -> float:
+    """Jitter below a doubling ceiling; a backend's own wish counts, within reason."""
+    if wish_seconds is not None:
+        return min(wish_seconds, 10 * most_seconds)
+    ceiling = min(most_seconds, _FIRST_BACKOFF_SECONDS * 2 ** min(attempt, 16))
+    return random.uniform(ceiling / 2, ceiling)  # noqa: S311 (jitter, no secret)
+
+
+class Circuit:
+    """Lets any number of requests through while they succeed.
+
+    After a failure one request at a time asks, at growing intervals, and the others wait
+    until one succeeds: a backend that comes up again is not run over.
+    """
+
+    def __init__(self, max_backoff_seconds: float) -> None:
+        self._max_backoff_seconds = max_backoff_seconds
+        self._failures = 0
+        self._wish_seconds: float | None = None
+        self._asking = asyncio.Lock()
+
+    async def run(self, send: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """The outcome of one `send`, made when its turn has come."""
+        while self._failures:
+            async with self._asking:
+                if not self._failures:
+                    break
+                await asyncio.sleep(
+                    backoff_seconds(self._failures, self._wish_seconds, self._max_backoff_seconds)
+                )
+                return await self._note(send)
+        return await self._note(send)
+
+    async def _note(self, send: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        before = self._failures
+        outcome = await send()
+        if not isinstance(outcome, Retry):
+            self._failures = 0
+        elif self._failures == before:
+            # Requests that fail together are one failure.
+            self._failures += 1
+            self._wish_seconds = outcome.after_seconds
+        return outcome

@@ -1,0 +1,82 @@
+"""An OTLP/HTTP exporter of stored bytes: what Langfuse, Phoenix and plain OTLP have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from sidelight.base.configuration.section import ConfigError
+from sidelight.base.http_client.transport import Answer, NoAnswerError, Transport
+from sidelight.collector.destinations.common.answer import judge
+from sidelight.collector.destinations.common.config import UrlDestination
+from sidelight.collector.destinations.common.credentials import Credentials
+from sidelight.collector.destinations.common.outcome import Outcome, Retry
+from sidelight.collector.log.record import Record
+from sidelight.otlp.signals import Signal
+
+# Exactly this: Phoenix answers 415 to anything else.
+_CONTENT_TYPE = {"Content-Type": "application/x-protobuf"}
+_UNAUTHORIZED = (401, 403)
+
+
+class Exporter:
+    """Sends records as they are stored, each to the path of its signal."""
+
+    def __init__(
+        self,
+        config: UrlDestination,
+        *,
+        paths: Mapping[Signal, str],
+        credentials: Credentials,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = config.name
+        self.signals = frozenset(paths)
+        self.pace_items_per_second = config.pace_items_per_second
+        self.url = config.url
+        self.timeout_seconds = config.timeout_seconds
+        self._paths = paths
+        self._credentials = credentials
+        self._headers = {**_CONTENT_TYPE, **(headers or {})}
+        self._authorization: dict[str, str] | None = None
+        self._transport = Transport(config.url, config.timeout_seconds)
+
+    def send(self, record: Record) -> Outcome:
+        """Send one record; never raises for a fault of the network, the backend or the keys."""
+        path = self._paths[record.signal]
+        try:
+            encoding = {} if record.encoding == "identity" else {"Content-Encoding": "gzip"}
+            answer = self.post(path, record.payload, {**self._headers, **encoding})
+        except (NoAnswerError, ConfigError) as error:
+            return Retry(str(error))
+        return judge(answer, url=self.url + path, credentials=self._credentials.sources)
+
+    def close(self) -> None:
+        """Close the connections; a `send` under way answers `Retry` at once."""
+        self._transport.close()
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """POST with the credentials, read again if they are refused.
+
+        Raises `NoAnswerError`, and `ConfigError` if a secret cannot be read.
+        """
+        used = self._authorization
+        if used is None:
+            used = self._authorization = self._credentials.headers()
+        answer = self._transport.post(path, body, {**headers, **used})
+        if answer.status not in _UNAUTHORIZED:
+            return answer
+        # The keys may have been rotated: their files hold newer ones.
+        self._authorization = None
+        fresh = self._credentials.headers()
+        if fresh == used:
+            return answer
+        self._authorization = fresh
+        return self._transport.post(path, body, {**headers, **fresh})
+
+
+def check_headers(destination: str, names: Iterable[str]) -> None:
+    """Raise `ConfigError` if one of the names of a destination's headers is none."""
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+            raise ConfigError(f"destination {destination}: {name!r} is no name of a header")

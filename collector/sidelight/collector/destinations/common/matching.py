@@ -1,0 +1,85 @@
+"""Rules of sidelight.yaml that say which data a destination gets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from sidelight.base.configuration.section import Section
+
+SPAN_KINDS = (
+    "CHAIN",
+    "AGENT",
+    "TOOL",
+    "LLM",
+    "RETRIEVER",
+    "EMBEDDING",
+    "RERANKER",
+    "GUARDRAIL",
+    "EVALUATOR",
+)
+_OTHER_NAMES = {"RETRIEVAL": "RETRIEVER", "EMBEDDINGS": "EMBEDDING"}
+
+
+def _listed(value: Any) -> Any:
+    """One value is a list of one; numbers and truth values are compared as text."""
+    values = value if isinstance(value, list | tuple) else [value]
+    return [
+        str(each).lower() if isinstance(each, bool) else str(each)
+        for each in values
+        if each is not None
+    ]
+
+
+def _span_kind(value: str) -> str:
+    kind = value.upper()
+    kind = _OTHER_NAMES.get(kind, kind)
+    if kind not in SPAN_KINDS:
+        raise ValueError(f"must be one of {', '.join(each.lower() for each in SPAN_KINDS)}")
+    return kind
+
+
+_Value = str | int | float | bool
+Patterns = Annotated[
+    tuple[str, ...],
+    Field(min_length=1),
+    BeforeValidator(_listed, json_schema_input_type=_Value | tuple[_Value, ...]),
+]
+SpanKind = Annotated[str, BeforeValidator(_span_kind)]
+
+
+class Match(Section):
+    """Conditions that must all hold; of several values one is enough.
+
+    Values are exact or patterns with `*` and `?`. A rule with a condition on spans (kinds,
+    names, attributes, errors) is about traces and leaves metrics and logs alone.
+    """
+
+    services: Patterns | None = Field(None, description="service.name of the resource.")
+    resource: dict[str, Patterns] = Field(
+        default_factory=dict, description="Resource attributes and their values."
+    )
+    scopes: Patterns | None = Field(None, description="Name of the instrumentation scope.")
+    kinds: tuple[SpanKind, ...] | None = Field(
+        None, min_length=1, description="llm, retriever, embedding, chain, agent, tool, …"
+    )
+    names: Patterns | None = Field(None, description="Names of spans.")
+    attributes: dict[str, Patterns] = Field(
+        default_factory=dict, description="Span attributes and their values."
+    )
+    errors: bool | None = Field(None, description="Whether the span's status is an error.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_alone(cls, value: Any) -> Any:
+        return {"kinds": [value]} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Match:
+        if self == Match.model_construct():
+            raise ValueError(
+                "a rule without a condition fits everything: "
+                f"name one of {', '.join(sorted(Match.model_fields))}"
+            )
+        return self

@@ -1,0 +1,141 @@
+"""Files in a folder, rotated by size: for archives, for other tools, for a look.
+
+JSON has a line of OTLP/JSON for each batch. Protobuf has each batch's OTLP request behind
+its length in four bytes, big-endian. Both are what the OpenTelemetry Collector's file
+exporter writes and its receiver reads.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format
+
+from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Retry
+from sidelight.collector.destinations.file.config import FileDestination
+from sidelight.collector.log.record import Record
+from sidelight.otlp.request import FULL
+from sidelight.otlp.signals import Signal
+
+_SUFFIXES = {"json": "jsonl", "protobuf": "binpb"}
+_IDS = ("traceId", "spanId", "parentSpanId")
+
+
+class FileWriter:
+    """Appends each record to the newest file of its signal, synced before it counts as sent.
+
+    A new process begins new files, so that a line torn by a crash stays the last of its file;
+    the batch is then in the next one.
+    """
+
+    def __init__(self, config: FileDestination) -> None:
+        self.name = config.name
+        self.signals: frozenset[Signal] = frozenset(config.signals)
+        self.pace_items_per_second = config.pace_items_per_second
+        self._config = config
+        self._files: dict[Signal, tuple[int, int]] = {}
+        self._using_files = threading.Lock()
+        self._closing = threading.Event()
+
+    def send(self, record: Record) -> Outcome:
+        """Write one record; a disk that refuses is asked again later."""
+        body = record.body()
+        data = (
+            to_json(record.signal, body)
+            if self._config.format == "json"
+            else len(body).to_bytes(4, "big") + body
+        )
+        outcome: Outcome = Delivered()
+        with self._using_files:
+            if self._closing.is_set():
+                return Retry(f"{self._config.directory}: not written, the destination is closing")
+            try:
+                self._append(record.signal, data)
+            except OSError as error:
+                place = error.filename or self._config.directory
+                outcome = Retry(f"{place}: {error.strerror}")
+        if self._closing.is_set():
+            self.close()
+        return outcome
+
+    def close(self) -> None:
+        """Close the files; a `send` under way on another thread does so when it ends.
+
+        Closed under it, their numbers could be another file's by the time it writes.
+        """
+        self._closing.set()
+        if not self._using_files.acquire(blocking=False):
+            return
+        try:
+            for descriptor, _ in self._files.values():
+                os.close(descriptor)
+            self._files.clear()
+        finally:
+            self._using_files.release()
+
+    def _append(self, signal: Signal, data: bytes) -> None:
+        descriptor, size = self._files.get(signal) or self._open(signal)
+        if size and size + len(data) > self._config.max_bytes:
+            os.close(descriptor)
+            del self._files[signal]
+            descriptor, size = self._open(signal)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fdatasync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+        self._files[signal] = (descriptor, size + len(data))
+
+    def _open(self, signal: Signal) -> tuple[int, int]:
+        """A new file behind all others of the signal; the oldest beyond the most go."""
+        directory = self._config.directory
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        existing = self._existing(signal)
+        for old in existing[: max(0, len(existing) + 1 - self._config.max_files)]:
+            old.unlink(missing_ok=True)
+        newest = int(existing[-1].name.split(".")[0].rpartition("-")[2]) if existing else 0
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        suffix = _SUFFIXES[self._config.format]
+        path = directory / f"{signal}-{stamp}-{newest + 1:08d}.{suffix}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        self._files[signal] = (descriptor, 0)
+        return descriptor, 0
+
+    def _existing(self, signal: Signal) -> list[Path]:
+        """The signal's files, oldest first: by number, for a clock may have been set back."""
+        pattern = re.compile(rf"{signal}-\d{{8}}T\d{{6}}Z-(\d{{8}})\.\w+")
+        found = [
+            (match[1], path)
+            for path in self._config.directory.iterdir()
+            if (match := pattern.fullmatch(path.name))
+        ]
+        return [path for _, path in sorted(found)]
+
+
+def to_json(signal: Signal, body: bytes) -> bytes:
+    """A serialised export request as a line of OTLP/JSON, ids in hex and enums as numbers."""
+    message = FULL[signal].FromString(body)
+    values = json_format.MessageToDict(message, use_integers_for_enums=True)
+    return json.dumps(_with_hex_ids(values), separators=(",", ":")).encode() + b"\n"
+
+
+def _with_hex_ids(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_hex_ids(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: base64.b64decode(each).hex() if key in _IDS else _with_hex_ids(each)
+        for key, each in value.items()
+    }

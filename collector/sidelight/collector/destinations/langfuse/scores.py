@@ -1,0 +1,63 @@
+"""Scores in Langfuse: one request each, so they have a lane of their own beside the traces."""
+
+from __future__ import annotations
+
+import json
+
+from sidelight.base.configuration.section import ConfigError
+from sidelight.base.http_client.transport import NoAnswerError
+from sidelight.collector.destinations.common.answer import judge
+from sidelight.collector.destinations.common.http_exporter import Exporter
+from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Refused, Retry
+from sidelight.collector.destinations.common.scores import Score, scores
+from sidelight.collector.destinations.langfuse import exporter as langfuse
+from sidelight.collector.destinations.langfuse.config import LangfuseDestination
+from sidelight.collector.log.record import Record
+
+SCORES_PATH = "/api/public/scores"
+_JSON = {"Content-Type": "application/json"}
+
+
+class LangfuseScores(Exporter):
+    """Sends a record's scores one by one, and goes on where it was when it has to wait."""
+
+    def __init__(self, config: LangfuseDestination) -> None:
+        self._keys = langfuse.credentials(config)
+        super().__init__(config, paths={"traces": SCORES_PATH}, credentials=self._keys)
+        self._attributes = config.scores
+        self._record: Record | None = None
+        self._left: list[Score] = []
+        self._rejected = 0
+        self._reason = self._said = ""
+
+    def send(self, record: Record) -> Outcome:
+        """Send what is left of the record's scores; one that is refused stops no other."""
+        if record is not self._record:
+            self._record = record
+            self._left = scores(record, self._attributes)[::-1]
+            self._rejected, self._reason, self._said = 0, "", ""
+        while self._left:
+            outcome = self._send(self._left[-1])
+            if isinstance(outcome, Retry):
+                return outcome
+            if isinstance(outcome, Refused):
+                self._rejected += 1
+                self._reason, self._said = outcome.reason, outcome.said
+            self._left.pop()
+        self._record = None
+        return Delivered(min(self._rejected, record.items), self._reason, self._said)
+
+    def _send(self, score: Score) -> Outcome:
+        body = {
+            "id": score.id,
+            "traceId": score.trace_id,
+            "observationId": score.span_id,
+            "name": score.name,
+            "value": score.value,
+            "dataType": "BOOLEAN" if score.is_boolean else "NUMERIC",
+        }
+        try:
+            answer = self.post(SCORES_PATH, json.dumps(body).encode(), _JSON)
+        except (NoAnswerError, ConfigError) as error:
+            return Retry(str(error))
+        return judge(answer, url=self.url + SCORES_PATH, credentials=self._keys.sources)

@@ -1,0 +1,26 @@
+"""The configuration of an OTLP/gRPC destination."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sidelight.collector.destinations.common.config import (
+    ALL_SIGNALS,
+    ConcurrentDestination,
+    Headers,
+    Signals,
+)
+from sidelight.collector.destinations.common.routes import HeadersRoute
+
+
+class OtlpGrpcDestination(ConcurrentDestination):
+    """Any OTLP/gRPC endpoint; https:// means TLS, http:// none."""
+
+    type: Literal["otlp_grpc"] = Field(description="All signals, by OTLP/gRPC.")
+    signals: Signals = ALL_SIGNALS
+    headers: Headers = Field(default_factory=dict)
+    routes: tuple[HeadersRoute, ...] = Field(
+        (), description="Ways of their own for some resources; the first that fits counts."
+    )

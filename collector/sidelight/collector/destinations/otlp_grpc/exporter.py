@@ -1,0 +1,148 @@
+"""Any OTLP/gRPC endpoint, sent the serialised requests as they are stored."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from sidelight.base.configuration.section import ConfigError
+from sidelight.base.http_client.transport import MAX_ANSWER_BYTES
+from sidelight.collector.destinations.common.answer import (
+    MAX_RETRY_AFTER_SECONDS,
+    plain,
+    with_words,
+)
+from sidelight.collector.destinations.common.credentials import SecretHeaders
+from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Refused, Retry
+from sidelight.collector.destinations.otlp_grpc.config import OtlpGrpcDestination
+from sidelight.collector.log.record import Record
+from sidelight.otlp.signals import Signal
+
+METHODS: dict[Signal, str] = {
+    "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+}
+_OPTIONS = (
+    ("grpc.primary_user_agent", f"sidelight/{version('sidelight')}"),
+    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+)
+# Those that blame the request itself; as at HTTP every other is tried again.
+_BLAMING = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+}
+# gRPC's servers say so, with the same status as for pressure.
+_TOO_LARGE = re.compile(r"(?i)message (?:is )?larger than|too large|message length")
+
+
+def build(config: OtlpGrpcDestination) -> OtlpGrpcExporter:
+    """The exporter of the configured signals.
+
+    Raises `ConfigError` for a URL with a path and for a header that gRPC cannot carry.
+    """
+    if urlsplit(config.url).path:
+        raise ConfigError(f"destination {config.name}: url: gRPC has no paths; end it at the port")
+    for header in config.headers:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", header) or header.lower().startswith("grpc-"):
+            raise ConfigError(f"destination {config.name}: {header!r} is no name of gRPC metadata")
+    return OtlpGrpcExporter(config)
+
+
+class OtlpGrpcExporter:
+    """One channel, kept; it finds a restarted backend again by itself."""
+
+    def __init__(self, config: OtlpGrpcDestination) -> None:
+        self.name = config.name
+        self.signals: frozenset[Signal] = frozenset(config.signals)
+        self.pace_items_per_second = config.pace_items_per_second
+        self._url = config.url
+        self._timeout_seconds = config.timeout_seconds
+        self._credentials = SecretHeaders(config.headers)
+        parts = urlsplit(config.url)
+        place = parts.netloc if parts.port else f"{parts.netloc}:4317"
+        self._channel = (
+            grpc.secure_channel(place, grpc.ssl_channel_credentials(), _OPTIONS)
+            if parts.scheme == "https"
+            else grpc.insecure_channel(place, _OPTIONS)
+        )
+        self._calls = {
+            signal: self._channel.unary_unary(METHODS[signal]) for signal in config.signals
+        }
+
+    def send(self, record: Record) -> Outcome:
+        """Send one record; never raises for a fault of the network, the backend or the keys."""
+        try:
+            headers = self._credentials.headers()
+            answer = self._calls[record.signal](
+                record.body(),
+                timeout=self._timeout_seconds,
+                metadata=[(name.lower(), value) for name, value in headers.items()],
+                compression=grpc.Compression.Gzip,
+            )
+        except ConfigError as error:
+            return Retry(str(error))
+        except grpc.RpcError as error:
+            return self._judge(error)
+        except ValueError:
+            return Retry(f"{self._url}: not asked, the destination is being closed")
+        return _delivered(answer)
+
+    def close(self) -> None:
+        """Close the channel; a `send` under way answers `Retry` at once."""
+        self._channel.close()
+
+    def _judge(self, error: Any) -> Outcome:
+        code, said = error.code(), plain(error.details() or "")
+        place = f"{self._url} answered {code.name}"
+        words = with_words("", said)
+        if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+            return Retry(f"{place}: check {self._credentials.sources}{words}")
+        if code is grpc.StatusCode.UNIMPLEMENTED:
+            return Retry(f"{place}: it takes no such signal; correct url or signals{words}")
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return Retry(
+                f"{self._url}: no answer within {self._timeout_seconds:g} s; "
+                "is it overloaded? timeout_seconds can be raised"
+            )
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE.search(error.details() or ""):
+            return Refused(f"{place}: the batch is too large", 413, said)
+        if code in _BLAMING:
+            return Refused(f"{place}: it does not take the batch", _BLAMING[code], said)
+        return Retry(f"{place}{words}", _retry_after_seconds(error))
+
+
+def _delivered(answer: bytes) -> Delivered:
+    # The three signals' responses have the same fields on the wire.
+    try:
+        partial = ExportTraceServiceResponse.FromString(answer).partial_success
+    except DecodeError:
+        return Delivered()
+    return Delivered(max(0, partial.rejected_spans), said=plain(partial.error_message))
+
+
+def _retry_after_seconds(error: Any) -> float | None:
+    """The RetryInfo of the answer, at most an hour; None if there is none."""
+    for key, value in error.trailing_metadata() or ():
+        if key != "grpc-status-details-bin":
+            continue
+        try:
+            for detail in Status.FromString(value).details:
+                info = RetryInfo()
+                if detail.Unpack(info):
+                    seconds: float = info.retry_delay.ToTimedelta().total_seconds()
+                    return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS)
+        except (DecodeError, OverflowError, ValueError):
+            return None
+    return None

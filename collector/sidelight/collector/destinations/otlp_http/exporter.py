@@ -1,0 +1,29 @@
+"""Any OTLP/HTTP endpoint: another collector, or a backend that speaks OTLP."""
+
+from __future__ import annotations
+
+from sidelight.collector.destinations.common.credentials import SecretHeaders
+from sidelight.collector.destinations.common.http_exporter import Exporter, check_headers
+from sidelight.collector.destinations.otlp_http.config import OtlpDestination
+from sidelight.otlp.signals import Signal
+
+PATHS: dict[Signal, str] = {
+    "traces": "/v1/traces",
+    "metrics": "/v1/metrics",
+    "logs": "/v1/logs",
+}
+
+
+def credentials(config: OtlpDestination) -> SecretHeaders:
+    """The configured headers."""
+    return SecretHeaders(config.headers)
+
+
+def build(config: OtlpDestination) -> Exporter:
+    """The exporter of the configured signals.
+
+    Raises `ConfigError` if a header's name is not one.
+    """
+    check_headers(config.name, config.headers)
+    paths = {signal: PATHS[signal] for signal in config.signals}
+    return Exporter(config, paths=paths, credentials=credentials(config))

@@ -1,0 +1,94 @@
+"""Span annotations in Phoenix, which wants the span stored first: a lane that comes after."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from typing import Any
+
+from sidelight.base.configuration.section import ConfigError
+from sidelight.base.http_client.transport import Answer, NoAnswerError
+from sidelight.collector.destinations.common.answer import judge
+from sidelight.collector.destinations.common.http_exporter import Exporter
+from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Retry
+from sidelight.collector.destinations.common.scores import Score, scores
+from sidelight.collector.destinations.phoenix import exporter as phoenix
+from sidelight.collector.destinations.phoenix.config import PhoenixDestination
+from sidelight.collector.log.record import Record
+
+ANNOTATIONS_PATH = "/v1/span_annotations?sync=true"
+# By then a span that is still not stored has been dropped, or was never sent.
+GIVE_UP_SECONDS = 600.0
+_MOST = 500
+_POLL_SECONDS = 0.5
+_JSON = {"Content-Type": "application/json"}
+
+
+class PhoenixAnnotations(Exporter):
+    """Annotates a record's spans once Phoenix has stored them."""
+
+    def __init__(self, config: PhoenixDestination) -> None:
+        self._key = phoenix.credentials(config)
+        super().__init__(config, paths={"traces": ANNOTATIONS_PATH}, credentials=self._key)
+        self._attributes = config.scores
+        self._closing = threading.Event()
+
+    def send(self, record: Record) -> Outcome:
+        """Send the record's annotations, which replace themselves when they are sent again."""
+        made = scores(record, self._attributes)
+        rejected, reason = 0, ""
+        for start in range(0, len(made), _MOST):
+            outcome = self._annotate(made[start : start + _MOST], record.time_ns)
+            if not isinstance(outcome, Delivered):
+                return outcome
+            rejected += outcome.rejected
+            reason = outcome.reason or reason
+        return Delivered(min(rejected, record.items), reason)
+
+    def close(self) -> None:
+        """Close the connections; a `send` under way answers `Retry` at once."""
+        self._closing.set()
+        super().close()
+
+    def _annotate(self, made: list[Score], since_ns: int) -> Outcome:
+        rejected = 0
+        deadline = time.monotonic() + self.timeout_seconds
+        while made:
+            body = json.dumps({"data": [_annotation(each) for each in made]}).encode()
+            try:
+                answer = self.post(ANNOTATIONS_PATH, body, _JSON)
+            except (NoAnswerError, ConfigError) as error:
+                return Retry(str(error))
+            missing = _missing(answer)
+            if not missing:
+                outcome = judge(
+                    answer, url=self.url + ANNOTATIONS_PATH, credentials=self._key.sources
+                )
+                return Delivered(rejected) if isinstance(outcome, Delivered) else outcome
+            if time.time_ns() - since_ns > GIVE_UP_SECONDS * 1e9:
+                left = [each for each in made if each.span_id not in missing]
+                rejected += len(made) - len(left)
+                made = left
+            elif time.monotonic() > deadline or self._closing.wait(_POLL_SECONDS):
+                return Retry(f"{self.url} has not stored {len(missing)} spans to annotate yet")
+        return Delivered(rejected, "Phoenix never stored the spans")
+
+
+def _annotation(score: Score) -> dict[str, Any]:
+    return {
+        "span_id": score.span_id,
+        "name": score.name,
+        "annotator_kind": "CODE",
+        "result": {"score": score.value},
+        "identifier": "sidelight",
+    }
+
+
+def _missing(answer: Answer) -> set[str]:
+    """The spans that Phoenix says it does not have."""
+    text = answer.body.decode("utf-8", "replace")
+    if answer.status != 404 or "do not exist" not in text:
+        return set()
+    return set(re.findall(r"\b[0-9a-f]{16}\b", text))

@@ -1,0 +1,141 @@
+"""What every receiver calls: check, shape, measure, append; return once it is on the disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+from sidelight import conventions as c
+from sidelight.collector.log.duplicates import Duplicates
+from sidelight.collector.log.writer import LogBusyError, LogFailedError
+from sidelight.collector.metrics.calls import Calls
+from sidelight.collector.metrics.config import Measure
+from sidelight.collector.metrics.otlp_metrics import OtlpMetrics
+from sidelight.collector.metrics.registry import Registry
+from sidelight.collector.processors.pipeline import Shaper
+from sidelight.collector.processors.shaped import Shaped
+from sidelight.otlp.otlp_pb2 import Request
+from sidelight.otlp.request import MalformedError, count, parse
+from sidelight.otlp.signals import Signal
+from sidelight.otlp.stamp import Stamp
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was acknowledged: of the items `rejected` were refused, for `reason`."""
+
+    rejected: int = 0
+    reason: str = ""
+
+
+class UnavailableError(Exception):
+    """Nothing was taken; the sender should come again after `retry_after_seconds`.
+
+    `is_busy` tells pressure (429) from a fault of the disk (503).
+    """
+
+    def __init__(self, message: str, *, is_busy: bool, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.is_busy = is_busy
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Intake:
+    """The way from a received request to the acknowledged one."""
+
+    def __init__(
+        self,
+        storage: Duplicates,
+        registry: Registry,
+        otlp_metrics: OtlpMetrics,
+        shaper: Shaper | None = None,
+        measure: Measure | None = None,
+    ) -> None:
+        """Without a `shaper` spans are made canonical, and nothing is taken out of them."""
+        self._storage = storage
+        self._shaper = shaper or Shaper()
+        self._calls = Calls(registry, measure or Measure())
+        self._otlp_metrics = otlp_metrics
+        self._received = registry.counter(c.COLLECTOR_RECEIVED, ("signal",))
+        self._duplicates = registry.counter(c.COLLECTOR_DUPLICATES, ("signal",))
+        self._refused = registry.counter(c.COLLECTOR_REFUSED, ("signal", "reason"))
+        self._redacted = registry.counter(c.COLLECTOR_REDACTED, ("rule",))
+        self._faults = registry.counter(c.COLLECTOR_EXTENSION_FAULTS, ("extension",))
+        self._dropped = registry.counter(c.COLLECTOR_EXTENSION_DROPPED, ("extension",))
+
+    def shape_with(self, shaper: Shaper) -> None:
+        """Shape what comes from now on in this way."""
+        self._shaper = shaper
+
+    async def accept(self, signal: Signal, body: bytes, stamp: Stamp | None = None) -> Receipt:
+        """Take a serialised export request; on return it is durable.
+
+        `stamp` says whose it is, before anything else looks at it.
+
+        Raises `MalformedError` if it cannot be parsed and `UnavailableError` if it cannot be
+        stored now; nothing of it is kept then.
+        """
+        try:
+            request = parse(signal, body)
+        except MalformedError:
+            self._refused.labels(signal, "malformed").inc()
+            raise
+        if stamp is not None and stamp.apply(request):
+            body = stamp.spliced(body) or request.SerializeToString()
+        shaped = self._shape(signal, request, body)
+        if shaped.changed:
+            body = request.SerializeToString()
+        for refusal, rejected in shaped.refused.items():
+            self._refused.labels(signal, refusal.label).inc(rejected)
+        sentences = sorted(refusal.sentence for refusal in shaped.refused)
+        receipt = Receipt(shaped.refused.total(), "; ".join(sentences))
+        items = count(request)
+        if items and not await self._append(signal, body, items):
+            self._duplicates.labels(signal).inc(items)
+            return receipt
+        self._received.labels(signal).inc(items)
+        # Measured once stored: a sender that is told to come again is not counted twice.
+        self._guard(lambda: self._measure(signal, body, shaped))
+        return receipt
+
+    def _shape(self, signal: Signal, request: Request, body: bytes) -> Shaped:
+        if signal == "traces":
+            return self._shaper.traces(request, body)
+        if signal == "logs":
+            return self._shaper.logs(request)
+        return Shaped()
+
+    async def _append(self, signal: Signal, body: bytes, items: int) -> bool:
+        """Whether it was stored now, or else before."""
+        try:
+            return await self._storage.append(signal, body, items)
+        except LogBusyError as error:
+            self._refused.labels(signal, "busy").inc(items)
+            raise UnavailableError(str(error), is_busy=True, retry_after_seconds=1) from error
+        except LogFailedError as error:
+            self._refused.labels(signal, "disk").inc(items)
+            message = f"the collector cannot write its log: {error}"
+            raise UnavailableError(message, is_busy=False, retry_after_seconds=5) from error
+
+    def _measure(self, signal: Signal, body: bytes, shaped: Shaped) -> None:
+        if signal == "metrics":
+            self._otlp_metrics.ingest(ExportMetricsServiceRequest.FromString(body))
+        for rule, texts in shaped.redacted.items():
+            self._redacted.labels(rule).inc(texts)
+        for extension, spans in shaped.extension_faults.items():
+            self._faults.labels(extension).inc(spans)
+        for extension, spans in shaped.dropped.items():
+            self._dropped.labels(extension).inc(spans)
+        self._calls.observe(shaped.opened)
+
+    def _guard(self, measure: Callable[[], None]) -> None:
+        """Measuring must not turn an acknowledged request into a refused one."""
+        try:
+            measure()
+        except Exception:
+            _logger.exception("a received request could not be measured; it is stored all the same")

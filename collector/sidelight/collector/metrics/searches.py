@@ -1,0 +1,178 @@
+"""What a span says of a vector search, or of a write: read from canonical attributes, no more."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sidelight import conventions as c
+from sidelight.collector.metrics.labels import text
+from sidelight.otlp.span import Attributes, AttributeValue, SpanRecord
+
+Outcome = Literal["found", "empty", "error", "unknown"]
+
+# What searches are called by the clients of databases whose calls are known; a Milvus `query`
+# reads by a filter, a Chroma `query` compares vectors.
+_SEARCHES: Final = {
+    "milvus": frozenset({"search", "hybrid_search", "search_iterator"}),
+    "qdrant": frozenset({"query_points", "query_batch_points", "query_points_groups"}),
+    "chroma": frozenset({"query", "search"}),
+}
+_READS: Final = {"milvus": frozenset({"query", "query_iterator", "get"})}
+# The database of calls that name none: some of Milvus's client APIs do, of the same collection.
+_UNNAMED: Final = {"milvus": "default"}
+_DELETES: Final = "delete"
+_DIRECTIONS: Final = frozenset({"higher_is_better", "lower_is_better"})
+# Says of a Milvus search how many queries it had where others say how many rows came back.
+_COUNTS_QUERIES: Final = "openlit"
+# Others' documents are read for their scores up to this length only.
+_LONGEST_DOCUMENTS: Final = 65_536
+# Clients compare floats of 32 bits; one number beyond them would make a sum infinite for ever.
+_LARGEST_SCORE: Final = 3.5e38
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which collection of which database."""
+
+    system: str
+    namespace: str
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One logical search; a batch of queries is one, with the number of its queries.
+
+    `top` and `gap` are a batch's means. `scale` is what scores are measured in: a metric type
+    or a ranker; `direction` tells which are better; both are empty where that is not known.
+    """
+
+    place: Place
+    queries: int
+    empty: int
+    outcome: Outcome
+    rows: int
+    scale: str
+    direction: str
+    top: float | None
+    gap: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Records that a write stored or deleted."""
+
+    place: Place
+    records: int
+    is_delete: bool
+
+
+def read(span: SpanRecord, scope: str = "") -> Search | Write | None:
+    """The search or write that a canonical span of a scope is; None for every other span."""
+    found = span.attributes
+    system = text(found.get(c.DB_SYSTEM))
+    if not system:
+        return None
+    operation = text(found.get(c.DB_OPERATION))
+    if _is_search(system, operation, found):
+        counts_queries = system == "milvus" and scope.startswith(_COUNTS_QUERIES)
+        return _search(_place(system, found), span, counts_queries=counts_queries)
+    records = _count(found.get(c.VECTOR_RECORDS))
+    if records and not span.is_error:
+        return Write(_place(system, found), records, operation.startswith(_DELETES))
+    return None
+
+
+def _is_search(system: str, operation: str, found: Attributes) -> bool:
+    if c.VECTOR_EMPTY in found or operation in _SEARCHES.get(system, ()):
+        return True
+    return found.get(c.OPERATION) == "retrieval" and operation not in _READS.get(system, ())
+
+
+def _place(system: str, found: Attributes) -> Place:
+    namespace = text(found.get(c.DB_NAMESPACE)) or _UNNAMED.get(system, "")
+    return Place(system, namespace, text(found.get(c.DB_COLLECTION)))
+
+
+def _search(place: Place, span: SpanRecord, *, counts_queries: bool) -> Search:
+    found = span.attributes
+    queries = max(1, _count(found.get(c.VECTOR_QUERY_COUNT)) or 1)
+    rows = None if counts_queries else _count(found.get(c.DB_RETURNED_ROWS))
+    top, gap = _score(found.get(c.VECTOR_SCORE_TOP)), _score(found.get(c.VECTOR_SCORE_GAP))
+    direction = text(found.get(c.VECTOR_SCORE_DIRECTION))
+    if top is None and queries == 1 and not span.is_error and c.VECTOR_EMPTY not in found:
+        listed = _listed(found.get(c.RETRIEVAL_DOCUMENTS))
+        if listed is not None:
+            rows = len(listed) if rows is None else rows
+            top, gap, direction = _of_list(listed)
+    empty = _empty(found, queries, rows)
+    return Search(
+        place=place,
+        queries=queries,
+        empty=empty,
+        outcome=_outcome(span, queries, rows, empty),
+        rows=0 if span.is_error else rows or 0,
+        scale=text(found.get(c.VECTOR_RANKER)) or text(found.get(c.VECTOR_METRIC_TYPE)).upper(),
+        direction=direction if direction in _DIRECTIONS else "",
+        top=None if span.is_error else top,
+        # Less than nothing is no distance.
+        gap=None if span.is_error or gap is None or gap < 0 else gap,
+    )
+
+
+def _empty(found: Attributes, queries: int, rows: int | None) -> int:
+    """Queries that found nothing."""
+    told = _count(found.get(c.VECTOR_EMPTY_QUERIES))
+    if told is not None:
+        return min(told, queries)
+    if rows == 0:
+        return queries
+    return 1 if found.get(c.VECTOR_EMPTY) is True else 0
+
+
+def _outcome(span: SpanRecord, queries: int, rows: int | None, empty: int) -> Outcome:
+    if span.is_error:
+        return "error"
+    if empty >= queries:
+        return "empty"
+    is_told = rows is not None or c.VECTOR_EMPTY in span.attributes
+    return "found" if is_told else "unknown"
+
+
+def _listed(documents: AttributeValue) -> list[object] | None:
+    """Others' documents as a list; None if they are not told or too long to read here."""
+    if not isinstance(documents, str) or len(documents) > _LONGEST_DOCUMENTS:
+        return None
+    try:
+        # An integer of a thousand digits is no float.
+        listed = json.loads(documents, parse_int=float)
+    except (ValueError, RecursionError):
+        return None
+    return listed if isinstance(listed, list) else None
+
+
+def _of_list(listed: list[object]) -> tuple[float | None, float | None, str]:
+    """Top score, gap and direction of documents, which stand best first."""
+    scores = [_score(each.get("score")) if isinstance(each, dict) else None for each in listed]
+    if not scores or scores[0] is None:
+        return None, None, ""
+    top, second, last = scores[0], scores[1] if len(scores) > 1 else None, scores[-1]
+    direction = ""
+    if last is not None and last != top:
+        direction = "higher_is_better" if top > last else "lower_is_better"
+    return top, None if second is None else abs(top - second), direction
+
+
+def _count(value: AttributeValue) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        return None
+    return value
+
+
+def _score(value: AttributeValue) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) and abs(value) < _LARGEST_SCORE else None

@@ -1,0 +1,53 @@
+"""How many attributes a span or log record may have, and how large: the rest is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import stringzilla
+
+from sidelight.collector.processors.shaped import Refusal
+from sidelight.otlp.otlp_pb2 import LogTraits, SpanTraits
+
+Kind = Literal["span", "log record"]
+_TRAITS: dict[Kind, type[SpanTraits] | type[LogTraits]] = {
+    "span": SpanTraits,
+    "log record": LogTraits,
+}
+# The byte before each attribute: the field's number and wire type.
+_TAGS: dict[Kind, bytes] = {"span": b"\x4a", "log record": b"\x32"}
+# Nothing of an attribute, and its tag and length.
+_LEAST_BYTES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Backends pay for each attribute, and some refuse a whole batch for one that is too large."""
+
+    attributes: int
+    attribute_bytes: int
+
+    def faults(self, kind: Kind, items: Sequence[bytes]) -> list[Refusal | None] | None:
+        """For each serialised item why it is refused, or None where it is not; None if none is."""
+        least = min(self.attributes * _LEAST_BYTES, self.attribute_bytes)
+        if max(map(len, items), default=0) <= least:
+            return None
+        found = [self._fault(kind, item) if len(item) > least else None for item in items]
+        return found if any(found) else None
+
+    def _fault(self, kind: Kind, item: bytes) -> Refusal | None:
+        is_large = len(item) > self.attribute_bytes
+        if not is_large and stringzilla.count(item, _TAGS[kind]) <= self.attributes:
+            return None
+        attributes = _TRAITS[kind].FromString(item).attributes
+        if len(attributes) > self.attributes:
+            sentence = f"a {kind} may have {self.attributes} attributes (shape.limits.attributes)"
+        elif is_large and any(len(each) > self.attribute_bytes for each in attributes):
+            sentence = (
+                f"an attribute may have {self.attribute_bytes} bytes (shape.limits.attribute_bytes)"
+            )
+        else:
+            return None
+        return Refusal("attributes", sentence)

@@ -1,0 +1,188 @@
+"""OTLP over gRPC; requests come as raw bytes, since nothing here wants them decoded."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Final
+
+import grpc
+import grpc.aio
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+
+from sidelight.collector.ingest.intake import Intake, UnavailableError
+from sidelight.collector.metrics.values import Counter
+from sidelight.collector.receivers.common.admission import (
+    AUTHORIZATION,
+    PROJECT_HEADER,
+    Admission,
+    NotAdmittedError,
+    ProjectError,
+    stamp,
+)
+from sidelight.collector.receivers.otlp_grpc.config import OtlpGrpc
+from sidelight.collector.receivers.otlp_grpc.tls import credentials_of
+from sidelight.collector.receivers.otlp_http.encoding import response
+from sidelight.otlp.request import MalformedError
+from sidelight.otlp.signals import Signal
+from sidelight.otlp.stamp import Stamp
+
+_logger = logging.getLogger(__name__)
+
+_SERVICES: Final[dict[Signal, str]] = {
+    "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
+    "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
+    "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
+}
+MAX_CONNECTIONS: Final = 1024
+_HANDSHAKE_SECONDS: Final = 10.0
+_DETAILS_KEY: Final = "grpc-status-details-bin"
+
+
+class _Export:
+    """The Export method of one signal's service."""
+
+    def __init__(self, signal: Signal, intake: Intake, requests: Counter) -> None:
+        self.signal = signal
+        self._intake = intake
+        self._requests = requests
+
+    def handler(self, stamp: Stamp | None) -> grpc.RpcMethodHandler:
+        """The method for a call whose resources are to be stamped."""
+        return grpc.unary_unary_rpc_method_handler(
+            partial(self._export, stamp),
+            response_serializer=lambda message: message.SerializeToString(),
+        )
+
+    async def _export(
+        self, stamp: Stamp | None, body: bytes, context: grpc.aio.ServicerContext
+    ) -> Message:
+        try:
+            receipt = await self._intake.accept(self.signal, body, stamp)
+        except MalformedError as error:
+            self._count(grpc.StatusCode.INVALID_ARGUMENT)
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except UnavailableError as error:
+            code = (
+                grpc.StatusCode.RESOURCE_EXHAUSTED if error.is_busy else grpc.StatusCode.UNAVAILABLE
+            )
+            self._count(code)
+            # Without RetryInfo the specification has clients give RESOURCE_EXHAUSTED up.
+            details = _retry_details(code, str(error), error.retry_after_seconds)
+            await context.abort(code, str(error), ((_DETAILS_KEY, details),))
+        except Exception:
+            # gRPC would tell the sender the exception's words, which may hold its content.
+            _logger.exception("gRPC Export of %s failed", self.signal)
+            self._count(grpc.StatusCode.INTERNAL)
+            await context.abort(grpc.StatusCode.INTERNAL, "internal error, see the collector's log")
+        self._count(grpc.StatusCode.OK)
+        return response(self.signal, receipt.rejected, receipt.reason)
+
+    def _count(self, code: grpc.StatusCode) -> None:
+        self._requests.labels("grpc", code.name).inc()
+
+
+def _retry_details(code: grpc.StatusCode, message: str, seconds: int) -> bytes:
+    status = Status(code=code.value[0], message=message)
+    status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=seconds)))
+    serialised: bytes = status.SerializeToString()
+    return serialised
+
+
+class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+    """Finds the method of a call; who may not send is refused before the message is read."""
+
+    def __init__(self, exports: Sequence[_Export], admission: Admission, requests: Counter) -> None:
+        self._exports = {f"/{_SERVICES[each.signal]}/Export": each for each in exports}
+        self._handlers = {method: each.handler(None) for method, each in self._exports.items()}
+        self._admission = admission
+        self._requests = requests
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        export = self._exports.get(details.method)
+        if export is None:
+            return None
+        headers = dict(details.invocation_metadata)
+        try:
+            identity = self._admission.identify("grpc", headers.get(AUTHORIZATION))
+            whose = stamp(export.signal, identity, headers.get(PROJECT_HEADER))
+        except NotAdmittedError as error:
+            return self._refusal(grpc.StatusCode.UNAUTHENTICATED, str(error))
+        except ProjectError as error:
+            return self._refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        return self._handlers[details.method] if whose is None else export.handler(whose)
+
+    def _refusal(self, code: grpc.StatusCode, message: str) -> grpc.RpcMethodHandler:
+        async def refuse(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
+            self._requests.labels("grpc", code.name).inc()
+            await context.abort(code, message)
+
+        # As a stream, because gRPC reads the message of any other method first.
+        return grpc.stream_unary_rpc_method_handler(refuse)
+
+
+class GrpcServer:
+    """Listens for OTLP/gRPC."""
+
+    def __init__(
+        self,
+        config: OtlpGrpc,
+        intake: Intake,
+        requests: Counter,
+        admission: Admission,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
+        reuse_port: bool = False,
+    ) -> None:
+        """With `reuse_port` other processes may listen there too, who know of each other."""
+        self._reuse_port = reuse_port
+        """Raises `ConfigError` for certificates that cannot be used."""
+        tls = config.tls
+        self._credentials = None if tls is None else credentials_of(tls, "receive.otlp_grpc")
+        handshake_seconds = _HANDSHAKE_SECONDS if tls is None else tls.handshake_timeout_seconds
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", config.max_message_bytes),
+                ("grpc.max_allowed_incoming_connections", max_connections),
+                ("grpc.server_handshake_timeout_ms", int(handshake_seconds * 1000)),
+                # Two servers on one port would share its clients without anybody knowing.
+                ("grpc.so_reuseport", int(reuse_port)),
+            ]
+        )
+        exports = [_Export(signal, intake, requests) for signal in _SERVICES]
+        self._server.add_generic_rpc_handlers((_Services(exports, admission, requests),))
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port, which the system chooses if `port` is 0.
+
+        Raises `OSError` if the address cannot be had.
+        """
+        if not self._reuse_port:
+            _see_whether_free(host, port)
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            chosen: int = (
+                self._server.add_insecure_port(where)
+                if self._credentials is None
+                else self._server.add_secure_port(where, self._credentials)
+            )
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {where}: is the port taken?") from error
+        await self._server.start()
+        return chosen
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Take no new calls and let those under way finish."""
+        await self._server.stop(timeout_seconds)
+
+
+def _see_whether_free(host: str, port: int) -> None:
+    """gRPC itself says little and writes lines of its own to standard error."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))

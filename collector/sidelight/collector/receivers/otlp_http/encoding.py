@@ -1,0 +1,163 @@
+"""The encodings of OTLP/HTTP: gzip off with a limit, JSON to protobuf, answers back."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import Any, Final
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from google.rpc.status_pb2 import Status
+from isal import isal_zlib
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsPartialSuccess,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsPartialSuccess,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
+
+from sidelight.otlp.request import FULL, MalformedError
+from sidelight.otlp.signals import Signal
+
+PROTOBUF: Final = "application/x-protobuf"
+JSON: Final = "application/json"
+
+# JSON is read by Python at 10 µs an object and takes 20 times its text in memory, so it may
+# have less of both than protobuf.
+MAX_JSON_BYTES: Final = 8 * 1024 * 1024
+MOST_JSON_OBJECTS: Final = 150_000
+
+_GZIP_WINDOW: Final = 31
+_GZIP_STEP_BYTES: Final = 256 * 1024
+# Each costs 100 µs and may be 20 bytes; senders make one, proxies that join bodies a few.
+_MOST_GZIP_MEMBERS: Final = 256
+_HEX_IDS: Final = frozenset({"traceId", "spanId", "parentSpanId"})
+
+
+_QUOTED: Final = re.compile(r"\"[^\"]*(?:\"|$)|(?<!\w)'[^']*(?:'|$)")
+
+
+class TooLargeError(Exception):
+    """The body is larger than allowed once decompressed."""
+
+
+def gunzip(body: bytes | bytearray, max_bytes: int) -> bytes:
+    """The decompressed body; inflating stops as soon as it passes `max_bytes`.
+
+    Raises `TooLargeError`, and `MalformedError` if the body is no complete gzip stream.
+    """
+    pieces: list[bytes] = []
+    room = max_bytes
+    compressed = memoryview(body)
+    at = 0
+    try:
+        for _ in range(_MOST_GZIP_MEMBERS):  # streams may stand one behind another
+            member = isal_zlib.decompressobj(_GZIP_WINDOW)
+            while not member.eof:
+                if at == len(compressed):
+                    raise MalformedError("the gzip body ends too early")
+                # In steps, because the member copies what lies behind its end.
+                step = compressed[at : at + _GZIP_STEP_BYTES]
+                piece = member.decompress(step, room + 1)
+                at += len(step)
+                room -= len(piece)
+                if room < 0:
+                    raise TooLargeError(f"the decompressed body is larger than {max_bytes} bytes")
+                pieces.append(piece)
+            at -= len(member.unused_data)
+            if at == len(compressed):
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    except isal_zlib.IsalError as error:  # type: ignore[misc]  # the stub lacks its base
+        raise MalformedError("the body is not valid gzip") from error
+    raise MalformedError(f"the gzip body has more than {_MOST_GZIP_MEMBERS} members")
+
+
+def from_json(signal: Signal, body: bytes | bytearray) -> bytes:
+    """A request in OTLP's JSON as protobuf; some hundred times dearer than protobuf itself.
+
+    OTLP differs from protobuf's own JSON: ids are hexadecimal, and unknown fields are to be
+    ignored (OTLP specification, "JSON Protobuf Encoding"). Raises `MalformedError`, and
+    `TooLargeError` above `MAX_JSON_BYTES` or `MOST_JSON_OBJECTS`.
+    """
+    if len(body) > MAX_JSON_BYTES:
+        raise _too_much_json(f"more than {MAX_JSON_BYTES} bytes")
+    try:
+        values = json.loads(body, object_hook=_ObjectHook())
+        if not isinstance(values, dict):
+            raise TypeError("it must be a JSON object")
+        message = json_format.ParseDict(values, FULL[signal](), ignore_unknown_fields=True)
+        return message.SerializeToString()
+    except (ValueError, RecursionError, json_format.ParseError, AttributeError, TypeError) as error:
+        # Its own words quote the value, which is content; SDKs log what they are answered.
+        reason = _QUOTED.sub("…", str(error).partition("\n")[0])[:200]
+        raise MalformedError(f"the body is not a valid OTLP request in JSON: {reason}") from error
+
+
+class _ObjectHook:
+    """Counts JSON objects, and writes their ids as protobuf's own JSON has them: in base64."""
+
+    def __init__(self) -> None:
+        self._left = MOST_JSON_OBJECTS
+
+    def __call__(self, mapping: dict[str, Any]) -> dict[str, Any]:
+        self._left -= 1
+        if self._left < 0:
+            raise _too_much_json(f"more than {MOST_JSON_OBJECTS} objects")
+        for key in _HEX_IDS & mapping.keys():
+            value = mapping[key]
+            if value is None:  # in protobuf's JSON the same as absent
+                continue
+            try:
+                mapping[key] = base64.b64encode(bytes.fromhex(value)).decode()
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{key} must be hexadecimal") from error
+        return mapping
+
+
+def _too_much_json(what: str) -> TooLargeError:
+    return TooLargeError(f"the body is {what} of JSON: send smaller batches, or protobuf")
+
+
+def response(signal: Signal, rejected: int, reason: str) -> Message:
+    """The export response of a signal; with `rejected` > 0 a partial success."""
+    if signal == "traces":
+        if not rejected:
+            return ExportTraceServiceResponse()
+        return ExportTraceServiceResponse(
+            partial_success=ExportTracePartialSuccess(rejected_spans=rejected, error_message=reason)
+        )
+    if signal == "metrics":
+        if not rejected:
+            return ExportMetricsServiceResponse()
+        return ExportMetricsServiceResponse(
+            partial_success=ExportMetricsPartialSuccess(
+                rejected_data_points=rejected, error_message=reason
+            )
+        )
+    if not rejected:
+        return ExportLogsServiceResponse()
+    return ExportLogsServiceResponse(
+        partial_success=ExportLogsPartialSuccess(
+            rejected_log_records=rejected, error_message=reason
+        )
+    )
+
+
+def status(message: str) -> Status:
+    """What OTLP wants in the body of an error."""
+    return Status(message=message)
+
+
+def encode(message: Message, content_type: str) -> bytes:
+    """A response in the encoding of its request."""
+    if content_type == JSON:
+        return json_format.MessageToJson(message, indent=None).encode()
+    return message.SerializeToString()

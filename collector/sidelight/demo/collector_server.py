@@ -1,0 +1,109 @@
+"""Sidelight's own collector as a child process, as `sidelight up` runs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from sidelight.demo.processes import Process, Processes
+
+READY_SECONDS = 60.0
+PROJECT = "sidelight-demo"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorServer:
+    """A collector that is starting or running."""
+
+    process: Process
+    otlp_url: str
+    url: str
+    dashboards: Path
+
+    @property
+    def metrics_url(self) -> str:
+        return f"{self.url}/metrics"
+
+    def wait_until_ready(self, timeout_seconds: float = READY_SECONDS) -> None:
+        """Wait until it takes spans. Raises `ProcessError` with the end of its log."""
+        self.process.wait_for_http(f"{self.url}/healthz", timeout_seconds)
+
+
+def configuration(
+    directory: Path,
+    *,
+    http_port: int,
+    grpc_port: int,
+    serve_port: int,
+    phoenix_url: str,
+    vllm_metrics_url: str,
+) -> dict[str, object]:
+    """The collector's configuration: every port on loopback, everything on disk in `directory`."""
+    return {
+        "receive": {
+            "otlp_http": {"port": http_port},
+            "otlp_grpc": {"port": grpc_port},
+            "scrape": {
+                "targets": [{"url": vllm_metrics_url, "job": "vllm"}],
+                "interval_seconds": 1,
+            },
+        },
+        "serve": {"port": serve_port},
+        "log": {"directory": str(directory / "log")},
+        "destinations": [
+            {
+                "name": "phoenix",
+                "type": "phoenix",
+                "url": phoenix_url,
+                "project": PROJECT,
+                # Phoenix starts beside the collector and is soon there.
+                "max_backoff_seconds": 2,
+            }
+        ],
+        "dashboards": {"directory": str(directory / "dashboards")},
+    }
+
+
+def start(
+    processes: Processes,
+    *,
+    directory: Path,
+    http_port: int,
+    grpc_port: int,
+    serve_port: int,
+    phoenix_url: str,
+    vllm_metrics_url: str,
+) -> CollectorServer:
+    """Start the collector; `wait_until_ready` says when it serves."""
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / "sidelight.yaml"
+    settings = configuration(
+        directory,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        serve_port=serve_port,
+        phoenix_url=phoenix_url,
+        vllm_metrics_url=vllm_metrics_url,
+    )
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    # The caller's settings of a collector of theirs would win over the file.
+    variables = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SIDELIGHT_", "OTEL_"))
+    }
+    process = processes.start(
+        "collector",
+        [sys.executable, "-m", "sidelight.collector", "up", "--config", file],
+        environment=variables,
+    )
+    return CollectorServer(
+        process,
+        otlp_url=f"http://127.0.0.1:{http_port}",
+        url=f"http://127.0.0.1:{serve_port}",
+        dashboards=directory / "dashboards",
+    )

@@ -1,0 +1,179 @@
+"""Queries back what the demo sent: asks Phoenix, Prometheus and the collector for all of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from sidelight import conventions as names
+from sidelight.conventions import prometheus_name
+from sidelight.dashboards.publish.board_queries import Query, interpolate, read
+from sidelight.demo import checks
+from sidelight.demo.app import Answer
+from sidelight.demo.checks import Finding
+from sidelight.demo.phoenix_query import PhoenixReader, SeenSpan
+from sidelight.demo.prometheus_query import PrometheusReader
+
+_PAUSE_SECONDS = 2.0
+# It compares an hour with the day before it: a demo of minutes cannot have it.
+_LATE = prometheus_name(names.RETRIEVAL_DRIFT)
+# What Grafana itself puts in; a data source scraped once a minute or faster.
+_GRAFANA = {"__rate_interval": "1m", "__interval": "15s", "__range": "15m"}
+
+
+@dataclass(slots=True)
+class Evidence:
+    """All that was found, and the traces it was found in."""
+
+    findings: list[Finding] = field(default_factory=list)
+    traces: dict[str, list[SeenSpan]] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing that is required is missing."""
+        return all(finding.found for finding in self.findings if finding.required)
+
+
+def gather(
+    *,
+    answers: Sequence[Answer],
+    phoenix: PhoenixReader,
+    prometheus: Callable[[], PrometheusReader] | None,
+    collector_metrics_url: str,
+    dashboards: Path,
+    instrumented: bool,
+    patience_seconds: float,
+    progress: Callable[[str], None],
+) -> Evidence:
+    """Ask until everything is there or the patience is used up: nothing arrives at once.
+
+    `prometheus` makes a reader whose time ends now; None if Prometheus does not run.
+    Raises `httpx.HTTPError` if one of them does not answer.
+    """
+    deadline = time.monotonic() + patience_seconds
+    evidence = Evidence()
+    wanted = [answer.trace_id for answer in answers]
+    while True:
+        evidence.traces.update(phoenix.traces(wanted))
+        evidence.findings = [
+            *checks.check_traces(answers, evidence.traces, instrumented=instrumented),
+            *_prometheus(prometheus, answers, dashboards, instrumented=instrumented),
+            losses(httpx.get(collector_metrics_url, timeout=30).raise_for_status().text),
+        ]
+        missing = [each.what for each in evidence.findings if each.required and not each.found]
+        if not missing or time.monotonic() > deadline:
+            return evidence
+        progress(f"not there yet: {'; '.join(missing)}")
+        wanted = checks.unfinished(answers, evidence.traces)
+        time.sleep(_PAUSE_SECONDS)
+
+
+def losses(exposition: str) -> Finding:
+    """Whether the collector lost or refused anything, by its own /metrics."""
+    counted = {
+        prometheus_name(metric): 0.0
+        for metric in (names.COLLECTOR_REFUSED, names.COLLECTOR_DROPPED, names.COLLECTOR_DELIVERED)
+    }
+    for family in text_string_to_metric_families(exposition):
+        for sample in family.samples:
+            name = sample.name.removesuffix("_total")
+            if name in counted and sample.name.endswith("_total"):
+                counted[name] += sample.value
+    refused, dropped, delivered = counted.values()
+    seen = f"{delivered:,.0f} delivered, {refused:,.0f} refused, {dropped:,.0f} dropped"
+    return Finding("Collector", "nothing lost", bool(delivered) and not refused + dropped, seen)
+
+
+def variables(board_json: str) -> dict[str, str]:
+    """A value for each variable of a board: all where that is offered, else the one shown."""
+    values = dict(_GRAFANA)
+    for variable in json.loads(board_json)["templating"]["list"]:
+        current = (variable.get("current") or {}).get("value")
+        every = variable.get("allValue")
+        value = every or (current if isinstance(current, str) else None)
+        values[variable["name"]] = value or str(variable.get("query", ""))
+    return values
+
+
+def _prometheus(
+    reader_now: Callable[[], PrometheusReader] | None,
+    answers: Sequence[Answer],
+    dashboards: Path,
+    *,
+    instrumented: bool,
+) -> list[Finding]:
+    if reader_now is None:
+        seen = "skipped: prometheus is not installed (apt install prometheus)"
+        return [Finding("Prometheus", "KV cache, batch, exemplars, dashboard", False, seen, False)]
+    reader = reader_now()
+    batch = prometheus_name(names.ENGINE_BATCH_SIZE)
+    kv_usage = reader.peak("vllm:kv_cache_usage_perc")
+    preempted = reader.peak("vllm:num_preemptions_total")
+    batch_size = reader.peak(f"rate({batch}_sum[10s]) / (rate({batch}_count[10s]) > 0)")
+    duration = f"{prometheus_name(names.SERVER_REQUEST_DURATION)}_bucket"
+    asked = {answer.trace_id for answer in answers}
+    exemplars = [each for each in reader.exemplars(duration) if each.trace_id in asked]
+    slowest = max((each.value for each in exemplars), default=0.0)
+    return [
+        Finding(
+            "Prometheus",
+            "KV-cache use",
+            bool(kv_usage),
+            "no data" if kv_usage is None else f"at most {kv_usage:.0%}",
+        ),
+        Finding(
+            "Prometheus",
+            "preemptions",
+            bool(preempted),
+            "no data" if preempted is None else f"{preempted:.0f}",
+            # A machine so fast or so slow that the bursts do not overlap is no fault.
+            required=preempted is None,
+        ),
+        Finding(
+            "Prometheus",
+            "batch size per engine step",
+            bool(batch_size),
+            "no data" if batch_size is None else f"at most {batch_size:.1f} on average",
+            instrumented,
+        ),
+        Finding(
+            "Prometheus",
+            "exemplars that lead to a trace",
+            bool(exemplars),
+            f"{len(exemplars)}, the slowest of {slowest:.1f} s" if exemplars else "none",
+            instrumented,
+        ),
+        *(_dashboard(path, reader, required=instrumented) for path in _boards(dashboards)),
+    ]
+
+
+def _boards(directory: Path) -> Iterable[Path | None]:
+    return sorted(directory.glob("*.json")) or [None]
+
+
+def _dashboard(path: Path | None, reader: PrometheusReader, *, required: bool) -> Finding:
+    if path is None:
+        return Finding("Grafana", "a generated dashboard", False, "none was written", required)
+    board = path.read_text(encoding="utf-8")
+    values = variables(board)
+    queries = [query for query in read(board) if _LATE not in query.expression]
+    # An annotation marks what happens; nothing may have happened.
+    empty = [
+        query
+        for query in queries
+        if query.kind != "annotation" and not reader.series(interpolate(query.expression, values))
+    ]
+    what = f"queries of {path.name} with data"
+    if empty:
+        return Finding("Grafana", what, False, f"no data for {_places(empty)}", required)
+    return Finding("Grafana", what, bool(queries), f"{len(queries)} of {len(queries)}", required)
+
+
+def _places(queries: Sequence[Query]) -> str:
+    return "; ".join(f"{query.place} {query.ref_id}".strip() for query in queries)

@@ -1,0 +1,43 @@
+"""The demo's model: tiny, with random weights, made on the spot because none may be fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from sidelight.demo.environments import cache_directory
+from sidelight.demo.processes import ProcessError, Processes
+
+_SCRIPT = Path(__file__).with_name("_build_model.py")
+_TEXT = Path(__file__).with_name("passages.txt")
+_TIMEOUT_SECONDS = 120
+
+
+def ensure(python: Path, processes: Processes, *, cache: Path | None = None) -> Path:
+    """Make the model with vLLM's `python` unless it is in the cache; return its directory.
+
+    Raises `ProcessError` with the end of the script's output.
+    """
+    key = hashlib.sha256(_SCRIPT.read_bytes() + _TEXT.read_bytes()).hexdigest()[:12]
+    directory = (cache or cache_directory()) / "models" / f"tiny-qwen3-{key}"
+    if directory.is_dir():
+        return directory
+    unfinished = directory.with_name(f"{directory.name}.{os.getpid()}")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    try:
+        process = processes.start(
+            "build-model",
+            [python, "-I", _SCRIPT, _TEXT, unfinished],
+            environment={**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"},
+        )
+        if process.wait(_TIMEOUT_SECONDS) != 0:
+            raise ProcessError(f"the tiny model could not be made:\n{process.log_tail()}")
+        processes.stop(process)
+        # Another program may have been faster; one is as good as the other.
+        if not directory.is_dir():
+            unfinished.rename(directory)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return directory

@@ -1,0 +1,405 @@
+"""The demo's composition root: starts every part, sends traffic, queries back and reports."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from pymilvus import MilvusClient
+from rich.console import Console
+
+from sidelight.demo import (
+    collector_server,
+    environments,
+    evidence,
+    inject,
+    model,
+    phoenix_server,
+    prometheus_server,
+    report,
+    traffic,
+    vllm_server,
+)
+from sidelight.demo.app import Answer, RagApp, read_passages, telemetry
+from sidelight.demo.checks import Finding, most_telling
+from sidelight.demo.collector_server import PROJECT, CollectorServer
+from sidelight.demo.embedder import Embedder
+from sidelight.demo.environments import EnvironmentBuildError
+from sidelight.demo.evidence import Evidence
+from sidelight.demo.phoenix_query import PhoenixReader
+from sidelight.demo.processes import ProcessError, Processes, free_ports, is_free
+from sidelight.demo.prometheus_query import PrometheusReader
+from sidelight.demo.run import DemoOptions
+from sidelight.demo.screen import Screen
+
+_PASSAGES = Path(__file__).with_name("passages.txt")
+_OTLP_PORTS = (4318, 4317)
+_PATIENCE_SECONDS = 90.0
+_ANSWER_SECONDS = 300.0
+_METRIC_MILLISECONDS = 1_000
+_LOCK = ".sidelight-demo"
+# All that a demo writes into its directory.
+_OWN = frozenset(
+    {
+        "dashboards",
+        "instrumentation",
+        "log",
+        "logs",
+        "milvus.db",
+        "phoenix",
+        "prometheus",
+        "sidelight.yaml",
+    }
+)
+
+
+class CannotRunError(RuntimeError):
+    """The demo could not be run to its end; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The demo's loopback ports."""
+
+    vllm: int
+    phoenix: int
+    prometheus: int
+    collector: int
+    otlp_http: int
+    otlp_grpc: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The model that answers: where, under which name, and whether it is the demo's own."""
+
+    url: str
+    name: str
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that runs."""
+
+    model: Model
+    embedder: Embedder
+    store: MilvusClient
+    phoenix_url: str
+    prometheus_url: str | None
+    collector: CollectorServer
+
+
+async def play(options: DemoOptions, console: Console) -> list[Finding]:
+    """Run the whole demo; every process it started has ended when it returns or raises.
+
+    Raises `CannotRunError`, and `asyncio.CancelledError` on SIGINT and SIGTERM.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    directory = options.directory.absolute()
+    screen = Screen(console)
+    try:
+        # The processes end before anything waits for threads, which may wait for processes.
+        with _emptied(directory), Processes(directory / "logs") as processes:
+            with screen.running():
+                parts = await _start(options, directory, processes, screen)
+                with closing(parts.store):
+                    started = time.time()
+                    answers = await _ask(parts, screen)
+                found = await _query_back(parts, answers, started, screen)
+            _report(options, parts, answers, found, directory, console)
+            if options.keep:
+                await _until_interrupted(console)
+            return found.findings
+    except Exception as error:
+        first = _first(error)
+        if isinstance(first, ProcessError | EnvironmentBuildError | httpx.HTTPError | OSError):
+            raise CannotRunError(str(first)) from error
+        raise
+
+
+async def _start(
+    options: DemoOptions, directory: Path, processes: Processes, screen: Screen
+) -> Parts:
+    ports = _ports(preferred=options.vllm_url is not None)
+    phoenix_url = f"http://127.0.0.1:{ports.phoenix}"
+    vllm_url = options.vllm_url or f"http://127.0.0.1:{ports.vllm}"
+    collector = collector_server.start(
+        processes,
+        directory=directory,
+        http_port=ports.otlp_http,
+        grpc_port=ports.otlp_grpc,
+        serve_port=ports.collector,
+        phoenix_url=phoenix_url,
+        vllm_metrics_url=f"{vllm_url}/metrics",
+    )
+
+    async def start_collector() -> None:
+        with screen.step("Sidelight's collector"):
+            await asyncio.to_thread(collector.wait_until_ready)
+
+    async def start_phoenix() -> None:
+        with screen.step("Phoenix") as step:
+            python = await asyncio.to_thread(
+                environments.ensure, "phoenix", progress=step.say, processes=processes
+            )
+            step.say("starting")
+            server = phoenix_server.start(
+                processes, python=python, directory=directory / "phoenix", port=ports.phoenix
+            )
+            await asyncio.to_thread(server.wait_until_ready)
+            step.conclude(server.url)
+
+    async def start_prometheus() -> str | None:
+        program = prometheus_server.binary()
+        with screen.step("Prometheus") as step:
+            if program is None:
+                step.conclude("skipped: it is not installed (apt install prometheus)")
+                return None
+            server = prometheus_server.start(
+                processes,
+                program=program,
+                directory=directory / "prometheus",
+                port=ports.prometheus,
+                targets={"sidelight": collector.metrics_url},
+            )
+            await asyncio.to_thread(server.wait_until_ready)
+            step.conclude(server.url)
+            return server.url
+
+    async def start_vllm() -> Model:
+        if options.vllm_url is not None:
+            with screen.step("Your vLLM") as step:
+                found = await _served_model(options.vllm_url)
+                step.conclude(f"{found.name} at {found.url}")
+                return found
+        with screen.step("vLLM with a tiny model") as step:
+            python = await asyncio.to_thread(
+                environments.ensure, "vllm", progress=step.say, processes=processes
+            )
+            step.say("making the model")
+            weights = await asyncio.to_thread(model.ensure, python, processes)
+            step.say("starting, which takes half a minute")
+            server = vllm_server.start(
+                processes,
+                python=python,
+                model=weights,
+                port=ports.vllm,
+                instrumentation=inject.write(directory / "instrumentation"),
+                otlp_endpoint=collector.otlp_url,
+                environment={
+                    # The demo's questions and passages are its own to show.
+                    "SIDELIGHT_CAPTURE_CONTENT": "full",
+                    "OTEL_METRIC_EXPORT_INTERVAL": str(_METRIC_MILLISECONDS),
+                    "OTEL_RESOURCE_ATTRIBUTES": f"openinference.project.name={PROJECT}",
+                },
+            )
+            await asyncio.to_thread(server.wait_until_ready)
+            step.conclude(server.url)
+            return Model(server.url, server.model_name, own=True)
+
+    async def start_embedder() -> Embedder:
+        with screen.step("Embedding model") as step:
+            python = await asyncio.to_thread(
+                environments.ensure, "embedder", progress=step.say, processes=processes
+            )
+            loaded = await asyncio.to_thread(Embedder.from_environment, python)
+            step.conclude("all-MiniLM-L6-v2, with numpy")
+            return loaded
+
+    async def start_milvus() -> MilvusClient:
+        with screen.step("Milvus Lite") as step:
+            store = await asyncio.to_thread(MilvusClient, str(directory / "milvus.db"))
+            step.conclude("in this process")
+            return store
+
+    async with asyncio.TaskGroup() as together:
+        together.create_task(start_collector())
+        together.create_task(start_phoenix())
+        prometheus = together.create_task(start_prometheus())
+        served = together.create_task(start_vllm())
+        loaded = together.create_task(start_embedder())
+        store = together.create_task(start_milvus())
+    return Parts(
+        model=served.result(),
+        embedder=loaded.result(),
+        store=store.result(),
+        phoenix_url=phoenix_url,
+        prometheus_url=prometheus.result(),
+        collector=collector,
+    )
+
+
+async def _ask(parts: Parts, screen: Screen) -> list[Answer]:
+    tracers, meters = telemetry(parts.collector.otlp_url, PROJECT)
+    key = os.environ.get("VLLM_API_KEY") if not parts.model.own else None
+    async with httpx.AsyncClient(
+        base_url=parts.model.url,
+        headers={"Authorization": f"Bearer {key}"} if key else None,
+        timeout=_ANSWER_SECONDS,
+        # vLLM closes a connection after 5 s of silence; using one at that moment fails.
+        limits=httpx.Limits(max_connections=2 * traffic.BURST_SIZE, keepalive_expiry=2),
+    ) as http:
+        app = RagApp(
+            tracers=tracers,
+            meters=meters,
+            embedder=parts.embedder,
+            store=parts.store,
+            http=http,
+            model=parts.model.name,
+        )
+        with screen.step("Passages indexed") as step:
+            passages = read_passages(_PASSAGES.read_text(encoding="utf-8"))
+            await asyncio.to_thread(app.index, passages)
+            step.conclude(f"{len(passages)} of them")
+        with screen.step("Questions asked in bursts") as step:
+            answers = await traffic.run(
+                app, traffic.plan(), lambda done, of: step.say(f"{done} of {of}")
+            )
+    await asyncio.to_thread(tracers.shutdown)
+    await asyncio.to_thread(meters.shutdown)
+    return answers
+
+
+async def _query_back(
+    parts: Parts, answers: list[Answer], started: float, screen: Screen
+) -> Evidence:
+    prometheus_url = parts.prometheus_url
+
+    def prometheus_now() -> PrometheusReader:
+        assert prometheus_url is not None
+        return PrometheusReader(prometheus_url, started, time.time())
+
+    with screen.step("Querying back") as step:
+        found = await asyncio.to_thread(
+            evidence.gather,
+            answers=answers,
+            phoenix=PhoenixReader(parts.phoenix_url),
+            prometheus=prometheus_now if prometheus_url else None,
+            collector_metrics_url=parts.collector.metrics_url,
+            dashboards=parts.collector.dashboards,
+            instrumented=parts.model.own,
+            patience_seconds=_PATIENCE_SECONDS,
+            progress=step.say,
+        )
+        step.conclude("all there" if found.complete else "something is missing")
+        return found
+
+
+def _report(
+    options: DemoOptions,
+    parts: Parts,
+    answers: list[Answer],
+    found: Evidence,
+    directory: Path,
+    console: Console,
+) -> None:
+    best = most_telling(answers, found.traces)
+    links = [("Dashboard files", str(parts.collector.dashboards))]
+    if options.verbose:
+        links.append(("Logs", str(directory / "logs")))
+    if best:
+        link = PhoenixReader(parts.phoenix_url).link(best)
+        links.insert(0, ("This trace", link if options.keep else f"{link} (with --keep)"))
+    if options.keep:
+        links += [("Phoenix", parts.phoenix_url), ("Collector", parts.collector.metrics_url)]
+        if parts.prometheus_url:
+            links.append(("Prometheus", parts.prometheus_url))
+        links.append(("vLLM", parts.model.url))
+    report.show(console, found.findings, found.traces.get(best or "", []), links)
+    if parts.model.own:
+        console.print(
+            "The model's weights are random: its answers are gibberish, its load is real.",
+            style="dim",
+        )
+    if not parts.model.own and (lacking := [each for each in found.findings if not each.found]):
+        console.print(
+            f"{len(lacking)} of these need Sidelight inside your vLLM: install it beside vLLM "
+            f"and start vLLM with OTEL_EXPORTER_OTLP_ENDPOINT={parts.collector.otlp_url}",
+            markup=False,
+        )
+
+
+async def _until_interrupted(console: Console) -> None:
+    console.print("Serving until Ctrl-C.", style="bold")
+    task = asyncio.current_task()
+    assert task is not None
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        task.uncancel()
+
+
+async def _served_model(url: str) -> Model:
+    key = os.environ.get("VLLM_API_KEY")
+    headers = {"Authorization": f"Bearer {key}"} if key else None
+    try:
+        async with httpx.AsyncClient(timeout=10, headers=headers) as http:
+            answer = (await http.get(f"{url}/v1/models")).raise_for_status().json()
+        return Model(url, answer["data"][0]["id"], own=False)
+    except (httpx.HTTPError, ValueError, KeyError, IndexError) as error:
+        raise ProcessError(
+            f"no model at {url}/v1/models: {error}. --vllm takes the base URL of an "
+            "OpenAI-compatible server, for instance http://127.0.0.1:8000; a key is read from "
+            "VLLM_API_KEY."
+        ) from error
+
+
+def _ports(*, preferred: bool) -> Ports:
+    """Free ports; with `preferred` OTLP's own where they are free, where senders look first."""
+    vllm, phoenix, prometheus, collector, *otlp = free_ports(6)
+    if preferred:
+        otlp = [
+            own if is_free(own) else other for own, other in zip(_OTLP_PORTS, otlp, strict=True)
+        ]
+    return Ports(vllm, phoenix, prometheus, collector, *otlp)
+
+
+@contextmanager
+def _emptied(directory: Path) -> Iterator[None]:
+    """Empty the demo's own directory and hold it: never somebody else's, never one in use.
+
+    Only what the demo writes is deleted; anything else in it belongs to the user.
+    """
+    lock = directory / _LOCK
+    found = {entry.name for entry in directory.iterdir()} if directory.exists() else set()
+    if found and not lock.is_file():
+        raise ProcessError(
+            f"{directory} is not empty and was not made by the demo; give --directory another"
+        )
+    if foreign := sorted(found - _OWN - {_LOCK}):
+        raise ProcessError(
+            f"{directory} holds what the demo did not write ({', '.join(foreign[:3])}): "
+            "move it away, or give --directory another"
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ProcessError(
+                f"another demo is running in {directory}; give --directory another"
+            ) from None
+        for entry in (directory / name for name in found - {_LOCK}):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        yield
+
+
+def _first(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,84 @@
+"""A real vLLM server on the CPU with the tiny model and Sidelight's instrumentation in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidelight.demo.processes import Process, Processes
+
+MODEL_NAME = "sidelight/tiny-qwen3"
+SERVICE_NAME = "vllm"
+# Half a minute on two idle cores; many times that on busy ones.
+READY_SECONDS = 600.0
+# Few KV-cache blocks (of 128 tokens on CPUs) and more places in the batch than they can
+# hold, so that a burst queues and some requests are preempted.
+KV_BLOCKS = 24
+MAX_BATCH_REQUESTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class VllmServer:
+    """A vLLM server that is starting or running."""
+
+    process: Process
+    url: str
+    model_name: str
+
+    @property
+    def metrics_url(self) -> str:
+        return f"{self.url}/metrics"
+
+    def wait_until_ready(self, timeout_seconds: float = READY_SECONDS) -> None:
+        """Wait until it takes requests. Raises `ProcessError` with the end of its log."""
+        self.process.wait_for_http(f"{self.url}/health", timeout_seconds)
+
+
+def start(
+    processes: Processes,
+    *,
+    python: Path,
+    model: Path,
+    port: int,
+    instrumentation: Path | None = None,
+    otlp_endpoint: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
+    name: str = "vllm",
+) -> VllmServer:
+    """Start vLLM on a loopback port; `wait_until_ready` says when it serves.
+
+    `instrumentation` is a directory made by `inject.write`, `otlp_endpoint` the base URL of
+    an OTLP/HTTP receiver, `environment` more variables, `arguments` more of vLLM's own.
+    """
+    variables = {
+        **os.environ,
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "OTEL_SERVICE_NAME": SERVICE_NAME,
+    }
+    # The caller's own Python settings are not meant for another environment.
+    for foreign in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_PLUGINS"):
+        variables.pop(foreign, None)
+    if instrumentation:
+        variables["PYTHONPATH"] = str(instrumentation)
+    if otlp_endpoint:
+        variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = otlp_endpoint
+        variables["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf"
+    variables.update(environment or {})
+    # The `vllm` script by its path: it stands beside the environment's Python.
+    command: list[str | Path] = [python, python.with_name("vllm"), "serve", model]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command += ["--served-model-name", MODEL_NAME]
+    command += ["--enforce-eager", "--max-model-len", "2048"]
+    command += ["--enable-prompt-tokens-details"]
+    command += ["--num-gpu-blocks-override", str(KV_BLOCKS)]
+    command += ["--max-num-seqs", str(MAX_BATCH_REQUESTS)]
+    command += arguments
+    process = processes.start(name, command, environment=variables)
+    return VllmServer(process, f"http://127.0.0.1:{port}", MODEL_NAME)

@@ -1,0 +1,105 @@
+"""Turns on a thread: in order, each answered once, none begun after the end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from functools import partial
+
+import pytest
+
+from sidelight.base.executor import Worker
+
+
+async def test_turns_are_taken_in_order_on_one_thread() -> None:
+    """What two turns touch needs no lock of its own."""
+    worker = Worker("test")
+    threads: list[int] = []
+    found: list[int] = []
+
+    def turn(number: int) -> int:
+        threads.append(threading.get_ident())
+        found.append(number)
+        return number
+
+    results = await asyncio.gather(*(worker.run(partial(turn, n)) for n in range(20)))
+    worker.close()
+    assert results == found == list(range(20))
+    assert set(threads) != {threading.get_ident()}
+    assert len(set(threads)) == 1
+
+
+async def test_several_threads_take_turns_at_once() -> None:
+    """As many as were asked for are under way together, and no more."""
+    worker = Worker("test", threads=3)
+    meeting = threading.Barrier(3, timeout=20)
+    await asyncio.gather(*(worker.run(meeting.wait) for _ in range(3)))
+    threads = await asyncio.gather(*(worker.run(threading.get_ident) for _ in range(30)))
+    worker.close()
+    assert len(set(threads)) <= 3
+
+
+async def test_what_a_turn_raises_reaches_its_caller() -> None:
+    """And the next turn is taken all the same."""
+    worker = Worker("test")
+
+    def fail() -> None:
+        raise OSError("the disk")
+
+    with pytest.raises(OSError, match="the disk"):
+        await worker.run(fail)
+    assert await worker.run(lambda: "next") == "next"
+    worker.close()
+
+
+async def test_no_exception_leaves_its_caller_waiting() -> None:
+    """Not even the one that no future takes, which `next` raises."""
+    worker = Worker("test")
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await asyncio.wait_for(worker.run(lambda: next(iter(()))), 20)
+    worker.close()
+
+
+async def test_a_cancelled_turn_is_left_out() -> None:
+    """Who waits no more is not worked for; what is under way is finished."""
+    worker = Worker("test")
+    go_on = threading.Event()
+    begun: list[str] = []
+
+    def first() -> None:
+        begun.append("first")
+        go_on.wait(20)
+
+    under_way = asyncio.create_task(worker.run(first))
+    waiting = asyncio.create_task(worker.run(lambda: begun.append("second")))
+    while not begun:
+        await asyncio.sleep(0.001)
+    waiting.cancel()
+    go_on.set()
+    await under_way
+    await worker.run(lambda: begun.append("third"))
+    worker.close()
+    assert begun == ["first", "third"]
+
+
+async def test_after_closing_no_turn_is_begun() -> None:
+    """Turns that wait are cancelled, new ones refused, and `join` returns."""
+    worker = Worker("test")
+    go_on, begun = threading.Event(), threading.Event()
+
+    def first() -> str:
+        begun.set()
+        go_on.wait(20)
+        return "finished"
+
+    under_way = asyncio.create_task(worker.run(first))
+    waiting = asyncio.create_task(worker.run(lambda: "never"))
+    await asyncio.to_thread(begun.wait, 20)
+    worker.close()
+    go_on.set()
+    assert await under_way == "finished"
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    with pytest.raises(RuntimeError, match="closed"):
+        await worker.run(lambda: "never")
+    await asyncio.to_thread(worker.join)

@@ -1,0 +1,337 @@
+"""Tail sampling: what keeps a trace, when that is decided, and that a kept trace is whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidelight import conventions as c
+from sidelight.collector.delivery.feed import Held
+from sidelight.collector.delivery.sampling.feed import SampledFeed
+from sidelight.collector.delivery.sampling.sampler import Decision, Reasons, Sampler
+from sidelight.collector.delivery.select import Selector
+from sidelight.collector.destinations.common.sampling import Sampling
+from sidelight.collector.log.cursor import Position
+from sidelight.collector.log.log import SegmentLog
+from sidelight.otlp.span_view import SpanView
+from support import otlp_requests
+from support.langfuse import LangfuseStandIn
+from support.sending import Sending, opened
+from support.spans import Made, names_of, record, request, trace_id
+
+SECOND = 1_000_000_000
+
+
+def reason(made: Made, **options: Any) -> Decision | None:
+    item = request(made).resource_spans[0].scope_spans[0].spans[0].SerializeToString()
+    return Reasons(Sampling.model_validate({"share": 0, **options})).find(SpanView(item))
+
+
+@pytest.mark.parametrize(
+    ("made", "options", "expected"),
+    [
+        (Made("ok"), {}, None),
+        (Made("bad", error=True), {}, Decision.ERROR),
+        (Made("bad", error=True), {"keep_errors": False}, None),
+        (Made("a", attributes={c.PREEMPTIONS: 1}), {}, Decision.PREEMPTED),
+        (Made("a", attributes={c.PREEMPTIONS: 0}), {}, None),
+        (Made("a", attributes={c.PREEMPTIONS: 1}), {"keep_preempted": False}, None),
+        (Made("a", attributes={c.KEEP_TRACE: True}), {}, Decision.FLAGGED),
+        (Made("a", attributes={c.KEEP_TRACE: "true"}), {}, Decision.FLAGGED),
+        (Made("a", attributes={c.KEEP_TRACE: False}), {}, None),
+        (Made("a", attributes={c.TIME_TO_FIRST_TOKEN: 2.5}), {}, None),
+        (
+            Made("a", attributes={c.TIME_TO_FIRST_TOKEN: 2.5}),
+            {"ttft_over_seconds": 2},
+            Decision.SLOW_FIRST_TOKEN,
+        ),
+        (Made("a", attributes={c.TIME_TO_FIRST_TOKEN: 2.5}), {"ttft_over_seconds": 3}, None),
+        (Made("a", seconds=9), {"duration_over_seconds": 8}, Decision.LONG),
+        (Made("vip"), {"keep": [{"names": "v*"}]}, Decision.RULE),
+        (Made("other"), {"keep": [{"names": "v*"}]}, None),
+    ],
+)
+def test_reasons_to_keep(made: Made, options: dict[str, Any], expected: Decision | None) -> None:
+    """Each reason keeps what it says and nothing else, and can be configured."""
+    assert reason(made, **options) is expected
+
+
+def sampler(**options: Any) -> Sampler:
+    return Sampler(Sampling.model_validate({"share": 0, "quiet_seconds": 10, **options}))
+
+
+def test_a_share_of_the_rest_is_kept_by_hash() -> None:
+    """About the share is kept, at once, and the same traces by every collector."""
+    first, second = sampler(share=0.1), sampler(share=0.1)
+    ids = [number.to_bytes(16, "big") for number in range(20_000)]
+    for one in ids:
+        first.see(one, None)
+    for one in reversed(ids):
+        second.see(one, None)
+    kept = {one for one in ids if first.decision(one) is Decision.SHARE}
+    assert 1800 <= len(kept) <= 2200
+    assert kept == {one for one in ids if second.decision(one) is Decision.SHARE}
+    more = sampler(share=0.2)
+    assert all(more.is_in_share(one) for one in kept)
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0, False), (1, True)])
+def test_none_and_all(share: float, kept: bool) -> None:
+    """A share of 0 keeps nothing without a reason, one of 1 everything."""
+    one = sampler(share=share)
+    assert all(one.is_in_share(bytes((byte,)) * 16) is kept for byte in range(256))
+
+
+def test_a_trace_is_dropped_once_it_is_quiet() -> None:
+    """Each span starts the quiet time anew; when it is over, the trace is decided."""
+    one = sampler()
+    for second in (0, 9, 18):
+        one.advance(second * SECOND)
+        one.see(b"a" * 16, None)
+    one.advance(27 * SECOND)
+    assert one.decision(b"a" * 16) is None
+    assert one.seconds_left(b"a" * 16) == 1
+    one.advance(28 * SECOND)
+    assert one.decision(b"a" * 16) is Decision.REST
+
+
+def test_a_trace_that_never_ends_is_decided_at_last() -> None:
+    """After the longest wait the next span decides, and what comes later follows."""
+    one = sampler(max_wait_seconds=20)
+    for second in (0, 5, 10, 15, 20):
+        assert one.decision(b"a" * 16) is None
+        one.advance(second * SECOND)
+        one.see(b"a" * 16, None)
+    assert one.decision(b"a" * 16) is Decision.REST
+    one.see(b"a" * 16, Decision.ERROR)
+    assert one.decision(b"a" * 16) is Decision.REST
+
+
+@pytest.mark.parametrize("jump", [-3600, -2, 3600])
+def test_a_clock_that_jumps_stops_nothing(jump: int) -> None:
+    """Set back or forward, the wall clock lets quiet traces be decided in their time."""
+    one = sampler()
+    one.advance(10_000 * SECOND)
+    one.see(b"a" * 16, None)
+    one.advance((10_000 + jump) * SECOND)
+    one.see(b"b" * 16, None)
+    one.advance((10_000 + jump + 11) * SECOND)
+    assert one.decision(b"a" * 16) is Decision.REST
+    assert one.decision(b"b" * 16) is Decision.REST
+
+
+def test_decisions_seen_last_are_remembered() -> None:
+    """The bound lets go of the traces of which nothing came for longest."""
+    one = sampler(share=1)
+    for byte in (b"a", b"b", b"c", b"a"):
+        one.see(byte * 16, None)
+    one.forget(2)
+    assert [each for each, _ in one.decisions()] == [b"c" * 16, b"a" * 16]
+
+
+class Feeding:
+    """A sampled feed over a log on disk, with time in the test's hand."""
+
+    def __init__(self, log: SegmentLog, directory: Path, **options: Any) -> None:
+        self.log = log
+        self.now = 0
+        self.decided: Counter[Decision] = Counter()
+        self.feed = SampledFeed(
+            log,
+            {"traces", "metrics"},
+            Sampling.model_validate({"share": 0, "quiet_seconds": 10, **options}),
+            selector=Selector(),
+            directory=directory / "sampling",
+            name="test",
+            decided=lambda decision: self.decided.update([decision]),
+            wall_ns=lambda: self.now,
+        )
+
+    def append(self, *spans: Made, at: float = 0) -> None:
+        self.log.append([record(*spans, time_ns=int(at * SECOND))])
+
+    def sent(self, at: float) -> list[str]:
+        """What is sent until the feed holds or the log ends, at that second."""
+        self.now = int(at * SECOND)
+        found: list[str] = []
+        while True:
+            step = self.feed.read(self.log.cursor("test"))
+            if step is None or isinstance(step, Held):
+                return found
+            found += names_of(step.record) if step.record else []
+            self.log.commit("test", step.end)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SegmentLog]:
+    with opened(tmp_path) as log:
+        yield log
+
+
+def test_an_error_keeps_what_came_before_it(log: SegmentLog, tmp_path: Path) -> None:
+    """Spans wait in the log; a later reason sends the whole trace, and nothing of another."""
+    feeding = Feeding(log, tmp_path)
+    feeding.append(Made("a1", trace="a"), Made("b1", trace="b"), at=1)
+    assert feeding.sent(at=2) == []
+    assert log.cursor("test") < log.end
+    feeding.append(Made("a2", trace="a", error=True), at=3)
+    assert feeding.sent(at=4) == []
+    assert feeding.sent(at=11) == ["a1", "a2"]
+    assert feeding.decided == Counter({Decision.ERROR: 1, Decision.REST: 1})
+    feeding.append(Made("a3", trace="a"), Made("b2", trace="b", error=True), at=12)
+    assert feeding.sent(at=12) == ["a3"]
+    assert log.cursor("test") == log.end
+
+
+def test_a_backlog_is_decided_by_the_time_it_came(log: SegmentLog, tmp_path: Path) -> None:
+    """After a long outage the log's own times count: pauses in it decide as they did live."""
+    feeding = Feeding(log, tmp_path)
+    feeding.append(Made("a1", trace="a"), Made("b1", trace="b"), at=0)
+    feeding.append(Made("b2", trace="b", error=True), at=9)
+    feeding.append(Made("a2", trace="a", error=True), at=11)
+    assert feeding.sent(at=5000) == ["b1", "b2"]
+
+
+def test_a_restart_remembers(log: SegmentLog, tmp_path: Path) -> None:
+    """Late spans of traces decided before a restart follow the decision, kept or dropped."""
+    before = Feeding(log, tmp_path)
+    before.append(Made("a1", trace="a", error=True), Made("b1", trace="b"), at=0)
+    assert before.sent(at=11) == ["a1"]
+    after = Feeding(log, tmp_path)
+    after.append(Made("a2", trace="a"), Made("b2", trace="b", error=True), at=12)
+    assert after.sent(at=13) == ["a2"]
+    assert after.decided == Counter()
+
+
+def test_a_torn_file_of_decisions_is_mended(log: SegmentLog, tmp_path: Path) -> None:
+    """What a crash cut off is forgotten; what stands before and comes behind is read."""
+    before = Feeding(log, tmp_path)
+    before.append(Made("a1", trace="a", error=True), at=0)
+    before.sent(at=0)
+    (path,) = (tmp_path / "sampling").iterdir()
+    path.write_bytes(path.read_bytes() + b"torn")
+    middle = Feeding(log, tmp_path)
+    middle.append(Made("b1", trace="b", error=True), at=1)
+    middle.sent(at=1)
+    after = Feeding(log, tmp_path)
+    after.append(Made("a2", trace="a"), Made("b2", trace="b"), at=2)
+    assert after.sent(at=2) == ["a2", "b2"]
+
+
+def test_a_disk_that_refuses_decisions_stops_nothing(log: SegmentLog, tmp_path: Path) -> None:
+    """What cannot be written is tried again: sending is what makes room on a full disk."""
+    (tmp_path / "sampling").write_text("no folder")
+    feeding = Feeding(log, tmp_path)
+    feeding.append(Made("a1", trace="a", error=True), at=0)
+    assert feeding.sent(at=0) == ["a1"]
+    (tmp_path / "sampling").unlink()
+    feeding.append(Made("b1", trace="b", error=True), at=1)
+    assert feeding.sent(at=1) == ["b1"]
+    after = Feeding(log, tmp_path)
+    after.append(Made("a2", trace="a"), Made("b2", trace="b"), at=2)
+    assert after.sent(at=2) == ["a2", "b2"]
+
+
+def test_waiting_traces_are_bounded(log: SegmentLog, tmp_path: Path) -> None:
+    """Above the bound the oldest are decided early and counted; the file stays bounded too."""
+    feeding = Feeding(log, tmp_path, max_traces=5)
+    for number in range(100):
+        feeding.append(Made(f"{number}", trace=f"{number}"), at=0)
+    assert feeding.sent(at=0) == []
+    assert feeding.decided == Counter({Decision.EARLY: 96})
+    assert feeding.sent(at=10) == []
+    assert feeding.decided == Counter({Decision.EARLY: 96, Decision.REST: 4})
+    (path,) = (tmp_path / "sampling").iterdir()
+    assert path.stat().st_size <= 21 * 17
+
+
+def test_other_signals_pass_in_their_place(log: SegmentLog, tmp_path: Path) -> None:
+    """Metrics are not sampled; they go out when their turn comes."""
+    feeding = Feeding(log, tmp_path)
+    log.append([otlp_requests.metrics()])
+    step = feeding.feed.read(Position(0, 0))
+    assert step is not None
+    assert not isinstance(step, Held)
+    assert step.record is not None
+    assert step.record.signal == "metrics"
+
+
+TRACES = st.sampled_from(["a", "b", "c", "d"])
+BATCHES = st.lists(
+    st.lists(st.tuples(TRACES, st.integers(0, 9).map(lambda n: n == 0)), min_size=1, max_size=4),
+    min_size=1,
+    max_size=8,
+)
+PAUSES = st.lists(st.sampled_from([0.0, 1.0, 9.0, 30.0]), min_size=8, max_size=8)
+
+EVENTS = st.lists(st.sampled_from(["go on", "read", "restart"]), min_size=8, max_size=8)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    BATCHES, PAUSES, st.lists(st.sampled_from(["go on", "read", "restart"]), min_size=8, max_size=8)
+)
+def test_a_kept_trace_is_kept_whole(
+    batches: list[list[tuple[str, bool]]], pauses: list[float], events: list[str]
+) -> None:
+    """Whatever the order, batches, pauses and restarts: all of a trace is sent, once, or none."""
+    with TemporaryDirectory() as folder, opened(Path(folder)) as log:
+        options = {"share": 0.3, "max_wait_seconds": 20}
+        feeding = Feeding(log, Path(folder), **options)
+        at, number = 0.0, 0
+        sent: list[str] = []
+        everything: dict[str, list[str]] = {}
+        errors: set[str] = set()
+        for batch, pause, event in zip(batches, pauses, events, strict=False):
+            at += pause
+            spans = []
+            for trace, error in batch:
+                number += 1
+                spans.append(Made(f"{trace}{number}", trace=trace, error=error))
+                everything.setdefault(trace, []).append(spans[-1].name)
+                errors |= {trace} if error else set()
+            feeding.append(*spans, at=at)
+            if event != "go on":
+                sent += feeding.sent(at)
+            if event == "restart":
+                feeding = Feeding(log, Path(folder), **options)
+        sent += feeding.sent(at + 100)
+        assert log.cursor("test") == log.end
+        for trace, names in everything.items():
+            got = [name for name in sent if name[0] == trace]
+            assert got in ([], names)
+            if sampler(share=0.3).is_in_share(trace_id(trace)):
+                assert got == names
+            elif got:
+                assert trace in errors
+
+
+async def test_sampling_on_the_way_to_langfuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """End to end: kept traces arrive whole across a restart, decisions and spans are counted."""
+    with LangfuseStandIn() as server, opened(tmp_path / "log") as log:
+        monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", server.public_key)
+        monkeypatch.setenv("LANGFUSE_SECRET_KEY", server.secret_key)
+        sample = {"share": 0, "quiet_seconds": 0.5}
+        destination = {"type": "langfuse", "url": server.url, "sample": sample}
+        async with Sending(log, tmp_path, destination) as sending:
+            sending.append(record(Made("a1", trace="a"), Made("b1", trace="b")))
+            sending.append(record(Made("a2", trace="a", error=True)))
+            await sending.settled()
+            assert server.rows == []
+        async with Sending(log, tmp_path, destination) as sending:
+            await sending.until(lambda: log.cursor("langfuse") == log.end)
+            sending.append(record(Made("a3", trace="a")))
+            await sending.until(lambda: len(server.rows) == 3)
+        assert [row.name for row in server.rows] == ["a1", "a2", "a3"]
+        assert sending.tally.counts["langfuse", "sampled", "ERROR"] == 1
+        assert sending.tally.counts["langfuse", "sampled", "REST"] == 1
+        assert sending.tally.counts["langfuse", "withheld", "sampling"] == 1

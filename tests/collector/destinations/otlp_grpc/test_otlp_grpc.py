@@ -1,0 +1,185 @@
+"""The OTLP/gRPC destination against a real gRPC server."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+import time
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from sidelight.base.configuration.section import ConfigError
+from sidelight.collector.destinations.common.outcome import Delivered, Refused, Retry
+from sidelight.collector.destinations.otlp_grpc import exporter as otlp_grpc
+from sidelight.collector.destinations.otlp_grpc.config import OtlpGrpcDestination
+from sidelight.collector.destinations.otlp_grpc.exporter import OtlpGrpcExporter
+from sidelight.collector.log.record import Record
+from sidelight.otlp.signals import Signal
+from support import otlp_requests
+from support.otlp_grpc_server import Answer, OtlpGrpcServer
+
+
+@pytest.fixture
+def server() -> Iterator[OtlpGrpcServer]:
+    with OtlpGrpcServer() as server:
+        yield server
+
+
+@pytest.fixture
+def destination(server: OtlpGrpcServer) -> Iterator[OtlpGrpcExporter]:
+    destination = build(server.url)
+    yield destination
+    destination.close()
+
+
+def build(url: str, **options: object) -> OtlpGrpcExporter:
+    config = {"type": "otlp_grpc", "name": "grpc", "url": url, "timeout_seconds": 5} | options
+    return otlp_grpc.build(OtlpGrpcDestination.model_validate(config))
+
+
+@pytest.mark.parametrize(
+    ("signal", "record", "method"),
+    [
+        ("traces", otlp_requests.traces([otlp_requests.span()]), "trace.v1.TraceService"),
+        ("metrics", otlp_requests.metrics(), "metrics.v1.MetricsService"),
+        ("logs", otlp_requests.logs(), "logs.v1.LogsService"),
+    ],
+)
+def test_each_signal_goes_to_its_service(
+    server: OtlpGrpcServer,
+    destination: OtlpGrpcExporter,
+    signal: Signal,
+    record: Record,
+    method: str,
+) -> None:
+    """The stored request arrives as it was stored, gzipped on the way."""
+    assert destination.send(record) == Delivered()
+    (call,) = server.calls
+    assert call.method == f"/opentelemetry.proto.collector.{method}/Export"
+    assert call.body == gzip.decompress(record.payload)
+    assert call.metadata["user-agent"].startswith("sidelight/")
+
+
+def test_secrets_go_as_metadata(server: OtlpGrpcServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Headers are read when they are used; one that is missing is told, and nothing is sent."""
+    destination = build(server.url, headers={"Authorization": {"env": "GRPC_KEY"}})
+    outcome = destination.send(otlp_requests.logs())
+    assert isinstance(outcome, Retry)
+    assert "$GRPC_KEY is missing" in outcome.reason
+    assert server.calls == []
+    monkeypatch.setenv("GRPC_KEY", "Bearer abc")
+    assert destination.send(otlp_requests.logs()) == Delivered()
+    assert server.calls[0].metadata["authorization"] == "Bearer abc"
+    destination.close()
+
+
+def test_partial_success_counts(server: OtlpGrpcServer, destination: OtlpGrpcExporter) -> None:
+    """What the backend rejects of a batch is told with its reason."""
+    response = ExportTraceServiceResponse()
+    response.partial_success.rejected_spans = 2
+    response.partial_success.error_message = "too old"
+    server.answer = Answer(body=response.SerializeToString())
+    record = otlp_requests.traces([otlp_requests.span()])
+    assert destination.send(record) == Delivered(2, said="too old")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Answer(grpc.StatusCode.UNAVAILABLE, "later"), "UNAVAILABLE (it says: later)"),
+        (Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, "slow down"), "RESOURCE_EXHAUSTED"),
+        (Answer(grpc.StatusCode.INTERNAL), "INTERNAL"),
+        (Answer(grpc.StatusCode.UNIMPLEMENTED), "correct url or signals"),
+        (Answer(grpc.StatusCode.UNAUTHENTICATED), "check whether it wants a header"),
+    ],
+)
+def test_what_time_or_a_person_can_mend_is_retried(
+    server: OtlpGrpcServer, destination: OtlpGrpcExporter, answer: Answer, expected: str
+) -> None:
+    """Pressure, outages and wrong keys lose nothing."""
+    server.answer = answer
+    outcome = destination.send(otlp_requests.logs())
+    assert isinstance(outcome, Retry)
+    assert expected in outcome.reason
+
+
+def test_the_backend_says_when(server: OtlpGrpcServer, destination: OtlpGrpcExporter) -> None:
+    """RetryInfo tells how long to wait."""
+    server.answer = Answer(grpc.StatusCode.UNAVAILABLE, "busy", retry_seconds=7.5)
+    outcome = destination.send(otlp_requests.logs())
+    assert isinstance(outcome, Retry)
+    assert outcome.after_seconds == 7.5
+
+
+def test_a_bad_batch_is_refused(server: OtlpGrpcServer, destination: OtlpGrpcExporter) -> None:
+    """INVALID_ARGUMENT blames the batch, which is then halved."""
+    server.answer = Answer(grpc.StatusCode.INVALID_ARGUMENT, "bad span")
+    outcome = destination.send(otlp_requests.logs())
+    assert isinstance(outcome, Refused)
+    assert outcome.status == 400
+
+
+def test_a_batch_above_the_cap_is_refused(
+    server: OtlpGrpcServer, destination: OtlpGrpcExporter
+) -> None:
+    """gRPC's own cap of 4 MiB answers as pressure does; it is told from it, and halving helps."""
+    outcome = destination.send(otlp_requests.logs("x" * 5_000_000))
+    assert isinstance(outcome, Refused)
+    assert outcome.status == 413
+    assert server.calls == []
+
+
+def test_a_hang_ends_at_the_timeout(server: OtlpGrpcServer) -> None:
+    """A server that never answers gives the sender back."""
+    server.answer = Answer(hang=True)
+    hasty = build(server.url, timeout_seconds=0.3)
+    outcome = hasty.send(otlp_requests.logs())
+    assert isinstance(outcome, Retry)
+    assert "no answer within 0.3 s" in outcome.reason
+    hasty.close()
+
+
+def test_close_ends_a_send(server: OtlpGrpcServer) -> None:
+    """A shutdown does not wait for a backend that hangs, and nothing is sent after it."""
+    server.answer = Answer(hang=True)
+    destination = build(server.url, timeout_seconds=60)
+    timer = threading.Timer(0.3, destination.close)
+    timer.start()
+    assert isinstance(destination.send(otlp_requests.logs()), Retry)
+    outcome = destination.send(otlp_requests.logs())
+    assert isinstance(outcome, Retry)
+    assert "being closed" in outcome.reason
+    timer.join()
+
+
+def test_a_restarted_server_is_found_again(
+    server: OtlpGrpcServer, destination: OtlpGrpcExporter
+) -> None:
+    """While it is down the batch is retried; once it is back it goes through."""
+    assert destination.send(otlp_requests.logs()) == Delivered()
+    server.close()
+    outcome = destination.send(otlp_requests.logs())
+    assert isinstance(outcome, Retry)
+    with OtlpGrpcServer(port=server.port) as again:
+        deadline = time.monotonic() + 20
+        while destination.send(otlp_requests.logs()) != Delivered():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert len(again.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"url": "http://127.0.0.1:4317/v1/traces"}, "gRPC has no paths"),
+        ({"headers": {"a b": {"env": "X"}}}, "no name of gRPC metadata"),
+        ({"headers": {"grpc-timeout": {"env": "X"}}}, "no name of gRPC metadata"),
+    ],
+)
+def test_bad_options_are_told(options: dict[str, object], problem: str) -> None:
+    """What gRPC cannot carry is an error of the configuration."""
+    with pytest.raises(ConfigError, match=problem):
+        build(**({"url": "http://127.0.0.1:1"} | options))  # type: ignore[arg-type]

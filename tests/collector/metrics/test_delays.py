@@ -1,0 +1,135 @@
+"""Delay causes: they add up to the request's duration, and lead to its trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidelight import conventions as names
+from sidelight.collector.metrics.delays import CAUSES, Delays, causes
+from sidelight.collector.metrics.registry import Registry
+from support import openmetrics
+from support.measured_spans import span
+
+DELAY = names.prometheus_name(names.REQUEST_DELAY)
+PREEMPTIONS = f"{names.prometheus_name(names.REQUEST_PREEMPTIONS)}_total"
+
+
+def served(**changes: Any) -> dict[str, Any]:
+    """Attributes of a request as vLLM's plugin writes them; None takes one away."""
+    attributes = {
+        "REQUEST_MODEL": "tiny",
+        "QUEUE_TIME": 0.25,
+        "PREFILL_TIME": 0.5,
+        "DECODE_TIME": 2.0,
+        "STEPS": 100,
+        "STEPS_WITH_PREFILL": 25,
+        "PREEMPTIONS": 0,
+        **changes,
+    }
+    return {getattr(names, name): value for name, value in attributes.items() if value is not None}
+
+
+def test_causes_of_a_request() -> None:
+    """A fourth of its steps carried others' prompts; the rest of the time was elsewhere."""
+    assert causes(span(served(), seconds=3.0)) == {
+        "queue": 0.25,
+        "prefill": 0.5,
+        "decode": 1.5,
+        "interference": 0.5,
+        "preemption": 0.0,
+        "outside": 0.25,
+    }
+
+
+def test_a_preempted_request_lost_its_decode_time_to_that() -> None:
+    """The engine does not tell the wait for its place from the work."""
+    found = causes(span(served(PREEMPTIONS=2), seconds=3.0))
+    assert (found["preemption"], found["decode"], found["interference"]) == (2.0, 0.0, 0.0)
+
+
+times = st.floats(0, 1e6)
+
+
+@given(times, times, times, st.integers(0, 3), st.integers(0, 50), st.integers(0, 100), times)
+def test_causes_add_up_to_the_duration(
+    queue: float,
+    prefill: float,
+    decode: float,
+    preemptions: int,
+    steps: int,
+    shared: int,
+    duration: float,
+) -> None:
+    """Whatever the engine told, none is negative and nothing is counted twice."""
+    told = span(
+        served(
+            QUEUE_TIME=queue,
+            PREFILL_TIME=prefill,
+            DECODE_TIME=decode,
+            PREEMPTIONS=preemptions,
+            STEPS=steps,
+            STEPS_WITH_PREFILL=shared,
+        ),
+        seconds=duration,
+    )
+    found = causes(told)
+    assert set(found) == set(CAUSES)
+    assert min(found.values()) >= 0
+    if told.seconds:
+        assert sum(found.values()) == pytest.approx(told.seconds)
+
+
+@pytest.mark.parametrize("missing", ["QUEUE_TIME", "PREFILL_TIME"])
+@pytest.mark.parametrize("value", [None, "0.1", -1.0, float("nan"), True])
+def test_without_the_engines_times_there_are_none(missing: str, value: object) -> None:
+    """A request that the engine did not tell of says nothing rather than a guess."""
+    assert causes(span(served(**{missing: value}))) == {}
+
+
+def test_they_are_histograms_that_lead_to_traces() -> None:
+    """By service and model; a cause that took no time is not observed."""
+    registry = Registry()
+    seen = span(served(), seconds=3.0)
+    Delays(registry).observe("api", seen)
+    sums = {
+        each.labels["cause"]: each.value for each in openmetrics.samples(f"{DELAY}_sum", registry)
+    }
+    assert sums["interference"] == 0.5
+    counts = openmetrics.samples(f"{DELAY}_count", registry)
+    assert {each.labels["cause"]: each.value for each in counts} == dict.fromkeys(CAUSES, 1) | {
+        "preemption": 0
+    }
+    assert {each.labels["gen_ai_request_model"] for each in counts} == {"tiny"}
+    marks = [
+        each.exemplar
+        for each in openmetrics.samples(f"{DELAY}_bucket", registry)
+        if each.exemplar is not None
+    ]
+    assert len(marks) == 5
+    assert {mark.labels["trace_id"] for mark in marks} == {seen.trace_id.hex()}
+
+
+def test_preemptions_are_counted() -> None:
+    """With the trace of the request that met them last."""
+    registry = Registry()
+    delays = Delays(registry)
+    for preemptions in (0, 2, 1):
+        delays.observe("api", span(served(PREEMPTIONS=preemptions)))
+    (sample,) = openmetrics.samples(PREEMPTIONS, registry)
+    assert sample.value == 3
+    assert sample.exemplar is not None
+
+
+def test_labels_are_bounded() -> None:
+    """However many models and services, the number of series stays bounded."""
+    registry = Registry()
+    delays = Delays(registry)
+    for number in range(1000):
+        delays.observe(f"s{number}", span(served(REQUEST_MODEL=f"m{number}"), seconds=3.0))
+    found = openmetrics.samples(f"{DELAY}_count", registry)
+    assert len(found) <= 65 * len(CAUSES)
+    assert sum(each.value for each in found) == 5000

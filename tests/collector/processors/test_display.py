@@ -1,0 +1,125 @@
+"""What a real Phoenix makes of recorded spans once they are canonical, queried back."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from sidelight.collector.processors.pipeline import Shaper
+from support import paths
+from support.guarded_phoenix import API_KEY, GuardedPhoenix
+from support.shaping import shaped
+
+DATA = paths.DATA / "shape"
+
+
+def displayed(phoenix: GuardedPhoenix, recording: str) -> list[dict[str, Any]]:
+    """The spans of a recording as Phoenix stored them, oldest first."""
+    text = (DATA / f"{recording}.json").read_text()
+    made, _ = shaped(Shaper(), json_format.Parse(text, ExportTraceServiceRequest()))
+    count = sum(len(s.spans) for resource in made.resource_spans for s in resource.scope_spans)
+    project = f"display-{recording}"
+    bearer = {"Authorization": f"Bearer {API_KEY}"}
+    request = urllib.request.Request(
+        f"{phoenix.url}/v1/traces",
+        gzip.compress(made.SerializeToString()),
+        {
+            "Content-Type": "application/x-protobuf",
+            "Content-Encoding": "gzip",
+            "x-project-name": project,
+            **bearer,
+        },
+    )
+    with urllib.request.urlopen(request):
+        pass
+    question = urllib.request.Request(
+        f"{phoenix.url}/v1/projects/{project}/spans?limit=1000", headers=bearer
+    )
+    found: list[dict[str, Any]] = []
+    for _ in range(300):
+        with suppress(urllib.error.HTTPError), urllib.request.urlopen(question) as answer:
+            found = json.load(answer)["data"]
+        if len(found) >= count:
+            break
+        time.sleep(0.2)
+    assert len(found) == count
+    return sorted(found, key=lambda span: str(span["start_time"]))
+
+
+def named(spans: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The first span of a name."""
+    return next(span for span in spans if span["name"] == name)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("recording", "chat", "tool"),
+    [
+        ("openllmetry-0.62", "openai.chat", "execute_tool weather"),
+        ("openlit-1.45", "chat m", "execute_tool weather"),
+        ("openinference-0.1", "ChatCompletion", "weather"),
+    ],
+)
+def test_chats_and_tools(
+    guarded_phoenix: GuardedPhoenix, recording: str, chat: str, tool: str
+) -> None:
+    """Kinds, models, tokens and both sides of the conversation are what the app said."""
+    spans = displayed(guarded_phoenix, recording)
+    first = named(spans, chat)
+    found = first["attributes"]
+    assert first["span_kind"] == "LLM"
+    assert found["llm.model_name"] in ("m", "m-resp")
+    assert found["llm.token_count.prompt"] == 11
+    assert found["llm.token_count.completion"] == 3
+    assert found["llm.token_count.prompt_details.cache_read"] == 5
+    assert found["llm.input_messages.1.message.content"] == "Capital of France?"
+    assert found["llm.output_messages.0.message.content"] == "Paris."
+    assert "Capital of France?" in found["input.value"]
+    assert "Paris." in found["output.value"]
+    assert named(spans, tool)["span_kind"] == "TOOL"
+    assert any(span["span_kind"] == "EMBEDDING" for span in spans)
+    assert any(span["status_code"] == "ERROR" for span in spans)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("recording", "name", "content"),
+    [
+        ("openllmetry-0.62", "chroma.query", "about paris"),
+        ("openllmetry-0.62", "milvus.search", "{'text': 'paris'}"),
+        ("openllmetry-0.62", "vector_db_retrieve R", "about paris"),
+        ("openlit-1.45", "retrieval R", "about paris"),
+        ("openinference-0.1", "R", "about paris"),
+    ],
+)
+def test_documents(
+    guarded_phoenix: GuardedPhoenix, recording: str, name: str, content: str
+) -> None:
+    """A search is a retriever that shows its documents, with scores or without."""
+    found = named(displayed(guarded_phoenix, recording), name)
+    assert found["span_kind"] == "RETRIEVER"
+    assert found["attributes"]["retrieval.documents.0.document.content"] == content
+
+
+@pytest.mark.real
+def test_vllms_own_spans(guarded_phoenix: GuardedPhoenix) -> None:
+    """A call without a client above is an LLM span with its tokens, one below it a chain."""
+    spans = displayed(guarded_phoenix, "vllm-0.32")
+    for span in spans:
+        found = span["attributes"]
+        if span["parent_id"]:
+            assert span["span_kind"] == "CHAIN"
+            assert "llm.token_count.prompt" not in found
+        else:
+            assert span["span_kind"] == "LLM"
+            assert found["llm.token_count.prompt"] == found["sidelight.usage.input_tokens"]
+    assert {bool(span["parent_id"]) for span in spans} == {True, False}

@@ -1,0 +1,421 @@
+"""Foreign spans made canonical: recorded ones of the real libraries, and the older shapes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from sidelight import conventions as c
+from sidelight.collector.processors import sensitive
+from sidelight.collector.processors.draft import Draft
+from sidelight.collector.processors.normalise import normalise
+from sidelight.collector.processors.pipeline import Shaper
+from sidelight.collector.processors.tables import TABLES, Table, table_for
+from support import paths
+from support.shaping import request, shaped, shaped_span, span, spans, values
+
+DATA = paths.DATA / "shape"
+RECORDED = ["openllmetry-0.62", "openlit-1.45", "openinference-0.1", "vllm-0.32"]
+
+
+def recorded(name: str) -> ExportTraceServiceRequest:
+    """A request as the library's own exporter would have sent it."""
+    return json_format.Parse((DATA / f"{name}.json").read_text(), ExportTraceServiceRequest())
+
+
+def canonical(name: str) -> list[tuple[Span, dict[str, Any]]]:
+    """Spans of a recording after shaping, with their attributes."""
+    made, _ = shaped(Shaper(), recorded(name))
+    found = [
+        each
+        for resource in made.resource_spans
+        for scope in resource.scope_spans
+        for each in scope.spans
+    ]
+    return [(each, values(each)) for each in found]
+
+
+def one(name: str, span_name: str) -> dict[str, Any]:
+    """Attributes of the first recorded span of a name, after shaping."""
+    return next(found for each, found in canonical(name) if each.name == span_name)
+
+
+class TestRecorded:
+    @pytest.mark.parametrize("name", RECORDED)
+    def test_no_foreign_token_name_stays(self, name: str) -> None:
+        """Langfuse counts any unknown gen_ai.usage.* and llm.token_count.*: none is left."""
+        allowed = {
+            c.INPUT_TOKENS, c.OUTPUT_TOKENS, c.CACHED_TOKENS, c.CACHE_WRITE_TOKENS,
+            c.REASONING_TOKENS, c.LLM_REASONING_TOKENS, "gen_ai.usage.cost",
+        }  # fmt: skip
+        left = {
+            key
+            for _, found in canonical(name)
+            for key in found
+            if key.startswith(("gen_ai.usage.", "llm.token_count."))
+        }
+        assert left <= allowed
+
+    @pytest.mark.parametrize("name", ["openllmetry-0.62", "openlit-1.45", "openinference-0.1"])
+    def test_llm_spans(self, name: str) -> None:
+        """A chat call has kind, operation, provider, models, tokens, finish reason, both sides."""
+        chats = [
+            found
+            for each, found in canonical(name)
+            if found.get(c.OPERATION) == "chat" and each.status.code != Status.STATUS_CODE_ERROR
+        ]
+        assert len(chats) >= 4
+        for found in chats:
+            assert found[c.SPAN_KIND] == "LLM"
+            assert found[c.PROVIDER] == "openai"
+            assert found[c.REQUEST_MODEL] in ("m", "m-resp")
+            assert found[c.RESPONSE_MODEL] == "m-resp"
+            assert found[c.FINISH_REASONS] in (["stop"], ["tool_call"], ["tool_calls"], ["length"])
+            assert found[c.INPUT_TOKENS] in (7, 11)
+            assert found[c.OUTPUT_TOKENS] in (2, 3)
+            assert "Capital" in found[c.INPUT_VALUE]
+            assert found[c.INPUT_MIME_TYPE] == "application/json"
+            assert "Paris" in found[c.OUTPUT_VALUE]
+
+    def test_a_tool_call(self) -> None:
+        """Calls of tools are shown in the shape of OpenAI's API."""
+        answers = [found[c.OUTPUT_VALUE] for _, found in canonical("openllmetry-0.62")
+                   if "tool_call" in found.get(c.FINISH_REASONS, ())]  # fmt: skip
+        assert json.loads(answers[0]) == {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [
+                {
+                    "id": "call_1",
+                    "type": "function",
+                    "function": {"name": "weather", "arguments": '{"city":"Paris"}'},
+                }
+            ],
+        }
+
+    @pytest.mark.parametrize("name", ["openllmetry-0.62", "openinference-0.1", "openlit-1.45"])
+    def test_the_first_token_of_a_stream(self, name: str) -> None:
+        """A stream has an absolute time of its first token, an answer in one piece has none."""
+        streamed = [each for each, found in canonical(name) if c.LANGFUSE_COMPLETION_START in found]
+        assert len(streamed) == 1
+
+    def test_openllmetry_chroma_search(self) -> None:
+        """Result events become documents with scores, and the span a retriever."""
+        found = one("openllmetry-0.62", "chroma.query")
+        assert found[c.SPAN_KIND] == "RETRIEVER"
+        assert found[c.DB_SYSTEM] == "chroma"
+        assert found[c.RETRIEVAL_TOP_K] == 2
+        documents = json.loads(found[c.RETRIEVAL_DOCUMENTS])
+        assert documents[0] == {
+            "id": "a", "score": 0.0, "metadata": {"k": 1}, "content": "about paris"
+        }  # fmt: skip
+        assert found[c.OUTPUT_VALUE] == found[c.RETRIEVAL_DOCUMENTS]
+
+    def test_openllmetry_milvus_search(self) -> None:
+        """Numbers that came as text are numbers again."""
+        found = one("openllmetry-0.62", "milvus.search")
+        assert found[c.VECTOR_DIMENSION] == 2
+        assert json.loads(found[c.RETRIEVAL_DOCUMENTS])[0]["score"] == pytest.approx(1.0)
+        assert found[c.DB_FILTER] == "id > 0"
+
+    def test_openllmetry_qdrant_search(self) -> None:
+        """An operation that stands only in the span's name is found there."""
+        found = one("openllmetry-0.62", "qdrant.query_points")
+        assert found[c.DB_OPERATION] == "query_points"
+        assert found[c.DB_COLLECTION] == "docs"
+        assert found[c.SPAN_KIND] == "RETRIEVER"
+        assert c.SPAN_KIND not in one("openllmetry-0.62", "qdrant.upsert")
+
+    def test_documents_without_scores(self) -> None:
+        """Phoenix drops a list in which a score is missing, so such documents go one by one."""
+        for name, span_name in (
+            ("openllmetry-0.62", "vector_db_retrieve R"),
+            ("openlit-1.45", "retrieval R"),
+        ):
+            found = one(name, span_name)
+            assert found[c.SPAN_KIND] == "RETRIEVER"
+            assert found[c.RETRIEVAL_QUERY] == "paris?"
+            assert found["retrieval.documents.0.document.content"] == "about paris"
+            assert c.RETRIEVAL_DOCUMENTS not in found
+
+    def test_openlit_searches_and_writes(self) -> None:
+        """OpenLIT's `vectordb` becomes retrieval for searches and goes for everything else."""
+        operations = {
+            each.name: found.get(c.OPERATION) for each, found in canonical("openlit-1.45")
+        }
+        assert operations["SEARCH unknown"] == operations["GET docs"] == "retrieval"
+        assert operations["INSERT docs"] is None
+
+    def test_tools_and_chains(self) -> None:
+        """Agents, tools and chains have their kinds."""
+        kinds = {each.name: found.get(c.SPAN_KIND) for each, found in canonical("openllmetry-0.62")}
+        assert kinds["execute_tool weather"] == "TOOL"
+        assert kinds["execute_task ChatPromptTemplate"] == "CHAIN"
+        assert kinds["RunnableSequence.workflow"] == "AGENT"
+
+
+class TestVllm:
+    @pytest.mark.parametrize("scope", [c.SCOPE_VLLM_BUILTIN, c.SCOPE_VLLM_BUILTIN_OLD])
+    def test_a_root_is_the_llm_span(self, scope: str) -> None:
+        """Without a client above, the engine's span carries tokens and the first token."""
+        made = values(
+            shaped_span(
+                Shaper(),
+                span(
+                    {
+                        "gen_ai.response.model": "m",
+                        "gen_ai.request.id": "chatcmpl-1",
+                        "gen_ai.usage.prompt_tokens": 50,
+                        "gen_ai.usage.completion_tokens": 3,
+                        "gen_ai.usage.num_sequences": 1,
+                        "gen_ai.latency.time_to_first_token": 0.5,
+                        "gen_ai.latency.time_in_model_decode": 0.2,
+                        "gen_ai.latency.time_in_scheduler": 0.01,
+                        "gen_ai.latency.time_in_model_forward": 0.02,
+                        "gen_ai.latency.time_in_model_execute": 0.03,
+                    },
+                    name="llm_request",
+                ),
+                scope=scope,
+            )
+        )
+        assert made[c.SPAN_KIND] == "LLM"
+        assert made[c.OPERATION] == "chat"
+        assert made[c.REQUEST_MODEL] == made[c.RESPONSE_MODEL] == "m"
+        assert made[c.INPUT_TOKENS] == made[c.SERVED_INPUT_TOKENS] == 50
+        assert made[c.OUTPUT_TOKENS] == 3
+        assert made[c.TIME_PER_OUTPUT_TOKEN] == pytest.approx(0.1)
+        assert made[c.LANGFUSE_COMPLETION_START] == "2026-11-23T07:33:15.500000+00:00"
+        assert (made[c.SCHEDULER_TIME], made[c.FORWARD_TIME], made[c.EXECUTE_TIME]) == (
+            0.01,
+            0.02,
+            0.03,
+        )
+        assert not [name for name in made if name.startswith("gen_ai.latency.")]
+
+    def test_recorded_calls(self) -> None:
+        """Each kind of call, as its engine's id begins, has its operation."""
+        operations = {
+            found[c.ENGINE_REQUEST_ID][:4]: found[c.OPERATION]
+            for _, found in canonical("vllm-0.32")
+        }
+        assert operations == {"chat": "chat", "cmpl": "text_completion", "resp": "chat"}
+
+    def test_below_a_client_it_is_a_chain(self) -> None:
+        """With a client above, the tokens stand only under the server's own names."""
+        made = values(
+            shaped_span(
+                Shaper(),
+                span({"gen_ai.usage.prompt_tokens": 50}, name="llm_request", parent=b"p" * 8),
+                scope=c.SCOPE_VLLM_BUILTIN,
+            )
+        )
+        assert made[c.SPAN_KIND] == "CHAIN"
+        assert made[c.SERVED_INPUT_TOKENS] == 50
+        assert c.INPUT_TOKENS not in made
+
+
+class TestOlderShapes:
+    def test_indexed_prompts(self) -> None:
+        """`gen_ai.prompt.N.*` and `gen_ai.completion.N.*` become messages."""
+        made = values(
+            shaped_span(
+                Shaper(),
+                span(
+                    {
+                        "gen_ai.system": "OpenAI",
+                        "llm.request.type": "chat",
+                        "gen_ai.request.model": "m",
+                        "gen_ai.usage.prompt_tokens": 4,
+                        "gen_ai.usage.completion_tokens": 2,
+                        "llm.usage.total_tokens": 6,
+                        "gen_ai.prompt.1.role": "user",
+                        "gen_ai.prompt.1.content": '[{"type": "text", "text": "hi"}]',
+                        "gen_ai.prompt.0.role": "system",
+                        "gen_ai.prompt.0.content": "be brief",
+                        "gen_ai.completion.0.role": "assistant",
+                        "gen_ai.completion.0.finish_reason": "tool_calls",
+                        "gen_ai.completion.0.tool_calls.0.id": "c1",
+                        "gen_ai.completion.0.tool_calls.0.name": "f",
+                        "gen_ai.completion.0.tool_calls.0.arguments": '{"a": 1}',
+                    }
+                ),
+                scope="opentelemetry.instrumentation.openai.v1",
+            )
+        )
+        assert made[c.PROVIDER] == "openai"
+        assert made[c.SPAN_KIND] == "LLM"
+        assert json.loads(made[c.INPUT_MESSAGES]) == [
+            {"role": "system", "parts": [{"type": "text", "content": "be brief"}]},
+            {"role": "user", "parts": [{"type": "text", "content": "hi"}]},
+        ]
+        assert json.loads(made[c.OUTPUT_MESSAGES]) == [
+            {
+                "role": "assistant",
+                "parts": [{"type": "tool_call", "id": "c1", "name": "f", "arguments": {"a": 1}}],
+                "finish_reason": "tool_calls",
+            }
+        ]
+        assert not [name for name in made if "prompt." in name or "completion." in name]
+        assert "llm.usage.total_tokens" not in made
+
+    def test_message_events(self) -> None:
+        """Span events of messages become messages; the exception's event stays."""
+        made = shaped_span(
+            Shaper(),
+            span(
+                {"gen_ai.system": "az.ai.openai", "gen_ai.request.model": "m"},
+                events=[
+                    ("gen_ai.user.message", {"content": "hi"}),
+                    ("gen_ai.choice", {"finish_reason": "stop", "message": '{"content": "yo"}'}),
+                    ("exception", {"exception.message": "late"}),
+                ],
+            ),
+            scope="some.library",
+        )
+        found = values(made)
+        assert found[c.PROVIDER] == "azure.ai.openai"
+        assert found[c.INPUT_VALUE] == '[{"role":"user","content":"hi"}]'
+        assert found[c.OUTPUT_VALUE] == '{"role":"assistant","content":"yo"}'
+        assert [event.name for event in made.events] == ["exception"]
+
+    def test_output_messages_without_finish_reasons(self) -> None:
+        """Phoenix drops answers without a finish reason, so each gets one."""
+        text = json.dumps([{"role": "assistant", "parts": []}])
+        made = values(
+            shaped_span(
+                Shaper(),
+                span({c.OPERATION: "chat", c.OUTPUT_MESSAGES: text}),
+                scope="some.library",
+            )
+        )
+        assert json.loads(made[c.OUTPUT_MESSAGES])[0]["finish_reason"] == ""
+
+    def test_a_total_alone_stays(self) -> None:
+        """A total goes only where its parts are known."""
+        made = values(
+            shaped_span(Shaper(), span({"gen_ai.usage.total_tokens": 6}), scope="some.library")
+        )
+        assert made == {"gen_ai.usage.total_tokens": 6}
+
+    def test_the_standard_name_wins(self) -> None:
+        """Where the canonical name is there already the foreign one goes."""
+        made = values(
+            shaped_span(
+                Shaper(),
+                span({"gen_ai.system": "x", c.PROVIDER: "vllm", "gen_ai.usage.prompt_tokens": 1,
+                      c.INPUT_TOKENS: 2}),
+                scope="some.library",
+            )
+        )  # fmt: skip
+        assert made == {c.PROVIDER: "vllm", c.INPUT_TOKENS: 2}
+
+    def test_langfuse_sdk(self) -> None:
+        """What Langfuse's SDK sends keeps its names and shows in Phoenix as well."""
+        made = values(
+            shaped_span(
+                Shaper(),
+                span({"langfuse.observation.type": "generation", "langfuse.observation.input": "hi",
+                      "langfuse.observation.model.name": "m"}),
+                scope="langfuse-sdk",
+            )
+        )  # fmt: skip
+        assert made["langfuse.observation.input"] == made[c.INPUT_VALUE] == "hi"
+        assert made[c.SPAN_KIND] == "LLM"
+        assert made[c.REQUEST_MODEL] == "m"
+
+    def test_an_exception_becomes_the_status(self) -> None:
+        """The message of an exception stands in the status, where Langfuse reads it."""
+        failed = span(
+            {c.OPERATION: "chat"},
+            events=[("exception", {"exception.type": "E", "exception.message": "no"})],
+        )
+        failed.status.code = Status.STATUS_CODE_ERROR
+        assert shaped_span(Shaper(), failed, scope="some.library").status.message == "E: no"
+
+
+class TestScopes:
+    def test_what_is_no_llm_span_stays_closed(self) -> None:
+        """Foreign spans without a hint, and Sidelight's own, stay the bytes they were."""
+        for scope in ("opentelemetry.instrumentation.asgi", "my.app"):
+            _, done = shaped(Shaper(), request([span({"http.route": "/"})], scope=scope))
+            assert not done.changed
+        own = span({"gen_ai.system": "x"})
+        _, done = shaped(Shaper(), request([own], scope=c.SCOPE_VECTORDB))
+        assert not done.changed
+
+    def test_scopes(self) -> None:
+        """A scope finds its table by whole parts of its name."""
+        tables = {
+            scope: getattr(table_for(scope), "name", None)
+            for scope in ("opentelemetry.instrumentation.openai.v1",
+                          "opentelemetry.instrumentation.openai_v2", "openlit.instrumentation.x",
+                          "openlitter", "sidelight.instrumentation.vllm")
+        }  # fmt: skip
+        assert list(tables.values()) == [
+            "OpenLLMetry",
+            "plain GenAI and OpenInference names",
+            "OpenLIT",
+            "plain GenAI and OpenInference names",
+            None,
+        ]
+
+
+_NAMES = st.one_of(
+    st.sampled_from(sorted({
+        *(name for table in TABLES for name in (*table.moves, *table.copies, *table.drops)),
+        *(name for name in c.ATTRIBUTES),
+        "gen_ai.prompt.0.content", "gen_ai.prompt.0.role", "gen_ai.prompt.x",
+        "gen_ai.completion.0.tool_calls.0.name", "retrieval.documents.0.document.content",
+        "llm.input_messages.0.message.content", "db.milvus.get.collection_name",
+    })),
+    st.text(max_size=8),
+)  # fmt: skip
+_TEXTS = st.one_of(
+    st.text(max_size=10),
+    st.sampled_from(["chat", "vectordb", "milvus", "Qdrant", "search", "LLM", "[2]", "[]", "{}",
+                     '[{"role":"user","parts":[]}]', '{"documents":[{"page_content":"x"}]}',
+                     "[1]"]),
+)  # fmt: skip
+_EVENTS = st.sampled_from([*sensitive.EVENTS, "exception", "First Token Stream Event"])
+
+
+def made_canonical(table: Table, one: Span) -> Span:
+    """A copy of the span as a table makes it."""
+    made = Span.FromString(one.SerializeToString())
+    draft = Draft(made)
+    normalise(table, draft)
+    draft.close()
+    return made
+
+
+@settings(deadline=None, max_examples=300)
+@given(spans(_NAMES, _TEXTS, _EVENTS), st.sampled_from(TABLES))
+def test_any_span_can_be_made_canonical(one: Span, table: Table) -> None:
+    """Whatever a span holds: no error, the rest of it stays, twice is the same as once."""
+    one.attributes.add(key="http.route").value.string_value = "/"
+    made = made_canonical(table, one)
+    for name in ("trace_id", "span_id", "name", "start_time_unix_nano", "links"):
+        assert getattr(made, name) == getattr(one, name)
+    foreign = {*table.moves} - set(c.ATTRIBUTES)
+    if not table.is_engine or one.name == "llm_request":
+        assert not foreign & {pair.key for pair in made.attributes}
+    assert made_canonical(table, made) == made
+    assert one.attributes[-1] in made.attributes
+    assert (b"\x82\x7d" in made.SerializeToString()) == (b"\x82\x7d" in one.SerializeToString())
+
+
+def test_tables_lead_to_defined_names() -> None:
+    """Every table leads to names that the conventions define."""
+    assert {
+        to
+        for table in TABLES
+        for to in (*table.moves.values(), *table.copies.values(), *(p[2] for p in table.patterns))
+    } <= set(c.ATTRIBUTES)

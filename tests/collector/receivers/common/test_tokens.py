@@ -1,0 +1,386 @@
+"""Bearer tokens and tenants, over both protocols, at running collectors."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc.status_pb2 import Status
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from sidelight import conventions as c
+from sidelight.base.auth.config import Tokens
+from sidelight.base.auth.guard import Guard, Identity
+from support.collector import Collector, eventually, fetch, free_port, run_to_end, settings
+from support.otlp_store import OtlpStore
+from support.span_load import EXPORT_TRACES, new_ids, request_of
+
+TEAM_A, TEAM_B, PLAIN, PROXY = (f"token-of-{name}-0123456789" for name in ("a", "b", "p", "x"))
+EXPORT_LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A collector that knows four tokens, and the file three of them stand in."""
+
+    collector: Collector
+    store: OtlpStore
+    file: Path
+
+    def post(self, body: bytes, token: str | None, path: str = "/v1/traces") -> int:
+        return self.collector.post(body, path, bearer(token))[0]
+
+    def call(self, body: bytes, token: str | None, method: str = EXPORT_TRACES) -> None:
+        """Raises `grpc.RpcError`."""
+        metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+        with grpc.insecure_channel(f"127.0.0.1:{self.collector.grpc_port}") as channel:
+            channel.unary_unary(method)(body, timeout=20, metadata=metadata)
+
+    def resource_of(self, span_id: bytes) -> dict[str, str]:
+        """The resource's attributes under which a span arrived; each stands once."""
+        eventually(lambda: _resource_of(self.store, span_id) is not None)
+        found = _resource_of(self.store, span_id)
+        assert found is not None
+        return found
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+def write_tokens(file: Path, **changes: str) -> None:
+    lines = {"a": f"team-a: {TEAM_A}", "p": PLAIN, "x": f"*:{PROXY}"} | changes
+    file.write_text("# who may send\n\n" + "\n".join(lines.values()) + "\n")
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Guarded]:
+    """Three tokens in a file and one in the environment."""
+    file = tmp_path / "tokens"
+    write_tokens(file)
+    receive = {
+        "otlp_http": {"port": 0},
+        "otlp_grpc": {"port": 0},
+        "tokens": [{"file": str(file)}, {"env": "TOKEN_OF_B", "tenant": "team-b"}],
+    }
+    with OtlpStore() as store:
+        config = settings(tmp_path, receive=receive, destinations=[store.destination()])
+        with Collector(config, tmp_path, env={"TOKEN_OF_B": TEAM_B}) as collector:
+            yield Guarded(collector, store, file)
+
+
+def claiming(span_id: bytes, **attributes: str) -> bytes:
+    """A request whose resource says these things of itself."""
+    request = ExportTraceServiceRequest.FromString(request_of([span_id]))
+    for name, value in attributes.items():
+        pair = request.resource_spans[0].resource.attributes.add(key=name.replace("__", "."))
+        pair.value.string_value = value
+    return request.SerializeToString()
+
+
+def _resource_of(store: OtlpStore, span_id: bytes) -> dict[str, str] | None:
+    for request in list(store.traces):
+        for holder in request.resource_spans:
+            if any(span.span_id == span_id for each in holder.scope_spans for span in each.spans):
+                return _once(holder.resource)
+    return None
+
+
+def _once(resource: Resource) -> dict[str, str]:
+    names = [pair.key for pair in resource.attributes]
+    assert len(names) == len(set(names))
+    return {pair.key: pair.value.string_value for pair in resource.attributes}
+
+
+@pytest.mark.parametrize("token", [TEAM_A, TEAM_B, PLAIN, PROXY])
+def test_who_knows_a_token_is_let_in(guarded: Guarded, token: str) -> None:
+    """From file or environment, over HTTP and gRPC."""
+    ids = new_ids(2)
+    assert guarded.post(request_of(ids[:1]), token) == 200
+    guarded.call(request_of(ids[1:]), token)
+    for each in ids:
+        guarded.resource_of(each)
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({}, "missing"),
+        ({"Authorization": "Digest x"}, "scheme"),
+        (bearer("wrong" * 8), "unknown"),
+        (bearer(f"{TEAM_A}0"), "unknown"),
+        (bearer(TEAM_A[:-1]), "unknown"),
+        ({"Authorization": "Bearer"}, "unknown"),
+        ({"Authorization": "Basic cGs6c2s="}, "unknown"),
+        ({"Authorization": "Bearer \xff\xfe"}, "unknown"),
+    ],
+)
+def test_who_does_not_is_refused(guarded: Guarded, headers: Mapping[str, str], reason: str) -> None:
+    """401 with a challenge and a Status as OTLP wants it; UNAUTHENTICATED; both counted."""
+    body = request_of(new_ids(1))
+    status, answer, text = guarded.collector.post(body, headers=headers)
+    assert status == 401
+    assert answer["WWW-Authenticate"].startswith('Bearer realm="sidelight"')
+    assert answer["Content-Type"] == "application/x-protobuf"
+    assert Status.FromString(text).message
+    as_json = {"Content-Type": "application/json", **headers}
+    status, _, text = guarded.collector.post(b"{}", headers=as_json)
+    assert (status, bool(json.loads(text)["message"])) == (401, True)
+    values = [value for value in headers.values() if value.isascii()] or ([] if headers else [""])
+    for value in values:
+        metadata = (("authorization", value),) if value else ()
+        with grpc.insecure_channel(f"127.0.0.1:{guarded.collector.grpc_port}") as channel:
+            with pytest.raises(grpc.RpcError) as refused:
+                channel.unary_unary(EXPORT_TRACES)(body, timeout=20, metadata=metadata)
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    metric = "sidelight_collector_unauthorized_total"
+    assert guarded.collector.metric(metric, protocol="http", reason=reason) == 2
+    assert guarded.collector.metric(metric, protocol="grpc", reason=reason) == len(values)
+    assert guarded.collector.metric("sidelight_collector_requests_total", outcome="401") == 2
+    assert guarded.collector.metric("sidelight_collector_received_total") == 0
+
+
+@pytest.fixture(scope="module")
+def guard(tmp_path_factory: pytest.TempPathFactory) -> Guard:
+    file = tmp_path_factory.mktemp("guard") / "tokens"
+    write_tokens(file)
+    return Guard((Tokens(file=file),), "receive.tokens")
+
+
+@given(st.text(st.characters(max_codepoint=255)))
+def test_no_header_is_let_in_by_chance(guard: Guard, authorization: str) -> None:
+    """Whatever it holds, it is refused for a reason and raises nothing."""
+    assert guard.identify(authorization) in ("missing", "scheme", "unknown")
+    assert guard.identify(f"Bearer {authorization}") == "unknown"
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_scheme_is_written_as_one_likes(guard: Guard, scheme: str) -> None:
+    """HTTP's schemes are compared without case."""
+    assert guard.identify(f"{scheme} {TEAM_A}") == Identity("team-a")
+
+
+@pytest.mark.parametrize("path", ["/v1/traces", "/v1/metrics", "/v1/logs", "/nowhere"])
+def test_no_path_is_open(guarded: Guarded, path: str) -> None:
+    """Nothing is said to strangers about what there is."""
+    assert guarded.collector.post(b"", path)[0] == 401
+
+
+def test_the_body_is_not_waited_for(guarded: Guarded) -> None:
+    """The head alone is answered; a client that asks first is not told to go on."""
+    for more in (b"", b"Expect: 100-continue\r\n"):
+        with socket.create_connection(("127.0.0.1", guarded.collector.http_port), 20) as sock:
+            sock.sendall(
+                b"POST /v1/traces HTTP/1.1\r\nContent-Length: 9999999\r\n" + more + b"\r\n"
+            )
+            assert sock.recv(100).startswith(b"HTTP/1.1 401 Unauthorized\r\n")
+
+
+def test_the_message_of_a_call_is_not_read(guarded: Guarded) -> None:
+    """One that is too large is refused for its token, not for its size."""
+    with pytest.raises(grpc.RpcError) as refused:
+        guarded.call(bytes(40_000_000), None)
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    with pytest.raises(grpc.RpcError) as refused:
+        guarded.call(bytes(40_000_000), PLAIN)
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_tokens_change_with_their_file(guarded: Guarded) -> None:
+    """New ones count and old ones do not, without a restart."""
+    fresh = os.urandom(16).hex()
+    write_tokens(guarded.file, a=f"team-a: {fresh}")
+    eventually(lambda: guarded.post(request_of(new_ids(1)), fresh) == 200)
+    assert guarded.post(request_of(new_ids(1)), TEAM_A) == 401
+    assert guarded.post(request_of(new_ids(1)), TEAM_B) == 200
+    with pytest.raises(grpc.RpcError):
+        guarded.call(request_of(new_ids(1)), TEAM_A)
+
+
+@pytest.mark.parametrize("broken", ["two words", "short", "ümlaut-" + "x" * 20, ""])
+def test_a_broken_file_leaves_the_tokens_as_they_were(guarded: Guarded, broken: str) -> None:
+    """The log names file and line, and shows no token."""
+    text = f"{broken}\n{TEAM_A}\n" if broken else ""
+    guarded.file.write_text(text)
+
+    def said() -> list[str]:
+        assert guarded.post(request_of(new_ids(1)), TEAM_A) == 200
+        return [each for each in guarded.collector.messages if "stays in use" in each]
+
+    (line,) = eventually(said)
+    assert str(guarded.file) in line
+    assert ("line 1" if broken else "is empty") in line
+    assert TEAM_A not in guarded.collector.output
+
+
+def test_a_file_of_comments_lets_nobody_in(guarded: Guarded) -> None:
+    """How all tokens are taken back at once."""
+    guarded.file.write_text("# none for now\n")
+    eventually(lambda: guarded.post(request_of(new_ids(1)), TEAM_A) == 401)
+    assert guarded.post(request_of(new_ids(1)), TEAM_B) == 200
+
+
+@pytest.mark.parametrize(
+    ("token", "claimed", "expected"),
+    [
+        (TEAM_A, None, "team-a"),
+        (TEAM_A, "team-b", "team-a"),
+        (TEAM_B, "team-a", "team-b"),
+        (PLAIN, "team-a", None),
+        (PROXY, "team-a", "team-a"),
+        (PROXY, None, None),
+    ],
+)
+def test_the_token_says_whose_it_is(
+    guarded: Guarded, token: str, claimed: str | None, expected: str | None
+) -> None:
+    """Over what the sender claims, unless its token may speak for anybody."""
+    claims = {"sidelight__tenant": claimed} if claimed else {}
+    ids = new_ids(2)
+    assert guarded.post(claiming(ids[0], service__name="s", **claims), token) == 200
+    guarded.call(claiming(ids[1], service__name="s", **claims), token)
+    for each in ids:
+        found = guarded.resource_of(each)
+        assert found.get(c.TENANT) == expected
+        assert found[c.SERVICE_NAME] == "s"
+
+
+def test_metrics_and_logs_have_a_tenant_too(guarded: Guarded) -> None:
+    """Every signal."""
+    metrics = ExportMetricsServiceRequest()
+    metric = metrics.resource_metrics.add().scope_metrics.add().metrics.add(name="some.metric")
+    metric.gauge.data_points.add(as_int=1, time_unix_nano=1)
+    logs = ExportLogsServiceRequest()
+    logs.resource_logs.add().scope_logs.add().log_records.add().body.string_value = "line"
+    assert guarded.post(metrics.SerializeToString(), TEAM_A, "/v1/metrics") == 200
+    guarded.call(logs.SerializeToString(), TEAM_B, EXPORT_LOGS)
+    eventually(lambda: guarded.store.metrics and guarded.store.logs)
+    assert _once(guarded.store.metrics[0].resource_metrics[0].resource) == {c.TENANT: "team-a"}
+    assert _once(guarded.store.logs[0].resource_logs[0].resource) == {c.TENANT: "team-b"}
+
+
+def test_tenants_have_routes_that_survive_a_restart(tmp_path: Path) -> None:
+    """What was received before a kill goes the way of its tenant after it."""
+    port = free_port()
+    destination = {
+        "type": "otlp",
+        "name": "routed",
+        "url": f"http://127.0.0.1:{port}",
+        "unmatched": "drop",
+        "max_backoff_seconds": 0.2,
+        "routes": [{"name": "a", "match": {c.TENANT: "team-a"}, "headers": {"x": {"env": "X"}}}],
+    }
+    receive = {
+        "otlp_http": {"port": 0},
+        "otlp_grpc": {"port": 0},
+        "tokens": [{"env": "A", "tenant": "team-a"}, {"env": "B", "tenant": "team-b"}],
+    }
+    config = settings(tmp_path, receive=receive, destinations=[destination])
+    env = {"A": TEAM_A, "B": TEAM_B, "X": "header"}
+    ids = new_ids(2)
+    with Collector(config, tmp_path, env=env) as collector:
+        assert collector.post(request_of(ids[:1]), headers=bearer(TEAM_A))[0] == 200
+        body = claiming(ids[1], sidelight__tenant="team-a")
+        assert collector.post(body, headers=bearer(TEAM_B))[0] == 200
+    with OtlpStore(port=port) as store, Collector(config, tmp_path, env=env) as collector:
+        eventually(lambda: _resource_of(store, ids[0]) is not None)
+        eventually(
+            lambda: (
+                collector.metric("sidelight_collector_withheld_total", destination="routed.a") == 1
+            )
+        )
+        assert {span.span_id for span in store.all_spans()} == {ids[0]}
+
+
+def test_phoenix_s_header_names_the_project(guarded: Guarded) -> None:
+    """Before what the resource says, as Phoenix has it, and for traces alone."""
+    ids = new_ids(3)
+    header = {"X-Project-Name": "from the header", **bearer(PLAIN)}
+    own = {"openinference__project__name": "own"}
+    assert guarded.collector.post(request_of(ids[:1]), headers=header)[0] == 200
+    assert guarded.collector.post(claiming(ids[1], **own), headers=header)[0] == 200
+    with grpc.insecure_channel(f"127.0.0.1:{guarded.collector.grpc_port}") as channel:
+        metadata = tuple((name.lower(), value) for name, value in header.items())
+        channel.unary_unary(EXPORT_TRACES)(claiming(ids[2], **own), timeout=20, metadata=metadata)
+    for each in ids:
+        assert guarded.resource_of(each) == {c.PROJECT_NAME: "from the header"}
+    long = {**header, "X-Project-Name": "x" * 257}
+    status, _, text = guarded.collector.post(request_of(new_ids(1)), headers=long)
+    assert (status, "x-project-name" in Status.FromString(text).message) == (400, True)
+    logs = ExportLogsServiceRequest()
+    logs.resource_logs.add().scope_logs.add().log_records.add().body.string_value = "line"
+    assert guarded.collector.post(logs.SerializeToString(), "/v1/logs", header)[0] == 200
+    eventually(lambda: guarded.store.logs)
+    assert _once(guarded.store.logs[0].resource_logs[0].resource) == {}
+
+
+def test_metrics_can_be_guarded(tmp_path: Path) -> None:
+    """/metrics wants a token of its own; probes want none."""
+    config = settings(tmp_path, serve={"port": 0, "tokens": [{"env": "SCRAPER"}]})
+    with Collector(config, tmp_path, env={"SCRAPER": PLAIN}) as collector:
+        assert [collector.get(path)[0] for path in ("/healthz", "/readyz")] == [200, 200]
+        url = f"http://127.0.0.1:{collector.serve_port}/metrics"
+        status, headers, _ = fetch(url, None, {}, 20)
+        assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer realm="sidelight"')
+        assert fetch(url, None, bearer(TEAM_A), 20)[0] == 401
+        status, _, text = fetch(url, None, bearer(PLAIN), 20)
+        assert status == 200
+        assert b'unauthorized_total{protocol="metrics",reason="missing"} 1' in text
+        assert collector.post(request_of(new_ids(1)))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("tokens", "env", "words"),
+    [
+        ([{"env": "NOT_SET"}], {}, "receive.tokens.0 ($NOT_SET): it is empty: set the variable"),
+        ([{"file": "nowhere"}], {}, "secret file nowhere: No such file"),
+        ([{"env": "T"}], {"T": "short"}, "line 1: the token has fewer than 16 characters"),
+        ([{"env": "T"}], {"T": f"{PLAIN}\na b"}, "receive.tokens.0 ($T): line 2: must be a token"),
+        (
+            [{"env": "T", "tenant": "a"}, {"env": "U", "tenant": "b"}],
+            {"T": PLAIN, "U": PLAIN},
+            "stands for two tenants",
+        ),
+    ],
+)
+def test_faults_at_the_start(
+    tmp_path: Path, tokens: list[Any], env: dict[str, str], words: str
+) -> None:
+    """Exit code 2, and a line that says where and what to do without showing a token."""
+    config = settings(tmp_path, receive={"tokens": tokens})
+    code, messages = run_to_end(config, tmp_path, env=env)
+    assert code == 2
+    assert any(words in each for each in messages)
+    assert not any(PLAIN in each for each in messages)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [([], "takes data from everybody"), ([{"env": "T"}], "without TLS")],
+)
+def test_open_doors_are_warned_of(tmp_path: Path, tokens: list[Any], words: str) -> None:
+    """Beyond loopback: one line for each receiver without tokens, or with tokens in the clear."""
+    wide = {"host": "0.0.0.0", "port": 0}
+    receive = {"otlp_http": wide, "otlp_grpc": wide, "tokens": tokens}
+    with Collector(settings(tmp_path, receive=receive), tmp_path, env={"T": PLAIN}) as collector:
+        lines = [each for each in collector.messages if words in each]
+        assert [each.split()[0] for each in lines] == ["receive.otlp_http", "receive.otlp_grpc"]
+        assert all("set receive." in each for each in lines)
+
+
+def test_loopback_needs_no_word(tmp_path: Path) -> None:
+    """The default is not complained of."""
+    with Collector(settings(tmp_path), tmp_path) as collector:
+        assert not any("listens on" in each for each in collector.messages)

@@ -1,0 +1,112 @@
+"""What senders are told when the collector cannot keep what they send."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+
+import grpc
+import grpc.aio
+import pytest
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+
+from sidelight.base.http_server import HttpRequest
+from sidelight.collector.app.configuration.config import Config
+from sidelight.collector.ingest.intake import Receipt, UnavailableError
+from sidelight.collector.metrics.values import Counter
+from sidelight.collector.receivers.otlp_grpc.receiver import GrpcServer
+from sidelight.collector.receivers.otlp_http import receiver as otlp_http
+from sidelight.otlp.signals import Signal
+from sidelight.otlp.stamp import Stamp
+from support.admission import open_to_all
+from support.span_load import EXPORT_TRACES
+
+
+class _Refusing:
+    """Stands for an intake that is in trouble."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def accept(self, signal: Signal, body: bytes, stamp: Stamp | None = None) -> Receipt:
+        raise self.error
+
+
+_BUSY = UnavailableError("too much waits", is_busy=True, retry_after_seconds=3)
+_DISK = UnavailableError("the disk is full", is_busy=False, retry_after_seconds=5)
+
+
+def _counter() -> Counter:
+    return Counter("requests", "Requests", ("protocol", "outcome"))
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "seconds"), [(_BUSY, 429, "3"), (_DISK, 503, "5")], ids=["busy", "disk"]
+)
+@pytest.mark.parametrize("content_type", ["application/x-protobuf", "application/json"])
+async def test_http_says_when_to_come_again(
+    error: UnavailableError, status: int, seconds: str, content_type: str
+) -> None:
+    """Both are statuses that OTLP's senders repeat, with Retry-After and a Status."""
+    handle = otlp_http.handler(
+        Config().receive.otlp_http,
+        _Refusing(error),  # type: ignore[arg-type]
+        _counter(),
+        open_to_all(),
+    )
+    body = b"{}" if content_type.endswith("json") else b""
+    answer = await handle(HttpRequest("POST", "/v1/traces", {"content-type": content_type}, body))
+    assert (answer.status, answer.headers["Retry-After"]) == (status, seconds)
+    if content_type.endswith("json"):
+        said = json.loads(answer.body)["message"]
+    else:
+        said = Status.FromString(answer.body).message
+    assert said == str(error)
+
+
+@pytest.fixture
+async def call() -> AsyncIterator[Callable[[Exception], object]]:
+    """Call Export on a gRPC server whose intake fails with the given error."""
+    servers: list[GrpcServer] = []
+
+    async def attempt(error: Exception) -> grpc.aio.AioRpcError:
+        config = Config(receive={"otlp_grpc": {"port": 0}}).receive.otlp_grpc
+        server = GrpcServer(config, _Refusing(error), _counter(), open_to_all())  # type: ignore[arg-type]
+        servers.append(server)
+        port = await server.start("127.0.0.1", 0)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await asyncio.wait_for(channel.unary_unary(EXPORT_TRACES)(b""), 20)
+            return caught.value
+
+    yield attempt
+    for server in servers:
+        await server.stop(0)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(_BUSY, grpc.StatusCode.RESOURCE_EXHAUSTED), (_DISK, grpc.StatusCode.UNAVAILABLE)],
+    ids=["busy", "disk"],
+)
+async def test_grpc_says_when_to_come_again(
+    call: Callable[[Exception], object], error: UnavailableError, code: grpc.StatusCode
+) -> None:
+    """RetryInfo makes RESOURCE_EXHAUSTED one that senders repeat."""
+    found = await call(error)  # type: ignore[misc]
+    assert (found.code(), found.details()) == (code, str(error))
+    details = dict(found.trailing_metadata())["grpc-status-details-bin"]
+    status = Status.FromString(details)
+    retry = RetryInfo()
+    assert status.code == code.value[0]
+    assert status.details[0].Unpack(retry)
+    assert retry.retry_delay.seconds == error.retry_after_seconds
+
+
+async def test_a_fault_of_ours_is_internal(call: Callable[[Exception], object]) -> None:
+    """It is not called the sender's, says nothing of what was sent, and the server goes on."""
+    found = await call(RuntimeError("secret content"))  # type: ignore[misc]
+    assert found.code() == grpc.StatusCode.INTERNAL
+    assert "secret" not in str(found.details())
