@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sidelight.collector.app.configuration.config import load
+from sidelight.collector.app.configuration.loading import load
 from sidelight.instrumentation.settings import Settings
 from support import paths
 from support.paths import ROOT

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sidelight.base.configuration.section import ConfigError
-from sidelight.collector.app.configuration.config import Config, load
+from sidelight.collector.app.configuration.config import Config
+from sidelight.collector.app.configuration.loading import load
 from sidelight.collector.delivery.lanes import lanes
 from support import otlp_requests
 from support.langfuse import LangfuseStandIn

@@ -12,7 +12,8 @@ import yaml
 
 from sidelight import conventions as c
 from sidelight.base.configuration.section import ConfigError
-from sidelight.collector.app.configuration.config import Config, load
+from sidelight.collector.app.configuration.config import Config
+from sidelight.collector.app.configuration.loading import load
 from sidelight.collector.processors.build import build
 from support.shaping import request, shaped, shaped_span, span, values
 

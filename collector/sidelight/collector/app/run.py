@@ -18,7 +18,8 @@ from sidelight.base import logging_setup as logs
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.listening import ServiceError
 from sidelight.collector.app import detect
-from sidelight.collector.app.configuration.config import Config, load
+from sidelight.collector.app.configuration.config import Config
+from sidelight.collector.app.configuration.loading import load
 from sidelight.collector.app.reload import MOST_RELOADS, report
 from sidelight.collector.app.service import Service
 from sidelight.collector.destinations.registry import AnyDestination

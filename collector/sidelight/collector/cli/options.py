@@ -25,7 +25,7 @@ def load_config(path: Path | None) -> Config:
     """The configuration; ends the process with 2 if it cannot be used."""
     # Imported late: `sidelight dashboards` needs nothing of the collector's.
     from sidelight.base.configuration.section import ConfigError
-    from sidelight.collector.app.configuration.config import load
+    from sidelight.collector.app.configuration.loading import load
 
     try:
         return load(path)

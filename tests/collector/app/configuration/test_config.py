@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from sidelight.base.configuration.section import ConfigError, Secret
-from sidelight.collector.app.configuration.config import Config, load
+from sidelight.collector.app.configuration.config import Config
+from sidelight.collector.app.configuration.loading import load
 from sidelight.collector.destinations.otlp_http.config import OtlpDestination
 
 Load = Callable[[str], Config]

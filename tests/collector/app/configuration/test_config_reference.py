@@ -17,8 +17,9 @@ from pydantic import BaseModel
 
 from sidelight.base.configuration.section import Section
 from sidelight.collector.app.configuration import config as config_package
-from sidelight.collector.app.configuration.config import Config, load, overlaid
+from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.live import is_live
+from sidelight.collector.app.configuration.loading import load, overlaid
 from sidelight.collector.app.configuration.reference import page
 from sidelight.collector.app.configuration.schema import RELOAD, schema, text
 from sidelight.collector.app.workers.plan import from_json, to_json

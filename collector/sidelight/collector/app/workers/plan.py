@@ -14,8 +14,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from sidelight.base.configuration.section import ConfigError
-from sidelight.collector.app.configuration.config import Config, load
+from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.live import reloaded
+from sidelight.collector.app.configuration.loading import load
 from sidelight.collector.app.run import destinations, reread
 from sidelight.collector.destinations.registry import AnyDestination
 
