@@ -47,7 +47,7 @@ def test_bare_sidelight_needs_opentelemetry_and_wrapt_alone(wheel: zipfile.ZipFi
     assert required == {
         "opentelemetry-api",
         "opentelemetry-sdk",
-        "opentelemetry-exporter-otlp-proto-http",
+        "opentelemetry-exporter-otlp-proto-common",
         "wrapt",
     }
 
