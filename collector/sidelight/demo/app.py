@@ -46,8 +46,7 @@ from sidelight import conventions as names
 from sidelight.demo import embedder
 from sidelight.demo.embedder import Embedder
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vectordb import milvus
-from sidelight.instrumentation.vectordb.query import query_text
+from sidelight.instrumentation.vectordb import milvus, query_text
 
 COLLECTION = "passages"
 TOP_K = 4

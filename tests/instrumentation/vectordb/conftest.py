@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +12,7 @@ from pymilvus import MilvusClient
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb import milvus
 from support.recording import Recording
-
-DIMENSION = 8
-Observe = Callable[..., Recording]
-
-
-def vector(seed: int) -> list[float]:
-    """A vector that differs from its neighbours a little."""
-    return [1.0, *(((seed * 7 + place) % 11) / 50 for place in range(DIMENSION - 1))]
+from support.vectordb.milvus_lite import DIMENSION, Observe, vector
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,11 @@ from qdrant_client import QdrantClient, models
 
 import sidelight.instrumentation
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vectordb import chroma, library, qdrant
+from sidelight.instrumentation.vectordb import qdrant
+from sidelight.instrumentation.vectordb.chroma import client as chroma
+from sidelight.instrumentation.vectordb.core import library
 from support.recording import Recording
-
-from .conftest import vector
+from support.vectordb.milvus_lite import vector
 
 
 def _milvus_search(lite: MilvusClient) -> None:
@@ -149,7 +150,7 @@ def test_a_folder_that_is_called_like_a_client_does_no_harm(tmp_path: Path) -> N
     program = (
         "import sidelight.instrumentation\n"
         "print(sidelight.instrumentation.instrument())\n"
-        "from sidelight.instrumentation.vectordb.instrumentors import ChromaInstrumentor\n"
+        "from sidelight.instrumentation.vectordb.core.instrumentor import ChromaInstrumentor\n"
         "ChromaInstrumentor()._instrument()\n"
     )
 

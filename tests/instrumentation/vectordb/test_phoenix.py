@@ -18,8 +18,7 @@ from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb import query_text
 from support.phoenix import running_phoenix
 from support.recording import Recording
-
-from .conftest import vector
+from support.vectordb.milvus_lite import vector
 
 pytestmark = pytest.mark.real
 

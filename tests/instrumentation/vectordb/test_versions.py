@@ -11,12 +11,13 @@ import pytest
 from pymilvus import MilvusClient
 from pymilvus.client.grpc_handler import GrpcHandler
 
-from sidelight.instrumentation.vectordb import instrumentors, milvus, milvus_iterators
+from sidelight.instrumentation.vectordb.core import instrumentor as instrumentors
+from sidelight.instrumentation.vectordb.milvus import client as milvus_client
+from sidelight.instrumentation.vectordb.milvus import iterators as milvus_iterators
 from support.vectordb import servers
+from support.vectordb.milvus_lite import Observe, vector
 from support.vectordb.record import differences
 from support.vectordb.servers import REQUIREMENTS, Serving, run_workload
-
-from .conftest import Observe, vector
 
 
 @pytest.mark.real
@@ -102,7 +103,7 @@ def test_a_client_that_cannot_be_observed_at_all_is_left_alone(
     def broken(*_: Any) -> None:
         raise TypeError("no signature")
 
-    monkeypatch.setattr(milvus, "observe_iterators", broken)
+    monkeypatch.setattr(milvus_client, "observe_iterators", broken)
 
     recording = observe()
     lite.search("docs", data=[vector(1)])

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vectordb.documents import (
+from sidelight.instrumentation.vectordb.core.documents import (
     TRUNCATED_MAX_BYTES,
     Document,
     documents_json,
     ids_json,
 )
-from sidelight.instrumentation.vectordb.scores import averaged, direction, summarised
+from sidelight.instrumentation.vectordb.core.scores import averaged, direction, summarised
 
 FULL = Settings(capture_content="full")
 TRUNCATED = Settings(capture_content="truncated")

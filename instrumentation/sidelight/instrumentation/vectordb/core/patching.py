@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Final
 
-from sidelight.instrumentation.vectordb.operation import Observer, Operation
+from sidelight.instrumentation.vectordb.core.observer import Observer, Operation
 
 
 class Patches:

@@ -20,7 +20,7 @@ from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Ob
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vectordb.call import Call
+from sidelight.instrumentation.vectordb.core.call import Call
 
 _QUEUED_CALLS: Final = 8_192
 # How long calls gather before they are recorded together.

@@ -11,9 +11,9 @@ import pytest
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vectordb import meters
-from sidelight.instrumentation.vectordb.failures import Failure
-from sidelight.instrumentation.vectordb.operation import Observer, Operation
+from sidelight.instrumentation.vectordb.core import metrics
+from sidelight.instrumentation.vectordb.core.failures import Failure
+from sidelight.instrumentation.vectordb.core.observer import Observer, Operation
 from support.recording import Recording
 
 
@@ -80,8 +80,8 @@ def test_the_queue_is_emptied_without_a_collection() -> None:
 
 def test_a_full_queue_drops_the_oldest_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded; what is lost is counted."""
-    monkeypatch.setattr(meters.Meters, "_wake", lambda _self: None)
-    monkeypatch.setattr(meters, "_QUEUED_CALLS", 5)
+    monkeypatch.setattr(metrics.Meters, "_wake", lambda _self: None)
+    monkeypatch.setattr(metrics, "_QUEUED_CALLS", 5)
     recording = Recording()
     observer = observer_of(recording)
 
@@ -123,7 +123,7 @@ def test_a_forked_child_leaves_what_was_queued_to_its_parent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A call that waits in the queue at a fork is recorded once, not by both."""
-    monkeypatch.setattr(meters.Meters, "_wake", lambda _self: None)
+    monkeypatch.setattr(metrics.Meters, "_wake", lambda _self: None)
     recording = Recording()
     observer = observer_of(recording)
     search(observer)
@@ -142,7 +142,7 @@ def test_a_forked_child_leaves_what_was_queued_to_its_parent(
 
 def test_documents_do_not_wait_for_the_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """A full queue of calls that found much is small; exemplars name the span all the same."""
-    monkeypatch.setattr(meters.Meters, "_wake", lambda _self: None)
+    monkeypatch.setattr(metrics.Meters, "_wake", lambda _self: None)
     recording = Recording()
     observer = observer_of(recording)
     found = Operation(

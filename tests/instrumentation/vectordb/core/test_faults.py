@@ -13,10 +13,11 @@ from pymilvus import AnnSearchRequest, MilvusClient, MilvusException, RRFRanker
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vectordb import call, meters, milvus_calls, milvus_results, operation
+from sidelight.instrumentation.vectordb.core import call, metrics, observer
+from sidelight.instrumentation.vectordb.milvus import calls as milvus_calls
+from sidelight.instrumentation.vectordb.milvus import results as milvus_results
 from support.recording import Recording, attributes
-
-from .conftest import Observe, vector
+from support.vectordb.milvus_lite import Observe, vector
 
 # Every function of ours that runs inside a client's call, by where it is looked up.
 _INSIDE: list[tuple[Any, str]] = [
@@ -38,13 +39,13 @@ _INSIDE: list[tuple[Any, str]] = [
     (call.Target, "__init__"),
     (call.Target, "metric_attributes"),
     (call.Target, "span_attributes"),
-    (operation.Observer, "_start"),
-    (meters.Meters, "_record"),
-    (meters.Meters, "put"),
-    (operation.Observer, "_write"),
-    (operation.Observer, "_exception_event"),
-    (operation, "_is_retriever"),
-    (operation, "cut"),
+    (observer.Observer, "_start"),
+    (metrics.Meters, "_record"),
+    (metrics.Meters, "put"),
+    (observer.Observer, "_write"),
+    (observer.Observer, "_exception_event"),
+    (observer, "_is_retriever"),
+    (observer, "cut"),
 ]
 
 
@@ -116,7 +117,7 @@ def test_a_message_that_cannot_be_cleared_of_content_is_not_kept(
 ) -> None:
     """A fault while content is looked for fails closed; the span is an error all the same."""
     recording = observe()
-    monkeypatch.setattr(operation, "redacted", _broken)
+    monkeypatch.setattr(observer, "redacted", _broken)
 
     with pytest.raises(MilvusException):
         lite.search("docs", data=[vector(1)], filter="name ==== 'secret'")
@@ -130,7 +131,7 @@ def test_a_message_that_cannot_be_cleared_of_content_is_not_kept(
 def test_an_exception_that_cannot_be_described_is_an_error_all_the_same() -> None:
     """A fault of ours must not make a failed call look like one that went well."""
     recording = Recording()
-    observer = operation.Observer(
+    watching = observer.Observer(
         "test",
         _broken,
         version="1",
@@ -138,13 +139,13 @@ def test_an_exception_that_cannot_be_described_is_an_error_all_the_same() -> Non
         tracer_provider=recording.tracer_provider,
         meter_provider=recording.meter_provider,
     )
-    drop = operation.Operation("drop", lambda _call, _client, _values: None)
+    drop = observer.Operation("drop", lambda _call, _client, _values: None)
 
     def refuse() -> None:
         raise KeyError("secret")
 
     with pytest.raises(KeyError):
-        observer.call(drop, None, {}, refuse, (), {})
+        watching.call(drop, None, {}, refuse, (), {})
 
     span = recording.span("drop")
     assert span.status.status_code is StatusCode.ERROR
@@ -163,15 +164,15 @@ def test_metrics_that_fail_do_not_lose_the_span(
     class BrokenHistogram:
         record = staticmethod(_broken)
 
-    monkeypatch.setattr(meters, "_histogram", lambda *_: BrokenHistogram())
-    broken = operation.Observer(
+    monkeypatch.setattr(metrics, "_histogram", lambda *_: BrokenHistogram())
+    broken = observer.Observer(
         "milvus",
         milvus_results.describe_error,
         version="0",
         settings=Settings(),
         tracer_provider=recording.tracer_provider,
     )
-    described = operation.Operation("noop", lambda call, _client, _values: None)
+    described = observer.Operation("noop", lambda call, _client, _values: None)
 
     assert broken.call(described, None, {}, lambda: 7, (), {}) == 7
     assert recording.span("noop").end_time is not None

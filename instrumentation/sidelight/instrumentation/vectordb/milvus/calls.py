@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vectordb import milvus_results as results
-from sidelight.instrumentation.vectordb.call import Call, Place, Target
-from sidelight.instrumentation.vectordb.operation import Observer, Operation, Values, nothing
-from sidelight.instrumentation.vectordb.vectors import count, dimension, first_of
+from sidelight.instrumentation.vectordb.core.call import Call, Place, Target
+from sidelight.instrumentation.vectordb.core.observer import Observer, Operation, Values, nothing
+from sidelight.instrumentation.vectordb.core.vectors import count, dimension, first_of
+from sidelight.instrumentation.vectordb.milvus import results as results
 
 _Describe = Callable[[Call, Any, Values], None]
 

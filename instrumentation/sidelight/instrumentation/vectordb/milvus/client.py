@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidelight.instrumentation.vectordb.library import Library
-from sidelight.instrumentation.vectordb.milvus_calls import operations
-from sidelight.instrumentation.vectordb.milvus_iterators import observe_iterators
-from sidelight.instrumentation.vectordb.milvus_propagation import propagate_trace
-from sidelight.instrumentation.vectordb.milvus_results import describe_error
-from sidelight.instrumentation.vectordb.operation import Observer
-from sidelight.instrumentation.vectordb.patching import Patches
+from sidelight.instrumentation.vectordb.core.library import Library
+from sidelight.instrumentation.vectordb.core.observer import Observer
+from sidelight.instrumentation.vectordb.core.patching import Patches
+from sidelight.instrumentation.vectordb.milvus.calls import operations
+from sidelight.instrumentation.vectordb.milvus.iterators import observe_iterators
+from sidelight.instrumentation.vectordb.milvus.propagation import propagate_trace
+from sidelight.instrumentation.vectordb.milvus.results import describe_error
 
 # MilvusClient, its sessions, the ORM and iterators all end in these two classes; a method
 # of theirs includes the client's own retries, up to 75 of them.

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidelight.instrumentation.vectordb.chroma_calls import (
+from sidelight.instrumentation.vectordb.chroma.calls import (
     client_operations,
     collection_operations,
 )
-from sidelight.instrumentation.vectordb.chroma_results import describe_error
-from sidelight.instrumentation.vectordb.library import Library
-from sidelight.instrumentation.vectordb.operation import Observer
-from sidelight.instrumentation.vectordb.patching import Patches
+from sidelight.instrumentation.vectordb.chroma.results import describe_error
+from sidelight.instrumentation.vectordb.core.library import Library
+from sidelight.instrumentation.vectordb.core.observer import Observer
+from sidelight.instrumentation.vectordb.core.patching import Patches
 
 _COLLECTIONS: Final = (
     "chromadb.api.models.Collection:Collection",

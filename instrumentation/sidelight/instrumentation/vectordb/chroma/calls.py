@@ -7,10 +7,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vectordb import chroma_results as results
-from sidelight.instrumentation.vectordb.call import Call
-from sidelight.instrumentation.vectordb.operation import Observer, Operation, Values, nothing
-from sidelight.instrumentation.vectordb.vectors import count, dimension, first_of
+from sidelight.instrumentation.vectordb.chroma import results as results
+from sidelight.instrumentation.vectordb.core.call import Call
+from sidelight.instrumentation.vectordb.core.observer import Observer, Operation, Values, nothing
+from sidelight.instrumentation.vectordb.core.vectors import count, dimension, first_of
 
 _Describe = Callable[[Call, Any, Values], None]
 

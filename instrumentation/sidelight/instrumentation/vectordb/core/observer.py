@@ -23,8 +23,8 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vectordb.call import Attributes, Call, Target
-from sidelight.instrumentation.vectordb.failures import (
+from sidelight.instrumentation.vectordb.core.call import Attributes, Call, Target
+from sidelight.instrumentation.vectordb.core.failures import (
     STACK_CHARACTERS,
     Failure,
     cut,
@@ -32,8 +32,8 @@ from sidelight.instrumentation.vectordb.failures import (
     place,
     qualified,
 )
-from sidelight.instrumentation.vectordb.meters import Meters
-from sidelight.instrumentation.vectordb.redaction import NOT_CAPTURED, redacted
+from sidelight.instrumentation.vectordb.core.metrics import Meters
+from sidelight.instrumentation.vectordb.core.redaction import NOT_CAPTURED, redacted
 
 Values = Mapping[str, Any]
 

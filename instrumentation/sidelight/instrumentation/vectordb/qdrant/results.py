@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vectordb.call import Call
-from sidelight.instrumentation.vectordb.documents import Document
-from sidelight.instrumentation.vectordb.failures import Failure
+from sidelight.instrumentation.vectordb.core.call import Call
+from sidelight.instrumentation.vectordb.core.documents import Document
+from sidelight.instrumentation.vectordb.core.failures import Failure
 
 
 def describe_error(error: BaseException) -> Failure:

@@ -12,9 +12,9 @@ from typing import Any, Final
 import wrapt
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vectordb.call import Call
-from sidelight.instrumentation.vectordb.operation import Observer, active_call
-from sidelight.instrumentation.vectordb.patching import Patches
+from sidelight.instrumentation.vectordb.core.call import Call
+from sidelight.instrumentation.vectordb.core.observer import Observer, active_call
+from sidelight.instrumentation.vectordb.core.patching import Patches
 
 _Method = Callable[..., Any]
 

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vectordb.call import Call
-from sidelight.instrumentation.vectordb.documents import Document
-from sidelight.instrumentation.vectordb.failures import Failure
-from sidelight.instrumentation.vectordb.scores import LOWER_IS_BETTER
+from sidelight.instrumentation.vectordb.core.call import Call
+from sidelight.instrumentation.vectordb.core.documents import Document
+from sidelight.instrumentation.vectordb.core.failures import Failure
+from sidelight.instrumentation.vectordb.core.scores import LOWER_IS_BETTER
 
 
 def describe_error(error: BaseException) -> Failure:

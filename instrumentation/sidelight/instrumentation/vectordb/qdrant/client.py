@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidelight.instrumentation.vectordb.library import Library
-from sidelight.instrumentation.vectordb.operation import Observer
-from sidelight.instrumentation.vectordb.patching import Patches
-from sidelight.instrumentation.vectordb.qdrant_answers import read_answers
-from sidelight.instrumentation.vectordb.qdrant_calls import operations
-from sidelight.instrumentation.vectordb.qdrant_results import describe_error
+from sidelight.instrumentation.vectordb.core.library import Library
+from sidelight.instrumentation.vectordb.core.observer import Observer
+from sidelight.instrumentation.vectordb.core.patching import Patches
+from sidelight.instrumentation.vectordb.qdrant.answers import read_answers
+from sidelight.instrumentation.vectordb.qdrant.calls import operations
+from sidelight.instrumentation.vectordb.qdrant.results import describe_error
 
 _CLIENTS: Final = (
     "qdrant_client.qdrant_client:QdrantClient",

@@ -14,10 +14,9 @@ from qdrant_client import QdrantClient, models
 
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb import qdrant
-from sidelight.instrumentation.vectordb.redaction import NOT_CAPTURED, redacted
+from sidelight.instrumentation.vectordb.core.redaction import NOT_CAPTURED, redacted
 from support.recording import Recording
-
-from .conftest import Observe, vector
+from support.vectordb.milvus_lite import Observe, vector
 
 SECRET = "Jane Doe 4711"
 CUT = NOT_CAPTURED

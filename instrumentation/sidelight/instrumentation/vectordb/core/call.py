@@ -13,10 +13,10 @@ from opentelemetry.trace import Span, SpanContext
 from sidelight import conventions as names
 from sidelight.instrumentation.content import clip
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vectordb import scores as scoring
-from sidelight.instrumentation.vectordb.documents import Document, documents_json, ids_json
-from sidelight.instrumentation.vectordb.query import current_query_text
-from sidelight.instrumentation.vectordb.scores import Figures
+from sidelight.instrumentation.vectordb.core import scores as scoring
+from sidelight.instrumentation.vectordb.core.documents import Document, documents_json, ids_json
+from sidelight.instrumentation.vectordb.core.query import current_query_text
+from sidelight.instrumentation.vectordb.core.scores import Figures
 
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"

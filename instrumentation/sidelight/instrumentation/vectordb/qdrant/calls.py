@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vectordb import qdrant_results as results
-from sidelight.instrumentation.vectordb.call import Call, Place, Target
-from sidelight.instrumentation.vectordb.operation import Observer, Operation, Values, nothing
-from sidelight.instrumentation.vectordb.vectors import dimension, first_of
+from sidelight.instrumentation.vectordb.core.call import Call, Place, Target
+from sidelight.instrumentation.vectordb.core.observer import Observer, Operation, Values, nothing
+from sidelight.instrumentation.vectordb.core.vectors import dimension, first_of
+from sidelight.instrumentation.vectordb.qdrant import results as results
 
 _Describe = Callable[[Call, Any, Values], None]
 

@@ -10,9 +10,8 @@ import pytest
 from opentelemetry import trace
 from pymilvus import AsyncMilvusClient, MilvusClient
 
-from sidelight.instrumentation.vectordb.milvus_propagation import traceparent
-
-from .conftest import Observe, vector
+from sidelight.instrumentation.vectordb.milvus.propagation import traceparent
+from support.vectordb.milvus_lite import Observe, vector
 
 Seen = list[tuple[str, dict[str, str]]]
 

@@ -12,9 +12,9 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vectordb.failures import Failure
-from sidelight.instrumentation.vectordb.operation import Observer
-from sidelight.instrumentation.vectordb.patching import Patches
+from sidelight.instrumentation.vectordb.core.failures import Failure
+from sidelight.instrumentation.vectordb.core.observer import Observer
+from sidelight.instrumentation.vectordb.core.patching import Patches
 
 _logger = logging.getLogger("sidelight.instrumentation.vectordb")
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from opentelemetry import propagate, trace
 
-from sidelight.instrumentation.vectordb.patching import Patches
+from sidelight.instrumentation.vectordb.core.patching import Patches
 
 _MODULES: Final = ("pymilvus.client.grpc_handler", "pymilvus.client.async_grpc_handler")
 _METADATA: Final = "_api_level_md"

@@ -12,10 +12,10 @@ from time import perf_counter
 from typing import Any, Final
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vectordb.call import Call
-from sidelight.instrumentation.vectordb.milvus_calls import database, server
-from sidelight.instrumentation.vectordb.operation import Observer, Operation, Values
-from sidelight.instrumentation.vectordb.patching import Patches, named, positional
+from sidelight.instrumentation.vectordb.core.call import Call
+from sidelight.instrumentation.vectordb.core.observer import Observer, Operation, Values
+from sidelight.instrumentation.vectordb.core.patching import Patches, named, positional
+from sidelight.instrumentation.vectordb.milvus.calls import database, server
 
 # Each where it is now, and where it was up to pymilvus 2.5.
 _CLASSES: Final = (

@@ -28,10 +28,9 @@ from pymilvus.client.grpc_handler import GrpcHandler
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb import milvus, query_text
-from sidelight.instrumentation.vectordb.call import Call
+from sidelight.instrumentation.vectordb.core.call import Call
 from support.recording import Recording, attributes
-
-from .conftest import DIMENSION, Observe, vector
+from support.vectordb.milvus_lite import DIMENSION, Observe, vector
 
 # The ORM goes on working until pymilvus 3.1, and so do these tests of it.
 pytestmark = pytest.mark.filterwarnings("ignore::pymilvus.decorators.PyMilvusDeprecationWarning")

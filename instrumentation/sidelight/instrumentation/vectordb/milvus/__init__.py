@@ -1,0 +1,5 @@
+"""Milvus: observes pymilvus."""
+
+from sidelight.instrumentation.vectordb.milvus.client import instrument, uninstrument
+
+__all__ = ["instrument", "uninstrument"]
