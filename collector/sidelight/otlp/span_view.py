@@ -12,17 +12,6 @@ from sidelight import conventions as c
 from sidelight.otlp.otlp_pb2 import SpanTraits
 from sidelight.otlp.span import Attributes, AttributeValue, attributes, value
 
-_KINDS_OF_OPERATIONS = {
-    "chat": "LLM",
-    "text_completion": "LLM",
-    "generate_content": "LLM",
-    "embeddings": "EMBEDDING",
-    "retrieval": "RETRIEVER",
-    "execute_tool": "TOOL",
-    "invoke_agent": "AGENT",
-    "create_agent": "AGENT",
-}
-
 
 class SpanView:
     """A serialised span, opened only as far as it is asked."""
@@ -60,7 +49,7 @@ class SpanView:
         kind = self.attribute(c.SPAN_KIND)
         if isinstance(kind, str) and kind:
             return kind.upper()
-        return _KINDS_OF_OPERATIONS.get(str(self.attribute(c.OPERATION)), "")
+        return c.KIND_OF_OPERATION.get(str(self.attribute(c.OPERATION)), "")
 
     def attribute(self, key: str) -> AttributeValue:
         """The attribute's value, or None. Of a repeated key the last one counts."""

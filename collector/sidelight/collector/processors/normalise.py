@@ -14,10 +14,8 @@ from sidelight.collector.processors import documents, messages
 from sidelight.collector.processors.draft import Draft
 from sidelight.collector.processors.spellings import (
     COUNTS,
-    KIND_OF_OPERATION,
     LISTS,
     NO_OPERATIONS,
-    OPERATION_OF_KIND,
     SEARCHES,
     SPELLINGS,
     VECTOR_DATABASES,
@@ -97,13 +95,13 @@ def _kind(table: Table, draft: Draft) -> None:
     operation = draft.text(c.OPERATION)
     kind = (
         draft.text(c.SPAN_KIND)
-        or KIND_OF_OPERATION.get(operation, "")
+        or c.KIND_OF_OPERATION.get(operation, "")
         or table.kinds.get(draft.text(table.kind_name), "")
     )
     if not kind and (c.REQUEST_MODEL in draft or c.RESPONSE_MODEL in draft):
         kind = "LLM"
     draft.set_missing(c.SPAN_KIND, kind)
-    draft.set_missing(c.OPERATION, OPERATION_OF_KIND.get(kind))
+    draft.set_missing(c.OPERATION, c.OPERATION_OF_KIND.get(kind))
     draft.copy(c.RESPONSE_MODEL, c.REQUEST_MODEL)
     draft.copy(c.CONVERSATION_ID, c.SESSION_ID)
 

@@ -49,31 +49,6 @@ OPERATIONS: Names = MappingProxyType(
 # OpenLIT's word for every call of a vector database: what was done stands beside it.
 NO_OPERATIONS = frozenset({"vectordb", "unknown"})
 
-KIND_OF_OPERATION: Names = MappingProxyType(
-    {
-        "chat": "LLM",
-        "text_completion": "LLM",
-        "generate_content": "LLM",
-        "embeddings": "EMBEDDING",
-        "retrieval": "RETRIEVER",
-        "rerank": "RERANKER",
-        "execute_tool": "TOOL",
-        "invoke_agent": "AGENT",
-        "create_agent": "AGENT",
-        "invoke_workflow": "CHAIN",
-        "execute_task": "CHAIN",
-    }
-)
-OPERATION_OF_KIND: Names = MappingProxyType(
-    {
-        "LLM": "chat",
-        "EMBEDDING": "embeddings",
-        "RETRIEVER": "retrieval",
-        "TOOL": "execute_tool",
-        "AGENT": "invoke_agent",
-    }
-)
-
 DATABASES: Names = MappingProxyType({"chromadb": "chroma", "astradb": "astra"})
 """db.system.name, in lower case, as it is written here; others stay."""
 VECTOR_DATABASES = frozenset(

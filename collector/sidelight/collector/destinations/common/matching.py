@@ -7,19 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from sidelight.base.configuration.section import Section
-
-SPAN_KINDS = (
-    "CHAIN",
-    "AGENT",
-    "TOOL",
-    "LLM",
-    "RETRIEVER",
-    "EMBEDDING",
-    "RERANKER",
-    "GUARDRAIL",
-    "EVALUATOR",
-)
-_OTHER_NAMES = {"RETRIEVAL": "RETRIEVER", "EMBEDDINGS": "EMBEDDING"}
+from sidelight.conventions import KIND_OF_OPERATION, SPAN_KINDS
 
 
 def _listed(value: Any) -> Any:
@@ -33,8 +21,8 @@ def _listed(value: Any) -> Any:
 
 
 def _span_kind(value: str) -> str:
-    kind = value.upper()
-    kind = _OTHER_NAMES.get(kind, kind)
+    # An operation stands for its kind: `retrieval` is `retriever`.
+    kind = KIND_OF_OPERATION.get(value.lower(), value.upper())
     if kind not in SPAN_KINDS:
         raise ValueError(f"must be one of {', '.join(each.lower() for each in SPAN_KINDS)}")
     return kind
