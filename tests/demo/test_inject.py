@@ -32,7 +32,7 @@ def test_another_python_finds_the_entry_points(tmp_path: Path) -> None:
     ).stdout.splitlines()
 
     assert seen[0] == "sidelight.instrumentation.vllm.plugin:install"
-    assert seen[1] == "sidelight.instrumentation.vllm.engine:SidelightStatLogger"
+    assert seen[1] == "sidelight.instrumentation.vllm.stat_logger:SidelightStatLogger"
     assert all(each.startswith(str(directory)) for each in seen[2].split())
     assert seen[3] == "None"
 

@@ -9,36 +9,36 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vllm import otlp_wire
+from sidelight.instrumentation.vllm.engine_stats import read_step
+from sidelight.instrumentation.vllm.export import encode as wire
+from sidelight.instrumentation.vllm.export.emitter import SpanEmitter
 from sidelight.instrumentation.vllm.runtime import Runtime
-from sidelight.instrumentation.vllm.stats import read_step
-from sidelight.instrumentation.vllm.tracing import Tracing
 from support.otlp_receiver import ReceivedSpan, decode_spans
 
 
 class Observed:
-    """A runtime without threads: `spans` works through the inbox and decodes what came out."""
+    """A runtime without threads: `spans` works through the queue and decodes what came out."""
 
     def __init__(self, settings: Settings) -> None:
         self.runtime = Runtime(settings)
         self._encoded: list[bytes] = []
         # The worker's thread is never started: tests decide when it works.
-        self.runtime.worker._emitter = Tracing(Resource({}), self._encoded.append)
+        self.runtime.processing._emitter = SpanEmitter(Resource({}), self._encoded.append)
 
     def spans(self) -> list[ReceivedSpan]:
         """All spans so far, children before their server span."""
-        self.runtime.worker.work()
-        return decode_spans(otlp_wire.traces_request(b"", "", self._encoded))
+        self.runtime.processing.work()
+        return decode_spans(wire.traces_request(b"", "", self._encoded))
 
     def server_span(self) -> ReceivedSpan:
         """The one server span."""
-        (found,) = [span for span in self.spans() if span.kind == otlp_wire.SERVER]
+        (found,) = [span for span in self.spans() if span.kind == wire.SERVER]
         return found
 
     def step(self, *finished: Any, running: int = 0, engine: int = 0, **changes: Any) -> None:
         """An engine step with these finished sequences."""
         step = read_step(scheduler(running=running), iteration(*finished, **changes))
-        self.runtime.inbox.put((engine, step, tuple(finished)))
+        self.runtime.queue.put((engine, step, tuple(finished)))
 
 
 def scheduler(running: int = 1, waiting: int = 0, kv: float = 0.25) -> Any:

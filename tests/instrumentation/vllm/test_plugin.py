@@ -15,7 +15,7 @@ import wrapt
 
 from sidelight.instrumentation.settings import DISABLED
 from sidelight.instrumentation.vllm import plugin, runtime
-from sidelight.instrumentation.vllm.server import SidelightMiddleware
+from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
 from support.observed_vllm import Observed
 
 SOURCE = """

@@ -60,8 +60,8 @@ def _wrap_stack(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: A
     stack = wrapped(*args, **kwargs)
     try:
         from sidelight.instrumentation.vllm import runtime
+        from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
         from sidelight.instrumentation.vllm.routes import serves_vllm
-        from sidelight.instrumentation.vllm.server import SidelightMiddleware
 
         if isinstance(stack, SidelightMiddleware) or not serves_vllm(instance.routes):
             return stack

@@ -10,7 +10,7 @@ Dialect = Literal["chat", "completion", "responses", "messages", "pooling", "oth
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class InferenceRoute:
     """One inference route.
 
     `children` is how vLLM names the sequences of one request after the request's own id: a
@@ -29,26 +29,26 @@ _TEXT: Final = "text_completion"
 _EMBED: Final = "embeddings"
 _RERANK: Final = "rerank"
 
-ROUTES: Final[dict[str, Route]] = {
+ROUTES: Final[dict[str, InferenceRoute]] = {
     route.path: route
     for route in (
-        Route("/v1/chat/completions", _CHAT, "LLM", "chat"),
-        Route("/v1/chat/completions/batch", _CHAT, "LLM", "chat", "{id}_{index}"),
-        Route("/v1/completions", _TEXT, "LLM", "completion", "{id}-{index}"),
-        Route("/v1/responses", _CHAT, "LLM", "responses", "{id}_{index}"),
-        Route("/v1/messages", _CHAT, "LLM", "messages"),
-        Route("/inference/v1/generate", "generate_content", "LLM", "other"),
-        Route("/v1/embeddings", _EMBED, "EMBEDDING", "pooling", "{id}-{index}"),
-        Route("/v2/embed", _EMBED, "EMBEDDING", "pooling", "{id}-{index}"),
-        Route("/pooling", "pooling", "EMBEDDING", "pooling", "{id}-{index}"),
-        Route("/classify", "classify", "CHAIN", "pooling", "{id}-{index}"),
-        Route("/score", "score", "RERANKER", "pooling", "{id}-{index}"),
-        Route("/v1/score", "score", "RERANKER", "pooling", "{id}-{index}"),
-        Route("/rerank", _RERANK, "RERANKER", "pooling", "{id}-{index}"),
-        Route("/v1/rerank", _RERANK, "RERANKER", "pooling", "{id}-{index}"),
-        Route("/v2/rerank", _RERANK, "RERANKER", "pooling", "{id}-{index}"),
-        Route("/v1/audio/transcriptions", "transcription", "LLM", "other"),
-        Route("/v1/audio/translations", "translation", "LLM", "other"),
+        InferenceRoute("/v1/chat/completions", _CHAT, "LLM", "chat"),
+        InferenceRoute("/v1/chat/completions/batch", _CHAT, "LLM", "chat", "{id}_{index}"),
+        InferenceRoute("/v1/completions", _TEXT, "LLM", "completion", "{id}-{index}"),
+        InferenceRoute("/v1/responses", _CHAT, "LLM", "responses", "{id}_{index}"),
+        InferenceRoute("/v1/messages", _CHAT, "LLM", "messages"),
+        InferenceRoute("/inference/v1/generate", "generate_content", "LLM", "other"),
+        InferenceRoute("/v1/embeddings", _EMBED, "EMBEDDING", "pooling", "{id}-{index}"),
+        InferenceRoute("/v2/embed", _EMBED, "EMBEDDING", "pooling", "{id}-{index}"),
+        InferenceRoute("/pooling", "pooling", "EMBEDDING", "pooling", "{id}-{index}"),
+        InferenceRoute("/classify", "classify", "CHAIN", "pooling", "{id}-{index}"),
+        InferenceRoute("/score", "score", "RERANKER", "pooling", "{id}-{index}"),
+        InferenceRoute("/v1/score", "score", "RERANKER", "pooling", "{id}-{index}"),
+        InferenceRoute("/rerank", _RERANK, "RERANKER", "pooling", "{id}-{index}"),
+        InferenceRoute("/v1/rerank", _RERANK, "RERANKER", "pooling", "{id}-{index}"),
+        InferenceRoute("/v2/rerank", _RERANK, "RERANKER", "pooling", "{id}-{index}"),
+        InferenceRoute("/v1/audio/transcriptions", "transcription", "LLM", "other"),
+        InferenceRoute("/v1/audio/translations", "translation", "LLM", "other"),
     )
 }
 

@@ -1,4 +1,4 @@
-"""The composition root inside vLLM's API server: one inbox, one worker, one exporter.
+"""The composition root inside vLLM's API server: one queue, one worker, one exporter.
 
 Made on first use by the stat logger or the middleware, whichever comes first; processes that
 use neither (engine cores, workers) never make it.
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vllm.exchange import Held
-from sidelight.instrumentation.vllm.guard import Guard
-from sidelight.instrumentation.vllm.inbox import Inbox
-from sidelight.instrumentation.vllm.meters import Reading
-from sidelight.instrumentation.vllm.worker import Worker
+from sidelight.instrumentation.vllm.capture import CaptureBudget
+from sidelight.instrumentation.vllm.capture_queue import CaptureQueue
+from sidelight.instrumentation.vllm.faults import FaultGuard
+from sidelight.instrumentation.vllm.metrics import DataPoint
+from sidelight.instrumentation.vllm.processing import ProcessingThread
 
 if TYPE_CHECKING:
-    from sidelight.instrumentation.vllm.export import Outbox
+    from sidelight.instrumentation.vllm.export.exporter import OtlpExporter
 
 _logger = logging.getLogger(__name__)
 _lock: Final = threading.Lock()
@@ -35,40 +35,44 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.inbox = Inbox()
-        self.held = Held()
-        self.worker = Worker(settings, self.inbox)
-        self.engine_guard = Guard("stat logger")
-        self.server_guard = Guard("middleware")
+        self.queue = CaptureQueue()
+        self.budget = CaptureBudget()
+        self.processing = ProcessingThread(settings, self.queue)
+        self.stat_logger_guard = FaultGuard("stat logger")
+        self.middleware_guard = FaultGuard("middleware")
 
     def start(self, version: str | None) -> None:
-        """Start the threads that read the inbox and send."""
-        from sidelight.instrumentation.vllm.export import Outbox, make_resource, make_sender
-        from sidelight.instrumentation.vllm.tracing import Tracing
+        """Start the threads that read the queue and send."""
+        from sidelight.instrumentation.vllm.export.emitter import SpanEmitter
+        from sidelight.instrumentation.vllm.export.exporter import (
+            OtlpExporter,
+            make_resource,
+            make_sender,
+        )
 
         resource = make_resource(version)
         senders = make_sender("traces", os.environ), make_sender("metrics", os.environ)
-        outbox = Outbox(resource, *senders, readings=lambda: self.readings(outbox))
+        outbox = OtlpExporter(resource, *senders, data_points=lambda: self.data_points(outbox))
         outbox.start()
-        self.worker.start(Tracing(resource, outbox.put, outbox.flush))
+        self.processing.start(SpanEmitter(resource, outbox.put, outbox.flush))
 
         def stop() -> None:
-            self.worker.stop(_WORKER_STOP_SECONDS)
+            self.processing.stop(_WORKER_STOP_SECONDS)
             outbox.stop(_OUTBOX_STOP_SECONDS)
 
         atexit.register(stop)
 
-    def readings(self, outbox: Outbox) -> Iterator[Reading]:
+    def data_points(self, outbox: OtlpExporter) -> Iterator[DataPoint]:
         """All metrics of the process."""
-        yield from self.worker.readings()
+        yield from self.processing.data_points()
         for place, guard in (
-            ("stat_logger", self.engine_guard),
-            ("middleware", self.server_guard),
-            ("worker", self.worker.guard),
+            ("stat_logger", self.stat_logger_guard),
+            ("middleware", self.middleware_guard),
+            ("worker", self.processing.guard),
         ):
-            yield Reading(names.INSTRUMENTATION_FAULTS, {"place": place}, guard.faults)
-        for queue, dropped in (("inbox", self.inbox.dropped), ("outbox", outbox.dropped)):
-            yield Reading(names.INSTRUMENTATION_DROPPED, {"queue": queue}, dropped)
+            yield DataPoint(names.INSTRUMENTATION_FAULTS, {"place": place}, guard.faults)
+        for queue, dropped in (("queue", self.queue.dropped), ("outbox", outbox.dropped)):
+            yield DataPoint(names.INSTRUMENTATION_DROPPED, {"queue": queue}, dropped)
 
 
 _runtime: Runtime | None = None

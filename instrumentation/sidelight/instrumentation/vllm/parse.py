@@ -1,4 +1,4 @@
-"""Facts out of the bytes of an exchange: parameters, ids, tokens, finish reasons, errors."""
+"""Facts out of the bytes of a request: parameters, ids, tokens, finish reasons, errors."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from sidelight import conventions as names
 from sidelight.instrumentation.content import Clipper
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vllm.reading import AnswerFacts, RequestFacts
+from sidelight.instrumentation.vllm.parse import AnswerFacts, RequestFacts
 from sidelight.instrumentation.vllm.routes import Dialect
 
 _JSON: Final = "application/json"

@@ -9,7 +9,7 @@ from typing import Any, Final
 CAPACITY: Final = 16_384
 
 
-class Inbox:
+class CaptureQueue:
     """A queue whose `put` costs under a microsecond and wakes a thread only if it sleeps.
 
     The worker gathers for a while before it drains, so that a step of the engine does not pay

@@ -7,18 +7,18 @@ from collections.abc import Callable
 import pytest
 from opentelemetry.sdk.resources import Resource
 
-from sidelight.instrumentation.vllm.server_span import ServerSpan
-from sidelight.instrumentation.vllm.tracing import Parent, Tracing
+from sidelight.instrumentation.vllm.export.emitter import RemoteParent, SpanEmitter
+from sidelight.instrumentation.vllm.spans.server import ServerSpan
 
 SPAN = ServerSpan("chat", 1, 2, {})
 
 
 @pytest.fixture
-def emitted(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Parent | None], int]:
-    def emit(sampler: str, parent: Parent | None) -> int:
+def emitted(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, RemoteParent | None], int]:
+    def emit(sampler: str, parent: RemoteParent | None) -> int:
         monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
         spans: list[bytes] = []
-        Tracing(Resource({}), spans.append).emit(parent, SPAN, [])
+        SpanEmitter(Resource({}), spans.append).emit(parent, SPAN, [])
         return len(spans)
 
     return emit
@@ -34,7 +34,7 @@ def emitted(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Parent | None], i
     ],
 )
 def test_sampler(
-    emitted: Callable[[str, Parent | None], int],
+    emitted: Callable[[str, RemoteParent | None], int],
     sampler: str,
     root: int,
     sampled: int,
@@ -42,5 +42,5 @@ def test_sampler(
 ) -> None:
     """`OTEL_TRACES_SAMPLER` means here what it means everywhere."""
     assert emitted(sampler, None) == root
-    assert emitted(sampler, Parent(1, 2, True, "")) == sampled
-    assert emitted(sampler, Parent(1, 2, False, "")) == unsampled
+    assert emitted(sampler, RemoteParent(1, 2, True, "")) == sampled
+    assert emitted(sampler, RemoteParent(1, 2, False, "")) == unsampled

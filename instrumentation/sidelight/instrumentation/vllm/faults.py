@@ -8,22 +8,22 @@ from typing import Final
 
 from sidelight import conventions as names
 
-FAULTS_IN_A_ROW: Final = 10
+MAX_FAULTS_IN_A_ROW: Final = 10
 
 _logger = logging.getLogger(__name__)
 
 
-class Guard:
-    """Faults of one place. `off` is True for good once `FAULTS_IN_A_ROW` came in a row.
+class FaultGuard:
+    """Faults of one place. `off` is True for good once `MAX_FAULTS_IN_A_ROW` came in a row.
 
-    A place that `goes_on` is never off: its faults cost their own telemetry and nobody's time.
+    A place that `stays_on` is never off: its faults cost their own telemetry and nobody's time.
     """
 
-    __slots__ = ("_goes_on", "_place", "_run", "_said", "faults", "off")
+    __slots__ = ("_place", "_run", "_said", "_stays_on", "faults", "off")
 
-    def __init__(self, place: str, *, goes_on: bool = False) -> None:
+    def __init__(self, place: str, *, stays_on: bool = False) -> None:
         self._place = place
-        self._goes_on = goes_on
+        self._stays_on = stays_on
         self._run = 0
         self._said = False
         self.faults = 0
@@ -45,14 +45,14 @@ class Guard:
                 "Sidelight: %s in the %s (%s). vLLM is not affected; some telemetry is missing.",
                 type(error).__name__, self._place, place,
             )  # fmt: skip
-        if self._run >= FAULTS_IN_A_ROW and not self._said:
+        if self._run >= MAX_FAULTS_IN_A_ROW and not self._said:
             self._said = True
-            self.off = not self._goes_on
+            self.off = not self._stays_on
             _logger.warning(
                 "Sidelight: %d faults in a row in the %s: %s.",
                 self._run,
                 self._place,
                 f"it goes on, and counts more of them in {names.INSTRUMENTATION_FAULTS}"
-                if self._goes_on
+                if self._stays_on
                 else "it is switched off until the next start",
             )  # fmt: skip

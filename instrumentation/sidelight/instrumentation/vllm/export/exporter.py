@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm.meters import Distribution, Reading
-from sidelight.instrumentation.vllm.otlp_http import OtlpHttp, Outcome
-from sidelight.instrumentation.vllm.otlp_wire import encode_resource, traces_request
+from sidelight.instrumentation.vllm.export.encode import encode_resource, traces_request
+from sidelight.instrumentation.vllm.export.http_client import OtlpHttpClient, PostOutcome
+from sidelight.instrumentation.vllm.metrics import DataPoint, Distribution
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import Metric, MetricsData
@@ -54,15 +54,15 @@ def make_resource(version: str | None) -> Resource:
     return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
 
 
-def make_sender(signal: str, environ: Mapping[str, str]) -> OtlpHttp | None:
+def make_sender(signal: str, environ: Mapping[str, str]) -> OtlpHttpClient | None:
     """The sender of `traces` or `metrics`; None where `OTEL_…_EXPORTER=none` switches it off."""
     if environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip().lower() == "none":
         return None
-    return OtlpHttp(signal, environ)
+    return OtlpHttpClient(signal, environ)
 
 
-class Outbox:
-    """Spans that wait to be sent. `readings` is called on the thread for each send of metrics.
+class OtlpExporter:
+    """Spans that wait to be sent. `data_points` is called on the thread for each send of metrics.
 
     What the endpoint cannot take now is kept and sent again with growing pauses; what no
     longer fits is dropped and counted.
@@ -71,9 +71,9 @@ class Outbox:
     def __init__(
         self,
         resource: Resource,
-        traces: OtlpHttp | None,
-        metrics: OtlpHttp | None,
-        readings: Callable[[], Iterable[Reading]],
+        traces: OtlpHttpClient | None,
+        metrics: OtlpHttpClient | None,
+        data_points: Callable[[], Iterable[DataPoint]],
         environ: Mapping[str, str] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
@@ -81,7 +81,7 @@ class Outbox:
         self._resource_bytes = encode_resource(resource.attributes)
         self._traces = traces
         self._metrics = metrics
-        self._readings = readings
+        self._readings = data_points
         self._queue: deque[bytes] = deque()
         # Added to by the worker and by this thread respectively, so neither needs a lock.
         self._bytes_in = self._bytes_out = 0
@@ -177,7 +177,7 @@ class Outbox:
             )
         except Exception as error:  # noqa: BLE001 - spans must go on
             self._complain(
-                "metrics", self._metrics.url, Outcome(False, reason=type(error).__name__)
+                "metrics", self._metrics.url, PostOutcome(False, reason=type(error).__name__)
             )
             return
         # Cumulative sums: what is lost now is in the next send.
@@ -185,7 +185,7 @@ class Outbox:
         if not outcome.accepted:
             self._complain("metrics", self._metrics.url, outcome)
 
-    def _complain(self, what: str, url: str, outcome: Outcome) -> None:
+    def _complain(self, what: str, url: str, outcome: PostOutcome) -> None:
         now = time.monotonic()
         if now - self._complained_at < COMPLAINT_SECONDS:
             return
@@ -207,18 +207,18 @@ def _milliseconds(environ: Mapping[str, str], variable: str, default: float) -> 
 
 
 def encode_metrics(
-    resource: Resource, readings: Iterable[Reading], start_ns: int, now_ns: int
+    resource: Resource, data_points: Iterable[DataPoint], start_ns: int, now_ns: int
 ) -> bytes:
-    """`readings` as an `ExportMetricsServiceRequest`, by OpenTelemetry's own encoder."""
+    """`data_points` as an `ExportMetricsServiceRequest`, by OpenTelemetry's own encoder."""
     from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics as encode
 
-    return encode(metrics_data(resource, readings, start_ns, now_ns)).SerializeToString()
+    return encode(metrics_data(resource, data_points, start_ns, now_ns)).SerializeToString()
 
 
 def metrics_data(
-    resource: Resource, readings: Iterable[Reading], start_ns: int, now_ns: int
+    resource: Resource, data_points: Iterable[DataPoint], start_ns: int, now_ns: int
 ) -> MetricsData:
-    """`readings` in OpenTelemetry's data model, cumulative from `start_ns` to `now_ns`."""
+    """`data_points` in OpenTelemetry's data model, cumulative from `start_ns` to `now_ns`."""
     from opentelemetry.sdk.metrics.export import (
         AggregationTemporality,
         Gauge,
@@ -234,7 +234,7 @@ def metrics_data(
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
     points: dict[str, list[Any]] = {}
-    for reading in readings:
+    for reading in data_points:
         value = reading.value
         at = (reading.attributes, start_ns, now_ns)
         if isinstance(value, Distribution):

@@ -9,15 +9,15 @@ from __future__ import annotations
 from time import time
 from typing import Any, Final
 
-from sidelight.instrumentation.vllm.reading import MAX_NAME_CHARACTERS
-from sidelight.instrumentation.vllm.spans import Sequence
-from sidelight.instrumentation.vllm.timeline import StepFields
+from sidelight.instrumentation.vllm.parse import MAX_NAME_CHARACTERS
+from sidelight.instrumentation.vllm.spans.phases import FinishedSequence
+from sidelight.instrumentation.vllm.steps import StepFields
 
 _FINISH_REASONS: Final = ("stop", "length", "abort", "error", "repetition")
 
 
 def read_step(scheduler: Any, iteration: Any) -> StepFields:
-    """The fields of a `Step` out of `SchedulerStats` and `IterationStats`; either may be None.
+    """The fields of an `EngineStep`, from `SchedulerStats` and `IterationStats` (each may be None).
 
     Numbers are copied at once: the objects belong to vLLM and to its other stat loggers. They
     come as a plain tuple, which the garbage collector lets go of, unlike a named one.
@@ -51,7 +51,7 @@ def read_step(scheduler: Any, iteration: Any) -> StepFields:
     )
 
 
-def read_sequence(stats: Any, engine: int, finished_at: float) -> Sequence | None:
+def read_sequence(stats: Any, engine: int, finished_at: float) -> FinishedSequence | None:
     """A finished sequence out of `FinishedRequestStats`.
 
     None without an id (before 0.20), or with one beyond `MAX_NAME_CHARACTERS`.
@@ -59,7 +59,7 @@ def read_sequence(stats: Any, engine: int, finished_at: float) -> Sequence | Non
     request_id = getattr(stats, "request_id", None)
     if not request_id or len(request_id) > MAX_NAME_CHARACTERS:
         return None
-    return Sequence(
+    return FinishedSequence(
         request_id=request_id,
         engine=engine,
         finished_at=finished_at,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from sidelight.instrumentation.vllm import otlp_wire as wire
+from sidelight.instrumentation.vllm.export import encode as wire
 from support.otlp_receiver import plain
 
 VALUES = st.one_of(
@@ -22,7 +22,7 @@ VALUES = st.one_of(
 )
 
 
-def span(**changes: Any) -> wire.Span:
+def span(**changes: Any) -> wire.OtlpSpan:
     given: dict[str, Any] = {
         "trace_id": bytes(range(16)),
         "span_id": bytes(range(8)),
@@ -33,10 +33,10 @@ def span(**changes: Any) -> wire.Span:
         "end_ns": 2,
         "attributes": {},
     }
-    return wire.Span(**(given | changes))
+    return wire.OtlpSpan(**(given | changes))
 
 
-def decode(encoded: wire.Span) -> trace_pb2.Span:
+def decode(encoded: wire.OtlpSpan) -> trace_pb2.Span:
     return trace_pb2.Span.FromString(wire.encode_span(encoded))
 
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm.spans import NANOSECONDS, Sequence, phases
-from sidelight.instrumentation.vllm.timeline import Met
+from sidelight.instrumentation.vllm.spans.phases import NANOSECONDS, FinishedSequence, phases
+from sidelight.instrumentation.vllm.steps import EngineConditions
 
-MET = Met(30, 2, 3.5, 6, 4, 0.25, 0.75)
-SEQUENCE = Sequence(
+MET = EngineConditions(30, 2, 3.5, 6, 4, 0.25, 0.75)
+SEQUENCE = FinishedSequence(
     request_id="chatcmpl-1",
     engine=1,
     finished_at=1_000.0,
@@ -66,7 +66,7 @@ def test_attributes() -> None:
 
 def test_unknown_is_left_out() -> None:
     """What the timeline does not know is no attribute, not a zero."""
-    unknown = Met(0, 0, None, None, None, None, None)
+    unknown = EngineConditions(0, 0, None, None, None, None, None)
     queue, prefill, decode = phases(SEQUENCE, unknown, ns(990), ns(1_001))
     assert names.WAITING_AT_ARRIVAL not in queue.attributes
     assert names.KV_USAGE_AT_ADMISSION not in prefill.attributes

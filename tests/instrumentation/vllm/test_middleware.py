@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm import worker
-from sidelight.instrumentation.vllm.exchange import (
+from sidelight.instrumentation.vllm import processing
+from sidelight.instrumentation.vllm.capture import (
     MAX_BODY_BYTES,
     MAX_TAIL_CHUNK_BYTES,
-    Exchange,
+    CapturedRequest,
 )
-from sidelight.instrumentation.vllm.reading import MAX_NAME_CHARACTERS
-from sidelight.instrumentation.vllm.server import SidelightMiddleware
+from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
+from sidelight.instrumentation.vllm.parse import MAX_NAME_CHARACTERS
 from support import asgi
 from support.asgi import Client, Message, Receive, Send, events, reply, scope
 from support.observed_vllm import Observed, finished
@@ -224,8 +224,10 @@ async def test_client_leaves(observed: Observed) -> None:
     assert span.attributes[names.CLIENT_ABORTED] is True
     assert span.attributes[names.STREAM_CHUNKS] == 1
     assert span.status == 0
-    aborts = [r for r in observed.runtime.worker.readings() if r.metric == names.CLIENT_ABORTS]
-    assert [reading.value for reading in aborts] == [1]
+    aborts = [
+        r for r in observed.runtime.processing.data_points() if r.metric == names.CLIENT_ABORTS
+    ]
+    assert [point.value for point in aborts] == [1]
 
 
 async def test_leaving_after_the_end_is_no_abort(observed: Observed) -> None:
@@ -288,12 +290,12 @@ async def test_exception_of_the_application(observed: Observed) -> None:
 async def test_failed_requests_hold_nothing(observed: Observed, error: type[BaseException]) -> None:
     """What a failed request had in its frames is let go at once, not by the garbage collector."""
 
-    class Held: ...
+    class CaptureBudget: ...
 
-    frames: list[weakref.ref[Held]] = []
+    frames: list[weakref.ref[CaptureBudget]] = []
 
     async def raising(*_: Any) -> None:
-        held = Held()
+        held = CaptureBudget()
         frames.append(weakref.ref(held))
         raise error
 
@@ -361,7 +363,7 @@ async def test_names_of_any_length(observe: Callable[..., Observed]) -> None:
     for value in span.attributes.values():
         for text in value if isinstance(value, list) else [value]:
             assert len(str(text)) <= MAX_NAME_CHARACTERS
-    assert not observed.runtime.worker._finished
+    assert not observed.runtime.processing._finished
 
 
 async def test_truncated_content(observe: Callable[..., Observed]) -> None:
@@ -419,16 +421,16 @@ async def test_huge_bodies(observed: Observed) -> None:
     span = observed.server_span()
     assert span.name == "chat tiny"
     assert span.attributes[names.RESPONSE_ID] == "chatcmpl-7"
-    held = observed.runtime.held
+    held = observed.runtime.budget
     assert held.taken == held.released
 
 
 async def test_all_bodies_together_are_bounded(observed: Observed) -> None:
     """Once the limit on all bodies is reached, requests are observed without theirs."""
-    observed.runtime.held.limit = 10
+    observed.runtime.budget.limit = 10
     await call(observed, answering)
     assert observed.server_span().name == "chat"
-    assert observed.runtime.held.taken <= 10
+    assert observed.runtime.budget.taken <= 10
 
 
 async def test_ends_of_streams_are_bounded(observed: Observed) -> None:
@@ -442,7 +444,7 @@ async def test_ends_of_streams_are_bounded(observed: Observed) -> None:
 
         async def counting(message: Message) -> None:
             await send(message)
-            held.append(observed.runtime.held.taken)
+            held.append(observed.runtime.budget.taken)
 
         chunks = [*events(piece("a")), *[b"data: %b\n\n" % (b"x" * 300_000)] * 9, huge]
         await reply(counting, *chunks, content_type="text/event-stream")
@@ -452,7 +454,7 @@ async def test_ends_of_streams_are_bounded(observed: Observed) -> None:
     attributes = observed.server_span().attributes
     assert attributes[names.FINISH_REASONS] == ["length"]
     assert attributes[names.INPUT_TOKENS] == 11
-    assert observed.runtime.held.taken == observed.runtime.held.released
+    assert observed.runtime.budget.taken == observed.runtime.budget.released
 
 
 async def test_a_request_that_cannot_be_read_holds_nothing(
@@ -463,19 +465,19 @@ async def test_a_request_that_cannot_be_read_holds_nothing(
     def fault(*_: object) -> None:
         raise KeyError("our own fault")
 
-    monkeypatch.setattr(worker, "read_request", fault)
+    monkeypatch.setattr(processing, "read_request", fault)
     await call(observed, streaming)
     assert observed.spans() == []
-    assert observed.runtime.held.taken == observed.runtime.held.released > 0
+    assert observed.runtime.budget.taken == observed.runtime.budget.released > 0
 
 
 async def test_streams_while_nobody_reads(
     observed: Observed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stream that finds the inbox full lets go of its bytes itself."""
-    monkeypatch.setattr(observed.runtime.inbox, "_capacity", 0)
+    """A stream that finds the queue full lets go of its bytes itself."""
+    monkeypatch.setattr(observed.runtime.queue, "_capacity", 0)
     await call(observed, streaming)
-    assert observed.runtime.held.taken == 0
+    assert observed.runtime.budget.taken == 0
 
 
 @pytest.mark.parametrize("broken", ["__init__", "received", "sent", "finish"])
@@ -487,23 +489,23 @@ async def test_our_own_faults(
     def fault(*_: object, **__: object) -> None:
         raise KeyError("our own fault")
 
-    monkeypatch.setattr(Exchange, broken, fault)
+    monkeypatch.setattr(CapturedRequest, broken, fault)
     for _ in range(12):
         client = await call(observed, answering)
         assert json.loads(client.answer) == ANSWER
-    guard = observed.runtime.server_guard
+    guard = observed.runtime.middleware_guard
     assert guard.off
     assert 10 <= guard.faults <= 40
 
 
 async def test_full_inbox(observed: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nobody reading, requests are dropped and counted, and no byte stays held."""
-    monkeypatch.setattr(observed.runtime.inbox, "_capacity", 3)
+    monkeypatch.setattr(observed.runtime.queue, "_capacity", 3)
     for _ in range(5):
         await call(observed, answering)
-    assert observed.runtime.inbox.dropped == 7
+    assert observed.runtime.queue.dropped == 7
     assert len(observed.spans()) == 1
-    assert observed.runtime.held.taken == observed.runtime.held.released
+    assert observed.runtime.budget.taken == observed.runtime.budget.released
 
 
 async def test_messages_that_are_not_asgi(observed: Observed) -> None:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm.timeline import Met
+from sidelight.instrumentation.vllm.steps import EngineConditions
 
 NANOSECONDS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
+class FinishedSequence:
     """One finished sequence of the engine. Durations are in seconds.
 
     vLLM reports durations only, on the engine's monotonic clock; `finished_at` is the wall
@@ -49,7 +49,7 @@ class Sequence:
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
+class PhaseSpan:
     """One child span: name, wall-clock nanoseconds, attributes."""
 
     name: str
@@ -58,7 +58,7 @@ class Phase:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-def plausible(sequence: Sequence) -> bool:
+def plausible(sequence: FinishedSequence) -> bool:
     """Whether the durations can be true.
 
     A request that ended before it was scheduled has event times of zero, which makes its
@@ -68,7 +68,9 @@ def plausible(sequence: Sequence) -> bool:
     return min(parts) >= 0 and sum(parts) <= sequence.e2e + 1.0
 
 
-def phases(sequence: Sequence, met: Met, start_ns: int, end_ns: int) -> list[Phase]:
+def phases(
+    sequence: FinishedSequence, met: EngineConditions, start_ns: int, end_ns: int
+) -> list[PhaseSpan]:
     """The phases of a sequence, in order, without gap, inside `start_ns` to `end_ns`.
 
     Empty where the durations cannot be true. `decode` is left out where nothing was decoded
@@ -87,11 +89,11 @@ def phases(sequence: Sequence, met: Met, start_ns: int, end_ns: int) -> list[Pha
         )
     )
     described = [
-        Phase("queue", queued, scheduled, _queue(met)),
-        Phase("prefill", scheduled, first_token, _prefill(sequence, met)),
+        PhaseSpan("queue", queued, scheduled, _queue(met)),
+        PhaseSpan("prefill", scheduled, first_token, _prefill(sequence, met)),
     ]
     if sequence.generated_tokens > 1:
-        described.append(Phase("decode", first_token, finished, _decode(sequence, met)))
+        described.append(PhaseSpan("decode", first_token, finished, _decode(sequence, met)))
     for phase in described:
         phase.attributes.update(
             {
@@ -104,11 +106,11 @@ def phases(sequence: Sequence, met: Met, start_ns: int, end_ns: int) -> list[Pha
     return described
 
 
-def _queue(met: Met) -> dict[str, Any]:
+def _queue(met: EngineConditions) -> dict[str, Any]:
     return known({names.WAITING_AT_ARRIVAL: met.waiting_at_arrival})
 
 
-def _prefill(sequence: Sequence, met: Met) -> dict[str, Any]:
+def _prefill(sequence: FinishedSequence, met: EngineConditions) -> dict[str, Any]:
     return known(
         {
             names.SERVED_INPUT_TOKENS: sequence.prompt_tokens,
@@ -118,7 +120,7 @@ def _prefill(sequence: Sequence, met: Met) -> dict[str, Any]:
     )
 
 
-def _decode(sequence: Sequence, met: Met) -> dict[str, Any]:
+def _decode(sequence: FinishedSequence, met: EngineConditions) -> dict[str, Any]:
     return known(
         {
             names.SERVED_OUTPUT_TOKENS: sequence.generated_tokens,

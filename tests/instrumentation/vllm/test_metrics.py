@@ -12,49 +12,49 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint
 from opentelemetry.sdk.resources import Resource
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm.export import encode_metrics, metrics_data
-from sidelight.instrumentation.vllm.meters import Distribution, EngineMeters, Reading
-from sidelight.instrumentation.vllm.timeline import Step
+from sidelight.instrumentation.vllm.export.exporter import encode_metrics, metrics_data
+from sidelight.instrumentation.vllm.metrics import DataPoint, Distribution, EngineMetrics
+from sidelight.instrumentation.vllm.steps import EngineStep
 
 
 def step(
     at: float, running: int | None, waiting: int = 0, kv: float = 0.0, finished: int = 0
-) -> Step:
-    return Step(at, running, waiting, kv, 10, 5, 1, 100, 60, finished)
+) -> EngineStep:
+    return EngineStep(at, running, waiting, kv, 10, 5, 1, 100, 60, finished)
 
 
-def readings(meters: EngineMeters) -> dict[str, list[Reading]]:
-    found: dict[str, list[Reading]] = {}
-    for reading in meters.readings():
-        found.setdefault(reading.metric, []).append(reading)
+def data_points(meters: EngineMetrics) -> dict[str, list[DataPoint]]:
+    found: dict[str, list[DataPoint]] = {}
+    for point in meters.data_points():
+        found.setdefault(point.metric, []).append(point)
     return found
 
 
-def value(found: dict[str, list[Reading]], metric: str) -> float | Distribution:
-    (reading,) = found[metric]
-    return reading.value
+def value(found: dict[str, list[DataPoint]], metric: str) -> float | Distribution:
+    (point,) = found[metric]
+    return point.value
 
 
 def test_sums() -> None:
     """Steps, preemptions and prefix-cache tokens are sums over all steps."""
-    meters = EngineMeters({"model": "tiny"})
+    meters = EngineMetrics({"model": "tiny"})
     for at in (1.0, 1.5, 2.0):
         meters.add(step(at, running=2))
-    found = readings(meters)
+    found = data_points(meters)
     assert value(found, names.ENGINE_STEPS) == 3
     assert value(found, names.ENGINE_PREEMPTIONS) == 3
     assert value(found, names.ENGINE_PREFIX_QUERIES) == 300
     assert value(found, names.ENGINE_PREFIX_HITS) == 180
-    assert all(reading.attributes["model"] == "tiny" for each in found.values() for reading in each)
+    assert all(point.attributes["model"] == "tiny" for each in found.values() for point in each)
 
 
 def test_gauges_show_the_last_step() -> None:
     """Running, waiting and KV use are those after the last step that reported them."""
-    meters = EngineMeters({})
-    assert names.ENGINE_KV_USAGE not in readings(meters)
+    meters = EngineMetrics({})
+    assert names.ENGINE_KV_USAGE not in data_points(meters)
     meters.add(step(1.0, running=5, waiting=7, kv=0.5))
     meters.add(step(2.0, running=None))
-    found = readings(meters)
+    found = data_points(meters)
     assert value(found, names.ENGINE_RUNNING_NOW) == 5
     assert value(found, names.ENGINE_WAITING_NOW) == 7
     assert value(found, names.ENGINE_KV_USAGE) == 0.5
@@ -62,7 +62,7 @@ def test_gauges_show_the_last_step() -> None:
 
 def test_time_at_kv_usage() -> None:
     """Seconds count for the use that the step before left; an idle engine counts for nothing."""
-    meters = EngineMeters({})
+    meters = EngineMetrics({})
     for each in (
         step(10.0, running=3, kv=0.93),
         step(12.0, running=1, kv=0.35),
@@ -71,24 +71,24 @@ def test_time_at_kv_usage() -> None:
     ):
         meters.add(each)
     seconds = {
-        reading.attributes["le"]: reading.value
-        for reading in readings(meters)[names.ENGINE_KV_USAGE_TIME]
+        point.attributes["le"]: point.value
+        for point in data_points(meters)[names.ENGINE_KV_USAGE_TIME]
     }
     assert seconds["0.3"] == 0.0
     assert seconds["0.4"] == 1.0
     assert seconds["0.9"] == 1.0
     assert seconds["0.95"] == 3.0
     assert seconds["1"] == 3.0
-    durations = value(readings(meters), names.ENGINE_STEP_DURATION)
+    durations = value(data_points(meters), names.ENGINE_STEP_DURATION)
     assert isinstance(durations, Distribution)
     assert (sum(durations.counts), durations.total) == (2, 3.0)
 
 
 def test_batch_holds_what_ended_in_it() -> None:
     """The batch of a step is what still runs and what ended with it."""
-    meters = EngineMeters({})
+    meters = EngineMetrics({})
     meters.add(step(1.0, running=0, finished=3))
-    batch = value(readings(meters), names.ENGINE_BATCH_SIZE)
+    batch = value(data_points(meters), names.ENGINE_BATCH_SIZE)
     assert isinstance(batch, Distribution)
     assert batch.total == 3
 
@@ -112,8 +112,8 @@ def test_values_that_come_while_others_are_exported() -> None:
                 seen[0] += 1
             return value
 
-    readings = [Reading(names.ENGINE_BATCH_SIZE, {}, Busy((1.0, 2.0)))]
-    data = metrics_data(Resource({}), readings, 5, 9)
+    data_points = [DataPoint(names.ENGINE_BATCH_SIZE, {}, Busy((1.0, 2.0)))]
+    data = metrics_data(Resource({}), data_points, 5, 9)
     (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
     (point,) = metric.data.data_points
     assert isinstance(point, HistogramDataPoint)
@@ -138,15 +138,15 @@ def test_a_value_counts_last() -> None:
 
 def test_as_otlp() -> None:
     """OTLP carries every metric with the name, unit and kind of the conventions."""
-    meters = EngineMeters({names.REQUEST_MODEL: "tiny"})
+    meters = EngineMetrics({names.REQUEST_MODEL: "tiny"})
     meters.add(step(1.0, running=2, kv=0.4))
     meters.add(step(1.5, running=2, kv=0.4))
     request = ExportMetricsServiceRequest.FromString(
-        encode_metrics(Resource({"service.name": "vllm"}), meters.readings(), 5, 9)
+        encode_metrics(Resource({"service.name": "vllm"}), meters.data_points(), 5, 9)
     )
     (resource,) = request.resource_metrics
     metrics = {metric.name: metric for metric in resource.scope_metrics[0].metrics}
-    assert set(metrics) == {reading.metric for reading in meters.readings()}
+    assert set(metrics) == {point.metric for point in meters.data_points()}
     for name, metric in metrics.items():
         known = names.METRICS[name]
         expected = {"counter": "sum", "gauge": "gauge", "histogram": "histogram"}
@@ -166,9 +166,9 @@ def test_as_otlp() -> None:
 @pytest.mark.parametrize("gap", [-5.0, 0.0, 3_600.0])
 def test_clock_jumps(gap: float) -> None:
     """A clock that stands still, is set back, or leaps makes no step duration."""
-    meters = EngineMeters({})
+    meters = EngineMetrics({})
     meters.add(step(10.0, running=1))
     meters.add(step(10.0 + gap, running=1))
-    durations = value(readings(meters), names.ENGINE_STEP_DURATION)
+    durations = value(data_points(meters), names.ENGINE_STEP_DURATION)
     assert isinstance(durations, Distribution)
     assert sum(durations.counts) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidelight.instrumentation.vllm.timeline import Met, Step, Timeline
+from sidelight.instrumentation.vllm.steps import EngineConditions, EngineStep, StepHistory
 
 
 def step(
@@ -16,8 +16,8 @@ def step(
     kv: float = 0.1,
     prompt: int = 0,
     finished: int = 0,
-) -> Step:
-    return Step(
+) -> EngineStep:
+    return EngineStep(
         at=at,
         running=running,
         waiting=None if running is None else waiting,
@@ -31,8 +31,8 @@ def step(
     )
 
 
-def timeline(*steps: Step) -> Timeline:
-    made = Timeline()
+def timeline(*steps: EngineStep) -> StepHistory:
+    made = StepHistory()
     for each in steps:
         made.add(each)
     return made
@@ -47,7 +47,7 @@ def test_what_a_request_met() -> None:
         step(4.0, running=2, kv=0.3, finished=1),
         step(5.0, running=99, kv=1.0),
     )
-    assert steps.met(queued=1.2, scheduled=1.5, first_token=2.0, end=4.0) == Met(
+    assert steps.met(queued=1.2, scheduled=1.5, first_token=2.0, end=4.0) == EngineConditions(
         steps=3,
         steps_with_prefill=1,
         batch_mean=16 / 3,
@@ -74,12 +74,14 @@ def test_finished_sequences_were_in_the_batch() -> None:
 def test_steps_without_scheduler_figures() -> None:
     """Where the figures went to another API server nothing is made up."""
     met = timeline(step(1.0, running=None), step(2.0, running=None)).met(0.0, 0.5, 1.0, 2.0)
-    assert met == Met(2, 0, None, None, None, None, None)
+    assert met == EngineConditions(2, 0, None, None, None, None, None)
 
 
 def test_empty() -> None:
     """Without any step all that is known is that there were none."""
-    assert Timeline().met(1.0, 2.0, 3.0, 4.0) == Met(0, 0, None, None, None, None, None)
+    assert StepHistory().met(1.0, 2.0, 3.0, 4.0) == EngineConditions(
+        0, 0, None, None, None, None, None
+    )
 
 
 def test_clock_set_back() -> None:
@@ -92,7 +94,7 @@ def test_clock_set_back() -> None:
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300), st.integers(1, 40))
 def test_bounded(times: list[float], capacity: int) -> None:
     """The ring never holds twice its capacity, and always the newest steps."""
-    ring = Timeline(capacity)
+    ring = StepHistory(capacity)
     for at in sorted(times):
         ring.add(step(at))
         assert 0 < len(ring) < 2 * capacity or capacity == 1

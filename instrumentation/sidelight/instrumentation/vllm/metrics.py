@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm.timeline import Step
+from sidelight.instrumentation.vllm.steps import EngineStep
 
 # A pause longer than this between two steps is not a step: the engine slept or was stopped.
 MAX_STEP_SECONDS: Final = 60.0
@@ -45,7 +45,7 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class DataPoint:
     """One data point: a metric of `conventions`, its attributes, its value so far."""
 
     metric: str
@@ -57,7 +57,7 @@ def _distribution(metric: str) -> Distribution:
     return Distribution(names.METRICS[metric].buckets)
 
 
-class EngineMeters:
+class EngineMetrics:
     """Sums over the steps of one engine."""
 
     def __init__(self, attributes: Attributes) -> None:
@@ -69,10 +69,10 @@ class EngineMeters:
         self._steps = self._preemptions = self._queries = self._hits = 0
         # Seconds at a KV use of at most the bound and above the one before it.
         self._kv_seconds = [0.0] * len(names.SHARE_BUCKETS)
-        self._last: Step | None = None
+        self._last: EngineStep | None = None
         self._last_at = 0.0
 
-    def add(self, step: Step) -> None:
+    def add(self, step: EngineStep) -> None:
         """Count one step."""
         self._steps += 1
         self._preemptions += step.preemptions
@@ -92,7 +92,7 @@ class EngineMeters:
         self._hits += step.prefix_hits
         self._last = step
 
-    def readings(self) -> Iterator[Reading]:
+    def data_points(self) -> Iterator[DataPoint]:
         """All data points of the engine; gauges only once the scheduler has reported."""
         here = self._attributes
         for metric, value in (
@@ -105,12 +105,12 @@ class EngineMeters:
             (names.ENGINE_BATCH_TOKENS, self._tokens),
             (names.ENGINE_WAITING, self._waiting),
         ):
-            yield Reading(metric, here, value)
+            yield DataPoint(metric, here, value)
         seconds = 0.0
         for bound, spent in zip(names.SHARE_BUCKETS, self._kv_seconds, strict=True):
             seconds += spent
-            yield Reading(names.ENGINE_KV_USAGE_TIME, {**here, "le": f"{bound:g}"}, seconds)
+            yield DataPoint(names.ENGINE_KV_USAGE_TIME, {**here, "le": f"{bound:g}"}, seconds)
         if self._last is not None:
-            yield Reading(names.ENGINE_RUNNING_NOW, here, self._last.running or 0)
-            yield Reading(names.ENGINE_WAITING_NOW, here, self._last.waiting or 0)
-            yield Reading(names.ENGINE_KV_USAGE, here, self._last.kv_usage or 0.0)
+            yield DataPoint(names.ENGINE_RUNNING_NOW, here, self._last.running or 0)
+            yield DataPoint(names.ENGINE_WAITING_NOW, here, self._last.waiting or 0)
+            yield DataPoint(names.ENGINE_KV_USAGE, here, self._last.kv_usage or 0.0)

@@ -2,7 +2,7 @@
 
 Exchanges and engine steps come through one queue in the order of their events. vLLM records
 a finished request just before its last bytes are sent, so its figures are nearly always here
-when the exchange ends; where they are not, the span waits for them, bounded.
+when the request ends; where they are not, the span waits for them, bounded.
 """
 
 from __future__ import annotations
@@ -17,21 +17,31 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vllm.exchange import Exchange
-from sidelight.instrumentation.vllm.guard import Guard
-from sidelight.instrumentation.vllm.inbox import Inbox
-from sidelight.instrumentation.vllm.meters import Attributes, EngineMeters, Reading
-from sidelight.instrumentation.vllm.reading import (
+from sidelight.instrumentation.vllm.capture import CapturedRequest
+from sidelight.instrumentation.vllm.capture_queue import CaptureQueue
+from sidelight.instrumentation.vllm.engine_stats import read_sequence
+from sidelight.instrumentation.vllm.export.emitter import RemoteParent, read_parent
+from sidelight.instrumentation.vllm.faults import FaultGuard
+from sidelight.instrumentation.vllm.metrics import Attributes, DataPoint, EngineMetrics
+from sidelight.instrumentation.vllm.parse import (
     AnswerFacts,
     RequestFacts,
     read_answer,
     read_request,
 )
-from sidelight.instrumentation.vllm.server_span import ServerSpan, describe
-from sidelight.instrumentation.vllm.spans import Phase, Sequence, phases, plausible
-from sidelight.instrumentation.vllm.stats import read_sequence
-from sidelight.instrumentation.vllm.timeline import Met, Step, StepFields, Timeline
-from sidelight.instrumentation.vllm.tracing import Parent, read_parent
+from sidelight.instrumentation.vllm.spans.phases import (
+    FinishedSequence,
+    PhaseSpan,
+    phases,
+    plausible,
+)
+from sidelight.instrumentation.vllm.spans.server import ServerSpan, describe
+from sidelight.instrumentation.vllm.steps import (
+    EngineConditions,
+    EngineStep,
+    StepFields,
+    StepHistory,
+)
 
 # What is gathered is worked off together, with warm caches, which halves its cost.
 GATHER_SECONDS: Final = 1.0
@@ -45,26 +55,28 @@ MAX_WAITING: Final = 2_048
 MAX_SEQUENCES_SHOWN: Final = 8
 
 
-class Arrived(NamedTuple):
+class BodyComplete(NamedTuple):
     """The body of a request is complete."""
 
-    exchange: Exchange
+    captured: CapturedRequest
 
 
-class Ended(NamedTuple):
-    """An exchange is over."""
+class RequestEnded(NamedTuple):
+    """A request is over."""
 
-    exchange: Exchange
+    captured: CapturedRequest
 
 
 # An engine step: the engine's index, the step, vLLM's records of sequences that ended in it.
-Stepped = tuple[int, StepFields, tuple[Any, ...]]
+StepRecord = tuple[int, StepFields, tuple[Any, ...]]
 
 
 class Emitter(Protocol):
     """Where finished spans go."""
 
-    def emit(self, parent: Parent | None, server: ServerSpan, children: list[Phase]) -> None:
+    def emit(
+        self, parent: RemoteParent | None, server: ServerSpan, children: list[PhaseSpan]
+    ) -> None:
         """Give the spans their ids and queue them."""
 
     def flush(self) -> None:
@@ -72,14 +84,14 @@ class Emitter(Protocol):
 
 
 @dataclass(slots=True)
-class Waiting:
-    """An exchange whose engine figures are not all here yet."""
+class PendingRequest:
+    """A request whose engine figures are not all here yet."""
 
-    exchange: Exchange
+    captured: CapturedRequest
     request: RequestFacts
     answer: AnswerFacts
     deadline: float
-    sequences: list[Sequence] = field(default_factory=list)
+    sequences: list[FinishedSequence] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -87,20 +99,20 @@ class Waiting:
         return len(self.sequences) >= min(self.request.sequences, MAX_FINISHED)
 
 
-class Worker:
-    """Reads the inbox on a thread of its own and hands spans to an emitter."""
+class ProcessingThread:
+    """Reads the queue on a thread of its own and hands spans to an emitter."""
 
-    def __init__(self, settings: Settings, inbox: Inbox) -> None:
+    def __init__(self, settings: Settings, queue: CaptureQueue) -> None:
         self._settings = settings
-        self._inbox = inbox
+        self._queue = queue
         self._emitter: Emitter | None = None
-        self._engines: dict[int, tuple[Timeline, EngineMeters]] = {}
-        self._finished: OrderedDict[str, list[Sequence]] = OrderedDict()
-        self._waiting: list[Waiting] = []
+        self._engines: dict[int, tuple[StepHistory, EngineMetrics]] = {}
+        self._finished: OrderedDict[str, list[FinishedSequence]] = OrderedDict()
+        self._waiting: list[PendingRequest] = []
         self._aborts = 0
         self._stopping = threading.Event()
         # Nobody waits for this thread, and what it can read is worth having.
-        self.guard = Guard("worker", goes_on=True)
+        self.guard = FaultGuard("worker", stays_on=True)
         self._thread = threading.Thread(target=self._run, name="sidelight", daemon=True)
 
     def start(self, emitter: Emitter) -> None:
@@ -111,23 +123,23 @@ class Worker:
     def stop(self, seconds: float) -> None:
         """Take in what is queued, for at most `seconds`, and end the thread."""
         self._stopping.set()
-        self._inbox.wake()
+        self._queue.wake()
         if self._thread.is_alive():
             self._thread.join(seconds)
 
     def add_engine(self, index: int, attributes: Attributes) -> None:
         """Make an engine known before its first step; `attributes` label its metrics."""
-        self._engines[index] = (Timeline(), EngineMeters(attributes))
+        self._engines[index] = (StepHistory(), EngineMetrics(attributes))
 
-    def readings(self) -> Iterator[Reading]:
+    def data_points(self) -> Iterator[DataPoint]:
         """Metrics of engines and exchanges; called on the exporting thread."""
         for _, meters in list(self._engines.values()):
-            yield from meters.readings()
-        yield Reading(names.CLIENT_ABORTS, {}, self._aborts)
+            yield from meters.data_points()
+        yield DataPoint(names.CLIENT_ABORTS, {}, self._aborts)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._inbox.wait(GATHER_SECONDS if self._waiting else IDLE_SECONDS)
+            self._queue.wait(GATHER_SECONDS if self._waiting else IDLE_SECONDS)
             self._stopping.wait(GATHER_SECONDS)
             self.work()
         self._give_up(float("inf"))
@@ -135,7 +147,7 @@ class Worker:
 
     def work(self) -> None:
         """Take in everything that is queued, and have what came of it sent."""
-        for number, item in enumerate(self._inbox.drain(), 1):
+        for number, item in enumerate(self._queue.drain(), 1):
             try:
                 self._take(item)
                 self.guard.passed()
@@ -155,15 +167,15 @@ class Worker:
     def _take(self, item: Any) -> None:
         if type(item) is tuple:
             self._step(*item)
-        elif isinstance(item, Arrived):
-            self._read_request(item.exchange)
-        elif isinstance(item, Ended):
-            self._end(item.exchange)
+        elif isinstance(item, BodyComplete):
+            self._read_request(item.captured)
+        elif isinstance(item, RequestEnded):
+            self._end(item.captured)
 
     def _step(self, engine: int, fields: StepFields, finished: tuple[Any, ...]) -> None:
         if engine not in self._engines:
             self.add_engine(engine, {names.ENGINE_INDEX: engine})
-        step = Step(*fields)
+        step = EngineStep(*fields)
         timeline, meters = self._engines[engine]
         timeline.add(step)
         meters.add(step)
@@ -176,45 +188,45 @@ class Worker:
                 if len(self._finished) > MAX_FINISHED:
                     self._finished.popitem(last=False)
 
-    def _read_request(self, exchange: Exchange) -> RequestFacts:
-        if exchange.facts is None:
-            body = exchange.request
+    def _read_request(self, captured: CapturedRequest) -> RequestFacts:
+        if captured.facts is None:
+            body = captured.request
             try:
-                exchange.facts = read_request(
-                    body.chunks, body.whole, exchange.route.dialect, self._settings.captures_text
+                captured.facts = read_request(
+                    body.chunks, body.whole, captured.route.dialect, self._settings.captures_text
                 )
             finally:
                 body.release()
-        facts: RequestFacts = exchange.facts
+        facts: RequestFacts = captured.facts
         return facts
 
-    def _end(self, exchange: Exchange) -> None:
-        body = exchange.answer
+    def _end(self, captured: CapturedRequest) -> None:
+        body = captured.answer
         try:
-            request = self._read_request(exchange)
+            request = self._read_request(captured)
             answer = read_answer(
                 body.chunks,
                 body.whole,
-                exchange.tail.chunks,
-                exchange.stream,
+                captured.tail.chunks,
+                captured.stream,
                 self._settings.captures_text,
             )
         finally:
             body.release()
-            exchange.tail.release()
-        self._aborts += exchange.aborted
-        waiting = Waiting(
-            exchange, request, answer, time.monotonic() + self._settings.vllm_stats_wait_seconds
+            captured.tail.release()
+        self._aborts += captured.aborted
+        waiting = PendingRequest(
+            captured, request, answer, time.monotonic() + self._settings.vllm_stats_wait_seconds
         )
         self._collect(waiting)
-        served = 200 <= exchange.status < 300 and exchange.completed and answer.id is not None
+        served = 200 <= captured.status < 300 and captured.completed and answer.id is not None
         if not served or waiting.complete or not self._engines or len(self._waiting) >= MAX_WAITING:
             self._emit(waiting)
         else:
             self._waiting.append(waiting)
 
-    def _collect(self, waiting: Waiting) -> None:
-        base, pattern = waiting.answer.id, waiting.exchange.route.children
+    def _collect(self, waiting: PendingRequest) -> None:
+        base, pattern = waiting.answer.id, waiting.captured.route.children
         if base is None:
             return
         waiting.sequences += self._finished.pop(base, ())
@@ -238,7 +250,7 @@ class Worker:
                 return
 
     def _give_up(self, now: float) -> None:
-        still: list[Waiting] = []
+        still: list[PendingRequest] = []
         for waiting in self._waiting:
             try:
                 self._collect(waiting)
@@ -250,14 +262,14 @@ class Worker:
                 self.guard.fault(error)
         self._waiting = still
 
-    def _emit(self, waiting: Waiting) -> None:
-        exchange, emitter = waiting.exchange, self._emitter
+    def _emit(self, waiting: PendingRequest) -> None:
+        captured, emitter = waiting.captured, self._emitter
         if emitter is None:
             return
-        parent = read_parent(exchange.headers)
+        parent = read_parent(captured.headers)
         sequences = [(sequence, self._met(sequence)) for sequence in waiting.sequences]
         server = describe(
-            exchange,
+            captured,
             waiting.request,
             waiting.answer,
             sequences,
@@ -275,10 +287,10 @@ class Worker:
                     child.attributes[name] = server.attributes[name]
         emitter.emit(parent, server, children)
 
-    def _met(self, sequence: Sequence) -> Met:
+    def _met(self, sequence: FinishedSequence) -> EngineConditions:
         timeline = self._engines[sequence.engine][0]
         if not plausible(sequence):
-            return Timeline().met(0.0, 0.0, 0.0, 0.0)
+            return StepHistory().met(0.0, 0.0, 0.0, 0.0)
         return timeline.met(
             sequence.queued_at,
             sequence.scheduled_at,

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vllm.messages import content_attributes
-from sidelight.instrumentation.vllm.reading import (
+from sidelight.instrumentation.vllm.parse import (
     AnswerFacts,
     RequestFacts,
     error_message,
@@ -20,6 +19,7 @@ from sidelight.instrumentation.vllm.reading import (
     read_request,
 )
 from sidelight.instrumentation.vllm.routes import Dialect
+from sidelight.instrumentation.vllm.spans.messages import content_attributes
 from support.asgi import events
 
 DIALECTS: tuple[Dialect, ...] = (

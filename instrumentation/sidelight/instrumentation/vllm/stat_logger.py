@@ -12,8 +12,8 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm import runtime
-from sidelight.instrumentation.vllm.meters import Attributes
-from sidelight.instrumentation.vllm.stats import read_step
+from sidelight.instrumentation.vllm.engine_stats import read_step
+from sidelight.instrumentation.vllm.metrics import Attributes
 
 
 class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
@@ -25,7 +25,9 @@ class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
         try:
             self._runtime = runtime.get()
             if self._runtime is not None:
-                self._runtime.worker.add_engine(engine_index, _labels(vllm_config, engine_index))
+                self._runtime.processing.add_engine(
+                    engine_index, _labels(vllm_config, engine_index)
+                )
         except Exception:  # noqa: BLE001 - vLLM must start without us
             self._runtime = None
 
@@ -38,15 +40,15 @@ class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
     ) -> None:
         """Queue the step. Arguments added by newer versions are ignored."""
         shared = self._runtime
-        if shared is None or shared.engine_guard.off:
+        if shared is None or shared.stat_logger_guard.off:
             return
         try:
             step = read_step(scheduler_stats, iteration_stats)
             finished = tuple(iteration_stats.finished_requests) if step[-1] else ()
-            shared.inbox.put((more.get("engine_idx") or self._engine, step, finished))
-            shared.engine_guard.passed()
+            shared.queue.put((more.get("engine_idx") or self._engine, step, finished))
+            shared.stat_logger_guard.passed()
         except Exception as error:  # noqa: BLE001 - see the module's docstring
-            shared.engine_guard.fault(error)
+            shared.stat_logger_guard.fault(error)
 
     def log_engine_initialized(self) -> None:
         """Nothing to do; vLLM calls it once the engine is up."""

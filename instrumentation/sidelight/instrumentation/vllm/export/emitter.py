@@ -12,9 +12,9 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
 
-from sidelight.instrumentation.vllm import otlp_wire as wire
-from sidelight.instrumentation.vllm.server_span import ServerSpan
-from sidelight.instrumentation.vllm.spans import Phase
+from sidelight.instrumentation.vllm.export import encode as wire
+from sidelight.instrumentation.vllm.spans.phases import PhaseSpan
+from sidelight.instrumentation.vllm.spans.server import ServerSpan
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -25,7 +25,7 @@ _MAX_TRACESTATE_CHARACTERS: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Parent:
+class RemoteParent:
     """The span of the caller, out of its headers."""
 
     trace_id: int
@@ -34,7 +34,7 @@ class Parent:
     trace_state: str
 
 
-def read_parent(headers: dict[str, str]) -> Parent | None:
+def read_parent(headers: dict[str, str]) -> RemoteParent | None:
     """The remote parent in the headers of a request; None without a valid one."""
     match = _TRACEPARENT.match(headers.get("traceparent", "").strip())
     if match is None:
@@ -43,7 +43,7 @@ def read_parent(headers: dict[str, str]) -> Parent | None:
     if not trace_id or not span_id:
         return None
     state = headers.get("tracestate", "")
-    return Parent(
+    return RemoteParent(
         trace_id,
         span_id,
         sampled=bool(int(match[3], 16) & trace.TraceFlags.SAMPLED),
@@ -51,7 +51,7 @@ def read_parent(headers: dict[str, str]) -> Parent | None:
     )
 
 
-class Tracing:
+class SpanEmitter:
     """Hands the encoded spans of a request to `put`; `flush` asks for them to be sent."""
 
     def __init__(
@@ -67,7 +67,9 @@ class Tracing:
         self._put = put
         self.flush = flush
 
-    def emit(self, parent: Parent | None, server: ServerSpan, children: list[Phase]) -> None:
+    def emit(
+        self, parent: RemoteParent | None, server: ServerSpan, children: list[PhaseSpan]
+    ) -> None:
         """Send the spans unless the caller or the sampler decided against the trace."""
         number = parent.trace_id if parent else self._ids.generate_trace_id()
         if not self._sampled(number, parent, server):
@@ -77,7 +79,7 @@ class Tracing:
         for child in children:
             self._put(
                 wire.encode_span(
-                    wire.Span(
+                    wire.OtlpSpan(
                         trace_id=trace_id,
                         span_id=self._span_id(),
                         parent_id=server_id,
@@ -92,7 +94,7 @@ class Tracing:
             )
         self._put(
             wire.encode_span(
-                wire.Span(
+                wire.OtlpSpan(
                     trace_id=trace_id,
                     span_id=server_id,
                     parent_id=parent.span_id.to_bytes(8, "big") if parent else b"",
@@ -113,7 +115,7 @@ class Tracing:
     def _span_id(self) -> bytes:
         return self._ids.generate_span_id().to_bytes(8, "big")
 
-    def _sampled(self, trace_id: int, parent: Parent | None, server: ServerSpan) -> bool:
+    def _sampled(self, trace_id: int, parent: RemoteParent | None, server: ServerSpan) -> bool:
         context = Context()
         if parent is not None:
             flags = trace.TraceFlags(trace.TraceFlags.SAMPLED if parent.sampled else 0)

@@ -15,9 +15,9 @@ import pytest
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import DISABLED
 from sidelight.instrumentation.vllm import runtime
-from sidelight.instrumentation.vllm.guard import FAULTS_IN_A_ROW
-from sidelight.instrumentation.vllm.stats import read_step
-from sidelight.instrumentation.vllm.worker import Stepped
+from sidelight.instrumentation.vllm.engine_stats import read_step
+from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
+from sidelight.instrumentation.vllm.processing import StepRecord
 from support.observed_vllm import Observed, finished, iteration, scheduler
 
 CONFIG = SimpleNamespace(model_config=SimpleNamespace(served_model_name=["tiny", "alias"]))
@@ -48,14 +48,14 @@ def engine(monkeypatch: pytest.MonkeyPatch, observed: Observed) -> Iterator[Any]
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.setitem(sys.modules, loggers.__name__, loggers)
     monkeypatch.setattr(runtime, "_runtime", observed.runtime)
-    name = "sidelight.instrumentation.vllm.engine"
+    name = "sidelight.instrumentation.vllm.stat_logger"
     monkeypatch.delitem(sys.modules, name, raising=False)
     yield importlib.import_module(name)
     sys.modules.pop(name, None)
 
 
-def queued(observed: Observed) -> list[Stepped]:
-    return observed.runtime.inbox.drain()
+def queued(observed: Observed) -> list[StepRecord]:
+    return observed.runtime.queue.drain()
 
 
 def test_step_is_handed_over(engine: Any, observed: Observed) -> None:
@@ -78,14 +78,16 @@ def test_any_version_can_make_and_call_it(engine: Any, observed: Observed) -> No
     logger.record(scheduler(), None)
     logger.log_engine_initialized()
     assert len(queued(observed)) == 4
-    assert observed.runtime.engine_guard.faults == 0
+    assert observed.runtime.stat_logger_guard.faults == 0
 
 
 def test_labels(engine: Any, observed: Observed) -> None:
     """Metrics of an engine carry the served name of the model and the engine's index."""
     engine.SidelightStatLogger(CONFIG, 1)
     engine.SidelightStatLogger(None, 2)
-    labels = [r.attributes for r in observed.runtime.worker.readings() if "gauge" not in r.metric]
+    labels = [
+        r.attributes for r in observed.runtime.processing.data_points() if "gauge" not in r.metric
+    ]
     assert {names.REQUEST_MODEL: "tiny", names.ENGINE_INDEX: 1} in labels
     assert {names.ENGINE_INDEX: 2} in labels
 
@@ -96,7 +98,7 @@ def test_never_raises(engine: Any, observed: Observed, bad: Any) -> None:
     logger = engine.SidelightStatLogger(CONFIG, 0)
     logger.record(bad, iteration())
     logger.record(scheduler(), bad)
-    assert observed.runtime.engine_guard.faults == 2
+    assert observed.runtime.stat_logger_guard.faults == 2
     assert queued(observed) == []
 
 
@@ -104,11 +106,11 @@ def test_gives_up(engine: Any, observed: Observed, caplog: pytest.LogCaptureFixt
     """After a run of faults it is off for good, having said so in two lines."""
     logger = engine.SidelightStatLogger(CONFIG, 0)
     with caplog.at_level(logging.WARNING):
-        for _ in range(FAULTS_IN_A_ROW + 5):
+        for _ in range(MAX_FAULTS_IN_A_ROW + 5):
             logger.record(object(), object())
         logger.record(scheduler(), iteration())
     assert queued(observed) == []
-    assert observed.runtime.engine_guard.faults == FAULTS_IN_A_ROW
+    assert observed.runtime.stat_logger_guard.faults == MAX_FAULTS_IN_A_ROW
     assert len(caplog.records) == 2
     assert "switched off" in caplog.text
 
@@ -116,11 +118,11 @@ def test_gives_up(engine: Any, observed: Observed, caplog: pytest.LogCaptureFixt
 def test_rare_faults_are_forgiven(engine: Any, observed: Observed) -> None:
     """Faults with good steps between them never switch it off."""
     logger = engine.SidelightStatLogger(CONFIG, 0)
-    for _ in range(3 * FAULTS_IN_A_ROW):
+    for _ in range(3 * MAX_FAULTS_IN_A_ROW):
         logger.record(object(), object())
         logger.record(scheduler(), iteration())
-    assert not observed.runtime.engine_guard.off
-    assert len(queued(observed)) == 3 * FAULTS_IN_A_ROW
+    assert not observed.runtime.stat_logger_guard.off
+    assert len(queued(observed)) == 3 * MAX_FAULTS_IN_A_ROW
 
 
 def test_disabled(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ _HEADER_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PostOutcome:
     """How a post went. `reason` says what was wrong, for people."""
 
     accepted: bool
@@ -39,7 +39,7 @@ class Outcome:
     reason: str = ""
 
 
-class OtlpHttp:
+class OtlpHttpClient:
     """One endpoint with one kept connection; for one thread."""
 
     def __init__(self, signal: str, environ: Mapping[str, str]) -> None:
@@ -79,7 +79,7 @@ class OtlpHttp:
                 self._tls.load_cert_chain(read("CLIENT_CERTIFICATE"), read("CLIENT_KEY") or None)
         self._connection: http.client.HTTPConnection | None = None
 
-    def post(self, payload: bytes) -> Outcome:
+    def post(self, payload: bytes) -> PostOutcome:
         """Send one request; never raises. Blocks for at most the timeout at each step of it."""
         body = gzip.compress(payload, 1) if self._gzip else payload
         kept = self._connection is not None
@@ -94,10 +94,10 @@ class OtlpHttp:
                 response = self._ask(body)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
-            return Outcome(False, transient=True, reason=_reason(error))
+            return PostOutcome(False, transient=True, reason=_reason(error))
         if 200 <= response.status < 300:
-            return Outcome(True)
-        return Outcome(
+            return PostOutcome(True)
+        return PostOutcome(
             False,
             transient=response.status in _TRANSIENT,
             retry_after_seconds=_retry_after(response.getheader("Retry-After")),

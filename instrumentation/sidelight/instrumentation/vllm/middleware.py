@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from sidelight.instrumentation.vllm.exchange import Exchange
-from sidelight.instrumentation.vllm.routes import ROUTES, Route
+from sidelight.instrumentation.vllm.capture import CapturedRequest
+from sidelight.instrumentation.vllm.processing import BodyComplete, RequestEnded
+from sidelight.instrumentation.vllm.routes import ROUTES, InferenceRoute
 from sidelight.instrumentation.vllm.runtime import Runtime
-from sidelight.instrumentation.vllm.worker import Arrived, Ended
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -32,28 +32,28 @@ class SidelightMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request as the wrapped application does."""
-        exchange = self._begin(scope)
-        if exchange is None:
+        captured = self._begin(scope)
+        if captured is None:
             await self.app(scope, receive, send)
             return
         arrived = False
-        faults = self._shared.server_guard.faults
+        faults = self._shared.middleware_guard.faults
 
         async def observed_receive() -> Message:
             nonlocal arrived
             message = await receive()
             try:
-                if exchange.received(message) and not arrived:
-                    arrived = self._shared.inbox.put(Arrived(exchange))
+                if captured.received(message) and not arrived:
+                    arrived = self._shared.queue.put(BodyComplete(captured))
             except Exception as fault:  # noqa: BLE001 - ours, never the application's
-                self._shared.server_guard.fault(fault)
+                self._shared.middleware_guard.fault(fault)
             return message
 
         async def observed_send(message: Message) -> None:
             try:
-                exchange.sent(message)
+                captured.sent(message)
             except Exception as fault:  # noqa: BLE001 - ours, never the application's
-                self._shared.server_guard.fault(fault)
+                self._shared.middleware_guard.fault(fault)
             await send(message)
 
         # Its name alone: the exception holds this frame, which would hold the exception.
@@ -64,36 +64,36 @@ class SidelightMiddleware:
             error = type(raised).__name__
             raise
         finally:
-            self._end(exchange, error, arrived)
-            if self._shared.server_guard.faults == faults:
-                self._shared.server_guard.passed()
+            self._end(captured, error, arrived)
+            if self._shared.middleware_guard.faults == faults:
+                self._shared.middleware_guard.passed()
 
-    def _begin(self, scope: Scope) -> Exchange | None:
+    def _begin(self, scope: Scope) -> CapturedRequest | None:
         shared = self._shared
         try:
-            if scope["type"] != "http" or shared.server_guard.off:
+            if scope["type"] != "http" or shared.middleware_guard.off:
                 return None
             route = _route(scope)
             if route is None:
                 return None
-            return Exchange(scope, route, shared.held, shared.settings.captures_text)
+            return CapturedRequest(scope, route, shared.budget, shared.settings.captures_text)
         except Exception as fault:  # noqa: BLE001 - ours, never the application's
-            shared.server_guard.fault(fault)
+            shared.middleware_guard.fault(fault)
             return None
 
-    def _end(self, exchange: Exchange, error: str | None, arrived: bool) -> None:
+    def _end(self, captured: CapturedRequest, error: str | None, arrived: bool) -> None:
         try:
-            exchange.finish(error)
-            if not self._shared.inbox.put(Ended(exchange)):
-                exchange.answer.abandon()
-                exchange.tail.abandon()
+            captured.finish(error)
+            if not self._shared.queue.put(RequestEnded(captured)):
+                captured.answer.abandon()
+                captured.tail.abandon()
                 if not arrived:
-                    exchange.request.abandon()
+                    captured.request.abandon()
         except Exception as fault:  # noqa: BLE001 - ours, never the application's
-            self._shared.server_guard.fault(fault)
+            self._shared.middleware_guard.fault(fault)
 
 
-def _route(scope: Scope) -> Route | None:
+def _route(scope: Scope) -> InferenceRoute | None:
     if scope["method"] != "POST":
         return None
     path: str = scope["path"]

@@ -1,4 +1,4 @@
-"""One HTTP exchange and the sequences it became, as the description of its SERVER span.
+"""One HTTP request and the sequences it became, as the description of its SERVER span.
 
 Whose tokens count? Langfuse and Phoenix add up `gen_ai.usage.*` over a trace, and a client
 with an LLM span of its own already reports them. A server cannot see what kind its remote
@@ -21,13 +21,18 @@ from urllib.parse import unquote
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vllm.exchange import Exchange
-from sidelight.instrumentation.vllm.messages import content_attributes
-from sidelight.instrumentation.vllm.reading import AnswerFacts, RequestFacts, error_message
-from sidelight.instrumentation.vllm.spans import NANOSECONDS, Sequence, known, plausible
-from sidelight.instrumentation.vllm.timeline import Met
+from sidelight.instrumentation.vllm.capture import CapturedRequest
+from sidelight.instrumentation.vllm.parse import AnswerFacts, RequestFacts, error_message
+from sidelight.instrumentation.vllm.spans.messages import content_attributes
+from sidelight.instrumentation.vllm.spans.phases import (
+    NANOSECONDS,
+    FinishedSequence,
+    known,
+    plausible,
+)
+from sidelight.instrumentation.vllm.steps import EngineConditions
 
-Sequences = list[tuple[Sequence, Met]]
+Sequences = list[tuple[FinishedSequence, EngineConditions]]
 
 # Their first chunk comes with the first token; other streams open with an event of their own.
 _FIRST_CHUNK_IS_TOKEN: Final = ("chat", "completion")
@@ -48,7 +53,7 @@ class ServerSpan:
 
 
 def describe(
-    exchange: Exchange,
+    captured: CapturedRequest,
     request: RequestFacts,
     answer: AnswerFacts,
     sequences: Sequences,
@@ -56,8 +61,8 @@ def describe(
     *,
     has_parent: bool,
 ) -> ServerSpan:
-    """The span of a finished exchange. Pure: nothing is sent and nothing is kept."""
-    route = exchange.route
+    """The span of a finished request. Pure: nothing is sent and nothing is kept."""
+    route = captured.route
     model = request.model or answer.model
     counts = settings.vllm_span_kind == "llm" or (
         settings.vllm_span_kind == "auto" and not has_parent
@@ -69,48 +74,50 @@ def describe(
         names.HTTP_METHOD: "POST",
         names.HTTP_ROUTE: route.path,
         **request.attributes,
-        **_identity(exchange, request, settings),
+        **_identity(captured, request, settings),
         **known(
             {
                 names.REQUEST_MODEL: model,
                 names.RESPONSE_MODEL: answer.model,
                 names.RESPONSE_ID: answer.id,
                 names.FINISH_REASONS: _finish_reasons(request, answer, sequences),
-                names.HTTP_STATUS: exchange.status or None,
-                names.REQUEST_STREAM: request.stream or exchange.stream,
-                names.CLIENT_ABORTED: exchange.aborted or None,
+                names.HTTP_STATUS: captured.status or None,
+                names.REQUEST_STREAM: request.stream or captured.stream,
+                names.CLIENT_ABORTED: captured.aborted or None,
             }
         ),
         **_tokens(answer, sequences, counts=counts),
-        **_stream(exchange),
-        **_first_token(exchange, sequences, counts=counts),
+        **_stream(captured),
+        **_first_token(captured, sequences, counts=counts),
         **_engine(sequences),
         **content_attributes(route.dialect, request, answer, settings),
     }
-    error_type, message = _error(exchange, answer, settings)
+    error_type, message = _error(captured, answer, settings)
     if error_type:
         attributes[names.ERROR_TYPE] = error_type
     return ServerSpan(
         name=f"{route.operation} {model}" if model else route.operation,
-        start_ns=exchange.start_ns,
-        end_ns=exchange.end_ns,
+        start_ns=captured.start_ns,
+        end_ns=captured.end_ns,
         attributes=attributes,
         error_type=error_type,
         error_message=message,
     )
 
 
-def _identity(exchange: Exchange, request: RequestFacts, settings: Settings) -> dict[str, str]:
+def _identity(
+    captured: CapturedRequest, request: RequestFacts, settings: Settings
+) -> dict[str, str]:
     """Session and user, which Langfuse wants on every span.
 
     Both are taken from W3C baggage, the session from `X-Session-ID` too, and the body's `user`
     where ids may be captured.
     """
     baggage: dict[str, str] = {}
-    for member in exchange.headers.get("baggage", "").split(",")[:_MAX_BAGGAGE_MEMBERS]:
+    for member in captured.headers.get("baggage", "").split(",")[:_MAX_BAGGAGE_MEMBERS]:
         key, _, value = member.partition(";")[0].partition("=")
         baggage[key.strip()] = unquote(value.strip())[:_MAX_ID_CHARACTERS]
-    session = baggage.get(names.SESSION_ID) or exchange.headers.get("session")
+    session = baggage.get(names.SESSION_ID) or captured.headers.get("session")
     user = baggage.get(names.USER_ID) or (request.user if settings.captures_ids else None)
     return known(
         {
@@ -156,26 +163,28 @@ def _tokens(answer: AnswerFacts, sequences: Sequences, *, counts: bool) -> dict[
     return known(attributes)
 
 
-def _stream(exchange: Exchange) -> dict[str, Any]:
-    if not exchange.stream:
+def _stream(captured: CapturedRequest) -> dict[str, Any]:
+    if not captured.stream:
         return {}
     return {
-        names.STREAM_CHUNKS: exchange.chunks,
-        names.STREAM_MAX_GAP: exchange.max_gap_ns / NANOSECONDS,
+        names.STREAM_CHUNKS: captured.chunks,
+        names.STREAM_MAX_GAP: captured.max_gap_ns / NANOSECONDS,
     }
 
 
-def _first_token(exchange: Exchange, sequences: Sequences, *, counts: bool) -> dict[str, Any]:
+def _first_token(
+    captured: CapturedRequest, sequences: Sequences, *, counts: bool
+) -> dict[str, Any]:
     first_ns: int | None = None
-    if exchange.stream and exchange.chunks and exchange.route.dialect in _FIRST_CHUNK_IS_TOKEN:
-        first_ns = exchange.first_chunk_ns
+    if captured.stream and captured.chunks and captured.route.dialect in _FIRST_CHUNK_IS_TOKEN:
+        first_ns = captured.first_chunk_ns
     else:
         first = min((s.first_token_at for s, _ in sequences if plausible(s)), default=None)
         first_ns = None if first is None else round(first * NANOSECONDS)
-    if first_ns is None or first_ns < exchange.start_ns:
+    if first_ns is None or first_ns < captured.start_ns:
         return {}
     attributes: dict[str, Any] = {
-        names.TIME_TO_FIRST_TOKEN: (first_ns - exchange.start_ns) / NANOSECONDS
+        names.TIME_TO_FIRST_TOKEN: (first_ns - captured.start_ns) / NANOSECONDS
     }
     if counts:
         at = datetime.fromtimestamp(first_ns / NANOSECONDS, tz=UTC)
@@ -219,18 +228,18 @@ def _most(values: Any) -> Any:
 
 
 def _error(
-    exchange: Exchange, answer: AnswerFacts, settings: Settings
+    captured: CapturedRequest, answer: AnswerFacts, settings: Settings
 ) -> tuple[str | None, str | None]:
-    if exchange.aborted:
+    if captured.aborted:
         # The client changed its mind: an event of its own, not an error of the server.
         return None, None
     message = error_message(answer.error_message or "", settings.captures_text)
-    if exchange.error is not None and not exchange.status:
-        return exchange.error, "The server raised an exception."
-    if exchange.status >= 400:
-        return str(exchange.status), message or f"HTTP {exchange.status}"
+    if captured.error is not None and not captured.status:
+        return captured.error, "The server raised an exception."
+    if captured.status >= 400:
+        return str(captured.status), message or f"HTTP {captured.status}"
     if answer.error_message is not None:
         return answer.error_type or "stream_error", message
-    if exchange.error is not None:
-        return exchange.error, "The server raised an exception within the answer."
+    if captured.error is not None:
+        return captured.error, "The server raised an exception within the answer."
     return None, None

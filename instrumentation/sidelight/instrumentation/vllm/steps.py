@@ -13,11 +13,11 @@ CAPACITY: Final = 32_768
 _LOOK_BACK_STEPS: Final = 64
 
 
-# The fields of a `Step` in their order, as they are handed from thread to thread.
+# The fields of an `EngineStep` in their order, as they are handed from thread to thread.
 StepFields = tuple[float, int | None, int | None, float | None, int, int, int, int, int, int]
 
 
-class Step(NamedTuple):
+class EngineStep(NamedTuple):
     """One engine step as the stat logger saw it; `at` is wall-clock seconds.
 
     `running`, `waiting` and `kv_usage` describe the moment after the step and are None where
@@ -42,7 +42,7 @@ class Step(NamedTuple):
         return None if self.running is None else self.running + self.finished
 
 
-class Met(NamedTuple):
+class EngineConditions(NamedTuple):
     """What a request met between being queued and its last token; None where unknown."""
 
     steps: int
@@ -54,7 +54,7 @@ class Met(NamedTuple):
     kv_usage_peak: float | None
 
 
-class Timeline:
+class StepHistory:
     """A bounded ring of steps of one engine, in the order of their times.
 
     Steps are kept as columns of plain numbers. Tens of thousands of objects would be visited
@@ -77,7 +77,7 @@ class Timeline:
     def __len__(self) -> int:
         return len(self._at)
 
-    def add(self, step: Step) -> None:
+    def add(self, step: EngineStep) -> None:
         """Append a step; the oldest ones go once twice the capacity is reached."""
         if self._at and step.at < self._at[-1]:
             # The wall clock was set back: steps before it can no longer be looked up.
@@ -93,7 +93,9 @@ class Timeline:
             for column in self._columns:
                 del column[: -self._capacity]
 
-    def met(self, queued: float, scheduled: float, first_token: float, end: float) -> Met:
+    def met(
+        self, queued: float, scheduled: float, first_token: float, end: float
+    ) -> EngineConditions:
         """What a request with these times (wall-clock seconds, ascending) met.
 
         A step belongs to the request if it ended after the request was scheduled and not after
@@ -108,7 +110,7 @@ class Timeline:
             usages.append(at_admission)
         waiting = _last(self._waiting, bisect_right(self._at, queued))
         decoding = self._prompt_tokens[self._nearest(first_token) + 1 : high]
-        return Met(
+        return EngineConditions(
             steps=max(0, high - low),
             steps_with_prefill=len(decoding) - decoding.count(0),
             batch_mean=sum(batches) / len(batches) if batches else None,

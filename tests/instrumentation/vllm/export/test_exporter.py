@@ -12,10 +12,11 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm import export, otlp_wire
-from sidelight.instrumentation.vllm.export import Outbox, make_resource, make_sender
-from sidelight.instrumentation.vllm.meters import Reading
-from sidelight.instrumentation.vllm.otlp_http import DEFAULT_ENDPOINT, OtlpHttp
+from sidelight.instrumentation.vllm.export import encode as wire
+from sidelight.instrumentation.vllm.export import exporter
+from sidelight.instrumentation.vllm.export.exporter import OtlpExporter, make_resource, make_sender
+from sidelight.instrumentation.vllm.export.http_client import DEFAULT_ENDPOINT, OtlpHttpClient
+from sidelight.instrumentation.vllm.metrics import DataPoint
 from support.backend import Reply
 from support.otlp_receiver import OtlpReceiver
 
@@ -29,13 +30,13 @@ def receiver() -> Iterator[OtlpReceiver]:
 
 
 @contextmanager
-def outbox(url: str, **environ: str) -> Iterator[Outbox]:
+def outbox(url: str, **environ: str) -> Iterator[OtlpExporter]:
     variables = {**FAST, "OTEL_EXPORTER_OTLP_ENDPOINT": url, **environ}
-    made = Outbox(
+    made = OtlpExporter(
         Resource({"service.name": "vllm"}),
         make_sender("traces", variables),
         make_sender("metrics", variables),
-        lambda: [Reading(names.CLIENT_ABORTS, {}, 3)],
+        lambda: [DataPoint(names.CLIENT_ABORTS, {}, 3)],
         variables,
     )
     made.start()
@@ -46,8 +47,8 @@ def outbox(url: str, **environ: str) -> Iterator[Outbox]:
 
 
 def span(name: str = "chat", **attributes: str) -> bytes:
-    return otlp_wire.encode_span(
-        otlp_wire.Span(bytes(16), bytes(8), b"", name, otlp_wire.SERVER, 1, 2, attributes)
+    return wire.encode_span(
+        wire.OtlpSpan(bytes(16), bytes(8), b"", name, wire.SERVER, 1, 2, attributes)
     )
 
 
@@ -88,7 +89,7 @@ def test_endpoints() -> None:
     """A base URL gets the signal's path, a signal's own URL is complete, the default is here."""
 
     def url(**environ: str) -> str:
-        return OtlpHttp("traces", environ).url
+        return OtlpHttpClient("traces", environ).url
 
     assert url() == f"{DEFAULT_ENDPOINT}/v1/traces"
     assert url(OTEL_EXPORTER_OTLP_ENDPOINT="http://c:1/x/") == "http://c:1/x/v1/traces"
@@ -163,13 +164,13 @@ def test_what_is_queued_at_the_end_is_sent(receiver: OtlpReceiver) -> None:
 
 def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A full outbox drops what is new and counts it, by number and by size."""
-    box = Outbox(Resource({}), OtlpHttp("traces", {}), None, list, {})
-    monkeypatch.setattr(export, "QUEUE_SPANS", 5)
+    box = OtlpExporter(Resource({}), OtlpHttpClient("traces", {}), None, list, {})
+    monkeypatch.setattr(exporter, "QUEUE_SPANS", 5)
     for _ in range(8):
         box.put(span())
     assert box.dropped == 3
-    box = Outbox(Resource({}), OtlpHttp("traces", {}), None, list, {})
-    monkeypatch.setattr(export, "QUEUE_BYTES", 1_000)
+    box = OtlpExporter(Resource({}), OtlpHttpClient("traces", {}), None, list, {})
+    monkeypatch.setattr(exporter, "QUEUE_BYTES", 1_000)
     for _ in range(3):
         box.put(span(text="x" * 400))
     assert box.dropped == 1

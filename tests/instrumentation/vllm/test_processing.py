@@ -14,11 +14,11 @@ import pytest
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vllm import worker as worker_module
-from sidelight.instrumentation.vllm.guard import FAULTS_IN_A_ROW
-from sidelight.instrumentation.vllm.inbox import Inbox
-from sidelight.instrumentation.vllm.server import SidelightMiddleware
-from sidelight.instrumentation.vllm.worker import Worker
+from sidelight.instrumentation.vllm import processing
+from sidelight.instrumentation.vllm.capture_queue import CaptureQueue
+from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
+from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
+from sidelight.instrumentation.vllm.processing import ProcessingThread
 from support.asgi import Client, Receive, Send, read, reply, scope
 from support.observed_vllm import Observed, finished
 from support.otlp_receiver import ReceivedSpan
@@ -77,7 +77,7 @@ async def test_someone_elses_figures(observe: Callable[..., Observed]) -> None:
 
 async def test_figures_come_late(observed: Observed) -> None:
     """A span waits for figures that come after its end, and then has them all."""
-    observed.runtime.worker.add_engine(0, {})
+    observed.runtime.processing.add_engine(0, {})
     await ask(observed, "/v1/completions", {"prompt": ["x", "y"]}, "cmpl-a")
     assert observed.spans() == []
     observed.step(finished("cmpl-a-1"))
@@ -89,7 +89,7 @@ async def test_figures_come_late(observed: Observed) -> None:
 async def test_figures_never_come(observe: Callable[..., Observed]) -> None:
     """A span that has waited long enough goes without."""
     observed = observe(vllm_stats_wait_seconds=0.0)
-    observed.runtime.worker.add_engine(0, {})
+    observed.runtime.processing.add_engine(0, {})
     await ask(observed, "/v1/chat/completions", {}, "chatcmpl-a")
     assert [span.name for span in observed.spans()] == ["chat tiny"]
 
@@ -99,7 +99,7 @@ async def test_many_sequences(observed: Observed) -> None:
     prompts = [str(number) for number in range(30)]
     observed.step(*(finished(f"cmpl-a-{number}") for number in prompts))
     await ask(observed, "/v1/completions", {"prompt": prompts}, "cmpl-a")
-    assert len(named(observed.spans(), "decode")) == worker_module.MAX_SEQUENCES_SHOWN
+    assert len(named(observed.spans(), "decode")) == processing.MAX_SEQUENCES_SHOWN
     assert observed.server_span().attributes[names.SERVED_OUTPUT_TOKENS] == 150
 
 
@@ -113,13 +113,13 @@ async def test_very_many_prompts(observed: Observed) -> None:
             self.looked_up += 1
             return super().pop(*given)
 
-    observed.runtime.worker._finished = figures = Counting()
+    observed.runtime.processing._finished = figures = Counting()
     others = ["cmpl-a-1-0", "cmpl-ab-1", "cmpl-a-x", "7"]
     observed.step(*(finished(id_) for id_ in ["cmpl-a-99999", "cmpl-a-5", *others]))
     await ask(observed, "/v1/completions", {"prompt": ["x"] * 100_000}, "cmpl-a")
     for _ in range(3):
         assert observed.spans() == []
-    (waiting,) = observed.runtime.worker._waiting
+    (waiting,) = observed.runtime.processing._waiting
     assert [each.request_id for each in waiting.sequences] == ["cmpl-a-5", "cmpl-a-99999"]
     assert list(figures) == others
     assert figures.looked_up < 20
@@ -129,7 +129,7 @@ async def test_more_sequences_than_are_kept(
     observed: Observed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request of more sequences than are kept waits for no more than that."""
-    monkeypatch.setattr(worker_module, "MAX_FINISHED", 10)
+    monkeypatch.setattr(processing, "MAX_FINISHED", 10)
     observed.step(*(finished(f"cmpl-a-{number}") for number in range(20)))
     await ask(observed, "/v1/completions", {"prompt": ["x"] * 20}, "cmpl-a")
     assert observed.server_span().attributes[names.ENGINE_SEQUENCES] == 10
@@ -137,18 +137,18 @@ async def test_more_sequences_than_are_kept(
 
 def test_unclaimed_figures_are_bounded(observed: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures that nobody asks for, as of another front end's requests, do not pile up."""
-    monkeypatch.setattr(worker_module, "MAX_FINISHED", 10)
+    monkeypatch.setattr(processing, "MAX_FINISHED", 10)
     observed.step(*(finished(f"other-{number}") for number in range(50)))
     observed.spans()
-    assert list(observed.runtime.worker._finished) == [f"other-{n}" for n in range(40, 50)]
+    assert list(observed.runtime.processing._finished) == [f"other-{n}" for n in range(40, 50)]
 
 
 def test_figures_of_one_id_are_bounded(observed: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that sends one X-Request-Id again and again and leaves fills no memory."""
-    monkeypatch.setattr(worker_module, "MAX_SEQUENCES_HELD", 3)
+    monkeypatch.setattr(processing, "MAX_SEQUENCES_HELD", 3)
     observed.step(*(finished("chatcmpl-again") for _ in range(50)))
     observed.spans()
-    assert [len(held) for held in observed.runtime.worker._finished.values()] == [3]
+    assert [len(held) for held in observed.runtime.processing._finished.values()] == [3]
 
 
 async def test_old_versions(observe: Callable[..., Observed]) -> None:
@@ -159,17 +159,17 @@ async def test_old_versions(observe: Callable[..., Observed]) -> None:
     observed.step(stats)
     await ask(observed, "/v1/chat/completions", {}, "chatcmpl-a")
     assert [span.name for span in observed.spans()] == ["chat tiny"]
-    assert observed.runtime.worker.guard.faults == 0
+    assert observed.runtime.processing.guard.faults == 0
 
 
 async def test_one_bad_item(observe: Callable[..., Observed]) -> None:
     """An item that cannot be read costs itself and nothing else."""
     observed = observe(vllm_stats_wait_seconds=0.0)
     observed.step(SimpleNamespace(request_id="of a shape to come"))
-    observed.runtime.inbox.put("nonsense")
+    observed.runtime.queue.put("nonsense")
     await ask(observed, "/v1/chat/completions", {}, "chatcmpl-a")
     assert len(observed.spans()) == 1
-    assert observed.runtime.worker.guard.faults == 1
+    assert observed.runtime.processing.guard.faults == 1
 
 
 BAD = SimpleNamespace(request_id="of a shape to come")
@@ -177,27 +177,27 @@ BAD = SimpleNamespace(request_id="of a shape to come")
 
 def test_bad_and_good_items(observed: Observed, caplog: pytest.LogCaptureFixture) -> None:
     """Bad items with good ones between them are no run of faults, and cost one line."""
-    for _ in range(3 * FAULTS_IN_A_ROW):
+    for _ in range(3 * MAX_FAULTS_IN_A_ROW):
         observed.step(BAD)
         observed.step(finished("cmpl-a-0"))
     observed.spans()
-    assert observed.runtime.worker.guard.faults == 3 * FAULTS_IN_A_ROW
+    assert observed.runtime.processing.guard.faults == 3 * MAX_FAULTS_IN_A_ROW
     assert len(caplog.records) == 1
 
 
 def test_bad_items_in_a_row(observed: Observed, caplog: pytest.LogCaptureFixture) -> None:
     """The worker goes on after a run of faults, and the log says so, once."""
     for _ in range(2):
-        for _ in range(2 * FAULTS_IN_A_ROW):
+        for _ in range(2 * MAX_FAULTS_IN_A_ROW):
             observed.step(BAD)
         observed.step(finished("cmpl-a-0"))
     observed.spans()
-    assert list(observed.runtime.worker._finished) == ["cmpl-a-0"]
+    assert list(observed.runtime.processing._finished) == ["cmpl-a-0"]
     assert len(caplog.records) == 2
     told = caplog.records[1].getMessage()
-    assert f"{FAULTS_IN_A_ROW} faults in a row in the worker: it goes on" in told
+    assert f"{MAX_FAULTS_IN_A_ROW} faults in a row in the worker: it goes on" in told
     assert names.INSTRUMENTATION_FAULTS in told
-    assert not observed.runtime.worker.guard.off
+    assert not observed.runtime.processing.guard.off
 
 
 def test_threads_end(observed: Observed) -> None:
@@ -209,7 +209,7 @@ def test_threads_end(observed: Observed) -> None:
 
         def flush(self) -> None: ...
 
-    worker = Worker(Settings(), Inbox())
+    worker = ProcessingThread(Settings(), CaptureQueue())
     before = threading.active_count()
     worker.start(Keeping())
     assert threading.active_count() == before + 1
@@ -219,15 +219,15 @@ def test_threads_end(observed: Observed) -> None:
 
 def test_inbox_wakes_a_sleeper() -> None:
     """An item put while the worker sleeps ends its sleep, and one put before prevents it."""
-    inbox = Inbox()
-    inbox.put("early")
-    inbox.wait(60.0)
-    assert inbox.drain() == ["early"]
-    sleeper = threading.Thread(target=inbox.wait, args=(60.0,))
+    queue = CaptureQueue()
+    queue.put("early")
+    queue.wait(60.0)
+    assert queue.drain() == ["early"]
+    sleeper = threading.Thread(target=queue.wait, args=(60.0,))
     sleeper.start()
-    while not inbox._sleeping:
+    while not queue._sleeping:
         time.sleep(0.001)
-    inbox.put("late")
+    queue.put("late")
     sleeper.join(10.0)
     assert not sleeper.is_alive()
-    assert inbox.drain() == ["late"]
+    assert queue.drain() == ["late"]

@@ -1,7 +1,7 @@
-"""What is noted of one HTTP exchange while it passes: times, and references to bytes.
+"""What is noted of one HTTP request while it passes: times, and references to bytes.
 
 This runs on the API server's event loop for every chunk of every stream, so nothing is
-parsed here; the worker reads the bytes once the exchange is over.
+parsed here; the worker reads the bytes once the request is over.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, MutableMapping
 from time import perf_counter_ns, time_ns
 from typing import Any, Final
 
-from sidelight.instrumentation.vllm.routes import Route
+from sidelight.instrumentation.vllm.routes import InferenceRoute
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_HELD_BYTES: Final = 64 * 1024 * 1024
@@ -26,7 +26,7 @@ _HEADERS: Final = {
 }
 
 
-class Held:
+class CaptureBudget:
     """Bytes of bodies that are kept alive, counted without a lock.
 
     The event loop alone adds to `taken` and the worker alone adds to `released`, so neither
@@ -48,13 +48,13 @@ class Held:
         return True
 
 
-class Body:
+class CapturedBody:
     """Chunks of a request or an answer, whole up to a cap."""
 
-    __slots__ = ("_held", "chunks", "limit", "size", "whole")
+    __slots__ = ("_budget", "chunks", "limit", "size", "whole")
 
-    def __init__(self, held: Held, limit: int) -> None:
-        self._held = held
+    def __init__(self, held: CaptureBudget, limit: int) -> None:
+        self._budget = held
         self.limit = limit
         self.chunks: list[bytes] = []
         self.size = 0
@@ -64,7 +64,7 @@ class Body:
         """Keep a chunk, or note that the body is no longer whole."""
         if not self.whole:
             return
-        if self.size + len(chunk) > self.limit or not self._held.take(len(chunk)):
+        if self.size + len(chunk) > self.limit or not self._budget.take(len(chunk)):
             self.whole = False
             return
         self.size += len(chunk)
@@ -72,12 +72,12 @@ class Body:
 
     def release(self) -> None:
         """Let go of the bytes; for the worker alone."""
-        self._held.released += self.size
+        self._budget.released += self.size
         self._forget()
 
     def abandon(self) -> None:
         """Let go of bytes that the worker will never see; for the event loop alone."""
-        self._held.taken -= self.size
+        self._budget.taken -= self.size
         self._forget()
 
     def _forget(self) -> None:
@@ -85,7 +85,7 @@ class Body:
         self.size = 0
 
 
-class Tail(Body):
+class StreamTail(CapturedBody):
     """The last chunks of a stream; of each of them its end, up to `limit` bytes."""
 
     __slots__ = ()
@@ -96,14 +96,14 @@ class Tail(Body):
             chunk = chunk[-self.limit :]
         if len(self.chunks) == _TAIL_CHUNKS:
             oldest = len(self.chunks.pop(0))
-            self._held.taken -= oldest
+            self._budget.taken -= oldest
             self.size -= oldest
-        if self._held.take(len(chunk)):
+        if self._budget.take(len(chunk)):
             self.size += len(chunk)
             self.chunks.append(chunk)
 
 
-class Exchange:
+class CapturedRequest:
     """One request and its answer. `*_ns` are wall-clock nanoseconds unless said otherwise."""
 
     __slots__ = (
@@ -112,7 +112,9 @@ class Exchange:
         "path", "request", "route", "server", "start_ns", "status", "stream", "tail",
     )  # fmt: skip
 
-    def __init__(self, scope: Mapping[str, Any], route: Route, held: Held, keep: bool) -> None:
+    def __init__(
+        self, scope: Mapping[str, Any], route: InferenceRoute, held: CaptureBudget, keep: bool
+    ) -> None:
         self.start_ns = time_ns()
         # Durations come from the monotonic clock: the wall clock may be set meanwhile.
         self._clock_ns = perf_counter_ns()
@@ -124,10 +126,10 @@ class Exchange:
             for name, value in scope["headers"]
             if name in _HEADERS
         }
-        self.request = Body(held, MAX_BODY_BYTES)
-        self.answer = Body(held, MAX_BODY_BYTES)
+        self.request = CapturedBody(held, MAX_BODY_BYTES)
+        self.answer = CapturedBody(held, MAX_BODY_BYTES)
         self._keep_stream = keep
-        self.tail = Tail(held, MAX_TAIL_CHUNK_BYTES)
+        self.tail = StreamTail(held, MAX_TAIL_CHUNK_BYTES)
         self.status = 0
         self.content_type = b""
         self.stream = False
@@ -144,7 +146,7 @@ class Exchange:
         self.facts: Any = None
 
     def now_ns(self) -> int:
-        """Wall-clock time that only moves forward within the exchange."""
+        """Wall-clock time that only moves forward within the request."""
         return self.start_ns + perf_counter_ns() - self._clock_ns
 
     def received(self, message: Mapping[str, Any]) -> bool:
@@ -192,7 +194,7 @@ class Exchange:
             self.tail.add(chunk)
 
     def finish(self, error: str | None) -> None:
-        """Close the exchange: the application has returned, or raised an `error`."""
+        """Close the request: the application has returned, or raised an `error`."""
         self.error = error
         if not self.completed:
             self.end_ns = self.now_ns()

@@ -26,7 +26,7 @@ _IS_REMOTE: Final = 0x200
 
 
 @dataclass(slots=True)
-class Span:
+class OtlpSpan:
     """A finished span. Ids are raw bytes, times wall-clock nanoseconds."""
 
     trace_id: bytes
@@ -44,7 +44,7 @@ class Span:
     events: tuple[tuple[str, int, Mapping[str, Any]], ...] = field(default=())
 
 
-def encode_span(span: Span) -> bytes:
+def encode_span(span: OtlpSpan) -> bytes:
     """A `Span` message. Raises `TypeError` for an attribute of a type OTLP does not know."""
     flags = _SAMPLED | _HAS_IS_REMOTE | (_IS_REMOTE if span.parent_is_remote else 0)
     parts = [

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from sidelight.instrumentation.vllm import otlp_http
-from sidelight.instrumentation.vllm.otlp_http import OtlpHttp, Outcome
+from sidelight.instrumentation.vllm.export import http_client
+from sidelight.instrumentation.vllm.export.http_client import OtlpHttpClient, PostOutcome
 from support.backend import Backend, Reply
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -60,8 +60,8 @@ def endless(head: bytes, piece: bytes, pause_seconds: float) -> Iterator[tuple[s
 def test_endless_answers(head: bytes, piece: bytes, pause_seconds: float) -> None:
     """An answer without an end is left, and its status counts."""
     with endless(head, piece, pause_seconds) as (url, taken):
-        posting = OtlpHttp("traces", {ENDPOINT: url, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"})
-        outcomes: list[Outcome] = []
+        posting = OtlpHttpClient("traces", {ENDPOINT: url, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"})
+        outcomes: list[PostOutcome] = []
         thread = threading.Thread(
             target=lambda: outcomes.extend(posting.post(b"spans") for _ in range(2)), daemon=True
         )
@@ -79,7 +79,7 @@ def test_connection_is_kept(body: bytes, chunked: bool) -> None:
     if chunked and not body:
         body = b"x"
     with Backend(lambda _: Reply(body=body, chunked=chunked)) as backend:
-        posting = OtlpHttp("traces", {ENDPOINT: backend.url})
+        posting = OtlpHttpClient("traces", {ENDPOINT: backend.url})
         assert all(posting.post(b"spans").accepted for _ in range(3))
         posting.close()
         assert (len(backend.requests), len(backend.connections)) == (3, 1)
@@ -87,9 +87,9 @@ def test_connection_is_kept(body: bytes, chunked: bool) -> None:
 
 def test_long_answers() -> None:
     """An answer above the limit costs its connection, and the next post makes a new one."""
-    body = b"x" * (otlp_http.MAX_ANSWER_BYTES + 1)
+    body = b"x" * (http_client.MAX_ANSWER_BYTES + 1)
     with Backend(lambda _: Reply(400, body)) as backend:
-        posting = OtlpHttp("traces", {ENDPOINT: backend.url})
+        posting = OtlpHttpClient("traces", {ENDPOINT: backend.url})
         assert [posting.post(b"spans").reason for _ in range(2)] == ["HTTP 400 Bad Request"] * 2
         assert (len(backend.requests), len(backend.connections)) == (2, 2)
 
@@ -97,7 +97,7 @@ def test_long_answers() -> None:
 def test_broken_answers() -> None:
     """A request whose answer breaks off after the status is not sent again."""
     with Backend(lambda _: Reply(200, b"x" * 100, fault="cut")) as backend:
-        posting = OtlpHttp("traces", {ENDPOINT: backend.url})
+        posting = OtlpHttpClient("traces", {ENDPOINT: backend.url})
         assert [posting.post(b"spans").accepted for _ in range(2)] == [True, True]
         assert len(backend.requests) == 2
 
@@ -113,7 +113,7 @@ def test_broken_answers() -> None:
 def test_headers_that_http_does_not_allow(headers: str) -> None:
     """They are refused at the start, by the variable's name and without their text."""
     with pytest.raises(ValueError, match="OTEL_EXPORTER_OTLP_TRACES_HEADERS") as caught:
-        OtlpHttp("traces", {"OTEL_EXPORTER_OTLP_TRACES_HEADERS": headers})
+        OtlpHttpClient("traces", {"OTEL_EXPORTER_OTLP_TRACES_HEADERS": headers})
     assert "secret" not in str(caught.value)
 
 
@@ -132,7 +132,7 @@ def test_headers_that_http_does_not_allow(headers: str) -> None:
 def test_endpoints_that_are_no_url(url: str) -> None:
     """They are refused at the start, by the variable's name and without user or password."""
     with pytest.raises(ValueError, match=ENDPOINT) as caught:
-        OtlpHttp("traces", {ENDPOINT: url})
+        OtlpHttpClient("traces", {ENDPOINT: url})
     for told in (caught.value, caught.value.__context__, caught.value.__cause__):
         assert "sec" not in str(told)
 
@@ -140,7 +140,7 @@ def test_endpoints_that_are_no_url(url: str) -> None:
 def test_failures_quote_nothing_of_the_request() -> None:
     """The reason of a failure is the system's; the URL for people has no secrets either."""
     url = "http://user:secret@127.0.0.1:9/in?key=secret"
-    posting = OtlpHttp("traces", {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": url})
+    posting = OtlpHttpClient("traces", {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": url})
     assert posting.url == "http://127.0.0.1:9/in"
     assert posting.post(b"spans").reason == "ConnectionRefusedError: Connection refused"
     posting._headers["authorization"] = "secret\n"

@@ -1,0 +1,1 @@
+"""Spans and metrics as OTLP, and on their way to the collector."""

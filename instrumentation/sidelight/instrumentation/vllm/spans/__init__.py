@@ -1,0 +1,1 @@
+"""What was captured and what the engine reported, described as spans."""
