@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def test_an_unknown_key(tmp_path: Path) -> None:
     code, messages = run_to_end(config, tmp_path)
     assert code == 2
     (message,) = messages
-    assert "sidelight.yaml: receive.otlp_http.prot: unknown key" in message
+    assert re.search(r"sidelight\.yaml:\d+: receive\.otlp_http\.prot: unknown key", message)
     assert "port" in message
 
 

@@ -21,9 +21,13 @@ class ConfigError(Exception):
 
 
 def _http_url(url: str) -> str:
-    parts = urlsplit(url)
-    # Asking for the port finds one that is no number or too large.
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+    try:
+        parts = urlsplit(url)
+        has_port = parts.port != 0
+    except ValueError:
+        # Python's words quote what is around the port: half a password, if a slash is in it.
+        raise ValueError("must be a URL; its port, if it has one, from 1 to 65535") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not has_port:
         raise ValueError("must be an http:// or https:// URL with a host")
     if any(map(str.isspace, url)):
         raise ValueError("must not hold white space")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 
 from sidelight.base.configuration.section import ConfigError
 from sidelight.collector.processors import extensions, prices
@@ -28,10 +29,18 @@ def build(section: Shape, hash_key: bytes | None = None) -> Shaper:
     return Shaper(
         content=_content(section.content, hash_key or os.urandom(HASH_KEY_BYTES)),
         redactor=_redactor(section.redact),
-        prices=None if section.prices is None else prices.load(section.prices),
+        prices=None if section.prices is None else _prices(section.prices),
         extensions=[extensions.load(each) for each in section.extensions],
         limits=Limits(section.limits.attributes, section.limits.attribute_bytes),
     )
+
+
+def _prices(path: Path) -> prices.PriceTable:
+    try:
+        return prices.load(path)
+    except ConfigError as error:
+        faults = (f"shape.prices: {fault}" for fault in str(error).splitlines())
+        raise ConfigError("\n".join(faults)) from None
 
 
 def _content(section: ContentSection, hash_key: bytes) -> Content:

@@ -15,11 +15,12 @@ import yaml
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
+from sidelight.base.configuration.environment import overlay
 from sidelight.base.configuration.section import Section
 from sidelight.collector.app.configuration import config as config_package
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.live import is_live
-from sidelight.collector.app.configuration.loading import load, overlaid
+from sidelight.collector.app.configuration.loading import load
 from sidelight.collector.app.configuration.reference import page
 from sidelight.collector.app.configuration.schema import RELOAD, schema, text
 from sidelight.collector.app.workers.plan import from_json, to_json
@@ -135,7 +136,7 @@ class TestPublished:
         assert len(rows) > 40
         for _, default, variable in rows:
             if default.startswith("`") and "{" not in default:
-                values = overlaid({}, {variable: default.strip("`")})
+                values = overlay({}, {variable: default.strip("`")}, _SECTIONS).values
                 assert Config.model_validate(values) == Config(), variable
 
     def test_live_keys_are_marked(self) -> None:

@@ -26,9 +26,9 @@ and a first line like
 # yaml-language-server: $schema=./sidelight.schema.json
 ```
 
-`sidelight config check -c sidelight.yaml` says every fault, with its key, its value and what is
-allowed, or else prints all that would be used. Secrets never stand in the file: an environment
-variable or a file that holds them is named there.
+`sidelight config check -c sidelight.yaml` prints every fault with its line, its key, its value and
+what is allowed, or else the configuration that would be used. A key that stands twice is a fault.
+Secrets are never in the file: it names an environment variable or a file that holds them.
 
 Every key can also come from the environment, under the variable in the table; the environment wins
 over the file. Lists and mappings are written there as JSON. What is **live** is changed by a reload

@@ -1,0 +1,49 @@
+"""From a file and the environment to a validated configuration, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from sidelight.base.configuration.environment import overlay
+from sidelight.base.configuration.faults import explain
+from sidelight.base.configuration.origins import Origins
+from sidelight.base.configuration.renames import Renames, refuse_old_names
+from sidelight.base.configuration.section import ConfigError, Section
+from sidelight.base.configuration.yaml_file import YamlFile
+
+SectionT = TypeVar("SectionT", bound=Section)
+_NO_RENAMES = Renames()
+
+
+def validated(
+    model: type[SectionT],
+    file: YamlFile | None,
+    environ: Mapping[str, str] | None = None,
+    renames: Renames = _NO_RENAMES,
+) -> SectionT:
+    """The configuration that `file` and `environ` set; None and an empty file are the defaults.
+
+    Raises `ConfigError` with one line for each fault: where it is, key, value, what is allowed.
+    """
+    values = {} if file is None or file.values is None else file.values
+    if not isinstance(values, dict):
+        assert file is not None
+        raise ConfigError(f"{file.name}: must be a mapping of keys, not {_kind(values)}")
+    laid = overlay(values, environ or {}, model.model_fields.keys() | renames.sections)
+    origins = Origins(file, laid.variables)
+    values, faults = refuse_old_names(laid.values, origins, renames)
+    try:
+        configuration = model.model_validate(values)
+    except ValidationError as error:
+        # Not as the cause: it quotes values, which may be secrets.
+        raise ConfigError("\n".join(faults + explain(error, model, origins))) from None
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return configuration
+
+
+def _kind(value: object) -> str:
+    return "a list" if isinstance(value, list) else "a single value"
