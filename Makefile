@@ -82,11 +82,13 @@ dashboards: .venv/test
 config-docs: .venv/test
 	$(BIN)/sidelight config schema > collector/sidelight/collector/app/configuration/sidelight.schema.json
 	$(BIN)/sidelight config reference > docs/configuration.md
+	$(BIN)/sidelight config pages docs
 
 proto: .venv/test
 	cd collector && ../$(BIN)/python -m grpc_tools.protoc -I. \
 	  --python_out=. --plugin=protoc-gen-mypy=../$(BIN)/protoc-gen-mypy --mypy_out=. \
-	  sidelight/collector/lens/otlp.proto sidelight/collector/send/remote_write.proto
+	  sidelight/otlp/otlp.proto \
+	  sidelight/collector/destinations/prometheus_remote_write/remote_write.proto
 
 clean:
 	rm -rf .venv build dist sidelight-data sidelight-dashboards sidelight-demo

@@ -30,7 +30,11 @@ def test_the_configuration_is_valid(tmp_path: Path) -> None:
     path.write_text(text)
     destinations = load(path).destinations
     assert destinations is not None
-    assert [destination.type for destination in destinations] == ["phoenix", "langfuse", "otlp"]
+    assert [destination.type for destination in destinations] == [
+        "phoenix",
+        "langfuse",
+        "otlp_http",
+    ]
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="Debian's prometheus is not installed")

@@ -36,7 +36,7 @@ def free_port() -> int:
 def settings(directory: Path, **sections: Any) -> dict[str, Any]:
     """A configuration on free ports with its log below `directory`; `sections` come on top."""
     return {
-        "receive": {"otlp_http": {"port": 0}, "otlp_grpc": {"port": 0}},
+        "receivers": {"otlp_http": {"port": 0}, "otlp_grpc": {"port": 0}},
         "serve": {"port": 0},
         "log": {"directory": str(directory / "log")},
         "dashboards": {"directory": ""},

@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from sidelight.collector import doctor
+from sidelight.base.check import Check
 from sidelight.collector.app.configuration.config import Config
-from sidelight.collector.doctor import Check
+from sidelight.collector.doctor.runner import run
 
 
 def free_port() -> int:
@@ -19,7 +19,7 @@ def free_port() -> int:
 def configured(**sections: Any) -> Config:
     """A configuration on free ports, with room for its log, and no destinations."""
     defaults: dict[str, Any] = {
-        "receive": {"otlp_http": {"port": 0}, "otlp_grpc": {"port": 0}},
+        "receivers": {"otlp_http": {"port": 0}, "otlp_grpc": {"port": 0}},
         "serve": {"port": free_port()},
         "log": {"max_bytes": 2**20, "segment_bytes": 2**16},
         "destinations": [],
@@ -29,7 +29,7 @@ def configured(**sections: Any) -> Config:
 
 def examine(config: Config) -> dict[str, Check]:
     """The checks by name, with each request given little time."""
-    return {check.name: check for check in doctor.run(config, timeout_seconds=2)}
+    return {check.name: check for check in run(config, timeout_seconds=2)}
 
 
 def everything(checks: dict[str, Check]) -> str:

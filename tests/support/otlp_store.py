@@ -40,7 +40,7 @@ class OtlpStore(Backend):
 
     def destination(self, name: str = "store") -> dict[str, object]:
         """This backend as a destination of sidelight.yaml."""
-        return {"type": "otlp", "name": name, "url": self.url}
+        return {"type": "otlp_http", "name": name, "url": self.url}
 
     def spans(self, name: str) -> list[Span]:
         """The stored spans of this name."""

@@ -78,5 +78,5 @@ def secured_settings(
         "client_ca": None if ca is None else str(ca),
         "handshake_timeout_seconds": 1,
     }
-    receive = {"otlp_http": {"port": 0, "tls": tls}, "otlp_grpc": {"port": 0, "tls": tls}}
-    return settings(directory, receive=receive, serve={"port": 0, "tls": tls}, **sections)
+    receivers = {"otlp_http": {"port": 0, "tls": tls}, "otlp_grpc": {"port": 0, "tls": tls}}
+    return settings(directory, receivers=receivers, serve={"port": 0, "tls": tls}, **sections)

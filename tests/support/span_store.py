@@ -42,4 +42,4 @@ class SpanStore(Backend):
 
     def destination(self, name: str = "store", **keys: object) -> dict[str, object]:
         """This backend as a destination of sidelight.yaml."""
-        return {"type": "otlp", "name": name, "url": self.url, "signals": ["traces"], **keys}
+        return {"type": "otlp_http", "name": name, "url": self.url, "signals": ["traces"], **keys}

@@ -44,7 +44,7 @@ def configuration(
 ) -> dict[str, object]:
     """The collector's configuration: every port on loopback, everything on disk in `directory`."""
     return {
-        "receive": {
+        "receivers": {
             "otlp_http": {"port": http_port},
             "otlp_grpc": {"port": grpc_port},
             "scrape": {

@@ -72,7 +72,7 @@ def run(
             directory,
             log={"directory": str(folder), "max_bytes": 1 << 40},
             destinations=[
-                {"name": name, "type": "otlp", "url": f"http://127.0.0.1:{port}", **keys}
+                {"name": name, "type": "otlp_http", "url": f"http://127.0.0.1:{port}", **keys}
                 for name in names
             ],
         )

@@ -32,7 +32,7 @@ class Scenario:
     payload: str = "llm"
     gzip_in: bool = False
     gzip_out: bool = True
-    shape: dict[str, object] | None = None
+    processors: dict[str, object] | None = None
     rotel: bool = True
 
 
@@ -47,7 +47,7 @@ SCENARIOS = (
     Scenario(
         "http, redaction, gzip out",
         "redaction on, gzip out",
-        shape={"redact": {"enabled": True}},
+        processors={"redact": {"enabled": True}},
         rotel=False,
     ),
 )
@@ -109,8 +109,8 @@ def _ours(scenario: Scenario, payload: Path, spans: int, directory: Path) -> Sam
     with sink() as (sink_port, _):
         config = settings(directory, destinations=destinations(sink_port))
         config["log"]["compression"] = "gzip" if scenario.gzip_out else "none"
-        if scenario.shape is not None:
-            config["shape"] = scenario.shape
+        if scenario.processors is not None:
+            config["processors"] = scenario.processors
         with collector(config, directory) as running:
             port = running.http_port if scenario.protocol == "http" else running.grpc_port
             fed, cpu = _feed(scenario, running.pid, port, payload, spans)

@@ -204,6 +204,6 @@ def collector(config: dict[str, Any], directory: Path) -> Iterator[Collector]:
 def destinations(*ports: int) -> list[dict[str, Any]]:
     """An OTLP/HTTP destination for each port."""
     return [
-        {"name": f"sink-{number}", "type": "otlp", "url": f"http://127.0.0.1:{port}"}
+        {"name": f"sink-{number}", "type": "otlp_http", "url": f"http://127.0.0.1:{port}"}
         for number, port in enumerate(ports)
     ]

@@ -49,7 +49,7 @@ def test_every_key_exists_and_is_live_where_it_is_said_to_be() -> None:
         assert f"`{key}`" in _TEXT or f"<{key}>" in _TEXT
         section, name = key.split(".")
         assert name in type(getattr(Config(), section)).model_fields
-    for key in ("destinations", "shape", "receive.scrape", "logging", "shutdown_seconds"):
+    for key in ("destinations", "processors", "receivers.scrape", "logging", "shutdown_seconds"):
         assert is_live(key)
-    for key in ("serve.port", "receive.otlp_http.tls", "log.directory", "workers"):
+    for key in ("serve.port", "receivers.otlp_http.tls", "log.directory", "workers"):
         assert not is_live(key)

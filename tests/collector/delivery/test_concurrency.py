@@ -67,7 +67,7 @@ def backend(gate: Gate) -> Iterator[Backend]:
 
 def destination(backend: Backend, concurrency: int) -> dict[str, Any]:
     return {
-        "type": "otlp",
+        "type": "otlp_http",
         "name": "otlp",
         "url": backend.url,
         "concurrency": concurrency,

@@ -151,7 +151,9 @@ def test_the_first_route_that_fits_counts() -> None:
 def test_a_bad_route_is_named(text: str, problem: str, tmp_path: Path) -> None:
     """A route that cannot be used is told with its place in the file."""
     path = tmp_path / "sidelight.yaml"
-    path.write_text(f"destinations: [{{type: otlp, name: o, url: 'http://a', routes: [{text}]}}]")
+    path.write_text(
+        f"destinations: [{{type: otlp_http, name: o, url: 'http://a', routes: [{text}]}}]"
+    )
     with pytest.raises(ConfigError, match=problem):
         load(path)
 
@@ -159,7 +161,7 @@ def test_a_bad_route_is_named(text: str, problem: str, tmp_path: Path) -> None:
 def test_no_two_lanes_share_a_cursor() -> None:
     """A route's name with its destination's must be unlike every other destination's."""
     route = {"name": "b", "match": {"team": "b"}}
-    a = {"type": "otlp", "name": "a", "url": "http://a", "routes": [route]}
+    a = {"type": "otlp_http", "name": "a", "url": "http://a", "routes": [route]}
     with pytest.raises(ValueError, match=r"two destinations or routes are called 'a\.b'"):
         Config.model_validate({"destinations": [a, {**a, "name": "a.b", "routes": []}]})
     with pytest.raises(ValueError, match=r"two destinations or routes are called 'a\.b'"):

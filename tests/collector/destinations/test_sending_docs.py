@@ -28,7 +28,11 @@ def test_examples_are_valid(example: str) -> None:
 
 def test_every_key_is_told() -> None:
     """No option of a destination is left to be found in the source."""
-    models: tuple[type[BaseModel], ...] = (*TYPES.values(), Match, Sampling)
+    models: tuple[type[BaseModel], ...] = (
+        *(each.Config for each in TYPES.values()),
+        Match,
+        Sampling,
+    )
     keys = {key for model in models for key in model.model_fields}
     secrets = {"public_key", "secret_key", "api_key"}
     missing = {key for key in keys - secrets if not re.search(rf"\b{key}\b", TEXT)}

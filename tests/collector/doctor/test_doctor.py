@@ -14,9 +14,11 @@ import pytest
 from rich.console import Console
 
 from sidelight import conventions as names
-from sidelight.collector import doctor
+from sidelight.base import ports
+from sidelight.base.check import Check, exit_code
 from sidelight.collector.app.configuration.config import Config
-from sidelight.collector.doctor import Check, entrance, exit_code, render
+from sidelight.collector.doctor import credentials, disk, packages
+from sidelight.collector.doctor.report import render
 from support.backend import Backend, Reply
 from support.certificates import Authority
 from support.collector import Collector, settings
@@ -43,20 +45,20 @@ class TestConfiguration:
         """A receiver that other machines reach without authentication is pointed at."""
         with Backend() as backend:
             config = configured(
-                receive={"otlp_http": {"host": "0.0.0.0", "port": 0}, "otlp_grpc": {"port": 0}},
-                destinations=[{"type": "otlp", "name": "other", "url": backend.url}],
+                receivers={"otlp_http": {"host": "0.0.0.0", "port": 0}, "otlp_grpc": {"port": 0}},
+                destinations=[{"type": "otlp_http", "name": "other", "url": backend.url}],
             )
             check = examine(config)["configuration"]
         assert check.status == "warn"
-        assert "receive.otlp_http (0.0.0.0)" in check.found
+        assert "receivers.otlp_http (0.0.0.0)" in check.found
 
     def test_one_port_for_two_is_a_failure(self) -> None:
         """Two receivers cannot share a port."""
         port = free_port()
-        config = configured(receive={"otlp_http": {"port": port}, "otlp_grpc": {"port": port}})
+        config = configured(receivers={"otlp_http": {"port": port}, "otlp_grpc": {"port": port}})
         check = examine(config)["configuration"]
         assert check.status == "fail"
-        assert f"receive.otlp_http and receive.otlp_grpc share port {port}" in check.found
+        assert f"receivers.otlp_http and receivers.otlp_grpc share port {port}" in check.found
 
     def test_a_langfuse_url_of_the_environment_that_is_none(
         self, monkeypatch: pytest.MonkeyPatch
@@ -81,16 +83,16 @@ class TestPorts:
         """The process that holds the port is named, by /proc."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-            config = configured(receive={"otlp_http": {"port": port}, "otlp_grpc": {"port": 0}})
-            check = examine(config)[f"port {port} (receive.otlp_http)"]
+            config = configured(receivers={"otlp_http": {"port": port}, "otlp_grpc": {"port": 0}})
+            check = examine(config)[f"port {port} (receivers.otlp_http)"]
         assert check.status == "fail"
         assert f"(process {os.getpid()})" in check.found
-        assert "receive.otlp_http.port" in check.advice
+        assert "receivers.otlp_http.port" in check.advice
 
     def test_a_running_sidelight_may_have_its_ports(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A service that already runs is no fault."""
         running = Backend(lambda _: Reply(200, OWN_EXPOSITION.encode()))
-        monkeypatch.setattr(doctor.ports, "owner", lambda _: (os.getpid(), "sidelight up"))
+        monkeypatch.setattr(ports, "owner", lambda _: (os.getpid(), "sidelight up"))
         with running:
             config = configured(serve={"port": running.port})
             check = examine(config)[f"port {running.port} (serve)"]
@@ -106,9 +108,9 @@ class TestPorts:
             port = listener.getsockname()[1]
             config = configured(
                 serve={"port": running.port},
-                receive={"otlp_http": {"port": port}, "otlp_grpc": {"port": 0}},
+                receivers={"otlp_http": {"port": port}, "otlp_grpc": {"port": 0}},
             )
-            check = examine(config)[f"port {port} (receive.otlp_http)"]
+            check = examine(config)[f"port {port} (receivers.otlp_http)"]
         assert check.status == "fail"
 
     def test_a_foreign_address(self) -> None:
@@ -116,11 +118,11 @@ class TestPorts:
         config = configured(serve={"host": "192.0.2.1", "port": 9464})
         check = examine(config)["port 9464 (serve)"]
         assert check.status == "fail"
-        assert "192.0.2.1 is no address of this machine" in check.found
+        assert "192.0.2.1 is not an address of this machine" in check.found
 
     def test_options_of_the_owner_are_not_shown(self) -> None:
         """A command's options may hold secrets."""
-        program = doctor.ports._program([b"/usr/bin/python3", b"-m", b"server", b"--token=x", b""])
+        program = ports._program([b"/usr/bin/python3", b"-m", b"server", b"--token=x", b""])
         assert program == "python3 server"
 
 
@@ -175,7 +177,7 @@ class TestPackages:
     ) -> None:
         """The advice is the command that installs it."""
         monkeypatch.setattr(
-            doctor.packages,
+            packages,
             "find_spec",
             lambda name: None if name == package else find_spec(name),
         )
@@ -207,7 +209,7 @@ class TestReport:
 
     def test_a_check_that_breaks_hides_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A fault in one check is its own finding."""
-        monkeypatch.setattr(doctor.disk, "check", lambda _: 1 / 0)
+        monkeypatch.setattr(disk, "check", lambda _: 1 / 0)
         checks = examine(configured())
         assert checks["disk"].status == "fail"
         assert "ZeroDivisionError" in checks["disk"].found
@@ -222,17 +224,17 @@ class TestReport:
         assert loaded.stdout.strip() == b"False"
 
 
-class TestEntrance:
+class TestCredentials:
     def test_what_cannot_be_used_is_found_before_a_start(self, tmp_path: Path) -> None:
         """Certificates by key and file, tokens by line, and no token is shown."""
         tls = {"certificate": str(tmp_path / "none.crt"), "key": str(tmp_path / "none.key")}
-        check = examine(configured(serve={"port": free_port(), "tls": tls}))[entrance.NAME]
+        check = examine(configured(serve={"port": free_port(), "tls": tls}))[credentials.NAME]
         assert check.status == "fail"
         assert f"serve.tls.certificate: {tmp_path / 'none.crt'}" in check.found
         (tmp_path / "tokens").write_text("too-short\n")
-        receive = {"tokens": [{"file": str(tmp_path / "tokens")}]}
-        found = examine(configured(receive=receive))
-        assert (found[entrance.NAME].status, "line 1" in found[entrance.NAME].found) == (
+        auth = {"tokens": [{"file": str(tmp_path / "tokens")}]}
+        found = examine(configured(auth=auth))
+        assert (found[credentials.NAME].status, "line 1" in found[credentials.NAME].found) == (
             "fail",
             True,
         )
@@ -240,7 +242,7 @@ class TestEntrance:
 
     def test_nothing_to_find_is_well(self) -> None:
         """The default has neither."""
-        check = examine(configured())[entrance.NAME]
+        check = examine(configured())[credentials.NAME]
         assert (check.status, "TLS on: none" in check.found) == ("ok", True)
 
     def test_guarded_ports_are_not_called_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,12 +250,12 @@ class TestEntrance:
         monkeypatch.setenv("TOKEN", "token-0123456789abcdef")
         with Backend() as backend:
             config = configured(
-                receive={
+                receivers={
                     "otlp_http": {"host": "0.0.0.0", "port": 0},
                     "otlp_grpc": {"port": 0},
-                    "tokens": [{"env": "TOKEN"}],
                 },
-                destinations=[{"type": "otlp", "name": "other", "url": backend.url}],
+                auth={"tokens": [{"env": "TOKEN"}]},
+                destinations=[{"type": "otlp_http", "name": "other", "url": backend.url}],
             )
             assert examine(config)["configuration"].status == "ok"
 

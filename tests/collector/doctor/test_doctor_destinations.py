@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from sidelight.collector import doctor
 from sidelight.collector.app import detect
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.destinations.langfuse.config import LangfuseDestination
+from sidelight.collector.destinations.phoenix import detect as phoenix_detect
+from sidelight.collector.destinations.phoenix.check import phoenix_version
 from sidelight.collector.destinations.phoenix.config import PhoenixDestination
+from sidelight.collector.doctor import runner
 from support import otlp_requests
 from support.backend import Backend, Reply, Request
 from support.doctor import configured, everything, examine, free_port
@@ -79,7 +81,7 @@ class TestLangfuse:
         monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk")
         monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk")
         with Backend(lambda _: Reply(fault="hang")) as backend:
-            checks = doctor.run(self.config(backend.url), timeout_seconds=0.3)
+            checks = runner.run(self.config(backend.url), timeout_seconds=0.3)
         (check,) = [each for each in checks if each.name == "langfuse"]
         assert check.status == "fail"
         assert "no answer within 0.3 s" in check.found
@@ -121,7 +123,7 @@ class TestPhoenix:
         """A Phoenix that takes traces shows its version."""
         monkeypatch.setenv("PHOENIX_API_KEY", API_KEY)
         check = examine(self.config(guarded_phoenix.url))["phoenix"]
-        version = detect.phoenix_version(guarded_phoenix.url)
+        version = phoenix_version(guarded_phoenix.url, 5.0)
         assert version is not None
         assert check.status == "ok"
         assert f"Phoenix {version}" in check.found
@@ -152,20 +154,20 @@ class TestPhoenix:
 
     def test_a_phoenix_that_answers_is_found(self, guarded_phoenix: GuardedPhoenix) -> None:
         """Without configured destinations a local Phoenix is one."""
-        found = detect.destinations(configured(destinations=None), guarded_phoenix.url)
-        assert found == (PhoenixDestination(type="phoenix", url=guarded_phoenix.url),)
+        found = phoenix_detect.detect(lambda _: False, guarded_phoenix.url)
+        assert found == PhoenixDestination(type="phoenix", url=guarded_phoenix.url)
 
 
 class TestDetection:
     def test_a_dead_port_and_another_server_are_no_phoenix(self) -> None:
         """Only what answers as Phoenix does is taken for one."""
         with Backend(lambda _: Reply(200, b"<!doctype html>")) as backend:
-            assert detect.phoenix_version(backend.url) is None
-        assert detect.phoenix_version(f"http://127.0.0.1:{free_port()}") is None
+            assert phoenix_version(backend.url, 5.0) is None
+        assert phoenix_version(f"http://127.0.0.1:{free_port()}", 5.0) is None
 
     def test_langfuse_is_found_by_its_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Keys in the environment make a destination, at the address its SDK would use."""
-        monkeypatch.setattr(detect, "phoenix_version", lambda _: None)
+        monkeypatch.setattr(phoenix_detect, "phoenix_version", lambda *_: None)
         monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk")
         assert detect.destinations(configured(destinations=None)) == ()
         monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk")
@@ -181,7 +183,7 @@ class TestDetection:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Found before and behind, it is a destination: retention must not pass its cursor."""
-        monkeypatch.setattr(detect, "phoenix_version", lambda _: None)
+        monkeypatch.setattr(phoenix_detect, "phoenix_version", lambda *_: None)
         config = configured(destinations=None, log={"directory": tmp_path})
         with opened(tmp_path) as log:
             log.append([otlp_requests.traces([otlp_requests.span()])])
@@ -202,14 +204,14 @@ class TestOtlp:
     def config(self, url: str) -> Config:
         return configured(
             destinations=[
-                {"type": "otlp", "name": "other", "url": url, "signals": ["traces", "logs"]}
+                {"type": "otlp_http", "name": "other", "url": url, "signals": ["traces", "logs"]}
             ]
         )
 
     def test_each_signal_is_tried_with_nothing(self) -> None:
         """An empty export of each configured signal shows that the endpoint takes it."""
         with Backend() as backend:
-            check = examine(self.config(backend.url))["otlp other"]
+            check = examine(self.config(backend.url))["otlp_http other"]
             posts = [each.path for each in backend.requests if each.method == "POST"]
         assert check.status == "ok"
         assert posts == ["/v1/traces", "/v1/logs"]
@@ -221,7 +223,7 @@ class TestOtlp:
             return Reply(404 if request.path == "/v1/logs" else 200)
 
         with Backend(respond) as backend:
-            check = examine(self.config(backend.url))["otlp other"]
+            check = examine(self.config(backend.url))["otlp_http other"]
         assert check.status == "fail"
         assert f"{backend.url}/v1/logs answered 404" in check.found
         assert "/v1/traces answered" not in check.found
@@ -234,7 +236,7 @@ class TestClock:
         there = formatdate(time.time() + ahead, usegmt=True)
         with Backend(lambda _: Reply(200), date=there) as backend:
             config = configured(
-                destinations=[{"type": "otlp", "name": "other", "url": backend.url}]
+                destinations=[{"type": "otlp_http", "name": "other", "url": backend.url}]
             )
             check = examine(config)["clock"]
         assert check.status == "warn"

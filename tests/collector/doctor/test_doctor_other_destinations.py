@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sidelight.collector.doctor import Check
+from sidelight.base.check import Check
 from support.backend import Backend, Reply
 from support.doctor import configured, examine, free_port
 from support.langfuse import LangfuseStandIn

@@ -11,9 +11,10 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge, exposition
 
 from sidelight import conventions as names
-from sidelight.collector import doctor
+from sidelight.base.check import Check
 from sidelight.collector.app.configuration.config import Config
-from sidelight.collector.doctor import Check, vllm
+from sidelight.collector.doctor import runner
+from sidelight.collector.receivers.scrape import check as vllm
 from support import paths
 from support.backend import Backend, Reply, Request
 
@@ -42,7 +43,7 @@ def examine(url: str, *, own: Backend | None = None, **target: Any) -> Check:
     """The check of one scrape target; `own` serves as the running Sidelight's /metrics."""
     config = Config.model_validate(
         {
-            "receive": {
+            "receivers": {
                 "otlp_http": {"port": 0},
                 "otlp_grpc": {"port": 0},
                 "scrape": {"targets": [{"url": f"{url}/metrics"} | target]},
@@ -52,7 +53,7 @@ def examine(url: str, *, own: Backend | None = None, **target: Any) -> Check:
             "destinations": [],
         }
     )
-    checks = doctor.run(config, timeout_seconds=2)
+    checks = runner.run(config, timeout_seconds=2)
     (check,) = [each for each in checks if each.name.startswith("scrape")]
     return check
 

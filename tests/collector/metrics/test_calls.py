@@ -11,7 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as names
 from sidelight.collector.metrics.calls import Calls
-from sidelight.collector.metrics.config import Measure
+from sidelight.collector.metrics.config import MetricsConfig
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.searches import Search, read
 from sidelight.collector.processors.pipeline import Shaper
@@ -52,7 +52,7 @@ def shaped(*spans: Made, kind: int = Span.SPAN_KIND_CLIENT) -> Shaped:
 def measured(*received: Shaped) -> dict[str, float]:
     """Sums of the counters after requests were measured one after the other."""
     registry = Registry()
-    calls = Calls(registry, Measure())
+    calls = Calls(registry, MetricsConfig())
     for each in received:
         calls.observe(each.opened)
     return {
@@ -181,7 +181,7 @@ def test_recorded_spans_of_a_real_vllm() -> None:
     assert requests
     registry = Registry()
     received = Request.FromString(request_of(recorded).SerializeToString())
-    Calls(registry, Measure()).observe(Shaper().traces(received).opened)
+    Calls(registry, MetricsConfig()).observe(Shaper().traces(received).opened)
 
     def total(name: str) -> float:
         return sum(each.value for each in openmetrics.samples(name, registry))

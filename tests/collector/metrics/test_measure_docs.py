@@ -13,7 +13,7 @@ import yaml
 from sidelight import conventions as names
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.metrics import drift
-from sidelight.collector.metrics.config import Measure
+from sidelight.collector.metrics.config import MetricsConfig
 from sidelight.collector.metrics.delays import CAUSES
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.retrieval import MOST_SCORE_SERIES, Retrieval
@@ -53,10 +53,10 @@ def test_every_metric_is_named() -> None:
 
 def test_the_examples_are_valid() -> None:
     """Each block of settings is one that the collector takes, with the defaults it has."""
-    (measure,) = re.findall(r"```yaml\n(measure:.*?)```", HEALTH, re.DOTALL)
-    assert Config.model_validate(yaml.safe_load(measure)).measure == Measure()
-    (receive,) = re.findall(r"```yaml\n(receive:.*?)```", SCRAPING, re.DOTALL)
-    targets = Config.model_validate(yaml.safe_load(receive)).receive.scrape.targets
+    (measure,) = re.findall(r"```yaml\n(metrics:.*?)```", HEALTH, re.DOTALL)
+    assert Config.model_validate(yaml.safe_load(measure)).metrics == MetricsConfig()
+    (receive,) = re.findall(r"```yaml\n(receivers:.*?)```", SCRAPING, re.DOTALL)
+    targets = Config.model_validate(yaml.safe_load(receive)).receivers.scrape.targets
     assert [each.job for each in targets] == ["vllm", "milvus", "qdrant", "node"]
 
 
@@ -87,7 +87,7 @@ def test_numbers_are_as_described() -> None:
 def test_a_baseline_that_does_not_fit_is_refused(wrong: float) -> None:
     """It would be no baseline, or take too much memory."""
     with pytest.raises(ValueError, match="between 2 and 100 times"):
-        Measure.model_validate({"retrieval": {"drift_baseline_seconds": wrong}})
+        MetricsConfig.model_validate({"retrieval": {"drift_baseline_seconds": wrong}})
 
 
 def test_memory_of_scores_is_as_described() -> None:

@@ -27,36 +27,36 @@ def config(text: str) -> Config:
 
 def kept(text: str, attributes: dict[str, Any], **where: str) -> dict[str, Any]:
     """Attributes of a span after a shaper built from YAML."""
-    return values(shaped_span(build(config(text).shape), span(attributes), **where))
+    return values(shaped_span(build(config(text).processors), span(attributes), **where))
 
 
 class TestConfiguration:
     def test_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without a word in the configuration what senders chose to send is passed on."""
         monkeypatch.delenv("SIDELIGHT_CAPTURE_CONTENT", raising=False)
-        _, done = shaped(build(Config().shape), request([span({c.INPUT_VALUE: CARD})]))
+        _, done = shaped(build(Config().processors), request([span({c.INPUT_VALUE: CARD})]))
         assert not done.changed
 
     def test_capture_content_of_the_collector(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The variable that senders know is the default here too; the configuration wins."""
         monkeypatch.setenv("SIDELIGHT_CAPTURE_CONTENT", "off")
-        assert kept("shape: {}", {c.INPUT_VALUE: "x"}) == {}
-        text = "shape: {content: {default: full}}"
+        assert kept("processors: {}", {c.INPUT_VALUE: "x"}) == {}
+        text = "processors: {content: {default: full}}"
         assert kept(text, {c.INPUT_VALUE: "x"}) == {c.INPUT_VALUE: "x"}
         monkeypatch.setenv("SIDELIGHT_CAPTURE_CONTENT", "everything")
         with pytest.raises(ConfigError, match=r"SIDELIGHT_CAPTURE_CONTENT \(is 'everything'\)"):
-            build(Config().shape)
+            build(Config().processors)
 
     def test_a_bare_off(self) -> None:
         """YAML reads a bare off as false; it is understood all the same."""
-        text = "shape: {content: {default: off, services: {web: full, api: off}}}"
+        text = "processors: {content: {default: off, services: {web: full, api: off}}}"
         assert kept(text, {c.INPUT_VALUE: "x"}) == {}
         assert kept(text, {c.INPUT_VALUE: "x"}, service="web") == {c.INPUT_VALUE: "x"}
 
     def test_redaction(self) -> None:
         """Rules can be chosen, and own patterns added."""
         text = """
-            shape:
+            processors:
               redact:
                 enabled: true
                 rules: [email]
@@ -68,9 +68,9 @@ class TestConfiguration:
     def test_hash_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """With a key marks are the same after a restart, without one they are not."""
         monkeypatch.setenv("KEY", "k")
-        text = "shape: {content: {default: hashed, hash_key: {env: KEY}}}"
+        text = "processors: {content: {default: hashed, hash_key: {env: KEY}}}"
         assert kept(text, {c.INPUT_VALUE: "x"}) == kept(text, {c.INPUT_VALUE: "x"})
-        text = "shape: {content: {default: hashed}}"
+        text = "processors: {content: {default: hashed}}"
         assert kept(text, {c.INPUT_VALUE: "x"}) != kept(text, {c.INPUT_VALUE: "x"})
 
     def test_extensions_and_prices(self, tmp_path: Path) -> None:
@@ -78,14 +78,14 @@ class TestConfiguration:
         prices = tmp_path / "prices.yaml"
         prices.write_text("prices: [{model: m, output_per_million: 1}]")
         text = f"""
-            shape:
+            processors:
               prices: {prices}
               extensions:
                 - support.own_extensions:shout
                 - {{call: "support.own_extensions:drop_pings", scopes: [my.]}}
         """
         made = shaped_span(
-            build(config(text).shape),
+            build(config(text).processors),
             span({c.REQUEST_MODEL: "m", c.OUTPUT_TOKENS: 1_000_000}, name="ping"),
         )
         assert made.name == "PING"
@@ -94,19 +94,19 @@ class TestConfiguration:
 
 BAD = {
     "{redact: {enabled: true, patterns: [{name: x, pattern: '('}]}}": (
-        "shape.redact.patterns.0.pattern: not RE2 syntax: missing )"
+        "processors.redact.patterns.0.pattern: not RE2 syntax: missing )"
     ),
     "{redact: {enabled: true, patterns: [{name: x, pattern: '(?<=a)b'}]}}": "not RE2 syntax",
     "{redact: {enabled: true, patterns: [{name: x, pattern: 'a*'}]}}": "matches an empty text",
     "{redact: {enabled: true, patterns: [{name: x, pattern: '(a)(b)'}]}}": "has 2 groups",
     "{redact: {enabled: true, patterns: [{name: card, pattern: 'a'}]}}": (
-        "shape.redact.patterns.0.name (is 'card'): taken"
+        "processors.redact.patterns.0.name (is 'card'): taken"
     ),
     "{redact: {enabled: true, patterns: [{name: x, pattern: 'ORD', mark: bob@example.org}]}}": (
         "the mark 'bob@example.org' of x would itself be redacted"
     ),
     "{content: {default: hashed, hash_key: {env: NO_SUCH_VARIABLE}}}": (
-        "shape.content.hash_key: $NO_SUCH_VARIABLE is empty"
+        "processors.content.hash_key: $NO_SUCH_VARIABLE is empty"
     ),
 }
 
@@ -116,17 +116,17 @@ class TestBadConfiguration:
     def test_message(self, text: str, message: str) -> None:
         """What only shows when parts are built names its key as well."""
         with pytest.raises(ConfigError) as caught:
-            build(config(f"shape: {text}").shape)
+            build(config(f"processors: {text}").processors)
         assert message in str(caught.value)
 
     def test_unknown_keys_and_values(self, tmp_path: Path) -> None:
         """A wrong policy and an unknown rule name key, value and what is allowed."""
         path = tmp_path / "sidelight.yaml"
-        path.write_text("shape:\n  content: {default: some}\n  redact: {rules: [mail]}\n")
+        path.write_text("processors:\n  content: {default: some}\n  redact: {rules: [mail]}\n")
         with pytest.raises(ConfigError) as caught:
             load(path)
-        assert "shape.content.default (is 'some')" in str(caught.value)
-        assert "shape.redact.rules.0 (is 'mail')" in str(caught.value)
+        assert "processors.content.default (is 'some')" in str(caught.value)
+        assert "processors.redact.rules.0 (is 'mail')" in str(caught.value)
         assert "'phone'" in str(caught.value)
 
 
@@ -134,7 +134,7 @@ def test_re2_is_imported_only_when_it_is_used() -> None:
     """A collector without redaction and policies does not pay for the engine."""
     code = (
         "import sys; from sidelight.collector.app.configuration.config import Config;"
-        "from sidelight.collector.processors.build import build; build(Config().shape);"
+        "from sidelight.collector.processors.build import build; build(Config().processors);"
         "assert 're2' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -32,8 +32,8 @@ def test_nothing_secret_reaches_disk_backend_or_metrics(tmp_path: Path) -> None:
     scope.log_records.add(body=any_value(text))
     ok = Reply(200, b"", {"Content-Type": "application/x-protobuf"})
     with Backend(lambda _: ok) as backend:
-        store = {"type": "otlp", "name": "store", "url": backend.url}
-        config = settings(tmp_path, shape=SHAPE, destinations=[store])
+        store = {"type": "otlp_http", "name": "store", "url": backend.url}
+        config = settings(tmp_path, processors=SHAPE, destinations=[store])
         with Collector(config, tmp_path) as collector:
             assert collector.post(traces.SerializeToString())[0] == 200
             assert collector.post(logs.SerializeToString(), "/v1/logs")[0] == 200
@@ -55,17 +55,17 @@ def test_nothing_secret_reaches_disk_backend_or_metrics(tmp_path: Path) -> None:
     [
         (
             {"redact": {"enabled": True, "patterns": [{"name": "x", "pattern": "("}]}},
-            "shape.redact.patterns.0.pattern: not RE2 syntax",
+            "processors.redact.patterns.0.pattern: not RE2 syntax",
         ),
         ({"extensions": ["no_such_module:f"]}, "no_such_module cannot be imported"),
-        ({"prices": "none.yaml"}, "shape.prices: none.yaml: cannot be read"),
+        ({"prices": "none.yaml"}, "processors.prices: none.yaml: cannot be read"),
     ],
 )
 def test_a_configuration_that_cannot_be_used(
     tmp_path: Path, shape: dict[str, object], message: str
 ) -> None:
     """The collector says which key is wrong and exits 2."""
-    code, messages = run_to_end(settings(tmp_path, shape=shape), tmp_path)
+    code, messages = run_to_end(settings(tmp_path, processors=shape), tmp_path)
     assert code == 2
     assert any(message in line for line in messages)
 

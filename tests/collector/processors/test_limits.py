@@ -62,8 +62,8 @@ def test_neighbours_of_a_span_beyond_the_limits_are_kept() -> None:
     assert list(kept.resource_spans[0].scope_spans[0].spans) == [span("a", number=1)]
     assert {each.label for each in shaped.refused} == {"attributes"}
     assert sorted(each.sentence for each in shaped.refused) == [
-        "a span may have 3 attributes (shape.limits.attributes)",
-        "an attribute may have 100 bytes (shape.limits.attribute_bytes)",
+        "a span may have 3 attributes (processors.limits.attributes)",
+        "an attribute may have 100 bytes (processors.limits.attribute_bytes)",
     ]
 
 

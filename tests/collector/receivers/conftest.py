@@ -23,7 +23,7 @@ def collector(tmp_path_factory: pytest.TempPathFactory, store: OtlpStore) -> Ite
     directory = tmp_path_factory.mktemp("receive")
     config = settings(
         directory,
-        receive={
+        receivers={
             "otlp_http": {"port": 0, "max_body_bytes": 1 << 20, "max_decompressed_bytes": 4 << 20},
             "otlp_grpc": {"port": 0, "max_message_bytes": 4 << 20},
         },

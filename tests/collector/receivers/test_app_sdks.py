@@ -64,14 +64,16 @@ def _spans(store: OtlpStore, trace_id: bytes) -> Iterator[tuple[str, Attributes,
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     directory = tmp_path_factory.mktemp("apps")
     pair = {"public_key": PUBLIC, "secret_key": {"env": "SECRET"}, "tenant": "langfuse-app"}
-    receive = {
+    receivers = {
         "otlp_http": {"port": 0},
         "otlp_grpc": {"port": 0},
-        "tokens": [{"env": "TOKEN", "tenant": "phoenix-app"}],
-        "langfuse": {"keys": [pair]},
+        "langfuse_api": {"keys": [pair]},
     }
+    auth = {"tokens": [{"env": "TOKEN", "tenant": "phoenix-app"}]}
     with OtlpStore() as store:
-        config = settings(directory, receive=receive, destinations=[store.destination()])
+        config = settings(
+            directory, receivers=receivers, auth=auth, destinations=[store.destination()]
+        )
         env = {"TOKEN": TOKEN, "SECRET": SECRET}
         with Collector(config, directory, env=env) as collector:
             yield Guarded(collector, store)
@@ -160,12 +162,12 @@ def test_phoenix_projects_stay_what_they_were(
         "url": guarded_phoenix.url,
         "api_key": {"env": "KEY"},
     }
-    receive = {
+    receivers = {
         "otlp_http": {"port": 0},
         "otlp_grpc": {"port": 0},
-        "tokens": [{"env": "KEY", "tenant": "app"}],
     }
-    config = settings(tmp_path, receive=receive, destinations=[destination])
+    auth = {"tokens": [{"env": "KEY", "tenant": "app"}]}
+    config = settings(tmp_path, receivers=receivers, auth=auth, destinations=[destination])
     with Collector(config, tmp_path, env={"KEY": API_KEY}) as collector:
         said, _ = run_app(
             "with_phoenix_otel",
@@ -193,13 +195,15 @@ def test_opentelemetry_over_mutual_tls_with_a_token(
         "key": str(server.key),
         "client_ca": str(authority.certificate),
     }
-    receive = {
+    receivers = {
         "otlp_http": {"port": 0, "tls": tls},
         "otlp_grpc": {"port": 0, "tls": tls},
-        "tokens": [{"env": "TOKEN", "tenant": "app"}],
     }
+    auth = {"tokens": [{"env": "TOKEN", "tenant": "app"}]}
     with OtlpStore() as store:
-        config = settings(tmp_path, receive=receive, destinations=[store.destination()])
+        config = settings(
+            tmp_path, receivers=receivers, auth=auth, destinations=[store.destination()]
+        )
         with Collector(config, tmp_path, env={"TOKEN": TOKEN}) as collector:
             exporter: HttpSpans | GrpcSpans
             if protocol == "http":

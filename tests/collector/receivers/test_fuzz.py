@@ -152,10 +152,11 @@ def export() -> Any:
     """The handler of OTLP/HTTP, called directly."""
     requests = Counter("requests", "Requests", ("protocol", "outcome"))
     handle = otlp_http.handler(
-        Config().receive.otlp_http,
+        Config().receivers.otlp_http,
         _Taking(),  # type: ignore[arg-type]
         requests,
         open_to_all(),
+        otlp_http.OtlpPaths(),
     )
 
     def call(request: HttpRequest) -> HttpResponse:

@@ -16,11 +16,11 @@ from sidelight.base.http_server import HttpRequest
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.ingest.intake import Receipt, UnavailableError
 from sidelight.collector.metrics.values import Counter
-from sidelight.collector.receivers.otlp_grpc.receiver import GrpcServer
+from sidelight.collector.receivers.otlp_grpc.receiver import OtlpGrpcReceiver
 from sidelight.collector.receivers.otlp_http import receiver as otlp_http
 from sidelight.otlp.signals import Signal
 from sidelight.otlp.stamp import Stamp
-from support.admission import open_to_all
+from support.admission import open_to_all, receiver_context
 from support.span_load import EXPORT_TRACES
 
 
@@ -51,10 +51,11 @@ async def test_http_says_when_to_come_again(
 ) -> None:
     """Both are statuses that OTLP's senders repeat, with Retry-After and a Status."""
     handle = otlp_http.handler(
-        Config().receive.otlp_http,
+        Config().receivers.otlp_http,
         _Refusing(error),  # type: ignore[arg-type]
         _counter(),
         open_to_all(),
+        otlp_http.OtlpPaths(),
     )
     body = b"{}" if content_type.endswith("json") else b""
     answer = await handle(HttpRequest("POST", "/v1/traces", {"content-type": content_type}, body))
@@ -69,14 +70,14 @@ async def test_http_says_when_to_come_again(
 @pytest.fixture
 async def call() -> AsyncIterator[Callable[[Exception], object]]:
     """Call Export on a gRPC server whose intake fails with the given error."""
-    servers: list[GrpcServer] = []
+    servers: list[OtlpGrpcReceiver] = []
 
     async def attempt(error: Exception) -> grpc.aio.AioRpcError:
-        config = Config(receive={"otlp_grpc": {"port": 0}}).receive.otlp_grpc
-        server = GrpcServer(config, _Refusing(error), _counter(), open_to_all())  # type: ignore[arg-type]
+        config = Config(receivers={"otlp_grpc": {"port": 0}}).receivers.otlp_grpc
+        server = OtlpGrpcReceiver(config, receiver_context(_Refusing(error)))  # type: ignore[arg-type]
         servers.append(server)
-        port = await server.start("127.0.0.1", 0)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        address = await server.start()
+        async with grpc.aio.insecure_channel(address) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await asyncio.wait_for(channel.unary_unary(EXPORT_TRACES)(b""), 20)
             return caught.value

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from sidelight import conventions as c
 from sidelight.base.auth import tokens
-from sidelight.base.auth.config import LangfuseKey, Tokens
+from sidelight.base.auth.config import Tokens
 from sidelight.base.auth.guard import Reason
 from sidelight.base.http_server import HandshakeFault
 from sidelight.base.http_server.reader import MAX_HEAD_BYTES
@@ -19,8 +19,8 @@ from sidelight.base.tls.config import Tls
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.live import is_live
 from sidelight.collector.receivers.common.admission import LONGEST_PROJECT, PROJECT_HEADER
-from sidelight.collector.receivers.langfuse_api import routes as langfuse
-from sidelight.collector.receivers.langfuse_api.config import LangfuseApi
+from sidelight.collector.receivers.langfuse_api import api as langfuse
+from sidelight.collector.receivers.langfuse_api.config import LangfuseApi, LangfuseKey
 from sidelight.collector.receivers.otlp_grpc.receiver import MAX_CONNECTIONS
 from sidelight.collector.receivers.otlp_http import receiver as otlp_http
 from support.paths import DOCS
@@ -39,7 +39,7 @@ def test_the_token_file_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """It holds two tokens of a tenant, one of nobody and one of anybody."""
     (example,) = re.findall(r"```\n(# tenant.*?)```", TEXT, re.DOTALL)
     monkeypatch.setenv("TOKENS", example)
-    found = list(tokens.of_tokens([Tokens(env="TOKENS")], "receive.tokens"))
+    found = list(tokens.of_tokens([Tokens(env="TOKENS")], "auth.tokens"))
     assert [tenant for _, tenant in found] == ["team-a", "team-a", None, "*"]
 
 
@@ -63,7 +63,7 @@ def test_every_path_and_reason_is_told() -> None:
 
 def test_numbers_are_those_of_the_code() -> None:
     """A limit that is changed is changed here too."""
-    assert f"has {tokens.SHORTEST} characters or more" in TEXT
+    assert f"has {tokens.MIN_TOKEN_CHARACTERS} characters or more" in TEXT
     assert f"Above {LONGEST_PROJECT} characters" in TEXT
     assert f"| {MAX_HEAD_BYTES // 1024} KiB |" in TEXT
     assert f"gRPC {MAX_CONNECTIONS}" in TEXT
@@ -71,7 +71,7 @@ def test_numbers_are_those_of_the_code() -> None:
     assert f"`{PROJECT_HEADER}`" in TEXT
 
 
-@pytest.mark.parametrize("key", ["receive.tokens", "receive.langfuse.keys", "serve.tls.key"])
+@pytest.mark.parametrize("key", ["auth.tokens", "receivers.langfuse_api.keys", "serve.tls.key"])
 def test_sources_need_a_restart(key: str) -> None:
     """As the page says; what their files hold does not."""
     assert not is_live(key)

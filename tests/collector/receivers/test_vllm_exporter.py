@@ -21,13 +21,15 @@ TOKEN = "token-of-vllm-0123456789"
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 def test_spans_arrive_under_their_tenant(protocol: str, tmp_path: Path) -> None:
     """Over both protocols that vLLM speaks: the engine's span of the asked request, shaped."""
-    receive = {
+    receivers = {
         "otlp_http": {"port": 0},
         "otlp_grpc": {"port": 0},
-        "tokens": [{"env": "TOKEN", "tenant": "models"}],
     }
+    auth = {"tokens": [{"env": "TOKEN", "tenant": "models"}]}
     with OtlpStore() as store:
-        config = settings(tmp_path, receive=receive, destinations=[store.destination()])
+        config = settings(
+            tmp_path, receivers=receivers, auth=auth, destinations=[store.destination()]
+        )
         with Collector(config, tmp_path / "collector", env={"TOKEN": TOKEN}) as collector:
             endpoint = (
                 f"http://127.0.0.1:{collector.grpc_port}"

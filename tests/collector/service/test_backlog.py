@@ -32,8 +32,13 @@ def test_a_backlog_is_drained_within_150_mib(tmp_path: Path) -> None:
             tmp_path,
             log={"directory": str(folder), "max_bytes": 8 * size},
             destinations=[
-                {"type": "otlp", "name": "one", "url": f"http://127.0.0.1:{one}"},
-                {"type": "otlp", "name": "two", "url": f"http://127.0.0.1:{two}", "concurrency": 4},
+                {"type": "otlp_http", "name": "one", "url": f"http://127.0.0.1:{one}"},
+                {
+                    "type": "otlp_http",
+                    "name": "two",
+                    "url": f"http://127.0.0.1:{two}",
+                    "concurrency": 4,
+                },
             ],
         )
         with (

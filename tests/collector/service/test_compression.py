@@ -20,7 +20,7 @@ def test_a_batch_goes_out_as_configured(
     body = request_of(new_ids(3))
     with Backend() as backend:
         config = settings(
-            tmp_path, destinations=[{"name": "store", "type": "otlp", "url": backend.url}]
+            tmp_path, destinations=[{"name": "store", "type": "otlp_http", "url": backend.url}]
         )
         config["log"]["compression"] = compression
         with Collector(config, tmp_path) as collector:

@@ -71,7 +71,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
             {"prices": [{"model": "tiny", "input_per_million": 1, "output_per_million": 2}]}
         )
     )
-    config = settings(folder, shape={"prices": str(prices)})
+    config = settings(folder, processors={"prices": str(prices)})
     with Collector(config, folder) as collector:
         scrape = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},

@@ -22,7 +22,7 @@ def _kill_again_and_again(directory: Path, kills: int, workers: int) -> None:
     with SpanStore() as store, SpanStore() as second:
         config = settings(
             directory,
-            receive={"otlp_http": {"port": http_port}, "otlp_grpc": {"port": grpc_port}},
+            receivers={"otlp_http": {"port": http_port}, "otlp_grpc": {"port": grpc_port}},
             log={"directory": str(directory / "log"), "segment_bytes": 256 * 1024},
             destinations=[store.destination("one"), second.destination("two")],
             workers=workers,

@@ -193,7 +193,7 @@ def test_what_is_under_way_is_measured(tmp_path: Path) -> None:
 def test_idle_memory(tmp_path: Path, has_grpc: bool, most_mib: int) -> None:
     """A collector with nothing to do and nobody to send to; without gRPC its library stays out."""
     config = settings(tmp_path)
-    config["receive"]["otlp_grpc"]["enabled"] = has_grpc
+    config["receivers"]["otlp_grpc"]["enabled"] = has_grpc
     with Collector(config, tmp_path) as collector:
         assert collector.post(request_of(new_ids(1)))[0] == 200
         assert collector.get("/metrics")[0] == 200

@@ -64,7 +64,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder: Path = tmp_path_factory.mktemp("milvus")
     with OtlpStore() as store:
         config = settings(folder / "collector", destinations=[store.destination()])
-        config["receive"]["scrape"] = {
+        config["receivers"]["scrape"] = {
             "targets": [{"preset": "milvus", "url": "http://127.0.0.1"}],
             "interval_seconds": 1,
         }

@@ -140,7 +140,7 @@ class TestOtherSections:
             with Collector(config, tmp_path) as collector:
                 collector.post(request_of(new_ids(1), text="to a@example.org"))
                 assert collector.metric("sidelight_collector_redacted_total") == 0
-                config["shape"] = {"redact": {"enabled": True}}
+                config["processors"] = {"redact": {"enabled": True}}
                 reload(collector, tmp_path, config)
                 collector.post(request_of(new_ids(1), text="to a@example.org"))
                 assert collector.metric("sidelight_collector_redacted_total", rule="email") == 1
@@ -156,10 +156,12 @@ class TestOtherSections:
         }
         with serve_pages(pages) as server:
             config = settings(tmp_path)
-            config["receive"]["scrape"] = {"targets": [{"url": f"http://{server}/a", "job": "one"}]}
+            config["receivers"]["scrape"] = {
+                "targets": [{"url": f"http://{server}/a", "job": "one"}]
+            }
             with Collector(config, tmp_path) as collector:
                 eventually(lambda: collector.metric("a", job="one") == 1)
-                config["receive"]["scrape"] = {
+                config["receivers"]["scrape"] = {
                     "targets": [{"url": f"http://{server}/b", "job": "two"}]
                 }
                 reload(collector, tmp_path, config)
@@ -172,7 +174,7 @@ class TestOtherSections:
         with Collector(config, tmp_path) as collector:
             body = request_of(new_ids(100))
             assert collector.post(body)[0] == 200
-            config["receive"]["otlp_http"]["max_body_bytes"] = 1024
+            config["receivers"]["otlp_http"]["max_body_bytes"] = 1024
             config["logging"] = {"level": "error"}
             (tmp_path / "sidelight.yaml").write_text(json.dumps(config))
             collector.process.send_signal(signal.SIGHUP)
@@ -185,11 +187,11 @@ class TestWhatCannotChange:
         config = settings(tmp_path)
         with Collector(config, tmp_path) as collector, SpanStore() as store:
             changed: dict[str, Any] = settings(tmp_path, destinations=[store.destination()])
-            changed["receive"]["otlp_http"]["port"] = 1
+            changed["receivers"]["otlp_http"]["port"] = 1
             changed["log"]["directory"] = str(tmp_path / "elsewhere")
             done, waiting = reload(collector, tmp_path, changed)
             assert done == "reload: done; destinations: store added"
-            assert waiting.endswith("they need a restart: receive.otlp_http.port, log.directory")
+            assert waiting.endswith("they need a restart: receivers.otlp_http.port, log.directory")
             ids = new_ids(2)
             assert collector.post(request_of(ids))[0] == 200
             eventually(lambda: set(ids) <= store.ids.keys())
@@ -201,12 +203,12 @@ class TestWhatCannotChange:
             ("serve: [", ["not valid YAML"]),
             ("a: 1\nb: 2\n", ["a: unknown key", "b: unknown key"]),
             (
-                "destinations: [{type: otlp, name: a, url: 'http://h', headers: {'b d': {env: X}}"
-                "}]",
+                "destinations: [{type: otlp_http, name: a, url: 'http://h', headers: {'b d': "
+                "{env: X}}}]",
                 ["is no name of a header"],
             ),
-            ("shape: {redact: {enabled: true, patterns: [{name: p, pattern: '('}]}}", ["RE2"]),
-            ("shape: {prices: no.yaml}", ["no.yaml"]),
+            ("processors: {redact: {enabled: true, patterns: [{name: p, pattern: '('}]}}", ["RE2"]),
+            ("processors: {prices: no.yaml}", ["no.yaml"]),
         ],
         ids=["yaml", "unknown", "destination", "pattern", "prices"],
     )
@@ -239,8 +241,8 @@ class TestWhatCannotChange:
             value: Any = config
             for part in key.split("."):
                 value = getattr(value, part)
-        assert is_live("shape.redact.enabled")
-        assert not is_live("receive.otlp_http.port")
+        assert is_live("processors.redact.enabled")
+        assert not is_live("receivers.otlp_http.port")
         assert reloaded(config, config) == (config, [])
 
 
@@ -260,7 +262,7 @@ def test_under_load_no_connection_is_dropped_and_no_span_lost(tmp_path: Path) ->
             for turn in range(8):
                 moving = (two, one)[turn % 2].destination("moving", timeout_seconds=10 + turn)
                 config["destinations"] = [steady.destination("steady"), moving]
-                config["shape"] = {"redact": {"enabled": turn % 2 == 0}}
+                config["processors"] = {"redact": {"enabled": turn % 2 == 0}}
                 said = reload(collector, tmp_path, config)
                 assert said == ["reload: done; destinations: moving changed"]
                 body = request_of(new_ids(1))

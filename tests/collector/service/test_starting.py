@@ -14,8 +14,8 @@ from support.collector import Collector, eventually, run_to_end, settings
 from support.span_load import new_ids, request_of
 
 _FREE_PORTS = {
-    "SIDELIGHT_RECEIVE__OTLP_HTTP__PORT": "0",
-    "SIDELIGHT_RECEIVE__OTLP_GRPC__PORT": "0",
+    "SIDELIGHT_RECEIVERS__OTLP_HTTP__PORT": "0",
+    "SIDELIGHT_RECEIVERS__OTLP_GRPC__PORT": "0",
     "SIDELIGHT_SERVE__PORT": "0",
     "SIDELIGHT_DESTINATIONS": "[]",
 }
@@ -52,8 +52,8 @@ def _listening_addresses(port: int) -> set[str]:
 @pytest.mark.parametrize(
     ("section", "named"),
     [
-        ({"receive": {"otlp_http": {"port": 0}}}, "receive.otlp_http.port"),
-        ({"receive": {"otlp_grpc": {"port": 0}}}, "receive.otlp_grpc.port"),
+        ({"receivers": {"otlp_http": {"port": 0}}}, "receivers.otlp_http.port"),
+        ({"receivers": {"otlp_grpc": {"port": 0}}}, "receivers.otlp_grpc.port"),
         ({"serve": {"port": 0}}, "serve.port"),
     ],
     ids=["http", "grpc", "serve"],
@@ -86,8 +86,16 @@ def test_without_destinations_a_restart_is_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "host", "said"),
     [
-        ("receive.otlp_http", "999.1.1", "the host cannot be resolved: set receive.otlp_http.host"),
-        ("receive.otlp_grpc", "999.1.1", "the host cannot be resolved: set receive.otlp_grpc.host"),
+        (
+            "receivers.otlp_http",
+            "999.1.1",
+            "the host cannot be resolved: set receivers.otlp_http.host",
+        ),
+        (
+            "receivers.otlp_grpc",
+            "999.1.1",
+            "the host cannot be resolved: set receivers.otlp_grpc.host",
+        ),
         ("serve", "192.0.2.1", "(Cannot assign requested address): set serve.host"),
     ],
 )
@@ -110,11 +118,11 @@ def test_a_host_that_is_not_this_machine(
 def test_an_unknown_key(tmp_path: Path) -> None:
     """Exit 2, the file, the key, and the keys there are."""
     config = settings(tmp_path)
-    config["receive"]["otlp_http"]["prot"] = 4318
+    config["receivers"]["otlp_http"]["prot"] = 4318
     code, messages = run_to_end(config, tmp_path)
     assert code == 2
     (message,) = messages
-    assert re.search(r"sidelight\.yaml:\d+: receive\.otlp_http\.prot: unknown key", message)
+    assert re.search(r"sidelight\.yaml:\d+: receivers\.otlp_http\.prot: unknown key", message)
     assert "port" in message
 
 
@@ -123,7 +131,12 @@ def test_a_fault_found_when_parts_are_built(tmp_path: Path) -> None:
     config = settings(
         tmp_path,
         destinations=[
-            {"type": "otlp", "name": "a", "url": "http://h", "headers": {"bad name": {"env": "X"}}}
+            {
+                "type": "otlp_http",
+                "name": "a",
+                "url": "http://h",
+                "headers": {"bad name": {"env": "X"}},
+            }
         ],
     )
     code, messages = run_to_end(config, tmp_path)
@@ -152,7 +165,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_a_receiver_that_is_off(tmp_path: Path) -> None:
     """Only what is enabled listens."""
     config = settings(tmp_path)
-    config["receive"]["otlp_grpc"] = {"enabled": False}
+    config["receivers"]["otlp_grpc"] = {"enabled": False}
     with Collector(config, tmp_path) as collector:
         assert collector.grpc_port == 0
         assert collector.post(request_of(new_ids(1)))[0] == 200

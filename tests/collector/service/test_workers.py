@@ -270,7 +270,7 @@ class TestSignals:
             with Collector(config, tmp_path) as collector, _load(collector) as load:
                 eventually(lambda: len(load.acknowledged) > 500)
                 config["destinations"] = [old.destination("old"), new.destination("new")]
-                config["shape"] = {"redact": {"enabled": True}}
+                config["processors"] = {"redact": {"enabled": True}}
                 config["serve"]["port"] = 1
                 done, waiting = reload(collector, tmp_path, config)
                 assert done == "reload: done; destinations: new added"
@@ -368,11 +368,11 @@ class TestStarting:
             holder.listen()
             port = holder.getsockname()[1]
             config = settings(tmp_path, workers=2)
-            config["receive"][section]["port"] = port
+            config["receivers"][section]["port"] = port
             code, messages = run_to_end(config, tmp_path)
         assert code == 1
         assert f"cannot listen on 127.0.0.1:{port} (Address already in use)" in messages[-1]
-        assert f"set receive.{section}.port" in messages[-1]
+        assert f"set receivers.{section}.port" in messages[-1]
 
     def test_the_port_of_metrics_is_taken(self, tmp_path: Path) -> None:
         """Exit 1, and no worker is left."""
@@ -385,7 +385,7 @@ class TestStarting:
 
     def test_a_fault_found_when_parts_are_built(self, tmp_path: Path) -> None:
         """Exit 2, as with one worker."""
-        config = settings(tmp_path, workers=2, shape={"prices": "no.yaml"})
+        config = settings(tmp_path, workers=2, processors={"prices": "no.yaml"})
         code, messages = run_to_end(config, tmp_path)
         assert code == 2
         assert any("no.yaml" in line for line in messages)
@@ -412,7 +412,7 @@ class TestStarting:
     def test_configured_ports(self, tmp_path: Path) -> None:
         """As they are in the file."""
         config = settings(tmp_path, workers=2)
-        config["receive"]["otlp_http"]["port"] = port = free_port()
+        config["receivers"]["otlp_http"]["port"] = port = free_port()
         with Collector(config, tmp_path) as collector:
             assert collector.http_port == port
             assert collector.post(request_of(new_ids(1)))[0] == 200
@@ -425,7 +425,7 @@ def test_marks_of_hashed_texts_are_the_same_in_all_workers(tmp_path: Path) -> No
     config = settings(
         tmp_path,
         workers=2,
-        shape={"content": {"default": "hashed"}},
+        processors={"content": {"default": "hashed"}},
         destinations=[{"type": "file", "directory": str(folder), "signals": ["traces"]}],
     )
     with Collector(config, tmp_path) as collector:

@@ -1,10 +1,10 @@
-"""Who may send, in sidelight.yaml: bearer tokens and key pairs, and their tenants."""
+"""Who may send, in sidelight.yaml: bearer tokens and their tenants."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from sidelight.base.configuration.section import Secret, Section
 
@@ -29,15 +29,7 @@ class Tokens(Secret):
     tenant: Tenant | None = Field(None, description="For the tokens that name none.")
 
 
-PublicKey = Annotated[
-    Annotated[str, Tag("value")] | Annotated[Secret, Tag("secret")],
-    Discriminator(lambda value: "value" if isinstance(value, str) else "secret"),
-]
+class Auth(Section):
+    """Who may send to the receivers."""
 
-
-class LangfuseKey(Section):
-    """A key pair as the Langfuse SDKs send it."""
-
-    public_key: PublicKey = Field(description="The public key itself, or where it is.")
-    secret_key: Secret = Field(description="Where the secret key is.")
-    tenant: Tenant | None = Field(None, description="Whose data comes with it.")
+    tokens: tuple[Tokens, ...] = Field((), description="Bearer tokens that may send; none: all.")

@@ -1,19 +1,18 @@
-"""Who may send, and for whom: bearer tokens and Langfuse's key pairs, checked per request."""
+"""Who may send, and for which tenant: credentials, checked with each request."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 from typing import Final, Literal
 
-from sidelight.base.auth import tokens as read
-from sidelight.base.auth.config import LangfuseKey, Tokens
-from sidelight.base.auth.tokens import Credential
-from sidelight.base.configuration.section import ConfigError, Secret
+from sidelight.base.auth.config import Tokens
+from sidelight.base.auth.tokens import Credential, of_tokens
+from sidelight.base.configuration.section import ConfigError
 from sidelight.base.tls.watched import Watched
 
 Reason = Literal["missing", "scheme", "unknown", "certificate"]
@@ -27,24 +26,40 @@ class Identity:
     tenant: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CredentialSource:
+    """Where credentials come from: a function that reads them, and the files it reads.
+
+    `read` raises `ConfigError`, naming the key and never the credential.
+    """
+
+    read: Callable[[], Iterable[Credential]]
+    files: tuple[Path, ...] = ()
+
+
+def token_source(tokens: Sequence[Tokens], section: str) -> CredentialSource | None:
+    """The tokens at `section` of the configuration; None if there are none."""
+    if not tokens:
+        return None
+    files = tuple(each.file for each in tokens if each.file is not None)
+    return CredentialSource(lambda: of_tokens(tokens, section), files)
+
+
 class Guard:
-    """Knows whom to let in. Without any configured credential everybody is.
+    """Tells who sends. Without any source of credentials everybody may.
 
     Raises `ConfigError` when it is made from what cannot be read.
     """
 
-    def __init__(
-        self, tokens: Sequence[Tokens], section: str, pairs: Sequence[LangfuseKey] = ()
-    ) -> None:
-        """`section` is where the tokens stand in the configuration."""
-        self.is_open = not tokens and not pairs
+    def __init__(self, sources: Iterable[CredentialSource | None] = ()) -> None:
+        used = [each for each in sources if each is not None]
+        self.is_open = not used
         # Digests are looked up, under a key that no sender knows: how long that takes depends
         # on nothing they could choose, and so tells nothing about the tokens.
         self._key = secrets.token_bytes(32)
-        secrets_named = chain(tokens, *((each.public_key, each.secret_key) for each in pairs))
         self._known = Watched(
-            _files(secrets_named),
-            lambda: self._table(chain(read.of_tokens(tokens, section), read.of_langfuse(pairs))),
+            [file for source in used for file in source.files],
+            lambda: self._table(chain.from_iterable(source.read() for source in used)),
         )
 
     def identify(self, authorization: str | None) -> Identity | Reason:
@@ -70,7 +85,3 @@ class Guard:
 
     def _digest(self, credential: str) -> bytes:
         return blake2b(credential.encode(), key=self._key, digest_size=16).digest()
-
-
-def _files(named: Iterable[Secret | str]) -> list[Path]:
-    return [each.file for each in named if isinstance(each, Secret) and each.file is not None]

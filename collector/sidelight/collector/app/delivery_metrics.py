@@ -7,7 +7,7 @@ from sidelight.collector.delivery.sampling.sampler import Decision
 from sidelight.collector.metrics.registry import Registry
 
 
-class Tallies:
+class DeliveryMetrics:
     """The counters of all destinations; a `SendObserver`."""
 
     def __init__(self, registry: Registry) -> None:

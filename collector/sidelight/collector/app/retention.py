@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from sidelight.collector.app.configuration.config import LogOptions
-from sidelight.collector.app.delivery_metrics import Tallies
+from sidelight.collector.app.delivery_metrics import DeliveryMetrics
 from sidelight.collector.delivery.deliveries import Deliveries, Store
 from sidelight.collector.log import shares
 from sidelight.collector.log.log import own
@@ -30,7 +30,7 @@ class Retention:
         own: Store,
         left_behind: list[Store],
         deliveries: Deliveries,
-        tallies: Tallies,
+        metrics: DeliveryMetrics,
         *,
         options: Callable[[], LogOptions],
         is_in_trouble: Callable[[], bool],
@@ -38,7 +38,7 @@ class Retention:
         self._own = own
         self._left_behind = left_behind
         self._deliveries = deliveries
-        self._tallies = tallies
+        self._metrics = metrics
         self._options = options
         self._is_in_trouble = is_in_trouble
 
@@ -74,7 +74,7 @@ class Retention:
             keep_bytes=options.keep_bytes,
         )
         for loss in dropped:
-            self._tallies.dropped(loss.cursor, loss.items, loss.reason)
+            self._metrics.dropped(loss.cursor, loss.items, loss.reason)
             _logger.error(
                 "retention by %s took %d items that %s had not got: "
                 "raise log.max_bytes or log.max_age_seconds, or mend the destination",

@@ -20,11 +20,12 @@ from sidelight.base.listening import ServiceError
 from sidelight.collector.app import detect
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.loading import load
+from sidelight.collector.app.lifecycle import Service
 from sidelight.collector.app.reload import MOST_RELOADS, report
-from sidelight.collector.app.service import Service
 from sidelight.collector.destinations.registry import AnyDestination
 from sidelight.collector.log.log import LogError
 from sidelight.collector.log.shares import left_behind
+from sidelight.collector.receivers.registry import enabled
 
 _logger = logging.getLogger(__name__)
 
@@ -41,9 +42,10 @@ def up(config: Config, path: Path | None) -> int:
         # The process stays, what it has loaded goes.
         command = [sys.executable, "-m", "sidelight.collector.app.workers"]
         os.execv(sys.executable, [*command, str(path)] if path else command)  # noqa: S606 (as it should be)
-    if config.receive.otlp_grpc.enabled:
-        # Now, so that nothing is said or begun where it is missing.
-        import_module("sidelight.collector.receivers.otlp_grpc.receiver")
+    for receiver_type, _ in enabled(config.receivers):
+        for package in receiver_type.packages:
+            # Now, so that nothing is logged or begun where a package is missing.
+            import_module(package)
     logs.configure(config.logging.level, config.logging.format)
     raise_file_limit()
     return exit_code(lambda: uvloop.run(_serve(config, destinations(config), path)))

@@ -31,6 +31,20 @@ def reference() -> None:
     click.echo(page(current()), nl=False)
 
 
+@config.command(short_help="Write the pages of all receivers and destinations.")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+def pages(directory: Path) -> None:
+    """Write a Markdown page for each receiver and destination below DIRECTORY."""
+    from sidelight.collector.app.configuration.pages import pages as made
+    from sidelight.collector.app.configuration.schema import schema as current
+
+    for path, text in made(current()):
+        file = directory / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        click.echo(file)
+
+
 @config.command(short_help="Say what is wrong with a configuration, or what it comes to.")
 @config_option
 def check(path: Path | None) -> None:
@@ -49,7 +63,7 @@ def check(path: Path | None) -> None:
     from sidelight.collector.processors.build import build as build_shaper
 
     try:
-        build_shaper(found.shape)
+        build_shaper(found.processors)
         for lane in lanes(found.destinations or ()):
             build_lane(lane).close()
     except ConfigError as error:

@@ -65,11 +65,13 @@ def doctor(path: Path | None) -> None:
     config = load_config(path)
     from rich.console import Console
 
-    from sidelight.collector import doctor as checks
+    from sidelight.base.check import exit_code
+    from sidelight.collector.doctor.report import render
+    from sidelight.collector.doctor.runner import run
 
-    found = checks.run(config)
-    checks.render(found, Console())
-    sys.exit(checks.exit_code(found))
+    checks = run(config)
+    render(checks, Console())
+    sys.exit(exit_code(checks))
 
 
 @sidelight.group()

@@ -12,22 +12,8 @@ from sidelight.collector.delivery.forwarder import Forwarder, Observer
 from sidelight.collector.delivery.lanes import Lane
 from sidelight.collector.delivery.sampling.feed import SampledFeed
 from sidelight.collector.delivery.sampling.sampler import Decision
-from sidelight.collector.destinations.common.config import ConcurrentDestination
-from sidelight.collector.destinations.common.outcome import Destination
-from sidelight.collector.destinations.file.config import FileDestination
-from sidelight.collector.destinations.file.exporter import FileWriter
-from sidelight.collector.destinations.langfuse import exporter as langfuse
-from sidelight.collector.destinations.langfuse.config import LangfuseDestination
-from sidelight.collector.destinations.langfuse.scores import LangfuseScores
-from sidelight.collector.destinations.otlp_grpc.config import OtlpGrpcDestination
-from sidelight.collector.destinations.otlp_http import exporter as otlp
-from sidelight.collector.destinations.otlp_http.config import OtlpDestination
-from sidelight.collector.destinations.phoenix import exporter as phoenix
-from sidelight.collector.destinations.phoenix.annotations import PhoenixAnnotations
-from sidelight.collector.destinations.phoenix.config import PhoenixDestination
-from sidelight.collector.destinations.prometheus_remote_write import exporter as remote_write
-from sidelight.collector.destinations.prometheus_remote_write.config import RemoteWriteDestination
-from sidelight.collector.destinations.registry import AnyDestination
+from sidelight.collector.destinations.common.outcome import Exporter
+from sidelight.collector.destinations.registry import type_of
 from sidelight.collector.log.log import Log
 
 
@@ -44,17 +30,18 @@ class SendObserver(Observer, Protocol):
 def forwarder(lane: Lane, log: Log, directory: Path, observer: SendObserver) -> Forwarder:
     """The forwarder of a lane, with its files below `directory`.
 
-    Raises `ConfigError` as `build` does.
+    Raises `ConfigError` as a type's `build` does.
     """
     destination = build_lane(lane)
+    signals = frozenset(type_of(lane.config).signals(lane.config))
     withheld = partial(observer.withheld, destination.name)
     feed: Feed
     if lane.config.sample is None:
-        feed = LogFeed(log, destination.signals, lane.selector(), withheld)
+        feed = LogFeed(log, signals, lane.selector(), withheld)
     else:
         feed = SampledFeed(
             log,
-            destination.signals,
+            signals,
             lane.config.sample,
             selector=lane.selector(),
             directory=directory / "sampling",
@@ -69,44 +56,14 @@ def forwarder(lane: Lane, log: Log, directory: Path, observer: SendObserver) -> 
         observer=observer,
         max_backoff_seconds=lane.config.max_backoff_seconds,
         feed=feed,
-        concurrency=(
-            lane.config.concurrency
-            if isinstance(lane.config, ConcurrentDestination) and not lane.is_scores
-            else 1
-        ),
+        concurrency=1 if lane.is_scores else type_of(lane.config).concurrency(lane.config),
     )
 
 
-def build_lane(lane: Lane) -> Destination:
-    """Where a lane leads; nothing is connected yet. Raises `ConfigError` as `build` does."""
-    return _scorer(lane.config) if lane.is_scores else build(lane.config)
-
-
-def _scorer(config: AnyDestination) -> Destination:
-    if isinstance(config, PhoenixDestination):
-        return PhoenixAnnotations(config)
-    assert isinstance(config, LangfuseDestination)
-    return LangfuseScores(config)
-
-
-def build(config: AnyDestination) -> Destination:
-    """The destination; nothing is connected yet and no secret read.
-
-    Raises `ConfigError` for a project or header name that HTTP cannot carry.
-    """
-    match config:
-        case PhoenixDestination():
-            return phoenix.build(config)
-        case LangfuseDestination():
-            return langfuse.build(config)
-        case OtlpDestination():
-            return otlp.build(config)
-        case OtlpGrpcDestination():
-            # Only who uses it pays for it: 10 MB.
-            from sidelight.collector.destinations.otlp_grpc import exporter as otlp_grpc
-
-            return otlp_grpc.build(config)
-        case RemoteWriteDestination():
-            return remote_write.build(config)
-        case FileDestination():
-            return FileWriter(config)
+def build_lane(lane: Lane) -> Exporter:
+    """Where a lane leads; nothing is connected yet. Raises `ConfigError` as a type's `build`."""
+    destination = type_of(lane.config)
+    if not lane.is_scores:
+        return destination.build(lane.config)
+    assert destination.build_scores is not None, f"{destination.name} has no scores"
+    return destination.build_scores(lane.config)

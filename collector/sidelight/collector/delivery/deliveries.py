@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sidelight.collector.delivery.build import SendObserver, build_lane, forwarder
 from sidelight.collector.delivery.forwarder import Forwarder
 from sidelight.collector.delivery.lanes import Lane, lanes
-from sidelight.collector.destinations.registry import AnyDestination
+from sidelight.collector.destinations.registry import AnyDestination, type_of
 from sidelight.collector.log.cursor import Position
 from sidelight.collector.log.log import SegmentLog
 from sidelight.otlp.signals import Signal
@@ -211,7 +211,13 @@ class Deliveries:
         changed.
         """
         wanted = {each.name: each for each in destinations}
-        self.cursors = {lane.config.name: _signals(lane) for lane in lanes(wanted.values())}
+        for lane in lanes(wanted.values()):
+            # What only shows when a destination is built must show before anything changes.
+            build_lane(lane).close()
+        self.cursors = {
+            lane.config.name: frozenset(type_of(lane.config).signals(lane.config))
+            for lane in lanes(wanted.values())
+        }
         words = {}
         for name, running in list(self._running.items()):
             if wanted.get(name) != running.destination:
@@ -291,12 +297,3 @@ class Deliveries:
         """Stop at once; the cursors stay where they are committed."""
         for each in (*self._ending.values(), *self.all):
             each.close()
-
-
-def _signals(lane: Lane) -> frozenset[Signal]:
-    """What a lane's destination takes. Raises `ConfigError` if it cannot be built."""
-    destination = build_lane(lane)
-    try:
-        return frozenset(destination.signals)
-    finally:
-        destination.close()

@@ -18,7 +18,7 @@ from sidelight.collector.delivery.feed import Feed, Held, LogFeed, Step
 from sidelight.collector.destinations.common.answer import with_words
 from sidelight.collector.destinations.common.outcome import (
     Delivered,
-    Destination,
+    Exporter,
     Outcome,
     Refused,
     Retry,
@@ -67,7 +67,7 @@ class Forwarder:
 
     def __init__(
         self,
-        destination: Destination,
+        destination: Exporter,
         log: Log,
         *,
         dead_letters: DeadLetters,

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 
 from sidelight.collector.delivery.match import Rule, rules
 from sidelight.collector.delivery.select import Route, Selector
-from sidelight.collector.destinations.common.config import SCORES_LANE
 from sidelight.collector.destinations.common.matching import Match
-from sidelight.collector.destinations.langfuse.config import LangfuseDestination
-from sidelight.collector.destinations.phoenix.config import PhoenixDestination
-from sidelight.collector.destinations.registry import AnyDestination
+from sidelight.collector.destinations.registry import AnyDestination, score_stream, type_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +25,24 @@ class Lane:
 
     def selector(self) -> Selector:
         """What this lane gets of a record."""
+        options = type_of(self.config).selection(self.config)
         return Selector(
             only=rules(self.config.only),
             drop=rules(self.config.drop),
             route=self.route,
-            mark_roots=isinstance(self.config, LangfuseDestination),
-            project_from=(
-                (self.config.project_from, self.config.project)
-                if isinstance(self.config, PhoenixDestination) and self.config.project_from
-                else None
-            ),
+            mark_roots=options.mark_roots,
+            project_from=options.project_from,
         )
 
 
 def lanes(destinations: Iterable[AnyDestination]) -> tuple[Lane, ...]:
     """The lanes of all destinations."""
     plain = [lane for destination in destinations for lane in _lanes(destination)]
-    return (*plain, *(_scores(lane) for lane in plain if getattr(lane.config, "scores", ())))
+    return (*plain, *(_scores(lane) for lane in plain if lane.config.score_attributes))
 
 
 def _scores(lane: Lane) -> Lane:
-    name = f"{lane.config.name}.{SCORES_LANE}"
+    name = score_stream(lane.config.name)
     return Lane(lane.config.model_copy(update={"name": name}), lane.route, is_scores=True)
 
 

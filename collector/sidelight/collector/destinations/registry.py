@@ -1,43 +1,59 @@
-"""Every type of destination."""
+"""Every type of destination: the built-in ones, and those of other distributions."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Field
 
-from sidelight.collector.destinations.common.config import SCORES_LANE, Destination
-from sidelight.collector.destinations.file.config import FileDestination
-from sidelight.collector.destinations.langfuse.config import LangfuseDestination
-from sidelight.collector.destinations.otlp_grpc.config import OtlpGrpcDestination
-from sidelight.collector.destinations.otlp_http.config import OtlpDestination
-from sidelight.collector.destinations.phoenix.config import PhoenixDestination
-from sidelight.collector.destinations.prometheus_remote_write.config import RemoteWriteDestination
+from sidelight.base.components import registry
+from sidelight.collector.destinations.common.config import DestinationConfig
+from sidelight.collector.destinations.common.type import DestinationType
+from sidelight.collector.destinations.file.component import FILE
+from sidelight.collector.destinations.langfuse.component import LANGFUSE
+from sidelight.collector.destinations.otlp_grpc.component import OTLP_GRPC
+from sidelight.collector.destinations.otlp_http.component import OTLP_HTTP
+from sidelight.collector.destinations.phoenix.component import PHOENIX
+from sidelight.collector.destinations.prometheus_remote_write.component import (
+    PROMETHEUS_REMOTE_WRITE,
+)
 
-AnyDestination = Annotated[
-    PhoenixDestination
-    | LangfuseDestination
-    | OtlpDestination
-    | OtlpGrpcDestination
-    | RemoteWriteDestination
-    | FileDestination,
-    Field(discriminator="type"),
-]
+ENTRY_POINTS = "sidelight.destinations"
+"""The group in which other distributions name their `DestinationType`s."""
+
+BUILT_IN = (PHOENIX, LANGFUSE, OTLP_HTTP, OTLP_GRPC, PROMETHEUS_REMOTE_WRITE, FILE)
+
+TYPES: dict[str, DestinationType] = registry(BUILT_IN, ENTRY_POINTS, DestinationType)
+
+if TYPE_CHECKING:
+    AnyDestination = DestinationConfig
+else:
+    # The type checker cannot know a union that is made from a registry.
+    AnyDestination = Annotated[
+        Union[tuple(each.Config for each in TYPES.values())],  # noqa: UP007
+        Field(discriminator="type"),
+    ]
 
 
-TYPES: dict[str, type[Destination]] = {
-    "phoenix": PhoenixDestination,
-    "langfuse": LangfuseDestination,
-    "otlp": OtlpDestination,
-    "otlp_grpc": OtlpGrpcDestination,
-    "prometheus_remote_write": RemoteWriteDestination,
-    "file": FileDestination,
-}
+def type_of(config: DestinationConfig) -> DestinationType:
+    """The type of a configured destination."""
+    return TYPES[config.type]
 
 
-def lane_names(destination: AnyDestination) -> list[str]:
-    """The names under which cursors and metrics of a destination are kept."""
+def stream_names(destination: DestinationConfig) -> list[str]:
+    """The names of a destination's subscriptions: its own, its routes' and its scores'."""
     names = [destination.name, *(f"{destination.name}.{each.name}" for each in destination.routes)]
-    if isinstance(destination, PhoenixDestination | LangfuseDestination) and destination.scores:
-        names += [f"{name}.{SCORES_LANE}" for name in names]
+    if destination.score_attributes:
+        names += [score_stream(name) for name in names]
     return names
+
+
+def score_stream(name: str) -> str:
+    """The name of the score stream beside the stream `name`."""
+    return f"{name}.scores"
+
+
+def unknown_type(name: Any, names: Iterable[str] = TYPES) -> str:
+    """What to say of a `type` that is not in the registry."""
+    return f"{name!r} is not a type of destination; types: {', '.join(names)}"

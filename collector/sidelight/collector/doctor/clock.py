@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from email.utils import parsedate_to_datetime
 
+from sidelight.base.check import Check
 from sidelight.base.http_client.transport import NoAnswerError, Transport
 from sidelight.collector.destinations.common.config import UrlDestination
 from sidelight.collector.destinations.registry import AnyDestination
-from sidelight.collector.doctor.check import Check
 
 MOST_SECONDS = 5.0
 _NAME = "clock"

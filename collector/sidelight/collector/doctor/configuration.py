@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from sidelight.base.check import Check
 from sidelight.base.listening import is_loopback
+from sidelight.collector.app.access import has_credentials
 from sidelight.collector.app.configuration.config import Config
+from sidelight.collector.app.listeners import Listener, listeners
 from sidelight.collector.destinations.registry import AnyDestination
-from sidelight.collector.doctor.check import Check
-from sidelight.collector.doctor.listeners import listeners
 
 
 def check(config: Config, destinations: tuple[AnyDestination, ...]) -> Check:
@@ -29,7 +30,7 @@ def check(config: Config, destinations: tuple[AnyDestination, ...]) -> Check:
     exposed = ", ".join(
         f"{each.key} ({each.host})"
         for each in used
-        if not each.is_guarded and not is_loopback(each.host)
+        if not _is_guarded(config, each) and not is_loopback(each.host)
     )
     if exposed:
         return Check(
@@ -40,3 +41,12 @@ def check(config: Config, destinations: tuple[AnyDestination, ...]) -> Check:
             "senders' network reach these ports.",
         )
     return Check(name, "ok", f"to {names}")
+
+
+def _is_guarded(config: Config, listener: Listener) -> bool:
+    """Whether a client shows a token, a key pair or a certificate."""
+    if listener.asks_for_certificate:
+        return True
+    if listener.key == "serve":
+        return bool(config.serve.tokens)
+    return has_credentials(config)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
+from sidelight.base.check import Check
+from sidelight.base.writable import nearest, probe
 from sidelight.collector.app.configuration.config import LogOptions
-from sidelight.collector.doctor.check import Check
 
 _NAME = "disk"
 
@@ -49,19 +48,6 @@ def check(options: LogOptions) -> Check:
             f"Set log.max_bytes to at most {free + held}, or make room.",
         )
     return Check(_NAME, "ok", f"{place} is writable, {_size(free)} free, holds {_size(held)}")
-
-
-def nearest(directory: Path) -> Path:
-    """The folder itself, or the closest above it that exists."""
-    return next(each for each in (directory, *directory.parents) if each.exists())
-
-
-def probe(directory: Path) -> None:
-    """Write and sync a small file that is gone again. Raises `OSError` if that cannot be."""
-    with tempfile.NamedTemporaryFile(dir=directory, prefix=".sidelight-doctor-") as file:
-        file.write(b"written by sidelight doctor")
-        file.flush()
-        os.fdatasync(file.fileno())
 
 
 def _bytes_of(path: Path) -> int:

@@ -12,7 +12,7 @@ from sidelight.base.configuration.section import ConfigError
 from sidelight.base.http_client.transport import Answer, NoAnswerError, Transport
 from sidelight.base.tls.config import Tls
 from sidelight.collector.app.configuration.serve import Serve
-from sidelight.collector.doctor.vllm import sample_names
+from sidelight.collector.receivers.scrape.check import sample_names
 
 _OWN = names.COLLECTOR_LAG.rpartition(".")[0]
 _MAX_BYTES = 32 * 1024 * 1024

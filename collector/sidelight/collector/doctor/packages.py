@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 
+from sidelight.base.check import Check
 from sidelight.collector.app.configuration.config import Config
-from sidelight.collector.doctor.check import Check
+from sidelight.collector.destinations.registry import AnyDestination, type_of
+from sidelight.collector.receivers.registry import enabled
 
 _NAME = "packages"
 
 
-def check(config: Config) -> Check:
+def check(config: Config, used: Iterable[AnyDestination]) -> Check:
     """Look for the packages, without importing them."""
-    missing = _missing(
-        {
-            "httptools": config.receive.otlp_http.enabled,
-            "grpc": config.receive.otlp_grpc.enabled,
-        }
-    )
+    needed = {
+        package: True
+        for packages in (
+            *(receiver_type.packages for receiver_type, _ in enabled(config.receivers)),
+            *(type_of(destination).packages for destination in used),
+        )
+        for package in packages
+    }
+    missing = _missing(needed)
     if missing:
         return Check(
             _NAME, "fail", f"missing: {missing}", "Run: pip install 'sidelight[collector]'"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sidelight.collector.doctor.check import Check, Status
+from sidelight.base.check import Check, Status
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,7 +12,7 @@ from sidelight import conventions as c
 from sidelight.collector.log.duplicates import Duplicates
 from sidelight.collector.log.writer import LogBusyError, LogFailedError
 from sidelight.collector.metrics.calls import Calls
-from sidelight.collector.metrics.config import Measure
+from sidelight.collector.metrics.config import MetricsConfig
 from sidelight.collector.metrics.otlp_metrics import OtlpMetrics
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.processors.pipeline import Shaper
@@ -54,12 +54,12 @@ class Intake:
         registry: Registry,
         otlp_metrics: OtlpMetrics,
         shaper: Shaper | None = None,
-        measure: Measure | None = None,
+        metrics: MetricsConfig | None = None,
     ) -> None:
         """Without a `shaper` spans are made canonical, and nothing is taken out of them."""
         self._storage = storage
         self._shaper = shaper or Shaper()
-        self._calls = Calls(registry, measure or Measure())
+        self._calls = Calls(registry, metrics or MetricsConfig())
         self._otlp_metrics = otlp_metrics
         self._received = registry.counter(c.COLLECTOR_RECEIVED, ("signal",))
         self._duplicates = registry.counter(c.COLLECTOR_DUPLICATES, ("signal",))
@@ -68,8 +68,8 @@ class Intake:
         self._faults = registry.counter(c.COLLECTOR_EXTENSION_FAULTS, ("extension",))
         self._dropped = registry.counter(c.COLLECTOR_EXTENSION_DROPPED, ("extension",))
 
-    def shape_with(self, shaper: Shaper) -> None:
-        """Shape what comes from now on in this way."""
+    def process_with(self, shaper: Shaper) -> None:
+        """Process what comes from now on in this way."""
         self._shaper = shaper
 
     async def accept(self, signal: Signal, body: bytes, stamp: Stamp | None = None) -> Receipt:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sidelight import conventions as c
-from sidelight.collector.metrics.config import Measure
+from sidelight.collector.metrics.config import MetricsConfig
 from sidelight.collector.metrics.delays import Delays
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.requests import Requests
@@ -35,7 +35,7 @@ class Opened(Protocol):
 class Calls:
     """Calls of models and of vector databases, as canonical spans tell of them."""
 
-    def __init__(self, registry: Registry, options: Measure) -> None:
+    def __init__(self, registry: Registry, options: MetricsConfig) -> None:
         self._requests = Requests(registry)
         self._delays = Delays(registry, options.usage)
         self._usage = Usage(registry, options.usage)

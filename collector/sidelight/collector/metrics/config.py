@@ -48,7 +48,7 @@ class Usage(Section):
     )
 
 
-class Measure(Section):
+class MetricsConfig(Section):
     """What is measured of the spans that come by."""
 
     retrieval: Retrieval = Retrieval()

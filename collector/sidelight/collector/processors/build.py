@@ -9,7 +9,7 @@ from pathlib import Path
 from sidelight.base.configuration.section import ConfigError
 from sidelight.collector.processors import extensions, prices
 from sidelight.collector.processors.config import Content as ContentSection
-from sidelight.collector.processors.config import Redact, Shape
+from sidelight.collector.processors.config import ProcessorsConfig, Redact
 from sidelight.collector.processors.content import Content
 from sidelight.collector.processors.limits import Limits
 from sidelight.collector.processors.pipeline import Shaper
@@ -20,7 +20,7 @@ from sidelight.collector.processors.trigger import BadPatternError, compiled
 HASH_KEY_BYTES = 32
 
 
-def build(section: Shape, hash_key: bytes | None = None) -> Shaper:
+def build(section: ProcessorsConfig, hash_key: bytes | None = None) -> Shaper:
     """The shaper of a configuration, with a `hash_key` for one that names none.
 
     Raises `ConfigError` for what only shows when parts are built: a pattern RE2 does not know,
@@ -39,7 +39,7 @@ def _prices(path: Path) -> prices.PriceTable:
     try:
         return prices.load(path)
     except ConfigError as error:
-        faults = (f"shape.prices: {fault}" for fault in str(error).splitlines())
+        faults = (f"processors.prices: {fault}" for fault in str(error).splitlines())
         raise ConfigError("\n".join(faults)) from None
 
 
@@ -62,8 +62,8 @@ def _hash_key(section: ContentSection, otherwise: bytes) -> bytes:
     secret = section.hash_key.read()
     if secret is None:
         raise ConfigError(
-            f"shape.content.hash_key: {section.hash_key} is empty: set it, or leave the key out "
-            "for marks that change at each start"
+            f"processors.content.hash_key: {section.hash_key} is empty: set it, or leave "
+            "the key out for marks that change at each start"
         )
     return hashlib.sha256(secret.encode()).digest()
 
@@ -74,7 +74,7 @@ def _redactor(section: Redact) -> Redactor | None:
     rules = [rule for rule in RULES if rule.name in section.rules]
     taken = {rule.name for rule in RULES}
     for index, own in enumerate(section.patterns):
-        where = f"shape.redact.patterns.{index}"
+        where = f"processors.redact.patterns.{index}"
         if own.name in taken:
             raise ConfigError(f"{where}.name (is {own.name!r}): taken; give it another")
         taken.add(own.name)
@@ -94,4 +94,4 @@ def _redactor(section: Redact) -> Redactor | None:
     try:
         return Redactor(rules)
     except BadPatternError as error:
-        raise ConfigError(f"shape.redact.patterns: {error}") from error
+        raise ConfigError(f"processors.redact.patterns: {error}") from error

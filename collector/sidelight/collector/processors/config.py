@@ -128,7 +128,7 @@ class Limits(Section):
     )
 
 
-class Shape(Section):
+class ProcessorsConfig(Section):
     """What happens to spans and log records before they touch the disk."""
 
     limits: Limits = Limits()

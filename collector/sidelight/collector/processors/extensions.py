@@ -62,7 +62,7 @@ class Extension:
 def load(section: ExtensionSection) -> Extension:
     """The extension of a configuration. Raises `ConfigError` if it cannot be had."""
     module_name, _, function = section.call.partition(":")
-    where = f"shape.extensions: {section.call}"
+    where = f"processors.extensions: {section.call}"
     try:
         module = importlib.import_module(module_name)
     except Exception as error:

@@ -43,10 +43,13 @@ class Limits:
             return None
         attributes = _TRAITS[kind].FromString(item).attributes
         if len(attributes) > self.attributes:
-            sentence = f"a {kind} may have {self.attributes} attributes (shape.limits.attributes)"
+            sentence = (
+                f"a {kind} may have {self.attributes} attributes (processors.limits.attributes)"
+            )
         elif is_large and any(len(each) > self.attribute_bytes for each in attributes):
             sentence = (
-                f"an attribute may have {self.attribute_bytes} bytes (shape.limits.attribute_bytes)"
+                f"an attribute may have {self.attribute_bytes} bytes "
+                "(processors.limits.attribute_bytes)"
             )
         else:
             return None

@@ -1,22 +1,47 @@
-"""Every type of receiver."""
+"""Every type of receiver: the built-in ones, and those of other distributions."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from sidelight.base.auth.config import Tokens
+from pydantic import Field, create_model
+
+from sidelight.base.components import registry
 from sidelight.base.configuration.section import Section
-from sidelight.collector.receivers.langfuse_api.config import LangfuseApi
-from sidelight.collector.receivers.otlp_grpc.config import OtlpGrpc
-from sidelight.collector.receivers.otlp_http.config import OtlpHttp
-from sidelight.collector.receivers.scrape.config import Scrape
+from sidelight.collector.receivers.common.config import ReceiverConfig
+from sidelight.collector.receivers.common.type import ReceiverType
+from sidelight.collector.receivers.langfuse_api.component import LANGFUSE_API
+from sidelight.collector.receivers.otlp_grpc.component import OTLP_GRPC
+from sidelight.collector.receivers.otlp_http.component import OTLP_HTTP
+from sidelight.collector.receivers.scrape.component import SCRAPE
+
+ENTRY_POINTS = "sidelight.receivers"
+"""The group in which other distributions name their `ReceiverType`s."""
+
+BUILT_IN = (OTLP_HTTP, OTLP_GRPC, LANGFUSE_API, SCRAPE)
+
+TYPES: dict[str, ReceiverType] = registry(BUILT_IN, ENTRY_POINTS, ReceiverType)
+
+if TYPE_CHECKING:
+
+    class Receivers(Section):
+        """One key for each type of receiver, which the type checker cannot know."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    Receivers = create_model(
+        "Receivers",
+        __base__=Section,
+        __doc__="What comes in, by type of receiver.",
+        **{each.name: (each.Config, Field(default_factory=each.Config)) for each in TYPES.values()},
+    )
 
 
-class Receive(Section):
-    """What comes in."""
-
-    otlp_http: OtlpHttp = OtlpHttp()
-    otlp_grpc: OtlpGrpc = OtlpGrpc()
-    tokens: tuple[Tokens, ...] = Field((), description="Who may send; none: everybody.")
-    langfuse: LangfuseApi = LangfuseApi()
-    scrape: Scrape = Scrape()
+def enabled(receivers: Receivers) -> Iterator[tuple[ReceiverType, ReceiverConfig]]:
+    """The types of the receivers that are enabled, each with its configuration."""
+    for receiver_type in TYPES.values():
+        config: ReceiverConfig = getattr(receivers, receiver_type.name)
+        if config.enabled:
+            yield receiver_type, config

@@ -12,7 +12,7 @@ import pytest
 from sidelight.base.configuration.section import ConfigError, Secret
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.loading import load
-from sidelight.collector.destinations.otlp_http.config import OtlpDestination
+from sidelight.collector.destinations.otlp_http.config import OtlpHttpDestination
 
 Load = Callable[[str], Config]
 
@@ -48,31 +48,35 @@ class TestFile:
         """So is one whose sections have all their keys commented out."""
         assert load(None) == Config()
         assert load_text("") == Config()
-        assert load_text("receive:\n  otlp_http:\n  otlp_grpc:\nserve:\nlog:\n") == Config()
+        assert load_text("receivers:\n  otlp_http:\n  otlp_grpc:\nserve:\nlog:\n") == Config()
 
     def test_everything_binds_to_loopback(self) -> None:
         """Unless told otherwise."""
         config = Config()
-        hosts = (config.receive.otlp_http.host, config.receive.otlp_grpc.host, config.serve.host)
+        hosts = (
+            config.receivers.otlp_http.host,
+            config.receivers.otlp_grpc.host,
+            config.serve.host,
+        )
         assert set(hosts) == {"127.0.0.1"}
 
     def test_values_are_taken(self, load_text: Load) -> None:
         """Numbers, paths and destinations."""
         config = load_text(
             """
-            receive: {otlp_http: {port: 1234}}
+            receivers: {otlp_http: {port: 1234}}
             log: {directory: /var/lib/sidelight}
             destinations:
               - {type: phoenix, project: p}
-              - {type: otlp, name: other, url: "http://host:4318/", headers: {X-Key: {env: K}}}
+              - {type: otlp_http, name: other, url: "http://host:4318/", headers: {X-Key: {env: K}}}
             dashboards: {directory: ""}
             """
         )
-        assert config.receive.otlp_http.port == 1234
+        assert config.receivers.otlp_http.port == 1234
         assert config.log.directory == Path("/var/lib/sidelight")
         assert config.destinations is not None
         assert [each.name for each in config.destinations] == ["phoenix", "other"]
-        assert isinstance(config.destinations[1], OtlpDestination)
+        assert isinstance(config.destinations[1], OtlpHttpDestination)
         assert config.destinations[1].url == "http://host:4318"
         assert config.dashboards.directory is None
 
@@ -81,8 +85,8 @@ class TestFile:
         [
             ("prot: 1", r"prot: unknown key; known keys: .*destinations.*receive"),
             (
-                "receive: {otlp: {}}",
-                r"receive\.otlp: unknown key; known keys: .*otlp_http",
+                "receivers: {otlp: {}}",
+                r"receivers\.otlp: unknown key; known keys: .*otlp_http",
             ),
             ("serve: {port: 99999}", r"serve\.port \(is 99999\): .*65535"),
             ("serve: {port: many}", r"serve\.port \(is 'many'\): .*integer"),
@@ -99,7 +103,7 @@ class TestFile:
                 r"destinations\.0 \(is 'phoenix'\): must be a mapping; see",
             ),
             (
-                "destinations: [{type: otlp, name: a, url: 'http://h', headers: 4}]",
+                "destinations: [{type: otlp_http, name: a, url: 'http://h', headers: 4}]",
                 r"destinations\.0\.headers: must be a mapping$",
             ),
             ("1: 2", r"1 \(is 1\): keys should be strings"),
@@ -108,16 +112,16 @@ class TestFile:
             ("- a", r"must be a mapping of keys, not a list"),
             (
                 "destinations: [{type: nowhere}]",
-                r"destinations\.0\.type: must be one of phoenix, langfuse, otlp, otlp_grpc, "
+                r"destinations\.0\.type: must be one of phoenix, langfuse, otlp_http, otlp_grpc, "
                 r"prometheus_remote_write, file$",
             ),
             ("destinations: [{name: a}]", r"destinations\.0\.type: must be one of phoenix, "),
             (
-                "measure: {retrieval: {collections: docs-*}}",
-                r"measure\.retrieval\.collections \(is 'docs-\*'\): must be a list, ",
+                "metrics: {retrieval: {collections: docs-*}}",
+                r"metrics\.retrieval\.collections \(is 'docs-\*'\): must be a list, ",
             ),
             ("log: {directory: 7}", r"log\.directory \(is 7\): must be a path$"),
-            ("destinations: [{type: otlp, url: 'http://h'}]", r"destinations\.0\.name: .*"),
+            ("destinations: [{type: otlp_http, url: 'http://h'}]", r"destinations\.0\.name: .*"),
             (
                 "destinations: [{type: phoenix}, {type: phoenix}]",
                 r"\(whole file\): .*called 'phoenix'; give one another name",
@@ -181,11 +185,14 @@ class TestFile:
 class TestEnvironment:
     def test_it_wins_over_the_file(self, load_text: Load, monkeypatch: pytest.MonkeyPatch) -> None:
         """Keys, lists and mappings; the rest of the file stays."""
-        monkeypatch.setenv("SIDELIGHT_RECEIVE__OTLP_HTTP__PORT", "1111")
+        monkeypatch.setenv("SIDELIGHT_RECEIVERS__OTLP_HTTP__PORT", "1111")
         monkeypatch.setenv("SIDELIGHT_SHUTDOWN_SECONDS", "2.5")
         monkeypatch.setenv("SIDELIGHT_DESTINATIONS", '[{"type": "phoenix"}]')
-        config = load_text("receive: {otlp_http: {port: 2222, host: 0.0.0.0}}\ndestinations: []")
-        assert (config.receive.otlp_http.port, config.receive.otlp_http.host) == (1111, "0.0.0.0")
+        config = load_text("receivers: {otlp_http: {port: 2222, host: 0.0.0.0}}\ndestinations: []")
+        assert (config.receivers.otlp_http.port, config.receivers.otlp_http.host) == (
+            1111,
+            "0.0.0.0",
+        )
         assert config.shutdown_seconds == 2.5
         assert config.destinations is not None
         assert config.destinations[0].type == "phoenix"
@@ -222,9 +229,9 @@ class TestSecrets:
         [
             "destinations: [{type: phoenix, api_key: hunter2}]",
             "destinations: [{type: langfuse, secret_key: hunter2}]",
-            "destinations: [{type: otlp, name: o, url: 'http://h', headers: {A: hunter2}}]",
+            "destinations: [{type: otlp_http, name: o, url: 'http://h', headers: {A: hunter2}}]",
             "destinations: [{type: phoenix, url: 'http://user:hunter2@h'}]",
-            "destinations: [{type: otlp, name: o, url: 'http://h/?token=hunter2'}]",
+            "destinations: [{type: otlp_http, name: o, url: 'http://h/?token=hunter2'}]",
             "destinations: [{type: phoenix, api_key: {value: hunter2}}]",
             "password: hunter2",
         ],

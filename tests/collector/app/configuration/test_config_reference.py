@@ -94,7 +94,7 @@ class TestPublished:
     def test_every_key_has_a_meaning(self) -> None:
         """A section's is its class's docstring."""
         found = _models(Config, set())
-        assert set(TYPES.values()) <= found
+        assert {each.Config for each in TYPES.values()} <= found
         for model in found:
             assert model.__doc__, model
             for name, field in model.model_fields.items():
@@ -142,7 +142,7 @@ class TestPublished:
     def test_live_keys_are_marked(self) -> None:
         """In the schema by x-reload, in the reference by a word."""
         found = schema()
-        assert found["properties"]["shape"][RELOAD]
+        assert found["properties"]["processors"][RELOAD]
         assert RELOAD not in found["properties"]["log"]
         for key, mark in re.findall(
             r"^\| .* \| (.*) \| `SIDELIGHT_(\w+)` \|$", page(found), re.MULTILINE
@@ -168,15 +168,15 @@ class TestSchema:
     @pytest.mark.parametrize(
         "text",
         [
-            "receive:\n  otlp_http:\nserve:\n",
+            "receivers:\n  otlp_http:\nserve:\n",
             "workers: auto",
             "workers: 4",
             'dashboards: {directory: ""}',
-            "shape: {extensions: ['a.b:c', {call: 'a:b', scopes: [x]}]}",
-            "shape: {content: {default: ids, hash_key: {file: k}}}",
+            "processors: {extensions: ['a.b:c', {call: 'a:b', scopes: [x]}]}",
+            "processors: {content: {default: ids, hash_key: {file: k}}}",
             "destinations: [{type: phoenix, only: [llm, {services: a, attributes: {n: [1, true]}}]}"
             "]",
-            "destinations: [{type: otlp, name: o, url: 'http://h', headers: {X: {env: K}}}]",
+            "destinations: [{type: otlp_http, name: o, url: 'http://h', headers: {X: {env: K}}}]",
         ],
     )
     def test_it_takes_short_forms(self, text: str) -> None:
@@ -194,7 +194,7 @@ class TestSchema:
             "workers: 0",
             "workers: many",
             "destinations: [{type: nowhere}]",
-            "destinations: [{type: otlp}]",
+            "destinations: [{type: otlp_http}]",
             "destinations: [{type: phoenix, api_key: literal}]",
             "destinations: [{type: phoenix, api_key: {env: A, file: b}}]",
             "destinations: [{type: phoenix, prject: p}]",
@@ -226,7 +226,7 @@ class TestCheck:
         """Only where they are; a query of a URL may be one."""
         (tmp_path / "key").write_text("hunter2")
         (tmp_path / "c.yaml").write_text(
-            "receive: {scrape: {targets: [{url: 'http://h/metrics?token=hunter2'}]}}\n"
+            "receivers: {scrape: {targets: [{url: 'http://h/metrics?token=hunter2'}]}}\n"
             "destinations: [{type: phoenix, api_key: {file: key}}]\n"
         )
         answer = _run("check", "-c", "c.yaml", cwd=tmp_path)
@@ -239,10 +239,10 @@ class TestCheck:
         ("text", "said"),
         [
             ("a: 1\nb: 2\n", ["a: unknown key", "b: unknown key"]),
-            ("shape: {prices: no.yaml}\n", ["no.yaml"]),
+            ("processors: {prices: no.yaml}\n", ["no.yaml"]),
             (
-                "shape: {redact: {enabled: true, patterns: [{name: p, pattern: '('}]}}\n",
-                ["shape.redact.patterns.0.pattern: not RE2 syntax"],
+                "processors: {redact: {enabled: true, patterns: [{name: p, pattern: '('}]}}\n",
+                ["processors.redact.patterns.0.pattern: not RE2 syntax"],
             ),
             (
                 "workers: 2\ndestinations: [{type: phoenix, sample: {share: 1}}]\n",

@@ -51,18 +51,18 @@ def test_files_are_written_side_by_side() -> None:
 
 def test_only_the_first_scrapes_and_writes_dashboards() -> None:
     """Once is enough."""
-    first, second = _shares(2, receive={"scrape": {"targets": [{"url": "http://h/metrics"}]}})
-    assert len(first[0].receive.scrape.targets) == 1
+    first, second = _shares(2, receivers={"scrape": {"targets": [{"url": "http://h/metrics"}]}})
+    assert len(first[0].receivers.scrape.targets) == 1
     assert first[0].dashboards.directory is not None
-    assert second[0].receive.scrape.targets == ()
+    assert second[0].receivers.scrape.targets == ()
     assert second[0].dashboards.directory is None
 
 
 def test_the_ports_are_those_that_were_chosen() -> None:
     """All the same for all."""
-    for config, _ in _shares(2, receive={"otlp_http": {"port": 0}}):
-        assert config.receive.otlp_http.port == 1001
-        assert config.receive.otlp_grpc.port == 1002
+    for config, _ in _shares(2, receivers={"otlp_http": {"port": 0}}):
+        assert config.receivers.otlp_http.port == 1001
+        assert config.receivers.otlp_grpc.port == 1002
 
 
 def test_a_lone_worker_has_the_directory_itself() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sidelight.base.configuration.section import Secret
-from sidelight.collector.destinations.common.http_exporter import Exporter
+from sidelight.collector.destinations.common.http_exporter import HttpExporter
 from sidelight.collector.destinations.common.outcome import Delivered, Refused, Retry
 from sidelight.collector.destinations.langfuse import exporter as langfuse
 from sidelight.collector.destinations.langfuse.config import LangfuseDestination
@@ -24,7 +24,7 @@ def server() -> Iterator[LangfuseStandIn]:
 
 
 @pytest.fixture
-def destination(server: LangfuseStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exporter]:
+def destination(server: LangfuseStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpExporter]:
     monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", server.public_key)
     monkeypatch.setenv("LANGFUSE_SECRET_KEY", server.secret_key)
     destination = build(server)
@@ -32,12 +32,12 @@ def destination(server: LangfuseStandIn, monkeypatch: pytest.MonkeyPatch) -> Ite
     destination.close()
 
 
-def build(server: LangfuseStandIn, **options: object) -> Exporter:
+def build(server: LangfuseStandIn, **options: object) -> HttpExporter:
     config = {"type": "langfuse", "url": server.url, "timeout_seconds": 5} | options
     return langfuse.build(LangfuseDestination.model_validate(config))
 
 
-def test_spans_arrive_once_each(server: LangfuseStandIn, destination: Exporter) -> None:
+def test_spans_arrive_once_each(server: LangfuseStandIn, destination: HttpExporter) -> None:
     """What is delivered can be queried back: one row for each span, unchanged."""
     spans = [otlp_requests.span(f"step {number}") for number in range(20)]
     assert destination.send(otlp_requests.traces(spans)) == Delivered()
@@ -45,7 +45,9 @@ def test_spans_arrive_once_each(server: LangfuseStandIn, destination: Exporter) 
     assert [row.start_ns for row in server.rows] == [span.start_time_unix_nano for span in spans]
 
 
-def test_the_wire_is_what_langfuse_wants(server: LangfuseStandIn, destination: Exporter) -> None:
+def test_the_wire_is_what_langfuse_wants(
+    server: LangfuseStandIn, destination: HttpExporter
+) -> None:
     """The stored gzip goes out unchanged, as protobuf, with ingestion version 4."""
     record = otlp_requests.traces([otlp_requests.span()])
     destination.send(record)
@@ -57,12 +59,12 @@ def test_the_wire_is_what_langfuse_wants(server: LangfuseStandIn, destination: E
     assert request.headers["x-langfuse-ingestion-version"] == "4"
 
 
-def test_takes_only_traces(destination: Exporter) -> None:
+def test_takes_only_traces(destination: HttpExporter) -> None:
     """Metrics and logs are not sent where they would be thrown away."""
     assert destination.signals == frozenset({"traces"})
 
 
-def test_a_bad_span_refuses_its_batch(server: LangfuseStandIn, destination: Exporter) -> None:
+def test_a_bad_span_refuses_its_batch(server: LangfuseStandIn, destination: HttpExporter) -> None:
     """One span without a valid id is refused for good, so that the batch can be halved."""
     spans = [otlp_requests.span(), otlp_requests.span(trace_id=b"\0" * 16)]
     outcome = destination.send(otlp_requests.traces(spans))
@@ -73,7 +75,7 @@ def test_a_bad_span_refuses_its_batch(server: LangfuseStandIn, destination: Expo
 
 
 def test_wrong_keys_are_retried_and_named(
-    server: LangfuseStandIn, destination: Exporter, monkeypatch: pytest.MonkeyPatch
+    server: LangfuseStandIn, destination: HttpExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wrong keys lose nothing, and the reason says where the keys are but not what they are."""
     monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-wrong")
@@ -86,7 +88,7 @@ def test_wrong_keys_are_retried_and_named(
 
 
 def test_missing_keys_are_retried_without_a_request(
-    server: LangfuseStandIn, destination: Exporter, monkeypatch: pytest.MonkeyPatch
+    server: LangfuseStandIn, destination: HttpExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without keys nothing is sent; once they are set the same batch goes through."""
     record = otlp_requests.traces([otlp_requests.span()])
@@ -127,7 +129,7 @@ def test_an_unreadable_key_file_is_retried(server: LangfuseStandIn, tmp_path: Pa
     destination.close()
 
 
-def test_storage_down_is_retried(server: LangfuseStandIn, destination: Exporter) -> None:
+def test_storage_down_is_retried(server: LangfuseStandIn, destination: HttpExporter) -> None:
     """A 500 without Retry-After is transient: the same bytes go through later."""
     record = otlp_requests.traces([otlp_requests.span()])
     server.mode = "storage down"
@@ -139,7 +141,7 @@ def test_storage_down_is_retried(server: LangfuseStandIn, destination: Exporter)
     assert len(server.rows) == 1
 
 
-def test_a_hang_ends_at_the_timeout(server: LangfuseStandIn, destination: Exporter) -> None:
+def test_a_hang_ends_at_the_timeout(server: LangfuseStandIn, destination: HttpExporter) -> None:
     """A server that never answers gives the sender back within its own timeout."""
     server.mode = "queue down"
     hasty = build(server, timeout_seconds=0.3)
@@ -149,7 +151,7 @@ def test_a_hang_ends_at_the_timeout(server: LangfuseStandIn, destination: Export
     hasty.close()
 
 
-def test_a_rate_limit_says_when(server: LangfuseStandIn, destination: Exporter) -> None:
+def test_a_rate_limit_says_when(server: LangfuseStandIn, destination: HttpExporter) -> None:
     """429 is retried when Retry-After says."""
     server.mode = "busy"
     outcome = destination.send(otlp_requests.traces([otlp_requests.span()]))
@@ -157,7 +159,7 @@ def test_a_rate_limit_says_when(server: LangfuseStandIn, destination: Exporter) 
     assert outcome.after_seconds == 7
 
 
-def test_no_answer_is_retried(server: LangfuseStandIn, destination: Exporter) -> None:
+def test_no_answer_is_retried(server: LangfuseStandIn, destination: HttpExporter) -> None:
     """Closed before a status came, nobody knows: at least once means sending again."""
     record = otlp_requests.traces([otlp_requests.span()])
     server.mode = "no answer"
@@ -167,7 +169,7 @@ def test_no_answer_is_retried(server: LangfuseStandIn, destination: Exporter) ->
     assert len(server.rows) == 2
 
 
-def test_a_cut_answer_is_not_sent_again(server: LangfuseStandIn, destination: Exporter) -> None:
+def test_a_cut_answer_is_not_sent_again(server: LangfuseStandIn, destination: HttpExporter) -> None:
     """A 200 counts even if its body breaks off: a second row of each span would be worse."""
     server.mode = "cut"
     record = otlp_requests.traces([otlp_requests.span()])
@@ -177,14 +179,18 @@ def test_a_cut_answer_is_not_sent_again(server: LangfuseStandIn, destination: Ex
     assert len(server.rows) == 2
 
 
-def test_one_connection_serves_many_batches(server: LangfuseStandIn, destination: Exporter) -> None:
+def test_one_connection_serves_many_batches(
+    server: LangfuseStandIn, destination: HttpExporter
+) -> None:
     """Connections are kept: no handshake for each batch."""
     for _ in range(5):
         destination.send(otlp_requests.traces([otlp_requests.span()]))
     assert len(server.connections) == 1
 
 
-def test_a_restarted_server_is_found_again(server: LangfuseStandIn, destination: Exporter) -> None:
+def test_a_restarted_server_is_found_again(
+    server: LangfuseStandIn, destination: HttpExporter
+) -> None:
     """A connection that died while idle is replaced."""
     destination.send(otlp_requests.traces([otlp_requests.span()]))
     server.close()

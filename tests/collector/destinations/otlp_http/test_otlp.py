@@ -9,18 +9,24 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sidelight.base.configuration.section import ConfigError
-from sidelight.collector.delivery.build import build
-from sidelight.collector.destinations.common.outcome import Delivered, Retry
+from sidelight.collector.destinations.common.config import DestinationConfig
+from sidelight.collector.destinations.common.outcome import Delivered, Exporter, Retry
 from sidelight.collector.destinations.langfuse.config import LangfuseDestination
-from sidelight.collector.destinations.otlp_http.config import OtlpDestination
+from sidelight.collector.destinations.otlp_http.config import OtlpHttpDestination
 from sidelight.collector.destinations.phoenix.config import PhoenixDestination
+from sidelight.collector.destinations.registry import type_of
 from support import otlp_requests
 from support.backend import Backend, Reply
 
 
-def config(url: str, **options: object) -> OtlpDestination:
-    values = {"type": "otlp", "name": "other", "url": url, "timeout_seconds": 5} | options
-    return OtlpDestination.model_validate(values)
+def config(url: str, **options: object) -> OtlpHttpDestination:
+    values = {"type": "otlp_http", "name": "other", "url": url, "timeout_seconds": 5} | options
+    return OtlpHttpDestination.model_validate(values)
+
+
+def build(config: DestinationConfig) -> Exporter:
+    """What a configuration comes to, by its type."""
+    return type_of(config).build(config)
 
 
 def test_each_signal_goes_to_its_path() -> None:

@@ -29,7 +29,7 @@ def _encrypted(files: Files) -> None:
     files.key.write_text("\n".join([text[0], "Proc-Type: 4,ENCRYPTED", *text[1:]]))
 
 
-@pytest.mark.parametrize("section", ["receive.otlp_http", "receive.otlp_grpc", "serve"])
+@pytest.mark.parametrize("section", ["receivers.otlp_http", "receivers.otlp_grpc", "serve"])
 @pytest.mark.parametrize(
     ("fault", "key", "words"),
     [

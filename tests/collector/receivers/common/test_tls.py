@@ -55,7 +55,7 @@ def test_who_shows_none_or_a_foreign_one_is_not(secured: Secured, who: str, tmp_
     shown = Authority(tmp_path, "other").issue("stranger") if who == "stranger" else None
     ids = new_ids(2)
     before = secured.metric(
-        "sidelight_collector_handshakes_failed_total", listener="receive.otlp_http"
+        "sidelight_collector_handshakes_failed_total", listener="receivers.otlp_http"
     )
     with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
         secured.post(request_of(ids[:1]), secured.authority.client(shown))
@@ -66,7 +66,7 @@ def test_who_shows_none_or_a_foreign_one_is_not(secured: Secured, who: str, tmp_
         lambda: (
             secured.metric(
                 "sidelight_collector_handshakes_failed_total",
-                listener="receive.otlp_http",
+                listener="receivers.otlp_http",
                 reason="certificate",
             )
             > before
@@ -90,7 +90,7 @@ def test_old_versions_are_refused(secured: Secured) -> None:
     """With TLS 1.1 there is no connection on any port; 1.2 works."""
     name = "sidelight_collector_handshakes_failed_total"
     for port, listener in (
-        (secured.collector.http_port, "receive.otlp_http"),
+        (secured.collector.http_port, "receivers.otlp_http"),
         (secured.collector.serve_port, "serve"),
         (secured.collector.grpc_port, None),
     ):
@@ -116,7 +116,7 @@ def test_plain_http_is_told_to_use_tls(secured: Secured) -> None:
         assert (answer.status, b"https://" in answer.read()) == (400, True)
         connection.close()
     reasons = "sidelight_collector_handshakes_failed_total"
-    assert secured.metric(reasons, listener="receive.otlp_http", reason="plain") >= 1
+    assert secured.metric(reasons, listener="receivers.otlp_http", reason="plain") >= 1
 
 
 def test_handshakes_that_never_end_are_ended(secured: Secured) -> None:
@@ -134,7 +134,7 @@ def test_handshakes_that_never_end_are_ended(secured: Secured) -> None:
         assert each.recv(100) == b""
         each.close()
     name = "sidelight_collector_handshakes_failed_total"
-    assert secured.metric(name, listener="receive.otlp_http", reason="timeout") == 100
+    assert secured.metric(name, listener="receivers.otlp_http", reason="timeout") == 100
 
 
 def test_garbage_costs_its_own_connection_only(secured: Secured) -> None:
@@ -225,7 +225,7 @@ def test_files_that_are_broken_leave_the_old_in_use(rotated: Secured) -> None:
         lines = rotated.collector.messages
         return all(
             any(f"{key}.tls" in line and "stays in use" in line for line in lines)
-            for key in ("receive.otlp_http", "receive.otlp_grpc")
+            for key in ("receivers.otlp_http", "receivers.otlp_grpc")
         )
 
     eventually(said)
@@ -259,7 +259,7 @@ def test_limits_hold_before_and_after_the_handshake(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     server, client = authority.issue("server"), authority.issue("client")
     config = secured_settings(tmp_path, server, authority.certificate)
-    section = config["receive"]["otlp_http"]
+    section = config["receivers"]["otlp_http"]
     section["max_connections"] = 2
     section["tls"] = {**section["tls"], "handshake_timeout_seconds": 60}
     with OtlpStore() as store, Collector(config, tmp_path) as collector:
@@ -269,7 +269,7 @@ def test_limits_hold_before_and_after_the_handshake(tmp_path: Path) -> None:
         with socket.create_connection(address, 20) as third:
             assert third.recv(1) == b""
         name = "sidelight_collector_handshakes_failed_total"
-        assert secured.metric(name, listener="receive.otlp_http", reason="full") == 1
+        assert secured.metric(name, listener="receivers.otlp_http", reason="full") == 1
         for each in pending:
             each.close()
         open_ones = [

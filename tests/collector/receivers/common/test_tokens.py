@@ -22,7 +22,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from sidelight import conventions as c
 from sidelight.base.auth.config import Tokens
-from sidelight.base.auth.guard import Guard, Identity
+from sidelight.base.auth.guard import Guard, Identity, token_source
 from support.collector import Collector, eventually, fetch, free_port, run_to_end, settings
 from support.otlp_store import OtlpStore
 from support.span_load import EXPORT_TRACES, new_ids, request_of
@@ -70,13 +70,15 @@ def guarded(tmp_path: Path) -> Iterator[Guarded]:
     """Three tokens in a file and one in the environment."""
     file = tmp_path / "tokens"
     write_tokens(file)
-    receive = {
+    receivers = {
         "otlp_http": {"port": 0},
         "otlp_grpc": {"port": 0},
-        "tokens": [{"file": str(file)}, {"env": "TOKEN_OF_B", "tenant": "team-b"}],
     }
+    auth = {"tokens": [{"file": str(file)}, {"env": "TOKEN_OF_B", "tenant": "team-b"}]}
     with OtlpStore() as store:
-        config = settings(tmp_path, receive=receive, destinations=[store.destination()])
+        config = settings(
+            tmp_path, receivers=receivers, auth=auth, destinations=[store.destination()]
+        )
         with Collector(config, tmp_path, env={"TOKEN_OF_B": TEAM_B}) as collector:
             yield Guarded(collector, store, file)
 
@@ -156,7 +158,7 @@ def test_who_does_not_is_refused(guarded: Guarded, headers: Mapping[str, str], r
 def guard(tmp_path_factory: pytest.TempPathFactory) -> Guard:
     file = tmp_path_factory.mktemp("guard") / "tokens"
     write_tokens(file)
-    return Guard((Tokens(file=file),), "receive.tokens")
+    return Guard([token_source((Tokens(file=file),), "auth.tokens")])
 
 
 @given(st.text(st.characters(max_codepoint=255)))
@@ -275,19 +277,19 @@ def test_tenants_have_routes_that_survive_a_restart(tmp_path: Path) -> None:
     """What was received before a kill goes the way of its tenant after it."""
     port = free_port()
     destination = {
-        "type": "otlp",
+        "type": "otlp_http",
         "name": "routed",
         "url": f"http://127.0.0.1:{port}",
         "unmatched": "drop",
         "max_backoff_seconds": 0.2,
         "routes": [{"name": "a", "match": {c.TENANT: "team-a"}, "headers": {"x": {"env": "X"}}}],
     }
-    receive = {
+    receivers = {
         "otlp_http": {"port": 0},
         "otlp_grpc": {"port": 0},
-        "tokens": [{"env": "A", "tenant": "team-a"}, {"env": "B", "tenant": "team-b"}],
     }
-    config = settings(tmp_path, receive=receive, destinations=[destination])
+    auth = {"tokens": [{"env": "A", "tenant": "team-a"}, {"env": "B", "tenant": "team-b"}]}
+    config = settings(tmp_path, receivers=receivers, auth=auth, destinations=[destination])
     env = {"A": TEAM_A, "B": TEAM_B, "X": "header"}
     ids = new_ids(2)
     with Collector(config, tmp_path, env=env) as collector:
@@ -344,10 +346,10 @@ def test_metrics_can_be_guarded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tokens", "env", "words"),
     [
-        ([{"env": "NOT_SET"}], {}, "receive.tokens.0 ($NOT_SET): it is empty: set the variable"),
+        ([{"env": "NOT_SET"}], {}, "auth.tokens.0 ($NOT_SET): it is empty: set the variable"),
         ([{"file": "nowhere"}], {}, "secret file nowhere: No such file"),
         ([{"env": "T"}], {"T": "short"}, "line 1: the token has fewer than 16 characters"),
-        ([{"env": "T"}], {"T": f"{PLAIN}\na b"}, "receive.tokens.0 ($T): line 2: must be a token"),
+        ([{"env": "T"}], {"T": f"{PLAIN}\na b"}, "auth.tokens.0 ($T): line 2: must be a token"),
         (
             [{"env": "T", "tenant": "a"}, {"env": "U", "tenant": "b"}],
             {"T": PLAIN, "U": PLAIN},
@@ -359,7 +361,7 @@ def test_faults_at_the_start(
     tmp_path: Path, tokens: list[Any], env: dict[str, str], words: str
 ) -> None:
     """Exit code 2, and a line that says where and what to do without showing a token."""
-    config = settings(tmp_path, receive={"tokens": tokens})
+    config = settings(tmp_path, auth={"tokens": tokens})
     code, messages = run_to_end(config, tmp_path, env=env)
     assert code == 2
     assert any(words in each for each in messages)
@@ -368,16 +370,19 @@ def test_faults_at_the_start(
 
 @pytest.mark.parametrize(
     ("tokens", "words"),
-    [([], "takes data from everybody"), ([{"env": "T"}], "without TLS")],
+    [([], "takes data from every sender"), ([{"env": "T"}], "without TLS")],
 )
 def test_open_doors_are_warned_of(tmp_path: Path, tokens: list[Any], words: str) -> None:
     """Beyond loopback: one line for each receiver without tokens, or with tokens in the clear."""
     wide = {"host": "0.0.0.0", "port": 0}
-    receive = {"otlp_http": wide, "otlp_grpc": wide, "tokens": tokens}
-    with Collector(settings(tmp_path, receive=receive), tmp_path, env={"T": PLAIN}) as collector:
+    receivers = {"otlp_http": wide, "otlp_grpc": wide}
+    auth = {"tokens": tokens}
+    with Collector(
+        settings(tmp_path, receivers=receivers, auth=auth), tmp_path, env={"T": PLAIN}
+    ) as collector:
         lines = [each for each in collector.messages if words in each]
-        assert [each.split()[0] for each in lines] == ["receive.otlp_http", "receive.otlp_grpc"]
-        assert all("set receive." in each for each in lines)
+        assert [each.split()[0] for each in lines] == ["receivers.otlp_http", "receivers.otlp_grpc"]
+        assert all("set receivers." in each or "set auth.tokens" in each for each in lines)
 
 
 def test_loopback_needs_no_word(tmp_path: Path) -> None:

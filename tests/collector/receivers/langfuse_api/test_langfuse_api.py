@@ -41,8 +41,12 @@ def collector(tmp_path: Path, store: OtlpStore) -> Iterator[Collector]:
         {"public_key": PUBLIC, "secret_key": {"file": str(tmp_path / "secret")}, "tenant": "a"},
         {"public_key": {"env": "PUBLIC"}, "secret_key": {"env": "SECRET"}},
     ]
-    receive = {"otlp_http": {"port": 0}, "otlp_grpc": {"port": 0}, "langfuse": {"keys": keys}}
-    config = settings(tmp_path, receive=receive, destinations=[store.destination()])
+    receivers = {
+        "otlp_http": {"port": 0},
+        "otlp_grpc": {"port": 0},
+        "langfuse_api": {"keys": keys},
+    }
+    config = settings(tmp_path, receivers=receivers, destinations=[store.destination()])
     env = {"PUBLIC": "pk-lf-other", "SECRET": "sk-lf-other-0123456789"}
     with Collector(config, tmp_path, env=env) as collector:
         yield collector
@@ -137,7 +141,7 @@ def test_without_keys_everybody_s_are_taken(tmp_path: Path, store: OtlpStore) ->
 def test_a_missing_secret_is_a_fault_at_the_start(tmp_path: Path) -> None:
     """Exit code 2, naming the key and the variable."""
     keys = [{"public_key": "pk-lf-x", "secret_key": {"env": "NOT_SET"}}]
-    config = settings(tmp_path, receive={"langfuse": {"keys": keys}})
+    config = settings(tmp_path, receivers={"langfuse_api": {"keys": keys}})
     code, messages = run_to_end(config, tmp_path)
     assert code == 2
-    assert any("receive.langfuse.keys.0.secret_key ($NOT_SET)" in each for each in messages)
+    assert any("receivers.langfuse_api.keys.0.secret_key ($NOT_SET)" in each for each in messages)

@@ -1,7 +1,7 @@
 """sidelight.yaml: its keys and their defaults.
 
 Every key can also come from the environment: `SIDELIGHT_` and the path joined by two
-underscores, for instance `SIDELIGHT_RECEIVE__OTLP_HTTP__PORT=4319`; lists are JSON. The
+underscores, for instance `SIDELIGHT_RECEIVERS__OTLP_HTTP__PORT=4319`; lists are JSON. The
 environment wins over the file. Secrets never stand in the file: they are named by an
 environment variable or a file that holds them.
 """
@@ -13,16 +13,14 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from sidelight.base.configuration.section import (
-    MIB,
-    Section,
-)
+from sidelight.base.auth.config import Auth
+from sidelight.base.configuration.section import MIB, Section
 from sidelight.collector.app.configuration.serve import Serve
 from sidelight.collector.app.configuration.workers import Workers
-from sidelight.collector.destinations.registry import AnyDestination, lane_names
-from sidelight.collector.metrics.config import Measure
-from sidelight.collector.processors.config import Shape
-from sidelight.collector.receivers.registry import Receive
+from sidelight.collector.destinations.registry import AnyDestination, stream_names
+from sidelight.collector.metrics.config import MetricsConfig
+from sidelight.collector.processors.config import ProcessorsConfig
+from sidelight.collector.receivers.registry import Receivers
 
 
 class LogOptions(Section):
@@ -92,14 +90,16 @@ class Logging(Section):
 class Config(Section):
     """The whole of sidelight.yaml."""
 
-    receive: Receive = Receive()
-    shape: Shape = Shape()
-    measure: Measure = Measure()
+    receivers: Receivers = Field(default_factory=Receivers)
+    auth: Auth = Auth()
+    processors: ProcessorsConfig = ProcessorsConfig()
+    metrics: MetricsConfig = MetricsConfig()
     serve: Serve = Serve()
     log: LogOptions = LogOptions()
     destinations: tuple[AnyDestination, ...] | None = Field(
         None,
-        description="none: Phoenix if it answers on localhost, Langfuse if its keys are set.",
+        description="none: those that are auto-detected, Phoenix if it answers on localhost and "
+        "Langfuse if its keys are set.",
     )
     dashboards: Dashboards = Dashboards()
     logging: Logging = Logging()
@@ -111,7 +111,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Config:
-        names = [name for each in self.destinations or () for name in lane_names(each)]
+        names = [name for each in self.destinations or () for name in stream_names(each)]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(

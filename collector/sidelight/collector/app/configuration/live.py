@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 from sidelight.base.configuration.section import Section
+from sidelight.collector.receivers.registry import TYPES
 
 _SectionT = TypeVar("_SectionT", bound=Section)
 
@@ -18,22 +19,19 @@ LIVE_KEYS: Final = frozenset(
         "log.keep_bytes",
         "log.keep_seconds",
         "logging",
-        "receive.otlp_http.body_timeout_seconds",
-        "receive.otlp_http.header_timeout_seconds",
-        "receive.otlp_http.idle_timeout_seconds",
-        "receive.otlp_http.max_body_bytes",
-        "receive.otlp_http.max_buffered_bytes",
-        "receive.otlp_http.max_connections",
-        "receive.otlp_http.max_decompressed_bytes",
-        "receive.scrape",
-        "shape",
+        "processors",
         "shutdown_seconds",
+        *(
+            f"receivers.{each.name}" if key == "*" else f"receivers.{each.name}.{key}"
+            for each in TYPES.values()
+            for key in sorted(each.live_keys)
+        ),
     }
 )
 
 
 def is_live(key: str) -> bool:
-    """Whether a reload changes the key, for instance `log.max_bytes` or `shape.redact.enabled`."""
+    """Whether a reload changes the key, for instance `log.max_bytes`."""
     parts = key.split(".")
     return any(".".join(parts[:length]) in LIVE_KEYS for length in range(1, len(parts) + 1))
 

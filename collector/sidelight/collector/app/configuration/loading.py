@@ -10,7 +10,16 @@ from sidelight.base.configuration.renames import Renames
 from sidelight.base.configuration.yaml_file import read
 from sidelight.collector.app.configuration.config import Config
 
-RENAMES = Renames()
+RENAMES = Renames(
+    keys={
+        "receive": "receivers",
+        "receive.tokens": "auth.tokens",
+        "receive.langfuse": "receivers.langfuse_api",
+        "shape": "processors",
+        "measure": "metrics",
+    },
+    types={"destinations": {"otlp": "otlp_http"}},
+)
 """Keys and types of earlier versions, by what they are called now."""
 
 

@@ -49,11 +49,22 @@ def page(schema: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
+def keys_table(schema: dict[str, Any], definition: str, reference: str) -> str:
+    """The keys of one definition of the schema, in Markdown.
+
+    `reference` is the path of the reference page, for links to what several keys share.
+    """
+    book = _Book(schema["$defs"], reference)
+    return book.table(_whole(schema["$defs"][definition]), None)
+
+
 class _Book:
     """Sections in the order of the file; what several share comes at the end, once."""
 
-    def __init__(self, definitions: dict[str, Any]) -> None:
+    def __init__(self, definitions: dict[str, Any], page: str = "") -> None:
+        """`page`: where the shared definitions are, if not on the page itself."""
         self._definitions = definitions
+        self._page = page
         self._shared: list[str] = []
 
     def sections(self, section: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -129,7 +140,7 @@ class _Book:
         if name not in self._shared:
             self._shared.append(name)
         spoken = _spoken(name)
-        return f"[{spoken}](#{spoken.lower().replace(' ', '-')})"
+        return f"[{spoken}]({self._page}#{spoken.lower().replace(' ', '-')})"
 
 
 def _spoken(name: str) -> str:

@@ -17,6 +17,7 @@ from sidelight.base.configuration.section import ConfigError
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.live import reloaded
 from sidelight.collector.app.configuration.loading import load
+from sidelight.collector.app.listeners import receiver_listeners
 from sidelight.collector.app.run import destinations, reread
 from sidelight.collector.destinations.registry import AnyDestination
 
@@ -28,6 +29,10 @@ def to_json(config: Config, found: tuple[AnyDestination, ...]) -> dict[str, Any]
     return {
         "config": config.model_dump(mode="json"),
         "destinations": _DESTINATIONS.dump_python(found, mode="json"),
+        "listeners": {
+            each.key.rpartition(".")[2]: {"title": each.title, "host": each.host, "port": each.port}
+            for each in receiver_listeners(config)
+        },
     }
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from sidelight.base.listening import refused
 
-_SECTIONS = ("otlp_http", "otlp_grpc")
-
 
 class Ports:
     """The addresses of all enabled receivers, held until `close`, so that they stay ours.
@@ -19,15 +17,13 @@ class Ports:
     since ports that are shared are shared with everybody of the same user.
     """
 
-    def __init__(self, receive: Mapping[str, Any]) -> None:
+    def __init__(self, listeners: Mapping[str, Any]) -> None:
         self._held: list[socket.socket] = []
         self.numbers: dict[str, int] = {}
-        """By section, for instance `otlp_http`; where it is 0 the system has chosen one."""
+        """By receiver, for instance `otlp_http`; where it was 0 the system has chosen one."""
         try:
-            for name in _SECTIONS:
-                section = receive[name]
-                if section["enabled"]:
-                    self.numbers[name] = self._hold(name, section["host"], section["port"])
+            for name, listener in listeners.items():
+                self.numbers[name] = self._hold(name, listener["host"], listener["port"])
         except BaseException:
             self.close()
             raise
@@ -46,7 +42,7 @@ class Ports:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             held.bind((address[0], chosen, *address[2:]))
         except OSError as error:
-            raise refused(error, host, port, f"receive.{name}") from error
+            raise refused(error, host, port, f"receivers.{name}") from error
         return chosen
 
     def close(self) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sidelight.collector.app.configuration.config import Config
-from sidelight.collector.destinations.file.config import FileDestination
-from sidelight.collector.destinations.registry import AnyDestination
+from sidelight.collector.destinations.registry import AnyDestination, type_of
 from sidelight.collector.log.shares import folder_of
-from sidelight.collector.receivers.scrape.config import Scrape
+from sidelight.collector.receivers.common.config import ReceiverConfig
+from sidelight.collector.receivers.common.type import ReceiverType
+from sidelight.collector.receivers.registry import TYPES
 
 
 def share_of(
@@ -28,30 +31,37 @@ def share_of(
             "keep_bytes": config.log.keep_bytes // workers,
         }
     )
-    receive = {
-        name: getattr(config.receive, name).model_copy(update={"port": port})
-        for name, port in ports.items()
+    receivers = {
+        each.name: _receiver(each, getattr(config.receivers, each.name), worker, workers, ports)
+        for each in TYPES.values()
     }
-    update: dict[str, object] = {"log": log}
+    update: dict[str, object] = {
+        "log": log,
+        "receivers": config.receivers.model_copy(update=receivers),
+    }
     if worker > 0:
-        receive["scrape"] = Scrape()
         update["dashboards"] = config.dashboards.model_copy(update={"directory": None})
-    update["receive"] = config.receive.model_copy(update=receive)
     return (
         config.model_copy(update=update),
         tuple(_destination(each, worker, workers) for each in destinations),
     )
 
 
+def _receiver(
+    receiver_type: ReceiverType,
+    config: ReceiverConfig,
+    worker: int,
+    workers: int,
+    ports: Mapping[str, int],
+) -> ReceiverConfig:
+    shared = receiver_type.share(config, worker, workers)
+    port = ports.get(receiver_type.name)
+    return shared if port is None else shared.model_copy(update={"port": port})
+
+
 def _destination(destination: AnyDestination, worker: int, workers: int) -> AnyDestination:
     update: dict[str, object] = {}
     if destination.pace_items_per_second is not None:
         update["pace_items_per_second"] = destination.pace_items_per_second / workers
-    if isinstance(destination, FileDestination):
-        # Two processes that number and remove files in one folder would take each other's.
-        update["directory"] = folder_of(destination.directory, worker, workers)
-        update["routes"] = tuple(
-            each.model_copy(update={"directory": folder_of(each.directory, worker, workers)})
-            for each in destination.routes
-        )
-    return destination.model_copy(update=update)
+    shared = destination.model_copy(update=update)
+    return type_of(shared).share(shared, worker, workers)

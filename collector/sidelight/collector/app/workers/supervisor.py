@@ -71,7 +71,7 @@ class Supervisor:
         self._path = path
         self._plan = plan
         self._hash_key = os.urandom(_KEY_BYTES).hex()
-        self._ports = Ports(plan["config"]["receive"])
+        self._ports = Ports(plan["listeners"])
         self._registry = Registry()
         self._reloads = Reloads(self._registry, _PlanError)
         self._restarts = self._registry.counter(c.COLLECTOR_WORKER_RESTARTS)
@@ -120,13 +120,12 @@ class Supervisor:
             return HttpServer(handler, probes.limits())
         # Only who wants TLS or tokens pays for what they need.
         from sidelight.base.configuration.section import ConfigError
-        from sidelight.collector.app.access import Access
+        from sidelight.collector.app.access import AccessMetrics, ServeAccess
         from sidelight.collector.app.configuration.serve import Serve
-        from sidelight.collector.receivers.registry import Receive
 
         try:
-            entrance = Access(Receive(), Serve.model_validate(serve), self._registry)
-            admit, tls = entrance.serve_admit(), entrance.serve_tls()
+            access = ServeAccess(Serve.model_validate(serve), AccessMetrics(self._registry))
+            admit, tls = access.admit(), access.tls()
         except ConfigError as error:
             raise _PlanError(str(error)) from error
         return HttpServer(handler, probes.limits(), admit=admit, tls=tls)
@@ -141,13 +140,12 @@ class Supervisor:
         return False
 
     async def _listen(self) -> list[str]:
-        receive, serve = self._plan["config"]["receive"], self._plan["config"]["serve"]
+        listeners, serve = self._plan["listeners"], self._plan["config"]["serve"]
         port = await bind(self._serve.start, serve["host"], serve["port"], "serve")
-        names = {"otlp_http": "OTLP/HTTP", "otlp_grpc": "OTLP/gRPC"}
         return [
             *(
-                f"{names[section]} on {receive[section]['host']}:{number}"
-                for section, number in self._ports.numbers.items()
+                f"{listeners[name]['title']} on {listeners[name]['host']}:{number}"
+                for name, number in self._ports.numbers.items()
             ),
             f"/metrics on {serve['host']}:{port}",
         ]

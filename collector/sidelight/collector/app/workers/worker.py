@@ -15,8 +15,8 @@ from typing import Any
 import uvloop
 
 from sidelight.base import logging_setup as logs
+from sidelight.collector.app.lifecycle import Plan, Service
 from sidelight.collector.app.run import exit_code, raise_file_limit
-from sidelight.collector.app.service import Plan, Service
 from sidelight.collector.app.workers import plan
 from sidelight.collector.app.workers.link import Link
 from sidelight.collector.app.workers.share import share_of

@@ -19,7 +19,7 @@ _CONTENT_TYPE = {"Content-Type": "application/x-protobuf"}
 _UNAUTHORIZED = (401, 403)
 
 
-class Exporter:
+class HttpExporter:
     """Sends records as they are stored, each to the path of its signal."""
 
     def __init__(

@@ -50,7 +50,7 @@ class Refused:
 Outcome = Delivered | Retry | Refused
 
 
-class Destination(Protocol):
+class Exporter(Protocol):
     """One backend. `send` blocks and runs on a thread of the destination's own."""
 
     @property

@@ -9,6 +9,9 @@ from pydantic import Field
 from sidelight.base.configuration.section import BaseUrl, Secret, Section
 from sidelight.collector.destinations.common.matching import Patterns
 
+ROUTES = "Subscriptions of their own for some resources; the first that fits counts."
+"""The description of the key `routes`, which each destination types for itself."""
+
 RouteName = Annotated[
     str,
     Field(

@@ -8,8 +8,13 @@ from typing import Literal
 from pydantic import Field
 
 from sidelight.base.configuration.section import MIB
-from sidelight.collector.destinations.common.config import ALL_SIGNALS, Destination, Name, Signals
-from sidelight.collector.destinations.common.routes import Route
+from sidelight.collector.destinations.common.config import (
+    ALL_SIGNALS,
+    DestinationConfig,
+    Name,
+    Signals,
+)
+from sidelight.collector.destinations.common.routes import ROUTES, Route
 
 
 class FileRoute(Route):
@@ -18,7 +23,7 @@ class FileRoute(Route):
     directory: Path = Field(description="Folder of the files.")
 
 
-class FileDestination(Destination):
+class FileDestination(DestinationConfig):
     """Files in a folder: a line of OTLP/JSON, or a length and an OTLP message, for each batch."""
 
     type: Literal["file"] = Field(description="All signals, to files.")
@@ -30,9 +35,7 @@ class FileDestination(Destination):
     signals: Signals = ALL_SIGNALS
     max_bytes: int = Field(64 * MIB, ge=1024, description="A file above it is followed by another.")
     max_files: int = Field(10, ge=2, description="Of each signal; above it the oldest goes.")
-    routes: tuple[FileRoute, ...] = Field(
-        (), description="Ways of their own for some resources; the first that fits counts."
-    )
+    routes: tuple[FileRoute, ...] = Field((), description=ROUTES)
 
     @property
     def place(self) -> str:

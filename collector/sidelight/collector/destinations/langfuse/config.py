@@ -7,8 +7,12 @@ from typing import Literal
 from pydantic import Field
 
 from sidelight.base.configuration.section import BaseUrl, Secret
-from sidelight.collector.destinations.common.config import ConcurrentDestination, Name, Scores
-from sidelight.collector.destinations.common.routes import UrlRoute
+from sidelight.collector.destinations.common.config import (
+    ConcurrentDestination,
+    Name,
+    ScoredDestination,
+)
+from sidelight.collector.destinations.common.routes import ROUTES, UrlRoute
 
 
 class LangfuseRoute(UrlRoute):
@@ -18,7 +22,7 @@ class LangfuseRoute(UrlRoute):
     secret_key: Secret = Field(description="Where the project's secret key is.")
 
 
-class LangfuseDestination(ConcurrentDestination):
+class LangfuseDestination(ConcurrentDestination, ScoredDestination):
     """Langfuse, cloud or self-hosted."""
 
     type: Literal["langfuse"] = Field(description="Traces, to Langfuse.")
@@ -30,7 +34,4 @@ class LangfuseDestination(ConcurrentDestination):
     secret_key: Secret = Field(
         Secret(env="LANGFUSE_SECRET_KEY"), description="Where the project's secret key is."
     )
-    scores: Scores = ()
-    routes: tuple[LangfuseRoute, ...] = Field(
-        (), description="Ways of their own for some resources; the first that fits counts."
-    )
+    routes: tuple[LangfuseRoute, ...] = Field((), description=ROUTES)

@@ -7,7 +7,7 @@ them away), and makes a second row of a span that is sent twice.
 from __future__ import annotations
 
 from sidelight.collector.destinations.common.credentials import Basic
-from sidelight.collector.destinations.common.http_exporter import Exporter
+from sidelight.collector.destinations.common.http_exporter import HttpExporter
 from sidelight.collector.destinations.langfuse.config import LangfuseDestination
 
 TRACES_PATH = "/api/public/otel/v1/traces"
@@ -21,9 +21,9 @@ def credentials(config: LangfuseDestination) -> Basic:
     return Basic(config.public_key, config.secret_key)
 
 
-def build(config: LangfuseDestination) -> Exporter:
+def build(config: LangfuseDestination) -> HttpExporter:
     """The exporter to the project the keys belong to."""
-    return Exporter(
+    return HttpExporter(
         config,
         paths={"traces": TRACES_PATH},
         credentials=credentials(config),

@@ -7,7 +7,7 @@ import json
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.http_client.transport import NoAnswerError
 from sidelight.collector.destinations.common.answer import judge
-from sidelight.collector.destinations.common.http_exporter import Exporter
+from sidelight.collector.destinations.common.http_exporter import HttpExporter
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Refused, Retry
 from sidelight.collector.destinations.common.scores import Score, scores
 from sidelight.collector.destinations.langfuse import exporter as langfuse
@@ -18,7 +18,7 @@ SCORES_PATH = "/api/public/scores"
 _JSON = {"Content-Type": "application/json"}
 
 
-class LangfuseScores(Exporter):
+class LangfuseScores(HttpExporter):
     """Sends a record's scores one by one, and goes on where it was when it has to wait."""
 
     def __init__(self, config: LangfuseDestination) -> None:

@@ -12,7 +12,7 @@ from sidelight.collector.destinations.common.config import (
     Headers,
     Signals,
 )
-from sidelight.collector.destinations.common.routes import HeadersRoute
+from sidelight.collector.destinations.common.routes import ROUTES, HeadersRoute
 
 
 class OtlpGrpcDestination(ConcurrentDestination):
@@ -21,6 +21,4 @@ class OtlpGrpcDestination(ConcurrentDestination):
     type: Literal["otlp_grpc"] = Field(description="All signals, by OTLP/gRPC.")
     signals: Signals = ALL_SIGNALS
     headers: Headers = Field(default_factory=dict)
-    routes: tuple[HeadersRoute, ...] = Field(
-        (), description="Ways of their own for some resources; the first that fits counts."
-    )
+    routes: tuple[HeadersRoute, ...] = Field((), description=ROUTES)

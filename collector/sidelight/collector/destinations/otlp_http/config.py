@@ -12,15 +12,13 @@ from sidelight.collector.destinations.common.config import (
     Headers,
     Signals,
 )
-from sidelight.collector.destinations.common.routes import HeadersRoute
+from sidelight.collector.destinations.common.routes import ROUTES, HeadersRoute
 
 
-class OtlpDestination(ConcurrentDestination):
+class OtlpHttpDestination(ConcurrentDestination):
     """Any OTLP/HTTP endpoint; `url` is the base, to which /v1/<signal> is added."""
 
-    type: Literal["otlp"] = Field(description="All signals, by OTLP/HTTP.")
+    type: Literal["otlp_http"] = Field(description="All signals, by OTLP/HTTP.")
     signals: Signals = ALL_SIGNALS
     headers: Headers = Field(default_factory=dict)
-    routes: tuple[HeadersRoute, ...] = Field(
-        (), description="Ways of their own for some resources; the first that fits counts."
-    )
+    routes: tuple[HeadersRoute, ...] = Field((), description=ROUTES)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sidelight.collector.destinations.common.credentials import SecretHeaders
-from sidelight.collector.destinations.common.http_exporter import Exporter, check_headers
-from sidelight.collector.destinations.otlp_http.config import OtlpDestination
+from sidelight.collector.destinations.common.http_exporter import HttpExporter, check_headers
+from sidelight.collector.destinations.otlp_http.config import OtlpHttpDestination
 from sidelight.otlp.signals import Signal
 
 PATHS: dict[Signal, str] = {
@@ -14,16 +14,16 @@ PATHS: dict[Signal, str] = {
 }
 
 
-def credentials(config: OtlpDestination) -> SecretHeaders:
+def credentials(config: OtlpHttpDestination) -> SecretHeaders:
     """The configured headers."""
     return SecretHeaders(config.headers)
 
 
-def build(config: OtlpDestination) -> Exporter:
+def build(config: OtlpHttpDestination) -> HttpExporter:
     """The exporter of the configured signals.
 
     Raises `ConfigError` if a header's name is not one.
     """
     check_headers(config.name, config.headers)
     paths = {signal: PATHS[signal] for signal in config.signals}
-    return Exporter(config, paths=paths, credentials=credentials(config))
+    return HttpExporter(config, paths=paths, credentials=credentials(config))

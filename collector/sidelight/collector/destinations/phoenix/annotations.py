@@ -11,7 +11,7 @@ from typing import Any
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.http_client.transport import Answer, NoAnswerError
 from sidelight.collector.destinations.common.answer import judge
-from sidelight.collector.destinations.common.http_exporter import Exporter
+from sidelight.collector.destinations.common.http_exporter import HttpExporter
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Retry
 from sidelight.collector.destinations.common.scores import Score, scores
 from sidelight.collector.destinations.phoenix import exporter as phoenix
@@ -26,7 +26,7 @@ _POLL_SECONDS = 0.5
 _JSON = {"Content-Type": "application/json"}
 
 
-class PhoenixAnnotations(Exporter):
+class PhoenixAnnotations(HttpExporter):
     """Annotates a record's spans once Phoenix has stored them."""
 
     def __init__(self, config: PhoenixDestination) -> None:

@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from sidelight.base.configuration.section import BaseUrl, Secret
-from sidelight.collector.destinations.common.config import Name, Scores, UrlDestination
-from sidelight.collector.destinations.common.routes import UrlRoute
+from sidelight.collector.destinations.common.config import Name, ScoredDestination
+from sidelight.collector.destinations.common.routes import ROUTES, UrlRoute
 
 
 class PhoenixRoute(UrlRoute):
@@ -18,7 +18,7 @@ class PhoenixRoute(UrlRoute):
     api_key: Secret | None = Field(None, description="Its key; none: the destination's.")
 
 
-class PhoenixDestination(UrlDestination):
+class PhoenixDestination(ScoredDestination):
     """Arize Phoenix, over HTTP (no 4 MiB cap there, and the project header works)."""
 
     type: Literal["phoenix"] = Field(description="Traces, to Arize Phoenix.")
@@ -33,7 +33,4 @@ class PhoenixDestination(UrlDestination):
     api_key: Secret = Field(
         Secret(env="PHOENIX_API_KEY"), description="Where its key is; empty: none is sent."
     )
-    scores: Scores = ()
-    routes: tuple[PhoenixRoute, ...] = Field(
-        (), description="Ways of their own for some resources; the first that fits counts."
-    )
+    routes: tuple[PhoenixRoute, ...] = Field((), description=ROUTES)

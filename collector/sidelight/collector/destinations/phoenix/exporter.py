@@ -17,7 +17,7 @@ import time
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.http_client.transport import NoAnswerError
 from sidelight.collector.destinations.common.credentials import Bearer
-from sidelight.collector.destinations.common.http_exporter import Exporter
+from sidelight.collector.destinations.common.http_exporter import HttpExporter
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Retry
 from sidelight.collector.destinations.phoenix.backlog import Backlog
 from sidelight.collector.destinations.phoenix.config import PhoenixDestination
@@ -47,7 +47,7 @@ def build(config: PhoenixDestination) -> PhoenixExporter:
     return PhoenixExporter(config)
 
 
-class PhoenixExporter(Exporter):
+class PhoenixExporter(HttpExporter):
     """Sends no faster than Phoenix stores."""
 
     def __init__(self, config: PhoenixDestination) -> None:

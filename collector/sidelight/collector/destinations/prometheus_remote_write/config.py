@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from sidelight.collector.destinations.common.config import Headers, Name, UrlDestination
-from sidelight.collector.destinations.common.routes import HeadersRoute
+from sidelight.collector.destinations.common.routes import ROUTES, HeadersRoute
 
 
 class RemoteWriteDestination(UrlDestination):
@@ -21,6 +21,4 @@ class RemoteWriteDestination(UrlDestination):
     )
     name: Name = "prometheus"
     headers: Headers = Field(default_factory=dict)
-    routes: tuple[HeadersRoute, ...] = Field(
-        (), description="Ways of their own for some resources; the first that fits counts."
-    )
+    routes: tuple[HeadersRoute, ...] = Field((), description=ROUTES)

@@ -6,7 +6,7 @@ from sidelight.base.configuration.section import ConfigError
 from sidelight.base.http_client.transport import NoAnswerError
 from sidelight.collector.destinations.common.answer import judge
 from sidelight.collector.destinations.common.credentials import SecretHeaders
-from sidelight.collector.destinations.common.http_exporter import Exporter, check_headers
+from sidelight.collector.destinations.common.http_exporter import HttpExporter, check_headers
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Retry
 from sidelight.collector.destinations.prometheus_remote_write import snappy
 from sidelight.collector.destinations.prometheus_remote_write.config import RemoteWriteDestination
@@ -26,7 +26,7 @@ def build(config: RemoteWriteDestination) -> RemoteWriter:
     return RemoteWriter(config)
 
 
-class RemoteWriter(Exporter):
+class RemoteWriter(HttpExporter):
     """One request for each stored batch, in order."""
 
     def __init__(self, config: RemoteWriteDestination) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from sidelight.base.configuration.section import MIB, Host, Port, Section
-from sidelight.base.tls.config import Tls
+from sidelight.base.configuration.section import MIB, Port
+from sidelight.collector.receivers.common.config import ListenerConfig
 
 
-class OtlpGrpc(Section):
+class OtlpGrpc(ListenerConfig):
     """The OTLP/gRPC receiver."""
 
-    enabled: bool = Field(True, description="Whether it listens.")
-    host: Host = "127.0.0.1"
     port: Port = 4317
-    tls: Tls | None = Field(None, description="none: plain text.")
     max_message_bytes: int = Field(32 * MIB, ge=1024, description="Largest message, decompressed.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
+from sidelight.base.listening import bind, connections
 from sidelight.collector.ingest.intake import Intake, UnavailableError
 from sidelight.collector.metrics.values import Counter
 from sidelight.collector.receivers.common.admission import (
@@ -25,6 +26,7 @@ from sidelight.collector.receivers.common.admission import (
     ProjectError,
     stamp,
 )
+from sidelight.collector.receivers.common.type import Load, ReceiverContext
 from sidelight.collector.receivers.otlp_grpc.config import OtlpGrpc
 from sidelight.collector.receivers.otlp_grpc.tls import credentials_of
 from sidelight.collector.receivers.otlp_http.encoding import response
@@ -39,6 +41,7 @@ _SERVICES: Final[dict[Signal, str]] = {
     "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
     "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
 }
+_SECTION: Final = "receivers.otlp_grpc"
 MAX_CONNECTIONS: Final = 1024
 _HANDSHAKE_SECONDS: Final = 10.0
 _DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -126,59 +129,67 @@ class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
         return grpc.stream_unary_rpc_method_handler(refuse)
 
 
-class GrpcServer:
-    """Listens for OTLP/gRPC."""
+class OtlpGrpcReceiver:
+    """Listens for OTLP/gRPC. Raises `ConfigError` for certificates that cannot be used."""
 
-    def __init__(
-        self,
-        config: OtlpGrpc,
-        intake: Intake,
-        requests: Counter,
-        admission: Admission,
-        *,
-        max_connections: int = MAX_CONNECTIONS,
-        reuse_port: bool = False,
-    ) -> None:
-        """With `reuse_port` other processes may listen there too, who know of each other."""
-        self._reuse_port = reuse_port
-        """Raises `ConfigError` for certificates that cannot be used."""
+    def __init__(self, config: OtlpGrpc, context: ReceiverContext) -> None:
+        self._config = config
+        self._shares_port = context.shares_port
         tls = config.tls
-        self._credentials = None if tls is None else credentials_of(tls, "receive.otlp_grpc")
+        self._credentials = None if tls is None else credentials_of(tls, _SECTION)
         handshake_seconds = _HANDSHAKE_SECONDS if tls is None else tls.handshake_timeout_seconds
         self._server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", config.max_message_bytes),
-                ("grpc.max_allowed_incoming_connections", max_connections),
+                (
+                    "grpc.max_allowed_incoming_connections",
+                    connections(MAX_CONNECTIONS, _SECTION),
+                ),
                 ("grpc.server_handshake_timeout_ms", int(handshake_seconds * 1000)),
                 # Two servers on one port would share its clients without anybody knowing.
-                ("grpc.so_reuseport", int(reuse_port)),
+                ("grpc.so_reuseport", int(context.shares_port)),
             ]
         )
-        exports = [_Export(signal, intake, requests) for signal in _SERVICES]
-        self._server.add_generic_rpc_handlers((_Services(exports, admission, requests),))
+        exports = [_Export(signal, context.intake, context.requests) for signal in _SERVICES]
+        services = _Services(exports, context.admission, context.requests)
+        self._server.add_generic_rpc_handlers((services,))
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port, which the system chooses if `port` is 0.
+    async def start(self) -> str:
+        """Listen. Raises `ServiceError` if the address cannot be had."""
+        host = self._config.host
+        port = await bind(self._listen, host, self._config.port, _SECTION)
+        return f"{host}:{port}"
 
-        Raises `OSError` if the address cannot be had.
-        """
-        if not self._reuse_port:
+    async def _listen(self, host: str, port: int) -> int:
+        if not self._shares_port:
             _see_whether_free(host, port)
-        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             chosen: int = (
-                self._server.add_insecure_port(where)
+                self._server.add_insecure_port(address)
                 if self._credentials is None
-                else self._server.add_secure_port(where, self._credentials)
+                else self._server.add_secure_port(address, self._credentials)
             )
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {where}: is the port taken?") from error
+            raise OSError(f"cannot listen on {address}: is the port taken?") from error
         await self._server.start()
         return chosen
+
+    def prepare(self, config: OtlpGrpc) -> Callable[[], None]:  # noqa: ARG002 (no live keys)
+        """Nothing changes without a restart."""
+        return lambda: None
 
     async def stop(self, timeout_seconds: float) -> None:
         """Take no new calls and let those under way finish."""
         await self._server.stop(timeout_seconds)
+
+    def source(self) -> None:
+        """Nothing to show on /metrics besides the collector's own."""
+        return
+
+    def load(self) -> Load:
+        """gRPC does not tell what it holds."""
+        return Load()
 
 
 def _see_whether_free(host: str, port: int) -> None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from sidelight.base.configuration.section import MIB, Host, Port, Section
-from sidelight.base.tls.config import Tls
+from sidelight.base.configuration.section import MIB, Port
+from sidelight.collector.receivers.common.config import ListenerConfig
 
 
-class OtlpHttp(Section):
+class OtlpHttp(ListenerConfig):
     """The OTLP/HTTP receiver."""
 
-    enabled: bool = Field(True, description="Whether it listens.")
-    host: Host = "127.0.0.1"
     port: Port = 4318
-    tls: Tls | None = Field(None, description="none: plain text.")
     max_body_bytes: int = Field(32 * MIB, ge=1024, description="Largest body, as sent.")
     max_decompressed_bytes: int = Field(
         64 * MIB, ge=1024, description="Largest body after decompression: bombs are refused."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import MappingProxyType
 from typing import Final, cast
 
@@ -16,9 +17,10 @@ from sidelight.base.http_server import (
     HttpResponse,
     HttpServer,
     Limits,
-    TlsOptions,
     in_words,
 )
+from sidelight.base.listening import bind, connections
+from sidelight.base.tls.options import tls_options
 from sidelight.collector.ingest.intake import Intake, UnavailableError
 from sidelight.collector.metrics.values import Counter
 from sidelight.collector.receivers.common.admission import (
@@ -29,7 +31,8 @@ from sidelight.collector.receivers.common.admission import (
     ProjectError,
     stamp,
 )
-from sidelight.collector.receivers.langfuse_api import routes as langfuse
+from sidelight.collector.receivers.common.http_api import HttpApi
+from sidelight.collector.receivers.common.type import Load, ReceiverContext
 from sidelight.collector.receivers.otlp_http.config import OtlpHttp
 from sidelight.collector.receivers.otlp_http.encoding import (
     JSON,
@@ -44,6 +47,7 @@ from sidelight.collector.receivers.otlp_http.encoding import (
 from sidelight.otlp.request import MalformedError
 from sidelight.otlp.signals import Signal
 
+_SECTION: Final = "receivers.otlp_http"
 PATHS: Final = MappingProxyType[str, Signal](
     {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}
 )
@@ -52,73 +56,153 @@ PATHS: Final = MappingProxyType[str, Signal](
 _QUICK_JSON_BYTES: Final = 8 * 1024
 
 
-def build(
-    config: OtlpHttp,
-    intake: Intake,
-    requests: Counter,
-    admission: Admission,
-    tls: TlsOptions | None = None,
-) -> HttpServer:
-    """The server; `requests` counts by protocol and outcome."""
-    return HttpServer(
-        handler(config, intake, requests, admission),
-        Limits(
-            max_body_bytes=config.max_body_bytes,
-            max_buffered_bytes=max(config.max_buffered_bytes, config.max_body_bytes),
-            max_connections=config.max_connections,
-            header_timeout_seconds=config.header_timeout_seconds,
-            body_timeout_seconds=config.body_timeout_seconds,
-            idle_timeout_seconds=config.idle_timeout_seconds,
-        ),
-        admit=None if admission.is_open else admit(admission, requests),
-        explain=explain,
-        tls=tls,
-    )
+class OtlpHttpReceiver:
+    """Listens for OTLP/HTTP, and for the APIs that share its port.
+
+    Raises `ConfigError` for certificates that cannot be used.
+    """
+
+    def __init__(self, config: OtlpHttp, context: ReceiverContext) -> None:
+        self._config = config
+        self._context = context
+        self._tls = tls_options(config.tls, _SECTION, context.failed_handshake)
+        self._server = self._build(config)
+
+    async def start(self) -> str:
+        """Listen. Raises `ServiceError` if the address cannot be had."""
+        host = self._config.host
+        start = partial(self._server.start, reuse_port=self._context.shares_port)
+        port = await bind(start, host, self._config.port, _SECTION)
+        return f"{host}:{port}"
+
+    def prepare(self, config: OtlpHttp) -> Callable[[], None]:
+        """What applies other limits; connections stay."""
+        server = self._build(config) if config != self._config else None
+
+        def apply() -> None:
+            if server is not None:
+                self._config = config
+                self._server.become(server)
+
+        return apply
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Take no new connections and let requests under way finish."""
+        await self._server.stop(timeout_seconds)
+
+    def source(self) -> None:
+        """Nothing to show on /metrics besides the collector's own."""
+        return
+
+    def load(self) -> Load:
+        """Bytes of the requests under way, and open connections."""
+        return Load(self._server.budget.used, len(self._server.connections))
+
+    def _build(self, config: OtlpHttp) -> HttpServer:
+        admission, requests = self._context.admission, self._context.requests
+        paths = OtlpPaths(self._context.http_apis)
+        return HttpServer(
+            handler(config, self._context.intake, requests, admission, paths),
+            Limits(
+                max_body_bytes=config.max_body_bytes,
+                max_buffered_bytes=max(config.max_buffered_bytes, config.max_body_bytes),
+                max_connections=connections(config.max_connections, _SECTION),
+                header_timeout_seconds=config.header_timeout_seconds,
+                body_timeout_seconds=config.body_timeout_seconds,
+                idle_timeout_seconds=config.idle_timeout_seconds,
+            ),
+            admit=None if admission.is_open else admit(admission, requests, paths),
+            explain=paths.explain,
+            tls=self._tls,
+        )
 
 
-def admit(admission: Admission, requests: Counter) -> Admit:
-    """Refuses at its head who may not send: nothing of the body is read."""
+class OtlpPaths:
+    """Which paths take OTLP, and which belong to the APIs that share the port."""
+
+    def __init__(self, http_apis: Sequence[HttpApi] = ()) -> None:
+        self._apis = tuple(http_apis)
+        self._signals: dict[str, Signal] = dict(PATHS)
+        for api in self._apis:
+            self._signals |= api.otlp_paths
+        self._open = frozenset(path for api in self._apis for path in api.open_paths)
+
+    def signal(self, path: str) -> Signal | None:
+        """The signal that is exported to `path`; None if it takes no OTLP."""
+        return self._signals.get(path)
+
+    def is_open(self, path: str) -> bool:
+        """Whether `path` needs no credentials."""
+        return path in self._open
+
+    def api(self, path: str) -> HttpApi | None:
+        """The API that `path` belongs to, or None."""
+        return next((each for each in self._apis if path.startswith(each.prefix)), None)
+
+    def explain(self, path: str, headers: Mapping[str, str], sentence: str) -> tuple[str, bytes]:
+        """As a Status, which OTLP wants of every error, in the encoding of the request.
+
+        In words for a client that plainly wants something else: another path without an
+        encoding of OTLP.
+        """
+        kind = _media_type(headers)
+        if path and path not in self._signals and kind not in (PROTOBUF, JSON):
+            return in_words(path, headers, sentence)
+        kind = JSON if kind == JSON else PROTOBUF
+        return kind, encode(status(sentence), kind)
+
+    def unauthorized(
+        self, path: str, headers: Mapping[str, str], error: NotAdmittedError
+    ) -> HttpResponse:
+        """The answer to a request without valid credentials."""
+        api = self.api(path)
+        if api is not None:
+            return api.refuse(str(error))
+        fault = "" if error.reason == "missing" else ', error="invalid_token"'
+        challenge = {"WWW-Authenticate": f'Bearer realm="sidelight"{fault}'}
+        return self.fault(401, path, headers, str(error), challenge)
+
+    def fault(
+        self,
+        code: int,
+        path: str,
+        asked: Mapping[str, str],
+        sentence: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> HttpResponse:
+        """An error as its path and encoding want it; `asked` are the request's headers."""
+        kind, body = self.explain(path, asked, sentence)
+        return HttpResponse(code, body, {"Content-Type": kind, **(headers or {})})
+
+
+def admit(admission: Admission, requests: Counter, paths: OtlpPaths) -> Admit:
+    """Refuses at its head a request that may not be sent: nothing of the body is read."""
 
     def ask(head: Head) -> HttpResponse | None:
         try:
-            if head.path != langfuse.HEALTH_PATH:
+            if not paths.is_open(head.path):
                 admission.identify("http", head.headers.get(AUTHORIZATION))
         except NotAdmittedError as error:
             requests.labels("http", "401").inc()
-            return _unauthorized(head.path, head.headers, error)
+            return paths.unauthorized(head.path, head.headers, error)
         return None
 
     return ask
-
-
-def explain(path: str, headers: Mapping[str, str], sentence: str) -> tuple[str, bytes]:
-    """As a Status, which OTLP wants of every error, in the encoding of the request.
-
-    In words for those who plainly want something else: another path without an encoding of OTLP.
-    """
-    kind = _media_type(headers)
-    is_other = bool(path) and path not in PATHS and path not in langfuse.OTLP_PATHS
-    if is_other and kind not in (PROTOBUF, JSON):
-        return in_words(path, headers, sentence)
-    kind = JSON if kind == JSON else PROTOBUF
-    return kind, encode(status(sentence), kind)
 
 
 def _media_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _unauthorized(path: str, headers: Mapping[str, str], error: NotAdmittedError) -> HttpResponse:
-    if path.startswith(langfuse.PREFIX):
-        return langfuse.refusal(str(error))
-    fault = "" if error.reason == "missing" else ', error="invalid_token"'
-    challenge = {"WWW-Authenticate": f'Bearer realm="sidelight"{fault}'}
-    return _fault(401, path, headers, str(error), challenge)
-
-
-def handler(config: OtlpHttp, intake: Intake, requests: Counter, admission: Admission) -> Handler:
+def handler(
+    config: OtlpHttp,
+    intake: Intake,
+    requests: Counter,
+    admission: Admission,
+    paths: OtlpPaths,
+) -> Handler:
     """Answers one request as the OTLP/HTTP specification has it."""
-    export = _Export(config, intake, admission)
+    export = _Export(config, intake, admission, paths)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         answer = await export(request)
@@ -131,7 +215,10 @@ def handler(config: OtlpHttp, intake: Intake, requests: Counter, admission: Admi
 class _Export:
     """One request to its answer."""
 
-    def __init__(self, config: OtlpHttp, intake: Intake, admission: Admission) -> None:
+    def __init__(
+        self, config: OtlpHttp, intake: Intake, admission: Admission, paths: OtlpPaths
+    ) -> None:
+        self._paths = paths
         self._admission = admission
         self._max_decompressed_bytes = config.max_decompressed_bytes
         self._intake = intake
@@ -139,39 +226,40 @@ class _Export:
         self._json_thread = ThreadPoolExecutor(1, thread_name_prefix="sidelight-json")
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path == langfuse.HEALTH_PATH:
-            return langfuse.answer(request, None)
+        api = self._paths.api(request.path)
+        if api is not None and self._paths.is_open(request.path):
+            return api.answer(request, None)
         try:
             identity = self._admission.identify("http", request.headers.get(AUTHORIZATION))
         except NotAdmittedError as error:  # The token was taken away while the body came.
-            return _unauthorized(request.path, request.headers, error)
-        signal = PATHS.get(request.path) or langfuse.OTLP_PATHS.get(request.path)
+            return self._paths.unauthorized(request.path, request.headers, error)
+        signal = self._paths.signal(request.path)
         if signal is None:
-            if request.path.startswith(langfuse.PREFIX):
-                return langfuse.answer(request, identity)
-            return _refusal(request, 404, f"no such path; OTLP goes to {', '.join(PATHS)}")
+            if api is not None:
+                return api.answer(request, identity)
+            return self._refusal(request, 404, f"not found; OTLP goes to {', '.join(PATHS)}")
         if request.method != "POST":
-            return _refusal(request, 405, f"{request.path} takes POST only", {"Allow": "POST"})
+            return self._refusal(request, 405, f"{request.path} takes POST only", {"Allow": "POST"})
         content_type = _media_type(request.headers)
         if content_type not in (PROTOBUF, JSON):
-            return _refusal(request, 415, f"Content-Type must be {PROTOBUF} or {JSON}")
+            return self._refusal(request, 415, f"Content-Type must be {PROTOBUF} or {JSON}")
         try:
             whose = stamp(signal, identity, request.headers.get(PROJECT_HEADER))
             body = await self._protobuf(signal, request, content_type)
             receipt = await self._intake.accept(signal, body, whose)
         except (MalformedError, ProjectError) as error:
-            return _refusal(request, 400, str(error))
+            return self._refusal(request, 400, str(error))
         except TooLargeError as error:
-            return _refusal(request, 413, str(error))
+            return self._refusal(request, 413, str(error))
         except UnavailableError as error:
-            return _refusal(
+            return self._refusal(
                 request,
                 429 if error.is_busy else 503,
                 str(error),
                 {"Retry-After": str(error.retry_after_seconds)},
             )
         except _EncodingError as error:
-            return _refusal(request, 415, str(error))
+            return self._refusal(request, 415, str(error))
         message = response(signal, receipt.rejected, receipt.reason)
         return HttpResponse(200, encode(message, content_type), {"Content-Type": content_type})
 
@@ -190,23 +278,15 @@ class _Export:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._json_thread, from_json, signal, body)
 
+    def _refusal(
+        self,
+        request: HttpRequest,
+        code: int,
+        sentence: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> HttpResponse:
+        return self._paths.fault(code, request.path, request.headers, sentence, headers)
+
 
 class _EncodingError(Exception):
     """A Content-Encoding that is not understood."""
-
-
-def _refusal(
-    request: HttpRequest, code: int, sentence: str, headers: Mapping[str, str] | None = None
-) -> HttpResponse:
-    return _fault(code, request.path, request.headers, sentence, headers)
-
-
-def _fault(
-    code: int,
-    path: str,
-    asked: Mapping[str, str],
-    sentence: str,
-    headers: Mapping[str, str] | None = None,
-) -> HttpResponse:
-    kind, body = explain(path, asked, sentence)
-    return HttpResponse(code, body, {"Content-Type": kind, **(headers or {})})

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from sidelight.base.configuration.section import MIB, HttpUrl, Section
+from sidelight.collector.receivers.common.config import ReceiverConfig
 from sidelight.collector.receivers.scrape.presets import PRESETS, PresetName, address
 
 
@@ -33,7 +34,7 @@ class ScrapeTarget(Section):
         name = value.get("preset") if isinstance(value, dict) else None
         if name == "chroma":
             raise ValueError(
-                "Chroma serves no /metrics: let it send OTLP to receive.otlp_grpc, "
+                "Chroma serves no /metrics: let it send OTLP to receivers.otlp_grpc, "
                 "as docs/scraping.md shows"
             )
         if not isinstance(name, str) or name not in PRESETS:
@@ -45,7 +46,7 @@ class ScrapeTarget(Section):
         return filled
 
 
-class Scrape(Section):
+class Scrape(ReceiverConfig):
     """Which expositions to scrape, and how often."""
 
     targets: tuple[ScrapeTarget, ...] = Field((), description="What is scraped.")

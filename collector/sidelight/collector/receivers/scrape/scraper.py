@@ -87,8 +87,8 @@ class Scraper:
             identity = labels(target.identity)
             if identity in found:
                 raise ConfigError(
-                    f"receive.scrape.targets: {found[identity].shown} and {target.shown} have the "
-                    "same job, instance and labels; give one a label of its own"
+                    f"receivers.scrape.targets: {found[identity].shown} and {target.shown} have "
+                    "the same job, instance and labels; give one a label of its own"
                 )
             if identity in same and same[identity].url == target.url:
                 old = same[identity]
@@ -229,6 +229,6 @@ def _checked(answer: Answer, config: Scrape) -> bytes:
     if answer.ending == "broken":
         raise _ScrapeError("unreachable", "the connection broke off in the middle of the answer")
     if len(answer.body) > config.max_bytes:
-        message = f"more than receive.scrape.max_bytes ({config.max_bytes})"
+        message = f"more than receivers.scrape.max_bytes ({config.max_bytes})"
         raise _ScrapeError("too_large", message)
     return answer.body

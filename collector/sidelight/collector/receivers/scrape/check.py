@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from functools import partial
 from urllib.parse import urlsplit
 
 from sidelight import conventions as names
+from sidelight.base.check import Check
 from sidelight.base.http_client.transport import Answer, NoAnswerError, Transport
-from sidelight.collector.doctor.check import Check
+from sidelight.collector.receivers.common.type import CheckContext, Look
 from sidelight.collector.receivers.scrape.config import Scrape, ScrapeTarget
 
 _SAMPLE = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)", re.MULTILINE)
@@ -27,6 +29,17 @@ _FIRST_SEEN = (
     ("0.9.2", "kv_cache_usage_perc"),
     ("0.8.5", "gpu_cache_usage_perc"),
 )
+
+
+def looks(scrape: Scrape, context: CheckContext) -> list[Look]:
+    """One for each target."""
+    return [
+        (
+            target.url,
+            partial(check, target, scrape, context.timeout_seconds, context.exposition),
+        )
+        for target in scrape.targets
+    ]
 
 
 def check(

@@ -6,36 +6,38 @@ import errno
 import socket
 from pathlib import Path
 
-from sidelight.collector.doctor.check import Check
-from sidelight.collector.doctor.listeners import Listener
+from sidelight.base.check import Check
 
 _LISTEN = "0A"
 
 
-def check(listener: Listener, *, running: bool) -> Check:
-    """Try to bind. `running` says that a Sidelight answers on the configured serve port."""
-    name = f"port {listener.port} ({listener.key})"
-    place = f"{listener.host}:{listener.port}"
-    if listener.port == 0:
+def check(key: str, host: str, port: int, *, running: bool) -> Check:
+    """Try to bind the address that stands at `key` in the configuration.
+
+    `running` says that a Sidelight answers on the configured serve port.
+    """
+    name = f"port {port} ({key})"
+    place = f"{host}:{port}"
+    if port == 0:
         return Check(name, "ok", "any free port")
     try:
-        _bind(listener.host, listener.port)
+        _bind(host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return _taken(name, place, listener, running=running)
+            return _taken(name, place, key, port, running=running)
         if error.errno == errno.EACCES:
             return Check(name, "fail", f"{place} needs privileges", "Take a port of 1024 or above.")
         return Check(
             name,
             "fail",
-            f"{listener.host} is no address of this machine",
-            f"Set {listener.key}.host to 127.0.0.1, or to 0.0.0.0 for all interfaces.",
+            f"{host} is not an address of this machine",
+            f"Set {key}.host to 127.0.0.1, or to 0.0.0.0 for all interfaces.",
         )
     return Check(name, "ok", f"{place} is free")
 
 
 def owner(port: int) -> tuple[int, str] | None:
-    """Process id and command of whoever listens on the port, where /proc tells us."""
+    """Process id and command of the process that listens on the port, where /proc tells."""
     inodes = {inode for table in ("tcp", "tcp6") for inode in _listening_inodes(table, port)}
     if not inodes:
         return None
@@ -61,8 +63,8 @@ def _bind(host: str, port: int) -> None:
         probe.listen()
 
 
-def _taken(name: str, place: str, listener: Listener, *, running: bool) -> Check:
-    who = owner(listener.port)
+def _taken(name: str, place: str, key: str, port: int, *, running: bool) -> Check:
+    who = owner(port)
     by = f"{who[1]} (process {who[0]})" if who else "another process"
     if running and (who is None or "sidelight" in who[1]):
         return Check(name, "ok", f"{place} is served by the running Sidelight, {by}")
@@ -70,7 +72,7 @@ def _taken(name: str, place: str, listener: Listener, *, running: bool) -> Check
         name,
         "fail",
         f"{place} is taken by {by}",
-        f"End that process, or set {listener.key}.port to another port.",
+        f"End that process, or set {key}.port to another port.",
     )
 
 

@@ -1,0 +1,57 @@
+"""Components that other distributions bring, found by entry points."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from typing import Protocol, TypeVar
+
+_logger = logging.getLogger(__name__)
+
+
+class Named(Protocol):
+    """A type of component, with the name that the configuration uses."""
+
+    @property
+    def name(self) -> str:
+        """The name, unique within its registry."""
+
+
+NamedT = TypeVar("NamedT", bound=Named)
+
+
+def registry(
+    built_in: Iterable[NamedT], group: str, component_type: type[NamedT]
+) -> dict[str, NamedT]:
+    """The types by name: `built_in` in their order, then those of the entry point `group`.
+
+    An entry point that cannot be loaded, that is not a `component_type` or that takes a name
+    in use is left out with a warning: a broken plugin must not stop a collector that may not
+    use it.
+    """
+    types = {each.name: each for each in built_in}
+    for entry_point in sorted(entry_points(group=group), key=lambda each: each.value):
+        try:
+            loaded = entry_point.load()
+        except Exception as error:  # noqa: BLE001 (a plugin may raise whatever it likes)
+            _logger.warning(
+                "entry point %s of group %s cannot be loaded: %s", entry_point.value, group, error
+            )
+            continue
+        if not isinstance(loaded, component_type):
+            _logger.warning(
+                "entry point %s of group %s is ignored: it is a %s, not a %s",
+                entry_point.value,
+                group,
+                type(loaded).__name__,
+                component_type.__name__,
+            )
+        elif types.setdefault(loaded.name, loaded) is not loaded:
+            _logger.warning(
+                "entry point %s of group %s is ignored: the name %r is taken",
+                entry_point.value,
+                group,
+                loaded.name,
+            )
+    return types

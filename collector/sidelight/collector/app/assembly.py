@@ -1,0 +1,192 @@
+"""The composition root: builds every part of a collector from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidelight import conventions as c
+from sidelight.base.http_server import HttpServer
+from sidelight.collector.app import probes
+from sidelight.collector.app.access import (
+    AccessMetrics,
+    ServeAccess,
+    sender_guard,
+    warn_of_open_listeners,
+)
+from sidelight.collector.app.configuration.config import Config
+from sidelight.collector.app.delivery_metrics import DeliveryMetrics
+from sidelight.collector.app.health import Health
+from sidelight.collector.app.retention import Retention
+from sidelight.collector.app.self_metrics import SelfMetrics
+from sidelight.collector.delivery.deliveries import Deliveries, Store
+from sidelight.collector.delivery.replays import Replays
+from sidelight.collector.destinations.registry import AnyDestination
+from sidelight.collector.ingest.intake import Intake
+from sidelight.collector.log import folder
+from sidelight.collector.log.duplicates import RECOVERED_BYTES, Duplicates
+from sidelight.collector.log.log import SegmentLog
+from sidelight.collector.log.writer import LogWriter
+from sidelight.collector.metrics.exposition import Exposition
+from sidelight.collector.metrics.family import Family, Source
+from sidelight.collector.metrics.otlp_metrics import OtlpMetrics
+from sidelight.collector.metrics.registry import Registry
+from sidelight.collector.processors import build as processors
+from sidelight.collector.receivers.common.admission import Admission
+from sidelight.collector.receivers.common.type import Receiver, ReceiverContext, ReceiverType
+from sidelight.collector.receivers.registry import enabled
+from sidelight.otlp.repetition import is_repetition
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredReceiver:
+    """A built receiver and its type."""
+
+    type: ReceiverType
+    receiver: Receiver
+
+
+class Sources:
+    """The families that receivers show on /metrics, as one `Source`."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+
+    def families(self, *, exemplars: bool) -> Iterable[Family]:
+        """All families, in the order of the receivers."""
+        for source in self._sources:
+            yield from source.families(exemplars=exemplars)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a collector, built and not yet started."""
+
+    registry: Registry
+    log: SegmentLog
+    writer: LogWriter
+    intake: Intake
+    receivers: tuple[ConfiguredReceiver, ...]
+    scraped: Sources
+    received: OtlpMetrics
+    deliveries: Deliveries
+    retention: Retention
+    replays: Replays
+    self_metrics: SelfMetrics
+    health: Health
+    serve: HttpServer
+
+
+@dataclass(slots=True)
+class CurrentConfig:
+    """The configuration in force; a reload replaces it."""
+
+    config: Config
+
+
+def assemble(
+    current: CurrentConfig,
+    destinations: Sequence[AnyDestination],
+    *,
+    left_behind: Sequence[Path],
+    worker: int | None,
+    hash_key: bytes,
+) -> Parts:
+    """Build all parts; needs a running event loop.
+
+    `left_behind`: log folders to empty. A `worker` of several shares its ports with the
+    others. `hash_key`: of the marks under the content policy `hashed`, where the configuration
+    has none.
+
+    Raises `LogError` if the log folder cannot be used, `ConfigError` for what only shows when
+    parts are built.
+    """
+    config = current.config
+    registry = Registry()
+    access = AccessMetrics(registry)
+    guard = sender_guard(config)
+    delivery_metrics = DeliveryMetrics(registry)
+    received = OtlpMetrics(registry)
+    own, *others = (
+        Store(SegmentLog(each, segment_bytes=config.log.segment_bytes), each)
+        for each in (config.log.directory, *left_behind)
+    )
+    deliveries = Deliveries((*others, own), delivery_metrics)
+    writer = LogWriter(
+        own.log,
+        max_pending_bytes=config.log.max_pending_bytes,
+        encoding="gzip" if config.log.compression == "gzip" else "identity",
+        appended=deliveries.wake,
+    )
+    storage = Duplicates(
+        writer,
+        seconds=config.log.dedupe_seconds,
+        is_repetition=is_repetition,
+        recovered=folder.newest(config.log.directory, RECOVERED_BYTES),
+    )
+    pipeline = processors.build(config.processors, hash_key)
+    intake = Intake(storage, registry, received, pipeline, config.metrics)
+    receivers = _receivers(
+        config,
+        ReceiverContext(
+            intake=intake,
+            registry=registry,
+            admission=Admission(guard, access.unauthorized),
+            requests=registry.counter(c.COLLECTOR_REQUESTS, ("protocol", "outcome")),
+            failed_handshake=access.failed_handshake,
+            shares_port=worker is not None,
+            http_apis=[
+                each.http_api for each, _ in enabled(config.receivers) if each.http_api is not None
+            ],
+        ),
+    )
+    if not worker:
+        warn_of_open_listeners(config, has_credentials=not guard.is_open)
+    sources = (each.receiver.source() for each in receivers)
+    scraped = Sources([source for source in sources if source is not None])
+    retention = Retention(
+        own,
+        others,
+        deliveries,
+        delivery_metrics,
+        options=lambda: current.config.log,
+        is_in_trouble=lambda: writer.trouble is not None,
+    )
+    self_metrics = SelfMetrics(
+        registry, [each.receiver for each in receivers], writer, deliveries, retention.size_bytes
+    )
+    exposition = Exposition((registry, received, scraped))
+    health = Health(writer, deliveries, exposition, self_metrics.refresh)
+    serve_access = ServeAccess(config.serve, access)
+    serve = HttpServer(
+        probes.handler(health),
+        probes.limits(),
+        admit=serve_access.admit(),
+        tls=serve_access.tls(),
+    )
+    deliveries.apply(destinations)
+    return Parts(
+        registry=registry,
+        log=own.log,
+        writer=writer,
+        intake=intake,
+        receivers=receivers,
+        scraped=scraped,
+        received=received,
+        deliveries=deliveries,
+        retention=retention,
+        replays=Replays(own, others, deliveries),
+        self_metrics=self_metrics,
+        health=health,
+        serve=serve,
+    )
+
+
+def _receivers(config: Config, context: ReceiverContext) -> tuple[ConfiguredReceiver, ...]:
+    """The enabled receivers that are more than an API on another one's port."""
+    return tuple(
+        ConfiguredReceiver(each, each.build(section, context))
+        for each, section in enabled(config.receivers)
+        if each.build is not None
+    )

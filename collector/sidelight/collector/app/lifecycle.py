@@ -1,0 +1,254 @@
+"""A collector's life: start, serve, reload, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+from sidelight.base import logging_setup as logs
+from sidelight.base.background import supervise
+from sidelight.base.configuration.section import ConfigError
+from sidelight.base.listening import bind
+from sidelight.collector.app.assembly import CurrentConfig, assemble
+from sidelight.collector.app.configuration.config import Config
+from sidelight.collector.app.configuration.live import reloaded
+from sidelight.collector.app.health import Health
+from sidelight.collector.app.reload import Change, Reloads
+from sidelight.collector.destinations.registry import AnyDestination
+from sidelight.collector.metrics import snapshot
+from sidelight.collector.metrics.snapshot import Snapshot
+from sidelight.collector.processors import build as processors
+
+_logger = logging.getLogger(__name__)
+
+_PROBE_SECONDS = 1.0
+# In a drain: for requests that have begun to arrive.
+_FINISH_SECONDS = 2.0
+# Beyond shutdown_seconds, for closing.
+_LATEST_SECONDS = 3.0
+
+Plan = tuple[Config, tuple[AnyDestination, ...]]
+"""A configuration, and the destinations it comes to, auto-detected ones included."""
+
+
+class Service:
+    """The running collector. Build it inside a running event loop, then `run`.
+
+    Raises `LogError` if the log folder cannot be used, `ConfigError` for what only shows when
+    parts are built.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        destinations: Sequence[AnyDestination],
+        *,
+        left_behind: Sequence[Path] = (),
+        worker: int | None = None,
+        hash_key: bytes | None = None,
+    ) -> None:
+        """`left_behind`: log folders to empty. A `worker` of several shares its ports with the
+        others and leaves /metrics to its supervisor. `hash_key`: of the marks under the content
+        policy `hashed`, where the configuration has none.
+        """
+        self._current = CurrentConfig(config)
+        self._worker = worker
+        self._hash_key = hash_key or os.urandom(processors.HASH_KEY_BYTES)
+        self._stop = asyncio.Event()
+        self.is_serving = asyncio.Event()
+        self._parts = assemble(
+            self._current,
+            destinations,
+            left_behind=left_behind,
+            worker=worker,
+            hash_key=self._hash_key,
+        )
+        self._reloads = Reloads(self._parts.registry, ConfigError)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._current.config
+
+    @property
+    def destinations(self) -> tuple[AnyDestination, ...]:
+        """Those that data is sent to now."""
+        return self._parts.deliveries.destinations
+
+    @property
+    def health(self) -> Health:
+        """How the collector is, for probes."""
+        return self._parts.health
+
+    def snapshot(self, *, exemplars: bool) -> Snapshot:
+        """What has been measured, to be merged with what other workers measured."""
+        self._parts.self_metrics.refresh()
+        received = self._parts.received.received(exemplars=exemplars)
+        return snapshot.take(
+            self._parts.registry, self._parts.scraped, received, exemplars=exemplars
+        )
+
+    async def run(self) -> None:
+        """Serve until a signal or `stop`, then drain.
+
+        Raises `ServiceError` if a port cannot be had.
+        """
+        background: list[asyncio.Task[None]] = []
+        try:
+            await self._listen()
+            background = [
+                asyncio.create_task(supervise(name, run))
+                for name, run in (
+                    ("retention", self._parts.retention.run),
+                    ("replay", self._parts.replays.run),
+                    ("disk", self._probe),
+                    ("dashboards", self._write_dashboards),
+                )
+            ]
+            self._catch_signals()
+            # What is here now stays: the collector of garbage need not look at it again.
+            gc.collect()
+            gc.freeze()
+            self.is_serving.set()
+            await self._stop.wait()
+            await self._drain()
+        finally:
+            for task in background:
+                task.cancel()
+            self._parts.deliveries.close()
+            await self._stop_receivers(0.0)
+            await asyncio.gather(*background, return_exceptions=True)
+            await self._parts.writer.close()
+            self._parts.retention.close()
+
+    def stop(self) -> None:
+        """Begin to drain."""
+        self._stop.set()
+
+    async def _listen(self) -> None:
+        listening = []
+        for each in self._parts.receivers:
+            address = await each.receiver.start()
+            if address is not None:
+                listening.append(f"{each.type.title} on {address}")
+        if self._worker is None:
+            serve = self.config.serve
+            port = await bind(self._parts.serve.start, serve.host, serve.port, "serve")
+            listening.append(f"/metrics on {serve.host}:{port}")
+        _logger.info("listening: %s", ", ".join(listening))
+        _logger.info(
+            "log in %s, destinations: %s",
+            self.config.log.directory,
+            ", ".join(each.name for each in self._parts.deliveries.all)
+            or "none (data is kept until one is configured or retention drops it)",
+        )
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+
+    def _signalled(self, number: signal.Signals) -> None:
+        if self._stop.is_set():
+            _exit(1, f"second {number.name}: exiting at once; the log keeps undelivered data")
+        seconds = self.config.shutdown_seconds
+        _logger.info("%s: draining, at most %.0f s", number.name, seconds)
+        self._stop.set()
+        # A thread that waits for a dead disk or a name server cannot be stopped otherwise.
+        late = "exiting although something hangs; the log keeps undelivered data"
+        watchdog = threading.Timer(seconds + _LATEST_SECONDS, _exit, (0, late))
+        watchdog.daemon = True
+        watchdog.start()
+
+    async def _probe(self) -> None:
+        while True:
+            await self._parts.writer.probe()
+            await asyncio.sleep(_PROBE_SECONDS)
+
+    async def _write_dashboards(self) -> None:
+        """In a process of its own: the Grafana SDK would stay in this one's memory."""
+        directory = self.config.dashboards.directory
+        if directory is None:
+            return
+        # Not through the event loop's own fork, which gRPC's threads complain about.
+        process = await asyncio.to_thread(_dashboards_process, directory)
+        if process.returncode == 0:
+            _logger.info("dashboards written to %s", directory)
+        else:
+            reason = process.stderr.strip().rpartition("\n")[2].removeprefix("sidelight: ")
+            _logger.warning("dashboards were not written: %s", reason)
+
+    async def reload(self, read: Callable[[], Plan]) -> Change | None:
+        """Run with what `read` (which may block and raise `ConfigError`) returns.
+
+        Connections stay, and so does what is in the log. None if it failed; then everything is
+        as it was, and the log says why.
+        """
+        if self._stop.is_set():
+            return None
+        return await self._reloads.attempt(partial(self._change, read))
+
+    async def _change(self, read: Callable[[], Plan]) -> Change:
+        wanted, destinations = await asyncio.to_thread(read)
+        config, waiting = reloaded(self.config, wanted)
+        pipeline = await asyncio.to_thread(processors.build, config.processors, self._hash_key)
+        applies = [
+            each.receiver.prepare(getattr(config.receivers, each.type.name))
+            for each in self._parts.receivers
+        ]
+        changed = self._parts.deliveries.apply(destinations)
+        # From here on nothing can fail.
+        for apply in applies:
+            apply()
+        self._parts.intake.process_with(pipeline)
+        logs.configure(config.logging.level, config.logging.format, self._worker)
+        self._current.config = config
+        return Change(tuple(changed), tuple(waiting))
+
+    async def _drain(self) -> None:
+        """Finish what was begun, then give the destinations what time is left."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.config.shutdown_seconds
+        self._parts.health.is_draining = True
+        await self._stop_receivers(min(_FINISH_SECONDS, self.config.shutdown_seconds))
+        await self._parts.writer.close()
+        deliveries = self._parts.deliveries
+        with suppress(TimeoutError):
+            await asyncio.wait_for(deliveries.settled(), max(0.0, deadline - loop.time()))
+        behind = [each.name for each in deliveries.all if each.is_behind]
+        if behind:
+            _logger.warning(
+                "stopped before %s had everything; the log keeps the rest for the next start",
+                " and ".join(behind),
+            )
+        await self._parts.serve.stop(0.5)
+
+    async def _stop_receivers(self, timeout_seconds: float) -> None:
+        stops = (each.receiver.stop(timeout_seconds) for each in self._parts.receivers)
+        await asyncio.gather(*stops)
+
+
+def _exit(code: int, message: str) -> NoReturn:
+    """End the process whatever its threads do: what was acknowledged is on the disk."""
+    _logger.warning(message)
+    os._exit(code)
+
+
+def _dashboards_process(directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sidelight.collector", "dashboards", "write", directory],
+        capture_output=True,
+        text=True,
+        check=False,
+    )

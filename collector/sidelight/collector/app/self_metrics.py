@@ -1,0 +1,50 @@
+"""What the collector tells of itself: gauges of what it holds now."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from sidelight import conventions as c
+from sidelight.collector.delivery.deliveries import Deliveries
+from sidelight.collector.log.writer import LogWriter
+from sidelight.collector.metrics.registry import Registry
+from sidelight.collector.receivers.common.type import Receiver
+
+
+class SelfMetrics:
+    """Gauges that are read from the parts when somebody looks, not kept up to date."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        receivers: Sequence[Receiver],
+        writer: LogWriter,
+        deliveries: Deliveries,
+        log_bytes: Callable[[], int],
+    ) -> None:
+        self._receivers = receivers
+        self._writer = writer
+        self._deliveries = deliveries
+        self._read_log_bytes = log_bytes
+        self._lag = registry.gauge(c.COLLECTOR_LAG, ("destination",))
+        self._with_lag: set[str] = set()
+        self._log_bytes = registry.gauge(c.COLLECTOR_LOG_BYTES)
+        self._pending = registry.gauge(c.COLLECTOR_PENDING)
+        self._buffered = registry.gauge(c.COLLECTOR_BUFFERED)
+        self._connections = registry.gauge(c.COLLECTOR_CONNECTIONS)
+
+    def refresh(self) -> None:
+        """Set all gauges to how things are now."""
+        lags = {each.name: each.lag_seconds for each in self._deliveries.all}
+        for gone in self._with_lag - lags.keys():
+            # A destination that a reload has removed must not show its last lag for ever.
+            self._lag.labels(gone).set(math.nan)
+        for name, seconds in lags.items():
+            self._lag.labels(name).set(seconds)
+        self._with_lag |= lags.keys()
+        self._log_bytes.set(self._read_log_bytes())
+        self._pending.set(self._writer.pending_bytes)
+        loads = [receiver.load() for receiver in self._receivers]
+        self._buffered.set(sum(load.buffered_bytes for load in loads))
+        self._connections.set(sum(load.connections for load in loads))

@@ -1,0 +1,45 @@
+"""What the checks of several destinations share: an export of nothing."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import Iterable
+
+from sidelight.base.check import Check
+from sidelight.base.configuration.section import ConfigError
+from sidelight.collector.destinations.common.answer import with_words
+from sidelight.collector.destinations.common.outcome import Delivered, Exporter, Refused, Retry
+from sidelight.collector.log.record import Record
+from sidelight.otlp.signals import SIGNALS, Signal
+
+CORRECT_CONFIGURATION = "Correct it in the configuration."
+
+
+def export_nothing(exporter: Exporter, signals: Iterable[Signal]) -> list[str]:
+    """What goes wrong with an empty export of each signal, sent as a real one is.
+
+    Closes the exporter.
+    """
+    wanted = set(signals)
+    troubles = []
+    try:
+        for signal in SIGNALS:
+            if signal not in wanted:
+                continue
+            match exporter.send(Record(signal, gzip.compress(b""), 0, time.time_ns())):
+                case Retry(reason=reason):
+                    troubles.append(reason)
+                case Refused(reason=reason, said=said):
+                    # Nothing was sent that it could quote.
+                    troubles.append(with_words(reason, said))
+                case Delivered():
+                    pass
+    finally:
+        exporter.close()
+    return list(dict.fromkeys(troubles))
+
+
+def misconfigured(name: str, error: ConfigError) -> Check:
+    """The check of a destination that cannot be built or whose secrets cannot be read."""
+    return Check(name, "fail", str(error), CORRECT_CONFIGURATION)

@@ -1,0 +1,45 @@
+"""Whether Langfuse is there and accepts the keys."""
+
+from __future__ import annotations
+
+import json
+
+from sidelight.base.check import Check
+from sidelight.base.configuration.section import ConfigError
+from sidelight.base.http_client.transport import NoAnswerError, Transport
+from sidelight.collector.destinations.langfuse.config import LangfuseDestination
+from sidelight.collector.destinations.langfuse.exporter import PROJECTS_PATH, credentials
+
+
+def check(name: str, config: LangfuseDestination) -> Check:
+    """Ask for the project that the keys belong to."""
+    keys = credentials(config)
+    transport = Transport(config.url, config.timeout_seconds)
+    try:
+        answer = transport.get(PROJECTS_PATH, keys.headers())
+    except ConfigError as error:
+        return Check(name, "fail", str(error), "Langfuse shows keys under Settings, API Keys.")
+    except NoAnswerError as error:
+        advice = "The url is Langfuse's base, without /api. Check that Langfuse runs."
+        return Check(name, "fail", str(error), advice)
+    finally:
+        transport.close()
+    if answer.status in (401, 403):
+        return Check(
+            name,
+            "fail",
+            f"{config.url} answered {answer.status}: it does not accept the keys",
+            f"Check {keys.sources}. Keys belong to one project on one host: "
+            "Langfuse's EU and US clouds and your own Langfuse have different ones.",
+        )
+    try:
+        project = json.loads(answer.body)["data"][0]
+        link = f"{config.url}/project/{project['id']}/traces/<trace id>"
+        return Check(name, "ok", f"project {project['name']!s}, traces at {link}")
+    except (ValueError, KeyError, IndexError, TypeError):
+        return Check(
+            name,
+            "fail",
+            f"{config.url}{PROJECTS_PATH} answered {answer.status}, not as Langfuse does",
+            "Correct the destination's url: it is Langfuse's base, without /api.",
+        )

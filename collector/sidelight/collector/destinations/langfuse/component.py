@@ -1,0 +1,26 @@
+"""Langfuse as a type of destination."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sidelight.collector.destinations.common.type import DestinationType, SelectionOptions
+from sidelight.collector.destinations.langfuse.check import check
+from sidelight.collector.destinations.langfuse.config import LangfuseDestination
+from sidelight.collector.destinations.langfuse.detect import detect
+from sidelight.collector.destinations.langfuse.exporter import build
+from sidelight.collector.destinations.langfuse.scores import LangfuseScores
+
+LANGFUSE = DestinationType(
+    name="langfuse",
+    Config=LangfuseDestination,
+    signals=lambda _: ("traces",),
+    build=build,
+    build_scores=LangfuseScores,
+    check=check,
+    detect=detect,
+    concurrency=lambda config: config.concurrency,
+    # Langfuse shows a trace's name and input by its root, which may have been withheld.
+    selection=lambda _: SelectionOptions(mark_roots=True),
+    page=Path(__file__).with_name("page.md"),
+)

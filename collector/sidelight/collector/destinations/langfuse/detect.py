@@ -1,0 +1,33 @@
+"""A Langfuse whose keys are in the environment is used without configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+from sidelight.base.configuration.section import ConfigError
+from sidelight.collector.destinations.common.config import DestinationConfig
+from sidelight.collector.destinations.langfuse.config import LangfuseDestination
+
+# Those that Langfuse's own SDK reads, in its order.
+_URL_VARIABLES = ("LANGFUSE_BASE_URL", "LANGFUSE_HOST")
+
+
+def detect(_has_backlog: Callable[[DestinationConfig], bool]) -> LangfuseDestination | None:
+    """The Langfuse that the SDK's variables name, if both keys are set.
+
+    Raises `ConfigError` if the variable of its address does not hold a URL.
+    """
+    cloud = LangfuseDestination(type="langfuse")
+    if not (cloud.public_key.read() and cloud.secret_key.read()):
+        return None
+    for variable in _URL_VARIABLES:
+        if url := os.environ.get(variable, "").strip():
+            try:
+                return LangfuseDestination(type="langfuse", url=url)
+            except ValidationError as error:
+                problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise ConfigError(f"environment: {variable}: {problem}") from error
+    return cloud

@@ -1,0 +1,21 @@
+"""Whether an OTLP/gRPC endpoint takes the configured signals."""
+
+from __future__ import annotations
+
+from sidelight.base.check import Check
+from sidelight.base.configuration.section import ConfigError
+from sidelight.collector.destinations.common.check import export_nothing, misconfigured
+from sidelight.collector.destinations.otlp_grpc.config import OtlpGrpcDestination
+from sidelight.collector.destinations.otlp_grpc.exporter import build
+
+
+def check(name: str, config: OtlpGrpcDestination) -> Check:
+    """Send it an empty export of each signal."""
+    try:
+        troubles = export_nothing(build(config), config.signals)
+    except ConfigError as error:
+        return misconfigured(name, error)
+    if troubles:
+        advice = "The url is host and port; https:// for TLS; signals names what it takes."
+        return Check(name, "fail", "; ".join(troubles), advice)
+    return Check(name, "ok", f"{config.url} takes {', '.join(config.signals)} over gRPC")

@@ -1,0 +1,34 @@
+"""OTLP/gRPC as a type of destination; gRPC's library (10 MB) is loaded where one is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sidelight.base.check import Check
+from sidelight.collector.destinations.common.outcome import Exporter
+from sidelight.collector.destinations.common.type import DestinationType
+from sidelight.collector.destinations.otlp_grpc.config import OtlpGrpcDestination
+
+
+def _build(config: OtlpGrpcDestination) -> Exporter:
+    from sidelight.collector.destinations.otlp_grpc import exporter
+
+    return exporter.build(config)
+
+
+def _check(name: str, config: OtlpGrpcDestination) -> Check:
+    from sidelight.collector.destinations.otlp_grpc import check
+
+    return check.check(name, config)
+
+
+OTLP_GRPC = DestinationType(
+    name="otlp_grpc",
+    Config=OtlpGrpcDestination,
+    signals=lambda config: config.signals,
+    build=_build,
+    check=_check,
+    concurrency=lambda config: config.concurrency,
+    packages=("grpc",),
+    page=Path(__file__).with_name("page.md"),
+)

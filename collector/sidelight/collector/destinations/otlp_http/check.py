@@ -1,0 +1,26 @@
+"""Whether an OTLP/HTTP endpoint takes the configured signals."""
+
+from __future__ import annotations
+
+from sidelight.base.check import Check
+from sidelight.base.configuration.section import ConfigError
+from sidelight.collector.destinations.common.check import export_nothing, misconfigured
+from sidelight.collector.destinations.otlp_http.config import OtlpHttpDestination
+from sidelight.collector.destinations.otlp_http.exporter import build
+
+
+def check(name: str, config: OtlpHttpDestination) -> Check:
+    """Send it an empty export of each signal."""
+    try:
+        troubles = export_nothing(build(config), config.signals)
+    except ConfigError as error:
+        return misconfigured(name, error)
+    if troubles:
+        return Check(
+            name,
+            "fail",
+            "; ".join(troubles),
+            "The url is the base, to which /v1/traces and the like are added; "
+            "signals names what the endpoint takes.",
+        )
+    return Check(name, "ok", f"{config.url} takes {', '.join(config.signals)}")

@@ -1,0 +1,52 @@
+"""Whether Phoenix is there and takes traces."""
+
+from __future__ import annotations
+
+import re
+
+from sidelight.base.check import Check
+from sidelight.base.configuration.section import ConfigError
+from sidelight.base.http_client.transport import NoAnswerError, Transport
+from sidelight.collector.destinations.common.check import export_nothing, misconfigured
+from sidelight.collector.destinations.phoenix.config import PhoenixDestination
+from sidelight.collector.destinations.phoenix.exporter import VERSION_PATH, build
+
+
+def check(name: str, config: PhoenixDestination) -> Check:
+    """Ask for its version and send it an empty export."""
+    version = phoenix_version(config.url, config.timeout_seconds)
+    try:
+        troubles = export_nothing(build(config), ("traces",))
+    except ConfigError as error:
+        return misconfigured(name, error)
+    trouble = next(iter(troubles), "")
+    if str(config.api_key) in trouble:
+        advice = f"Put an API key of Phoenix (Settings, API Keys) into {config.api_key}."
+        return Check(name, "fail", trouble, advice)
+    if version is None:
+        if trouble:
+            # The trouble itself says to start what does not listen, or to correct the url.
+            return Check(name, "fail", trouble, "Start Phoenix with: phoenix serve")
+        return Check(
+            name,
+            "fail",
+            f"{config.url}: the server there is not Phoenix",
+            "Correct the destination's url.",
+        )
+    if trouble:
+        return Check(name, "fail", trouble, "See Phoenix's own log and its disk.")
+    project = f", project {config.project}" if config.project else ""
+    return Check(name, "ok", f"Phoenix {version} at {config.url}{project} takes traces")
+
+
+def phoenix_version(url: str, timeout_seconds: float) -> str | None:
+    """The version of the Phoenix at `url`, or None if no Phoenix answers there."""
+    transport = Transport(url, timeout_seconds)
+    try:
+        answer = transport.get(VERSION_PATH)
+    except NoAnswerError:
+        return None
+    finally:
+        transport.close()
+    text = answer.body.decode("ascii", "replace").strip()
+    return text if answer.status == 200 and re.fullmatch(r"\d+\.\d[\w.+-]{0,40}", text) else None

@@ -1,0 +1,31 @@
+"""Phoenix as a type of destination."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sidelight.collector.destinations.common.type import DestinationType, SelectionOptions
+from sidelight.collector.destinations.phoenix.annotations import PhoenixAnnotations
+from sidelight.collector.destinations.phoenix.check import check
+from sidelight.collector.destinations.phoenix.config import PhoenixDestination
+from sidelight.collector.destinations.phoenix.detect import detect
+from sidelight.collector.destinations.phoenix.exporter import build
+
+
+def _selection(config: PhoenixDestination) -> SelectionOptions:
+    if not config.project_from:
+        return SelectionOptions()
+    return SelectionOptions(project_from=(config.project_from, config.project))
+
+
+PHOENIX = DestinationType(
+    name="phoenix",
+    Config=PhoenixDestination,
+    signals=lambda _: ("traces",),
+    build=build,
+    build_scores=PhoenixAnnotations,
+    check=check,
+    detect=detect,
+    selection=_selection,
+    page=Path(__file__).with_name("page.md"),
+)

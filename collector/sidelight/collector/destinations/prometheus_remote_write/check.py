@@ -1,0 +1,24 @@
+"""Whether an endpoint takes Prometheus remote write."""
+
+from __future__ import annotations
+
+from sidelight.base.check import Check
+from sidelight.base.configuration.section import ConfigError
+from sidelight.collector.destinations.common.check import export_nothing, misconfigured
+from sidelight.collector.destinations.prometheus_remote_write.config import RemoteWriteDestination
+from sidelight.collector.destinations.prometheus_remote_write.exporter import build
+
+
+def check(name: str, config: RemoteWriteDestination) -> Check:
+    """Send it an empty write."""
+    try:
+        troubles = export_nothing(build(config), ("metrics",))
+    except ConfigError as error:
+        return misconfigured(name, error)
+    if troubles:
+        advice = (
+            "The url is the endpoint itself, at Prometheus <base>/api/v1/write, which it "
+            "serves if started with --web.enable-remote-write-receiver."
+        )
+        return Check(name, "fail", "; ".join(troubles), advice)
+    return Check(name, "ok", f"{config.url} takes remote write")

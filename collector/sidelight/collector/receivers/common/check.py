@@ -1,0 +1,16 @@
+"""The doctor's look at a receiver that listens: its port."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sidelight.base import ports
+from sidelight.collector.receivers.common.config import ListenerConfig
+from sidelight.collector.receivers.common.type import CheckContext, Look
+
+
+def port_look(name: str, config: ListenerConfig, context: CheckContext) -> Look:
+    """Whether the port of the receiver `name` is free, or held by the running Sidelight."""
+    key = f"receivers.{name}"
+    look = partial(ports.check, key, config.host, config.port, running=context.is_running)
+    return key, look
