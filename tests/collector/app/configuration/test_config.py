@@ -282,3 +282,33 @@ class TestSecrets:
         """Wherever it is shown."""
         assert str(Secret(env="A_KEY")) == "$A_KEY"
         assert str(Secret(file=Path("/run/key"))) == "/run/key"
+
+
+class TestRenamedKeys:
+    """A file of an earlier version is refused, with the new name of each key."""
+
+    def test_every_old_key_says_its_new_name(self, load_text: Load) -> None:
+        """Sections, keys that moved elsewhere, and the type of a destination."""
+        with pytest.raises(ConfigError) as caught:
+            load_text(
+                "receive:\n  tokens: [{env: A}]\n  langfuse: {}\n  otlp_http: {port: 1}\n"
+                "shape: {}\nmeasure: {}\n"
+                "destinations: [{type: otlp, name: a, url: 'http://h'}]\n"
+            )
+        said = [line.partition("sidelight.yaml:")[2] for line in str(caught.value).splitlines()]
+        assert sorted(said) == [
+            "1: receive: renamed to receivers",
+            "2: receive.tokens: renamed to auth.tokens",
+            "3: receive.langfuse: renamed to receivers.langfuse_api",
+            "5: shape: renamed to processors",
+            "6: measure: renamed to metrics",
+            "7: destinations.0.type (is 'otlp'): renamed to otlp_http",
+        ]
+
+    def test_old_variables_say_their_new_name(
+        self, load_text: Load, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As the keys of the file do."""
+        monkeypatch.setenv("SIDELIGHT_RECEIVE__OTLP_HTTP__PORT", "1")
+        with pytest.raises(ConfigError, match="renamed to SIDELIGHT_RECEIVERS__OTLP_HTTP__PORT"):
+            load_text("{}")
