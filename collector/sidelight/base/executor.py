@@ -79,6 +79,26 @@ class Worker:
             del turn, call, done
 
 
+async def run_in_thread(call: Callable[[], _T], name: str) -> _T:
+    """What `call` returns or raises on a thread of its own, started for it.
+
+    For what is rare and may hang, so that it holds up no other call and not the process's exit.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_T] = loop.create_future()
+
+    def work() -> None:
+        try:
+            result = call()
+        except BaseException as error:  # noqa: BLE001 (whatever it is, the caller gets it)
+            _tell(loop, _fail, done, error)
+        else:
+            _tell(loop, _finish, done, result)
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return await done
+
+
 def _tell(loop: asyncio.AbstractEventLoop, what: Callable[..., Any], *arguments: Any) -> None:
     with suppress(RuntimeError):  # the loop is closed: nobody waits any more
         loop.call_soon_threadsafe(what, *arguments)

@@ -71,6 +71,11 @@ class AnswerReader:
             raise NotHttpError("its head is too large")
 
     @property
+    def has_begun(self) -> bool:
+        """At least a byte came."""
+        return self._fed > 0
+
+    @property
     def is_refusal(self) -> bool:
         """The status is there, and says that the request is not taken, read or unread."""
         return self.status is not None and self.status >= _REDIRECTS

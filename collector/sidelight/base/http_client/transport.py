@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from sidelight.base.http_client import deadline
 from sidelight.base.http_client.answer import Answer, NotHttpError
 from sidelight.base.http_client.connection import Connection
+from sidelight.base.http_client.failure import NoAnswerError
 
 __all__ = ["MAX_ANSWER_BYTES", "Answer", "NoAnswerError", "Transport"]
 
@@ -20,14 +21,6 @@ _USER_AGENT = f"sidelight/{version('sidelight')}"
 _PORTS = {"http": 80, "https": 443}
 # In a path; the percent sign because what is encoded already stays so.
 _SAFE = "/%:@!$&'()*+,;=~-._"
-
-
-class NoAnswerError(Exception):
-    """No status came back; the message is one sentence that says what to do."""
-
-    def __init__(self, message: str, *, is_timeout: bool = False) -> None:
-        super().__init__(message)
-        self.is_timeout = is_timeout
 
 
 class Transport:

@@ -14,7 +14,7 @@ _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
-_Stamp = tuple[int, int, int] | None
+Stamp = tuple[int, int, int] | None
 
 
 class Watched(Generic[T]):
@@ -53,11 +53,12 @@ class Watched(Generic[T]):
         else:
             _logger.info("read anew: %s", ", ".join(map(str, self._paths)))
 
-    def _look(self) -> list[_Stamp]:
-        return [_stamp(path) for path in self._paths]
+    def _look(self) -> list[Stamp]:
+        return [stamp(path) for path in self._paths]
 
 
-def _stamp(path: Path) -> _Stamp:
+def stamp(path: Path) -> Stamp:
+    """Time, size and inode of a file, None if it is not there: differs once it has changed."""
     try:
         found = path.stat()
     except OSError:

@@ -1,0 +1,221 @@
+"""One kept connection: a request out, an answer in, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from contextlib import suppress
+from typing import cast
+
+from sidelight.base.http_client.answer import Answer, AnswerReader, NotHttpError
+
+# What the transport is given at once. It keeps what the kernel does not take, and over TLS
+# encrypts all of it in one go, while the loop waits.
+_CHUNK_BYTES = 256 * 1024
+_READ_BYTES = 64 * 1024
+
+
+class HungUpError(ConnectionError):
+    """The backend closed the connection before it answered."""
+
+
+class Exchange:
+    """A request and what has come of it."""
+
+    def __init__(self, head: bytes, body: bytes | None, max_answer_bytes: int) -> None:
+        self.head = head
+        self.body = body or b""
+        self._max_answer_bytes = max_answer_bytes
+        self.reader = AnswerReader(max_answer_bytes)
+        self.is_sent = False
+        """The kernel has all of the request."""
+
+    def restart(self) -> None:
+        """Forget what came; the request is sent again over another connection."""
+        self.reader = AnswerReader(self._max_answer_bytes)
+        self.is_sent = False
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more is to be sent or read."""
+        reader = self.reader
+        return self.has_answer and (reader.is_whole or reader.is_cut)
+
+    @property
+    def has_answer(self) -> bool:
+        """The backend's word on the request is there, whatever goes wrong with the rest.
+
+        A backend that refuses a request need not read it to its end; a success said before the
+        end of the request is none yet.
+        """
+        return self.reader.is_refusal or (self.reader.status is not None and self.is_sent)
+
+    def answer(self, error: BaseException | None) -> Answer:
+        """What came before `error` or, without one, all that is wanted."""
+        if self.reader.is_whole:
+            return self.reader.answer("whole")
+        if self.reader.is_cut:
+            return self.reader.answer("limit")
+        return self.reader.answer("late" if isinstance(error, TimeoutError) else "broken")
+
+
+class Connection(asyncio.Protocol):
+    """Runs one exchange at a time on the connected socket `sock`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._arrivals = select.poll()
+        self._arrivals.register(sock.fileno(), select.POLLIN)
+        self._exchange: Exchange | None = None
+        self._over: asyncio.Future[None] | None = None
+        self._unsent = memoryview(b"")
+        self._early = b""
+        self._is_paused = False
+        self._is_lost = False
+        self._is_tls = False
+        self.is_used = False
+        """An exchange has gone over it before."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can carry another exchange, as far as is known without looking."""
+        return not self._is_lost
+
+    def is_dropped(self) -> bool:
+        """Whether the backend closed it while it was idle, or said what nobody asked for.
+
+        The loop may not have come to read that yet.
+        """
+        return self._is_lost or bool(self._arrivals.poll(0))
+
+    async def run(self, exchange: Exchange) -> None:
+        """Send the request and return when it has an answer.
+
+        Raises `OSError` and `NotHttpError`, after which the connection is closed, as it is
+        whenever the next request's answer could be mistaken.
+        """
+        self._exchange = exchange
+        self._over = over = asyncio.get_running_loop().create_future()
+        is_reusable = False
+        try:
+            if self._early:
+                self._take(exchange, self._early)
+            if not over.done():
+                self._send(exchange)
+            await over
+            is_reusable = exchange.is_sent and exchange.reader.is_whole
+            is_reusable = is_reusable and exchange.reader.keeps_alive
+        finally:
+            self._exchange = self._over = None
+            self._unsent = memoryview(b"")
+            self.is_used = True
+            if not is_reusable:
+                self.abort()
+
+    def abort(self) -> None:
+        """Close it now; an exchange under way fails."""
+        self._lose(HungUpError("the connection was closed"))
+
+    def _send(self, exchange: Exchange) -> None:
+        if self._is_lost:
+            raise HungUpError("the connection was closed")
+        if not exchange.body:
+            self._transport.write(exchange.head)
+        elif len(exchange.body) <= _CHUNK_BYTES:
+            self._transport.writelines((exchange.head, exchange.body))
+        else:
+            self._transport.write(exchange.head)
+            self._unsent = memoryview(exchange.body)
+        self._send_on(exchange)
+
+    def _send_on(self, exchange: Exchange) -> None:
+        if exchange.reader.is_refusal:
+            return
+        while self._unsent and not self._is_paused:
+            chunk = self._unsent[:_CHUNK_BYTES]
+            self._unsent = self._unsent[_CHUNK_BYTES:]
+            self._transport.write(chunk)
+        # A transport whose sending has failed takes the rest without a word.
+        if not self._is_paused and not self._transport.is_closing():
+            exchange.is_sent = True
+            self._look(exchange)
+
+    def _take(self, exchange: Exchange, data: bytes) -> None:
+        try:
+            exchange.reader.feed(memoryview(data))
+        except NotHttpError as error:
+            self._lose(error)
+        else:
+            self._look(exchange)
+
+    def _look(self, exchange: Exchange) -> None:
+        """End the exchange if it is over."""
+        if self._over is not None and not self._over.done() and exchange.is_over:
+            self._over.set_result(None)
+
+    def _lose(self, error: BaseException) -> None:
+        """Nothing more comes from the connection."""
+        if not self._is_lost:
+            self._is_lost = True
+            self._transport.abort()
+        exchange, over = self._exchange, self._over
+        if exchange is None or over is None or over.done():
+            return
+        exchange.reader.end()
+        if exchange.has_answer:
+            over.set_result(None)
+        else:
+            over.set_exception(error)
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._is_tls = transport.get_extra_info("ssl_object") is not None
+        # Told as soon as the kernel does not take everything, and again once it has.
+        self._transport.set_write_buffer_limits(high=1, low=0)
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is not None:
+            self._take(exchange, data)
+        elif self.is_used or len(self._early) > _READ_BYTES:
+            # Taken for the next request's answer it would be a wrong one.
+            self.abort()
+        else:
+            # A server may say that it is overloaded, or begin HTTP/2, as soon as it accepts.
+            self._early += data
+
+    def eof_received(self) -> None:
+        # Not left to the transport, which would go on sending to who does not listen any more.
+        self._lose(HungUpError("the connection was closed"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        exchange = self._exchange
+        if error is not None and exchange is not None and not self._is_lost:
+            self._read_what_came(exchange)
+        self._is_lost = True
+        self._lose(error or HungUpError("the connection was closed"))
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        if self._exchange is not None and not self._is_lost:
+            self._send_on(self._exchange)
+
+    def _read_what_came(self, exchange: Exchange) -> None:
+        """A refusal that the backend sent before its reset, which made our sending fail.
+
+        Under TLS it is lost: who could decrypt it is gone.
+        """
+        if self._is_tls:
+            return
+        with suppress(OSError, NotHttpError):
+            while not exchange.reader.is_refusal:
+                received = self._socket.recv(_READ_BYTES)
+                if not received:
+                    return
+                exchange.reader.feed(memoryview(received))

@@ -1,0 +1,101 @@
+"""Why a request got no answer, in one sentence that says what to do."""
+
+from __future__ import annotations
+
+import ssl
+from socket import gaierror
+
+from sidelight.base.http_client.answer import NotHttpError
+from sidelight.base.http_client.proxy import Proxy, ProxySettingError
+from sidelight.base.tls.client import TlsFileError
+
+# OpenSSL's X509_V_ERR_… (openssl/x509_vfy.h)
+_CERTIFICATE_EXPIRED = 10
+_HOSTNAME_MISMATCH = (62, 64)
+
+
+class NoAnswerError(Exception):
+    """No status came back; the message is one sentence that says what to do."""
+
+    def __init__(self, message: str, *, is_timeout: bool = False) -> None:
+        super().__init__(message)
+        self.is_timeout = is_timeout
+
+
+class ProxyAnswerError(OSError):
+    """The proxy did not open a tunnel to the backend, but answered `status`."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the proxy answered {status}")
+        self.status = status
+
+
+def explain(
+    error: BaseException, *, place: str, proxy: Proxy | None, timeout_seconds: float
+) -> str:
+    """What went wrong with an exchange with the backend at `place` (host and port)."""
+    # The backend behind a proxy is never connected to from here.
+    peer = place if proxy is None else f"the proxy {proxy.place}"
+    match error:
+        case TimeoutError():
+            return (
+                f"no answer within {timeout_seconds:g} s; "
+                "check whether it is overloaded, or raise timeout_seconds"
+            )
+        case gaierror():
+            return f"the host of {peer} cannot be found; check {_source(proxy)} and the DNS"
+        case ConnectionRefusedError():
+            return f"nothing listens on {peer}; start it or correct {_source(proxy)}"
+        case ssl.SSLError():
+            return _explain_tls(error)
+        case ProxyAnswerError(status=status):
+            assert proxy is not None
+            return _explain_proxy(status, proxy, place)
+        case ConnectionError():
+            return "it closed the connection before it answered"
+        case NotHttpError():
+            return (
+                "its answer is not HTTP/1.1; if this is an OTLP/gRPC port (4317), "
+                "use the HTTP port (4318)"
+            )
+        case OSError(strerror=str(text)):
+            return f"{peer} cannot be reached: {text[:1].lower()}{text[1:]}"
+        case ProxySettingError() | TlsFileError():
+            return str(error)
+        case _:
+            return f"the exchange failed: {type(error).__name__}"
+
+
+def _source(proxy: Proxy | None) -> str:
+    """The setting that names what is connected to."""
+    return "the url" if proxy is None else proxy.setting
+
+
+def _explain_proxy(status: int, proxy: Proxy, place: str) -> str:
+    what = f"the proxy {proxy.place} answered {status}"
+    if status == 407:
+        return (
+            f"{what}: it requires credentials; "
+            f"put them into {proxy.setting} as http://user:password@host:port"
+        )
+    if status == 403:
+        return f"{what}: it does not allow connections to {place}; have them allowed"
+    return f"{what} and opened no connection to {place}; check the proxy"
+
+
+def _explain_tls(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _HOSTNAME_MISMATCH:
+            return f"its TLS certificate is not for this host ({error.verify_message})"
+        if error.verify_code == _CERTIFICATE_EXPIRED:
+            return "its TLS certificate has expired; renew it"
+        return (
+            f"its TLS certificate is not trusted ({error.verify_message}); "
+            "set SSL_CERT_FILE to the file of its CA"
+        )
+    if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        return "it does not speak TLS; use http:// in the url, or correct the port"
+    if "CERTIFICATE_REQUIRED" in (error.reason or ""):
+        return "it requires a client certificate"
+    reason = str(error.reason or "handshake failed").replace("_", " ").lower()
+    return f"TLS failed: {reason}"
