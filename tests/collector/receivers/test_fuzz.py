@@ -18,8 +18,9 @@ from sidelight.base.http_server import HttpRequest, HttpResponse
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.ingest.intake import Receipt
 from sidelight.collector.metrics.values import Counter
+from sidelight.collector.receivers.common.gzip_body import TooLargeError, gunzip
 from sidelight.collector.receivers.otlp_http import receiver as otlp_http
-from sidelight.collector.receivers.otlp_http.encoding import TooLargeError, from_json, gunzip
+from sidelight.collector.receivers.otlp_http.encoding import from_json
 from sidelight.otlp.request import FULL, MalformedError, count, halves, parse
 from sidelight.otlp.signals import SIGNALS, Signal
 from sidelight.otlp.stamp import Stamp

@@ -13,8 +13,9 @@ from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from sidelight.collector.receivers.common.gzip_body import TooLargeError, gunzip
 from sidelight.collector.receivers.otlp_http import encoding
-from sidelight.collector.receivers.otlp_http.encoding import TooLargeError, from_json, gunzip
+from sidelight.collector.receivers.otlp_http.encoding import from_json
 from sidelight.otlp.request import MalformedError
 
 _MIB = 1024 * 1024

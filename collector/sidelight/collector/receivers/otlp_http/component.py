@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from sidelight.collector.receivers.common.check import port_look
+from sidelight.collector.receivers.common.http_config import HTTP_LIVE_KEYS
 from sidelight.collector.receivers.common.type import CheckContext, Look, ReceiverType
 from sidelight.collector.receivers.otlp_http.config import OtlpHttp
-from sidelight.collector.receivers.otlp_http.receiver import OtlpHttpReceiver
+from sidelight.collector.receivers.otlp_http.receiver import build
 
 
 def _looks(config: OtlpHttp, context: CheckContext) -> list[Look]:
@@ -19,19 +20,9 @@ OTLP_HTTP = ReceiverType(
     title="OTLP/HTTP",
     Config=OtlpHttp,
     signals=lambda _: ("traces", "metrics", "logs"),
-    build=OtlpHttpReceiver,
+    build=build,
     looks=_looks,
-    live_keys=frozenset(
-        {
-            "body_timeout_seconds",
-            "header_timeout_seconds",
-            "idle_timeout_seconds",
-            "max_body_bytes",
-            "max_buffered_bytes",
-            "max_connections",
-            "max_decompressed_bytes",
-        }
-    ),
+    live_keys=HTTP_LIVE_KEYS,
     packages=("httptools",),
     page=Path(__file__).with_name("page.md"),
 )

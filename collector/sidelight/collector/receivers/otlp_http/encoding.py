@@ -1,4 +1,4 @@
-"""The encodings of OTLP/HTTP: gzip off with a limit, JSON to protobuf, answers back."""
+"""The encodings of OTLP/HTTP: JSON to protobuf, and answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, Final
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
-from isal import isal_zlib
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsPartialSuccess,
     ExportLogsServiceResponse,
@@ -24,6 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from sidelight.collector.receivers.common.gzip_body import TooLargeError
 from sidelight.otlp.request import FULL, MalformedError
 from sidelight.otlp.signals import Signal
 
@@ -35,49 +35,10 @@ JSON: Final = "application/json"
 MAX_JSON_BYTES: Final = 8 * 1024 * 1024
 MOST_JSON_OBJECTS: Final = 150_000
 
-_GZIP_WINDOW: Final = 31
-_GZIP_STEP_BYTES: Final = 256 * 1024
-# Each costs 100 µs and may be 20 bytes; senders make one, proxies that join bodies a few.
-_MOST_GZIP_MEMBERS: Final = 256
 _HEX_IDS: Final = frozenset({"traceId", "spanId", "parentSpanId"})
 
 
 _QUOTED: Final = re.compile(r"\"[^\"]*(?:\"|$)|(?<!\w)'[^']*(?:'|$)")
-
-
-class TooLargeError(Exception):
-    """The body is larger than allowed once decompressed."""
-
-
-def gunzip(body: bytes | bytearray, max_bytes: int) -> bytes:
-    """The decompressed body; inflating stops as soon as it passes `max_bytes`.
-
-    Raises `TooLargeError`, and `MalformedError` if the body is no complete gzip stream.
-    """
-    pieces: list[bytes] = []
-    room = max_bytes
-    compressed = memoryview(body)
-    at = 0
-    try:
-        for _ in range(_MOST_GZIP_MEMBERS):  # streams may stand one behind another
-            member = isal_zlib.decompressobj(_GZIP_WINDOW)
-            while not member.eof:
-                if at == len(compressed):
-                    raise MalformedError("the gzip body ends too early")
-                # In steps, because the member copies what lies behind its end.
-                step = compressed[at : at + _GZIP_STEP_BYTES]
-                piece = member.decompress(step, room + 1)
-                at += len(step)
-                room -= len(piece)
-                if room < 0:
-                    raise TooLargeError(f"the decompressed body is larger than {max_bytes} bytes")
-                pieces.append(piece)
-            at -= len(member.unused_data)
-            if at == len(compressed):
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    except isal_zlib.IsalError as error:  # type: ignore[misc]  # the stub lacks its base
-        raise MalformedError("the body is not valid gzip") from error
-    raise MalformedError(f"the gzip body has more than {_MOST_GZIP_MEMBERS} members")
 
 
 def from_json(signal: Signal, body: bytes | bytearray) -> bytes:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from types import MappingProxyType
 from typing import Final, cast
 
@@ -15,12 +14,8 @@ from sidelight.base.http_server import (
     Head,
     HttpRequest,
     HttpResponse,
-    HttpServer,
-    Limits,
     in_words,
 )
-from sidelight.base.listening import bind, connections
-from sidelight.base.tls.options import tls_options
 from sidelight.collector.ingest.intake import Intake, UnavailableError
 from sidelight.collector.metrics.values import Counter
 from sidelight.collector.receivers.common.admission import (
@@ -31,23 +26,22 @@ from sidelight.collector.receivers.common.admission import (
     ProjectError,
     stamp,
 )
+from sidelight.collector.receivers.common.gzip_body import TooLargeError, gunzip
 from sidelight.collector.receivers.common.http_api import HttpApi
-from sidelight.collector.receivers.common.type import Load, ReceiverContext
+from sidelight.collector.receivers.common.http_receiver import HttpReceiver, HttpService
+from sidelight.collector.receivers.common.type import ReceiverContext
 from sidelight.collector.receivers.otlp_http.config import OtlpHttp
 from sidelight.collector.receivers.otlp_http.encoding import (
     JSON,
     PROTOBUF,
-    TooLargeError,
     encode,
     from_json,
-    gunzip,
     response,
     status,
 )
 from sidelight.otlp.request import MalformedError
 from sidelight.otlp.signals import Signal
 
-_SECTION: Final = "receivers.otlp_http"
 PATHS: Final = MappingProxyType[str, Signal](
     {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}
 )
@@ -56,65 +50,19 @@ PATHS: Final = MappingProxyType[str, Signal](
 _QUICK_JSON_BYTES: Final = 8 * 1024
 
 
-class OtlpHttpReceiver:
-    """Listens for OTLP/HTTP, and for the APIs that share its port.
+def build(config: OtlpHttp, context: ReceiverContext) -> HttpReceiver[OtlpHttp]:
+    """The receiver. Raises `ConfigError` for certificates that cannot be used."""
+    return HttpReceiver(config, context, "receivers.otlp_http", _service)
 
-    Raises `ConfigError` for certificates that cannot be used.
-    """
 
-    def __init__(self, config: OtlpHttp, context: ReceiverContext) -> None:
-        self._config = config
-        self._context = context
-        self._tls = tls_options(config.tls, _SECTION, context.failed_handshake)
-        self._server = self._build(config)
-
-    async def start(self) -> str:
-        """Listen. Raises `ServiceError` if the address cannot be had."""
-        host = self._config.host
-        start = partial(self._server.start, reuse_port=self._context.shares_port)
-        port = await bind(start, host, self._config.port, _SECTION)
-        return f"{host}:{port}"
-
-    def prepare(self, config: OtlpHttp) -> Callable[[], None]:
-        """What applies other limits; connections stay."""
-        server = self._build(config) if config != self._config else None
-
-        def apply() -> None:
-            if server is not None:
-                self._config = config
-                self._server.become(server)
-
-        return apply
-
-    async def stop(self, timeout_seconds: float) -> None:
-        """Take no new connections and let requests under way finish."""
-        await self._server.stop(timeout_seconds)
-
-    def source(self) -> None:
-        """Nothing to show on /metrics besides the collector's own."""
-        return
-
-    def load(self) -> Load:
-        """Bytes of the requests under way, and open connections."""
-        return Load(self._server.budget.used, len(self._server.connections))
-
-    def _build(self, config: OtlpHttp) -> HttpServer:
-        admission, requests = self._context.admission, self._context.requests
-        paths = OtlpPaths(self._context.http_apis)
-        return HttpServer(
-            handler(config, self._context.intake, requests, admission, paths),
-            Limits(
-                max_body_bytes=config.max_body_bytes,
-                max_buffered_bytes=max(config.max_buffered_bytes, config.max_body_bytes),
-                max_connections=connections(config.max_connections, _SECTION),
-                header_timeout_seconds=config.header_timeout_seconds,
-                body_timeout_seconds=config.body_timeout_seconds,
-                idle_timeout_seconds=config.idle_timeout_seconds,
-            ),
-            admit=None if admission.is_open else admit(admission, requests, paths),
-            explain=paths.explain,
-            tls=self._tls,
-        )
+def _service(config: OtlpHttp, context: ReceiverContext) -> HttpService:
+    admission, requests = context.admission, context.requests
+    paths = OtlpPaths(context.http_apis)
+    return HttpService(
+        handler(config, context.intake, requests, admission, paths),
+        admit=None if admission.is_open else admit(admission, requests, paths),
+        explain=paths.explain,
+    )
 
 
 class OtlpPaths:

@@ -1,0 +1,98 @@
+"""A receiver that listens for HTTP: limits, TLS, reload and drain, whatever it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+from sidelight.base.http_server import Admit, Explain, Handler, HttpServer, Limits, in_words
+from sidelight.base.listening import bind, connections
+from sidelight.base.tls.options import tls_options
+from sidelight.collector.receivers.common.http_config import HttpListenerConfig
+from sidelight.collector.receivers.common.type import Load, ReceiverContext
+
+ConfigT = TypeVar("ConfigT", bound=HttpListenerConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpService:
+    """What an HTTP receiver serves.
+
+    `admit` is asked before a body is read; None admits every request. `explain` writes the
+    answer to a request that the server itself finds wrong.
+    """
+
+    handler: Handler
+    admit: Admit | None = None
+    explain: Explain = in_words
+
+
+class HttpReceiver(Generic[ConfigT]):
+    """Listens for HTTP and serves what `serve` makes of the configuration.
+
+    Raises `ConfigError` for certificates that cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: ConfigT,
+        context: ReceiverContext,
+        section: str,
+        serve: Callable[[ConfigT, ReceiverContext], HttpService],
+    ) -> None:
+        """`section` is the receiver's place in the configuration."""
+        self._config = config
+        self._context = context
+        self._section = section
+        self._serve = serve
+        self._tls = tls_options(config.tls, section, context.failed_handshake)
+        self._server = self._build(config)
+
+    async def start(self) -> str:
+        """Listen. Raises `ServiceError` if the address cannot be had."""
+        host = self._config.host
+        start = partial(self._server.start, reuse_port=self._context.shares_port)
+        port = await bind(start, host, self._config.port, self._section)
+        return f"{host}:{port}"
+
+    def prepare(self, config: ConfigT) -> Callable[[], None]:
+        """What applies other limits; connections stay."""
+        server = self._build(config) if config != self._config else None
+
+        def apply() -> None:
+            if server is not None:
+                self._config = config
+                self._server.become(server)
+
+        return apply
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Take no new connections and let requests under way finish."""
+        await self._server.stop(timeout_seconds)
+
+    def source(self) -> None:
+        """Nothing to show on /metrics besides the collector's own."""
+        return
+
+    def load(self) -> Load:
+        """Bytes of the requests under way, and open connections."""
+        return Load(self._server.budget.used, len(self._server.connections))
+
+    def _build(self, config: ConfigT) -> HttpServer:
+        service = self._serve(config, self._context)
+        return HttpServer(
+            service.handler,
+            Limits(
+                max_body_bytes=config.max_body_bytes,
+                max_buffered_bytes=max(config.max_buffered_bytes, config.max_body_bytes),
+                max_connections=connections(config.max_connections, self._section),
+                header_timeout_seconds=config.header_timeout_seconds,
+                body_timeout_seconds=config.body_timeout_seconds,
+                idle_timeout_seconds=config.idle_timeout_seconds,
+            ),
+            admit=service.admit,
+            explain=service.explain,
+            tls=self._tls,
+        )
