@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from support.backend import Backend, Reply, Request
@@ -52,6 +54,14 @@ class OtlpStore(Backend):
             for resource in request.resource_spans:
                 for scope in resource.scope_spans:
                     yield from scope.spans
+
+    def with_origin(self) -> Iterator[tuple[Resource, InstrumentationScope, Span]]:
+        """Every stored span with its resource and scope."""
+        for request in list(self.traces):
+            for resource in request.resource_spans:
+                for scope in resource.scope_spans:
+                    for span in scope.spans:
+                        yield resource.resource, scope.scope, span
 
     def named_metrics(self, name: str) -> list[Metric]:
         """The stored metrics of this name."""

@@ -15,11 +15,12 @@ from sidelight.collector.receivers.langfuse_api.component import LANGFUSE_API
 from sidelight.collector.receivers.otlp_grpc.component import OTLP_GRPC
 from sidelight.collector.receivers.otlp_http.component import OTLP_HTTP
 from sidelight.collector.receivers.scrape.component import SCRAPE
+from sidelight.collector.receivers.zipkin.component import ZIPKIN
 
 ENTRY_POINTS = "sidelight.receivers"
 """The group in which other distributions name their `ReceiverType`s."""
 
-BUILT_IN = (OTLP_HTTP, OTLP_GRPC, LANGFUSE_API, SCRAPE)
+BUILT_IN = (OTLP_HTTP, OTLP_GRPC, LANGFUSE_API, ZIPKIN, SCRAPE)
 
 TYPES: dict[str, ReceiverType] = registry(BUILT_IN, ENTRY_POINTS, ReceiverType)
 

@@ -7,14 +7,16 @@ import gzip
 import json
 import tracemalloc
 import zlib
+from functools import partial
 
 import pytest
 from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from sidelight.collector.receivers.common import json_body
 from sidelight.collector.receivers.common.gzip_body import TooLargeError, gunzip
-from sidelight.collector.receivers.otlp_http import encoding
+from sidelight.collector.receivers.common.json_body import JsonBodies
 from sidelight.collector.receivers.otlp_http.encoding import from_json
 from sidelight.otlp.request import MalformedError
 
@@ -212,10 +214,11 @@ class TestJson:
         assert "flags" in str(caught.value)
         assert "my prompt" not in str(caught.value)
 
-    def test_large_json_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_large_json_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """By its length before it is read, by its objects while it is."""
+        too_long = b" " * (json_body.MAX_JSON_BYTES + 1)
         with pytest.raises(TooLargeError, match="smaller batches, or protobuf"):
-            from_json("traces", b" " * (encoding.MAX_JSON_BYTES + 1))
-        monkeypatch.setattr(encoding, "MOST_JSON_OBJECTS", 100)
+            await JsonBodies().convert(partial(from_json, "traces"), too_long)
+        monkeypatch.setattr(json_body, "MAX_JSON_OBJECTS", 100)
         with pytest.raises(TooLargeError, match="more than 100 objects"):
             from_json("traces", b'{"resourceSpans": [' + b"{}," * 200 + b"{}]}")

@@ -23,17 +23,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from sidelight.collector.receivers.common.gzip_body import TooLargeError
+from sidelight.collector.receivers.common.json_body import ObjectLimit
 from sidelight.otlp.request import FULL, MalformedError
 from sidelight.otlp.signals import Signal
 
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
-
-# JSON is read by Python at 10 µs an object and takes 20 times its text in memory, so it may
-# have less of both than protobuf.
-MAX_JSON_BYTES: Final = 8 * 1024 * 1024
-MOST_JSON_OBJECTS: Final = 150_000
 
 _HEX_IDS: Final = frozenset({"traceId", "spanId", "parentSpanId"})
 
@@ -46,12 +41,10 @@ def from_json(signal: Signal, body: bytes | bytearray) -> bytes:
 
     OTLP differs from protobuf's own JSON: ids are hexadecimal, and unknown fields are to be
     ignored (OTLP specification, "JSON Protobuf Encoding"). Raises `MalformedError`, and
-    `TooLargeError` above `MAX_JSON_BYTES` or `MOST_JSON_OBJECTS`.
+    `TooLargeError` for too many JSON objects.
     """
-    if len(body) > MAX_JSON_BYTES:
-        raise _too_much_json(f"more than {MAX_JSON_BYTES} bytes")
     try:
-        values = json.loads(body, object_hook=_ObjectHook())
+        values = json.loads(body, object_hook=_WithHexIds())
         if not isinstance(values, dict):
             raise TypeError("it must be a JSON object")
         message = json_format.ParseDict(values, FULL[signal](), ignore_unknown_fields=True)
@@ -62,16 +55,11 @@ def from_json(signal: Signal, body: bytes | bytearray) -> bytes:
         raise MalformedError(f"the body is not a valid OTLP request in JSON: {reason}") from error
 
 
-class _ObjectHook:
-    """Counts JSON objects, and writes their ids as protobuf's own JSON has them: in base64."""
-
-    def __init__(self) -> None:
-        self._left = MOST_JSON_OBJECTS
+class _WithHexIds(ObjectLimit):
+    """Writes ids as protobuf's own JSON has them: in base64."""
 
     def __call__(self, mapping: dict[str, Any]) -> dict[str, Any]:
-        self._left -= 1
-        if self._left < 0:
-            raise _too_much_json(f"more than {MOST_JSON_OBJECTS} objects")
+        super().__call__(mapping)
         for key in _HEX_IDS & mapping.keys():
             value = mapping[key]
             if value is None:  # in protobuf's JSON the same as absent
@@ -81,10 +69,6 @@ class _ObjectHook:
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{key} must be hexadecimal") from error
         return mapping
-
-
-def _too_much_json(what: str) -> TooLargeError:
-    return TooLargeError(f"the body is {what} of JSON: send smaller batches, or protobuf")
 
 
 def response(signal: Signal, rejected: int, reason: str) -> Message:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import MappingProxyType
 from typing import Final, cast
 
@@ -29,6 +28,7 @@ from sidelight.collector.receivers.common.admission import (
 from sidelight.collector.receivers.common.gzip_body import TooLargeError, gunzip
 from sidelight.collector.receivers.common.http_api import HttpApi
 from sidelight.collector.receivers.common.http_receiver import HttpReceiver, HttpService
+from sidelight.collector.receivers.common.json_body import JsonBodies
 from sidelight.collector.receivers.common.type import ReceiverContext
 from sidelight.collector.receivers.otlp_http.config import OtlpHttp
 from sidelight.collector.receivers.otlp_http.encoding import (
@@ -45,9 +45,6 @@ from sidelight.otlp.signals import Signal
 PATHS: Final = MappingProxyType[str, Signal](
     {"/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs"}
 )
-
-# Above this, 1 ms of work, JSON goes to a thread and others are served meanwhile.
-_QUICK_JSON_BYTES: Final = 8 * 1024
 
 
 def build(config: OtlpHttp, context: ReceiverContext) -> HttpReceiver[OtlpHttp]:
@@ -170,8 +167,7 @@ class _Export:
         self._admission = admission
         self._max_decompressed_bytes = config.max_decompressed_bytes
         self._intake = intake
-        # One, so that JSON never takes the memory of more than one request; begun when needed.
-        self._json_thread = ThreadPoolExecutor(1, thread_name_prefix="sidelight-json")
+        self._json = JsonBodies()
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         api = self._paths.api(request.path)
@@ -221,10 +217,7 @@ class _Export:
         if content_type != JSON:
             # Nobody changes it any more, and all that reads it takes either; a copy costs 2 %.
             return cast("bytes", body)
-        if len(body) <= _QUICK_JSON_BYTES:
-            return from_json(signal, body)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._json_thread, from_json, signal, body)
+        return await self._json.convert(partial(from_json, signal), body)
 
     def _refusal(
         self,
