@@ -98,23 +98,23 @@ class TestEachComponent:
 
 
 @pytest.mark.parametrize("destination", destinations.TYPES.values(), ids=destinations.TYPES)
-def test_a_destination_can_be_checked(destination: DestinationType, tmp_path: Path) -> None:
+async def test_a_destination_can_be_checked(destination: DestinationType, tmp_path: Path) -> None:
     """The doctor's check answers, whether or not anything listens."""
     config = of_example(destination, tmp_path).model_copy(update={"timeout_seconds": 0.5})
     if "url" in type(config).model_fields:
         config = config.model_copy(update={"url": "http://127.0.0.1:9"})
     if "directory" in type(config).model_fields:
         config = config.model_copy(update={"directory": tmp_path})
-    check = destination.check("name", config)
+    check = await destination.check("name", config)
     assert isinstance(check, Check)
     assert check.name == "name"
     assert check.status == "ok" or check.advice
 
 
 @pytest.mark.parametrize("receiver", receivers.TYPES.values(), ids=receivers.TYPES)
-def test_a_receiver_can_be_checked(receiver: ReceiverType, tmp_path: Path) -> None:
+async def test_a_receiver_can_be_checked(receiver: ReceiverType, tmp_path: Path) -> None:
     """Its example gives the doctor at least one look, which answers."""
     looks = receiver.looks(of_example(receiver, tmp_path), CheckContext(timeout_seconds=0.5))
     assert looks
     for _, look in looks:
-        assert isinstance(look(), Check)
+        assert isinstance(await look(), Check)

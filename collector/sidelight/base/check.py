@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
+
+from sidelight.base.executor import run_in_thread
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -20,6 +23,11 @@ class Check:
     status: Status
     found: str
     advice: str = ""
+
+
+def on_thread(check: Callable[[], Check]) -> Callable[[], Awaitable[Check]]:
+    """A check that blocks (on a disk, on a lookup), made beside the event loop."""
+    return partial(run_in_thread, check, "sidelight-check")
 
 
 def exit_code(checks: Iterable[Check]) -> int:

@@ -48,6 +48,19 @@ class Worker:
         self._turns.put(_Turn(call, done, loop))
         return await done
 
+    async def run_to_end(self, call: Callable[[], _T]) -> _T:
+        """As `run` but, cancelled, it ends only when nothing of `call` is under way any more."""
+        turn = asyncio.ensure_future(self.run(call))
+        cancelled: asyncio.CancelledError | None = None
+        while not turn.done():
+            try:
+                await asyncio.wait([turn])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+        return turn.result()
+
     def close(self) -> None:
         """Take no more turns; what is under way is finished, those that wait are left out."""
         self._is_closed = True
@@ -77,6 +90,13 @@ class Worker:
                 del result
             # What a turn held must not live until the next one.
             del turn, call, done
+
+
+async def off_loop_if(is_long: bool, call: Callable[[], _T]) -> _T:
+    """What `call` returns: computed on the loop or, if that may take more than a few
+    milliseconds, on a thread, so that the loop's other work need not wait.
+    """
+    return await run_in_thread(call, "sidelight-compute") if is_long else call()
 
 
 async def run_in_thread(call: Callable[[], _T], name: str) -> _T:

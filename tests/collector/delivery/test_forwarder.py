@@ -56,9 +56,9 @@ class Scripted:
     taken: list[str] = field(default_factory=list)
     asked: int = 0
 
-    def send(self, record: Record) -> Outcome:
+    async def send(self, record: Record) -> Outcome:
         self.asked += 1
-        outcome = self.answer(record)
+        outcome = await asyncio.to_thread(self.answer, record)
         if isinstance(outcome, Delivered):
             self.taken += _names(record) if record.signal == "traces" else [record.signal]
         return outcome

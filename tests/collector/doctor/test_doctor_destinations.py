@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from email.utils import formatdate
@@ -123,7 +124,7 @@ class TestPhoenix:
         """A Phoenix that takes traces shows its version."""
         monkeypatch.setenv("PHOENIX_API_KEY", API_KEY)
         check = examine(self.config(guarded_phoenix.url))["phoenix"]
-        version = phoenix_version(guarded_phoenix.url, 5.0)
+        version = asyncio.run(phoenix_version(guarded_phoenix.url, 5.0))
         assert version is not None
         assert check.status == "ok"
         assert f"Phoenix {version}" in check.found
@@ -158,16 +159,20 @@ class TestPhoenix:
         assert found == PhoenixDestination(type="phoenix", url=guarded_phoenix.url)
 
 
+async def _no_version(_url: str, _timeout_seconds: float) -> None:
+    """No Phoenix is there."""
+
+
 class TestDetection:
-    def test_a_dead_port_and_another_server_are_no_phoenix(self) -> None:
+    async def test_a_dead_port_and_another_server_are_no_phoenix(self) -> None:
         """Only what answers as Phoenix does is taken for one."""
         with Backend(lambda _: Reply(200, b"<!doctype html>")) as backend:
-            assert phoenix_version(backend.url, 5.0) is None
-        assert phoenix_version(f"http://127.0.0.1:{free_port()}", 5.0) is None
+            assert await phoenix_version(backend.url, 5.0) is None
+        assert await phoenix_version(f"http://127.0.0.1:{free_port()}", 5.0) is None
 
     def test_langfuse_is_found_by_its_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Keys in the environment make a destination, at the address its SDK would use."""
-        monkeypatch.setattr(phoenix_detect, "phoenix_version", lambda *_: None)
+        monkeypatch.setattr(phoenix_detect, "phoenix_version", _no_version)
         monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk")
         assert detect.destinations(configured(destinations=None)) == ()
         monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk")
@@ -183,7 +188,7 @@ class TestDetection:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Found before and behind, it is a destination: retention must not pass its cursor."""
-        monkeypatch.setattr(phoenix_detect, "phoenix_version", lambda *_: None)
+        monkeypatch.setattr(phoenix_detect, "phoenix_version", _no_version)
         config = configured(destinations=None, log={"directory": tmp_path})
         with opened(tmp_path) as log:
             log.append([otlp_requests.traces([otlp_requests.span()])])

@@ -1,5 +1,5 @@
-"""HTTP/1.1 to backends from threads: kept connections, a total deadline, small answers.
+"""HTTP/1.1 to backends on the event loop: kept connections, a total deadline, small answers.
 
-Written here because a batch sent by urllib3 and http.client costs 0.5 ms of Python, a quarter of
-all that its spans cost the collector, and 5 MB of the 60 that an idle one may have.
+Written here because general clients cost too much: a batch sent by urllib3 took 0.5 ms of CPU, a
+quarter of all that its spans cost the collector, against 0.08 here.
 """

@@ -60,7 +60,7 @@ class _InFlight(NamedTuple):
 class Forwarder:
     """Brings one destination everything in the log, in order, at least once.
 
-    It has threads of its own, so that a destination that hangs delays nobody else. With a
+    It has a thread of its own for the disk, so that one that hangs delays nobody else. With a
     `concurrency` above one so many batches are on their way at the same time; the cursor
     passes them in order, each once it and all before it are done.
     """
@@ -86,10 +86,7 @@ class Forwarder:
         self._circuit = Circuit(max_backoff_seconds)
         self._appended = asyncio.Event()
         self._settled = asyncio.Event()
-        prefix = f"sidelight-{destination.name}"
-        self._thread = Worker(prefix)
-        # One batch at a time is never sent while the log is read.
-        self._senders = Worker(prefix, concurrency) if concurrency > 1 else self._thread
+        self._thread = Worker(f"sidelight-{destination.name}")
         self._in_flight: deque[_InFlight] = deque()
         self._done_until: Position | None = None
         self._held_ns: int | None = None
@@ -139,8 +136,10 @@ class Forwarder:
                 self._pass_done()
             await self._thread.run(self._commit)
         finally:
-            for each in self._in_flight:
-                each.delivery.cancel()
+            deliveries = [each.delivery for each in self._in_flight]
+            for delivery in deliveries:
+                delivery.cancel()
+            await asyncio.gather(*deliveries, return_exceptions=True)
             self._in_flight.clear()
 
     async def _next(self, position: Position) -> Step | Held | None:
@@ -307,7 +306,7 @@ class Forwarder:
 
     async def _send(self, record: Record, faults: Faults) -> Outcome:
         try:
-            return await self._senders.run(partial(self.destination.send, record))
+            return await self.destination.send(record)
         except Exception as error:
             reason = f"sending fails: {place(error)}"
             if faults.is_hopeless(error):
@@ -396,11 +395,9 @@ class Forwarder:
 
     async def ended(self) -> None:
         """After `close`: return once none of its threads touches the log or the destination."""
-        for each in {self._thread, self._senders}:
-            await asyncio.to_thread(each.join)
+        await asyncio.to_thread(self._thread.join)
 
     def close(self) -> None:
         """Give up a send under way; the cursor stays where it is committed."""
         self.destination.close()
         self._thread.close()
-        self._senders.close()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from email.utils import parsedate_to_datetime
 
 from sidelight.base.check import Check
-from sidelight.base.http_client.transport import NoAnswerError, Transport
+from sidelight.base.http_client.client import HttpClient, NoAnswerError
 from sidelight.collector.destinations.common.config import UrlDestination
 from sidelight.collector.destinations.registry import AnyDestination
 
@@ -14,14 +15,12 @@ MOST_SECONDS = 5.0
 _NAME = "clock"
 
 
-def check(destinations: tuple[AnyDestination, ...], timeout_seconds: float) -> Check:
+async def check(destinations: tuple[AnyDestination, ...], timeout_seconds: float) -> Check:
     """Compare with the Date header of each destination that answers; the worst counts."""
-    skews = {
-        each.url: skew
-        for each in destinations
-        if isinstance(each, UrlDestination)
-        and (skew := skew_seconds(each.url, timeout_seconds)) is not None
-    }
+    urls = [each.url for each in destinations if isinstance(each, UrlDestination)]
+    measured = await asyncio.gather(*(skew_seconds(url, timeout_seconds) for url in urls))
+    pairs = zip(urls, measured, strict=True)
+    skews = {url: skew for url, skew in pairs if skew is not None}
     if not skews:
         return Check(_NAME, "ok", "not compared: no destination told its time")
     url, worst = max(skews.items(), key=lambda pair: abs(pair[1]))
@@ -36,17 +35,17 @@ def check(destinations: tuple[AnyDestination, ...], timeout_seconds: float) -> C
     return Check(_NAME, "ok", f"agrees with {', '.join(skews)}")
 
 
-def skew_seconds(url: str, timeout_seconds: float) -> float | None:
+async def skew_seconds(url: str, timeout_seconds: float) -> float | None:
     """How far the clock at `url` is ahead of ours, to about a second; None if it does not say."""
-    transport = Transport(url, timeout_seconds)
+    client = HttpClient(url, timeout_seconds)
     before = time.time()
     try:
-        sent = transport.get("/").headers.get("date")
+        sent = (await client.get("/")).headers.get("date")
         after = time.time()
         # A Date is cut to whole seconds: on average half a second has gone.
         theirs = parsedate_to_datetime(sent).timestamp() + 0.5 if sent else None
     except (NoAnswerError, TypeError, ValueError, OverflowError):
         return None
     finally:
-        transport.close()
+        client.close()
     return None if theirs is None else theirs - (before + after) / 2

@@ -6,9 +6,9 @@ from sidelight.base.check import Check
 from sidelight.collector.destinations.registry import AnyDestination, type_of
 
 
-def check(config: AnyDestination, timeout_seconds: float) -> Check:
+async def check(config: AnyDestination, timeout_seconds: float) -> Check:
     """Ask it what can be asked without storing anything."""
     seconds = min(config.timeout_seconds, timeout_seconds)
     impatient = config.model_copy(update={"timeout_seconds": seconds})
     name = f"{config.type} {config.name}" if config.name != config.type else config.name
-    return type_of(config).check(name, impatient)
+    return await type_of(config).check(name, impatient)

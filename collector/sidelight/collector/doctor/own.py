@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import ssl
 from dataclasses import dataclass
+from functools import partial
 
 from sidelight import conventions as names
 from sidelight.base.auth import tokens
 from sidelight.base.configuration.section import ConfigError
-from sidelight.base.http_client.transport import Answer, NoAnswerError, Transport
+from sidelight.base.executor import run_in_thread
+from sidelight.base.http_client.client import Answer, HttpClient, NoAnswerError
 from sidelight.base.tls.config import Tls
 from sidelight.collector.app.configuration.serve import Serve
 from sidelight.collector.receivers.scrape.check import sample_names
@@ -27,9 +29,9 @@ class Own:
     exposition: Answer | None
 
 
-def look(serve: Serve, timeout_seconds: float) -> Own | None:
+async def look(serve: Serve, timeout_seconds: float) -> Own | None:
     """What answers on the port of /metrics, if that is a Sidelight of this configuration."""
-    answer = _ask(serve, timeout_seconds)
+    answer = await _ask(serve, timeout_seconds)
     if answer is None:
         return None
     if answer.status == 403 and serve.tls is not None and serve.tls.client_ca is not None:
@@ -40,23 +42,28 @@ def look(serve: Serve, timeout_seconds: float) -> Own | None:
     return Own(answer) if answer.status == 200 and is_ours else None
 
 
-def _ask(serve: Serve, timeout_seconds: float) -> Answer | None:
+async def _ask(serve: Serve, timeout_seconds: float) -> Answer | None:
     host = _LOOPBACK.get(serve.host, serve.host)
     try:
-        known = next(tokens.of_tokens(serve.tokens, "serve.tokens"), None)
+        known = await run_in_thread(partial(_first_token, serve), "sidelight-secrets")
         headers = {} if known is None else {"Authorization": known[0]}
         if serve.tls is not None:
-            return _over_tls(host, serve.port, serve.tls, headers, timeout_seconds)
+            ask = partial(_over_tls, host, serve.port, serve.tls, headers, timeout_seconds)
+            return await run_in_thread(ask, "sidelight-check")
     except (ConfigError, OSError, http.client.HTTPException):
         return None
     place = f"[{host}]" if ":" in host else host
-    transport = Transport(f"http://{place}:{serve.port}", timeout_seconds, _MAX_BYTES)
+    client = HttpClient(f"http://{place}:{serve.port}", timeout_seconds, _MAX_BYTES)
     try:
-        return transport.get(_PATH, headers)
+        return await client.get(_PATH, headers)
     except NoAnswerError:
         return None
     finally:
-        transport.close()
+        client.close()
+
+
+def _first_token(serve: Serve) -> tuple[str, object] | None:
+    return next(tokens.of_tokens(serve.tokens, "serve.tokens"), None)
 
 
 def _over_tls(

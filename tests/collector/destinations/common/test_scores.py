@@ -100,7 +100,7 @@ async def test_scores_that_fail_never_delay_traces(
     assert len(server.rows) == 5
 
 
-def test_a_rate_limit_does_not_begin_anew(server: LangfuseStandIn) -> None:
+async def test_a_rate_limit_does_not_begin_anew(server: LangfuseStandIn) -> None:
     """Sent again, a batch goes on with the score that had to wait: limits cannot starve it."""
     config = LangfuseDestination.model_validate(
         {"type": "langfuse", "url": server.url, "scores": NAMES}
@@ -116,13 +116,13 @@ def test_a_rate_limit_does_not_begin_anew(server: LangfuseStandIn) -> None:
 
     server.respond = limited
     stored = record(SERVED)
-    outcomes = [type(destination.send(stored)) for _ in range(3)]
+    outcomes = [type(await destination.send(stored)) for _ in range(3)]
     assert outcomes == [Retry, Retry, Delivered]
     assert len(server.requests) == 5
     destination.close()
 
 
-def test_a_refused_score_stops_no_other(server: LangfuseStandIn) -> None:
+async def test_a_refused_score_stops_no_other(server: LangfuseStandIn) -> None:
     """What Langfuse does not take of a batch is counted, the rest is there."""
     respond = server.respond
 
@@ -132,7 +132,7 @@ def test_a_refused_score_stops_no_other(server: LangfuseStandIn) -> None:
     server.respond = strict
     config = {"type": "langfuse", "url": server.url, "scores": NAMES}
     destination = LangfuseScores(LangfuseDestination.model_validate(config))
-    outcome = destination.send(record(SERVED, OTHER))
+    outcome = await destination.send(record(SERVED, OTHER))
     destination.close()
     assert isinstance(outcome, Delivered)
     assert outcome.rejected == 1
@@ -197,24 +197,24 @@ def never_stores(request: Request) -> Reply:
     return Reply(200, b'{"data": []}', {"Content-Type": "application/json"})
 
 
-def test_a_span_that_is_not_stored_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_span_that_is_not_stored_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Phoenix stores after it has said 200: until then annotations are tried again."""
     monkeypatch.setattr(phoenix_annotations, "_POLL_SECONDS", 0.1)
     with Backend(never_stores) as backend:
         destination = phoenix(backend.url)
-        outcome = destination.send(record(SERVED))
+        outcome = await destination.send(record(SERVED))
         destination.close()
     assert isinstance(outcome, Retry)
     assert "has not stored" in outcome.reason
 
 
-def test_a_span_that_never_comes_is_given_up() -> None:
+async def test_a_span_that_never_comes_is_given_up() -> None:
     """After a while its annotations are counted as lost, and those of other spans are written."""
     second = Made("second", attributes={c.PREEMPTIONS: 1})
     long_ago = time.time_ns() - int((phoenix_annotations.GIVE_UP_SECONDS + 1) * 1e9)
     with Backend(never_stores) as backend:
         destination = phoenix(backend.url)
-        outcome = destination.send(record(SERVED, second, time_ns=long_ago))
+        outcome = await destination.send(record(SERVED, second, time_ns=long_ago))
         destination.close()
         last = json.loads(backend.requests[-1].body)["data"]
     assert isinstance(outcome, Delivered)

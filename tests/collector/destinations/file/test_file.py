@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
 import resource
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,12 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_json_is_otlp_json(tmp_path: Path) -> None:
+async def test_json_is_otlp_json(tmp_path: Path) -> None:
     """A line is an export request in OTLP/JSON: ids in hex, enums as numbers, nothing lost."""
     stored = record(Made("root", error=True), Made("child", parent="root", attributes={"n": 7}))
     writer = build(tmp_path)
-    assert writer.send(stored) == Delivered()
-    assert writer.send(otlp_requests.metrics()) == Delivered()
+    assert await writer.send(stored) == Delivered()
+    assert await writer.send(otlp_requests.metrics()) == Delivered()
     writer.close()
     metrics, traces = sorted(tmp_path.iterdir())
     assert (metrics.name[:8], traces.name[:7]) == ("metrics-", "traces-")
@@ -54,12 +54,12 @@ def test_json_is_otlp_json(tmp_path: Path) -> None:
     assert json_format.ParseDict(line, ExportTraceServiceRequest()) == decoded(stored)
 
 
-def test_protobuf_has_its_length_before_it(tmp_path: Path) -> None:
+async def test_protobuf_has_its_length_before_it(tmp_path: Path) -> None:
     """Each message stands behind its length in four bytes, big-endian."""
     stored = [record(Made(name)) for name in "abc"]
     writer = build(tmp_path, format="protobuf", signals=["traces"])
     for each in stored:
-        assert writer.send(each) == Delivered()
+        assert await writer.send(each) == Delivered()
     writer.close()
     (path,) = tmp_path.iterdir()
     data, found = path.read_bytes(), []
@@ -70,11 +70,11 @@ def test_protobuf_has_its_length_before_it(tmp_path: Path) -> None:
     assert found == [decoded(each) for each in stored]
 
 
-def test_files_rotate_by_size(tmp_path: Path) -> None:
+async def test_files_rotate_by_size(tmp_path: Path) -> None:
     """A file stays below the size, the newest files are kept, nothing is cut in two."""
     writer = build(tmp_path, max_bytes=1024, max_files=3)
     for number in range(30):
-        assert writer.send(record(Made(f"span {number}"))) == Delivered()
+        assert await writer.send(record(Made(f"span {number}"))) == Delivered()
     writer.close()
     files = sorted(tmp_path.iterdir())
     assert len(files) == 3
@@ -87,15 +87,15 @@ def test_files_rotate_by_size(tmp_path: Path) -> None:
     assert names == [f"span {number}" for number in range(30 - len(names), 30)]
 
 
-def test_a_new_process_begins_new_files(tmp_path: Path) -> None:
+async def test_a_new_process_begins_new_files(tmp_path: Path) -> None:
     """What a crash tore off stays the end of its file; numbers go on whatever the clock says."""
     first = build(tmp_path)
-    first.send(record(Made("a")))
+    await first.send(record(Made("a")))
     (torn,) = tmp_path.iterdir()
     with torn.open("a") as file:
         file.write('{"torn')
     second = build(tmp_path)
-    second.send(record(Made("b")))
+    await second.send(record(Made("b")))
     newest = max(tmp_path.iterdir(), key=lambda path: path.name.rpartition("-")[2])
     assert newest.name.rpartition("-")[2] == "00000002.jsonl"
     assert len(lines(newest)) == 1
@@ -113,37 +113,37 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_disk_that_refuses_is_asked_again(tmp_path: Path) -> None:
+async def test_a_disk_that_refuses_is_asked_again(tmp_path: Path) -> None:
     """Of a batch that does not fit nothing stays; later it is written whole."""
     writer = build(tmp_path)
-    assert writer.send(record(Made("first"))) == Delivered()
+    assert await writer.send(record(Made("first"))) == Delivered()
     (path,) = tmp_path.iterdir()
     before = path.stat().st_size
     with largest_file(before + 100):
-        outcome = writer.send(record(Made("second")))
+        outcome = await writer.send(record(Made("second")))
     assert isinstance(outcome, Retry)
     assert "File too large" in outcome.reason
     assert path.stat().st_size == before
-    assert writer.send(record(Made("second"))) == Delivered()
+    assert await writer.send(record(Made("second"))) == Delivered()
     assert len(lines(path)) == 2
     writer.close()
 
 
-def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
     """A folder that is a file loses nothing, and its path is named."""
     (tmp_path / "taken").write_text("")
     writer = build(tmp_path / "taken")
-    outcome = writer.send(record(Made("a")))
+    outcome = await writer.send(record(Made("a")))
     assert isinstance(outcome, Retry)
     assert str(tmp_path / "taken") in outcome.reason
 
 
-def test_closing_leaves_a_send_under_way_its_file(
+async def test_closing_leaves_a_send_under_way_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its bytes must not go to whatever is opened next; it closes its files when it ends."""
     writer = build(tmp_path / "files")
-    assert writer.send(record(Made("first"))) == Delivered()
+    assert await writer.send(record(Made("first"))) == Delivered()
     (path,) = (tmp_path / "files").iterdir()
     is_writing, may_write = threading.Event(), threading.Event()
     write = os.write
@@ -154,17 +154,44 @@ def test_closing_leaves_a_send_under_way_its_file(
         return write(descriptor, data)
 
     monkeypatch.setattr(os, "write", wait_and_write)
-    with ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(writer.send, record(Made("second")))
-        assert is_writing.wait(30)
-        writer.close()
-        with (tmp_path / "other").open("wb"):
-            may_write.set()
-            assert sending.result(30) == Delivered()
+    sending = asyncio.create_task(writer.send(record(Made("second"))))
+    assert await asyncio.to_thread(is_writing.wait, 30)
+    writer.close()
+    with (tmp_path / "other").open("wb"):
+        may_write.set()
+        assert await sending == Delivered()
     assert (tmp_path / "other").read_bytes() == b""
     assert len(lines(path)) == 2
     assert not [fd for fd in Path("/proc/self/fd").iterdir() if _target(fd) == str(path)]
-    assert isinstance(writer.send(record(Made("third"))), Retry)
+    assert isinstance(await writer.send(record(Made("third"))), Retry)
+
+
+async def test_a_cancelled_send_ends_with_its_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows writes to the same folder, and the same record."""
+    writer = build(tmp_path / "files")
+    is_writing, may_write = threading.Event(), threading.Event()
+    write = os.write
+
+    def wait_and_write(descriptor: int, data: bytes) -> int:
+        is_writing.set()
+        assert may_write.wait(30)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", wait_and_write)
+    sending = asyncio.create_task(writer.send(record(Made("first"))))
+    assert await asyncio.to_thread(is_writing.wait, 30)
+    for _ in range(2):
+        sending.cancel()
+        await asyncio.sleep(0)
+        assert not sending.done()
+    may_write.set()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    (path,) = (tmp_path / "files").iterdir()
+    assert len(lines(path)) == 1
+    writer.close()
 
 
 def _target(descriptor: Path) -> str:

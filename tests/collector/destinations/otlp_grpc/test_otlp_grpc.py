@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
-import threading
 import time
 from collections.abc import Iterator
 
@@ -48,7 +48,7 @@ def build(url: str, **options: object) -> OtlpGrpcExporter:
         ("logs", otlp_requests.logs(), "logs.v1.LogsService"),
     ],
 )
-def test_each_signal_goes_to_its_service(
+async def test_each_signal_goes_to_its_service(
     server: OtlpGrpcServer,
     destination: OtlpGrpcExporter,
     signal: Signal,
@@ -56,34 +56,38 @@ def test_each_signal_goes_to_its_service(
     method: str,
 ) -> None:
     """The stored request arrives as it was stored, gzipped on the way."""
-    assert destination.send(record) == Delivered()
+    assert await destination.send(record) == Delivered()
     (call,) = server.calls
     assert call.method == f"/opentelemetry.proto.collector.{method}/Export"
     assert call.body == gzip.decompress(record.payload)
     assert call.metadata["user-agent"].startswith("sidelight/")
 
 
-def test_secrets_go_as_metadata(server: OtlpGrpcServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_secrets_go_as_metadata(
+    server: OtlpGrpcServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Headers are read when they are used; one that is missing is told, and nothing is sent."""
     destination = build(server.url, headers={"Authorization": {"env": "GRPC_KEY"}})
-    outcome = destination.send(otlp_requests.logs())
+    outcome = await destination.send(otlp_requests.logs())
     assert isinstance(outcome, Retry)
     assert "$GRPC_KEY is missing" in outcome.reason
     assert server.calls == []
     monkeypatch.setenv("GRPC_KEY", "Bearer abc")
-    assert destination.send(otlp_requests.logs()) == Delivered()
+    assert await destination.send(otlp_requests.logs()) == Delivered()
     assert server.calls[0].metadata["authorization"] == "Bearer abc"
     destination.close()
 
 
-def test_partial_success_counts(server: OtlpGrpcServer, destination: OtlpGrpcExporter) -> None:
+async def test_partial_success_counts(
+    server: OtlpGrpcServer, destination: OtlpGrpcExporter
+) -> None:
     """What the backend rejects of a batch is told with its reason."""
     response = ExportTraceServiceResponse()
     response.partial_success.rejected_spans = 2
     response.partial_success.error_message = "too old"
     server.answer = Answer(body=response.SerializeToString())
     record = otlp_requests.traces([otlp_requests.span()])
-    assert destination.send(record) == Delivered(2, said="too old")
+    assert await destination.send(record) == Delivered(2, said="too old")
 
 
 @pytest.mark.parametrize(
@@ -96,76 +100,79 @@ def test_partial_success_counts(server: OtlpGrpcServer, destination: OtlpGrpcExp
         (Answer(grpc.StatusCode.UNAUTHENTICATED), "check whether it wants a header"),
     ],
 )
-def test_what_time_or_a_person_can_mend_is_retried(
+async def test_what_time_or_a_person_can_mend_is_retried(
     server: OtlpGrpcServer, destination: OtlpGrpcExporter, answer: Answer, expected: str
 ) -> None:
     """Pressure, outages and wrong keys lose nothing."""
     server.answer = answer
-    outcome = destination.send(otlp_requests.logs())
+    outcome = await destination.send(otlp_requests.logs())
     assert isinstance(outcome, Retry)
     assert expected in outcome.reason
 
 
-def test_the_backend_says_when(server: OtlpGrpcServer, destination: OtlpGrpcExporter) -> None:
+async def test_the_backend_says_when(server: OtlpGrpcServer, destination: OtlpGrpcExporter) -> None:
     """RetryInfo tells how long to wait."""
     server.answer = Answer(grpc.StatusCode.UNAVAILABLE, "busy", retry_seconds=7.5)
-    outcome = destination.send(otlp_requests.logs())
+    outcome = await destination.send(otlp_requests.logs())
     assert isinstance(outcome, Retry)
     assert outcome.after_seconds == 7.5
 
 
-def test_a_bad_batch_is_refused(server: OtlpGrpcServer, destination: OtlpGrpcExporter) -> None:
+async def test_a_bad_batch_is_refused(
+    server: OtlpGrpcServer, destination: OtlpGrpcExporter
+) -> None:
     """INVALID_ARGUMENT blames the batch, which is then halved."""
     server.answer = Answer(grpc.StatusCode.INVALID_ARGUMENT, "bad span")
-    outcome = destination.send(otlp_requests.logs())
+    outcome = await destination.send(otlp_requests.logs())
     assert isinstance(outcome, Refused)
     assert outcome.status == 400
 
 
-def test_a_batch_above_the_cap_is_refused(
+async def test_a_batch_above_the_cap_is_refused(
     server: OtlpGrpcServer, destination: OtlpGrpcExporter
 ) -> None:
     """gRPC's own cap of 4 MiB answers as pressure does; it is told from it, and halving helps."""
-    outcome = destination.send(otlp_requests.logs("x" * 5_000_000))
+    outcome = await destination.send(otlp_requests.logs("x" * 5_000_000))
     assert isinstance(outcome, Refused)
     assert outcome.status == 413
     assert server.calls == []
 
 
-def test_a_hang_ends_at_the_timeout(server: OtlpGrpcServer) -> None:
+async def test_a_hang_ends_at_the_timeout(server: OtlpGrpcServer) -> None:
     """A server that never answers gives the sender back."""
     server.answer = Answer(hang=True)
     hasty = build(server.url, timeout_seconds=0.3)
-    outcome = hasty.send(otlp_requests.logs())
+    outcome = await hasty.send(otlp_requests.logs())
     assert isinstance(outcome, Retry)
     assert "no answer within 0.3 s" in outcome.reason
     hasty.close()
 
 
-def test_close_ends_a_send(server: OtlpGrpcServer) -> None:
+async def test_close_ends_a_send(server: OtlpGrpcServer) -> None:
     """A shutdown does not wait for a backend that hangs, and nothing is sent after it."""
     server.answer = Answer(hang=True)
     destination = build(server.url, timeout_seconds=60)
-    timer = threading.Timer(0.3, destination.close)
-    timer.start()
-    assert isinstance(destination.send(otlp_requests.logs()), Retry)
-    outcome = destination.send(otlp_requests.logs())
+    sending = asyncio.create_task(destination.send(otlp_requests.logs()))
+    while not server.calls:
+        await asyncio.sleep(0.01)
+    destination.close()
+    assert isinstance(await sending, Retry)
+    outcome = await destination.send(otlp_requests.logs())
     assert isinstance(outcome, Retry)
-    assert "being closed" in outcome.reason
-    timer.join()
+    assert "is closing" in outcome.reason
 
 
-def test_a_restarted_server_is_found_again(
+async def test_a_restarted_server_is_found_again(
     server: OtlpGrpcServer, destination: OtlpGrpcExporter
 ) -> None:
     """While it is down the batch is retried; once it is back it goes through."""
-    assert destination.send(otlp_requests.logs()) == Delivered()
+    assert await destination.send(otlp_requests.logs()) == Delivered()
     server.close()
-    outcome = destination.send(otlp_requests.logs())
+    outcome = await destination.send(otlp_requests.logs())
     assert isinstance(outcome, Retry)
     with OtlpGrpcServer(port=server.port) as again:
         deadline = time.monotonic() + 20
-        while destination.send(otlp_requests.logs()) != Delivered():
+        while await destination.send(otlp_requests.logs()) != Delivered():
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert len(again.calls) == 1

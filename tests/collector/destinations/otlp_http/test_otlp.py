@@ -29,7 +29,7 @@ def build(config: DestinationConfig) -> Exporter:
     return type_of(config).build(config)
 
 
-def test_each_signal_goes_to_its_path() -> None:
+async def test_each_signal_goes_to_its_path() -> None:
     """Traces, metrics and logs go to their own paths, as they were stored."""
     records = [
         otlp_requests.traces([otlp_requests.span("a")]),
@@ -38,7 +38,7 @@ def test_each_signal_goes_to_its_path() -> None:
     ]
     with Backend() as backend:
         destination = build(config(f"{backend.url}/otlp"))
-        assert [destination.send(record) for record in records] == [Delivered()] * 3
+        assert [await destination.send(record) for record in records] == [Delivered()] * 3
         destination.close()
         paths = [request.path for request in backend.requests]
         assert paths == ["/otlp/v1/traces", "/otlp/v1/metrics", "/otlp/v1/logs"]
@@ -55,36 +55,36 @@ def test_only_the_configured_signals() -> None:
     assert destination.signals == frozenset({"traces"})
 
 
-def test_headers_come_from_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_headers_come_from_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Header values are read from where the configuration says."""
     monkeypatch.setenv("OTHER_TOKEN", "abc")
     with Backend() as backend:
         destination = build(config(backend.url, headers={"x-token": {"env": "OTHER_TOKEN"}}))
-        destination.send(otlp_requests.logs())
+        await destination.send(otlp_requests.logs())
         destination.close()
         assert backend.requests[0].headers["x-token"] == "abc"
 
 
-def test_a_missing_secret_is_named(tmp_path: Path) -> None:
+async def test_a_missing_secret_is_named(tmp_path: Path) -> None:
     """Nothing is sent without a configured header; the reason says which file is empty."""
     empty = tmp_path / "token"
     empty.touch()
     with Backend() as backend:
         destination = build(config(backend.url, headers={"x-token": {"file": str(empty)}}))
-        outcome = destination.send(otlp_requests.logs())
+        outcome = await destination.send(otlp_requests.logs())
         destination.close()
     assert outcome == Retry(f"the secret {empty} is missing; the file is empty")
     assert backend.requests == []
 
 
 @pytest.mark.parametrize("value", ["line\nbreak", "schlüssel", "bell\a"])
-def test_a_secret_no_header_can_hold(value: str, tmp_path: Path) -> None:
+async def test_a_secret_no_header_can_hold(value: str, tmp_path: Path) -> None:
     """It is refused by its name before anything shows its value."""
     token = tmp_path / "token"
     token.write_text(value)
     with Backend() as backend:
         destination = build(config(backend.url, headers={"x-token": {"file": str(token)}}))
-        outcome = destination.send(otlp_requests.logs())
+        outcome = await destination.send(otlp_requests.logs())
         destination.close()
     assert isinstance(outcome, Retry)
     assert str(token) in outcome.reason
@@ -92,12 +92,12 @@ def test_a_secret_no_header_can_hold(value: str, tmp_path: Path) -> None:
     assert backend.requests == []
 
 
-def test_refused_headers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_refused_headers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """401 names the header and where its value comes from, never the value."""
     monkeypatch.setenv("OTHER_TOKEN", "abc-secret")
     with Backend(lambda _: Reply(401)) as backend:
         destination = build(config(backend.url, headers={"x-token": {"env": "OTHER_TOKEN"}}))
-        outcome = destination.send(otlp_requests.logs())
+        outcome = await destination.send(otlp_requests.logs())
         destination.close()
     assert isinstance(outcome, Retry)
     assert "check $OTHER_TOKEN (header x-token)" in outcome.reason

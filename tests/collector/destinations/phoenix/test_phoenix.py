@@ -22,7 +22,7 @@ def build(url: str, **options: object) -> PhoenixExporter:
 
 
 @pytest.mark.real
-def test_spans_arrive_in_their_project(
+async def test_spans_arrive_in_their_project(
     guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each span is stored once under its own ids, in the configured project, even sent twice."""
@@ -34,10 +34,10 @@ def test_spans_arrive_in_their_project(
     ]
     destination = build(guarded_phoenix.url, project="arrivals")
     record = otlp_requests.traces([root, *children])
-    assert destination.send(record) == Delivered()
+    assert await destination.send(record) == Delivered()
     assert len(stored_spans(guarded_phoenix.url, "arrivals", 6)) == 6
-    assert destination.send(record) == Delivered()
-    assert destination.send(otlp_requests.traces([otlp_requests.span("last")])) == Delivered()
+    assert await destination.send(record) == Delivered()
+    assert await destination.send(otlp_requests.traces([otlp_requests.span("last")])) == Delivered()
     destination.close()
     stored = stored_spans(guarded_phoenix.url, "arrivals", 7)
     ids = {each["context"]["span_id"]: each["parent_id"] for each in stored}
@@ -50,13 +50,13 @@ def test_spans_arrive_in_their_project(
 
 
 @pytest.mark.real
-def test_a_wrong_key_is_retried(
+async def test_a_wrong_key_is_retried(
     guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Phoenix's 401 is retried, and the reason says which key to check."""
     monkeypatch.setenv("PHOENIX_API_KEY", "wrong-key-value")
     destination = build(guarded_phoenix.url)
-    outcome = destination.send(otlp_requests.traces([otlp_requests.span()]))
+    outcome = await destination.send(otlp_requests.traces([otlp_requests.span()]))
     destination.close()
     assert isinstance(outcome, Retry)
     assert "check $PHOENIX_API_KEY" in outcome.reason
@@ -64,20 +64,20 @@ def test_a_wrong_key_is_retried(
 
 
 @pytest.mark.real
-def test_a_wrong_path_is_retried(
+async def test_a_wrong_path_is_retried(
     guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A url with a path that Phoenix does not have loses nothing, and is told."""
     monkeypatch.setenv("PHOENIX_API_KEY", API_KEY)
     destination = build(f"{guarded_phoenix.url}/nowhere")
-    outcome = destination.send(otlp_requests.traces([otlp_requests.span()]))
+    outcome = await destination.send(otlp_requests.traces([otlp_requests.span()]))
     destination.close()
     assert isinstance(outcome, Retry)
     assert f"{guarded_phoenix.url}/nowhere/v1/traces" in outcome.reason
 
 
 @pytest.mark.real
-def test_sending_keeps_to_what_phoenix_stores(
+async def test_sending_keeps_to_what_phoenix_stores(
     guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No more than the window waits in Phoenix's memory, whatever is offered to it."""
@@ -86,7 +86,7 @@ def test_sending_keeps_to_what_phoenix_stores(
     destination = build(guarded_phoenix.url, project="flood")
     batches = [[otlp_requests.span() for _ in range(50)] for _ in range(6)]
     for sent, batch in enumerate(batches, 1):
-        assert destination.send(otlp_requests.traces(batch)) == Delivered()
+        assert await destination.send(otlp_requests.traces(batch)) == Delivered()
         # The window, the batch that filled it and what overtook its samples are on their way.
         due = sent * 50 - 200
         if due > 0:
@@ -114,25 +114,25 @@ def spans(count: int) -> list[Span]:
     return [otlp_requests.span() for _ in range(count)]
 
 
-def test_a_phoenix_that_stores_nothing_is_told() -> None:
+async def test_a_phoenix_that_stores_nothing_is_told() -> None:
     """When nothing of a full window gets stored within the timeout, sending pauses and says so."""
     with span_answers(set()) as backend:
         destination = build(backend.url, timeout_seconds=0.5)
-        assert destination.send(otlp_requests.traces(spans(1000))) == Delivered()
-        outcome = destination.send(otlp_requests.traces(spans(1)))
+        assert await destination.send(otlp_requests.traces(spans(1000))) == Delivered()
+        outcome = await destination.send(otlp_requests.traces(spans(1)))
         assert isinstance(outcome, Retry)
         assert "has stored none of the 1000 spans" in outcome.reason
         # Spans that Phoenix dropped must not block for ever.
-        assert destination.send(otlp_requests.traces(spans(1))) == Delivered()
+        assert await destination.send(otlp_requests.traces(spans(1))) == Delivered()
         destination.close()
 
 
-def test_below_the_window_phoenix_is_not_asked() -> None:
+async def test_below_the_window_phoenix_is_not_asked() -> None:
     """At low rates the flow control costs nothing."""
     with span_answers(set()) as backend:
         destination = build(backend.url)
         for _ in range(9):
-            assert destination.send(otlp_requests.traces(spans(100))) == Delivered()
+            assert await destination.send(otlp_requests.traces(spans(100))) == Delivered()
         destination.close()
         assert {request.path for request in backend.requests} == {"/v1/traces"}
 
@@ -140,21 +140,21 @@ def test_below_the_window_phoenix_is_not_asked() -> None:
 @pytest.mark.parametrize(
     "answer", [Reply(404), Reply(200, b"[]"), Reply(200, b'{"data": null, "errors": []}')]
 )
-def test_without_an_answer_nothing_waits(answer: Reply) -> None:
+async def test_without_an_answer_nothing_waits(answer: Reply) -> None:
     """A Phoenix that cannot be asked what it has stored gets everything at once."""
     with Backend(lambda request: answer if request.path == "/graphql" else Reply()) as backend:
         destination = build(backend.url)
         for _ in range(3):
-            assert destination.send(otlp_requests.traces(spans(1000))) == Delivered()
+            assert await destination.send(otlp_requests.traces(spans(1000))) == Delivered()
         destination.close()
 
 
-def test_close_ends_the_wait() -> None:
+async def test_close_ends_the_wait() -> None:
     """A shutdown does not wait for Phoenix to store."""
     with span_answers(set()) as backend:
         destination = build(backend.url, timeout_seconds=60)
-        destination.send(otlp_requests.traces(spans(1000)))
+        await destination.send(otlp_requests.traces(spans(1000)))
         destination.close()
-        outcome = destination.send(otlp_requests.traces(spans(1)))
+        outcome = await destination.send(otlp_requests.traces(spans(1)))
         assert isinstance(outcome, Retry)
-        assert "being closed" in outcome.reason
+        assert "is closing" in outcome.reason

@@ -110,14 +110,14 @@ def build(url: str, **options: object) -> RemoteWriter:
 
 
 @pytest.mark.real
-def test_prometheus_has_what_was_written(prometheus: Prometheus) -> None:
+async def test_prometheus_has_what_was_written(prometheus: Prometheus) -> None:
     """Each kind of metric can be queried back, with /metrics's names, labels and exemplars."""
     writer = build(f"{prometheus.base_url}/api/v1/write")
     now = time.time_ns()
     record = stored(request(counter(42, now), gauge(0.5, now), histogram(now), summary(now)))
-    assert writer.send(record) == Delivered()
+    assert await writer.send(record) == Delivered()
     # At least once: the same again changes nothing.
-    assert writer.send(record) == Delivered()
+    assert await writer.send(record) == Delivered()
     writer.close()
     (tokens,) = prometheus.wait_for("engine_tokens_total")
     assert tokens.value == 42
@@ -171,21 +171,21 @@ async def test_what_came_late_takes_nothing_with_it(prometheus: Prometheus, tmp_
 
 
 @pytest.mark.real
-def test_a_wrong_path_is_retried(prometheus: Prometheus) -> None:
+async def test_a_wrong_path_is_retried(prometheus: Prometheus) -> None:
     """A url that is not the endpoint loses nothing, and is told."""
     writer = build(f"{prometheus.base_url}/api/v1/nowhere")
-    outcome = writer.send(stored(request(gauge(1, time.time_ns()))))
+    outcome = await writer.send(stored(request(gauge(1, time.time_ns()))))
     assert isinstance(outcome, Retry)
     assert "correct the url" in outcome.reason
     writer.close()
 
 
-def test_without_cramjam_the_block_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_cramjam_the_block_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     """The optional package only makes requests smaller."""
     monkeypatch.setattr(snappy, "loaded", lambda: None)
     with Backend(lambda _: Reply(204)) as backend:
         writer = build(backend.url)
-        assert writer.send(stored(request(gauge(1, 5_000_000)))) == Delivered()
+        assert await writer.send(stored(request(gauge(1, 5_000_000)))) == Delivered()
         writer.close()
         body = bytes(cramjam.snappy.decompress_raw(backend.requests[0].body))
     assert (
@@ -202,18 +202,18 @@ def test_a_block_of_literals_reads_back(data: bytes) -> None:
     assert bytes(cramjam.snappy.decompress_raw(snappy.compress(data))) == data
 
 
-def test_what_remote_write_cannot_hold_is_counted() -> None:
+async def test_what_remote_write_cannot_hold_is_counted() -> None:
     """Deltas and exponential histograms are left out and told; the rest is sent."""
     exponential = Metric(name="e")
     exponential.exponential_histogram.data_points.add(count=1)
     made = request(counter(1, 1, DELTA), exponential, Metric(name="empty"), gauge(2, 3_000_000))
     with Backend(lambda _: Reply(204)) as backend:
         writer = build(backend.url)
-        outcome = writer.send(stored(made))
+        outcome = await writer.send(stored(made))
         assert isinstance(outcome, Delivered)
         assert outcome.rejected == 3
         assert "delta, empty, exponential_histogram" in outcome.reason
-        assert isinstance(writer.send(stored(request(Metric(name="empty")))), Delivered)
+        assert isinstance(await writer.send(stored(request(Metric(name="empty")))), Delivered)
         writer.close()
         assert len(backend.requests) == 1
 

@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from sidelight.base.http_client.transport import Answer
+from sidelight.base.http_client.client import Answer
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Refused, Retry
 
 MAX_RETRY_AFTER_SECONDS = 3600.0

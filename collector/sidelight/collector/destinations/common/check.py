@@ -16,7 +16,7 @@ from sidelight.otlp.signals import SIGNALS, Signal
 CORRECT_CONFIGURATION = "Correct it in the configuration."
 
 
-def export_nothing(exporter: Exporter, signals: Iterable[Signal]) -> list[str]:
+async def export_nothing(exporter: Exporter, signals: Iterable[Signal]) -> list[str]:
     """What goes wrong with an empty export of each signal, sent as a real one is.
 
     Closes the exporter.
@@ -27,7 +27,7 @@ def export_nothing(exporter: Exporter, signals: Iterable[Signal]) -> list[str]:
         for signal in SIGNALS:
             if signal not in wanted:
                 continue
-            match exporter.send(Record(signal, gzip.compress(b""), 0, time.time_ns())):
+            match await exporter.send(Record(signal, gzip.compress(b""), 0, time.time_ns())):
                 case Retry(reason=reason):
                     troubles.append(reason)
                 case Refused(reason=reason, said=said):

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 from sidelight.base.configuration.section import ConfigError
-from sidelight.base.http_client.transport import Answer, NoAnswerError, Transport
+from sidelight.base.executor import run_in_thread
+from sidelight.base.http_client.client import Answer, HttpClient, NoAnswerError
 from sidelight.collector.destinations.common.answer import judge
 from sidelight.collector.destinations.common.config import UrlDestination
 from sidelight.collector.destinations.common.credentials import Credentials
@@ -39,40 +40,44 @@ class HttpExporter:
         self._credentials = credentials
         self._headers = {**_CONTENT_TYPE, **(headers or {})}
         self._authorization: dict[str, str] | None = None
-        self._transport = Transport(config.url, config.timeout_seconds)
+        self._client = HttpClient(config.url, config.timeout_seconds)
 
-    def send(self, record: Record) -> Outcome:
+    async def send(self, record: Record) -> Outcome:
         """Send one record; never raises for a fault of the network, the backend or the keys."""
         path = self._paths[record.signal]
         try:
             encoding = {} if record.encoding == "identity" else {"Content-Encoding": "gzip"}
-            answer = self.post(path, record.payload, {**self._headers, **encoding})
+            answer = await self.post(path, record.payload, {**self._headers, **encoding})
         except (NoAnswerError, ConfigError) as error:
             return Retry(str(error))
         return judge(answer, url=self.url + path, credentials=self._credentials.sources)
 
     def close(self) -> None:
         """Close the connections; a `send` under way answers `Retry` at once."""
-        self._transport.close()
+        self._client.close()
 
-    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """POST with the credentials, read again if they are refused.
 
         Raises `NoAnswerError`, and `ConfigError` if a secret cannot be read.
         """
         used = self._authorization
         if used is None:
-            used = self._authorization = self._credentials.headers()
-        answer = self._transport.post(path, body, {**headers, **used})
+            used = self._authorization = await self._read_credentials()
+        answer = await self._client.post(path, body, {**headers, **used})
         if answer.status not in _UNAUTHORIZED:
             return answer
         # The keys may have been rotated: their files hold newer ones.
         self._authorization = None
-        fresh = self._credentials.headers()
+        fresh = await self._read_credentials()
         if fresh == used:
             return answer
         self._authorization = fresh
-        return self._transport.post(path, body, {**headers, **fresh})
+        return await self._client.post(path, body, {**headers, **fresh})
+
+    async def _read_credentials(self) -> dict[str, str]:
+        """On a thread: they may be in files, and those on a disk that hangs."""
+        return await run_in_thread(self._credentials.headers, "sidelight-secrets")
 
 
 def check_headers(destination: str, names: Iterable[str]) -> None:

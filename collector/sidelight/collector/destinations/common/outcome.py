@@ -51,7 +51,7 @@ Outcome = Delivered | Retry | Refused
 
 
 class Exporter(Protocol):
-    """One backend. `send` blocks and runs on a thread of the destination's own."""
+    """What sends to one backend. All of it runs on the event loop, and none of it blocks there."""
 
     @property
     def name(self) -> str:
@@ -65,8 +65,12 @@ class Exporter(Protocol):
     def pace_items_per_second(self) -> float | None:
         """Most items a second, or None for no limit."""
 
-    def send(self, record: Record) -> Outcome:
-        """Send one record; faults of the network and the backend are outcomes, not exceptions."""
+    async def send(self, record: Record) -> Outcome:
+        """Send one record; faults of the network and the backend are outcomes, not exceptions.
+
+        Cancelled, it ends when nothing of it is under way any more: what follows may send the
+        same record again.
+        """
 
     def close(self) -> None:
         """Give up connections; a `send` under way may fail with `Retry`."""

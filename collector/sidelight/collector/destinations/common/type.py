@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ class DestinationType:
 
     `name` is the `type` in sidelight.yaml, and the folder's name. `build` connects to nothing
     and reads no secret; it raises `ConfigError` for what only shows then. `build_scores`
-    builds the exporter of the score stream. `check` is the doctor's: it blocks, takes the name
-    to show and asks what can be asked without storing anything. `detect` finds a destination
+    builds the exporter of the score stream. `check` is the doctor's: it takes the name to
+    show, and asks what can be asked without storing anything. `detect` finds a destination
     that needs no configuration; it takes a function that tells of a name whether the log still
     holds data for it. `share` adapts a configuration to one of several workers: worker, workers.
     `packages` must be importable.
@@ -43,7 +43,7 @@ class DestinationType:
     Config: type[DestinationConfig]
     signals: Callable[[Any], tuple[Signal, ...]]
     build: Callable[[Any], Exporter]
-    check: Callable[[str, Any], Check]
+    check: Callable[[str, Any], Awaitable[Check]]
     page: Path
     build_scores: Callable[[Any], Exporter] | None = None
     concurrency: Callable[[Any], int] = lambda _: 1

@@ -7,17 +7,19 @@ exporter writes and its receiver reads.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
 import re
-import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
 
+from sidelight.base.executor import Worker
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Retry
 from sidelight.collector.destinations.file.config import FileDestination
 from sidelight.collector.log.record import Record
@@ -41,44 +43,50 @@ class FileWriter:
         self.pace_items_per_second = config.pace_items_per_second
         self._config = config
         self._files: dict[Signal, tuple[int, int]] = {}
-        self._using_files = threading.Lock()
-        self._closing = threading.Event()
+        self._disk = Worker(f"sidelight-{config.name}")
+        self._is_writing = False
+        self._closing = asyncio.Event()
 
-    def send(self, record: Record) -> Outcome:
+    async def send(self, record: Record) -> Outcome:
         """Write one record; a disk that refuses is asked again later."""
+        if self._closing.is_set():
+            return Retry(f"{self._config.directory}: not written, the destination is closing")
+        self._is_writing = True
+        try:
+            return await self._disk.run_to_end(partial(self._write, record))
+        finally:
+            self._is_writing = False
+            if self._closing.is_set():
+                self._close_files()
+
+    def close(self) -> None:
+        """Close the files; a `send` under way does so when it ends.
+
+        Closed under it, their numbers could be another file's by the time it writes.
+        """
+        self._closing.set()
+        self._disk.close()
+        if not self._is_writing:
+            self._close_files()
+
+    def _close_files(self) -> None:
+        for descriptor, _ in self._files.values():
+            os.close(descriptor)
+        self._files.clear()
+
+    def _write(self, record: Record) -> Outcome:
         body = record.body()
         data = (
             to_json(record.signal, body)
             if self._config.format == "json"
             else len(body).to_bytes(4, "big") + body
         )
-        outcome: Outcome = Delivered()
-        with self._using_files:
-            if self._closing.is_set():
-                return Retry(f"{self._config.directory}: not written, the destination is closing")
-            try:
-                self._append(record.signal, data)
-            except OSError as error:
-                place = error.filename or self._config.directory
-                outcome = Retry(f"{place}: {error.strerror}")
-        if self._closing.is_set():
-            self.close()
-        return outcome
-
-    def close(self) -> None:
-        """Close the files; a `send` under way on another thread does so when it ends.
-
-        Closed under it, their numbers could be another file's by the time it writes.
-        """
-        self._closing.set()
-        if not self._using_files.acquire(blocking=False):
-            return
         try:
-            for descriptor, _ in self._files.values():
-                os.close(descriptor)
-            self._files.clear()
-        finally:
-            self._using_files.release()
+            self._append(record.signal, data)
+        except OSError as error:
+            place = error.filename or self._config.directory
+            return Retry(f"{place}: {error.strerror}")
+        return Delivered()
 
     def _append(self, signal: Signal, data: bytes) -> None:
         descriptor, size = self._files.get(signal) or self._open(signal)

@@ -6,24 +6,27 @@ import json
 
 from sidelight.base.check import Check
 from sidelight.base.configuration.section import ConfigError
-from sidelight.base.http_client.transport import NoAnswerError, Transport
+from sidelight.base.executor import run_in_thread
+from sidelight.base.http_client.client import HttpClient, NoAnswerError
 from sidelight.collector.destinations.langfuse.config import LangfuseDestination
 from sidelight.collector.destinations.langfuse.exporter import PROJECTS_PATH, credentials
 
 
-def check(name: str, config: LangfuseDestination) -> Check:
+async def check(name: str, config: LangfuseDestination) -> Check:
     """Ask for the project that the keys belong to."""
     keys = credentials(config)
-    transport = Transport(config.url, config.timeout_seconds)
+    client = HttpClient(config.url, config.timeout_seconds)
     try:
-        answer = transport.get(PROJECTS_PATH, keys.headers())
+        answer = await client.get(
+            PROJECTS_PATH, await run_in_thread(keys.headers, "sidelight-secrets")
+        )
     except ConfigError as error:
         return Check(name, "fail", str(error), "Langfuse shows keys under Settings, API Keys.")
     except NoAnswerError as error:
         advice = "The url is Langfuse's base, without /api. Check that Langfuse runs."
         return Check(name, "fail", str(error), advice)
     finally:
-        transport.close()
+        client.close()
     if answer.status in (401, 403):
         return Check(
             name,

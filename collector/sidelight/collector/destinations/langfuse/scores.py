@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from sidelight.base.configuration.section import ConfigError
-from sidelight.base.http_client.transport import NoAnswerError
+from sidelight.base.executor import off_loop_if
+from sidelight.base.http_client.client import NoAnswerError
 from sidelight.collector.destinations.common.answer import judge
 from sidelight.collector.destinations.common.http_exporter import HttpExporter
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Refused, Retry
@@ -30,14 +32,15 @@ class LangfuseScores(HttpExporter):
         self._rejected = 0
         self._reason = self._said = ""
 
-    def send(self, record: Record) -> Outcome:
+    async def send(self, record: Record) -> Outcome:
         """Send what is left of the record's scores; one that is refused stops no other."""
         if record is not self._record:
             self._record = record
-            self._left = scores(record, self._attributes)[::-1]
+            decode = partial(scores, record, self._attributes)
+            self._left = (await off_loop_if(record.is_large, decode))[::-1]
             self._rejected, self._reason, self._said = 0, "", ""
         while self._left:
-            outcome = self._send(self._left[-1])
+            outcome = await self._send(self._left[-1])
             if isinstance(outcome, Retry):
                 return outcome
             if isinstance(outcome, Refused):
@@ -47,7 +50,7 @@ class LangfuseScores(HttpExporter):
         self._record = None
         return Delivered(min(self._rejected, record.items), self._reason, self._said)
 
-    def _send(self, score: Score) -> Outcome:
+    async def _send(self, score: Score) -> Outcome:
         body = {
             "id": score.id,
             "traceId": score.trace_id,
@@ -57,7 +60,7 @@ class LangfuseScores(HttpExporter):
             "dataType": "BOOLEAN" if score.is_boolean else "NUMERIC",
         }
         try:
-            answer = self.post(SCORES_PATH, json.dumps(body).encode(), _JSON)
+            answer = await self.post(SCORES_PATH, json.dumps(body).encode(), _JSON)
         except (NoAnswerError, ConfigError) as error:
             return Retry(str(error))
         return judge(answer, url=self.url + SCORES_PATH, credentials=self._keys.sources)

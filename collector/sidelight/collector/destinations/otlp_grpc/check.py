@@ -9,10 +9,10 @@ from sidelight.collector.destinations.otlp_grpc.config import OtlpGrpcDestinatio
 from sidelight.collector.destinations.otlp_grpc.exporter import build
 
 
-def check(name: str, config: OtlpGrpcDestination) -> Check:
+async def check(name: str, config: OtlpGrpcDestination) -> Check:
     """Send it an empty export of each signal."""
     try:
-        troubles = export_nothing(build(config), config.signals)
+        troubles = await export_nothing(build(config), config.signals)
     except ConfigError as error:
         return misconfigured(name, error)
     if troubles:

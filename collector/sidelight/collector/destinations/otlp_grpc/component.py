@@ -16,10 +16,10 @@ def _build(config: OtlpGrpcDestination) -> Exporter:
     return exporter.build(config)
 
 
-def _check(name: str, config: OtlpGrpcDestination) -> Check:
+async def _check(name: str, config: OtlpGrpcDestination) -> Check:
     from sidelight.collector.destinations.otlp_grpc import check
 
-    return check.check(name, config)
+    return await check.check(name, config)
 
 
 OTLP_GRPC = DestinationType(

@@ -9,10 +9,10 @@ from sidelight.collector.destinations.otlp_http.config import OtlpHttpDestinatio
 from sidelight.collector.destinations.otlp_http.exporter import build
 
 
-def check(name: str, config: OtlpHttpDestination) -> Check:
+async def check(name: str, config: OtlpHttpDestination) -> Check:
     """Send it an empty export of each signal."""
     try:
-        troubles = export_nothing(build(config), config.signals)
+        troubles = await export_nothing(build(config), config.signals)
     except ConfigError as error:
         return misconfigured(name, error)
     if troubles:

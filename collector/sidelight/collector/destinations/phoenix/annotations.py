@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-import threading
 import time
+from functools import partial
 from typing import Any
 
 from sidelight.base.configuration.section import ConfigError
-from sidelight.base.http_client.transport import Answer, NoAnswerError
+from sidelight.base.executor import off_loop_if
+from sidelight.base.http_client.client import Answer, NoAnswerError
 from sidelight.collector.destinations.common.answer import judge
 from sidelight.collector.destinations.common.http_exporter import HttpExporter
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Retry
@@ -33,32 +35,27 @@ class PhoenixAnnotations(HttpExporter):
         self._key = phoenix.credentials(config)
         super().__init__(config, paths={"traces": ANNOTATIONS_PATH}, credentials=self._key)
         self._attributes = config.scores
-        self._closing = threading.Event()
 
-    def send(self, record: Record) -> Outcome:
+    async def send(self, record: Record) -> Outcome:
         """Send the record's annotations, which replace themselves when they are sent again."""
-        made = scores(record, self._attributes)
+        decode = partial(scores, record, self._attributes)
+        made = await off_loop_if(record.is_large, decode)
         rejected, reason = 0, ""
         for start in range(0, len(made), _MOST):
-            outcome = self._annotate(made[start : start + _MOST], record.time_ns)
+            outcome = await self._annotate(made[start : start + _MOST], record.time_ns)
             if not isinstance(outcome, Delivered):
                 return outcome
             rejected += outcome.rejected
             reason = outcome.reason or reason
         return Delivered(min(rejected, record.items), reason)
 
-    def close(self) -> None:
-        """Close the connections; a `send` under way answers `Retry` at once."""
-        self._closing.set()
-        super().close()
-
-    def _annotate(self, made: list[Score], since_ns: int) -> Outcome:
+    async def _annotate(self, made: list[Score], since_ns: int) -> Outcome:
         rejected = 0
         deadline = time.monotonic() + self.timeout_seconds
         while made:
             body = json.dumps({"data": [_annotation(each) for each in made]}).encode()
             try:
-                answer = self.post(ANNOTATIONS_PATH, body, _JSON)
+                answer = await self.post(ANNOTATIONS_PATH, body, _JSON)
             except (NoAnswerError, ConfigError) as error:
                 return Retry(str(error))
             missing = _missing(answer)
@@ -71,7 +68,9 @@ class PhoenixAnnotations(HttpExporter):
                 left = [each for each in made if each.span_id not in missing]
                 rejected += len(made) - len(left)
                 made = left
-            elif time.monotonic() > deadline or self._closing.wait(_POLL_SECONDS):
+            elif time.monotonic() < deadline:
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
                 return Retry(f"{self.url} has not stored {len(missing)} spans to annotate yet")
         return Delivered(rejected, "Phoenix never stored the spans")
 

@@ -6,17 +6,17 @@ import re
 
 from sidelight.base.check import Check
 from sidelight.base.configuration.section import ConfigError
-from sidelight.base.http_client.transport import NoAnswerError, Transport
+from sidelight.base.http_client.client import HttpClient, NoAnswerError
 from sidelight.collector.destinations.common.check import export_nothing, misconfigured
 from sidelight.collector.destinations.phoenix.config import PhoenixDestination
 from sidelight.collector.destinations.phoenix.exporter import VERSION_PATH, build
 
 
-def check(name: str, config: PhoenixDestination) -> Check:
+async def check(name: str, config: PhoenixDestination) -> Check:
     """Ask for its version and send it an empty export."""
-    version = phoenix_version(config.url, config.timeout_seconds)
+    version = await phoenix_version(config.url, config.timeout_seconds)
     try:
-        troubles = export_nothing(build(config), ("traces",))
+        troubles = await export_nothing(build(config), ("traces",))
     except ConfigError as error:
         return misconfigured(name, error)
     trouble = next(iter(troubles), "")
@@ -39,14 +39,14 @@ def check(name: str, config: PhoenixDestination) -> Check:
     return Check(name, "ok", f"Phoenix {version} at {config.url}{project} takes traces")
 
 
-def phoenix_version(url: str, timeout_seconds: float) -> str | None:
+async def phoenix_version(url: str, timeout_seconds: float) -> str | None:
     """The version of the Phoenix at `url`, or None if no Phoenix answers there."""
-    transport = Transport(url, timeout_seconds)
+    client = HttpClient(url, timeout_seconds)
     try:
-        answer = transport.get(VERSION_PATH)
+        answer = await client.get(VERSION_PATH)
     except NoAnswerError:
         return None
     finally:
-        transport.close()
+        client.close()
     text = answer.body.decode("ascii", "replace").strip()
     return text if answer.status == 200 and re.fullmatch(r"\d+\.\d[\w.+-]{0,40}", text) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from sidelight.collector.destinations.common.config import DestinationConfig
@@ -17,8 +18,10 @@ def detect(
 ) -> PhoenixDestination | None:
     """The Phoenix that answers at `url`, or that has data waiting in the log.
 
+    Blocks; not for a thread with a running event loop.
     One that is down just now would otherwise lose what waits for it to retention.
     """
     local = PhoenixDestination(type="phoenix", url=url)
-    is_used = has_backlog(local) or phoenix_version(local.url, _TIMEOUT_SECONDS) is not None
-    return local if is_used else None
+    if has_backlog(local) or asyncio.run(phoenix_version(local.url, _TIMEOUT_SECONDS)) is not None:
+        return local
+    return None

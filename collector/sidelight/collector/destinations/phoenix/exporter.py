@@ -9,13 +9,14 @@ on PostgreSQL. A configured `pace_items_per_second` holds as well.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-import threading
 import time
 
 from sidelight.base.configuration.section import ConfigError
-from sidelight.base.http_client.transport import NoAnswerError
+from sidelight.base.executor import off_loop_if
+from sidelight.base.http_client.client import NoAnswerError
 from sidelight.collector.destinations.common.credentials import Bearer
 from sidelight.collector.destinations.common.http_exporter import HttpExporter
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Retry
@@ -63,27 +64,21 @@ class PhoenixExporter(HttpExporter):
             ),
         )
         self._backlog = Backlog()
-        self._closing = threading.Event()
 
-    def send(self, record: Record) -> Outcome:
+    async def send(self, record: Record) -> Outcome:
         """Wait until Phoenix has stored enough of what it took before, then send one record."""
-        stalled = self._wait_for_room()
+        stalled = await self._wait_for_room()
         if stalled is not None:
             return stalled
-        outcome = super().send(record)
+        outcome = await super().send(record)
         if isinstance(outcome, Delivered):
-            self._backlog.add(record.body())
+            self._backlog.add(await off_loop_if(record.is_large, record.body))
         return outcome
 
-    def close(self) -> None:
-        """Close the connections; a `send` under way answers `Retry` at once."""
-        self._closing.set()
-        super().close()
-
-    def _wait_for_room(self) -> Retry | None:
+    async def _wait_for_room(self) -> Retry | None:
         progress = time.monotonic()
-        while self._backlog.spans >= WINDOW_SPANS and not self._closing.is_set():
-            stored = self._stored(self._backlog.samples(_SAMPLES))
+        while self._backlog.spans >= WINDOW_SPANS:
+            stored = await self._stored(self._backlog.samples(_SAMPLES))
             if stored is None:
                 # It is down, or cannot be asked; its 503 when its queue is full remains.
                 self._backlog.clear()
@@ -98,17 +93,17 @@ class PhoenixExporter(HttpExporter):
                     f"{self.timeout_seconds:g} s; see its log and its disk"
                 )
             else:
-                self._closing.wait(_POLL_SECONDS)
+                await asyncio.sleep(_POLL_SECONDS)
         return None
 
-    def _stored(self, span_ids: list[str]) -> set[str] | None:
+    async def _stored(self, span_ids: list[str]) -> set[str] | None:
         """Which of the spans Phoenix has stored, or None if it does not say."""
         fields = " ".join(
             f's{span_id}: getSpanByOtelId(spanId: "{span_id}") {{ id }}' for span_id in span_ids
         )
         query = json.dumps({"query": f"{{ {fields} }}"}).encode()
         try:
-            answer = self.post(GRAPHQL_PATH, query, {"Content-Type": "application/json"})
+            answer = await self.post(GRAPHQL_PATH, query, {"Content-Type": "application/json"})
             found = json.loads(answer.body)["data"]
             return {span_id for span_id in span_ids if found[f"s{span_id}"] is not None}
         except (NoAnswerError, ConfigError, ValueError, KeyError, TypeError):

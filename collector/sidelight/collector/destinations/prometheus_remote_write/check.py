@@ -9,10 +9,10 @@ from sidelight.collector.destinations.prometheus_remote_write.config import Remo
 from sidelight.collector.destinations.prometheus_remote_write.exporter import build
 
 
-def check(name: str, config: RemoteWriteDestination) -> Check:
+async def check(name: str, config: RemoteWriteDestination) -> Check:
     """Send it an empty write."""
     try:
-        troubles = export_nothing(build(config), ("metrics",))
+        troubles = await export_nothing(build(config), ("metrics",))
     except ConfigError as error:
         return misconfigured(name, error)
     if troubles:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from sidelight.base import ports
+from sidelight.base.check import on_thread
 from sidelight.collector.receivers.common.config import ListenerConfig
 from sidelight.collector.receivers.common.type import CheckContext, Look
 
@@ -12,5 +13,5 @@ from sidelight.collector.receivers.common.type import CheckContext, Look
 def port_look(name: str, config: ListenerConfig, context: CheckContext) -> Look:
     """Whether the port of the receiver `name` is free, or held by the running Sidelight."""
     key = f"receivers.{name}"
-    look = partial(ports.check, key, config.host, config.port, running=context.is_running)
-    return key, look
+    check = partial(ports.check, key, config.host, config.port, running=context.is_running)
+    return key, on_thread(check)

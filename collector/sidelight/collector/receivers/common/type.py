@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from sidelight.base.auth.guard import CredentialSource
 from sidelight.base.check import Check
-from sidelight.base.http_client.transport import Answer
+from sidelight.base.http_client.client import Answer
 from sidelight.base.http_server import HandshakeFault
 from sidelight.collector.ingest.intake import Intake
 from sidelight.collector.metrics.family import Source
@@ -88,8 +88,8 @@ class CheckContext:
 ALL_KEYS = frozenset({"*"})
 """The `live_keys` of a receiver that a reload changes as a whole."""
 
-Look = tuple[str, Callable[[], Check]]
-"""A name and a check to make under it; looks run at the same time, each on its own thread."""
+Look = tuple[str, Callable[[], Awaitable[Check]]]
+"""A name and a check to make under it; looks run at the same time, on one event loop."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from sidelight.base.auth.guard import Guard
-from sidelight.base.check import Check
+from sidelight.base.check import Check, on_thread
 from sidelight.base.configuration.section import ConfigError
 from sidelight.collector.receivers.common.type import CheckContext, Look
 from sidelight.collector.receivers.langfuse_api.config import LangfuseApi
@@ -16,7 +16,7 @@ _NAME = "receivers.langfuse_api"
 
 def looks(config: LangfuseApi, _context: CheckContext) -> list[Look]:
     """One, if key pairs are configured."""
-    return [(_NAME, partial(_check, config))] if config.keys else []
+    return [(_NAME, on_thread(partial(_check, config)))] if config.keys else []
 
 
 def _check(config: LangfuseApi) -> Check:

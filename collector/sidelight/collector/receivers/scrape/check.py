@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from sidelight import conventions as names
 from sidelight.base.check import Check
-from sidelight.base.http_client.transport import Answer, NoAnswerError, Transport
+from sidelight.base.http_client.client import Answer, HttpClient, NoAnswerError
 from sidelight.collector.receivers.common.type import CheckContext, Look
 from sidelight.collector.receivers.scrape.config import Scrape, ScrapeTarget
 
@@ -42,7 +42,7 @@ def looks(scrape: Scrape, context: CheckContext) -> list[Look]:
     ]
 
 
-def check(
+async def check(
     target: ScrapeTarget, scrape: Scrape, timeout_seconds: float, own: Answer | None
 ) -> Check:
     """Read the target as the scraper does. `own` is the running Sidelight's exposition."""
@@ -50,9 +50,9 @@ def check(
     parts = urlsplit(target.url)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     seconds = min(scrape.timeout_seconds, timeout_seconds)
-    transport = Transport(f"{parts.scheme}://{parts.netloc}", seconds, scrape.max_bytes)
+    client = HttpClient(f"{parts.scheme}://{parts.netloc}", seconds, scrape.max_bytes)
     try:
-        answer = transport.get(path, {"Accept": _PLAIN})
+        answer = await client.get(path, {"Accept": _PLAIN})
         if answer.status != 200:
             return Check(
                 name,
@@ -64,14 +64,14 @@ def check(
         families = vllm_families(served)
         if not families:
             return _no_vllm(name, target, served)
-        version = _told_version(transport) or inferred_version(families)
-        old = sample_names(transport.get(path, {"Accept": _OLD_OPENMETRICS}).body)
+        version = await _told_version(client) or inferred_version(families)
+        old = sample_names((await client.get(path, {"Accept": _OLD_OPENMETRICS})).body)
     except NoAnswerError as error:
         return Check(
             name, "fail", str(error), "Is vLLM up? Its metrics are at /metrics of its HTTP port."
         )
     finally:
-        transport.close()
+        client.close()
     found = f"vLLM {version} at {target.url}, {len(families)} metrics"
     if _has_colon_bug(served, old):
         found += "; a Prometheus before 3.0 reads them as vllm_…, which the dashboards know"
@@ -124,10 +124,10 @@ def _has_colon_bug(served: set[str], old: set[str]) -> bool:
     )
 
 
-def _told_version(transport: Transport) -> str | None:
+async def _told_version(client: HttpClient) -> str | None:
     """What vLLM's own /version says."""
     try:
-        version = json.loads(transport.get("/version").body)["version"]
+        version = json.loads((await client.get("/version")).body)["version"]
     except (NoAnswerError, ValueError, KeyError, TypeError):
         return None
     known = isinstance(version, str) and re.fullmatch(r"[\w.+-]{1,64}", version)
