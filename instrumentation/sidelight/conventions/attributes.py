@@ -22,6 +22,7 @@ SCOPE_VLLM_BUILTIN_OLD: Final = "vllm.llm_engine"
 SERVICE_NAME: Final = attribute("service.name", "Name of the service that emits.")
 SERVICE_VERSION: Final = attribute("service.version", "Version of the service that emits.")
 SERVICE_INSTANCE_ID: Final = attribute("service.instance.id", "One running instance of it.")
+HOST_NAME: Final = attribute("host.name", "Name of the host it runs on.")
 DEPLOYMENT_ENVIRONMENT: Final = attribute(
     "deployment.environment.name",
     "Deployment tier; Langfuse accepts [a-z0-9-_], at most 40 characters.",

@@ -18,11 +18,20 @@ from sidelight.collector.destinations.phoenix.component import PHOENIX
 from sidelight.collector.destinations.prometheus_remote_write.component import (
     PROMETHEUS_REMOTE_WRITE,
 )
+from sidelight.collector.destinations.splunk_hec.component import SPLUNK_HEC
 
 ENTRY_POINTS = "sidelight.destinations"
 """The group in which other distributions name their `DestinationType`s."""
 
-BUILT_IN = (PHOENIX, LANGFUSE, OTLP_HTTP, OTLP_GRPC, PROMETHEUS_REMOTE_WRITE, FILE)
+BUILT_IN = (
+    PHOENIX,
+    LANGFUSE,
+    OTLP_HTTP,
+    OTLP_GRPC,
+    PROMETHEUS_REMOTE_WRITE,
+    SPLUNK_HEC,
+    FILE,
+)
 
 TYPES: dict[str, DestinationType] = registry(BUILT_IN, ENTRY_POINTS, DestinationType)
 

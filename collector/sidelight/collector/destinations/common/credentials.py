@@ -34,7 +34,7 @@ class Basic:
         return f"{self.user} and {self.password}"
 
     def headers(self) -> dict[str, str]:
-        pair = f"{_required(self.user)}:{_required(self.password)}"
+        pair = f"{required_value(self.user)}:{required_value(self.password)}"
         return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
@@ -50,7 +50,7 @@ class Bearer:
 
     def headers(self) -> dict[str, str]:
         token = self.token.read()
-        return {"Authorization": f"Bearer {_safe(token, self.token)}"} if token else {}
+        return {"Authorization": f"Bearer {header_value(token, self.token)}"} if token else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,14 @@ class SecretHeaders:
         return " and ".join(f"{secret} (header {name})" for name, secret in self.secrets.items())
 
     def headers(self) -> dict[str, str]:
-        return {name: _safe(_required(secret), secret) for name, secret in self.secrets.items()}
+        return {
+            name: header_value(required_value(secret), secret)
+            for name, secret in self.secrets.items()
+        }
 
 
-def _required(secret: Secret) -> str:
+def required_value(secret: Secret) -> str:
+    """The secret. Raises `ConfigError` if it is not set."""
     value = secret.read()
     if not value:
         what = "set it in the environment" if secret.env else "the file is empty"
@@ -77,7 +81,7 @@ def _required(secret: Secret) -> str:
     return value
 
 
-def _safe(value: str, secret: Secret) -> str:
+def header_value(value: str, secret: Secret) -> str:
     """The value, unless a header cannot hold it: the HTTP library would show it in its error."""
     if not re.fullmatch(r"[\x20-\x7e]*", value):
         raise ConfigError(f"the secret {secret} holds a line break or a character beyond ASCII")
