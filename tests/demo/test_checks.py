@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sidelight import conventions as names
-from sidelight.demo.app import TOP_K, Answer
+from sidelight.demo.app import TOP_K, RagAnswer
 from sidelight.demo.checks import (
     Finding,
     check_traces,
@@ -95,9 +95,11 @@ def good_trace(*, queue_milliseconds: float = 1.0, preemptions: int = 0) -> list
     ]
 
 
-COMPLETE = Answer("why?", trace_id=TRACE, input_tokens=100, output_tokens=20)
-GAVE_UP = Answer("why?", trace_id="b" * 32, gave_up=True)
-REFUSED = Answer("why?", trace_id="c" * 32, error="HTTPStatusError: HTTP 404", meant_to_fail=True)
+COMPLETE = RagAnswer("why?", trace_id=TRACE, input_tokens=100, output_tokens=20)
+GAVE_UP = RagAnswer("why?", trace_id="b" * 32, gave_up=True)
+REFUSED = RagAnswer(
+    "why?", trace_id="c" * 32, error="HTTPStatusError: HTTP 404", meant_to_fail=True
+)
 ANSWERS = [COMPLETE, GAVE_UP, REFUSED]
 
 
@@ -217,7 +219,7 @@ def test_an_abort_the_server_did_not_notice_is_told() -> None:
 
 def test_an_abort_after_the_last_token_is_none() -> None:
     """A client that left when the server had finished is not expected to be marked."""
-    too_late = Answer("why?", trace_id="d" * 32, gave_up=True)
+    too_late = RagAnswer("why?", trace_id="d" * 32, gave_up=True)
     seen = traces(good_trace()) | {
         too_late.trace_id: [
             span("root", None, "CHAIN"),
@@ -262,7 +264,7 @@ def test_nothing_answered_is_not_taken_for_success() -> None:
 
 def test_a_question_that_should_have_been_answered_is_told_with_its_error() -> None:
     """An error that nobody provoked fails the demo and is shown."""
-    broken = Answer("why?", trace_id="f" * 32, error="ConnectError: refused")
+    broken = RagAnswer("why?", trace_id="f" * 32, error="ConnectError: refused")
 
     found = faults(check_traces([*ANSWERS, broken], traces(good_trace())))
 
@@ -271,7 +273,7 @@ def test_a_question_that_should_have_been_answered_is_told_with_its_error() -> N
 
 def test_only_traces_that_may_grow_are_asked_for_again() -> None:
     """A whole trace and one of a failed search are done; one without its phases is not."""
-    no_collection = Answer("why?", trace_id="e" * 32, error="MilvusException")
+    no_collection = RagAnswer("why?", trace_id="e" * 32, error="MilvusException")
     seen = {
         TRACE: good_trace(),
         no_collection.trace_id: [span("root", None, "CHAIN", failed=True)],

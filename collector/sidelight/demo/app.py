@@ -56,7 +56,7 @@ SYSTEM_PROMPT = """\
 You are the assistant of a team that runs language models in production. Engineers ask you \
 about serving, batching, caching, retrieval and monitoring, often while something is slow or \
 broken, so they need answers they can act upon at once.
-Rules. Answer from the passages below the rules and from nothing else. Name the passage that \
+Rules. RagAnswer from the passages below the rules and from nothing else. Name the passage that \
 each statement rests on. If the passages do not hold the answer, say that you do not know, and \
 say which information would settle the question. Begin with the answer, then give the reason. \
 Prefer numbers to adjectives, and name the metric, the span or the setting to look at. When \
@@ -76,7 +76,7 @@ class Passage:
 
 
 @dataclass(slots=True)
-class Answer:
+class RagAnswer:
     """What the application, as vLLM's client, saw of one question."""
 
     question: str
@@ -167,9 +167,9 @@ class RagApp:
                 ],
             )
 
-    async def answer(self, ask: Ask) -> Answer:
-        """Answer one question. Whatever fails is in `Answer.error` and on the trace."""
-        answer = Answer(ask.question, meant_to_fail=ask.mistake)
+    async def answer(self, ask: Ask) -> RagAnswer:
+        """RagAnswer one question. Whatever fails is in `RagAnswer.error` and on the trace."""
+        answer = RagAnswer(ask.question, meant_to_fail=ask.mistake)
         started = time.perf_counter()
         try:
             with self._tracer.start_as_current_span("answer question") as span:
@@ -229,7 +229,7 @@ class RagApp:
             Passage(hit["entity"]["title"], hit["entity"]["text"], hit["distance"]) for hit in hits
         ]
 
-    async def _generate(self, ask: Ask, answer: Answer) -> None:
+    async def _generate(self, ask: Ask, answer: RagAnswer) -> None:
         messages = _messages(ask.question, answer.passages)
         model = ask.model or self._model
         base = urlsplit(str(self._http.base_url))
@@ -327,7 +327,7 @@ async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
         yield event
 
 
-def _take(event: dict[str, Any], answer: Answer) -> bool:
+def _take(event: dict[str, Any], answer: RagAnswer) -> bool:
     """Add one event of the stream to the answer; whether it brought text."""
     if usage := event.get("usage"):
         answer.input_tokens = usage["prompt_tokens"]
@@ -343,7 +343,7 @@ def _take(event: dict[str, Any], answer: Answer) -> bool:
     return bool(piece)
 
 
-def _describe(span: Span, answer: Answer) -> None:
+def _describe(span: Span, answer: RagAnswer) -> None:
     message = {"role": "assistant", "content": answer.text}
     finish = "abort" if answer.gave_up else answer.finish_reason or "unknown"
     span.set_attributes(

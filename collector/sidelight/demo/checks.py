@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sidelight import conventions as names
-from sidelight.demo.app import TOP_K, Answer
+from sidelight.demo.app import TOP_K, RagAnswer
 from sidelight.demo.phoenix_query import SeenSpan
 
 PHASES = ("queue", "prefill", "decode")
@@ -76,7 +76,7 @@ def tree(spans: Iterable[SeenSpan]) -> Tree:
 
 
 def check_traces(
-    answers: Sequence[Answer],
+    answers: Sequence[RagAnswer],
     traces: Mapping[str, Sequence[SeenSpan]],
     *,
     instrumented: bool = True,
@@ -94,7 +94,7 @@ def check_traces(
 
 
 def _application(
-    answers: Sequence[Answer], complete: Sequence[Answer], trees: Mapping[str, Tree]
+    answers: Sequence[RagAnswer], complete: Sequence[RagAnswer], trees: Mapping[str, Tree]
 ) -> list[Finding]:
     def of_all(what: str, wrong: Mapping[str, str], good: str) -> Finding:
         return _of_all("Phoenix", what, complete, wrong, good)
@@ -150,7 +150,7 @@ def _application(
     ]
 
 
-def _answered(answers: Sequence[Answer], complete: Sequence[Answer]) -> Finding:
+def _answered(answers: Sequence[RagAnswer], complete: Sequence[RagAnswer]) -> Finding:
     expected = [answer for answer in answers if not answer.meant_to_fail and not answer.gave_up]
     failed = [answer for answer in expected if answer.error]
     seen = f"{len(complete)} of {len(expected)}"
@@ -160,8 +160,8 @@ def _answered(answers: Sequence[Answer], complete: Sequence[Answer]) -> Finding:
 
 
 def _server(
-    answers: Sequence[Answer],
-    complete: Sequence[Answer],
+    answers: Sequence[RagAnswer],
+    complete: Sequence[RagAnswer],
     trees: Mapping[str, Tree],
     *,
     required: bool,
@@ -234,7 +234,7 @@ def _server(
 def _of_all(
     place: str,
     what: str,
-    complete: Sequence[Answer],
+    complete: Sequence[RagAnswer],
     wrong: Mapping[str, str],
     good: str,
     required: bool = True,
@@ -259,7 +259,7 @@ def scored_documents(span: SeenSpan | None) -> int:
     )
 
 
-def _other_tokens(answer: Answer, span: SeenSpan | None) -> str:
+def _other_tokens(answer: RagAnswer, span: SeenSpan | None) -> str:
     if span is None:
         return "no LLM span"
     seen, expected = (
@@ -269,7 +269,7 @@ def _other_tokens(answer: Answer, span: SeenSpan | None) -> str:
     return "" if seen == expected else f"{seen} instead of {expected}"
 
 
-def _other_served_tokens(answer: Answer, span: SeenSpan | None) -> str:
+def _other_served_tokens(answer: RagAnswer, span: SeenSpan | None) -> str:
     if span is None:
         return "no server span"
     seen = (span.get(names.SERVED_INPUT_TOKENS), span.get(names.SERVED_OUTPUT_TOKENS))
@@ -284,7 +284,7 @@ def _lacking_engine_facts(parts: Tree) -> list[str]:
     return [fact for fact in facts if all(span.get(fact) is None for span in spans)]
 
 
-def _sums(answers: Sequence[Answer]) -> str:
+def _sums(answers: Sequence[RagAnswer]) -> str:
     prompt = sum(answer.input_tokens or 0 for answer in answers)
     written = sum(answer.output_tokens or 0 for answer in answers)
     return f"{prompt:,} in, {written:,} out over {len(answers)} answers"
@@ -294,20 +294,22 @@ def _statuses(spans: Iterable[SeenSpan]) -> str:
     return ", ".join(sorted({str(span.get(names.HTTP_STATUS)) for span in spans}))
 
 
-def unfinished(answers: Sequence[Answer], traces: Mapping[str, Sequence[SeenSpan]]) -> list[str]:
+def unfinished(answers: Sequence[RagAnswer], traces: Mapping[str, Sequence[SeenSpan]]) -> list[str]:
     """The ids of traces that may still grow: something of them has not been seen yet."""
 
-    def may_grow(answer: Answer) -> bool:
+    def may_grow(answer: RagAnswer) -> bool:
         parts = tree(traces.get(answer.trace_id, ()))
         return parts.root is None or bool(parts.llm and parts.missing_in_server)
 
     return [answer.trace_id for answer in answers if may_grow(answer)]
 
 
-def most_telling(answers: Sequence[Answer], traces: Mapping[str, Sequence[SeenSpan]]) -> str | None:
+def most_telling(
+    answers: Sequence[RagAnswer], traces: Mapping[str, Sequence[SeenSpan]]
+) -> str | None:
     """The trace id worth looking at first: complete, preempted if any, and long in the queue."""
 
-    def interest(answer: Answer) -> tuple[bool, int, float]:
+    def interest(answer: RagAnswer) -> tuple[bool, int, float]:
         parts = tree(traces.get(answer.trace_id, ()))
         spans = [span for span in (parts.server, *parts.phases.values()) if span]
         preempted = max((span.get(names.PREEMPTIONS) or 0 for span in spans), default=0)

@@ -15,7 +15,7 @@ from sidelight import conventions as names
 from sidelight.conventions import prometheus_name
 from sidelight.dashboards.publish.board_queries import Query, interpolate, read
 from sidelight.demo import checks
-from sidelight.demo.app import Answer
+from sidelight.demo.app import RagAnswer
 from sidelight.demo.checks import Finding
 from sidelight.demo.phoenix_query import PhoenixReader, SeenSpan
 from sidelight.demo.prometheus_query import PrometheusReader
@@ -42,7 +42,7 @@ class Evidence:
 
 def gather(
     *,
-    answers: Sequence[Answer],
+    answers: Sequence[RagAnswer],
     phoenix: PhoenixReader,
     prometheus: Callable[[], PrometheusReader] | None,
     collector_metrics_url: str,
@@ -103,7 +103,7 @@ def variables(board_json: str) -> dict[str, str]:
 
 def _prometheus(
     reader_now: Callable[[], PrometheusReader] | None,
-    answers: Sequence[Answer],
+    answers: Sequence[RagAnswer],
     dashboards: Path,
     *,
     instrumented: bool,

@@ -18,7 +18,7 @@ _PLAIN_SECONDS = 15.0
 
 
 @dataclass(slots=True)
-class Step:
+class ProgressStep:
     """One step under way; `say` puts a few words beside its title."""
 
     title: str
@@ -51,7 +51,7 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.live: Live | None = None
-        self._steps: list[Step] = []
+        self._steps: list[ProgressStep] = []
         self._spinner = Spinner("dots", style="cyan")
 
     @contextmanager
@@ -70,9 +70,9 @@ class Screen:
         self.live = None
 
     @contextmanager
-    def step(self, title: str) -> Iterator[Step]:
+    def step(self, title: str) -> Iterator[ProgressStep]:
         """One step: done at the end of the block, failed if it raises."""
-        step = Step(title, self)
+        step = ProgressStep(title, self)
         self._steps.append(step)
         try:
             yield step
@@ -81,7 +81,7 @@ class Screen:
             raise
         self._end(step, well=True)
 
-    def _end(self, step: Step, *, well: bool) -> None:
+    def _end(self, step: ProgressStep, *, well: bool) -> None:
         step.ended, step.stopped = well, time.monotonic()
         if not self.live:
             mark = "✓" if well else "✗"

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import shutil
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +26,13 @@ from sidelight.demo import (
     traffic,
     vllm_server,
 )
-from sidelight.demo.app import Answer, RagApp, read_passages, telemetry
+from sidelight.demo.app import RagAnswer, RagApp, read_passages, telemetry
 from sidelight.demo.checks import Finding, most_telling
 from sidelight.demo.collector_server import PROJECT, CollectorServer
 from sidelight.demo.embedder import Embedder
 from sidelight.demo.environments import EnvironmentBuildError
 from sidelight.demo.evidence import Evidence
+from sidelight.demo.folder import emptied
 from sidelight.demo.phoenix_query import PhoenixReader
 from sidelight.demo.processes import ProcessError, Processes, free_ports, is_free
 from sidelight.demo.prometheus_query import PrometheusReader
@@ -46,20 +44,6 @@ _OTLP_PORTS = (4318, 4317)
 _PATIENCE_SECONDS = 90.0
 _ANSWER_SECONDS = 300.0
 _METRIC_MILLISECONDS = 1_000
-_LOCK = ".sidelight-demo"
-# All that a demo writes into its directory.
-_OWN = frozenset(
-    {
-        "dashboards",
-        "instrumentation",
-        "log",
-        "logs",
-        "milvus.db",
-        "phoenix",
-        "prometheus",
-        "sidelight.yaml",
-    }
-)
 
 
 class CannotRunError(RuntimeError):
@@ -67,7 +51,7 @@ class CannotRunError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class DemoPorts:
     """The demo's loopback ports."""
 
     vllm: int
@@ -88,7 +72,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class RunningDemo:
     """Everything that runs."""
 
     model: Model
@@ -111,7 +95,7 @@ async def play(options: DemoOptions, console: Console) -> list[Finding]:
     screen = Screen(console)
     try:
         # The processes end before anything waits for threads, which may wait for processes.
-        with _emptied(directory), Processes(directory / "logs") as processes:
+        with emptied(directory), Processes(directory / "logs") as processes:
             with screen.running():
                 parts = await _start(options, directory, processes, screen)
                 with closing(parts.store):
@@ -131,7 +115,7 @@ async def play(options: DemoOptions, console: Console) -> list[Finding]:
 
 async def _start(
     options: DemoOptions, directory: Path, processes: Processes, screen: Screen
-) -> Parts:
+) -> RunningDemo:
     ports = _ports(preferred=options.vllm_url is not None)
     phoenix_url = f"http://127.0.0.1:{ports.phoenix}"
     vllm_url = options.vllm_url or f"http://127.0.0.1:{ports.vllm}"
@@ -231,7 +215,7 @@ async def _start(
         served = together.create_task(start_vllm())
         loaded = together.create_task(start_embedder())
         store = together.create_task(start_milvus())
-    return Parts(
+    return RunningDemo(
         model=served.result(),
         embedder=loaded.result(),
         store=store.result(),
@@ -241,7 +225,7 @@ async def _start(
     )
 
 
-async def _ask(parts: Parts, screen: Screen) -> list[Answer]:
+async def _ask(parts: RunningDemo, screen: Screen) -> list[RagAnswer]:
     tracers, meters = telemetry(parts.collector.otlp_url, PROJECT)
     key = os.environ.get("VLLM_API_KEY") if not parts.model.own else None
     async with httpx.AsyncClient(
@@ -273,7 +257,7 @@ async def _ask(parts: Parts, screen: Screen) -> list[Answer]:
 
 
 async def _query_back(
-    parts: Parts, answers: list[Answer], started: float, screen: Screen
+    parts: RunningDemo, answers: list[RagAnswer], started: float, screen: Screen
 ) -> Evidence:
     prometheus_url = parts.prometheus_url
 
@@ -299,8 +283,8 @@ async def _query_back(
 
 def _report(
     options: DemoOptions,
-    parts: Parts,
-    answers: list[Answer],
+    parts: RunningDemo,
+    answers: list[RagAnswer],
     found: Evidence,
     directory: Path,
     console: Console,
@@ -356,47 +340,14 @@ async def _served_model(url: str) -> Model:
         ) from error
 
 
-def _ports(*, preferred: bool) -> Ports:
+def _ports(*, preferred: bool) -> DemoPorts:
     """Free ports; with `preferred` OTLP's own where they are free, where senders look first."""
     vllm, phoenix, prometheus, collector, *otlp = free_ports(6)
     if preferred:
         otlp = [
             own if is_free(own) else other for own, other in zip(_OTLP_PORTS, otlp, strict=True)
         ]
-    return Ports(vllm, phoenix, prometheus, collector, *otlp)
-
-
-@contextmanager
-def _emptied(directory: Path) -> Iterator[None]:
-    """Empty the demo's own directory and hold it: never somebody else's, never one in use.
-
-    Only what the demo writes is deleted; anything else in it belongs to the user.
-    """
-    lock = directory / _LOCK
-    found = {entry.name for entry in directory.iterdir()} if directory.exists() else set()
-    if found and not lock.is_file():
-        raise ProcessError(
-            f"{directory} is not empty and was not made by the demo; give --directory another"
-        )
-    if foreign := sorted(found - _OWN - {_LOCK}):
-        raise ProcessError(
-            f"{directory} holds what the demo did not write ({', '.join(foreign[:3])}): "
-            "move it away, or give --directory another"
-        )
-    directory.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ProcessError(
-                f"another demo is running in {directory}; give --directory another"
-            ) from None
-        for entry in (directory / name for name in found - {_LOCK}):
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
-        yield
+    return DemoPorts(vllm, phoenix, prometheus, collector, *otlp)
 
 
 def _first(error: Exception) -> Exception:

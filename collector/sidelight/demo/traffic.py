@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from sidelight.demo.app import Answer, Ask, RagApp
+from sidelight.demo.app import Ask, RagAnswer, RagApp
 
 QUESTIONS = (
     "Why was my request preempted?",
@@ -105,10 +105,10 @@ def mistakes() -> list[Ask]:
 
 async def run(
     app: RagApp, bursts: Sequence[Burst], progress: Callable[[int, int], None]
-) -> list[Answer]:
+) -> list[RagAnswer]:
     """Ask everything; `progress` hears how many of how many questions are done."""
     total = sum(len(burst.asks) for burst in bursts)
-    answers: list[Answer] = []
+    answers: list[RagAnswer] = []
 
     async def ask_one(ask: Ask) -> None:
         answers.append(await app.answer(ask))
