@@ -1,4 +1,4 @@
-"""A runtime whose worker runs in the test, and the figures that vLLM would hand it."""
+"""A runtime whose processing runs in the test, and the statistics that vLLM would hand it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 
 from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vllm.correlate import Correlator
 from sidelight.instrumentation.vllm.engine_stats import read_step
 from sidelight.instrumentation.vllm.export import encode as wire
 from sidelight.instrumentation.vllm.export.emitter import SpanEmitter
@@ -22,12 +23,17 @@ class Observed:
     def __init__(self, settings: Settings) -> None:
         self.runtime = Runtime(settings)
         self._encoded: list[bytes] = []
-        # The worker's thread is never started: tests decide when it works.
+        # Its thread is never started: tests decide when it works.
         self.runtime.processing._emitter = SpanEmitter(Resource({}), self._encoded.append)
+
+    @property
+    def correlator(self) -> Correlator:
+        """What joins requests and sequences."""
+        return self.runtime.processing._correlator
 
     def spans(self) -> list[ReceivedSpan]:
         """All spans so far, children before their server span."""
-        self.runtime.processing.work()
+        self.runtime.processing.process()
         return decode_spans(wire.traces_request(b"", "", self._encoded))
 
     def server_span(self) -> ReceivedSpan:
@@ -37,7 +43,7 @@ class Observed:
 
     def step(self, *finished: Any, running: int = 0, engine: int = 0, **changes: Any) -> None:
         """An engine step with these finished sequences."""
-        step = read_step(scheduler(running=running), iteration(*finished, **changes))
+        step = read_step(scheduler(running=running), iteration(*finished, **changes), len(finished))
         self.runtime.queue.put((engine, step, tuple(finished)))
 
 

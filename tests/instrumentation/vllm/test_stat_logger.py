@@ -15,9 +15,9 @@ import pytest
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import DISABLED
 from sidelight.instrumentation.vllm import runtime
+from sidelight.instrumentation.vllm.capture_queue import Record
 from sidelight.instrumentation.vllm.engine_stats import read_step
 from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
-from sidelight.instrumentation.vllm.processing import StepRecord
 from support.observed_vllm import Observed, finished, iteration, scheduler
 
 CONFIG = SimpleNamespace(model_config=SimpleNamespace(served_model_name=["tiny", "alias"]))
@@ -41,7 +41,7 @@ class StatLoggerBase(ABC):
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, observed: Observed) -> Iterator[Any]:
-    """`vllm.engine` imported beside vLLM's base class, sharing the test's runtime."""
+    """`stat_logger` imported beside vLLM's base class, sharing the test's runtime."""
     loggers = ModuleType("vllm.v1.metrics.loggers")
     loggers.StatLoggerBase = StatLoggerBase  # type: ignore[attr-defined]
     for name in ("vllm", "vllm.v1", "vllm.v1.metrics"):
@@ -54,7 +54,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, observed: Observed) -> Iterator[Any]
     sys.modules.pop(name, None)
 
 
-def queued(observed: Observed) -> list[StepRecord]:
+def queued(observed: Observed) -> list[Record]:
     return observed.runtime.queue.drain()
 
 
@@ -156,4 +156,4 @@ def test_older_statistics() -> None:
         num_generation_tokens=2,
         finished_requests=[],
     )
-    assert read_step(old, older) == (1.0, 2, 1, 0.5, 7, 2, 0, 0, 0, 0)
+    assert read_step(old, older, 0) == (1.0, 2, 1, 0.5, 7, 2, 0, 0, 0, 0)

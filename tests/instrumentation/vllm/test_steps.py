@@ -47,7 +47,9 @@ def test_what_a_request_met() -> None:
         step(4.0, running=2, kv=0.3, finished=1),
         step(5.0, running=99, kv=1.0),
     )
-    assert steps.met(queued=1.2, scheduled=1.5, first_token=2.0, end=4.0) == EngineConditions(
+    assert steps.conditions(
+        queued=1.2, scheduled=1.5, first_token=2.0, end=4.0
+    ) == EngineConditions(
         steps=3,
         steps_with_prefill=1,
         batch_mean=16 / 3,
@@ -62,24 +64,24 @@ def test_own_prefill_is_not_others() -> None:
     """The step of the first token is the request's own, whichever way the clocks jitter."""
     steps = timeline(step(1.0, prompt=20), step(2.0), step(3.0))
     for first_token in (0.98, 1.0, 1.02):
-        assert steps.met(0.5, 0.6, first_token, 3.0).steps_with_prefill == 0
+        assert steps.conditions(0.5, 0.6, first_token, 3.0).steps_with_prefill == 0
 
 
 def test_finished_sequences_were_in_the_batch() -> None:
     """A lone request counts itself in its last step, after which nothing runs."""
-    met = timeline(step(1.0), step(2.0, running=0, finished=1)).met(0.0, 0.5, 1.0, 2.0)
+    met = timeline(step(1.0), step(2.0, running=0, finished=1)).conditions(0.0, 0.5, 1.0, 2.0)
     assert (met.batch_mean, met.batch_max) == (1.0, 1)
 
 
 def test_steps_without_scheduler_figures() -> None:
     """Where the figures went to another API server nothing is made up."""
-    met = timeline(step(1.0, running=None), step(2.0, running=None)).met(0.0, 0.5, 1.0, 2.0)
+    met = timeline(step(1.0, running=None), step(2.0, running=None)).conditions(0.0, 0.5, 1.0, 2.0)
     assert met == EngineConditions(2, 0, None, None, None, None, None)
 
 
 def test_empty() -> None:
     """Without any step all that is known is that there were none."""
-    assert StepHistory().met(1.0, 2.0, 3.0, 4.0) == EngineConditions(
+    assert StepHistory().conditions(1.0, 2.0, 3.0, 4.0) == EngineConditions(
         0, 0, None, None, None, None, None
     )
 
@@ -88,7 +90,7 @@ def test_clock_set_back() -> None:
     """After the wall clock was set back the ring starts anew and stays in order."""
     steps = timeline(step(100.0, running=50), step(1.0, running=2), step(2.0, running=2))
     assert len(steps) == 2
-    assert steps.met(0.0, 0.5, 1.0, 2.0).batch_max == 2
+    assert steps.conditions(0.0, 0.5, 1.0, 2.0).batch_max == 2
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300), st.integers(1, 40))
@@ -99,7 +101,7 @@ def test_bounded(times: list[float], capacity: int) -> None:
         ring.add(step(at))
         assert 0 < len(ring) < 2 * capacity or capacity == 1
     end = max(times)
-    assert ring.met(end, end - 1.0, end, end).steps >= 1
+    assert ring.conditions(end, end - 1.0, end, end).steps >= 1
 
 
 @given(
@@ -112,7 +114,7 @@ def test_bounded(times: list[float], capacity: int) -> None:
 def test_bounds(samples: list[tuple[float, int, float, int]], times: list[float]) -> None:
     """Mean never exceeds maximum, peak never lies below admission, counts fit each other."""
     ring = timeline(*(step(a, r, kv=k, prompt=p) for a, r, k, p in sorted(samples)))
-    met = ring.met(*sorted(times))
+    met = ring.conditions(*sorted(times))
     assert 0 <= met.steps_with_prefill <= met.steps <= len(samples)
     if met.batch_mean is not None and met.batch_max is not None:
         assert met.batch_mean <= met.batch_max + 1e-9

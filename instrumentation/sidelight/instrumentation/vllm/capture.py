@@ -1,22 +1,26 @@
-"""What is noted of one HTTP request while it passes: times, and references to bytes.
+"""What the middleware notes of one HTTP request while it passes: times, and references to bytes.
 
 This runs on the API server's event loop for every chunk of every stream, so nothing is
-parsed here; the worker reads the bytes once the request is over.
+parsed here; the processing thread reads the bytes once the request is over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
 from time import perf_counter_ns, time_ns
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sidelight.instrumentation.vllm.routes import InferenceRoute
 
-MAX_BODY_BYTES: Final = 1024 * 1024
-MAX_HELD_BYTES: Final = 64 * 1024 * 1024
+if TYPE_CHECKING:
+    from sidelight.instrumentation.vllm.parse import RequestFacts
 
-# The end of a stream holds the finish reason, then the usage, then [DONE].
-_TAIL_CHUNKS: Final = 4
+MAX_BODY_BYTES: Final = 1024 * 1024
+# Of all requests in flight and in the queue together.
+MAX_CAPTURED_BYTES: Final = 64 * 1024 * 1024
+
+# A stream ends with the finish reason, then the usage, then [DONE].
+MAX_TAIL_CHUNKS: Final = 4
 MAX_TAIL_CHUNK_BYTES: Final = 64 * 1024
 _HEADERS: Final = {
     b"traceparent": "traceparent",
@@ -27,21 +31,21 @@ _HEADERS: Final = {
 
 
 class CaptureBudget:
-    """Bytes of bodies that are kept alive, counted without a lock.
+    """Counts the bytes of bodies that are kept alive, without a lock.
 
-    The event loop alone adds to `taken` and the worker alone adds to `released`, so neither
-    sum can lose an update.
+    Only the event loop changes `taken` and only the processing thread changes `released`, so
+    neither sum can lose an update.
     """
 
     __slots__ = ("limit", "released", "taken")
 
-    def __init__(self, limit: int = MAX_HELD_BYTES) -> None:
+    def __init__(self, limit: int = MAX_CAPTURED_BYTES) -> None:
         self.limit = limit
         self.taken = 0
         self.released = 0
 
     def take(self, size: int) -> bool:
-        """Reserve `size` bytes; False if that would pass the limit."""
+        """Reserve `size` bytes; False if that would exceed the limit."""
         if self.taken - self.released + size > self.limit:
             return False
         self.taken += size
@@ -49,12 +53,15 @@ class CaptureBudget:
 
 
 class CapturedBody:
-    """Chunks of a request or an answer, whole up to a cap."""
+    """The chunks of a request or an answer, up to `limit` bytes.
+
+    A body above the limit keeps its first chunks and is no longer `whole`.
+    """
 
     __slots__ = ("_budget", "chunks", "limit", "size", "whole")
 
-    def __init__(self, held: CaptureBudget, limit: int) -> None:
-        self._budget = held
+    def __init__(self, budget: CaptureBudget, limit: int) -> None:
+        self._budget = budget
         self.limit = limit
         self.chunks: list[bytes] = []
         self.size = 0
@@ -71,12 +78,12 @@ class CapturedBody:
         self.chunks.append(chunk)
 
     def release(self) -> None:
-        """Let go of the bytes; for the worker alone."""
+        """Let go of the bytes. Called by the processing thread only."""
         self._budget.released += self.size
         self._forget()
 
     def abandon(self) -> None:
-        """Let go of bytes that the worker will never see; for the event loop alone."""
+        """Let go of bytes that were never queued. Called by the event loop only."""
         self._budget.taken -= self.size
         self._forget()
 
@@ -86,15 +93,15 @@ class CapturedBody:
 
 
 class StreamTail(CapturedBody):
-    """The last chunks of a stream; of each of them its end, up to `limit` bytes."""
+    """The last chunks of a stream. Of each chunk the last `limit` bytes are kept."""
 
     __slots__ = ()
 
     def add(self, chunk: bytes) -> None:
-        """Keep a chunk in place of the oldest one; for the event loop alone."""
+        """Keep a chunk in place of the oldest one. Called by the event loop only."""
         if len(chunk) > self.limit:
             chunk = chunk[-self.limit :]
-        if len(self.chunks) == _TAIL_CHUNKS:
+        if len(self.chunks) == MAX_TAIL_CHUNKS:
             oldest = len(self.chunks.pop(0))
             self._budget.taken -= oldest
             self.size -= oldest
@@ -104,34 +111,39 @@ class StreamTail(CapturedBody):
 
 
 class CapturedRequest:
-    """One request and its answer. `*_ns` are wall-clock nanoseconds unless said otherwise."""
+    """One request and its answer, as they passed through the middleware.
+
+    `start_ns`, `first_chunk_ns` and `end_ns` are wall-clock nanoseconds, `max_gap_ns` is a
+    duration.
+    """
 
     __slots__ = (
         "_clock_ns", "_keep_stream", "_last_chunk_ns", "aborted", "answer", "chunks", "completed",
-        "content_type", "end_ns", "error", "facts", "first_chunk_ns", "headers", "max_gap_ns",
-        "path", "request", "route", "server", "start_ns", "status", "stream", "tail",
+        "end_ns", "error", "facts", "first_chunk_ns", "headers", "max_gap_ns", "request", "route",
+        "start_ns", "status", "stream", "tail",
     )  # fmt: skip
 
     def __init__(
-        self, scope: Mapping[str, Any], route: InferenceRoute, held: CaptureBudget, keep: bool
+        self,
+        scope: Mapping[str, Any],
+        route: InferenceRoute,
+        budget: CaptureBudget,
+        keep_stream: bool,
     ) -> None:
         self.start_ns = time_ns()
-        # Durations come from the monotonic clock: the wall clock may be set meanwhile.
+        # Durations come from the monotonic clock, because the wall clock may be set in between.
         self._clock_ns = perf_counter_ns()
         self.route = route
-        self.path: str = scope["path"]
-        self.server: tuple[str, int | None] | None = scope.get("server")
         self.headers: dict[str, str] = {
             _HEADERS[name]: value.decode("latin-1")
             for name, value in scope["headers"]
             if name in _HEADERS
         }
-        self.request = CapturedBody(held, MAX_BODY_BYTES)
-        self.answer = CapturedBody(held, MAX_BODY_BYTES)
-        self._keep_stream = keep
-        self.tail = StreamTail(held, MAX_TAIL_CHUNK_BYTES)
+        self.request = CapturedBody(budget, MAX_BODY_BYTES)
+        self.answer = CapturedBody(budget, MAX_BODY_BYTES)
+        self._keep_stream = keep_stream
+        self.tail = StreamTail(budget, MAX_TAIL_CHUNK_BYTES)
         self.status = 0
-        self.content_type = b""
         self.stream = False
         self.chunks = 0
         self.first_chunk_ns = 0
@@ -142,15 +154,15 @@ class CapturedRequest:
         # The class name of what the application raised.
         self.error: str | None = None
         self.end_ns = 0
-        # What the worker read in the request, once it has.
-        self.facts: Any = None
+        # Set by the processing thread once it has parsed the request body.
+        self.facts: RequestFacts | None = None
 
     def now_ns(self) -> int:
-        """Wall-clock time that only moves forward within the request."""
+        """The wall-clock time, which never moves backwards within one request."""
         return self.start_ns + perf_counter_ns() - self._clock_ns
 
     def received(self, message: Mapping[str, Any]) -> bool:
-        """Note a message from the client; True when the request body is complete."""
+        """Note a message from the client. Returns True when it completes the request body."""
         kind = message["type"]
         if kind == "http.request":
             chunk = message.get("body", b"")
@@ -175,7 +187,6 @@ class CapturedRequest:
             self.status = message["status"]
             for name, value in message.get("headers", ()):
                 if name.lower() == b"content-type":
-                    self.content_type = value
                     self.stream = value.startswith(b"text/event-stream")
 
     def _chunk(self, chunk: bytes) -> None:
@@ -194,7 +205,7 @@ class CapturedRequest:
             self.tail.add(chunk)
 
     def finish(self, error: str | None) -> None:
-        """Close the request: the application has returned, or raised an `error`."""
+        """Note that the application has returned, or raised an exception of class `error`."""
         self.error = error
         if not self.completed:
             self.end_ns = self.now_ns()

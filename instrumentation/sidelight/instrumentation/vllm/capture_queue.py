@@ -1,47 +1,69 @@
-"""The bounded queue between vLLM's event loop and Sidelight's worker thread."""
+"""The bounded queue from vLLM's event loop to the processing thread, and what is put on it."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-CAPACITY: Final = 16_384
+from sidelight.instrumentation.vllm.capture import CapturedRequest
+from sidelight.instrumentation.vllm.steps import StepFields
+
+MAX_QUEUED_RECORDS: Final = 16_384
+
+
+class BodyComplete(NamedTuple):
+    """The body of a request is complete, so that it can be parsed and its bytes let go."""
+
+    captured: CapturedRequest
+
+
+class RequestEnded(NamedTuple):
+    """A request is over, and so is its answer."""
+
+    captured: CapturedRequest
+
+
+# An engine step: the engine's index, the step, vLLM's statistics of the sequences that finished
+# in it. A plain tuple: the garbage collector stops tracking those that hold only numbers.
+StepRecord = tuple[int, StepFields, tuple[Any, ...]]
+
+Record = BodyComplete | RequestEnded | StepRecord
 
 
 class CaptureQueue:
-    """A queue whose `put` costs under a microsecond and wakes a thread only if it sleeps.
+    """A queue whose `put` costs under a microsecond and wakes the reader only if it sleeps.
 
-    The worker gathers for a while before it drains, so that a step of the engine does not pay
-    for a thread switch.
+    The processing thread lets records gather before it drains the queue, so that an engine
+    step does not pay for a thread switch.
     """
 
-    __slots__ = ("_capacity", "_items", "_sleeping", "_wake", "dropped")
+    __slots__ = ("_capacity", "_records", "_sleeping", "_wake", "dropped")
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    def __init__(self, capacity: int = MAX_QUEUED_RECORDS) -> None:
         self._capacity = capacity
-        self._items: deque[Any] = deque()
+        self._records: deque[Record] = deque()
         self._wake = threading.Event()
         self._sleeping = False
         self.dropped = 0
 
-    def put(self, item: Any) -> bool:
-        """Queue an item; where the queue is full, count it as dropped and say False."""
-        if len(self._items) >= self._capacity:
+    def put(self, record: Record) -> bool:
+        """Queue a record. Returns False, and counts it as dropped, if the queue is full."""
+        if len(self._records) >= self._capacity:
             self.dropped += 1
             return False
-        self._items.append(item)
+        self._records.append(record)
         if self._sleeping:
             self._sleeping = False
             self._wake.set()
         return True
 
     def wait(self, seconds: float) -> None:
-        """Sleep until something is put, or for at most `seconds`."""
+        """Sleep until a record is put, or for at most `seconds`."""
         self._wake.clear()
         self._sleeping = True
-        # An item put between the last drain and the line above woke nobody.
-        if not self._items:
+        # A record put between the last drain and the line above woke nobody.
+        if not self._records:
             self._wake.wait(seconds)
         self._sleeping = False
 
@@ -49,6 +71,6 @@ class CaptureQueue:
         """End a `wait` from outside."""
         self._wake.set()
 
-    def drain(self) -> list[Any]:
-        """Everything that is queued now, oldest first."""
-        return [self._items.popleft() for _ in range(len(self._items))]
+    def drain(self) -> list[Record]:
+        """Take all records that are queued now, oldest first."""
+        return [self._records.popleft() for _ in range(len(self._records))]

@@ -1,7 +1,8 @@
-"""vLLM's statistics objects, read without relying on the version that made them.
+"""Reads vLLM's statistics objects without relying on the version that made them.
 
 vLLM says of `SchedulerStats` and `IterationStats` that they "are not considered stable
-interfaces"; a field that is missing reads as nothing. Seen in 0.13 to 0.33.
+interfaces". A field that is missing reads as zero, or as None if zero would be a claim. Seen
+in 0.13 to 0.33.
 """
 
 from __future__ import annotations
@@ -10,17 +11,19 @@ from time import time
 from typing import Any, Final
 
 from sidelight.instrumentation.vllm.parse import MAX_NAME_CHARACTERS
-from sidelight.instrumentation.vllm.spans.phases import FinishedSequence
+from sidelight.instrumentation.vllm.sequences import FinishedSequence
 from sidelight.instrumentation.vllm.steps import StepFields
 
 _FINISH_REASONS: Final = ("stop", "length", "abort", "error", "repetition")
 
 
-def read_step(scheduler: Any, iteration: Any) -> StepFields:
-    """The fields of an `EngineStep`, from `SchedulerStats` and `IterationStats` (each may be None).
+def read_step(scheduler: Any, iteration: Any, finished: int) -> StepFields:
+    """The fields of an `EngineStep`, from `SchedulerStats` and `IterationStats`.
 
-    Numbers are copied at once: the objects belong to vLLM and to its other stat loggers. They
-    come as a plain tuple, which the garbage collector lets go of, unlike a named one.
+    Either object may be None. `finished` is the number of sequences that finished in the step.
+    Numbers are copied at once, because the objects belong to vLLM and to its other stat
+    loggers. The result is a plain tuple, which the garbage collector stops tracking; it tracks
+    a named one for as long as it lives.
     """
     running: int | None = None
     waiting: int | None = None
@@ -28,14 +31,14 @@ def read_step(scheduler: Any, iteration: Any) -> StepFields:
     queries = hits = 0
     if scheduler is not None:
         running = scheduler.num_running_reqs
-        # Requests put off by a transient constraint are counted apart since 0.2x.
+        # Since 0.2x, requests that a transient constraint holds back are counted apart.
         waiting = scheduler.num_waiting_reqs + getattr(scheduler, "num_skipped_waiting_reqs", 0)
         kv_usage = getattr(scheduler, "kv_cache_usage", None)
         prefix = getattr(scheduler, "prefix_cache_stats", None)
         if prefix is not None:
             queries, hits = prefix.queries, prefix.hits
     if iteration is None:
-        return time(), running, waiting, kv_usage, 0, 0, 0, queries, hits, 0
+        return time(), running, waiting, kv_usage, 0, 0, 0, queries, hits, finished
     prompt = getattr(iteration, "prompt_token_stats", None)
     return (
         iteration.iteration_timestamp,
@@ -47,14 +50,15 @@ def read_step(scheduler: Any, iteration: Any) -> StepFields:
         getattr(iteration, "num_preempted_reqs", 0),
         queries,
         hits,
-        len(iteration.finished_requests),
+        finished,
     )
 
 
 def read_sequence(stats: Any, engine: int, finished_at: float) -> FinishedSequence | None:
-    """A finished sequence out of `FinishedRequestStats`.
+    """A finished sequence, from `FinishedRequestStats`.
 
-    None without an id (before 0.20), or with one beyond `MAX_NAME_CHARACTERS`.
+    `finished_at` is the wall-clock time of its last step in seconds. Returns None if the
+    object has no request id (vLLM before 0.20) or one longer than `MAX_NAME_CHARACTERS`.
     """
     request_id = getattr(stats, "request_id", None)
     if not request_id or len(request_id) > MAX_NAME_CHARACTERS:

@@ -1,8 +1,9 @@
 """Engine metrics, added up step by step in plain numbers.
 
-The SDK's instruments cost 5 to 10 µs for each measurement, and a step has ten of them; these
-cost about 3 µs for the whole step and are turned into OpenTelemetry's data model only when
-they are exported. Sums are cumulative from the start of the process.
+An instrument of the OpenTelemetry SDK costs 5 to 10 µs for each measurement, and a step has
+ten of them. This module takes about 3 µs for the whole step; `export.metrics` converts the
+sums to OpenTelemetry's data model only when they are sent. Sums are cumulative from the start
+of the process.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.steps import EngineStep
 
-# A pause longer than this between two steps is not a step: the engine slept or was stopped.
+# After a longer pause between two steps the engine slept or was stopped; it is not a duration.
 MAX_STEP_SECONDS: Final = 60.0
 
 Attributes = dict[str, str | int]
@@ -40,13 +41,14 @@ class Distribution:
             self.minimum = value
         if value > self.maximum:
             self.maximum = value
-        # Last: whoever exports meanwhile must not count a value that is no maximum yet.
+        # Last, because the export thread may read in between: it must never see a value counted
+        # before it is in the sum and the maximum.
         self.counts[bisect_left(self.bounds, value)] += 1
 
 
 @dataclass(frozen=True, slots=True)
 class DataPoint:
-    """One data point: a metric of `conventions`, its attributes, its value so far."""
+    """One data point: a metric of `conventions`, its attributes, and its value so far."""
 
     metric: str
     attributes: Attributes
@@ -58,7 +60,7 @@ def _distribution(metric: str) -> Distribution:
 
 
 class EngineMetrics:
-    """Sums over the steps of one engine."""
+    """Sums over the steps of one engine. `attributes` label all of its data points."""
 
     def __init__(self, attributes: Attributes) -> None:
         self._attributes = attributes
@@ -67,7 +69,7 @@ class EngineMetrics:
         self._tokens = _distribution(names.ENGINE_BATCH_TOKENS)
         self._waiting = _distribution(names.ENGINE_WAITING)
         self._steps = self._preemptions = self._queries = self._hits = 0
-        # Seconds at a KV use of at most the bound and above the one before it.
+        # Seconds spent at a KV-cache use of at most the bucket's bound and above the one before.
         self._kv_seconds = [0.0] * len(names.SHARE_BUCKETS)
         self._last: EngineStep | None = None
         self._last_at = 0.0
@@ -78,7 +80,8 @@ class EngineMetrics:
         self._preemptions += step.preemptions
         self._tokens.add(step.prompt_tokens + step.generation_tokens)
         last, since = self._last, step.at - self._last_at
-        # The engine was at work since the last step only if that left something running.
+        # The time counts only if the last step left something running. Otherwise the engine
+        # was idle in between.
         if last is not None and last.running and 0.0 < since <= MAX_STEP_SECONDS:
             self._duration.add(since)
             bucket = bisect_left(names.SHARE_BUCKETS, min(last.kv_usage or 0.0, 1.0))
@@ -93,8 +96,8 @@ class EngineMetrics:
         self._last = step
 
     def data_points(self) -> Iterator[DataPoint]:
-        """All data points of the engine; gauges only once the scheduler has reported."""
-        here = self._attributes
+        """All data points of the engine. Gauges are left out until the scheduler has reported."""
+        attributes = self._attributes
         for metric, value in (
             (names.ENGINE_STEPS, self._steps),
             (names.ENGINE_PREEMPTIONS, self._preemptions),
@@ -105,12 +108,12 @@ class EngineMetrics:
             (names.ENGINE_BATCH_TOKENS, self._tokens),
             (names.ENGINE_WAITING, self._waiting),
         ):
-            yield DataPoint(metric, here, value)
+            yield DataPoint(metric, attributes, value)
         seconds = 0.0
         for bound, spent in zip(names.SHARE_BUCKETS, self._kv_seconds, strict=True):
             seconds += spent
-            yield DataPoint(names.ENGINE_KV_USAGE_TIME, {**here, "le": f"{bound:g}"}, seconds)
+            yield DataPoint(names.ENGINE_KV_USAGE_TIME, {**attributes, "le": f"{bound:g}"}, seconds)
         if self._last is not None:
-            yield DataPoint(names.ENGINE_RUNNING_NOW, here, self._last.running or 0)
-            yield DataPoint(names.ENGINE_WAITING_NOW, here, self._last.waiting or 0)
-            yield DataPoint(names.ENGINE_KV_USAGE, here, self._last.kv_usage or 0.0)
+            yield DataPoint(names.ENGINE_RUNNING_NOW, attributes, self._last.running or 0)
+            yield DataPoint(names.ENGINE_WAITING_NOW, attributes, self._last.waiting or 0)
+            yield DataPoint(names.ENGINE_KV_USAGE, attributes, self._last.kv_usage or 0.0)

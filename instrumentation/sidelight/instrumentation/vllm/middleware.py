@@ -1,9 +1,9 @@
-"""Pure ASGI middleware, outermost in vLLM's API server: notes each inference request.
+"""Pure ASGI middleware, outermost in vLLM's API server: captures each inference request.
 
-It changes nothing on the way: no header is added, no byte is altered, and whatever goes wrong
-in here is swallowed and counted. A request finds the engine's figures by the id in its answer
-(`chatcmpl-…`), which vLLM derives from `X-Request-Id`, or from `request_id` in the body, or at
-random; injecting a header of our own would override the body's.
+It changes nothing: no header is added, no byte is altered, and errors of its own are swallowed
+and counted. A request is matched with the engine's statistics by the id in its answer
+(`chatcmpl-…`). vLLM derives that id from `X-Request-Id`, or from `request_id` in the body, or
+makes it up. A header of our own would override the body's `request_id`, so none is injected.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from sidelight.instrumentation.vllm.capture import CapturedRequest
-from sidelight.instrumentation.vllm.processing import BodyComplete, RequestEnded
+from sidelight.instrumentation.vllm.capture_queue import BodyComplete, RequestEnded
 from sidelight.instrumentation.vllm.routes import ROUTES, InferenceRoute
 from sidelight.instrumentation.vllm.runtime import Runtime
 
@@ -24,7 +24,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class SidelightMiddleware:
-    """Wraps an ASGI application. Requests to other than inference routes pass untouched."""
+    """Wraps an ASGI application. Requests to other routes than inference pass through."""
 
     def __init__(self, app: Application, shared: Runtime) -> None:
         self.app = app
@@ -36,15 +36,15 @@ class SidelightMiddleware:
         if captured is None:
             await self.app(scope, receive, send)
             return
-        arrived = False
+        body_queued = False
         faults = self._shared.middleware_guard.faults
 
         async def observed_receive() -> Message:
-            nonlocal arrived
+            nonlocal body_queued
             message = await receive()
             try:
-                if captured.received(message) and not arrived:
-                    arrived = self._shared.queue.put(BodyComplete(captured))
+                if captured.received(message) and not body_queued:
+                    body_queued = self._shared.queue.put(BodyComplete(captured))
             except Exception as fault:  # noqa: BLE001 - ours, never the application's
                 self._shared.middleware_guard.fault(fault)
             return message
@@ -56,7 +56,7 @@ class SidelightMiddleware:
                 self._shared.middleware_guard.fault(fault)
             await send(message)
 
-        # Its name alone: the exception holds this frame, which would hold the exception.
+        # Only its name: the exception holds this frame, and would be held by it in a cycle.
         error: str | None = None
         try:
             await self.app(scope, observed_receive, observed_send)
@@ -64,7 +64,7 @@ class SidelightMiddleware:
             error = type(raised).__name__
             raise
         finally:
-            self._end(captured, error, arrived)
+            self._end(captured, error, body_queued)
             if self._shared.middleware_guard.faults == faults:
                 self._shared.middleware_guard.passed()
 
@@ -81,13 +81,14 @@ class SidelightMiddleware:
             shared.middleware_guard.fault(fault)
             return None
 
-    def _end(self, captured: CapturedRequest, error: str | None, arrived: bool) -> None:
+    def _end(self, captured: CapturedRequest, error: str | None, body_queued: bool) -> None:
         try:
             captured.finish(error)
             if not self._shared.queue.put(RequestEnded(captured)):
                 captured.answer.abandon()
                 captured.tail.abandon()
-                if not arrived:
+                # Once queued, the request body is the processing thread's to release.
+                if not body_queued:
                     captured.request.abandon()
         except Exception as fault:  # noqa: BLE001 - ours, never the application's
             self._shared.middleware_guard.fault(fault)

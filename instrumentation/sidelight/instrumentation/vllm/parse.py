@@ -1,4 +1,4 @@
-"""Facts out of the bytes of a request: parameters, ids, tokens, finish reasons, errors."""
+"""Parses requests and answers: parameters, ids, tokens, finish reasons and errors."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _PARAMETERS: Final = {
     "frequency_penalty": names.REQUEST_FREQUENCY_PENALTY,
     "presence_penalty": names.REQUEST_PRESENCE_PENALTY,
 }
-# Anthropic's stop reasons are kept as they are; these are Responses' states.
+# States of OpenAI's Responses API as finish reasons. Anthropic's stop reasons stay as they are.
 _RESPONSE_STATES: Final = {"completed": "stop", "incomplete": "length"}
-# Validation messages quote what was wrong with the input, that is, the prompt.
+# Validation errors quote the invalid input, that is, the prompt.
 _QUOTED_INPUT: Final = re.compile(r"""[,(\s]*['"]?(?:input|input_value)['"]?\s*[:=].*""", re.S)
-# Others quote the value of a parameter, which may be text too: lists of it, or `value=…`.
+# Other errors quote the value of a parameter, which may be text: in lists, or as `value=…`.
 _QUOTED_VALUE: Final = re.compile(r"\[[^\]]*\]?|(?<=value=)(?!-?\d)[^)]*")
 _ID_AT_HEAD: Final = re.compile(rb'"id"\s*:\s*"([^"\\]{1,256})"')
 _MODEL: Final = re.compile(rb'"model"\s*:\s*"([^"\\]{1,256})"')
 _STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
-_MAX_ERROR_CHARACTERS: Final = 500
-# Of what names something. A client may have written anything there, a prompt for example.
+MAX_ERROR_CHARACTERS: Final = 500
+# Of models, ids, users and reasons: a client can write anything there, even a prompt.
 MAX_NAME_CHARACTERS: Final = 256
 
 
 @dataclass(slots=True)
 class RequestFacts:
-    """What a client asked for. `body` is kept only where content may be captured."""
+    """What a client asked for. `body` is kept only if content may be captured."""
 
     model: str | None = None
     stream: bool = False
@@ -52,13 +52,13 @@ class RequestFacts:
 
     @property
     def sequences(self) -> int:
-        """Sequences that the engine makes of the request."""
+        """The number of sequences that the engine makes of the request."""
         return max(1, self.choices) * max(1, self.prompts)
 
 
 @dataclass(slots=True)
 class AnswerFacts:
-    """What the server answered; None where the bytes did not say."""
+    """What the server answered. None where the answer did not say."""
 
     id: str | None = None
     model: str | None = None
@@ -74,15 +74,15 @@ class AnswerFacts:
 
 
 def read_request(chunks: list[bytes], whole: bool, dialect: Dialect, keep: bool) -> RequestFacts:
-    """The facts of a request body; empty facts where it is not the JSON that was expected.
+    """The facts of a request body. Facts are empty if it is not the expected JSON.
 
-    `whole` is False where the cap cut the body off; `keep` keeps the parsed body for content.
+    `whole` is False if the cap cut the body off. `keep` keeps the parsed body for content.
     """
     raw = b"".join(chunks)
     body = _object(raw) if whole else None
     if body is None:
         head = raw[:4096]
-        return RequestFacts(model=_found(_MODEL, head), stream=bool(_STREAM.search(head)))
+        return RequestFacts(model=_first_match(_MODEL, head), stream=bool(_STREAM.search(head)))
     attributes = {
         name: value
         for key, name in _PARAMETERS.items()
@@ -111,7 +111,7 @@ def _prompts(body: Json, dialect: Dialect) -> int:
         prompt = body.get("input")
     else:
         return 1
-    # A list of texts or of token lists is a batch; a list of tokens is one prompt.
+    # A list of texts or of token lists is a batch. A list of tokens is one prompt.
     if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list):
         return len(prompt)
     return 1
@@ -122,8 +122,8 @@ def read_answer(
 ) -> AnswerFacts:
     """The facts of an answer.
 
-    Of a stream, `chunks` holds the first chunk (all of them under `keep`) and `tail` the last
-    ones: that is where the id, the finish reason and the usage stand.
+    Of a stream, `chunks` holds the first chunk (all chunks if `keep`), which has the id, and
+    `tail` the last ones, which have the finish reason and the usage.
     """
     facts = AnswerFacts()
     if not stream:
@@ -133,14 +133,14 @@ def read_answer(
             _read_object(facts, body)
             facts.body = body if keep else None
         else:
-            facts.id = _found(_ID_AT_HEAD, raw[:1024])
+            facts.id = _first_match(_ID_AT_HEAD, raw[:1024])
         return facts
     if keep and whole:
         facts.events = tuple(_events(b"".join(chunks)))
         events: Iterable[Json] = facts.events
     else:
         head = chunks[0][:1024] if chunks else b""
-        facts.id, facts.model = _found(_ID_AT_HEAD, head), _found(_MODEL, head)
+        facts.id, facts.model = _first_match(_ID_AT_HEAD, head), _first_match(_MODEL, head)
         events = _events(b"".join(tail), tail_only=True)
     reasons: dict[int, str] = {}
     for event in events:
@@ -150,7 +150,7 @@ def read_answer(
 
 
 def _read_object(facts: AnswerFacts, body: Json, reasons: dict[int, str] | None = None) -> None:
-    # Responses' and Messages' events wrap the object that carries id, model and usage.
+    # Events of Responses and Messages wrap the object that holds id, model and usage.
     for key in ("response", "message"):
         inner = body.get(key)
         if isinstance(inner, Mapping):
@@ -161,11 +161,11 @@ def _read_object(facts: AnswerFacts, body: Json, reasons: dict[int, str] | None 
         _read_usage(facts, usage)
     if error := body.get("error"):
         _read_error(facts, error)
-    found = dict(_finish_reasons(body))
+    reason_by_index = dict(_finish_reasons(body))
     if reasons is not None:
-        reasons.update(found)
-    elif found:
-        facts.finish_reasons = tuple(found[index] for index in sorted(found))
+        reasons.update(reason_by_index)
+    elif reason_by_index:
+        facts.finish_reasons = tuple(reason_by_index[index] for index in sorted(reason_by_index))
 
 
 def _finish_reasons(body: Json) -> Iterable[tuple[int, str]]:
@@ -188,7 +188,7 @@ def _read_usage(facts: AnswerFacts, usage: Json) -> None:
         _count(usage.get("prompt_tokens", usage.get("input_tokens"))),
         _count(usage.get("completion_tokens", usage.get("output_tokens"))),
     )
-    # Messages announces 0 output tokens at the start of a stream and the sum at its end.
+    # Messages reports 0 output tokens at the start of a stream and the sum at its end.
     facts.input_tokens = prompt if prompt is not None else facts.input_tokens
     facts.output_tokens = output if output is not None else facts.output_tokens
     details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
@@ -211,33 +211,33 @@ def _read_error(facts: AnswerFacts, error: object) -> None:
 
 
 def error_message(message: str, captures_text: bool) -> str:
-    """A server's error message, without what it quotes of the prompt unless that is allowed."""
+    """A server's error message, without quotes of the prompt unless `captures_text`."""
     if not captures_text:
         message = _QUOTED_VALUE.sub("…", _QUOTED_INPUT.sub("", message))
-    return message[:_MAX_ERROR_CHARACTERS]
+    return message[:MAX_ERROR_CHARACTERS]
 
 
-def _is_mere_name(line: bytes) -> bool:
-    # The commonest chunk: a piece of text with nothing to learn from at the end of a stream.
+def _is_plain_delta(line: bytes) -> bool:
+    # The most frequent event: a piece of text, without reason, usage or error. Not worth parsing.
     return b'"finish_reason":null' in line and b'"usage":{' not in line and b'"error"' not in line
 
 
 def _events(raw: bytes, *, tail_only: bool = False) -> Iterable[Json]:
     for line in raw.split(b"\n"):
-        if not line.startswith(b"data:") or (tail_only and _is_mere_name(line)):
+        if not line.startswith(b"data:") or (tail_only and _is_plain_delta(line)):
             continue
         if (event := _object(line[5:])) is not None:
             yield event
 
 
-def _found(pattern: re.Pattern[bytes], head: bytes) -> str | None:
+def _first_match(pattern: re.Pattern[bytes], head: bytes) -> str | None:
     match = pattern.search(head)
     return match[1].decode("utf-8", "replace") if match else None
 
 
 def _object(raw: bytes) -> Json | None:
     try:
-        # Decoding here spares json its guess of the encoding.
+        # Decoding here saves json.loads from detecting the encoding.
         value = json.loads(raw.decode())
     except (ValueError, RecursionError):
         return None

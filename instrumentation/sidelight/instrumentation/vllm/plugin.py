@@ -1,10 +1,10 @@
 """vLLM's general plugin: puts the middleware around the API server's application.
 
-vLLM calls `install` in every process when engine arguments are made. `build_app` moves from
-version to version, so the hook is one layer below it: Starlette builds an application's
-middleware stack when it is first called, and the stack is wrapped then, if the application
-offers vLLM's inference routes. Being around the whole stack, the middleware sees what inner
-layers refuse (401, 413, 503) as well.
+vLLM calls `install` in each of its processes when it makes the engine arguments. vLLM's own
+`build_app` moves from version to version, so the hook is one layer below it: Starlette builds
+an application's middleware stack on the first call, and the stack is wrapped at that moment if
+the application has vLLM's inference routes. The middleware is around the whole stack, so it
+also sees requests that inner layers refuse (401, 413, 503).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from sidelight.instrumentation.settings import Settings
 _logger = logging.getLogger(__name__)
 _METHOD: Final = "build_middleware_stack"
 _MARK: Final = "_sidelight_wraps_stack"
-_complained = False
+_warned = False
 
 
 def install() -> None:
-    """Install the hook. Never raises, may be called again, and imports nothing of a server.
+    """Install the hook. Never raises, may be called again, and imports no server library.
 
-    In processes that never import FastAPI (engine cores, workers) nothing else happens.
+    In processes that never import FastAPI (engine cores, GPU workers), the hook never runs.
     """
     try:
         if Settings.from_environment().disabled:
@@ -36,8 +36,8 @@ def install() -> None:
             ("fastapi.applications", "FastAPI"),
         ):
             wrapt.register_post_import_hook(_hook(name), module)
-    except Exception as error:  # noqa: BLE001 - an exception here stops vLLM's start
-        _not_found(type(error).__name__)
+    except Exception as error:  # noqa: BLE001 - an exception here keeps vLLM from starting
+        _warn(type(error).__name__)
 
 
 def _hook(class_name: str) -> Callable[[Any], None]:
@@ -45,13 +45,13 @@ def _hook(class_name: str) -> Callable[[Any], None]:
         try:
             application = getattr(module, class_name, None)
             if application is None or not hasattr(application, _METHOD):
-                _not_found(f"{class_name}.{_METHOD} does not exist")
-            # A subclass without a method of its own is served by its base class's.
+                _warn(f"{class_name}.{_METHOD} does not exist")
+            # A subclass without its own method uses the one of its base class, which is wrapped.
             elif _METHOD in vars(application) and _MARK not in vars(application):
                 wrapt.wrap_function_wrapper(application, _METHOD, _wrap_stack)
                 setattr(application, _MARK, True)
         except Exception as error:  # noqa: BLE001 - raised into the importing module otherwise
-            _not_found(type(error).__name__)
+            _warn(type(error).__name__)
 
     return patch
 
@@ -68,16 +68,16 @@ def _wrap_stack(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: A
         shared = runtime.get()
         return stack if shared is None else SidelightMiddleware(stack, shared)
     except Exception as error:  # noqa: BLE001 - the application starts without us
-        _not_found(type(error).__name__)
+        _warn(type(error).__name__)
         return stack
 
 
-def _not_found(reason: str) -> None:
-    global _complained
-    if _complained:
+def _warn(reason: str) -> None:
+    global _warned
+    if _warned:
         return
-    _complained = True
+    _warned = True
     _logger.warning(
-        "Sidelight: the place for the middleware was not found (%s); requests get no server "
-        "spans, vLLM is left as it is.", reason,
+        "Sidelight: cannot install the middleware (%s). Requests get no spans; vLLM is not "
+        "affected.", reason,
     )  # fmt: skip

@@ -1,118 +1,64 @@
-"""Sidelight's thread in the API server: brings exchanges and engine figures together.
+"""Sidelight's thread in the API server: turns what was captured into spans and metrics.
 
-Exchanges and engine steps come through one queue in the order of their events. vLLM records
-a finished request just before its last bytes are sent, so its figures are nearly always here
-when the request ends; where they are not, the span waits for them, bounded.
+Requests and engine steps come through one queue, in the order in which they happened. The
+thread parses them, has the correlator bring them together, and hands the finished traces to
+the emitter.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import count
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm.capture import CapturedRequest
-from sidelight.instrumentation.vllm.capture_queue import CaptureQueue
+from sidelight.instrumentation.vllm.capture_queue import (
+    BodyComplete,
+    CaptureQueue,
+    Record,
+    RequestEnded,
+)
+from sidelight.instrumentation.vllm.correlate import Correlator, PendingRequest
 from sidelight.instrumentation.vllm.engine_stats import read_sequence
-from sidelight.instrumentation.vllm.export.emitter import RemoteParent, read_parent
 from sidelight.instrumentation.vllm.faults import FaultGuard
 from sidelight.instrumentation.vllm.metrics import Attributes, DataPoint, EngineMetrics
-from sidelight.instrumentation.vllm.parse import (
-    AnswerFacts,
-    RequestFacts,
-    read_answer,
-    read_request,
-)
-from sidelight.instrumentation.vllm.spans.phases import (
-    FinishedSequence,
-    PhaseSpan,
-    phases,
-    plausible,
-)
-from sidelight.instrumentation.vllm.spans.server import ServerSpan, describe
-from sidelight.instrumentation.vllm.steps import (
-    EngineConditions,
-    EngineStep,
-    StepFields,
-    StepHistory,
-)
+from sidelight.instrumentation.vllm.parse import RequestFacts, read_answer, read_request
+from sidelight.instrumentation.vllm.spans.trace import RequestTrace, request_trace
+from sidelight.instrumentation.vllm.steps import EngineStep, StepFields, StepHistory
 
-# What is gathered is worked off together, with warm caches, which halves its cost.
+# Records that gather for a second are processed together with warm caches, which halves the
+# cost of each.
 GATHER_SECONDS: Final = 1.0
-STEPS_AT_A_TIME: Final = 64
-IDLE_SECONDS: Final = 30.0
-MAX_FINISHED: Final = 8_192
-# Of one id; a client that repeats its X-Request-Id and leaves each time is never collected.
-MAX_SEQUENCES_HELD: Final = 256
-MAX_WAITING: Final = 2_048
-# A request of very many sequences shows the first ones; its server span speaks for all.
-MAX_SEQUENCES_SHOWN: Final = 8
-
-
-class BodyComplete(NamedTuple):
-    """The body of a request is complete."""
-
-    captured: CapturedRequest
-
-
-class RequestEnded(NamedTuple):
-    """A request is over."""
-
-    captured: CapturedRequest
-
-
-# An engine step: the engine's index, the step, vLLM's records of sequences that ended in it.
-StepRecord = tuple[int, StepFields, tuple[Any, ...]]
+MAX_IDLE_SECONDS: Final = 30.0
+MAX_STEPS_BETWEEN_YIELDS: Final = 64
 
 
 class Emitter(Protocol):
-    """Where finished spans go."""
+    """Where finished traces go."""
 
-    def emit(
-        self, parent: RemoteParent | None, server: ServerSpan, children: list[PhaseSpan]
-    ) -> None:
-        """Give the spans their ids and queue them."""
+    def emit(self, trace: RequestTrace) -> None:
+        """Give the spans their ids and queue them for export."""
 
     def flush(self) -> None:
-        """Send what is queued soon."""
-
-
-@dataclass(slots=True)
-class PendingRequest:
-    """A request whose engine figures are not all here yet."""
-
-    captured: CapturedRequest
-    request: RequestFacts
-    answer: AnswerFacts
-    deadline: float
-    sequences: list[FinishedSequence] = field(default_factory=list)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every sequence has reported, or as many as are ever kept."""
-        return len(self.sequences) >= min(self.request.sequences, MAX_FINISHED)
+        """Have the queued spans sent soon."""
 
 
 class ProcessingThread:
-    """Reads the queue on a thread of its own and hands spans to an emitter."""
+    """Drains the capture queue on a thread of its own and hands traces to an emitter."""
 
     def __init__(self, settings: Settings, queue: CaptureQueue) -> None:
         self._settings = settings
         self._queue = queue
         self._emitter: Emitter | None = None
         self._engines: dict[int, tuple[StepHistory, EngineMetrics]] = {}
-        self._finished: OrderedDict[str, list[FinishedSequence]] = OrderedDict()
-        self._waiting: list[PendingRequest] = []
+        self._correlator = Correlator()
         self._aborts = 0
         self._stopping = threading.Event()
-        # Nobody waits for this thread, and what it can read is worth having.
-        self.guard = FaultGuard("worker", stays_on=True)
+        # Never off: a fault here costs telemetry, but no time of vLLM's event loop.
+        self.guard = FaultGuard("processing thread", stays_on=True)
         self._thread = threading.Thread(target=self._run, name="sidelight", daemon=True)
 
     def start(self, emitter: Emitter) -> None:
@@ -121,74 +67,71 @@ class ProcessingThread:
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
-        """Take in what is queued, for at most `seconds`, and end the thread."""
+        """Process what is queued, for at most `seconds`, and stop the thread."""
         self._stopping.set()
         self._queue.wake()
         if self._thread.is_alive():
             self._thread.join(seconds)
 
     def add_engine(self, index: int, attributes: Attributes) -> None:
-        """Make an engine known before its first step; `attributes` label its metrics."""
+        """Register an engine before its first step. `attributes` label its metrics."""
         self._engines[index] = (StepHistory(), EngineMetrics(attributes))
 
     def data_points(self) -> Iterator[DataPoint]:
-        """Metrics of engines and exchanges; called on the exporting thread."""
-        for _, meters in list(self._engines.values()):
-            yield from meters.data_points()
+        """The metrics of engines and requests. Called on the export thread."""
+        for _, metrics in list(self._engines.values()):
+            yield from metrics.data_points()
         yield DataPoint(names.CLIENT_ABORTS, {}, self._aborts)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._queue.wait(GATHER_SECONDS if self._waiting else IDLE_SECONDS)
+            self._queue.wait(GATHER_SECONDS if self._correlator.has_pending else MAX_IDLE_SECONDS)
             self._stopping.wait(GATHER_SECONDS)
-            self.work()
-        self._give_up(float("inf"))
+            self.process()
+        self._emit_pending(float("inf"))
         self._flush()
 
-    def work(self) -> None:
-        """Take in everything that is queued, and have what came of it sent."""
-        for number, item in enumerate(self._queue.drain(), 1):
+    def process(self) -> None:
+        """Process all queued records and have the resulting spans sent."""
+        for number, record in enumerate(self._queue.drain(), 1):
             try:
-                self._take(item)
+                self._process_record(record)
                 self.guard.passed()
-            except Exception as error:  # noqa: BLE001 - one bad item must not end the thread
+            except Exception as error:  # noqa: BLE001 - one bad record must not end the thread
                 self.guard.fault(error)
-            # Offers the interpreter to the event loop, which would else wait up to 5 ms for it.
-            if type(item) is not tuple or number % STEPS_AT_A_TIME == 0:
+            # Offers the interpreter to the event loop, which otherwise waits up to 5 ms for it.
+            if type(record) is not tuple or number % MAX_STEPS_BETWEEN_YIELDS == 0:
                 time.sleep(0)
-        if self._waiting:
-            self._give_up(time.monotonic())
+        if self._correlator.has_pending:
+            self._emit_pending(time.monotonic())
         self._flush()
 
     def _flush(self) -> None:
         if self._emitter is not None:
             self._emitter.flush()
 
-    def _take(self, item: Any) -> None:
-        if type(item) is tuple:
-            self._step(*item)
-        elif isinstance(item, BodyComplete):
-            self._read_request(item.captured)
-        elif isinstance(item, RequestEnded):
-            self._end(item.captured)
+    def _process_record(self, record: Record) -> None:
+        # The other two are tuples with names, so that only the exact type tells them apart.
+        if type(record) is tuple:
+            self._process_step(*record)
+        elif isinstance(record, BodyComplete):
+            self._parse_request(record.captured)
+        elif isinstance(record, RequestEnded):
+            self._process_end(record.captured)
 
-    def _step(self, engine: int, fields: StepFields, finished: tuple[Any, ...]) -> None:
+    def _process_step(self, engine: int, fields: StepFields, finished: tuple[Any, ...]) -> None:
         if engine not in self._engines:
             self.add_engine(engine, {names.ENGINE_INDEX: engine})
         step = EngineStep(*fields)
-        timeline, meters = self._engines[engine]
-        timeline.add(step)
-        meters.add(step)
+        history, metrics = self._engines[engine]
+        history.add(step)
+        metrics.add(step)
         for stats in finished:
             sequence = read_sequence(stats, engine, step.at)
             if sequence is not None:
-                held = self._finished.setdefault(sequence.request_id, [])
-                if len(held) < MAX_SEQUENCES_HELD:
-                    held.append(sequence)
-                if len(self._finished) > MAX_FINISHED:
-                    self._finished.popitem(last=False)
+                self._correlator.add_sequence(sequence)
 
-    def _read_request(self, captured: CapturedRequest) -> RequestFacts:
+    def _parse_request(self, captured: CapturedRequest) -> RequestFacts:
         if captured.facts is None:
             body = captured.request
             try:
@@ -197,13 +140,12 @@ class ProcessingThread:
                 )
             finally:
                 body.release()
-        facts: RequestFacts = captured.facts
-        return facts
+        return captured.facts
 
-    def _end(self, captured: CapturedRequest) -> None:
+    def _process_end(self, captured: CapturedRequest) -> None:
         body = captured.answer
         try:
-            request = self._read_request(captured)
+            request = self._parse_request(captured)
             answer = read_answer(
                 body.chunks,
                 body.whole,
@@ -215,85 +157,34 @@ class ProcessingThread:
             body.release()
             captured.tail.release()
         self._aborts += captured.aborted
-        waiting = PendingRequest(
-            captured, request, answer, time.monotonic() + self._settings.vllm_stats_wait_seconds
-        )
-        self._collect(waiting)
+        deadline = time.monotonic() + self._settings.vllm_stats_wait_seconds
+        pending = PendingRequest(captured, request, answer, deadline)
+        self._correlator.claim(pending)
+        # The engine reports only requests that it served to their end.
         served = 200 <= captured.status < 300 and captured.completed and answer.id is not None
-        if not served or waiting.complete or not self._engines or len(self._waiting) >= MAX_WAITING:
-            self._emit(waiting)
-        else:
-            self._waiting.append(waiting)
+        awaits_more = served and bool(self._engines) and not pending.is_complete
+        if not awaits_more or not self._correlator.hold(pending):
+            self._emit(pending)
 
-    def _collect(self, waiting: PendingRequest) -> None:
-        base, pattern = waiting.answer.id, waiting.captured.route.children
-        if base is None:
-            return
-        waiting.sequences += self._finished.pop(base, ())
-        if pattern is None:
-            return
-        if waiting.request.prompts > len(self._finished):
-            # A list of prompts may be of any length; what has finished and waits may not.
-            prefix = pattern.format(id=base, index="")
-            found_at = {
-                int(suffix): id_
-                for id_ in self._finished
-                if id_.startswith(prefix) and (suffix := id_[len(prefix) :]).isdecimal()
-            }
-            for _, id_ in sorted(found_at.items()):
-                waiting.sequences += self._finished.pop(id_)
-            return
-        for index in count():
-            found = self._finished.pop(pattern.format(id=base, index=index), ())
-            waiting.sequences += found
-            if not found and index >= waiting.request.prompts - 1:
-                return
-
-    def _give_up(self, now: float) -> None:
-        still: list[PendingRequest] = []
-        for waiting in self._waiting:
+    def _emit_pending(self, now: float) -> None:
+        for pending in self._correlator.take_pending():
             try:
-                self._collect(waiting)
-                if waiting.complete or waiting.deadline <= now:
-                    self._emit(waiting)
+                self._correlator.claim(pending)
+                if pending.is_complete or pending.deadline <= now:
+                    self._emit(pending)
                 else:
-                    still.append(waiting)
-            except Exception as error:  # noqa: BLE001 - the others still wait for their turn
+                    self._correlator.hold(pending)
+            except Exception as error:  # noqa: BLE001 - the other requests still wait
                 self.guard.fault(error)
-        self._waiting = still
 
-    def _emit(self, waiting: PendingRequest) -> None:
-        captured, emitter = waiting.captured, self._emitter
-        if emitter is None:
+    def _emit(self, pending: PendingRequest) -> None:
+        if self._emitter is None:
             return
-        parent = read_parent(captured.headers)
-        sequences = [(sequence, self._met(sequence)) for sequence in waiting.sequences]
-        server = describe(
-            captured,
-            waiting.request,
-            waiting.answer,
-            sequences,
-            self._settings,
-            has_parent=parent is not None,
-        )
-        children = [
-            phase
-            for sequence, met in sequences[:MAX_SEQUENCES_SHOWN]
-            for phase in phases(sequence, met, server.start_ns, server.end_ns)
+        sequences = [
+            (sequence, self._engines[sequence.engine][0].conditions_of(sequence))
+            for sequence in pending.sequences
         ]
-        for name in (names.SESSION_ID, names.USER_ID):
-            if name in server.attributes:
-                for child in children:
-                    child.attributes[name] = server.attributes[name]
-        emitter.emit(parent, server, children)
-
-    def _met(self, sequence: FinishedSequence) -> EngineConditions:
-        timeline = self._engines[sequence.engine][0]
-        if not plausible(sequence):
-            return StepHistory().met(0.0, 0.0, 0.0, 0.0)
-        return timeline.met(
-            sequence.queued_at,
-            sequence.scheduled_at,
-            sequence.first_token_at,
-            sequence.finished_at,
+        trace = request_trace(
+            pending.captured, pending.request, pending.answer, sequences, self._settings
         )
+        self._emitter.emit(trace)

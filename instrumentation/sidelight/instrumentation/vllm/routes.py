@@ -1,4 +1,4 @@
-"""Which paths of vLLM's API server are inference, and what each of them does."""
+"""The inference routes of vLLM's API server, and what each of them does."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ Dialect = Literal["chat", "completion", "responses", "messages", "pooling", "oth
 class InferenceRoute:
     """One inference route.
 
-    `children` is how vLLM names the sequences of one request after the request's own id: a
-    pattern such as `{id}-{index}` where it numbers them, None where they share the id.
+    `kind` is the OpenInference span kind. `children` is the pattern by which vLLM derives the
+    ids of a request's sequences from the request's id, such as `{id}-{index}`; None if they
+    share the request's id.
     """
 
     path: str
@@ -56,8 +57,8 @@ ROUTES: Final[dict[str, InferenceRoute]] = {
 def serves_vllm(routes: Iterable[Any]) -> bool:
     """Whether an application's routes are those of vLLM's API server.
 
-    True if an inference path is answered by a function out of the `vllm` package; a user's
-    own application that offers `/v1/completions` for other reasons is not.
+    True if a function of the `vllm` package answers an inference path. Another application in
+    the same process may offer `/v1/completions` too.
     """
     return any(
         path in ROUTES and getattr(endpoint, "__module__", "").partition(".")[0] == "vllm"

@@ -1,7 +1,7 @@
-"""The composition root inside vLLM's API server: one queue, one worker, one exporter.
+"""The composition root inside vLLM's API server: queue, processing thread and exporter.
 
-Made on first use by the stat logger or the middleware, whichever comes first; processes that
-use neither (engine cores, workers) never make it.
+The stat logger or the middleware makes it on first use. Processes that have neither (engine
+cores, GPU workers) never make it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _lock: Final = threading.Lock()
-_WORKER_STOP_SECONDS: Final = 0.5
-_OUTBOX_STOP_SECONDS: Final = 1.5
+# How long vLLM's exit waits at most.
+MAX_PROCESSING_STOP_SECONDS: Final = 0.5
+MAX_EXPORT_STOP_SECONDS: Final = 1.5
 
 
 class Runtime:
@@ -42,36 +43,42 @@ class Runtime:
         self.middleware_guard = FaultGuard("middleware")
 
     def start(self, version: str | None) -> None:
-        """Start the threads that read the queue and send."""
+        """Start the two threads. `version` is vLLM's.
+
+        Raises `ValueError` if an `OTEL_*` variable is invalid, and `ImportError` if an
+        OpenTelemetry package is missing.
+        """
+        # Imported here, so that a missing package cannot keep vLLM from starting.
         from sidelight.instrumentation.vllm.export.emitter import SpanEmitter
-        from sidelight.instrumentation.vllm.export.exporter import (
-            OtlpExporter,
-            make_resource,
-            make_sender,
-        )
+        from sidelight.instrumentation.vllm.export.exporter import OtlpExporter, make_client
+        from sidelight.instrumentation.vllm.export.resource import make_resource
 
         resource = make_resource(version)
-        senders = make_sender("traces", os.environ), make_sender("metrics", os.environ)
-        outbox = OtlpExporter(resource, *senders, data_points=lambda: self.data_points(outbox))
-        outbox.start()
-        self.processing.start(SpanEmitter(resource, outbox.put, outbox.flush))
+        exporter = OtlpExporter(
+            resource,
+            make_client("traces", os.environ),
+            make_client("metrics", os.environ),
+            data_points=lambda: self.data_points(exporter),
+        )
+        exporter.start()
+        self.processing.start(SpanEmitter(resource, exporter.put, exporter.flush))
 
         def stop() -> None:
-            self.processing.stop(_WORKER_STOP_SECONDS)
-            outbox.stop(_OUTBOX_STOP_SECONDS)
+            self.processing.stop(MAX_PROCESSING_STOP_SECONDS)
+            exporter.stop(MAX_EXPORT_STOP_SECONDS)
 
         atexit.register(stop)
 
-    def data_points(self, outbox: OtlpExporter) -> Iterator[DataPoint]:
+    def data_points(self, exporter: OtlpExporter) -> Iterator[DataPoint]:
         """All metrics of the process."""
         yield from self.processing.data_points()
         for place, guard in (
             ("stat_logger", self.stat_logger_guard),
             ("middleware", self.middleware_guard),
-            ("worker", self.processing.guard),
+            ("processing", self.processing.guard),
         ):
             yield DataPoint(names.INSTRUMENTATION_FAULTS, {"place": place}, guard.faults)
-        for queue, dropped in (("queue", self.queue.dropped), ("outbox", outbox.dropped)):
+        for queue, dropped in (("capture", self.queue.dropped), ("export", exporter.dropped)):
             yield DataPoint(names.INSTRUMENTATION_DROPPED, {"queue": queue}, dropped)
 
 
@@ -81,7 +88,7 @@ _runtime: Runtime | None = None
 def get() -> Runtime | None:
     """The runtime of this process, made and started on the first call.
 
-    None where the instrumentation is disabled or could not start, which is logged once.
+    None if the instrumentation is disabled or could not start. The latter is logged once.
     """
     global _runtime
     with _lock:
@@ -95,8 +102,8 @@ def get() -> Runtime | None:
             os.register_at_fork(after_in_child=_forget)
         except Exception as error:  # noqa: BLE001 - vLLM must start without us
             _logger.warning(
-                "Sidelight: could not start (%s: %.200s); vLLM runs on without it. Check the "
-                "OTEL_* variables and the installed opentelemetry packages.",
+                "Sidelight: cannot start (%s: %.200s). vLLM is not affected. Check the OTEL_* "
+                "variables and the installed opentelemetry packages.",
                 type(error).__name__, error,
             )  # fmt: skip
             _runtime = Runtime(Settings(disabled=True))
@@ -105,7 +112,7 @@ def get() -> Runtime | None:
 
 
 def _forget() -> None:
-    # Threads do not live on in a forked child; it makes a runtime of its own if it needs one.
+    # A forked child has no threads. It makes its own runtime if it needs one.
     global _runtime
     _runtime = None
 

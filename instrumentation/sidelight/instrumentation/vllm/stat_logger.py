@@ -1,7 +1,7 @@
-"""vLLM's stat-logger plugin: hands each engine step to Sidelight's worker.
+"""vLLM's stat-logger plugin: queues each engine step for the processing thread.
 
 vLLM calls `record` on the API server's event loop after every step, and an exception there
-kills the server: nothing but a copy of a few numbers happens here, and nothing gets out.
+kills the server. `record` therefore only copies a few numbers, and no exception leaves it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from sidelight.instrumentation.vllm.metrics import Attributes
 
 
 class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
-    """One for each pair of API server and engine; found by the entry point of pyproject.toml."""
+    """vLLM makes one for each pair of API server and engine.
+
+    vLLM finds the class by the entry point `vllm.stat_logger_plugins` in pyproject.toml.
+    """
 
     def __init__(self, vllm_config: Any = None, engine_index: int = 0, *_: Any, **__: Any) -> None:
         self._runtime: runtime.Runtime | None = None
@@ -38,23 +41,23 @@ class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
         *_: Any,
         **more: Any,
     ) -> None:
-        """Queue the step. Arguments added by newer versions are ignored."""
+        """Queue the step. Arguments that newer versions of vLLM add are ignored."""
         shared = self._runtime
         if shared is None or shared.stat_logger_guard.off:
             return
         try:
-            step = read_step(scheduler_stats, iteration_stats)
-            finished = tuple(iteration_stats.finished_requests) if step[-1] else ()
+            finished = () if iteration_stats is None else tuple(iteration_stats.finished_requests)
+            step = read_step(scheduler_stats, iteration_stats, len(finished))
             shared.queue.put((more.get("engine_idx") or self._engine, step, finished))
             shared.stat_logger_guard.passed()
         except Exception as error:  # noqa: BLE001 - see the module's docstring
             shared.stat_logger_guard.fault(error)
 
     def log_engine_initialized(self) -> None:
-        """Nothing to do; vLLM calls it once the engine is up."""
+        """Do nothing. vLLM calls this once the engine has started."""
 
 
-# A method that a later vLLM declares abstract must not keep the server from starting.
+# Otherwise a method that a later vLLM declares abstract would keep the server from starting.
 SidelightStatLogger.__abstractmethods__ = frozenset()
 
 

@@ -1,4 +1,4 @@
-"""What the engine did step by step, kept for a while so that a request can say what it met."""
+"""Engine steps, kept for some minutes, and the engine conditions that a request met in them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from bisect import bisect_right
 from math import isnan, nan
 from typing import Any, Final, NamedTuple
 
-# At 10 ms a step, five and a half minutes.
-CAPACITY: Final = 32_768
-# Where API servers share an engine, most steps lack the scheduler's figures.
-_LOOK_BACK_STEPS: Final = 64
+from sidelight.instrumentation.vllm.sequences import FinishedSequence
 
+# At 10 ms a step, five and a half minutes.
+MAX_STEPS: Final = 32_768
+# Where API servers share an engine, most steps lack the scheduler's figures.
+MAX_STEPS_LOOKED_BACK: Final = 64
 
 # The fields of an `EngineStep` in their order, as they are handed from thread to thread.
 StepFields = tuple[float, int | None, int | None, float | None, int, int, int, int, int, int]
 
 
 class EngineStep(NamedTuple):
-    """One engine step as the stat logger saw it; `at` is wall-clock seconds.
+    """One engine step as the stat logger saw it. `at` is in wall-clock seconds.
 
-    `running`, `waiting` and `kv_usage` describe the moment after the step and are None where
-    the scheduler's figures went to another API server. `finished` counts sequences that ended
-    in this step and so were part of its batch.
+    `running`, `waiting` (requests) and `kv_usage` (a share from 0 to 1) describe the moment
+    after the step. They are None where vLLM gave the scheduler's figures to another API
+    server. `finished` counts the sequences that finished in this step and so were in its batch.
     """
 
     at: float
@@ -43,7 +44,11 @@ class EngineStep(NamedTuple):
 
 
 class EngineConditions(NamedTuple):
-    """What a request met between being queued and its last token; None where unknown."""
+    """What a request met between being queued and its last token.
+
+    `steps_with_prefill` counts the decode steps that also carried other requests' prompt
+    tokens. `kv_usage_*` are shares from 0 to 1. None means unknown.
+    """
 
     steps: int
     steps_with_prefill: int
@@ -54,18 +59,21 @@ class EngineConditions(NamedTuple):
     kv_usage_peak: float | None
 
 
-class StepHistory:
-    """A bounded ring of steps of one engine, in the order of their times.
+UNKNOWN_CONDITIONS: Final = EngineConditions(0, 0, None, None, None, None, None)
 
-    Steps are kept as columns of plain numbers. Tens of thousands of objects would be visited
-    by the garbage collector of vLLM's process, whose full collections take a third of a second
-    and come the sooner the more objects live on.
+
+class StepHistory:
+    """The newest steps of one engine, in the order of their times.
+
+    Steps are kept as columns of plain numbers. As objects, tens of thousands of them would be
+    visited by the garbage collector of vLLM's process, whose full collections take a third of
+    a second and come the sooner, the more objects survive.
     """
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    def __init__(self, capacity: int = MAX_STEPS) -> None:
         self._capacity = capacity
         self._at = array("d")
-        # Unknown is NaN in these three.
+        # NaN means unknown in these three.
         self._batch = array("d")
         self._waiting = array("d")
         self._kv_usage = array("d")
@@ -78,9 +86,9 @@ class StepHistory:
         return len(self._at)
 
     def add(self, step: EngineStep) -> None:
-        """Append a step; the oldest ones go once twice the capacity is reached."""
+        """Append a step. The oldest half is dropped when twice the capacity is reached."""
         if self._at and step.at < self._at[-1]:
-            # The wall clock was set back: steps before it can no longer be looked up.
+            # The wall clock was set back, and the columns are searched by bisection.
             for column in self._columns:
                 del column[:]
         batch = step.batch
@@ -93,14 +101,25 @@ class StepHistory:
             for column in self._columns:
                 del column[: -self._capacity]
 
-    def met(
+    def conditions_of(self, sequence: FinishedSequence) -> EngineConditions:
+        """The conditions that a sequence met; unknown if its times cannot be true."""
+        if not sequence.is_plausible:
+            return UNKNOWN_CONDITIONS
+        return self.conditions(
+            sequence.queued_at,
+            sequence.scheduled_at,
+            sequence.first_token_at,
+            sequence.finished_at,
+        )
+
+    def conditions(
         self, queued: float, scheduled: float, first_token: float, end: float
     ) -> EngineConditions:
-        """What a request with these times (wall-clock seconds, ascending) met.
+        """The conditions between these times, which are wall-clock seconds and ascend.
 
-        A step belongs to the request if it ended after the request was scheduled and not after
-        its last token. Steps that carried others' prompts are counted after the step of the
-        first token, which carried the request's own.
+        A step counts if it ended after the request was scheduled and not after its last token.
+        Steps with prefill are counted only after the step of the first token, because that
+        step carried the request's own prompt.
         """
         low, high = bisect_right(self._at, scheduled), bisect_right(self._at, end)
         batches = _known(self._batch[low:high])
@@ -121,8 +140,8 @@ class StepHistory:
         )
 
     def _nearest(self, at: float) -> int:
-        # Times of a request are reckoned back from its end and miss its steps by the jitter
-        # of the way from the engine.
+        # A request's times are derived backwards from its end, so they miss the times of its
+        # steps by the jitter of the transport from the engine.
         index = bisect_right(self._at, at)
         if 0 < index < len(self._at):
             return index - 1 if at - self._at[index - 1] <= self._at[index] - at else index
@@ -134,6 +153,6 @@ def _known(column: array[float]) -> list[float]:
 
 
 def _last(column: array[float], before: int) -> float | None:
-    """The newest known value before an index, among the last ones there."""
-    known = _known(column[max(0, before - _LOOK_BACK_STEPS) : before])
+    """The newest known value before the index `before`; None if it lies too far back."""
+    known = _known(column[max(0, before - MAX_STEPS_LOOKED_BACK) : before])
     return known[-1] if known else None

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 from opentelemetry.sdk.resources import Resource
 
-from sidelight.instrumentation.vllm.export.emitter import RemoteParent, SpanEmitter
+from sidelight.instrumentation.vllm.export.emitter import SpanEmitter
 from sidelight.instrumentation.vllm.spans.server import ServerSpan
+from sidelight.instrumentation.vllm.spans.trace import RequestTrace
+from sidelight.instrumentation.vllm.trace_context import RemoteParent
 
 SPAN = ServerSpan("chat", 1, 2, {})
 
@@ -18,7 +20,7 @@ def emitted(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, RemoteParent | No
     def emit(sampler: str, parent: RemoteParent | None) -> int:
         monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
         spans: list[bytes] = []
-        SpanEmitter(Resource({}), spans.append).emit(parent, SPAN, [])
+        SpanEmitter(Resource({}), spans.append).emit(RequestTrace(parent, SPAN, []))
         return len(spans)
 
     return emit

@@ -14,7 +14,7 @@ from opentelemetry.sdk.resources import Resource
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.export import encode as wire
 from sidelight.instrumentation.vllm.export import exporter
-from sidelight.instrumentation.vllm.export.exporter import OtlpExporter, make_resource, make_sender
+from sidelight.instrumentation.vllm.export.exporter import OtlpExporter, make_client
 from sidelight.instrumentation.vllm.export.http_client import DEFAULT_ENDPOINT, OtlpHttpClient
 from sidelight.instrumentation.vllm.metrics import DataPoint
 from support.backend import Reply
@@ -30,12 +30,12 @@ def receiver() -> Iterator[OtlpReceiver]:
 
 
 @contextmanager
-def outbox(url: str, **environ: str) -> Iterator[OtlpExporter]:
+def exporting(url: str, **environ: str) -> Iterator[OtlpExporter]:
     variables = {**FAST, "OTEL_EXPORTER_OTLP_ENDPOINT": url, **environ}
     made = OtlpExporter(
         Resource({"service.name": "vllm"}),
-        make_sender("traces", variables),
-        make_sender("metrics", variables),
+        make_client("traces", variables),
+        make_client("metrics", variables),
         lambda: [DataPoint(names.CLIENT_ABORTS, {}, 3)],
         variables,
     )
@@ -54,7 +54,7 @@ def span(name: str = "chat", **attributes: str) -> bytes:
 
 def test_spans_and_metrics_arrive(receiver: OtlpReceiver) -> None:
     """Spans go to /v1/traces and metrics to /v1/metrics, both with the resource."""
-    with outbox(receiver.url) as box:
+    with exporting(receiver.url) as box:
         box.put(span("a"))
         box.put(span("b"))
         spans = receiver.wait_for(receiver.spans)
@@ -74,7 +74,7 @@ def test_headers_and_compression(receiver: OtlpReceiver) -> None:
         "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
         "OTEL_EXPORTER_OTLP_METRICS_HEADERS": "authorization=other",
     }
-    with outbox(receiver.url, **variables) as box:
+    with exporting(receiver.url, **variables) as box:
         box.put(span("a"))
         assert receiver.wait_for(receiver.spans)[0].name == "a"
         receiver.wait_for(receiver.metrics)
@@ -94,7 +94,7 @@ def test_endpoints() -> None:
     assert url() == f"{DEFAULT_ENDPOINT}/v1/traces"
     assert url(OTEL_EXPORTER_OTLP_ENDPOINT="http://c:1/x/") == "http://c:1/x/v1/traces"
     assert url(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="https://c/in") == "https://c/in"
-    assert make_sender("traces", {"OTEL_TRACES_EXPORTER": "none"}) is None
+    assert make_client("traces", {"OTEL_TRACES_EXPORTER": "none"}) is None
 
 
 def test_busy_endpoint_loses_nothing(receiver: OtlpReceiver) -> None:
@@ -103,7 +103,7 @@ def test_busy_endpoint_loses_nothing(receiver: OtlpReceiver) -> None:
     receiver.respond = lambda request: (
         next(replies, Reply()) if request.path == "/v1/traces" else Reply()
     )
-    with outbox(receiver.url) as box:
+    with exporting(receiver.url) as box:
         box.put(span("a"))
         receiver.wait_for(lambda: len(receiver.spans()) >= 3)
         assert box.dropped == 0
@@ -114,7 +114,7 @@ def test_busy_endpoint_loses_nothing(receiver: OtlpReceiver) -> None:
 def test_refused_spans_are_counted(receiver: OtlpReceiver) -> None:
     """What an endpoint will never take is dropped and counted, and does not block the rest."""
     receiver.respond = lambda _: Reply(400)
-    with outbox(receiver.url) as box:
+    with exporting(receiver.url) as box:
         box.put(span("a"))
         receiver.wait_for(lambda: box.dropped == 1)
         receiver.respond = lambda _: Reply()
@@ -126,7 +126,7 @@ def test_one_line_for_many_failures(caplog: pytest.LogCaptureFixture) -> None:
     """An endpoint that is down costs one line, which names it without its secrets."""
     with (
         caplog.at_level(logging.DEBUG),
-        outbox("http://user:password@127.0.0.1:9") as box,
+        exporting("http://user:password@127.0.0.1:9") as box,
     ):
         box.put(span("a"))
         deadline = time.monotonic() + 10
@@ -141,7 +141,7 @@ def test_one_line_for_many_failures(caplog: pytest.LogCaptureFixture) -> None:
 def test_hanging_endpoint_does_not_hold_up_the_end(receiver: OtlpReceiver) -> None:
     """A server that ends does not wait for an endpoint that hangs."""
     receiver.respond = lambda _: Reply(fault="hang")
-    with outbox(receiver.url) as box:
+    with exporting(receiver.url) as box:
         box.put(span("a"))
         receiver.wait_for(lambda: receiver.requests)
         box.stop(0.1)
@@ -154,7 +154,7 @@ def test_hanging_endpoint_does_not_hold_up_the_end(receiver: OtlpReceiver) -> No
 
 def test_what_is_queued_at_the_end_is_sent(receiver: OtlpReceiver) -> None:
     """Spans and metrics of the last moment go out when the server ends."""
-    with outbox(
+    with exporting(
         receiver.url, OTEL_BSP_SCHEDULE_DELAY="60000", OTEL_METRIC_EXPORT_INTERVAL="60000"
     ) as box:
         box.put(span("last"))
@@ -163,29 +163,14 @@ def test_what_is_queued_at_the_end_is_sent(receiver: OtlpReceiver) -> None:
 
 
 def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full outbox drops what is new and counts it, by number and by size."""
+    """A full queue drops what is new and counts it, by number and by size."""
     box = OtlpExporter(Resource({}), OtlpHttpClient("traces", {}), None, list, {})
-    monkeypatch.setattr(exporter, "QUEUE_SPANS", 5)
+    monkeypatch.setattr(exporter, "MAX_QUEUED_SPANS", 5)
     for _ in range(8):
         box.put(span())
     assert box.dropped == 3
     box = OtlpExporter(Resource({}), OtlpHttpClient("traces", {}), None, list, {})
-    monkeypatch.setattr(exporter, "QUEUE_BYTES", 1_000)
+    monkeypatch.setattr(exporter, "MAX_QUEUED_BYTES", 1_000)
     for _ in range(3):
         box.put(span(text="x" * 400))
     assert box.dropped == 1
-
-
-def test_resource(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service is `vllm` unless the environment says otherwise; instances differ."""
-    monkeypatch.delenv("OTEL_SERVICE_NAME", raising=False)
-    monkeypatch.delenv("OTEL_RESOURCE_ATTRIBUTES", raising=False)
-    first, second = make_resource("0.32.0").attributes, make_resource(None).attributes
-    assert (first[names.SERVICE_NAME], first[names.SERVICE_VERSION]) == ("vllm", "0.32.0")
-    assert first[names.SERVICE_INSTANCE_ID] != second[names.SERVICE_INSTANCE_ID]
-    monkeypatch.setenv("OTEL_SERVICE_NAME", "chat-backend")
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=pod-1,team=search")
-    told = make_resource(None).attributes
-    assert told[names.SERVICE_NAME] == "chat-backend"
-    assert told[names.SERVICE_INSTANCE_ID] == "pod-1"
-    assert told["team"] == "search"

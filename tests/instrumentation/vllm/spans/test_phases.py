@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm.spans.phases import NANOSECONDS, FinishedSequence, phases
+from sidelight.instrumentation.vllm.sequences import FinishedSequence
+from sidelight.instrumentation.vllm.spans.attributes import NANOSECONDS
+from sidelight.instrumentation.vllm.spans.phases import phase_spans
 from sidelight.instrumentation.vllm.steps import EngineConditions
 
-MET = EngineConditions(30, 2, 3.5, 6, 4, 0.25, 0.75)
+CONDITIONS = EngineConditions(30, 2, 3.5, 6, 4, 0.25, 0.75)
 SEQUENCE = FinishedSequence(
     request_id="chatcmpl-1",
     engine=1,
@@ -35,7 +37,7 @@ def ns(seconds: float) -> int:
 
 def test_phases_end_with_the_last_token() -> None:
     """The three phases follow each other and are laid out backwards from the last token."""
-    made = phases(SEQUENCE, MET, ns(990), ns(1_001))
+    made = phase_spans(SEQUENCE, CONDITIONS, ns(990), ns(1_001))
     assert [(phase.name, phase.start_ns, phase.end_ns) for phase in made] == [
         ("queue", ns(997.0), ns(998.0)),
         ("prefill", ns(998.0), ns(998.5)),
@@ -45,7 +47,7 @@ def test_phases_end_with_the_last_token() -> None:
 
 def test_attributes() -> None:
     """Each phase carries what belongs to it, and all carry the engine's id of the request."""
-    queue, prefill, decode = phases(SEQUENCE, MET, ns(990), ns(1_001))
+    queue, prefill, decode = phase_spans(SEQUENCE, CONDITIONS, ns(990), ns(1_001))
     assert queue.attributes[names.WAITING_AT_ARRIVAL] == 4
     assert prefill.attributes[names.SERVED_INPUT_TOKENS] == 20
     assert prefill.attributes[names.SERVED_CACHED_TOKENS] == 16
@@ -67,7 +69,7 @@ def test_attributes() -> None:
 def test_unknown_is_left_out() -> None:
     """What the timeline does not know is no attribute, not a zero."""
     unknown = EngineConditions(0, 0, None, None, None, None, None)
-    queue, prefill, decode = phases(SEQUENCE, unknown, ns(990), ns(1_001))
+    queue, prefill, decode = phase_spans(SEQUENCE, unknown, ns(990), ns(1_001))
     assert names.WAITING_AT_ARRIVAL not in queue.attributes
     assert names.KV_USAGE_AT_ADMISSION not in prefill.attributes
     assert names.BATCH_SIZE_MEAN not in decode.attributes
@@ -76,14 +78,18 @@ def test_unknown_is_left_out() -> None:
 def test_nothing_decoded() -> None:
     """A single token, or an embedding, has no decode phase."""
     for tokens in (0, 1):
-        made = phases(replace(SEQUENCE, generated_tokens=tokens), MET, ns(990), ns(1_001))
+        made = phase_spans(
+            replace(SEQUENCE, generated_tokens=tokens), CONDITIONS, ns(990), ns(1_001)
+        )
         assert [phase.name for phase in made] == ["queue", "prefill"]
 
 
 def test_never_scheduled() -> None:
     """A sequence that ended before it was scheduled has event times of zero and no phases."""
-    assert phases(replace(SEQUENCE, queued=-8_000.0, prefill=0.0), MET, 0, ns(1_001)) == []
-    assert phases(replace(SEQUENCE, prefill=8_000.0), MET, 0, ns(1_001)) == []
+    assert (
+        phase_spans(replace(SEQUENCE, queued=-8_000.0, prefill=0.0), CONDITIONS, 0, ns(1_001)) == []
+    )
+    assert phase_spans(replace(SEQUENCE, prefill=8_000.0), CONDITIONS, 0, ns(1_001)) == []
 
 
 @given(
@@ -98,7 +104,7 @@ def test_inside_the_server_span(
     queued, prefill, decode = durations
     sequence = replace(SEQUENCE, queued=queued, prefill=prefill, decode=decode, e2e=sum(durations))
     start_ns, end_ns = ns(start), max(ns(start), ns(end))
-    made = phases(sequence, MET, ns(start), ns(end))
+    made = phase_spans(sequence, CONDITIONS, ns(start), ns(end))
     edges = [edge for phase in made for edge in (phase.start_ns, phase.end_ns)]
     assert edges == sorted(edges)
     assert start_ns <= edges[0]

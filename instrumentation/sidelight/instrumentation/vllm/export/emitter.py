@@ -1,58 +1,32 @@
-"""Described spans get ids, a parent and a sampling decision, and go out encoded."""
+"""Gives the spans of a request their ids, decides on sampling, and encodes them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    set_span_in_context,
+)
 
 from sidelight.instrumentation.vllm.export import encode as wire
-from sidelight.instrumentation.vllm.spans.phases import PhaseSpan
 from sidelight.instrumentation.vllm.spans.server import ServerSpan
+from sidelight.instrumentation.vllm.spans.trace import RequestTrace
+from sidelight.instrumentation.vllm.trace_context import RemoteParent
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
-# W3C Trace Context; versions to come may carry more after the flags.
-_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-_MAX_TRACESTATE_CHARACTERS: Final = 512
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteParent:
-    """The span of the caller, out of its headers."""
-
-    trace_id: int
-    span_id: int
-    sampled: bool
-    trace_state: str
-
-
-def read_parent(headers: dict[str, str]) -> RemoteParent | None:
-    """The remote parent in the headers of a request; None without a valid one."""
-    match = _TRACEPARENT.match(headers.get("traceparent", "").strip())
-    if match is None:
-        return None
-    trace_id, span_id = int(match[1], 16), int(match[2], 16)
-    if not trace_id or not span_id:
-        return None
-    state = headers.get("tracestate", "")
-    return RemoteParent(
-        trace_id,
-        span_id,
-        sampled=bool(int(match[3], 16) & trace.TraceFlags.SAMPLED),
-        trace_state=state if len(state) <= _MAX_TRACESTATE_CHARACTERS else "",
-    )
-
 
 class SpanEmitter:
-    """Hands the encoded spans of a request to `put`; `flush` asks for them to be sent."""
+    """Hands encoded spans to `put`. `flush` has the spans sent that were put so far."""
 
     def __init__(
         self,
@@ -60,23 +34,22 @@ class SpanEmitter:
         put: Callable[[bytes], None],
         flush: Callable[[], None] = lambda: None,
     ) -> None:
-        # A provider of its own, never the global one: it reads the sampler from the environment.
+        # Only for its sampler, which it makes as OTEL_TRACES_SAMPLER says. It is never made global.
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._sampler = provider.sampler
         self._ids = provider.id_generator
         self._put = put
         self.flush = flush
 
-    def emit(
-        self, parent: RemoteParent | None, server: ServerSpan, children: list[PhaseSpan]
-    ) -> None:
-        """Send the spans unless the caller or the sampler decided against the trace."""
+    def emit(self, trace: RequestTrace) -> None:
+        """Hand over the spans, unless the caller or the sampler decided against the trace."""
+        parent, server = trace.parent, trace.server
         number = parent.trace_id if parent else self._ids.generate_trace_id()
         if not self._sampled(number, parent, server):
             return
         trace_id, server_id = number.to_bytes(16, "big"), self._span_id()
         state = parent.trace_state if parent else ""
-        for child in children:
+        for child in trace.phases:
             self._put(
                 wire.encode_span(
                     wire.OtlpSpan(
@@ -118,11 +91,11 @@ class SpanEmitter:
     def _sampled(self, trace_id: int, parent: RemoteParent | None, server: ServerSpan) -> bool:
         context = Context()
         if parent is not None:
-            flags = trace.TraceFlags(trace.TraceFlags.SAMPLED if parent.sampled else 0)
-            remote = trace.SpanContext(parent.trace_id, parent.span_id, True, flags)
-            context = trace.set_span_in_context(trace.NonRecordingSpan(remote), context)
+            flags = TraceFlags(TraceFlags.SAMPLED if parent.sampled else 0)
+            remote = SpanContext(parent.trace_id, parent.span_id, True, flags)
+            context = set_span_in_context(NonRecordingSpan(remote), context)
         result = self._sampler.should_sample(
-            context, trace_id, server.name, trace.SpanKind.SERVER, server.attributes
+            context, trace_id, server.name, SpanKind.SERVER, server.attributes
         )
         return result.decision is Decision.RECORD_AND_SAMPLE
 
@@ -131,5 +104,8 @@ def _exception(server: ServerSpan) -> tuple[tuple[str, int, dict[str, str]], ...
     # Langfuse reads the status message and drops events; Phoenix shows the event.
     if server.error_type is None:
         return ()
-    told = {"exception.type": server.error_type, "exception.message": server.error_message or ""}
-    return (("exception", server.end_ns, told),)
+    attributes = {
+        "exception.type": server.error_type,
+        "exception.message": server.error_message or "",
+    }
+    return (("exception", server.end_ns, attributes),)

@@ -1,4 +1,4 @@
-"""A bounded outbox and the thread that empties it: spans as they come, metrics now and then.
+"""A bounded queue of encoded spans, and the thread that sends them, and the metrics at intervals.
 
 Nothing global is touched: an application's own OpenTelemetry providers stay as they are.
 """
@@ -7,65 +7,48 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.export.encode import encode_resource, traces_request
 from sidelight.instrumentation.vllm.export.http_client import OtlpHttpClient, PostOutcome
-from sidelight.instrumentation.vllm.metrics import DataPoint, Distribution
+from sidelight.instrumentation.vllm.export.metrics import encode_metrics
+from sidelight.instrumentation.vllm.metrics import DataPoint
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import Metric, MetricsData
     from opentelemetry.sdk.resources import Resource
 
-QUEUE_SPANS: Final = 8_192
-QUEUE_BYTES: Final = 64 * 1024 * 1024
-BATCH_SPANS: Final = 512
-BATCH_BYTES: Final = 4 * 1024 * 1024
-# The worker flushes after each batch of its own; this is for what failed.
+MAX_QUEUED_SPANS: Final = 8_192
+MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
+MAX_BATCH_SPANS: Final = 512
+# The span that exceeds it still goes with the batch.
+MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+# The processing thread flushes after each of its rounds. This interval is for retries.
 SPAN_DELAY_SECONDS: Final = 5.0
 METRIC_INTERVAL_SECONDS: Final = 15.0
 MAX_BACKOFF_SECONDS: Final = 30.0
-COMPLAINT_SECONDS: Final = 300.0
+WARNING_INTERVAL_SECONDS: Final = 300.0
 
 _logger = logging.getLogger(__name__)
 
 
-def make_resource(version: str | None) -> Resource:
-    """The resource of this server; what `OTEL_RESOURCE_ATTRIBUTES` says wins.
-
-    Every process has an instance id of its own: several API servers of one deployment report
-    the same cumulative metrics, which must not overwrite each other.
-    """
-    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-
-    ours: dict[str, Any] = {
-        names.SERVICE_NAME: "vllm",
-        names.SERVICE_INSTANCE_ID: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
-    }
-    if version:
-        ours[names.SERVICE_VERSION] = version
-    return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
-
-
-def make_sender(signal: str, environ: Mapping[str, str]) -> OtlpHttpClient | None:
-    """The sender of `traces` or `metrics`; None where `OTEL_…_EXPORTER=none` switches it off."""
+def make_client(signal: str, environ: Mapping[str, str]) -> OtlpHttpClient | None:
+    """The client that sends `traces` or `metrics`; None if `OTEL_…_EXPORTER` is `none`."""
     if environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip().lower() == "none":
         return None
     return OtlpHttpClient(signal, environ)
 
 
 class OtlpExporter:
-    """Spans that wait to be sent. `data_points` is called on the thread for each send of metrics.
+    """Sends spans soon after they are put, and metrics at intervals, on a thread of its own.
 
-    What the endpoint cannot take now is kept and sent again with growing pauses; what no
-    longer fits is dropped and counted.
+    `data_points` is called on that thread for each send of metrics. Spans that the endpoint
+    cannot accept now are kept and sent again with growing pauses. Spans that no longer fit are
+    dropped and counted.
     """
 
     def __init__(
@@ -81,9 +64,10 @@ class OtlpExporter:
         self._resource_bytes = encode_resource(resource.attributes)
         self._traces = traces
         self._metrics = metrics
-        self._readings = data_points
+        self._data_points = data_points
         self._queue: deque[bytes] = deque()
-        # Added to by the worker and by this thread respectively, so neither needs a lock.
+        # The processing thread alone adds to the first and this thread alone to the second, so
+        # neither needs a lock.
         self._bytes_in = self._bytes_out = 0
         self._started_ns = time.time_ns()
         self._delay = _milliseconds(environ, "OTEL_BSP_SCHEDULE_DELAY", SPAN_DELAY_SECONDS)
@@ -93,37 +77,37 @@ class OtlpExporter:
         self._wake = threading.Event()
         self._stopping = False
         self._failures = 0
-        self._complained_at = float("-inf")
-        self._full = self._refused = 0
+        self._warned_at = float("-inf")
+        self._overflowed = self._rejected = 0
         self._thread = threading.Thread(target=self._run, name="sidelight-export", daemon=True)
 
     @property
     def dropped(self) -> int:
-        """Spans that were given up, for want of room or because the endpoint refused them."""
-        return self._full + self._refused
+        """Spans that were dropped because the queue was full or the endpoint rejected them."""
+        return self._overflowed + self._rejected
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
     def put(self, span: bytes) -> None:
-        """Queue an encoded span; counted as dropped where there is no room."""
+        """Queue an encoded span. It is dropped and counted if the queue is full."""
         if self._traces is None:
             return
-        held = self._bytes_in - self._bytes_out + len(span)
-        if len(self._queue) >= QUEUE_SPANS or held > QUEUE_BYTES:
-            self._full += 1
+        queued_bytes = self._bytes_in - self._bytes_out + len(span)
+        if len(self._queue) >= MAX_QUEUED_SPANS or queued_bytes > MAX_QUEUED_BYTES:
+            self._overflowed += 1
             return
         self._bytes_in += len(span)
         self._queue.append(span)
 
     def flush(self) -> None:
-        """Send what is queued now, unless the endpoint has asked for a pause."""
+        """Have the queued spans sent now, unless a failed send is waiting for its retry."""
         if self._queue and not self._failures:
             self._wake.set()
 
     def stop(self, seconds: float) -> None:
-        """Try once more to send what is queued, for at most `seconds`; the rest is lost."""
+        """Send what is queued, for at most `seconds`, and stop. Spans that fail are lost."""
         self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
@@ -144,11 +128,11 @@ class OtlpExporter:
         self._send_metrics()
 
     def _send_spans(self) -> float:
-        """Send until the queue is empty or the endpoint wants a pause, which is returned."""
+        """Send until the queue is empty. Returns the seconds to wait before a retry, or 0."""
         while self._queue and self._traces is not None:
             batch: list[bytes] = []
             size = 0
-            while self._queue and len(batch) < BATCH_SPANS and size < BATCH_BYTES:
+            while self._queue and len(batch) < MAX_BATCH_SPANS and size < MAX_BATCH_BYTES:
                 batch.append(self._queue.popleft())
                 size += len(batch[-1])
             payload = traces_request(self._resource_bytes, names.SCOPE_VLLM, batch)
@@ -157,10 +141,10 @@ class OtlpExporter:
                 self._failures = 0
                 self._bytes_out += size
                 continue
-            self._complain("spans", self._traces.url, outcome)
+            self._warn("spans", self._traces.url, outcome)
             if not outcome.transient:
                 self._bytes_out += size
-                self._refused += len(batch)
+                self._rejected += len(batch)
                 continue
             self._queue.extendleft(reversed(batch))
             self._failures += 1
@@ -173,28 +157,28 @@ class OtlpExporter:
             return
         try:
             payload = encode_metrics(
-                self._resource, self._readings(), self._started_ns, time.time_ns()
+                self._resource, self._data_points(), self._started_ns, time.time_ns()
             )
         except Exception as error:  # noqa: BLE001 - spans must go on
-            self._complain(
+            self._warn(
                 "metrics", self._metrics.url, PostOutcome(False, reason=type(error).__name__)
             )
             return
-        # Cumulative sums: what is lost now is in the next send.
+        # The sums are cumulative: the next send holds what this one lost.
         outcome = self._metrics.post(payload)
         if not outcome.accepted:
-            self._complain("metrics", self._metrics.url, outcome)
+            self._warn("metrics", self._metrics.url, outcome)
 
-    def _complain(self, what: str, url: str, outcome: PostOutcome) -> None:
+    def _warn(self, what: str, url: str, outcome: PostOutcome) -> None:
         now = time.monotonic()
-        if now - self._complained_at < COMPLAINT_SECONDS:
+        if now - self._warned_at < WARNING_INTERVAL_SECONDS:
             return
-        self._complained_at = now
+        self._warned_at = now
         _logger.warning(
-            "Sidelight: %s could not be sent to %s (%.200s). Check that the collector runs and "
-            "that OTEL_EXPORTER_OTLP_ENDPOINT is its OTLP/HTTP address. vLLM is not affected; "
-            "further failures are not logged for %d minutes.",
-            what, url, outcome.reason, COMPLAINT_SECONDS // 60,
+            "Sidelight: cannot send %s to %s (%.200s). Check that the collector is running and "
+            "that OTEL_EXPORTER_OTLP_ENDPOINT is its OTLP/HTTP address. vLLM is not affected. "
+            "Further failures are not logged for %d minutes.",
+            what, url, outcome.reason, WARNING_INTERVAL_SECONDS // 60,
         )  # fmt: skip
 
 
@@ -204,67 +188,3 @@ def _milliseconds(environ: Mapping[str, str], variable: str, default: float) -> 
     except ValueError:
         return default
     return value if value > 0 else default
-
-
-def encode_metrics(
-    resource: Resource, data_points: Iterable[DataPoint], start_ns: int, now_ns: int
-) -> bytes:
-    """`data_points` as an `ExportMetricsServiceRequest`, by OpenTelemetry's own encoder."""
-    from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics as encode
-
-    return encode(metrics_data(resource, data_points, start_ns, now_ns)).SerializeToString()
-
-
-def metrics_data(
-    resource: Resource, data_points: Iterable[DataPoint], start_ns: int, now_ns: int
-) -> MetricsData:
-    """`data_points` in OpenTelemetry's data model, cumulative from `start_ns` to `now_ns`."""
-    from opentelemetry.sdk.metrics.export import (
-        AggregationTemporality,
-        Gauge,
-        Histogram,
-        HistogramDataPoint,
-        Metric,
-        MetricsData,
-        NumberDataPoint,
-        ResourceMetrics,
-        ScopeMetrics,
-        Sum,
-    )
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-
-    points: dict[str, list[Any]] = {}
-    for reading in data_points:
-        value = reading.value
-        at = (reading.attributes, start_ns, now_ns)
-        if isinstance(value, Distribution):
-            # Taken once: the worker goes on adding meanwhile.
-            counts = tuple(value.counts)
-            count = sum(counts)
-            point: Any = HistogramDataPoint(
-                *at,
-                count=count,
-                sum=value.total,
-                bucket_counts=counts,
-                explicit_bounds=value.bounds,
-                min=value.minimum if count else 0.0,
-                max=value.maximum if count else 0.0,
-            )
-        else:
-            point = NumberDataPoint(*at, value=value)
-        points.setdefault(reading.metric, []).append(point)
-
-    cumulative = AggregationTemporality.CUMULATIVE
-    metrics: list[Metric] = []
-    for name, given in points.items():
-        known = names.METRICS[name]
-        data: Sum | Gauge | Histogram
-        if known.instrument == "histogram":
-            data = Histogram(given, cumulative)
-        elif known.instrument == "counter":
-            data = Sum(given, cumulative, is_monotonic=True)
-        else:
-            data = Gauge(given)
-        metrics.append(Metric(name, known.meaning, known.unit, data))
-    scope = InstrumentationScope(names.SCOPE_VLLM)
-    return MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, metrics, "")], "")])

@@ -1,8 +1,11 @@
-"""Posts OTLP over HTTP as OpenTelemetry's standard variables say, and reports how it went.
+"""Posts OTLP over HTTP as OpenTelemetry's standard variables say, and reports the outcome.
 
-`OTEL_EXPORTER_OTLP_{ENDPOINT,HEADERS,TIMEOUT,COMPRESSION,CERTIFICATE,CLIENT_KEY,
-CLIENT_CERTIFICATE}` and their forms for one signal (`OTEL_EXPORTER_OTLP_TRACES_…`) count.
-Without an endpoint the collector on this machine is meant. Nothing is logged here.
+It reads `OTEL_EXPORTER_OTLP_{ENDPOINT,HEADERS,TIMEOUT,COMPRESSION,CERTIFICATE,CLIENT_KEY,
+CLIENT_CERTIFICATE}` and their forms for one signal (`OTEL_EXPORTER_OTLP_TRACES_…`). The
+default endpoint is the collector on this machine. Nothing is logged here.
+
+`http.client` is enough for one connection and one thread. An HTTP library would be one more
+dependency in the observed process, at a version that the process may not want.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 DEFAULT_ENDPOINT: Final = "http://127.0.0.1:4318"
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
-# An endpoint's answer is short, and only its status counts.
+# Answers are short, and only their status is used.
 MAX_ANSWER_BYTES: Final = 64 * 1024
 _TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 _MAX_RETRY_AFTER_SECONDS: Final = 300.0
@@ -31,7 +34,7 @@ _HEADER_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
 
 @dataclass(frozen=True, slots=True)
 class PostOutcome:
-    """How a post went. `reason` says what was wrong, for people."""
+    """The outcome of one post. `reason` is for log lines. `transient` means: retry later."""
 
     accepted: bool
     transient: bool = False
@@ -40,13 +43,13 @@ class PostOutcome:
 
 
 class OtlpHttpClient:
-    """One endpoint with one kept connection; for one thread."""
+    """One endpoint and one connection, which is kept open. Not thread-safe."""
 
     def __init__(self, signal: str, environ: Mapping[str, str]) -> None:
         """`signal` is `traces` or `metrics`.
 
-        Raises `ValueError`, which names the variable and never quotes it, for an endpoint that
-        is no URL and for headers that HTTP does not allow.
+        Raises `ValueError` if the endpoint is not a URL or HTTP does not allow a header. The
+        message names the variable but not its value, which may hold a secret.
         """
 
         def variable(name: str) -> str:
@@ -61,7 +64,7 @@ class OtlpHttpClient:
             url = f"{url.rstrip('/')}/v1/{signal}"
         parts, self._port = _split(url, variable("ENDPOINT"))
         self._host = parts.hostname or ""
-        # For people: user and password, and a key in the query, are nobody's business.
+        # For log lines: without user, password and query, which may hold a key.
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._gzip = read("COMPRESSION").lower() == "gzip"
@@ -80,14 +83,14 @@ class OtlpHttpClient:
         self._connection: http.client.HTTPConnection | None = None
 
     def post(self, payload: bytes) -> PostOutcome:
-        """Send one request; never raises. Blocks for at most the timeout at each step of it."""
+        """Send one request. Never raises. Each step of it blocks for at most the timeout."""
         body = gzip.compress(payload, 1) if self._gzip else payload
         kept = self._connection is not None
         try:
             try:
                 response = self._ask(body)
             except (http.client.HTTPException, ConnectionError):
-                # A kept connection may have been closed by the other side in the meantime.
+                # The other side may have closed the kept connection since the last request.
                 if not kept:
                     raise
                 self.close()
@@ -105,7 +108,7 @@ class OtlpHttpClient:
         )
 
     def close(self) -> None:
-        """Let go of the connection; the next post makes a new one."""
+        """Close the connection. The next post opens a new one."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -130,8 +133,8 @@ class OtlpHttpClient:
 def _read_to_end(response: http.client.HTTPResponse, until: float) -> bool:
     """Whether the answer ended within `MAX_ANSWER_BYTES` and before `until` (monotonic seconds).
 
-    A connection can be used again only after the end of an answer. The status has been read by
-    now, so that an answer which breaks off is no reason to send the request again.
+    A connection can be used again only after the end of an answer. The status is known at this
+    point, so a broken answer does not mean that the request must be sent again.
     """
     length, read = response.length, 0
     if length is not None and length > MAX_ANSWER_BYTES:
@@ -154,9 +157,9 @@ def _read_to_end(response: http.client.HTTPResponse, until: float) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    # The message of an error may quote a header or the path; what the system says does not.
-    told = error.strerror if isinstance(error, OSError) else None
-    return f"{type(error).__name__}: {told}" if told else type(error).__name__
+    # The message of an error may quote a header or the path. The system's own text does not.
+    text = error.strerror if isinstance(error, OSError) else None
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _split(url: str, variable: str) -> tuple[SplitResult, int | None]:
@@ -165,7 +168,7 @@ def _split(url: str, variable: str) -> tuple[SplitResult, int | None]:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        # Python's own message quotes what may be a password.
+        # Python's own message quotes the URL, which may hold a password.
         parts, port = urlsplit(""), None
     is_sendable = _TARGET.fullmatch(parts.path + parts.query)
     if parts.scheme not in ("http", "https") or not parts.hostname or not is_sendable:
@@ -173,9 +176,9 @@ def _split(url: str, variable: str) -> tuple[SplitResult, int | None]:
     return parts, port
 
 
-def _headers(told: str, variable: str) -> dict[str, str]:
-    """`key=value` pairs with commas between, percent-encoded as in W3C baggage."""
-    pairs = (pair.partition("=") for pair in told.split(","))
+def _headers(text: str, variable: str) -> dict[str, str]:
+    """Comma-separated `key=value` pairs, percent-encoded as in W3C baggage."""
+    pairs = (pair.partition("=") for pair in text.split(","))
     headers = {
         unquote(key).strip(): unquote(value).strip() for key, equals, value in pairs if equals
     }
@@ -183,23 +186,23 @@ def _headers(told: str, variable: str) -> dict[str, str]:
         if not _HEADER_NAME.fullmatch(key) or not _HEADER_VALUE.fullmatch(value):
             raise ValueError(
                 f"{variable}: header {number} has characters that HTTP does not allow; write "
-                "key=value pairs with commas between, percent-encoded"
+                "comma-separated key=value pairs, percent-encoded"
             )
     return headers
 
 
-def _seconds(told: str) -> float:
-    # The specification says milliseconds, OpenTelemetry's Python exporter reads seconds, and
-    # users of vLLM know the latter.
+def _seconds(text: str) -> float:
+    # The specification says milliseconds, but OpenTelemetry's Python exporter reads seconds,
+    # and that is what users of vLLM are used to.
     try:
-        value = float(told)
+        value = float(text)
     except ValueError:
         return DEFAULT_TIMEOUT_SECONDS
     return value if 0 < value < 3600 else DEFAULT_TIMEOUT_SECONDS
 
 
-def _retry_after(told: str | None) -> float:
+def _retry_after(header: str | None) -> float:
     try:
-        return min(max(float(told or 0), 0.0), _MAX_RETRY_AFTER_SECONDS)
+        return min(max(float(header or 0), 0.0), _MAX_RETRY_AFTER_SECONDS)
     except ValueError:
         return 0.0

@@ -1,8 +1,8 @@
-"""Prompts and answers as span attributes, in the shapes that Langfuse and Phoenix display.
+"""Prompts and answers as span attributes, in the forms that Langfuse and Phoenix display.
 
-Both take `gen_ai.input.messages` and `gen_ai.output.messages` (JSON in the parts schema) for
-a chat view and `input.value`/`output.value` for their tables. Images, audio and token ids are
-named but never captured.
+Both show `gen_ai.input.messages` and `gen_ai.output.messages` (JSON in the parts schema) as a
+chat, and `input.value` and `output.value` in their tables. Of images, audio and token ids only
+the type is captured.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from sidelight.instrumentation.vllm.routes import Dialect
 
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"
-# A message as vLLM was sent it or sent it back: role, text parts, finish reason.
+# A message of a request or an answer: role, parts, finish reason.
 Message = tuple[str, list[dict[str, Any]], str | None]
 
 
 def content_attributes(
     dialect: Dialect, request: RequestFacts, answer: AnswerFacts, settings: Settings
 ) -> dict[str, Any]:
-    """Content attributes of a server span; empty unless `settings` allow text.
+    """The content attributes of a server span. Empty unless `settings` allow text.
 
-    Attributes that would be empty are left out; a cut is marked on the span.
+    Empty attributes are left out. `CONTENT_TRUNCATED` is set if any text was cut.
     """
     if not settings.captures_text:
         return {}
@@ -68,7 +68,7 @@ def _asked(dialect: Dialect, body: Mapping[str, Any], clipper: Clipper) -> list[
             given = [{"role": "system", "content": body[key]}, *given]
     if given and all(isinstance(item, str) for item in given):
         given = [{"role": "user", "content": item} for item in given]
-    # The newest messages say what the request was about: they come first to the budget.
+    # The newest messages say what the request is about, so they get the byte budget first.
     messages = [_message(item, clipper) for item in reversed(given) if isinstance(item, Mapping)]
     return [message for message in reversed(messages) if message[1]]
 
@@ -150,7 +150,7 @@ def _parts(content: object, clipper: Clipper) -> list[dict[str, Any]]:
 
 
 def _parts_schema(messages: list[Message], *, finish: bool = False) -> list[dict[str, Any]]:
-    # Phoenix drops the whole list where one output message lacks its finish reason.
+    # Phoenix drops the whole list if one output message has no finish reason.
     return [
         {"role": role, "parts": parts, **({"finish_reason": reason} if finish else {})}
         for role, parts, reason in messages

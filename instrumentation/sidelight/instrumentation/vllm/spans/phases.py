@@ -1,56 +1,19 @@
-"""A finished request and the steps it met, as child spans `queue`, `prefill` and `decode`."""
+"""The child spans `queue`, `prefill` and `decode` of a finished sequence."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from sidelight import conventions as names
+from sidelight.instrumentation.vllm.sequences import FinishedSequence
+from sidelight.instrumentation.vllm.spans.attributes import NANOSECONDS, known
 from sidelight.instrumentation.vllm.steps import EngineConditions
-
-NANOSECONDS: Final = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedSequence:
-    """One finished sequence of the engine. Durations are in seconds.
-
-    vLLM reports durations only, on the engine's monotonic clock; `finished_at` is the wall
-    clock of the API server when the last token arrived, and everything is laid out before it.
-    """
-
-    request_id: str
-    engine: int
-    finished_at: float
-    e2e: float
-    queued: float
-    prefill: float
-    decode: float
-    prompt_tokens: int
-    cached_tokens: int
-    generated_tokens: int
-    preemptions: int
-    finish_reason: str
-
-    @property
-    def first_token_at(self) -> float:
-        """When the first token arrived, in wall-clock seconds."""
-        return self.finished_at - self.decode
-
-    @property
-    def scheduled_at(self) -> float:
-        """When it was first scheduled, in wall-clock seconds."""
-        return self.first_token_at - self.prefill
-
-    @property
-    def queued_at(self) -> float:
-        """When the engine queued it, in wall-clock seconds."""
-        return self.scheduled_at - self.queued
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseSpan:
-    """One child span: name, wall-clock nanoseconds, attributes."""
+    """One child span before it has ids. Times are wall-clock nanoseconds."""
 
     name: str
     start_ns: int
@@ -58,26 +21,17 @@ class PhaseSpan:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-def plausible(sequence: FinishedSequence) -> bool:
-    """Whether the durations can be true.
-
-    A request that ended before it was scheduled has event times of zero, which makes its
-    durations negative or as long as the machine has been up.
-    """
-    parts = (sequence.queued, sequence.prefill, sequence.decode)
-    return min(parts) >= 0 and sum(parts) <= sequence.e2e + 1.0
-
-
-def phases(
-    sequence: FinishedSequence, met: EngineConditions, start_ns: int, end_ns: int
+def phase_spans(
+    sequence: FinishedSequence, conditions: EngineConditions, start_ns: int, end_ns: int
 ) -> list[PhaseSpan]:
-    """The phases of a sequence, in order, without gap, inside `start_ns` to `end_ns`.
+    """The phases of a sequence, in order and without gaps, within `start_ns` to `end_ns`.
 
-    Empty where the durations cannot be true. `decode` is left out where nothing was decoded
-    after the first token, as for embeddings.
+    Empty if the durations cannot be true. There is no `decode` if nothing was decoded after
+    the first token, as for embeddings.
     """
-    if not plausible(sequence):
+    if not sequence.is_plausible:
         return []
+    # The parent's times come from another clock read: a child must not stick out of it.
     end_ns = max(start_ns, end_ns)
     queued, scheduled, first_token, finished = (
         min(max(round(at * NANOSECONDS), start_ns), end_ns)
@@ -89,11 +43,11 @@ def phases(
         )
     )
     described = [
-        PhaseSpan("queue", queued, scheduled, _queue(met)),
-        PhaseSpan("prefill", scheduled, first_token, _prefill(sequence, met)),
+        PhaseSpan("queue", queued, scheduled, _queue(conditions)),
+        PhaseSpan("prefill", scheduled, first_token, _prefill(sequence, conditions)),
     ]
     if sequence.generated_tokens > 1:
-        described.append(PhaseSpan("decode", first_token, finished, _decode(sequence, met)))
+        described.append(PhaseSpan("decode", first_token, finished, _decode(sequence, conditions)))
     for phase in described:
         phase.attributes.update(
             {
@@ -106,35 +60,30 @@ def phases(
     return described
 
 
-def _queue(met: EngineConditions) -> dict[str, Any]:
-    return known({names.WAITING_AT_ARRIVAL: met.waiting_at_arrival})
+def _queue(conditions: EngineConditions) -> dict[str, Any]:
+    return known({names.WAITING_AT_ARRIVAL: conditions.waiting_at_arrival})
 
 
-def _prefill(sequence: FinishedSequence, met: EngineConditions) -> dict[str, Any]:
+def _prefill(sequence: FinishedSequence, conditions: EngineConditions) -> dict[str, Any]:
     return known(
         {
             names.SERVED_INPUT_TOKENS: sequence.prompt_tokens,
             names.SERVED_CACHED_TOKENS: sequence.cached_tokens,
-            names.KV_USAGE_AT_ADMISSION: met.kv_usage_at_admission,
+            names.KV_USAGE_AT_ADMISSION: conditions.kv_usage_at_admission,
         }
     )
 
 
-def _decode(sequence: FinishedSequence, met: EngineConditions) -> dict[str, Any]:
+def _decode(sequence: FinishedSequence, conditions: EngineConditions) -> dict[str, Any]:
     return known(
         {
             names.SERVED_OUTPUT_TOKENS: sequence.generated_tokens,
             names.TIME_PER_OUTPUT_TOKEN: sequence.decode / (sequence.generated_tokens - 1),
-            names.BATCH_SIZE_MEAN: met.batch_mean,
-            names.BATCH_SIZE_MAX: met.batch_max,
-            names.KV_USAGE_PEAK: met.kv_usage_peak,
-            names.STEPS: met.steps,
-            names.STEPS_WITH_PREFILL: met.steps_with_prefill,
+            names.BATCH_SIZE_MEAN: conditions.batch_mean,
+            names.BATCH_SIZE_MAX: conditions.batch_max,
+            names.KV_USAGE_PEAK: conditions.kv_usage_peak,
+            names.STEPS: conditions.steps,
+            names.STEPS_WITH_PREFILL: conditions.steps_with_prefill,
             names.PREEMPTIONS: sequence.preemptions,
         }
     )
-
-
-def known(attributes: dict[str, Any]) -> dict[str, Any]:
-    """`attributes` without those that are None: a span says nothing rather than a guess."""
-    return {name: value for name, value in attributes.items() if value is not None}

@@ -1,19 +1,20 @@
-"""One HTTP request and the sequences it became, as the description of its SERVER span.
+"""The server span of one HTTP request and the sequences that the engine made of it.
 
-Whose tokens count? Langfuse and Phoenix add up `gen_ai.usage.*` over a trace, and a client
-with an LLM span of its own already reports them. A server cannot see what kind its remote
-parent has, so under `auto`:
+Langfuse and Phoenix add up `gen_ai.usage.*` over a trace, and a client with an LLM span of its
+own already reports the tokens. A server cannot see of which kind its remote parent is, so
+under `auto`:
 
-- a request that carries a `traceparent` becomes a CHAIN span, without `gen_ai.usage.*`;
-- a request without one becomes the LLM span (EMBEDDING, RERANKER) with `gen_ai.usage.*`.
+- a request with a `traceparent` becomes a CHAIN span without `gen_ai.usage.*`;
+- a request without one becomes an LLM, EMBEDDING or RERANKER span with `gen_ai.usage.*`.
 
-`sidelight.usage.*` holds the server's count in either case. Where callers propagate a trace
-but have no LLM span, as behind a service mesh, `SIDELIGHT_VLLM_SPAN_KIND=llm` makes the server
-span the one that counts; `chain` never counts here.
+`sidelight.usage.*` holds the server's count in both cases. Callers that propagate a trace but
+have no LLM span, such as a service mesh, need `SIDELIGHT_VLLM_SPAN_KIND=llm`, which makes the
+server span count. With `chain` it never counts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -23,21 +24,17 @@ from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm.capture import CapturedRequest
 from sidelight.instrumentation.vllm.parse import AnswerFacts, RequestFacts, error_message
+from sidelight.instrumentation.vllm.sequences import FinishedSequence
+from sidelight.instrumentation.vllm.spans.attributes import NANOSECONDS, known
 from sidelight.instrumentation.vllm.spans.messages import content_attributes
-from sidelight.instrumentation.vllm.spans.phases import (
-    NANOSECONDS,
-    FinishedSequence,
-    known,
-    plausible,
-)
 from sidelight.instrumentation.vllm.steps import EngineConditions
 
-Sequences = list[tuple[FinishedSequence, EngineConditions]]
+SequencesWithConditions = list[tuple[FinishedSequence, EngineConditions]]
 
-# Their first chunk comes with the first token; other streams open with an event of their own.
+# Streams whose first chunk carries the first token. Others start with an event of their own.
 _FIRST_CHUNK_IS_TOKEN: Final = ("chat", "completion")
-_MAX_ID_CHARACTERS: Final = 256
-_MAX_BAGGAGE_MEMBERS: Final = 64
+MAX_ID_CHARACTERS: Final = 256
+MAX_BAGGAGE_MEMBERS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +49,16 @@ class ServerSpan:
     error_message: str | None = None
 
 
-def describe(
+def server_span(
     captured: CapturedRequest,
     request: RequestFacts,
     answer: AnswerFacts,
-    sequences: Sequences,
+    sequences: SequencesWithConditions,
     settings: Settings,
     *,
     has_parent: bool,
 ) -> ServerSpan:
-    """The span of a finished request. Pure: nothing is sent and nothing is kept."""
+    """The server span of a finished request. `has_parent` tells if the caller sent a trace."""
     route = captured.route
     model = request.model or answer.model
     counts = settings.vllm_span_kind == "llm" or (
@@ -108,55 +105,64 @@ def describe(
 def _identity(
     captured: CapturedRequest, request: RequestFacts, settings: Settings
 ) -> dict[str, str]:
-    """Session and user, which Langfuse wants on every span.
+    """The session and the user of a request.
 
-    Both are taken from W3C baggage, the session from `X-Session-ID` too, and the body's `user`
-    where ids may be captured.
+    Both come from W3C baggage. The session falls back to `X-Session-ID`, and the user to the
+    body's `user` if ids may be captured.
     """
     baggage: dict[str, str] = {}
-    for member in captured.headers.get("baggage", "").split(",")[:_MAX_BAGGAGE_MEMBERS]:
+    for member in captured.headers.get("baggage", "").split(",")[:MAX_BAGGAGE_MEMBERS]:
         key, _, value = member.partition(";")[0].partition("=")
-        baggage[key.strip()] = unquote(value.strip())[:_MAX_ID_CHARACTERS]
+        baggage[key.strip()] = unquote(value.strip())[:MAX_ID_CHARACTERS]
     session = baggage.get(names.SESSION_ID) or captured.headers.get("session")
     user = baggage.get(names.USER_ID) or (request.user if settings.captures_ids else None)
     return known(
         {
-            names.SESSION_ID: session[:_MAX_ID_CHARACTERS] if session else None,
-            names.USER_ID: user[:_MAX_ID_CHARACTERS] if user else None,
+            names.SESSION_ID: session[:MAX_ID_CHARACTERS] if session else None,
+            names.USER_ID: user[:MAX_ID_CHARACTERS] if user else None,
         }
     )
 
 
 def _finish_reasons(
-    request: RequestFacts, answer: AnswerFacts, sequences: Sequences
+    request: RequestFacts, answer: AnswerFacts, sequences: SequencesWithConditions
 ) -> tuple[str, ...] | None:
-    """Why each choice ended; of a stream's end only the last choices are known."""
-    told = answer.finish_reasons
-    if len(told) < request.sequences and len(sequences) > len(told):
+    """Why each choice finished.
+
+    The engine's reasons are taken where the answer has fewer: of a stream only the end is
+    kept, which may name only the last choices.
+    """
+    reasons = answer.finish_reasons
+    if len(reasons) < request.sequences and len(sequences) > len(reasons):
         return tuple(sequence.finish_reason for sequence, _ in sequences)
-    return told or None
+    return reasons or None
 
 
-def _tokens(answer: AnswerFacts, sequences: Sequences, *, counts: bool) -> dict[str, Any]:
-    # Sequences of one prompt (n > 1) share its id: the prompt is counted once, as vLLM does.
+def _tokens(
+    answer: AnswerFacts, sequences: SequencesWithConditions, *, counts: bool
+) -> dict[str, Any]:
+    # Sequences of one prompt (n > 1) share its id. The prompt counts once, as in vLLM's usage.
     prompts = {sequence.request_id: sequence for sequence, _ in reversed(sequences)}.values()
-    taken = answer.input_tokens
-    made = answer.output_tokens
-    cached = answer.cached_tokens
+    input_tokens = answer.input_tokens
+    output_tokens = answer.output_tokens
+    cached_tokens = answer.cached_tokens
     if sequences:
-        taken = sum(s.prompt_tokens for s in prompts) if taken is None else taken
-        made = sum(s.generated_tokens for s, _ in sequences) if made is None else made
-        cached = sum(s.cached_tokens for s in prompts) if cached is None else cached
+        if input_tokens is None:
+            input_tokens = sum(prompt.prompt_tokens for prompt in prompts)
+        if output_tokens is None:
+            output_tokens = sum(sequence.generated_tokens for sequence, _ in sequences)
+        if cached_tokens is None:
+            cached_tokens = sum(prompt.cached_tokens for prompt in prompts)
     attributes = {
-        names.SERVED_INPUT_TOKENS: taken,
-        names.SERVED_OUTPUT_TOKENS: made,
-        names.SERVED_CACHED_TOKENS: cached,
+        names.SERVED_INPUT_TOKENS: input_tokens,
+        names.SERVED_OUTPUT_TOKENS: output_tokens,
+        names.SERVED_CACHED_TOKENS: cached_tokens,
     }
     if counts:
         attributes |= {
-            names.INPUT_TOKENS: taken,
-            names.OUTPUT_TOKENS: made,
-            names.CACHED_TOKENS: cached,
+            names.INPUT_TOKENS: input_tokens,
+            names.OUTPUT_TOKENS: output_tokens,
+            names.CACHED_TOKENS: cached_tokens,
             names.REASONING_TOKENS: answer.reasoning_tokens,
             names.LLM_REASONING_TOKENS: answer.reasoning_tokens,
         }
@@ -173,14 +179,14 @@ def _stream(captured: CapturedRequest) -> dict[str, Any]:
 
 
 def _first_token(
-    captured: CapturedRequest, sequences: Sequences, *, counts: bool
+    captured: CapturedRequest, sequences: SequencesWithConditions, *, counts: bool
 ) -> dict[str, Any]:
     first_ns: int | None = None
     if captured.stream and captured.chunks and captured.route.dialect in _FIRST_CHUNK_IS_TOKEN:
         first_ns = captured.first_chunk_ns
     else:
-        first = min((s.first_token_at for s, _ in sequences if plausible(s)), default=None)
-        first_ns = None if first is None else round(first * NANOSECONDS)
+        times = [sequence.first_token_at for sequence, _ in sequences if sequence.is_plausible]
+        first_ns = round(min(times) * NANOSECONDS) if times else None
     if first_ns is None or first_ns < captured.start_ns:
         return {}
     attributes: dict[str, Any] = {
@@ -192,38 +198,41 @@ def _first_token(
     return attributes
 
 
-def _engine(sequences: Sequences) -> dict[str, Any]:
-    told = [(sequence, met) for sequence, met in sequences if plausible(sequence)]
-    if not told:
+def _engine(sequences: SequencesWithConditions) -> dict[str, Any]:
+    plausible = [pair for pair in sequences if pair[0].is_plausible]
+    if not plausible:
         return {}
-    decoded = sum(max(0, sequence.generated_tokens - 1) for sequence, _ in told)
-    means = [met.batch_mean for _, met in told if met.batch_mean is not None]
-    longest = max((met for _, met in told), key=lambda met: met.steps)
+    timed = [sequence for sequence, _ in plausible]
+    met = [conditions for _, conditions in plausible]
+    # The first token of each sequence comes out of prefill.
+    decoded = sum(max(0, sequence.generated_tokens - 1) for sequence in timed)
+    means = [conditions.batch_mean for conditions in met if conditions.batch_mean is not None]
+    longest = max(met, key=lambda conditions: conditions.steps)
     return known(
         {
-            names.ENGINE_REQUEST_ID: told[0][0].request_id,
-            names.ENGINE_SEQUENCES: len(told),
-            names.ENGINE_INDEX: told[0][0].engine,
-            names.QUEUE_TIME: max(sequence.queued for sequence, _ in told),
-            names.PREFILL_TIME: max(sequence.prefill for sequence, _ in told),
-            names.DECODE_TIME: max(sequence.decode for sequence, _ in told),
-            names.E2E_TIME: max(sequence.e2e for sequence, _ in told),
+            names.ENGINE_REQUEST_ID: timed[0].request_id,
+            names.ENGINE_SEQUENCES: len(timed),
+            names.ENGINE_INDEX: timed[0].engine,
+            names.QUEUE_TIME: max(sequence.queued for sequence in timed),
+            names.PREFILL_TIME: max(sequence.prefill for sequence in timed),
+            names.DECODE_TIME: max(sequence.decode for sequence in timed),
+            names.E2E_TIME: max(sequence.e2e for sequence in timed),
             names.TIME_PER_OUTPUT_TOKEN: (
-                sum(sequence.decode for sequence, _ in told) / decoded if decoded else None
+                sum(sequence.decode for sequence in timed) / decoded if decoded else None
             ),
-            names.PREEMPTIONS: sum(sequence.preemptions for sequence, _ in told),
+            names.PREEMPTIONS: sum(sequence.preemptions for sequence in timed),
             names.BATCH_SIZE_MEAN: sum(means) / len(means) if means else None,
-            names.BATCH_SIZE_MAX: _most(met.batch_max for _, met in told),
-            names.WAITING_AT_ARRIVAL: told[0][1].waiting_at_arrival,
-            names.KV_USAGE_AT_ADMISSION: told[0][1].kv_usage_at_admission,
-            names.KV_USAGE_PEAK: _most(met.kv_usage_peak for _, met in told),
+            names.BATCH_SIZE_MAX: _most(conditions.batch_max for conditions in met),
+            names.WAITING_AT_ARRIVAL: met[0].waiting_at_arrival,
+            names.KV_USAGE_AT_ADMISSION: met[0].kv_usage_at_admission,
+            names.KV_USAGE_PEAK: _most(conditions.kv_usage_peak for conditions in met),
             names.STEPS: longest.steps,
             names.STEPS_WITH_PREFILL: longest.steps_with_prefill,
         }
     )
 
 
-def _most(values: Any) -> Any:
+def _most(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
@@ -231,7 +240,7 @@ def _error(
     captured: CapturedRequest, answer: AnswerFacts, settings: Settings
 ) -> tuple[str | None, str | None]:
     if captured.aborted:
-        # The client changed its mind: an event of its own, not an error of the server.
+        # The client left, which is no error of the server; CLIENT_ABORTED says so.
         return None, None
     message = error_message(answer.error_message or "", settings.captures_text)
     if captured.error is not None and not captured.status:

@@ -1,0 +1,55 @@
+"""All spans of one request: the server span and the phases of its sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sidelight import conventions as names
+from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vllm.capture import CapturedRequest
+from sidelight.instrumentation.vllm.parse import AnswerFacts, RequestFacts
+from sidelight.instrumentation.vllm.spans.phases import PhaseSpan, phase_spans
+from sidelight.instrumentation.vllm.spans.server import (
+    SequencesWithConditions,
+    ServerSpan,
+    server_span,
+)
+from sidelight.instrumentation.vllm.trace_context import RemoteParent, read_parent
+
+# A request may make thousands of sequences. The server span counts them all.
+MAX_SEQUENCES_WITH_PHASES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTrace:
+    """The spans of one request before they have ids. `phases` are children of `server`."""
+
+    parent: RemoteParent | None
+    server: ServerSpan
+    phases: list[PhaseSpan]
+
+
+def request_trace(
+    captured: CapturedRequest,
+    request: RequestFacts,
+    answer: AnswerFacts,
+    sequences: SequencesWithConditions,
+    settings: Settings,
+) -> RequestTrace:
+    """The spans of a finished request. Nothing is sent and nothing is kept."""
+    parent = read_parent(captured.headers)
+    server = server_span(
+        captured, request, answer, sequences, settings, has_parent=parent is not None
+    )
+    phases = [
+        phase
+        for sequence, conditions in sequences[:MAX_SEQUENCES_WITH_PHASES]
+        for phase in phase_spans(sequence, conditions, server.start_ns, server.end_ns)
+    ]
+    # Langfuse finds a session and a user only by spans that carry them.
+    for name in (names.SESSION_ID, names.USER_ID):
+        if name in server.attributes:
+            for phase in phases:
+                phase.attributes[name] = server.attributes[name]
+    return RequestTrace(parent, server, phases)

@@ -1,0 +1,242 @@
+"""The server span of requests that are answered, streamed, refused, and traced by a caller."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sidelight import conventions as names
+from sidelight.instrumentation.vllm.parse import MAX_NAME_CHARACTERS
+from support import asgi
+from support.asgi import Receive, Send, events, reply, scope
+from support.observed_vllm import Observed, finished
+from support.vllm_application import (
+    CALLER,
+    QUESTION,
+    TRACE,
+    TRACEPARENT,
+    answering,
+    call,
+    piece,
+    streaming,
+)
+
+
+async def test_whole_answer(observed: Observed) -> None:
+    """A request without a caller's trace is an LLM span with model, parameters and usage."""
+    await call(observed, answering)
+    span = observed.server_span()
+    assert (span.name, span.parent_id, span.status) == ("chat tiny", "", 0)
+    expected = {
+        names.SPAN_KIND: "LLM",
+        names.OPERATION: "chat",
+        names.PROVIDER: "vllm",
+        names.REQUEST_MODEL: "tiny",
+        names.RESPONSE_MODEL: "tiny",
+        names.RESPONSE_ID: "chatcmpl-7",
+        names.REQUEST_MAX_TOKENS: 5,
+        names.REQUEST_TEMPERATURE: 0.5,
+        names.REQUEST_STREAM: False,
+        names.FINISH_REASONS: ["stop"],
+        names.INPUT_TOKENS: 11,
+        names.OUTPUT_TOKENS: 5,
+        names.CACHED_TOKENS: 3,
+        names.SERVED_INPUT_TOKENS: 11,
+        names.SERVED_OUTPUT_TOKENS: 5,
+        names.HTTP_STATUS: 200,
+        names.HTTP_ROUTE: "/v1/chat/completions",
+    }
+    assert expected.items() <= span.attributes.items()
+
+
+@pytest.mark.parametrize(
+    ("policy", "kind", "counts"),
+    [("auto", "CHAIN", False), ("llm", "LLM", True), ("chain", "CHAIN", False)],
+)
+async def test_below_a_caller(
+    observe: Callable[..., Observed], policy: str, kind: str, counts: bool
+) -> None:
+    """Below a caller's span tokens count once: there, unless the settings say here."""
+    observed = observe(vllm_span_kind=policy)
+    await call(observed, answering, given=scope(traceparent=TRACEPARENT, tracestate="v=1"))
+    span = observed.server_span()
+    assert (span.trace_id, span.parent_id, span.trace_state) == (TRACE, CALLER, "v=1")
+    assert span.attributes[names.SPAN_KIND] == kind
+    assert (names.INPUT_TOKENS in span.attributes) is counts
+    assert span.attributes[names.SERVED_INPUT_TOKENS] == 11
+
+
+@pytest.mark.parametrize(
+    "header", ["", "00-x-y-01", f"00-{'0' * 32}-{CALLER}-01", f"ff-{TRACE}-{CALLER}-01"]
+)
+async def test_invalid_caller(observed: Observed, header: str) -> None:
+    """A trace context that is not valid is none."""
+    await call(observed, answering, given=scope(traceparent=header))
+    assert observed.server_span().parent_id == ""
+
+
+async def test_unsampled_caller(observed: Observed) -> None:
+    """A caller that decided against the trace gets no span in it."""
+    await call(observed, answering, given=scope(traceparent=f"00-{TRACE}-{CALLER}-00"))
+    assert observed.spans() == []
+
+
+async def test_stream(observed: Observed) -> None:
+    """Of a stream the end says why it ended and what it used; its rhythm is measured."""
+    await call(observed, streaming, QUESTION | {"stream": True})
+    attributes = observed.server_span().attributes
+    assert attributes[names.REQUEST_STREAM] is True
+    assert attributes[names.FINISH_REASONS] == ["length"]
+    assert attributes[names.OUTPUT_TOKENS] == 5
+    assert attributes[names.RESPONSE_ID] == "chatcmpl-7"
+    assert attributes[names.STREAM_CHUNKS] == 6
+    assert attributes[names.STREAM_MAX_GAP] > 0
+    assert attributes[names.TIME_TO_FIRST_TOKEN] > 0
+    assert names.LANGFUSE_COMPLETION_START in attributes
+
+
+async def test_engine_figures(observed: Observed) -> None:
+    """Figures of the finished sequence become children and attributes of the server span."""
+
+    async def serving(given: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+        observed.step(running=4)
+        await asyncio.sleep(0.01)
+        observed.step(finished("chatcmpl-7", num_preemptions=2), running=3)
+        await reply(send, *events(piece("x", "stop")), content_type="text/event-stream")
+
+    headers = {"baggage": "session.id=s%2F1;p=1, user.id=ada", "traceparent": TRACEPARENT}
+    await call(observed, serving, QUESTION | {"stream": True}, scope(**headers))
+    spans = observed.spans()
+    server = observed.server_span()
+    assert [span.name for span in spans] == ["queue", "prefill", "decode", "chat tiny"]
+    for child in spans[:-1]:
+        assert (child.trace_id, child.parent_id) == (TRACE, server.span_id)
+        assert server.start_ns <= child.start_ns <= child.end_ns <= server.end_ns
+    for span in spans:
+        assert span.attributes[names.SESSION_ID] == "s/1"
+        assert span.attributes[names.USER_ID] == "ada"
+    attributes = server.attributes
+    assert attributes[names.SERVED_INPUT_TOKENS] == 11
+    assert attributes[names.SERVED_OUTPUT_TOKENS] == 5
+    assert attributes[names.SERVED_CACHED_TOKENS] == 3
+    assert attributes[names.PREEMPTIONS] == 2
+    decode = spans[2].attributes
+    for name in (names.STEPS, names.STEPS_WITH_PREFILL):
+        assert attributes[name] == decode[name]
+    assert attributes[names.QUEUE_TIME] == 0.0005
+    assert attributes[names.BATCH_SIZE_MAX] == 4
+    assert attributes[names.KV_USAGE_PEAK] == 0.25
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 500, 503])
+async def test_refusals(observed: Observed, status: int) -> None:
+    """What inner layers refuse is an error span with the status and vLLM's message."""
+
+    async def refusing(_: Any, receive: Receive, send: Send) -> None:
+        error = {"error": {"message": "The model `x` does not exist.", "type": "NotFoundError"}}
+        await reply(send, json.dumps(error).encode(), status=status)
+
+    await call(observed, refusing)
+    span = observed.server_span()
+    assert (span.status, span.message) == (2, "The model `x` does not exist.")
+    assert span.attributes[names.ERROR_TYPE] == str(status)
+    assert span.attributes[names.HTTP_STATUS] == status
+    assert span.events[0][0] == "exception"
+
+
+async def test_error_within_a_stream(observed: Observed) -> None:
+    """A stream that began with 200 and carries an error is an error."""
+
+    async def breaking(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+        error = {"error": {"message": "KV load failed", "type": "InternalServerError"}}
+        await reply(send, *events(piece("a"), error), content_type="text/event-stream")
+
+    await call(observed, breaking)
+    span = observed.server_span()
+    assert (span.status, span.message) == (2, "KV load failed")
+    assert span.attributes[names.ERROR_TYPE] == "InternalServerError"
+
+
+async def test_exception_of_the_application(observed: Observed) -> None:
+    """The application's exception reaches the server as it was, and the span its class."""
+
+    async def raising(*_: Any) -> None:
+        raise RuntimeError("a secret in a message")
+
+    with pytest.raises(RuntimeError, match="a secret in a message"):
+        await call(observed, raising)
+    span = observed.server_span()
+    assert span.attributes[names.ERROR_TYPE] == "RuntimeError"
+    assert "secret" not in span.message
+
+
+async def test_no_content_by_default(observed: Observed) -> None:
+    """Without permission no word of prompt, answer, user or error detail leaves the process."""
+
+    async def quoting(_: Any, receive: Receive, send: Send) -> None:
+        error = "1 validation error: {'type': 'missing', 'input': {'content': 'a secret question'}}"
+        await reply(send, json.dumps({"error": {"message": error}}).encode(), status=400)
+
+    for application in (answering, streaming, quoting):
+        await call(observed, application)
+    spans = observed.spans()
+    assert len(spans) == 3
+    assert "secret" not in repr(spans)
+    assert names.USER_ID not in spans[0].attributes
+    assert "1 validation error" in spans[2].message
+
+
+@pytest.mark.parametrize("application", [answering, streaming])
+async def test_content(observe: Callable[..., Observed], application: asgi.Application) -> None:
+    """With permission prompt and answer show in the shapes that Langfuse and Phoenix read."""
+    observed = observe(capture_content="full")
+    await call(observed, application)
+    attributes = observed.server_span().attributes
+    text = {"type": "text", "content": "a secret answer"}
+    reason = attributes[names.FINISH_REASONS][0]
+    assert json.loads(attributes[names.OUTPUT_MESSAGES]) == [
+        {"role": "assistant", "parts": [text], "finish_reason": reason}
+    ]
+    assert json.loads(attributes[names.INPUT_MESSAGES])[0]["role"] == "user"
+    assert json.loads(attributes[names.INPUT_VALUE]) == QUESTION["messages"]
+    assert json.loads(attributes[names.OUTPUT_VALUE])["content"] == "a secret answer"
+    assert attributes[names.USER_ID] == "ada"
+    assert names.CONTENT_TRUNCATED not in attributes
+
+
+async def test_names_of_any_length(observe: Callable[..., Observed]) -> None:
+    """What a body says of models, ids and reasons goes out as far as a name may be long."""
+    observed = observe(vllm_stats_wait_seconds=0.0)
+    long = "a secret " * 10_000
+
+    async def verbose(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+        error = {"type": long, "message": ""}
+        choices = [{"index": 0, "finish_reason": long}]
+        answer = {"id": long, "model": long, "choices": choices, "error": error}
+        await reply(send, json.dumps(answer).encode())
+
+    observed.step(finished(long))
+    await call(observed, verbose, {"model": long, "user": long, "stop_reason": long})
+    span = observed.server_span()
+    assert len(span.name) == len("chat ") + MAX_NAME_CHARACTERS
+    assert span.attributes[names.REQUEST_MODEL] == long[:MAX_NAME_CHARACTERS]
+    for value in span.attributes.values():
+        for text in value if isinstance(value, list) else [value]:
+            assert len(str(text)) <= MAX_NAME_CHARACTERS
+    assert not observed.correlator._unclaimed
+
+
+async def test_truncated_content(observe: Callable[..., Observed]) -> None:
+    """A text beyond its cap is cut, stays valid JSON, and the span says so."""
+    observed = observe(capture_content="truncated", max_characters=8)
+    await call(observed, answering)
+    attributes = observed.server_span().attributes
+    assert json.loads(attributes[names.INPUT_VALUE])[0]["content"] == "a secret"
+    assert attributes[names.CONTENT_TRUNCATED] is True

@@ -1,0 +1,91 @@
+"""How much of requests and answers is kept, and that it is let go."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from sidelight import conventions as names
+from sidelight.instrumentation.vllm import processing
+from sidelight.instrumentation.vllm.capture import (
+    MAX_BODY_BYTES,
+    MAX_TAIL_CHUNK_BYTES,
+)
+from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
+from support import asgi
+from support.asgi import Client, Message, Receive, Send, events, reply, scope
+from support.observed_vllm import Observed
+from support.vllm_application import (
+    ANSWER,
+    QUESTION,
+    answering,
+    call,
+    piece,
+    streaming,
+)
+
+
+async def test_huge_bodies(observed: Observed) -> None:
+    """Bodies beyond the cap are not kept; model and id are still read at their head."""
+    filler = "x" * (MAX_BODY_BYTES + 1)
+
+    async def verbose(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+        await reply(send, json.dumps(ANSWER).encode(), filler.encode())
+
+    client = Client(QUESTION | {"padding": filler}, chunk_bytes=65_536)
+    middleware = SidelightMiddleware(verbose, observed.runtime)
+    await middleware(scope(), client.receive, client.send)
+    span = observed.server_span()
+    assert span.name == "chat tiny"
+    assert span.attributes[names.RESPONSE_ID] == "chatcmpl-7"
+    held = observed.runtime.budget
+    assert held.taken == held.released
+
+
+async def test_all_bodies_together_are_bounded(observed: Observed) -> None:
+    """Once the limit on all bodies is reached, requests are observed without theirs."""
+    observed.runtime.budget.limit = 10
+    await call(observed, answering)
+    assert observed.server_span().name == "chat"
+    assert observed.runtime.budget.taken <= 10
+
+
+async def test_ends_of_streams_are_bounded(observed: Observed) -> None:
+    """The last chunks of a stream count among what is held, and a huge one with its end only."""
+    held: list[int] = []
+    usage = {"id": "chatcmpl-7", "choices": [], "usage": ANSWER["usage"]}
+    huge = b"".join([b"data: %b\n\n" % (b"x" * 1_000_000), *events(piece("", "length"), usage)])
+
+    async def verbose(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+
+        async def counting(message: Message) -> None:
+            await send(message)
+            held.append(observed.runtime.budget.taken)
+
+        chunks = [*events(piece("a")), *[b"data: %b\n\n" % (b"x" * 300_000)] * 9, huge]
+        await reply(counting, *chunks, content_type="text/event-stream")
+
+    await call(observed, verbose)
+    assert 3 * MAX_TAIL_CHUNK_BYTES < max(held) < 5 * MAX_TAIL_CHUNK_BYTES
+    attributes = observed.server_span().attributes
+    assert attributes[names.FINISH_REASONS] == ["length"]
+    assert attributes[names.INPUT_TOKENS] == 11
+    assert observed.runtime.budget.taken == observed.runtime.budget.released
+
+
+async def test_a_request_that_cannot_be_read_holds_nothing(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a request and its answer held is let go though the worker cannot read them."""
+
+    def fault(*_: object) -> None:
+        raise KeyError("our own fault")
+
+    monkeypatch.setattr(processing, "read_request", fault)
+    await call(observed, streaming)
+    assert observed.spans() == []
+    assert observed.runtime.budget.taken == observed.runtime.budget.released > 0

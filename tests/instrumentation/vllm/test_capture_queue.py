@@ -1,0 +1,27 @@
+"""The queue between the event loop and the processing thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from sidelight.instrumentation.vllm.capture_queue import CaptureQueue, StepRecord
+
+EARLY: StepRecord = (0, (1.0, 1, 0, 0.5, 0, 1, 0, 0, 0, 0), ())
+LATE: StepRecord = (0, (2.0, 1, 0, 0.5, 0, 1, 0, 0, 0, 0), ())
+
+
+def test_wakes_a_sleeper() -> None:
+    """A record put while the reader sleeps ends its sleep, and one put before prevents it."""
+    queue = CaptureQueue()
+    queue.put(EARLY)
+    queue.wait(60.0)
+    assert queue.drain() == [EARLY]
+    sleeper = threading.Thread(target=queue.wait, args=(60.0,))
+    sleeper.start()
+    while not queue._sleeping:
+        time.sleep(0.001)
+    queue.put(LATE)
+    sleeper.join(10.0)
+    assert not sleeper.is_alive()
+    assert queue.drain() == [LATE]
