@@ -14,10 +14,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sidelight.collector.processors.content import Content
+from sidelight.collector.processors.content.processor import Content
 from sidelight.collector.processors.pipeline import Shaper
-from sidelight.collector.processors.redact import Redactor
-from sidelight.collector.processors.rules import RULES
+from sidelight.collector.processors.redact.processor import Redactor
+from sidelight.collector.processors.redact.rules import RULES
 from sidelight.otlp.otlp_pb2 import Request
 
 SPANS = 256

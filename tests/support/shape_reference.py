@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from sidelight.collector.processors import sensitive
-from sidelight.collector.processors.extensions import MOST_FAULTS
-from sidelight.collector.processors.rules import RULES
-from sidelight.collector.processors.tables import PLAIN, TABLES, Table
+from sidelight.collector.processors.content import names as sensitive
+from sidelight.collector.processors.extensions.processor import MOST_FAULTS
+from sidelight.collector.processors.normalise.tables import PLAIN, TABLES, Table
+from sidelight.collector.processors.redact.rules import RULES
 from support.paths import DOCS
 
 PAGE = DOCS / "shape.md"

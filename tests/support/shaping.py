@@ -12,8 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from sidelight.collector.processors.common.processed import Shaped
 from sidelight.collector.processors.pipeline import Shaper
-from sidelight.collector.processors.shaped import Shaped
 from sidelight.otlp.otlp_pb2 import Request
 
 

@@ -14,8 +14,8 @@ from sidelight.collector.metrics.calls import Calls
 from sidelight.collector.metrics.config import MetricsConfig
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.searches import Search, read
+from sidelight.collector.processors.common.processed import Shaped
 from sidelight.collector.processors.pipeline import Shaper
-from sidelight.collector.processors.shaped import Shaped
 from sidelight.otlp.otlp_pb2 import Request
 from support import openmetrics
 from support.measured_spans import search

@@ -6,7 +6,7 @@ import re
 from typing import get_args
 
 from sidelight.collector.processors.config import ContentPolicy, RuleName
-from sidelight.collector.processors.rules import RULES
+from sidelight.collector.processors.redact.rules import RULES
 from support.shape_reference import PAGE, parts, written
 
 

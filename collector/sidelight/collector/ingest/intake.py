@@ -15,8 +15,8 @@ from sidelight.collector.metrics.calls import Calls
 from sidelight.collector.metrics.config import MetricsConfig
 from sidelight.collector.metrics.otlp_metrics import OtlpMetrics
 from sidelight.collector.metrics.registry import Registry
+from sidelight.collector.processors.common.processed import Shaped
 from sidelight.collector.processors.pipeline import Shaper
-from sidelight.collector.processors.shaped import Shaped
 from sidelight.otlp.otlp_pb2 import Request
 from sidelight.otlp.request import MalformedError, count, parse
 from sidelight.otlp.signals import Signal

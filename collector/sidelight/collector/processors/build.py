@@ -7,15 +7,16 @@ import os
 from pathlib import Path
 
 from sidelight.base.configuration.section import ConfigError
-from sidelight.collector.processors import extensions, prices
+from sidelight.collector.processors.common.search import BadPatternError, compiled
 from sidelight.collector.processors.config import Content as ContentSection
 from sidelight.collector.processors.config import ProcessorsConfig, Redact
-from sidelight.collector.processors.content import Content
-from sidelight.collector.processors.limits import Limits
+from sidelight.collector.processors.content.processor import Content
+from sidelight.collector.processors.cost import prices
+from sidelight.collector.processors.extensions import processor as extensions
+from sidelight.collector.processors.limits.processor import Limits
 from sidelight.collector.processors.pipeline import Shaper
-from sidelight.collector.processors.redact import Redactor
-from sidelight.collector.processors.rules import RULES, Rule
-from sidelight.collector.processors.trigger import BadPatternError, compiled
+from sidelight.collector.processors.redact.processor import Redactor
+from sidelight.collector.processors.redact.rules import RULES, Rule
 
 HASH_KEY_BYTES = 32
 

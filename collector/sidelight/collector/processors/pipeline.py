@@ -12,18 +12,19 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as c
-from sidelight.collector.processors import ids, texts
-from sidelight.collector.processors.content import Content, apply_to_log, apply_to_span
-from sidelight.collector.processors.cost import HINTS, add_cost
-from sidelight.collector.processors.draft import Draft
-from sidelight.collector.processors.extensions import Extension, extend
-from sidelight.collector.processors.limits import Limits
-from sidelight.collector.processors.normalise import normalise
-from sidelight.collector.processors.prices import PriceTable
-from sidelight.collector.processors.redact import Redactor
-from sidelight.collector.processors.shaped import Opened, Refusal, Shaped, edit
-from sidelight.collector.processors.tables import table_for
-from sidelight.collector.processors.trigger import Presence, holding
+from sidelight.collector.processors.common.editable_span import Draft
+from sidelight.collector.processors.common.processed import Opened, Refusal, Shaped, edit
+from sidelight.collector.processors.common.search import Presence, holding
+from sidelight.collector.processors.content.processor import Content, apply_to_log, apply_to_span
+from sidelight.collector.processors.cost.prices import PriceTable
+from sidelight.collector.processors.cost.processor import HINTS, add_cost
+from sidelight.collector.processors.extensions.processor import Extension, extend
+from sidelight.collector.processors.limits import ids
+from sidelight.collector.processors.limits.processor import Limits
+from sidelight.collector.processors.normalise.processor import normalise
+from sidelight.collector.processors.normalise.tables import table_for
+from sidelight.collector.processors.redact import texts
+from sidelight.collector.processors.redact.processor import Redactor
 from sidelight.otlp.otlp_pb2 import Fields, Request, Resources, Scopes
 from sidelight.otlp.remember import MAX_BYTES, remembered
 from sidelight.otlp.span import attributes, read

@@ -16,10 +16,10 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sidelight.collector.processors import texts
 from sidelight.collector.processors.pipeline import Shaper
-from sidelight.collector.processors.redact import Redactor
-from sidelight.collector.processors.rules import RULES, Rule
+from sidelight.collector.processors.redact import texts
+from sidelight.collector.processors.redact.processor import Redactor
+from sidelight.collector.processors.redact.rules import RULES, Rule
 from sidelight.otlp import varint
 from sidelight.otlp.otlp_pb2 import Request
 from support.shaping import (

@@ -10,9 +10,9 @@ from typing import Any
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from sidelight import conventions as c
-from sidelight.collector.processors import documents, messages
-from sidelight.collector.processors.draft import Draft
-from sidelight.collector.processors.spellings import (
+from sidelight.collector.processors.common.editable_span import Draft
+from sidelight.collector.processors.normalise import documents, messages
+from sidelight.collector.processors.normalise.spellings import (
     COUNTS,
     LISTS,
     NO_OPERATIONS,
@@ -21,7 +21,7 @@ from sidelight.collector.processors.spellings import (
     VECTOR_DATABASES,
     VLLM_OPERATIONS,
 )
-from sidelight.collector.processors.tables import Table, target
+from sidelight.collector.processors.normalise.tables import Table, target
 from sidelight.otlp.remember import remembered
 from sidelight.otlp.span import attributes
 

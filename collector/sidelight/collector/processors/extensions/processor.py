@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight.base.configuration.section import ConfigError
-from sidelight.collector.processors import ids
+from sidelight.collector.processors.common.processed import Shaped, place
 from sidelight.collector.processors.config import Extension as ExtensionSection
-from sidelight.collector.processors.shaped import Shaped, place
+from sidelight.collector.processors.limits import ids
 from sidelight.otlp.otlp_pb2 import Scopes
 
 _logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sidelight.collector.processors.limits import Kind, Limits
+from sidelight.collector.processors.limits.processor import Kind, Limits
 from sidelight.collector.processors.pipeline import Shaper
 from sidelight.otlp.otlp_pb2 import Request
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sidelight.collector.processors import ids
+from sidelight.collector.processors.limits import ids
 
 _TRACE_IDS = st.one_of(
     st.binary(max_size=20), st.binary(min_size=16, max_size=16), st.just(bytes(16))

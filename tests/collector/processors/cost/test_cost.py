@@ -10,8 +10,8 @@ import pytest
 
 from sidelight import conventions as c
 from sidelight.base.configuration.section import ConfigError
+from sidelight.collector.processors.cost.prices import load
 from sidelight.collector.processors.pipeline import Shaper
-from sidelight.collector.processors.prices import load
 from support.shaping import shaped_span, span, values
 
 TABLE = """\

@@ -12,9 +12,9 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as c
-from sidelight.collector.processors import sensitive
 from sidelight.collector.processors.config import ContentPolicy
-from sidelight.collector.processors.content import Content, apply_to_span
+from sidelight.collector.processors.content import names as sensitive
+from sidelight.collector.processors.content.processor import Content, apply_to_span
 from sidelight.collector.processors.pipeline import Shaper
 from support.shaping import (
     any_value,

@@ -8,7 +8,7 @@ from typing import Literal
 
 import stringzilla
 
-from sidelight.collector.processors.shaped import Refusal
+from sidelight.collector.processors.common.processed import Refusal
 from sidelight.otlp.otlp_pb2 import LogTraits, SpanTraits
 
 Kind = Literal["span", "log record"]

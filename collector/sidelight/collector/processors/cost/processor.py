@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from sidelight import conventions as c
-from sidelight.collector.processors.draft import Draft
-from sidelight.collector.processors.prices import Price, PriceTable
+from sidelight.collector.processors.common.editable_span import Draft
+from sidelight.collector.processors.cost.prices import Price, PriceTable
 
 _MILLION = 1_000_000
 # Costs are sums of tiny amounts: more digits than this are noise of the binary form.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from sidelight import conventions as c
-from sidelight.collector.processors.spellings import Names
+from sidelight.collector.processors.normalise.spellings import Names
 from sidelight.otlp.remember import remembered
 
 

@@ -8,8 +8,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from sidelight import conventions as c
 from sidelight.base.configuration.section import ConfigError
 from sidelight.collector.processors.config import Extension as Section
-from sidelight.collector.processors.content import Content
-from sidelight.collector.processors.extensions import MOST_FAULTS, Extension, load
+from sidelight.collector.processors.content.processor import Content
+from sidelight.collector.processors.extensions.processor import MOST_FAULTS, Extension, load
 from sidelight.collector.processors.pipeline import Shaper
 from support.shaping import request, shaped, shaped_span, span, values
 

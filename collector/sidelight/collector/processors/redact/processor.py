@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sidelight.collector.processors.rules import Rule
-from sidelight.collector.processors.trigger import BadPatternError, Choice, Trigger, word
-from sidelight.collector.processors.trigger import compiled as compile_pattern
+from sidelight.collector.processors.common.search import BadPatternError, Choice, Trigger, word
+from sidelight.collector.processors.common.search import compiled as compile_pattern
+from sidelight.collector.processors.redact.rules import Rule
 
 # Masking can bring digits together that match only then; two passes are enough for the
 # rules here, and own patterns must not go on for ever.

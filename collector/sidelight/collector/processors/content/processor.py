@@ -17,8 +17,9 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as c
+from sidelight.collector.processors.common.search import Trigger
 from sidelight.collector.processors.config import ContentPolicy
-from sidelight.collector.processors.sensitive import (
+from sidelight.collector.processors.content.names import (
     EVENTS,
     STEMS,
     STRUCTURE,
@@ -26,7 +27,6 @@ from sidelight.collector.processors.sensitive import (
     kind_of,
     kind_of_text,
 )
-from sidelight.collector.processors.trigger import Trigger
 
 _EVENT_NAME = "event.name"
 _HASH_BYTES = 12

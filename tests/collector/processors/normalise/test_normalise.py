@@ -13,11 +13,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from sidelight import conventions as c
-from sidelight.collector.processors import sensitive
-from sidelight.collector.processors.draft import Draft
-from sidelight.collector.processors.normalise import normalise
+from sidelight.collector.processors.common.editable_span import Draft
+from sidelight.collector.processors.content import names as sensitive
+from sidelight.collector.processors.normalise.processor import normalise
+from sidelight.collector.processors.normalise.tables import TABLES, Table, table_for
 from sidelight.collector.processors.pipeline import Shaper
-from sidelight.collector.processors.tables import TABLES, Table, table_for
 from support import paths
 from support.shaping import request, shaped, shaped_span, span, spans, values
 

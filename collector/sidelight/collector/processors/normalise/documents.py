@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sidelight.collector.processors.messages import dumps, nested
+from sidelight.collector.processors.normalise.messages import dumps, nested
 
 Document = dict[str, Any]
 """One document: id, score, content, metadata, as far as they are known."""
