@@ -5,13 +5,23 @@ from __future__ import annotations
 import pytest
 
 from sidelight.dashboards import promql
-from sidelight.dashboards.promql import Matcher, Selector
+from sidelight.dashboards.promql import (
+    Expr,
+    FunctionCall,
+    Matcher,
+    RangeSelector,
+    VectorSelector,
+)
 
-HITS = Selector(("hits_total",), (Matcher("job", "=~", "$job"),))
-OLD_HITS = Selector(("old_hits_total",))
+HITS = VectorSelector(("hits_total",), (Matcher("job", "=~", "$job"),))
+OLD_HITS = VectorSelector(("old_hits_total",))
 
 
-class TestSelector:
+def _rate(selector: VectorSelector) -> Expr:
+    return FunctionCall("rate", (RangeSelector(selector, "5m"),))
+
+
+class TestVectorSelector:
     def test_one_name_is_written_plainly(self) -> None:
         """A single metric reads as people write it."""
         assert str(HITS) == 'hits_total{job=~"$job"}'
@@ -19,7 +29,7 @@ class TestSelector:
 
     def test_several_names_become_one_matcher(self) -> None:
         """Alternative names that never collide are one selector."""
-        both = Selector(("a:x", "b_x"), (Matcher("job", "=", "vllm"),))
+        both = VectorSelector(("a:x", "b_x"), (Matcher("job", "=", "vllm"),))
         assert str(both) == '{__name__=~"a:x|b_x",job="vllm"}'
 
     def test_values_are_escaped(self) -> None:
@@ -35,7 +45,7 @@ class TestSelector:
 class TestAlternatives:
     def test_alternatives_are_joined_without_brackets(self) -> None:
         """A chain of `or` stays flat, one alternative a line."""
-        chain = promql.either(promql.rate(HITS, "5m"), promql.rate(OLD_HITS, "5m"), OLD_HITS)
+        chain = promql.either(_rate(HITS), _rate(OLD_HITS), OLD_HITS)
         assert str(chain) == (
             'rate(hits_total{job=~"$job"}[5m])\nor rate(old_hits_total[5m])\nor old_hits_total'
         )
@@ -63,8 +73,8 @@ class TestArithmetic:
 
     def test_operands_are_bracketed(self) -> None:
         """Precedence never decides what a panel shows."""
-        difference = promql.Binary(OLD_HITS, "-", OLD_HITS)
-        assert str(promql.Binary(difference, "*", promql.Number(2))) == (
+        difference = promql.BinaryOperation(OLD_HITS, "-", OLD_HITS)
+        assert str(promql.BinaryOperation(difference, "*", promql.Scalar(2))) == (
             "(old_hits_total - old_hits_total) * 2"
         )
 
@@ -72,8 +82,8 @@ class TestArithmetic:
 def test_every_metric_read_is_known() -> None:
     """Expressions say which metrics they read, however deeply."""
     expression = promql.fallback(
-        promql.ratio(promql.total(promql.rate(HITS)), promql.total(promql.rate(OLD_HITS))),
-        promql.renamed(Selector(("other",)), "a", "b"),
+        promql.ratio(promql.total(_rate(HITS)), promql.total(_rate(OLD_HITS))),
+        promql.relabelled(VectorSelector(("other",)), "a", "b"),
     )
     assert list(expression.metrics()) == ["hits_total", "old_hits_total", "other"]
 
@@ -81,5 +91,5 @@ def test_every_metric_read_is_known() -> None:
 @pytest.mark.parametrize("value", [0.5, 1, 0.001])
 def test_numbers_are_short(value: float) -> None:
     """Constants read as people write them."""
-    assert float(str(promql.Number(value))) == value
-    assert len(str(promql.Number(value))) <= 5
+    assert float(str(promql.Scalar(value))) == value
+    assert len(str(promql.Scalar(value))) <= 5

@@ -1,75 +1,34 @@
-"""Every query of every board against a real Prometheus that scrapes moving expositions.
-
-The expositions are recordings of a real vLLM 0.32, shown as each recorded release, through
-Ray, through the scrape that mangles colons, and as servers that idle or restart.
-"""
+"""Every query of every board against a real Prometheus that scrapes every kind of vLLM."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
-from sidelight.dashboards.catalog.vllm import RECORDED_VERSIONS
-from sidelight.dashboards.publish.board_queries import Query, interpolate, read
 from sidelight.dashboards.publish.files import render
-from support.exposition_server import Page, serve_pages
-from support.prometheus import Prometheus, Series, run_prometheus
-from support.sidelight_exposition import MODEL as OWN_MODEL
-from support.sidelight_exposition import TRACE_ID, SidelightExposition
-from support.vllm_exposition import (
-    Exposition,
-    MovingCollector,
-    as_release,
-    recording,
-    text_at,
-    through_ray,
-    with_both_prefixes,
+from sidelight.dashboards.publish.read_back import BoardQuery, board_queries, interpolate
+from support.dashboard_prometheus import (
+    COLON_BUG,
+    EQUALS,
+    REFERENCE,
+    WINDOW,
+    WORKING,
+    Moment,
+    Servers,
+    is_answered,
 )
+from support.prometheus import Series
+from support.sidelight_exposition import MODEL as OWN_MODEL
+from support.sidelight_exposition import TRACE_ID
 
 pytestmark = pytest.mark.real
 
-SCRAPE_SECONDS = 1
-WINDOW = "6s"
-SAMPLES = 6
-REFERENCE = "0.32.0"
-LOAD = recording("metrics-0.32-load.txt")
 
-RELEASES: dict[str, Exposition] = {
-    version: as_release(LOAD, version) for version in RECORDED_VERSIONS
-}
-# All of these did the same work as the reference, so every query must give the same numbers.
-EQUALS: dict[str, Exposition] = {
-    **RELEASES,
-    "ray-0.32.0": through_ray(LOAD, "ray_vllm_"),
-    "ray-0.10.2": through_ray(RELEASES["0.10.2"], "ray_vllm_"),
-    "ray-0.8.5": through_ray(RELEASES["0.8.5"], "ray_vllm:"),
-    "both-prefixes": with_both_prefixes(LOAD),
-    "both-prefixes-and-names": with_both_prefixes(RELEASES["0.11.2"]),
-}
-# Encoded by prometheus_client for the Accept header Prometheus really sends: the colon bug.
-COLON_BUG: dict[str, Exposition] = {
-    "colon-bug": LOAD,
-    "colon-bug-0.10.2": RELEASES["0.10.2"],
-    "colon-bug-0.8.5": RELEASES["0.8.5"],
-}
-OTHERS: dict[str, Exposition] = {
-    "two-engines-lora": recording("metrics-0.32-dp2-lora.txt"),
-    "two-api-servers": recording("metrics-0.32-two-api-servers-ngram.txt"),
-}
-IDLE = recording("metrics-0.32-idle.txt")
-WORKING = [*EQUALS, *COLON_BUG, *OTHERS]
-
-
-def _queries(kind: str) -> list[Query]:
-    return [query for board in render().values() for query in read(board) if query.kind == kind]
+def _queries(kind: str) -> list[BoardQuery]:
+    return [
+        query for board in render().values() for query in board_queries(board) if query.kind == kind
+    ]
 
 
 PANELS = _queries("panel")
@@ -79,7 +38,7 @@ OWN_PANELS = [
 ]
 
 
-def _filled(query: Query, *, job: str, model: str = "tiny") -> str:
+def _filled(query: BoardQuery, *, job: str, model: str = "tiny") -> str:
     return interpolate(
         query.expression,
         {
@@ -96,110 +55,8 @@ def _filled(query: Query, *, job: str, model: str = "tiny") -> str:
     )
 
 
-def _place(query: Query) -> str:
+def _place(query: BoardQuery) -> str:
     return f"{query.place} {query.ref_id}"
-
-
-def _text_page(exposition: Exposition, clock: Callable[[], float]) -> Page:
-    text = text_at(exposition)
-    return lambda accept: ("text/plain; version=0.0.4", text(clock()).encode())
-
-
-def _client_page(exposition: Exposition, clock: Callable[[], float]) -> Page:
-    collector = MovingCollector(exposition)
-    registry = CollectorRegistry()
-    registry.register(collector)
-
-    def page(accept: str) -> tuple[str, bytes]:
-        collector.seconds = clock()
-        encoder, content_type = choose_encoder(accept)
-        return content_type, encoder(registry)
-
-    return page
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A Prometheus at a moment before which every target was scraped without a gap.
-
-    On a busy machine scrapes are late or missed; at this moment none was, for good.
-    """
-
-    prometheus: Prometheus
-    time: float
-
-    def query(self, expression: str) -> list[Series]:
-        """An instant query at that moment."""
-        return self.prometheus.query(expression, at=self.time)
-
-
-@dataclass(frozen=True, slots=True)
-class Servers:
-    """Two Prometheus: one with everything, one where nothing has ever gone wrong."""
-
-    everything: Moment
-    flawless: Moment
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """Runs both at once, because each takes seconds to discover its targets."""
-    started = time.monotonic()
-
-    def clock() -> float:
-        return time.monotonic() - started
-
-    pages: dict[str, Page] = {
-        **{f"/{job}": _text_page(exposition, clock) for job, exposition in EQUALS.items()},
-        **{f"/{job}": _client_page(exposition, clock) for job, exposition in COLON_BUG.items()},
-        **{f"/{job}": _text_page(exposition, clock) for job, exposition in OTHERS.items()},
-        "/idle": _text_page(IDLE, lambda: 0.0),
-        "/restarting": _text_page(OTHERS["two-api-servers"], lambda: clock() % 2.5),
-        "/sidelight": SidelightExposition().page,
-    }
-    flawless_pages: dict[str, Page] = {"/sidelight": SidelightExposition(flawless=True).page}
-    directory: Path = tmp_path_factory.mktemp("prometheus")
-    with (
-        serve_pages(pages) as address,
-        serve_pages(flawless_pages) as flawless_address,
-        run_prometheus(_config(pages, address), directory / "everything") as everything,
-        run_prometheus(_config(flawless_pages, flawless_address), directory / "flawless") as calm,
-    ):
-        yield Servers(_full_window(everything, pages), _full_window(calm, flawless_pages))
-
-
-def _full_window(server: Prometheus, jobs: Collection[str]) -> Moment:
-    up = f'up{{exported_job=""}}[{WINDOW}]'
-    [moment] = server.wait_for(
-        f"timestamp(vector(1)) and on () count("
-        f"count_over_time({up}) >= {SAMPLES} and min_over_time({up}) == 1) == {len(jobs)}",
-        seconds=120,
-    )
-    return Moment(server, moment.value)
-
-
-def _config(pages: Iterable[str], address: str) -> dict[str, Any]:
-    return {
-        "global": {"scrape_interval": f"{SCRAPE_SECONDS}s", "scrape_timeout": f"{SCRAPE_SECONDS}s"},
-        "scrape_configs": [
-            {
-                "job_name": path.removeprefix("/"),
-                "metrics_path": path,
-                "static_configs": [{"targets": [address]}],
-            }
-            for path in pages
-        ],
-    }
-
-
-@pytest.fixture
-def prometheus(servers: Servers) -> Moment:
-    """The Prometheus with a job for each way vLLM can look, and an eventful collector."""
-    return servers.everything
-
-
-def _answers(series: list[Series]) -> bool:
-    return bool(series) and all(math.isfinite(one.value) for one in series)
 
 
 @pytest.mark.parametrize("job", WORKING)
@@ -208,7 +65,7 @@ def test_every_engine_query_returns_data(prometheus: Moment, job: str) -> None:
     silent = [
         _place(query)
         for query in ENGINE_PANELS
-        if not _answers(prometheus.query(_filled(query, job=job)))
+        if not is_answered(prometheus.query(_filled(query, job=job)))
     ]
     assert silent == []
 
@@ -243,16 +100,16 @@ def _by_labels(series: list[Series]) -> dict[tuple[tuple[str, str], ...], float]
 
 
 @pytest.mark.parametrize("query", OWN_PANELS, ids=_place)
-def test_every_query_of_own_metrics_returns_data(prometheus: Moment, query: Query) -> None:
+def test_every_query_of_own_metrics_returns_data(prometheus: Moment, query: BoardQuery) -> None:
     """A panel on Sidelight's metrics has numbers once they are exported as the conventions say."""
-    assert _answers(prometheus.query(_filled(query, job="none", model=OWN_MODEL)))
+    assert is_answered(prometheus.query(_filled(query, job="none", model=OWN_MODEL)))
 
 
 @pytest.mark.parametrize("query", OWN_PANELS, ids=_place)
-def test_nothing_went_wrong_is_shown_as_zero(servers: Servers, query: Query) -> None:
+def test_nothing_went_wrong_is_shown_as_zero(servers: Servers, query: BoardQuery) -> None:
     """Errors, drops and empty searches that never happened show zero, not a missing metric."""
     series = servers.flawless.query(_filled(query, job="none", model=OWN_MODEL))
-    assert _answers(series)
+    assert is_answered(series)
 
 
 def test_own_metrics_are_preferred_and_never_added_to_the_engines(prometheus: Moment) -> None:

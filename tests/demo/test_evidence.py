@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from sidelight.dashboards.publish.board_queries import interpolate, read
 from sidelight.dashboards.publish.files import render
+from sidelight.dashboards.publish.read_back import board_queries, interpolate
 from sidelight.demo import evidence, traffic
 
 METRICS = """\
@@ -46,7 +46,7 @@ def test_every_variable_of_every_board_has_a_value() -> None:
     """Each query of the generated boards can be filled in, with all where that is offered."""
     for board in render().values():
         values = evidence.variables(board)
-        filled = [interpolate(query.expression, values) for query in read(board)]
+        filled = [interpolate(query.expression, values) for query in board_queries(board)]
         assert filled
         assert not any("${" in each or "$__" in each for each in filled)
         assert not any('=~""' in each for each in filled)

@@ -68,6 +68,9 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
     names.TARGET_UP: ({"job": "vllm", "instance": "vllm:8000"},),
 }
 
+# Which metric of the conventions a name in an exposition is, without `_total` and the like.
+PROMETHEUS_NAMES = {prometheus_name(metric): metric for metric in METRICS}
+
 # Counters that have no series before the first event.
 _EVENTS = (
     names.COLLECTOR_DROPPED,

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidelight import conventions as names
 from sidelight.conventions import prometheus_name
-from sidelight.dashboards.publish.board_queries import Query, interpolate, read
+from sidelight.dashboards.publish.read_back import BoardQuery, board_queries, interpolate
 from sidelight.demo import checks
 from sidelight.demo.app import RagAnswer
 from sidelight.demo.checks import Finding
@@ -162,7 +162,7 @@ def _dashboard(path: Path | None, reader: PrometheusReader, *, required: bool) -
         return Finding("Grafana", "a generated dashboard", False, "none was written", required)
     board = path.read_text(encoding="utf-8")
     values = variables(board)
-    queries = [query for query in read(board) if _LATE not in query.expression]
+    queries = [query for query in board_queries(board) if _LATE not in query.expression]
     # An annotation marks what happens; nothing may have happened.
     empty = [
         query
@@ -175,5 +175,5 @@ def _dashboard(path: Path | None, reader: PrometheusReader, *, required: bool) -
     return Finding("Grafana", what, bool(queries), f"{len(queries)} of {len(queries)}", required)
 
 
-def _places(queries: Sequence[Query]) -> str:
+def _places(queries: Sequence[BoardQuery]) -> str:
     return "; ".join(f"{query.place} {query.ref_id}".strip() for query in queries)

@@ -1,18 +1,14 @@
 """PromQL as typed pieces: build an expression from parts, print it once.
 
 Every piece knows which metrics it reads (`Expr.metrics`), so that a panel can be checked
-against the catalog before anything is published. Grafana variables (`$job`,
-`$__rate_interval`) are ordinary text in matchers and windows.
+against the catalog before anything is published.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
-
-RATE_WINDOW: Final = "$__rate_interval"
-RANGE_WINDOW: Final = "$__range"
+from typing import Literal
 
 MatchOperator = Literal["=", "!=", "=~", "!~"]
 
@@ -26,8 +22,7 @@ class Matcher:
     value: str
 
     def __str__(self) -> str:
-        quoted = self.value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'{self.label}{self.operator}"{quoted}"'
+        return f"{self.label}{self.operator}{_quoted(self.value)}"
 
 
 class Expr:
@@ -46,7 +41,7 @@ class Expr:
 
 
 @dataclass(frozen=True, slots=True)
-class Number(Expr):
+class Scalar(Expr):
     """A constant."""
 
     value: float
@@ -56,7 +51,7 @@ class Number(Expr):
 
 
 @dataclass(frozen=True, slots=True)
-class Selector(Expr):
+class VectorSelector(Expr):
     """Series of one metric, or of several alternative names that never collide."""
 
     names: tuple[str, ...]
@@ -65,9 +60,9 @@ class Selector(Expr):
     def metrics(self) -> Iterator[str]:
         yield from self.names
 
-    def where(self, *matchers: Matcher) -> Selector:
+    def where(self, *matchers: Matcher) -> VectorSelector:
         """The same series, narrowed by more matchers."""
-        return Selector(self.names, self.matchers + matchers)
+        return VectorSelector(self.names, self.matchers + matchers)
 
     def __str__(self) -> str:
         if len(self.names) == 1:
@@ -78,10 +73,10 @@ class Selector(Expr):
 
 
 @dataclass(frozen=True, slots=True)
-class Window(Expr):
+class RangeSelector(Expr):
     """A range vector."""
 
-    selector: Selector
+    selector: VectorSelector
     length: str
 
     def parts(self) -> tuple[Expr, ...]:
@@ -92,7 +87,7 @@ class Window(Expr):
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Expr):
+class FunctionCall(Expr):
     """A function call; string arguments are quoted."""
 
     function: str
@@ -103,16 +98,14 @@ class Call(Expr):
 
     def __str__(self) -> str:
         printed = (
-            str(argument)
-            if isinstance(argument, Expr)
-            else '"' + argument.replace("\\", "\\\\") + '"'
+            str(argument) if isinstance(argument, Expr) else _quoted(argument)
             for argument in self.arguments
         )
         return f"{self.function}({', '.join(printed)})"
 
 
 @dataclass(frozen=True, slots=True)
-class Aggregate(Expr):
+class Aggregation(Expr):
     """`sum by (…)` and the like; `keep` says whether the labels are kept or dropped."""
 
     operator: str
@@ -130,7 +123,7 @@ class Aggregate(Expr):
 
 
 @dataclass(frozen=True, slots=True)
-class Binary(Expr):
+class BinaryOperation(Expr):
     """Two expressions and an operator; nested operations are put in brackets."""
 
     left: Expr
@@ -145,29 +138,29 @@ class Binary(Expr):
         operator = f"{self.operator} {self.matching}" if self.matching else self.operator
         # Chains of `or` are long: one alternative a line, and no brackets within a chain.
         if self.operator == "or":
-            chained = isinstance(self.left, Binary) and self.left.operator == "or"
+            chained = isinstance(self.left, BinaryOperation) and self.left.operator == "or"
             left = str(self.left) if chained else _bracket(self.left)
             return f"{left}\n{operator} {_bracket(self.right)}"
         return f"{_bracket(self.left)} {operator} {_bracket(self.right)}"
 
 
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
 def _bracket(expression: Expr) -> str:
-    return f"({expression})" if isinstance(expression, Binary) else str(expression)
-
-
-def rate(selector: Selector, window: str = RATE_WINDOW) -> Expr:
-    """Per-second increase of a counter."""
-    return Call("rate", (Window(selector, window),))
+    return f"({expression})" if isinstance(expression, BinaryOperation) else str(expression)
 
 
 def total(inner: Expr, *by: str) -> Expr:
     """Sum, kept apart by the given labels."""
-    return Aggregate("sum", inner, by)
+    return Aggregation("sum", inner, by)
 
 
 def highest(inner: Expr, *by: str) -> Expr:
     """Maximum, kept apart by the given labels."""
-    return Aggregate("max", inner, by)
+    return Aggregation("max", inner, by)
 
 
 def either(first: Expr, *others: Expr, ignoring: tuple[str, ...] = ()) -> Expr:
@@ -180,40 +173,42 @@ def either(first: Expr, *others: Expr, ignoring: tuple[str, ...] = ()) -> Expr:
     matching = f"ignoring ({', '.join(ignoring)})" if ignoring else ""
     chain = first
     for other in others:
-        chain = Binary(chain, "or", other, matching)
+        chain = BinaryOperation(chain, "or", other, matching)
     return chain
 
 
 def fallback(preferred: Expr, otherwise: Expr) -> Expr:
     """The second expression only if the first returns nothing at all."""
-    return Binary(preferred, "or", otherwise, "on ()")
+    return BinaryOperation(preferred, "or", otherwise, "on ()")
 
 
 def ratio(part: Expr, whole: Expr) -> Expr:
     """part / whole; nothing (not NaN) where whole is zero."""
-    return Binary(part, "/", Binary(whole, ">", Number(0)))
+    return BinaryOperation(part, "/", BinaryOperation(whole, ">", Scalar(0)))
 
 
 def quantile(share: float, buckets: Expr, *by: str) -> Expr:
     """Quantile of a classic histogram from rates of its buckets; nothing (not NaN) when idle."""
     inner = total(buckets, "le", *by)
-    return Binary(Call("histogram_quantile", (Number(share), inner)), ">=", Number(0))
+    return BinaryOperation(
+        FunctionCall("histogram_quantile", (Scalar(share), inner)), ">=", Scalar(0)
+    )
 
 
-def zero_unless(events: Expr, observed: Expr) -> Expr:
-    """Events by kind, or one zero if none happened although the whole was observed.
+def zero_unless(events: Expr, observed: Expr, *by: str) -> Expr:
+    """Events, or a zero where none happened although something was observed.
 
-    A counter with a label for the kind of event has no series before the first event;
-    "nothing bad happened" must not look like "nobody is measuring".
+    A counter with a label for the kind of event has no series before the first event, and
+    "nothing bad happened" must not look like "nobody is measuring". `observed` is a total
+    that is kept apart by `by`; events can have more labels than that.
     """
-    return fallback(events, Binary(total(observed), "*", Number(0)))
+    return BinaryOperation(
+        events, "or", BinaryOperation(observed, "*", Scalar(0)), f"on ({', '.join(by)})"
+    )
 
 
-def zero_for_each(events: Expr, observed: Expr, *by: str) -> Expr:
-    """Events by labels that the observed have too: zero for each that had none."""
-    return either(total(events, *by), Binary(total(observed, *by), "*", Number(0)))
-
-
-def renamed(inner: Expr, target: str, source: str) -> Expr:
-    """Label `source` also under the name `target`."""
-    return Call("label_replace", (inner, target, "$1", source, "(.+)"))
+def relabelled(inner: Expr, target: str, source: str) -> Expr:
+    """The value of label `source` also under the name `target`."""
+    # `label_replace` would need `$1`, which Helm, Grafana's provisioning and shells each take
+    # for a variable of their own.
+    return FunctionCall("label_join", (inner, target, "", source))

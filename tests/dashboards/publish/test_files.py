@@ -13,12 +13,12 @@ import yaml
 
 from sidelight.dashboards.boards.overview import OVERVIEW
 from sidelight.dashboards.boards.published import BOARDS
-from sidelight.dashboards.panels.panel import COUNT, Panel, Row, Target
-from sidelight.dashboards.promql import Selector, rate, total
+from sidelight.dashboards.panels.panel import COUNT, Panel, PanelQuery, Row
+from sidelight.dashboards.promql import VectorSelector
 from sidelight.dashboards.publish import files as dashboards
-from sidelight.dashboards.publish.board_queries import interpolate
 from sidelight.dashboards.publish.check import UndefinedMetricError, require_defined
 from sidelight.dashboards.publish.files import DATASOURCE_FILE
+from sidelight.dashboards.publish.read_back import interpolate
 from support.paths import ROOT
 
 GENERATED = ROOT / "dashboards" / "generated"
@@ -69,12 +69,12 @@ def test_a_panel_on_an_unknown_metric_is_refused() -> None:
         "Swapped requests",
         "Gone since the V1 engine.",
         COUNT,
-        (Target(total(rate(Selector(("vllm:num_requests_swapped_total",)))), "swapped"),),
+        (PanelQuery(VectorSelector(("vllm:num_requests_swapped",)), "swapped"),),
     )
     board = dataclasses.replace(OVERVIEW, rows=(*OVERVIEW.rows, Row("Dead", (dead,))))
     with pytest.raises(UndefinedMetricError) as refused:
         require_defined([board])
-    for part in ("Sidelight / Overview", "Swapped requests", "vllm:num_requests_swapped_total"):
+    for part in ("Sidelight / Overview", "Swapped requests", "vllm:num_requests_swapped"):
         assert part in str(refused.value)
 
 

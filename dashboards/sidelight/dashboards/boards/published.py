@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from sidelight.dashboards.boards.board import Board
 from sidelight.dashboards.boards.overview import OVERVIEW
-from sidelight.dashboards.panels.panel import Board
 
 BOARDS: Final[tuple[Board, ...]] = (OVERVIEW,)

@@ -2,117 +2,130 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from sidelight import conventions as names
 from sidelight.dashboards.panels.panel import (
     AMBER,
     BYTES,
     EVENTS_PER_SECOND,
+    RED,
     SECONDS,
-    Limit,
     Panel,
+    PanelQuery,
     Row,
-    Target,
+    Threshold,
 )
-from sidelight.dashboards.panels.panel import RED as RED_COLOUR
-from sidelight.dashboards.promql import Expr, highest, total, zero_unless
-from sidelight.dashboards.queries.series import COLLECTOR_FILTER, own, own_rate
-
-_RECEIVED: Final = own_rate(names.COLLECTOR_RECEIVED, "_total", *COLLECTOR_FILTER)
+from sidelight.dashboards.queries import collector as queries
+from sidelight.dashboards.view import View
 
 
-def _losses(metric: str, *by: str) -> Expr:
-    events = total(own_rate(metric, "_total", *COLLECTOR_FILTER), *by)
-    return zero_unless(events, _RECEIVED)
-
-
-HEALTH: Final = Row(
-    "Sidelight itself",
-    (
-        Panel(
-            "Lag",
-            "Age of the oldest item each destination has yet to get. It grows while a "
-            "destination is down; nothing is lost until the log reaches its size cap.",
-            SECONDS,
-            (
-                Target(
-                    highest(own(names.COLLECTOR_LAG, "", *COLLECTOR_FILTER), "destination"),
-                    "{{destination}}",
-                ),
-            ),
-            limits=(Limit(30, AMBER), Limit(300, RED_COLOUR)),
+def row(view: View) -> Row:
+    """Lag, throughput, losses and disk."""
+    return Row(
+        "Sidelight itself",
+        (
+            lag(view),
+            received_and_delivered(view),
+            lost_and_refused(view),
+            retries(view),
+            scrapes(view),
+            log_on_disk(view),
         ),
-        Panel(
-            "Received and delivered",
-            "Items per second acknowledged to senders, by signal, and accepted by destinations.",
-            EVENTS_PER_SECOND,
-            (
-                Target(total(_RECEIVED, "signal"), "received {{signal}}"),
-                Target(
-                    total(
-                        own_rate(names.COLLECTOR_DELIVERED, "_total", *COLLECTOR_FILTER),
-                        "destination",
-                    ),
-                    "delivered {{destination}}",
-                ),
+    )
+
+
+def lag(view: View) -> Panel:
+    """What is undelivered, by destination."""
+    return Panel(
+        "Lag",
+        "Age of the oldest item each destination has yet to get. It grows while a "
+        "destination is down; nothing is lost until the log reaches its size cap.",
+        SECONDS,
+        (
+            PanelQuery(
+                queries.lag(view),
+                "{{destination}}",
             ),
         ),
-        Panel(
-            "Lost and refused",
-            "Items per second given up after they were acknowledged, items refused to their "
-            "sender, and what the instrumentation dropped or got wrong inside the observed "
-            "process. All zero is healthy.",
-            EVENTS_PER_SECOND,
-            (
-                Target(
-                    _losses(names.COLLECTOR_DROPPED, "destination", "reason"),
-                    "dropped {{destination}} {{reason}}",
-                ),
-                Target(
-                    _losses(names.COLLECTOR_REFUSED, "signal", "reason"),
-                    "refused {{signal}} {{reason}}",
-                ),
-                Target(
-                    zero_unless(
-                        total(own_rate(names.INSTRUMENTATION_DROPPED, "_total")), _RECEIVED
-                    ),
-                    "instrumentation dropped",
-                ),
-                Target(
-                    zero_unless(total(own_rate(names.INSTRUMENTATION_FAULTS, "_total")), _RECEIVED),
-                    "instrumentation faults",
-                ),
-            ),
-            limits=(Limit(0.001, AMBER), Limit(1, RED_COLOUR)),
-        ),
-        Panel(
-            "Retries",
-            "Sends per second that failed and will be repeated, by destination.",
-            EVENTS_PER_SECOND,
-            (Target(_losses(names.COLLECTOR_RETRIES, "destination"), "retries {{destination}}"),),
-            limits=(Limit(0.1, AMBER),),
-        ),
-        Panel(
-            "Scrapes",
-            "Scrapes of vLLM and the vector databases per second, by outcome.",
-            EVENTS_PER_SECOND,
-            (
-                Target(
-                    total(
-                        own_rate(names.COLLECTOR_SCRAPES, "_total", *COLLECTOR_FILTER),
-                        "target",
-                        "outcome",
-                    ),
-                    "{{target}} {{outcome}}",
-                ),
+        thresholds=(Threshold(30, AMBER), Threshold(300, RED)),
+    )
+
+
+def received_and_delivered(view: View) -> Panel:
+    """Throughput in and out."""
+    return Panel(
+        "Received and delivered",
+        "Items per second acknowledged to senders, by signal, and accepted by destinations.",
+        EVENTS_PER_SECOND,
+        (
+            PanelQuery(queries.received(view), "received {{signal}}"),
+            PanelQuery(
+                queries.delivered(view),
+                "delivered {{destination}}",
             ),
         ),
-        Panel(
-            "Log on disk",
-            "Bytes of log segments on disk. Grows while a destination lags.",
-            BYTES,
-            (Target(total(own(names.COLLECTOR_LOG_BYTES, "", *COLLECTOR_FILTER)), "segments"),),
+    )
+
+
+def lost_and_refused(view: View) -> Panel:
+    """Everything that did not reach a destination."""
+    return Panel(
+        "Lost and refused",
+        "Items per second given up after they were acknowledged, items refused to their "
+        "sender, and what the instrumentation dropped or got wrong inside the observed "
+        "process. All zero is healthy.",
+        EVENTS_PER_SECOND,
+        (
+            PanelQuery(
+                queries.dropped(view),
+                "dropped {{destination}} {{reason}}",
+            ),
+            PanelQuery(
+                queries.refused(view),
+                "refused {{signal}} {{reason}}",
+            ),
+            PanelQuery(
+                queries.instrumentation_dropped(view),
+                "instrumentation dropped",
+            ),
+            PanelQuery(
+                queries.instrumentation_faults(view),
+                "instrumentation faults",
+            ),
         ),
-    ),
-)
+        thresholds=(Threshold(0.001, AMBER), Threshold(1, RED)),
+    )
+
+
+def retries(view: View) -> Panel:
+    """Failing sends, by destination."""
+    return Panel(
+        "Retries",
+        "Sends per second that failed and will be repeated, by destination.",
+        EVENTS_PER_SECOND,
+        (PanelQuery(queries.retries(view), "retries {{destination}}"),),
+        thresholds=(Threshold(0.1, AMBER),),
+    )
+
+
+def scrapes(view: View) -> Panel:
+    """Scrapes of vLLM and the databases."""
+    return Panel(
+        "Scrapes",
+        "Scrapes of vLLM and the vector databases per second, by outcome.",
+        EVENTS_PER_SECOND,
+        (
+            PanelQuery(
+                queries.scrapes(view),
+                "{{target}} {{outcome}}",
+            ),
+        ),
+    )
+
+
+def log_on_disk(view: View) -> Panel:
+    """Disk in use by the log."""
+    return Panel(
+        "Log on disk",
+        "Bytes of log segments on disk. Grows while a destination lags.",
+        BYTES,
+        (PanelQuery(queries.log_bytes(view), "segments"),),
+    )

@@ -4,126 +4,123 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidelight import conventions as names
-from sidelight.dashboards.catalog.vllm import KV_USAGE, PREEMPTIONS, PREFIX_HITS, PREFIX_QUERIES
 from sidelight.dashboards.panels.panel import (
     AMBER,
+    BY_ENGINE,
     COUNTS_PER_SECOND,
     EVENTS_PER_SECOND,
     HALF,
+    RED,
     SHARE,
-    Limit,
     Panel,
+    PanelQuery,
     Row,
-    Target,
+    Threshold,
 )
-from sidelight.dashboards.panels.panel import RED as RED_COLOUR
-from sidelight.dashboards.promql import (
-    Binary,
-    Call,
-    Expr,
-    Number,
-    either,
-    highest,
-    quantile,
-    ratio,
-    total,
-)
-from sidelight.dashboards.queries.series import STEP_FILTER, at_most, counter_rate, gauge, own_rate
+from sidelight.dashboards.queries import kv_cache as queries
+from sidelight.dashboards.view import View
 
-_FULL: Final = (Limit(0.8, AMBER), Limit(0.95, RED_COLOUR))
-_TIME: Final = names.ENGINE_KV_USAGE_TIME
+_FULL: Final = (Threshold(0.8, AMBER), Threshold(0.95, RED))
 
 
-def _usage_time() -> Expr:
-    """Seconds per second at or below each use, with the `+Inf` that quantiles need."""
-    everything = total(own_rate(_TIME, "_total", *STEP_FILTER, at_most("1")))
-    infinite = Call("label_replace", (everything, "le", "+Inf", "", ""))
-    return either(total(own_rate(_TIME, "_total", *STEP_FILTER), "le"), infinite)
-
-
-def _time_share_above(bound: str) -> Expr:
-    everything = total(own_rate(_TIME, "_total", *STEP_FILTER, at_most("1")))
-    below = total(own_rate(_TIME, "_total", *STEP_FILTER, at_most(bound)))
-    return Binary(Number(1), "-", ratio(below, everything))
-
-
-KV_CACHE: Final = Row(
-    "KV cache",
-    (
-        Panel(
-            "KV cache in use",
-            "Share of KV-cache blocks in use at the moment of the scrape, each engine. Peaks "
-            "between two scrapes are missing here; the panel beside this has them.",
-            SHARE,
-            (
-                Target(
-                    highest(gauge(KV_USAGE), "instance", "engine"),
-                    "{{instance}} engine {{engine}}",
-                ),
-            ),
-            limits=_FULL,
-            width=HALF,
-            maximum=1,
+def row(view: View) -> Row:
+    """Usage, reuse and preemptions."""
+    return Row(
+        "KV cache",
+        (
+            usage(view),
+            usage_by_time(view),
+            prefix_hit_ratio(view),
+            prompt_tokens(view),
+            preemptions(view),
         ),
-        Panel(
-            "KV cache in use, by time",
-            "How full the cache was, weighted by time and measured at every engine step, so "
-            "that no peak is lost between scrapes: p99 is exceeded during 1 % of the time.",
-            SHARE,
-            (
-                Target(quantile(0.5, _usage_time()), "p50 of time"),
-                Target(quantile(0.95, _usage_time()), "p95 of time"),
-                Target(quantile(0.99, _usage_time()), "p99 of time"),
-                Target(_time_share_above("0.9"), "share of time above 90 %"),
+    )
+
+
+def usage(view: View) -> Panel:
+    """Usage at the scrape, by engine."""
+    return Panel(
+        "KV cache in use",
+        "Share of KV-cache blocks in use at the moment of the scrape, each engine. Peaks "
+        "between two scrapes are missing here; the panel beside this has them.",
+        SHARE,
+        (
+            PanelQuery(
+                queries.usage(view.per("instance", "engine")),
+                BY_ENGINE,
             ),
-            limits=_FULL,
-            width=HALF,
-            maximum=1,
         ),
-        Panel(
-            "Prefix cache hit ratio",
-            "Share of prompt tokens whose KV was found in the prefix cache, each engine.",
-            SHARE,
-            (
-                Target(
-                    ratio(
-                        total(counter_rate(PREFIX_HITS), "instance", "engine"),
-                        total(counter_rate(PREFIX_QUERIES), "instance", "engine"),
-                    ),
-                    "{{instance}} engine {{engine}}",
-                ),
+        thresholds=_FULL,
+        width=HALF,
+        maximum=1,
+    )
+
+
+def usage_by_time(view: View) -> Panel:
+    """Usage weighted by time, from every engine step."""
+    return Panel(
+        "KV cache in use, by time",
+        "How full the cache was, weighted by time and measured at every engine step, so "
+        "that no peak is lost between scrapes: p99 is exceeded during 1 % of the time.",
+        SHARE,
+        (
+            PanelQuery(queries.usage_quantile_of_time(view, 0.5), "p50 of time"),
+            PanelQuery(queries.usage_quantile_of_time(view, 0.95), "p95 of time"),
+            PanelQuery(queries.usage_quantile_of_time(view, 0.99), "p99 of time"),
+            PanelQuery(queries.time_share_above(view, "0.9"), "share of time above 90 %"),
+        ),
+        thresholds=_FULL,
+        width=HALF,
+        maximum=1,
+    )
+
+
+def prefix_hit_ratio(view: View) -> Panel:
+    """How well the prefix cache works, by engine."""
+    return Panel(
+        "Prefix cache hit ratio",
+        "Share of prompt tokens whose KV was found in the prefix cache, each engine.",
+        SHARE,
+        (
+            PanelQuery(
+                queries.prefix_hit_ratio(view.per("instance", "engine")),
+                BY_ENGINE,
             ),
-            maximum=1,
         ),
-        Panel(
-            "Prompt tokens: cached and computed",
-            "Prompt tokens looked up per second: found in the prefix cache, and left to compute "
-            "in prefill.",
-            COUNTS_PER_SECOND,
-            (
-                Target(total(counter_rate(PREFIX_HITS)), "cached"),
-                Target(
-                    Binary(
-                        total(counter_rate(PREFIX_QUERIES)), "-", total(counter_rate(PREFIX_HITS))
-                    ),
-                    "computed",
-                ),
+        maximum=1,
+    )
+
+
+def prompt_tokens(view: View) -> Panel:
+    """What the prefix cache saves of prefill."""
+    return Panel(
+        "Prompt tokens: cached and computed",
+        "Prompt tokens looked up per second: found in the prefix cache, and left to compute "
+        "in prefill.",
+        COUNTS_PER_SECOND,
+        (
+            PanelQuery(queries.cached_tokens(view), "cached"),
+            PanelQuery(
+                queries.computed_tokens(view),
+                "computed",
             ),
-            stacked=True,
         ),
-        Panel(
-            "Preemptions",
-            "Requests thrown out of the batch per second because the cache was full; each is "
-            "computed again from its start. Anything above zero means too little KV cache.",
-            EVENTS_PER_SECOND,
-            (
-                Target(
-                    total(counter_rate(PREEMPTIONS), "instance", "engine"),
-                    "{{instance}} engine {{engine}}",
-                ),
+        stacked=True,
+    )
+
+
+def preemptions(view: View) -> Panel:
+    """What a full cache costs, by engine."""
+    return Panel(
+        "Preemptions",
+        "Requests thrown out of the batch per second because the cache was full; each is "
+        "computed again from its start. Anything above zero means too little KV cache.",
+        EVENTS_PER_SECOND,
+        (
+            PanelQuery(
+                queries.preemptions(view.per("instance", "engine")),
+                BY_ENGINE,
             ),
-            limits=(Limit(0.01, AMBER), Limit(0.5, RED_COLOUR)),
         ),
-    ),
-)
+        thresholds=(Threshold(0.01, AMBER), Threshold(0.5, RED)),
+    )

@@ -1,12 +1,11 @@
-"""What a board is made of, as plain data: targets, panels, rows, variables, annotations."""
+"""What rows are made of, as plain data: panels, their queries and thresholds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from sidelight.dashboards.promql import Expr, Selector
+from sidelight.dashboards.promql import Expr
 
 GREEN = "green"
 AMBER = "orange"
@@ -21,6 +20,9 @@ COUNTS_PER_SECOND = "cps"
 COUNT = "short"
 BYTES = "bytes"
 
+# The legend of queries by instance and engine.
+BY_ENGINE = "{{instance}} engine {{engine}}"
+
 THIRD = 8
 QUARTER = 6
 HALF = 12
@@ -32,7 +34,7 @@ def by(*labels: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class PanelQuery:
     """One query of a panel; `exemplars` asks Prometheus for trace ids beside the series."""
 
     expression: Expr
@@ -41,7 +43,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class Threshold:
     """From this value on (in the panel's unit) the panel shows this colour."""
 
     value: float
@@ -50,14 +52,14 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel. Limits start from `base`; width and height are in Grafana's grid units."""
+    """One panel, in `base_colour` below its thresholds; sizes are in Grafana's grid units."""
 
     title: str
     description: str
     unit: str
-    targets: tuple[Target, ...]
-    limits: tuple[Limit, ...] = ()
-    base: str = GREEN
+    queries: tuple[PanelQuery, ...]
+    thresholds: tuple[Threshold, ...] = ()
+    base_colour: str = GREEN
     kind: Literal["timeseries", "stat"] = "timeseries"
     width: int = THIRD
     height: int = 8
@@ -71,85 +73,3 @@ class Row:
 
     title: str
     panels: tuple[Panel, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LabelVariable:
-    """A variable filled with the values of one label."""
-
-    name: str
-    title: str
-    description: str
-    series: Selector
-    label: str
-    everything: str
-    offers_all: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What the reader sees and what is put into queries."""
-
-    text: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class ChoiceVariable:
-    """A variable with fixed choices."""
-
-    name: str
-    title: str
-    description: str
-    choices: tuple[Choice, ...]
-    default: Choice
-
-
-@dataclass(frozen=True, slots=True)
-class TextVariable:
-    """A variable the reader types in."""
-
-    name: str
-    title: str
-    description: str
-    default: str
-
-
-Variable = LabelVariable | ChoiceVariable | TextVariable
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """Events drawn over every chart."""
-
-    name: str
-    expression: Expr
-    text: str
-    colour: str
-
-
-@dataclass(frozen=True, slots=True)
-class Board:
-    """One dashboard."""
-
-    uid: str
-    title: str
-    description: str
-    rows: tuple[Row, ...]
-    variables: tuple[Variable, ...]
-    annotations: tuple[Annotation, ...]
-
-    def metrics(self) -> Iterator[tuple[str, str]]:
-        """Every metric read, with where: `(title of the panel or name of the variable, metric)`."""
-        for row in self.rows:
-            for panel in row.panels:
-                for target in panel.targets:
-                    for metric in target.expression.metrics():
-                        yield panel.title, metric
-        for variable in self.variables:
-            if isinstance(variable, LabelVariable):
-                for metric in variable.series.metrics():
-                    yield variable.name, metric
-        for annotation in self.annotations:
-            for metric in annotation.expression.metrics():
-                yield annotation.name, metric

@@ -4,53 +4,83 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidelight import conventions as names
-from sidelight.dashboards.panels.panel import AMBER, COUNT, SHARE, Limit, Panel, Row, Target, by
-from sidelight.dashboards.panels.panel import RED as RED_COLOUR
-from sidelight.dashboards.promql import highest, quantile, ratio, total
-from sidelight.dashboards.queries.series import DB_COLLECTION, DB_SYSTEM, SCORE_SCALE, own, own_rate
-
-# Scores of different scales never share a line: a fused rank is no worse than a cosine.
-_SERIES: Final = (DB_SYSTEM, DB_COLLECTION, SCORE_SCALE)
-_TOP: Final = own_rate(names.RETRIEVAL_TOP_SCORE, "_bucket")
-
-RETRIEVAL_QUALITY: Final = Row(
-    "Retrieval quality",
-    (
-        Panel(
-            "Top scores",
-            "Median score of the best hit, by collection and what scores are measured in. Whether "
-            "higher is better depends on that. The points are single searches: each leads to its "
-            "trace.",
-            COUNT,
-            (Target(quantile(0.5, _TOP, *_SERIES), by(*_SERIES), exemplars=True),),
-        ),
-        Panel(
-            "Drift of top scores",
-            "How far the last hour's top scores have moved from those of the day before "
-            "(population stability index): below 0.1 nothing, above 0.25 they have changed. "
-            "Absent while there are too few searches.",
-            COUNT,
-            (Target(highest(own(names.RETRIEVAL_DRIFT, ""), *_SERIES), by(*_SERIES)),),
-            limits=(Limit(0.1, AMBER), Limit(0.25, RED_COLOUR)),
-        ),
-        Panel(
-            "Poor searches",
-            "Share of searches whose best hit is worse than 95 % of the day before: a twentieth "
-            "while nothing has changed. The points are such searches.",
-            SHARE,
-            (
-                Target(
-                    ratio(
-                        total(own_rate(names.RETRIEVAL_POOR, "_total"), *_SERIES),
-                        total(own_rate(names.RETRIEVAL_TOP_SCORE, "_count"), *_SERIES),
-                    ),
-                    by(*_SERIES),
-                    exemplars=True,
-                ),
-            ),
-            limits=(Limit(0.1, AMBER), Limit(0.2, RED_COLOUR)),
-            maximum=1,
-        ),
-    ),
+from sidelight.dashboards.catalog.metric import Dimension
+from sidelight.dashboards.catalog.sidelight import DB_COLLECTION, DB_SYSTEM, SCORE_SCALE
+from sidelight.dashboards.panels.panel import (
+    AMBER,
+    COUNT,
+    RED,
+    SHARE,
+    Panel,
+    PanelQuery,
+    Row,
+    Threshold,
+    by,
 )
+from sidelight.dashboards.queries import retrieval as queries
+from sidelight.dashboards.view import View
+
+_BY: Final[tuple[Dimension, ...]] = ("database", "collection")
+_LEGEND: Final = by(DB_SYSTEM, DB_COLLECTION, SCORE_SCALE)
+
+
+def row(view: View) -> Row:
+    """Scores, their drift, and poor searches."""
+    return Row(
+        "Retrieval quality",
+        (
+            top_scores(view),
+            drift_of_top_scores(view),
+            poor_searches(view),
+        ),
+    )
+
+
+def top_scores(view: View) -> Panel:
+    """Median score of the best hit, by collection and scale."""
+    return Panel(
+        "Top scores",
+        "Median score of the best hit, by collection and what scores are measured in. Whether "
+        "higher is better depends on that. The points are single searches: each leads to its "
+        "trace.",
+        COUNT,
+        (
+            PanelQuery(
+                queries.top_score_quantile(view.per(*_BY), 0.5),
+                _LEGEND,
+                exemplars=True,
+            ),
+        ),
+    )
+
+
+def drift_of_top_scores(view: View) -> Panel:
+    """How far scores have moved since the day before."""
+    return Panel(
+        "Drift of top scores",
+        "How far the last hour's top scores have moved from those of the day before "
+        "(population stability index): below 0.1 nothing, above 0.25 they have changed. "
+        "Absent while there are too few searches.",
+        COUNT,
+        (PanelQuery(queries.score_drift(view.per(*_BY)), _LEGEND),),
+        thresholds=(Threshold(0.1, AMBER), Threshold(0.25, RED)),
+    )
+
+
+def poor_searches(view: View) -> Panel:
+    """Share of searches worse than almost all of the day before."""
+    return Panel(
+        "Poor searches",
+        "Share of searches whose best hit is worse than 95 % of the day before: a twentieth "
+        "while nothing has changed. The points are such searches.",
+        SHARE,
+        (
+            PanelQuery(
+                queries.poor_ratio(view.per(*_BY)),
+                _LEGEND,
+                exemplars=True,
+            ),
+        ),
+        thresholds=(Threshold(0.1, AMBER), Threshold(0.2, RED)),
+        maximum=1,
+    )

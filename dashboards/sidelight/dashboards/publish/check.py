@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sidelight.dashboards.catalog.vllm import defined_names
-from sidelight.dashboards.panels.panel import Board
+from sidelight.dashboards.boards.board import Board
+from sidelight.dashboards.catalog.index import METRIC_BY_SERIES
 
 
 class UndefinedMetricError(ValueError):
@@ -14,8 +14,9 @@ class UndefinedMetricError(ValueError):
 
 def undefined_metrics(board: Board) -> list[tuple[str, str]]:
     """What a board reads though nobody defines it: `(panel, variable or annotation, metric)`."""
-    known = defined_names()
-    return sorted({(place, metric) for place, metric in board.metrics() if metric not in known})
+    return sorted(
+        {(place, series) for place, series in board.metrics() if series not in METRIC_BY_SERIES}
+    )
 
 
 def require_defined(boards: Iterable[Board]) -> None:

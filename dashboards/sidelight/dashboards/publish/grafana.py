@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from string import ascii_uppercase
 
-from sidelight.dashboards.panels.panel import (
+from sidelight.dashboards.boards.board import (
     Annotation,
     Board,
-    Choice,
-    ChoiceVariable,
     LabelVariable,
-    Panel,
-    Row,
-    Target,
+    OptionsVariable,
     TextVariable,
     Variable,
+    VariableOption,
 )
+from sidelight.dashboards.panels.panel import Panel, PanelQuery, Row
 from sidelight.dashboards.publish.sdk import build_common, common, prometheus, stat, timeseries, v1
 
 DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -72,8 +70,8 @@ def _panel(panel: Panel) -> v1.Panel:
     built.description = panel.description
     built.datasource = DATASOURCE
     built.targets = [
-        _query(target, ascii_uppercase[index], instant=panel.kind == "stat")
-        for index, target in enumerate(panel.targets)
+        _query(query, ascii_uppercase[index], instant=panel.kind == "stat")
+        for index, query in enumerate(panel.queries)
     ]
     built.field_config = built.field_config or v1.FieldConfigSource()
     defaults = built.field_config.defaults
@@ -83,8 +81,11 @@ def _panel(panel: Panel) -> v1.Panel:
     defaults.thresholds = v1.ThresholdsConfig(
         mode=v1.ThresholdsMode.ABSOLUTE,
         steps=[
-            v1.Threshold(value=None, color=panel.base),
-            *(v1.Threshold(value=limit.value, color=limit.colour) for limit in panel.limits),
+            v1.Threshold(value=None, color=panel.base_colour),
+            *(
+                v1.Threshold(value=threshold.value, color=threshold.colour)
+                for threshold in panel.thresholds
+            ),
         ],
     )
     if panel.kind == "stat":
@@ -128,21 +129,21 @@ def _timeseries(panel: Panel) -> v1.Panel:
         lines = lines.stacking(
             build_common.StackingConfig().mode(common.StackingMode.NORMAL).group("A")
         )
-    if panel.limits:
+    if panel.thresholds:
         lines = lines.thresholds_style(
             build_common.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
         )
     return lines.build()
 
 
-def _query(target: Target, ref_id: str, *, instant: bool) -> prometheus.Dataquery:
+def _query(query: PanelQuery, ref_id: str, *, instant: bool) -> prometheus.Dataquery:
     return prometheus.Dataquery(
         datasource=DATASOURCE,
         ref_id=ref_id,
-        expr=str(target.expression),
-        legend_format=target.legend,
+        expr=str(query.expression),
+        legend_format=query.legend,
         editor_mode=prometheus.QueryEditorMode.CODE,
-        exemplar=target.exemplars,
+        exemplar=query.exemplars,
         instant=instant,
         range_val=not instant,
     )
@@ -162,7 +163,7 @@ def _datasource_variable() -> v1.VariableModel:
 def _variable(variable: Variable) -> v1.VariableModel:
     match variable:
         case LabelVariable():
-            query = f"label_values({variable.series}, {variable.label})"
+            query = f"label_values({variable.selector}, {variable.label})"
             return v1.VariableModel(
                 type_val=v1.VariableType.QUERY,
                 name=variable.name,
@@ -178,22 +179,22 @@ def _variable(variable: Variable) -> v1.VariableModel:
                 all_value=variable.everything,
                 current=_everything() if variable.offers_all else None,
             )
-        case ChoiceVariable():
+        case OptionsVariable():
             return v1.VariableModel(
                 type_val=v1.VariableType.CUSTOM,
                 name=variable.name,
                 label=variable.title,
                 description=variable.description,
-                query=", ".join(f"{choice.text} : {choice.value}" for choice in variable.choices),
+                query=", ".join(f"{option.text} : {option.value}" for option in variable.options),
                 allow_custom_value=False,
                 current=_option(variable.default, selected=True),
                 options=[
-                    _option(choice, selected=choice == variable.default)
-                    for choice in variable.choices
+                    _option(option, selected=option == variable.default)
+                    for option in variable.options
                 ],
             )
         case TextVariable():
-            chosen = _option(Choice(variable.default, variable.default), selected=True)
+            chosen = _option(VariableOption(variable.default, variable.default), selected=True)
             return v1.VariableModel(
                 type_val=v1.VariableType.TEXTBOX,
                 name=variable.name,
@@ -205,8 +206,8 @@ def _variable(variable: Variable) -> v1.VariableModel:
             )
 
 
-def _option(choice: Choice, *, selected: bool) -> v1.VariableOption:
-    return v1.VariableOption(selected=selected, text=choice.text, value=choice.value)
+def _option(option: VariableOption, *, selected: bool) -> v1.VariableOption:
+    return v1.VariableOption(selected=selected, text=option.text, value=option.value)
 
 
 def _everything() -> v1.VariableOption:

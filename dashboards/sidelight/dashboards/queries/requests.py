@@ -1,144 +1,136 @@
-"""Requests as a user of the service meets them: Sidelight's view, or else the engine's own.
+"""Requests as a user of the service meets them: measured by Sidelight's plugin or by vLLM.
 
-Sidelight's server histograms see rejections, errors and client aborts and carry exemplars;
-vLLM's own do not. Where no instrumented server reports, every expression here falls back to
-vLLM's metrics, so that a board works on a plain vLLM too. The two are never added up.
+The plugin's histograms include rejections, errors and client aborts and carry exemplars;
+vLLM's own do not. Where no server with the plugin reports, these queries fall back to vLLM's
+metrics, so that they also work on a plain vLLM. The two are never added up.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from sidelight import conventions as names
-from sidelight.dashboards.catalog.vllm import E2E, REQUEST_SUCCESS, TTFT
-from sidelight.dashboards.promql import (
-    RATE_WINDOW,
-    Call,
-    Expr,
-    Matcher,
-    Window,
-    fallback,
-    quantile,
-    ratio,
-    renamed,
-    total,
-    zero_unless,
-)
-from sidelight.dashboards.queries.series import (
-    ERROR_TYPE,
-    MODEL,
-    MODEL_FILTER,
-    at_most,
-    counter_increase,
-    counter_rate,
-    histogram_rate,
-    own,
-    own_rate,
-)
+from sidelight.dashboards.catalog import sidelight as own
+from sidelight.dashboards.catalog import vllm
+from sidelight.dashboards.catalog.metric import CatalogMetric
+from sidelight.dashboards.catalog.sidelight import ERROR_TYPE
+from sidelight.dashboards.promql import Expr, Matcher, fallback, ratio, relabelled
+from sidelight.dashboards.queries import series
+from sidelight.dashboards.view import View
 
-# A request the client got wrong (4xx) is the client's error, not the service's.
-_FAILED: Final = (Matcher(ERROR_TYPE, "!=", ""), Matcher(ERROR_TYPE, "!~", "4.."))
+_ANY_ERROR: Final = Matcher(ERROR_TYPE, "!=", "")
 _ANSWERED: Final = Matcher(ERROR_TYPE, "=", "")
+# A request the client got wrong (4xx) is the client's error, not the service's.
+_SERVICE_FAILED: Final = (_ANY_ERROR, Matcher(ERROR_TYPE, "!~", "4.."))
 _ENGINE_FAILED: Final = Matcher("finished_reason", "=~", "abort|error")
 
 
-def _server_count(*matchers: Matcher, window: str = RATE_WINDOW) -> Expr:
-    return own_rate(
-        names.SERVER_REQUEST_DURATION, "_count", *MODEL_FILTER, *matchers, window=window
-    )
+def request_rate(view: View) -> Expr:
+    """Requests finished per second."""
+    return fallback(_served(view), series.total_rate(view, vllm.REQUEST_SUCCESS))
 
 
-def rate_by_model() -> Expr:
-    """Requests per second by `model_name`."""
+def finished(view: View) -> Expr:
+    """Requests finished within the window."""
     return fallback(
-        total(renamed(_server_count(), "model_name", MODEL), "model_name"),
-        total(counter_rate(REQUEST_SUCCESS), "model_name"),
+        series.total_increase(view, own.REQUEST_DURATION, part="count"),
+        series.total_increase(view, vllm.REQUEST_SUCCESS),
     )
 
 
-def finished(window: str) -> Expr:
-    """Requests finished within a window, of all models."""
-    server = own(names.SERVER_REQUEST_DURATION, "_count", *MODEL_FILTER)
-    return fallback(
-        total(Call("increase", (Window(server, window),))),
-        total(counter_increase(REQUEST_SUCCESS, window)),
-    )
+def finish_reasons(view: View) -> Expr:
+    """Requests finished per second, by vLLM's `finished_reason`."""
+    return series.total_rate(view, vllm.REQUEST_SUCCESS, by=("finished_reason",))
 
 
-def errors_by_kind() -> Expr:
+def errors(view: View) -> Expr:
     """Failed requests per second by `error_type`, client errors included."""
-    any_error = Matcher(ERROR_TYPE, "!=", "")
+    failed_in_engine = series.rate(view, vllm.REQUEST_SUCCESS, _ENGINE_FAILED)
     return fallback(
-        zero_unless(total(_server_count(any_error), ERROR_TYPE), _server_count()),
-        total(
-            renamed(counter_rate(REQUEST_SUCCESS, _ENGINE_FAILED), ERROR_TYPE, "finished_reason"),
+        _or_zero(view, _served(view, _ANY_ERROR, by=(ERROR_TYPE,)), own.REQUEST_DURATION),
+        series.total(
+            view,
+            vllm.REQUEST_SUCCESS,
+            relabelled(failed_in_engine, ERROR_TYPE, "finished_reason"),
             ERROR_TYPE,
         ),
     )
 
 
-def client_aborts() -> Expr:
+def client_aborts(view: View) -> Expr:
     """Requests per second whose client left before the answer was complete."""
-    return zero_unless(total(own_rate(names.CLIENT_ABORTS, "_total")), _server_count())
+    return _or_zero(view, series.total_rate(view, own.CLIENT_ABORTS), own.CLIENT_ABORTS)
 
 
-def error_ratio(window: str = RATE_WINDOW) -> Expr:
+def error_ratio(view: View) -> Expr:
     """Share of requests that failed through the service's fault."""
-    every = _server_count(window=window)
+    failed = _or_zero(view, _served(view, *_SERVICE_FAILED), own.REQUEST_DURATION)
     return fallback(
+        ratio(failed, _served(view)),
         ratio(
-            zero_unless(total(_server_count(*_FAILED, window=window)), every),
-            total(every),
-        ),
-        ratio(
-            total(counter_rate(REQUEST_SUCCESS, _ENGINE_FAILED, window=window)),
-            total(counter_rate(REQUEST_SUCCESS, window=window)),
+            series.total_rate(view, vllm.REQUEST_SUCCESS, _ENGINE_FAILED),
+            series.total_rate(view, vllm.REQUEST_SUCCESS),
         ),
     )
 
 
-def ttft_within(bound: str, window: str = RATE_WINDOW) -> Expr:
+def ttft_within(view: View, bound: str) -> Expr:
     """Share of answers whose first token came within a bound (a bucket's, in seconds)."""
-    bucket = at_most(bound)
     return fallback(
-        ratio(
-            total(own_rate(names.SERVER_TTFT, "_bucket", *MODEL_FILTER, bucket, window=window)),
-            total(own_rate(names.SERVER_TTFT, "_count", *MODEL_FILTER, window=window)),
-        ),
-        ratio(
-            total(histogram_rate(TTFT, "_bucket", bucket, window=window)),
-            total(histogram_rate(TTFT, "_count", window=window)),
-        ),
+        series.share_within(view, own.SERVER_TTFT, bound),
+        series.share_within(view, vllm.TTFT, bound),
     )
 
 
-def duration_within(bound: str, window: str = RATE_WINDOW) -> Expr:
+def duration_within(view: View, bound: str) -> Expr:
     """Share of answered requests that took no longer than a bound (a bucket's, in seconds)."""
-    bucket = at_most(bound)
-    duration = names.SERVER_REQUEST_DURATION
     return fallback(
-        ratio(
-            total(own_rate(duration, "_bucket", *MODEL_FILTER, _ANSWERED, bucket, window=window)),
-            total(_server_count(_ANSWERED, window=window)),
-        ),
-        ratio(
-            total(histogram_rate(E2E, "_bucket", bucket, window=window)),
-            total(histogram_rate(E2E, "_count", window=window)),
-        ),
+        series.share_within(view, own.REQUEST_DURATION, bound, _ANSWERED),
+        series.share_within(view, vllm.E2E, bound),
     )
 
 
-def duration_quantile(share: float) -> Expr:
+def duration_quantile(view: View, share: float) -> Expr:
     """Quantile of the duration of requests, in seconds."""
     return fallback(
-        quantile(share, own_rate(names.SERVER_REQUEST_DURATION, "_bucket", *MODEL_FILTER)),
-        quantile(share, histogram_rate(E2E, "_bucket")),
+        series.quantile(view, own.REQUEST_DURATION, share), series.quantile(view, vllm.E2E, share)
     )
 
 
-def ttft_quantile(share: float) -> Expr:
+def ttft_quantile(view: View, share: float) -> Expr:
     """Quantile of the time to the first token, in seconds."""
     return fallback(
-        quantile(share, own_rate(names.SERVER_TTFT, "_bucket", *MODEL_FILTER)),
-        quantile(share, histogram_rate(TTFT, "_bucket")),
+        series.quantile(view, own.SERVER_TTFT, share), series.quantile(view, vllm.TTFT, share)
     )
+
+
+def time_per_output_token_quantile(view: View, share: float) -> Expr:
+    """Quantile of the time per output token as the server streamed it, in seconds."""
+    return series.quantile(view, own.SERVER_TPOT, share)
+
+
+def inter_token_quantile(view: View, share: float) -> Expr:
+    """Quantile of the time between two tokens in the engine, in seconds."""
+    return series.quantile(view, vllm.INTER_TOKEN, share)
+
+
+def mean_phase_time(view: View, phase: CatalogMetric) -> Expr:
+    """Mean seconds a request spends in a phase: `QUEUE_TIME`, `PREFILL_TIME` or `DECODE_TIME`."""
+    return series.mean(view, phase)
+
+
+def prompt_tokens(view: View) -> Expr:
+    """Prompt tokens processed per second."""
+    return series.total_rate(view, vllm.PROMPT_TOKENS)
+
+
+def generated_tokens(view: View) -> Expr:
+    """Tokens generated per second."""
+    return series.total_rate(view, vllm.GENERATION_TOKENS)
+
+
+def _served(view: View, *matchers: Matcher, by: tuple[str, ...] = ()) -> Expr:
+    return series.total_rate(view, own.REQUEST_DURATION, *matchers, part="count", by=by)
+
+
+def _or_zero(view: View, events: Expr, metric: CatalogMetric) -> Expr:
+    return series.or_zero(view, events, metric, own.REQUEST_DURATION, part="count")

@@ -1,111 +1,21 @@
-"""Where numbers come from: vLLM's engine under any of its names, and Sidelight's own metrics."""
+"""A metric of the catalog as seen through a view: rates, means, quantiles, current values.
+
+A metric that has had several names counts once, whichever of them a release exports.
+"""
 
 from __future__ import annotations
 
-from typing import Final
-
-from sidelight import conventions
-from sidelight.conventions import METRICS, prometheus_name
-from sidelight.dashboards.catalog.vllm import PREFIX_GROUPS, PREFIXES, Quantity
+from sidelight.dashboards import promql
+from sidelight.dashboards.catalog.metric import CatalogMetric, Part
 from sidelight.dashboards.promql import (
-    RATE_WINDOW,
-    Aggregate,
-    Call,
+    Aggregation,
     Expr,
+    FunctionCall,
     Matcher,
-    Selector,
-    Window,
-    either,
-    rate,
+    RangeSelector,
+    VectorSelector,
 )
-
-
-def label(attribute: str) -> str:
-    """The Prometheus label of an OpenTelemetry attribute."""
-    return attribute.replace(".", "_")
-
-
-MODEL: Final = label(conventions.REQUEST_MODEL)
-ENGINE_INDEX: Final = label(conventions.ENGINE_INDEX)
-ERROR_TYPE: Final = label(conventions.ERROR_TYPE)
-DB_SYSTEM: Final = label(conventions.DB_SYSTEM)
-DB_COLLECTION: Final = label(conventions.DB_COLLECTION)
-DB_OPERATION: Final = label(conventions.DB_OPERATION)
-SCORE_SCALE: Final = label(conventions.SCORE_SCALE)
-
-ENGINE_FILTER: Final = (
-    Matcher("job", "=~", "$job"),
-    Matcher("instance", "=~", "$instance"),
-    Matcher("model_name", "=~", "$model"),
-    Matcher("engine", "=~", "$engine"),
-)
-MODEL_FILTER: Final = (Matcher(MODEL, "=~", "$model"),)
-STEP_FILTER: Final = (*MODEL_FILTER, Matcher(ENGINE_INDEX, "=~", "$engine"))
-COLLECTOR_FILTER: Final = (Matcher("instance", "=~", "$collector"),)
-
-
-def alternatives(quantity: Quantity, suffix: str, *matchers: Matcher) -> tuple[Selector, ...]:
-    """One selector for each name the quantity can have, newest first.
-
-    Names in one selector never collide; names in different ones can stand for the same
-    series and must be joined with `or`: a rate over both fails with duplicate label sets.
-    """
-    return tuple(
-        Selector(
-            tuple(f"{prefix}{name.name}{suffix}" for prefix in group), (*ENGINE_FILTER, *matchers)
-        )
-        for name in quantity.names
-        for group in PREFIX_GROUPS
-    )
-
-
-def gauge(quantity: Quantity) -> Expr:
-    """A gauge of the engine, each engine once: two names of one gauge hold the same value."""
-    names = tuple(f"{prefix}{name.name}" for name in quantity.names for prefix in PREFIXES)
-    return Aggregate("max", Selector(names, ENGINE_FILTER), (), "without")
-
-
-def _over_names(
-    function: str, quantity: Quantity, suffix: str, window: str, *matchers: Matcher
-) -> Expr:
-    ignoring = ("le",) if suffix == "_bucket" else ()
-    first, *others = (
-        Call(function, (Window(selector, window),))
-        for selector in alternatives(quantity, suffix, *matchers)
-    )
-    return either(first, *others, ignoring=ignoring)
-
-
-def counter_rate(quantity: Quantity, *matchers: Matcher, window: str = RATE_WINDOW) -> Expr:
-    """Per-second rate of an engine counter, each engine once."""
-    return _over_names("rate", quantity, "_total", window, *matchers)
-
-
-def counter_increase(quantity: Quantity, window: str) -> Expr:
-    """Increase of an engine counter over a window, each engine once."""
-    return _over_names("increase", quantity, "_total", window)
-
-
-def counter_resets(quantity: Quantity) -> Expr:
-    """How often an engine counter started again from nothing: restarts of the engine."""
-    return _over_names("resets", quantity, "_total", RATE_WINDOW)
-
-
-def histogram_rate(
-    quantity: Quantity, suffix: str, *matchers: Matcher, window: str = RATE_WINDOW
-) -> Expr:
-    """Rates of `_bucket`, `_sum` or `_count` of an engine histogram, each engine once."""
-    return _over_names("rate", quantity, suffix, window, *matchers)
-
-
-def own(metric: str, suffix: str, *matchers: Matcher) -> Selector:
-    """Series of a metric of `sidelight.conventions`; raises `KeyError` if it is not defined."""
-    return Selector((prometheus_name(METRICS[metric].name) + suffix,), matchers)
-
-
-def own_rate(metric: str, suffix: str, *matchers: Matcher, window: str = RATE_WINDOW) -> Expr:
-    """Per-second rate of a counter or histogram of `sidelight.conventions`."""
-    return rate(own(metric, suffix, *matchers), window)
+from sidelight.dashboards.view import View
 
 
 def at_most(bound: str) -> Matcher:
@@ -114,3 +24,128 @@ def at_most(bound: str) -> Matcher:
     Several bounds are separated by `|`, for histograms that differ in theirs.
     """
     return Matcher("le", "=~", f"({bound})(\\.0)?")
+
+
+def any_name(view: View, metric: CatalogMetric, part: Part = "value") -> VectorSelector:
+    """The series of a metric under all its names: for values and labels, not for rates."""
+    names = [name for group in metric.series_names(part) for name in group]
+    # All prefixes of the newest name in one selector, then those of the older ones.
+    return VectorSelector(tuple(names), view.matchers(metric))
+
+
+def current(view: View, metric: CatalogMetric) -> Expr:
+    """The value of a gauge: two names of one gauge hold the same value, so it counts once."""
+    selector = any_name(view, metric)
+    return Aggregation("max", selector, (), "without") if len(selector.names) > 1 else selector
+
+
+def over_window(
+    function: str, view: View, metric: CatalogMetric, *matchers: Matcher, part: Part = "total"
+) -> Expr:
+    """`rate`, `increase`, `resets` or `changes` over the view's window, series by series.
+
+    Names in one selector never collide. Names in different ones can be the same series and
+    are joined with `or`: one selector over both fails with duplicate label sets.
+    """
+    alternatives = (
+        RangeSelector(VectorSelector(names, (*view.matchers(metric), *matchers)), view.window)
+        for names in metric.series_names(part)
+    )
+    first, *others = (FunctionCall(function, (alternative,)) for alternative in alternatives)
+    # Two names of a histogram can have different buckets, which must not be mixed.
+    return promql.either(first, *others, ignoring=("le",) if part == "bucket" else ())
+
+
+def rate(view: View, metric: CatalogMetric, *matchers: Matcher, part: Part = "total") -> Expr:
+    """Per-second rate of a counter or of one part of a histogram, series by series."""
+    return over_window("rate", view, metric, *matchers, part=part)
+
+
+def labels(view: View, metric: CatalogMetric) -> tuple[str, ...]:
+    """The labels that the totals of a metric have in this view."""
+    return tuple(view.grouping(metric))
+
+
+def total(view: View, metric: CatalogMetric, inner: Expr, *by: str) -> Expr:
+    """The sum of a metric's series, kept apart by the view's dimensions and more labels."""
+    return promql.total(_relabelled(view, metric, inner), *labels(view, metric), *by)
+
+
+def total_rate(
+    view: View,
+    metric: CatalogMetric,
+    *matchers: Matcher,
+    part: Part = "total",
+    by: tuple[str, ...] = (),
+) -> Expr:
+    """Per-second rate of a counter or of one part of a histogram, added up."""
+    return total(view, metric, rate(view, metric, *matchers, part=part), *by)
+
+
+def total_increase(
+    view: View, metric: CatalogMetric, *matchers: Matcher, part: Part = "total"
+) -> Expr:
+    """Increase of a counter or of one part of a histogram over the window, added up."""
+    return total(view, metric, over_window("increase", view, metric, *matchers, part=part))
+
+
+def total_now(view: View, metric: CatalogMetric) -> Expr:
+    """The current values of a gauge, added up."""
+    return total(view, metric, current(view, metric))
+
+
+def highest_now(view: View, metric: CatalogMetric, *by: str) -> Expr:
+    """The highest of the current values of a gauge."""
+    inner = _relabelled(view, metric, current(view, metric))
+    return promql.highest(inner, *labels(view, metric), *by)
+
+
+def mean(view: View, metric: CatalogMetric) -> Expr:
+    """Mean of what a histogram observed; nothing when idle."""
+    return promql.ratio(
+        total_rate(view, metric, part="sum"), total_rate(view, metric, part="count")
+    )
+
+
+def quantile(
+    view: View, metric: CatalogMetric, share: float, *matchers: Matcher, by: tuple[str, ...] = ()
+) -> Expr:
+    """Quantile of what a histogram observed; nothing when idle."""
+    buckets = _relabelled(view, metric, rate(view, metric, *matchers, part="bucket"))
+    return promql.quantile(share, buckets, *labels(view, metric), *by)
+
+
+def share_within(view: View, metric: CatalogMetric, bound: str, *matchers: Matcher) -> Expr:
+    """Share of a histogram's observations that are at most a bound; nothing when idle.
+
+    The bound is that of a bucket; several are separated by `|` (see `at_most`).
+    """
+    return promql.ratio(
+        total_rate(view, metric, *matchers, at_most(bound), part="bucket"),
+        total_rate(view, metric, *matchers, part="count"),
+    )
+
+
+def or_zero(
+    view: View,
+    events: Expr,
+    metric: CatalogMetric,
+    observed: CatalogMetric,
+    part: Part = "total",
+) -> Expr:
+    """Totals of a metric, or zero where it has no series but `observed` has.
+
+    `part` is that of `observed`.
+    """
+    # What one of the two lacks cannot be matched.
+    shared = view.per(*(by for by in view.by if None not in (metric.label(by), observed.label(by))))
+    observed_rate = total_rate(shared, observed, part=part)
+    return promql.zero_unless(events, observed_rate, *labels(shared, metric))
+
+
+def _relabelled(view: View, metric: CatalogMetric, inner: Expr) -> Expr:
+    # Metrics of two sources can only be compared or replace each other under the same labels.
+    for result_label, own_label in view.grouping(metric).items():
+        if result_label != own_label:
+            inner = promql.relabelled(inner, result_label, own_label)
+    return inner

@@ -14,7 +14,7 @@ _LABEL_VALUES = re.compile(r"label_values\((?P<series>.+),\s*(?P<label>\w+)\)", 
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class BoardQuery:
     """One PromQL expression of a board: where it stands, and whether exemplars are asked for."""
 
     kind: Literal["panel", "variable", "annotation"]
@@ -26,7 +26,7 @@ class Query:
     row: str = ""
 
 
-def read(board_json: str) -> Iterator[Query]:
+def board_queries(board_json: str) -> Iterator[BoardQuery]:
     """Every query of a board; a variable's is `count by (label) (series)`, its values' equal."""
     board: dict[str, Any] = json.loads(board_json)
     row = ""
@@ -35,7 +35,7 @@ def read(board_json: str) -> Iterator[Query]:
             row = panel["title"]
             continue
         for target in panel["targets"]:
-            yield Query(
+            yield BoardQuery(
                 "panel",
                 panel["title"],
                 target["refId"],
@@ -50,10 +50,10 @@ def read(board_json: str) -> Iterator[Query]:
             if values is None:
                 raise ValueError(f"variable {variable['name']}: not a label_values query")
             expression = f"count by ({values['label']}) ({values['series']})"
-            yield Query("variable", variable["name"], "", expression, instant=True)
+            yield BoardQuery("variable", variable["name"], "", expression, instant=True)
     for annotation in board["annotations"]["list"]:
         target = annotation["target"]
-        yield Query("annotation", annotation["name"], target["refId"], target["expr"])
+        yield BoardQuery("annotation", annotation["name"], target["refId"], target["expr"])
 
 
 def interpolate(expression: str, values: Mapping[str, str]) -> str:

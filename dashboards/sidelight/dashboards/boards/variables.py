@@ -1,0 +1,102 @@
+"""The variables of the boards: `view.GRAFANA` filters by those that hold labels."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidelight.dashboards.boards.board import (
+    LabelVariable,
+    OptionsVariable,
+    TextVariable,
+    VariableOption,
+)
+from sidelight.dashboards.catalog import sidelight as own
+from sidelight.dashboards.catalog import vllm
+from sidelight.dashboards.queries.series import any_name
+from sidelight.dashboards.view import GRAFANA
+
+# An objective must be the bound of a bucket. The two histograms of the duration have
+# different bounds: Sidelight's double (OpenTelemetry's choice), vLLM's are round, so an
+# option has the bound in each.
+_TTFT_DEFAULT: Final = VariableOption("1 s", "1")
+_TTFT_OPTIONS: Final = (
+    VariableOption("100 ms", "0.1"),
+    VariableOption("250 ms", "0.25"),
+    VariableOption("500 ms", "0.5"),
+    _TTFT_DEFAULT,
+    VariableOption("2.5 s", "2.5"),
+    VariableOption("5 s", "5"),
+    VariableOption("10 s", "10"),
+)
+_DURATION_DEFAULT: Final = VariableOption("10 s", "10.24|10")
+_DURATION_OPTIONS: Final = (
+    VariableOption("1 s", "1.28|1"),
+    VariableOption("2.5 s", "2.56|2.5"),
+    VariableOption("5 s", "5.12|5"),
+    _DURATION_DEFAULT,
+    VariableOption("20 s", "20.48|20"),
+    VariableOption("40 s", "40.96|40"),
+)
+
+JOB: Final = LabelVariable(
+    "job",
+    "Job",
+    "Prometheus job of the vLLM servers. Where vLLM is scraped both directly and through "
+    "Sidelight's collector, choose one: choosing both counts each engine twice.",
+    any_name(GRAFANA.only(), vllm.RUNNING),
+    "job",
+    everything=".+",
+    offers_all=False,
+)
+MODEL: Final = LabelVariable(
+    "model",
+    "Model",
+    "Served model. LoRA adapters count under their base model in vLLM's own metrics.",
+    any_name(GRAFANA.only("job"), vllm.RUNNING),
+    "model_name",
+    everything=".*",
+)
+INSTANCE: Final = LabelVariable(
+    "instance",
+    "Instance",
+    "vLLM server.",
+    any_name(GRAFANA.only("job", "model"), vllm.RUNNING),
+    "instance",
+    everything=".+",
+)
+ENGINE: Final = LabelVariable(
+    "engine",
+    "Engine",
+    "Data-parallel rank.",
+    any_name(GRAFANA.only("job", "model", "instance"), vllm.RUNNING),
+    "engine",
+    everything=".*",
+)
+COLLECTOR: Final = LabelVariable(
+    "collector",
+    "Collector",
+    "Sidelight collector.",
+    any_name(GRAFANA.only(), own.RECEIVED, "total"),
+    "instance",
+    everything=".*",
+)
+TTFT_OBJECTIVE: Final = OptionsVariable(
+    "ttft_objective",
+    "TTFT objective",
+    "Requests whose first token takes longer than this miss the objective.",
+    _TTFT_OPTIONS,
+    _TTFT_DEFAULT,
+)
+DURATION_OBJECTIVE: Final = OptionsVariable(
+    "duration_objective",
+    "Duration objective",
+    "Requests that take longer than this in all miss the objective.",
+    _DURATION_OPTIONS,
+    _DURATION_DEFAULT,
+)
+TRACES: Final = TextVariable(
+    "traces",
+    "Trace UI",
+    "Where traces are shown, for instance Phoenix or Langfuse.",
+    "http://localhost:6006",
+)

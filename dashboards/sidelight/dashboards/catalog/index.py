@@ -1,0 +1,20 @@
+"""The whole catalog, and which metric a series name belongs to."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidelight.dashboards.catalog.metric import PARTS, CatalogMetric
+from sidelight.dashboards.catalog.sidelight import SIDELIGHT_METRICS
+from sidelight.dashboards.catalog.vllm import PROCESS_START, VLLM_METRICS
+
+CATALOG: Final[tuple[CatalogMetric, ...]] = (*VLLM_METRICS, *SIDELIGHT_METRICS, PROCESS_START)
+
+# Every name a series can have in Prometheus, to the metric it is one of.
+METRIC_BY_SERIES: Final[dict[str, CatalogMetric]] = {
+    series: metric
+    for metric in CATALOG
+    for part in PARTS[metric.kind]
+    for group in metric.series_names(part)
+    for series in group
+}

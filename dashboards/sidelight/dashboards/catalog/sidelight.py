@@ -1,0 +1,112 @@
+"""Sidelight's own metrics that queries read: names, units and meanings are the conventions'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sidelight import conventions as names
+from sidelight.conventions import METRICS, prometheus_name
+from sidelight.dashboards.catalog.metric import CatalogMetric, Dimension, MetricName, MetricSource
+
+
+def label(attribute: str) -> str:
+    """The Prometheus label of an OpenTelemetry attribute."""
+    return attribute.replace(".", "_")
+
+
+MODEL: Final = label(names.REQUEST_MODEL)
+ENGINE_INDEX: Final = label(names.ENGINE_INDEX)
+ERROR_TYPE: Final = label(names.ERROR_TYPE)
+DB_SYSTEM: Final = label(names.DB_SYSTEM)
+DB_COLLECTION: Final = label(names.DB_COLLECTION)
+DB_OPERATION: Final = label(names.DB_OPERATION)
+SCORE_SCALE: Final = label(names.SCORE_SCALE)
+SCORE_DIRECTION: Final = label(names.VECTOR_SCORE_DIRECTION)
+
+# `job` and `instance` of these are the service name and instance the app gave OpenTelemetry,
+# not those of a scrape: filtering them by a scrape's job would find nothing.
+SERVER: Final = MetricSource("vLLM plugin", {"model": MODEL, "engine": ENGINE_INDEX})
+_PLACE_OF_SEARCH: Final[Mapping[Dimension, str]] = {
+    "database": DB_SYSTEM,
+    "collection": DB_COLLECTION,
+}
+CLIENT: Final = MetricSource("vector-database client", _PLACE_OF_SEARCH)
+RETRIEVAL: Final = MetricSource("collector, from spans", _PLACE_OF_SEARCH)
+INSTRUMENTATION: Final = MetricSource("instrumentation", {})
+# A collector is its scrape's instance.
+COLLECTOR: Final = MetricSource("collector", {"collector": "instance"})
+
+
+def _own(metric: str, source: MetricSource, *labels: str) -> CatalogMetric:
+    definition = METRICS[metric]
+    return CatalogMetric(
+        source,
+        definition.instrument,
+        definition.unit,
+        definition.meaning,
+        labels,
+        (MetricName(prometheus_name(metric)),),
+    )
+
+
+_SERVED: Final = (label(names.OPERATION), label(names.PROVIDER), MODEL)
+_STEP: Final = (MODEL, ENGINE_INDEX)
+_CALL: Final = (DB_SYSTEM, DB_COLLECTION, DB_OPERATION)
+_SCORED: Final = (DB_SYSTEM, DB_COLLECTION, SCORE_SCALE, SCORE_DIRECTION)
+
+REQUEST_DURATION: Final = _own(names.SERVER_REQUEST_DURATION, SERVER, *_SERVED, ERROR_TYPE)
+SERVER_TTFT: Final = _own(names.SERVER_TTFT, SERVER, *_SERVED)
+SERVER_TPOT: Final = _own(names.SERVER_TPOT, SERVER, *_SERVED)
+CLIENT_ABORTS: Final = _own(names.CLIENT_ABORTS, SERVER)
+STEP_DURATION: Final = _own(names.ENGINE_STEP_DURATION, SERVER, *_STEP)
+BATCH_SIZE: Final = _own(names.ENGINE_BATCH_SIZE, SERVER, *_STEP)
+STEP_WAITING: Final = _own(names.ENGINE_WAITING, SERVER, *_STEP)
+KV_USAGE_TIME: Final = _own(names.ENGINE_KV_USAGE_TIME, SERVER, *_STEP, "le")
+
+DB_DURATION: Final = _own(names.DB_CLIENT_DURATION, CLIENT, *_CALL, ERROR_TYPE)
+TOP_SCORE: Final = _own(names.VECTOR_TOP_SCORE, CLIENT, *_CALL)
+EMPTY_SEARCHES: Final = _own(names.VECTOR_EMPTY_SEARCHES, CLIENT, *_CALL)
+
+RETRIEVAL_TOP_SCORE: Final = _own(names.RETRIEVAL_TOP_SCORE, RETRIEVAL, *_SCORED)
+RETRIEVAL_DRIFT: Final = _own(names.RETRIEVAL_DRIFT, RETRIEVAL, *_SCORED)
+RETRIEVAL_POOR: Final = _own(names.RETRIEVAL_POOR, RETRIEVAL, *_SCORED)
+
+INSTRUMENTATION_DROPPED: Final = _own(names.INSTRUMENTATION_DROPPED, INSTRUMENTATION)
+INSTRUMENTATION_FAULTS: Final = _own(names.INSTRUMENTATION_FAULTS, INSTRUMENTATION)
+
+RECEIVED: Final = _own(names.COLLECTOR_RECEIVED, COLLECTOR, "signal")
+REFUSED: Final = _own(names.COLLECTOR_REFUSED, COLLECTOR, "signal", "reason")
+DELIVERED: Final = _own(names.COLLECTOR_DELIVERED, COLLECTOR, "destination")
+DROPPED: Final = _own(names.COLLECTOR_DROPPED, COLLECTOR, "destination", "reason")
+RETRIES: Final = _own(names.COLLECTOR_RETRIES, COLLECTOR, "destination")
+LAG: Final = _own(names.COLLECTOR_LAG, COLLECTOR, "destination")
+LOG_BYTES: Final = _own(names.COLLECTOR_LOG_BYTES, COLLECTOR)
+SCRAPES: Final = _own(names.COLLECTOR_SCRAPES, COLLECTOR, "target", "outcome")
+
+SIDELIGHT_METRICS: Final[tuple[CatalogMetric, ...]] = (
+    REQUEST_DURATION,
+    SERVER_TTFT,
+    SERVER_TPOT,
+    CLIENT_ABORTS,
+    STEP_DURATION,
+    BATCH_SIZE,
+    STEP_WAITING,
+    KV_USAGE_TIME,
+    DB_DURATION,
+    TOP_SCORE,
+    EMPTY_SEARCHES,
+    RETRIEVAL_TOP_SCORE,
+    RETRIEVAL_DRIFT,
+    RETRIEVAL_POOR,
+    INSTRUMENTATION_DROPPED,
+    INSTRUMENTATION_FAULTS,
+    RECEIVED,
+    REFUSED,
+    DELIVERED,
+    DROPPED,
+    RETRIES,
+    LAG,
+    LOG_BYTES,
+    SCRAPES,
+)

@@ -1,0 +1,59 @@
+"""Batching: how many requests and tokens share an engine step, and how long a step takes."""
+
+from __future__ import annotations
+
+from sidelight.dashboards.catalog import sidelight as own
+from sidelight.dashboards.catalog import vllm
+from sidelight.dashboards.promql import Expr
+from sidelight.dashboards.queries import series
+from sidelight.dashboards.view import View
+
+
+def running(view: View) -> Expr:
+    """Requests in the batch at the last scrape."""
+    return series.total_now(view, vllm.RUNNING)
+
+
+def waiting(view: View) -> Expr:
+    """Requests in the queue at the last scrape."""
+    return series.total_now(view, vllm.WAITING)
+
+
+def batch_size_mean(view: View) -> Expr:
+    """Mean of the running requests per engine step."""
+    return series.mean(view, own.BATCH_SIZE)
+
+
+def batch_size_quantile(view: View, share: float) -> Expr:
+    """Quantile of the running requests per engine step."""
+    return series.quantile(view, own.BATCH_SIZE, share)
+
+
+def waiting_per_step_mean(view: View) -> Expr:
+    """Mean of the waiting requests per engine step."""
+    return series.mean(view, own.STEP_WAITING)
+
+
+def waiting_per_step_quantile(view: View, share: float) -> Expr:
+    """Quantile of the waiting requests per engine step."""
+    return series.quantile(view, own.STEP_WAITING, share)
+
+
+def tokens_per_step_mean(view: View) -> Expr:
+    """Mean of the tokens, prompt and generated, that one engine step processes."""
+    return series.mean(view, vllm.ITERATION_TOKENS)
+
+
+def tokens_per_step_quantile(view: View, share: float) -> Expr:
+    """Quantile of the tokens, prompt and generated, that one engine step processes."""
+    return series.quantile(view, vllm.ITERATION_TOKENS, share)
+
+
+def step_time_quantile(view: View, share: float) -> Expr:
+    """Quantile of the time between two engine steps while requests run, in seconds."""
+    return series.quantile(view, own.STEP_DURATION, share)
+
+
+def steps(view: View) -> Expr:
+    """Engine steps per second that processed tokens."""
+    return series.total_rate(view, vllm.ITERATION_TOKENS, part="count")

@@ -1,0 +1,59 @@
+"""The KV cache: how full it is, how well it is reused, and what it costs when it is full."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidelight.dashboards import promql
+from sidelight.dashboards.catalog import sidelight as own
+from sidelight.dashboards.catalog import vllm
+from sidelight.dashboards.promql import BinaryOperation, Expr, FunctionCall, Scalar, either, ratio
+from sidelight.dashboards.queries import series
+from sidelight.dashboards.view import View
+
+# The bucket of a full cache holds all of the time.
+_ALWAYS: Final = series.at_most("1")
+
+
+def usage(view: View) -> Expr:
+    """Share of KV-cache blocks in use at the last scrape: the highest of the engines."""
+    return series.highest_now(view, vllm.KV_USAGE)
+
+
+def usage_quantile_of_time(view: View, share: float) -> Expr:
+    """The usage that was not exceeded during a share of the time, measured at every step."""
+    time = series.total_rate(view, own.KV_USAGE_TIME, by=("le",))
+    # Quantiles need the bucket `+Inf`, which a usage cannot reach.
+    infinite = FunctionCall(
+        "label_replace",
+        (series.total_rate(view, own.KV_USAGE_TIME, _ALWAYS), "le", "+Inf", "", ""),
+    )
+    return promql.quantile(share, either(time, infinite), *series.labels(view, own.KV_USAGE_TIME))
+
+
+def time_share_above(view: View, bound: str) -> Expr:
+    """Share of the time during which more than a bound of the cache was in use."""
+    below = series.total_rate(view, own.KV_USAGE_TIME, series.at_most(bound))
+    return BinaryOperation(
+        Scalar(1), "-", ratio(below, series.total_rate(view, own.KV_USAGE_TIME, _ALWAYS))
+    )
+
+
+def prefix_hit_ratio(view: View) -> Expr:
+    """Share of prompt tokens whose KV was found in the prefix cache."""
+    return ratio(cached_tokens(view), series.total_rate(view, vllm.PREFIX_QUERIES))
+
+
+def cached_tokens(view: View) -> Expr:
+    """Prompt tokens found in the prefix cache per second."""
+    return series.total_rate(view, vllm.PREFIX_HITS)
+
+
+def computed_tokens(view: View) -> Expr:
+    """Prompt tokens not found in the prefix cache per second: prefill computes them."""
+    return BinaryOperation(series.total_rate(view, vllm.PREFIX_QUERIES), "-", cached_tokens(view))
+
+
+def preemptions(view: View) -> Expr:
+    """Requests preempted per second."""
+    return series.total_rate(view, vllm.PREEMPTIONS)

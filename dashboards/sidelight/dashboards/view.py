@@ -1,0 +1,111 @@
+"""What a query is asked about: which series, over which window, kept apart by what.
+
+Every query of `sidelight.dashboards.queries` takes a `View`. A board passes `GRAFANA`, an
+alert or a recording rule a plain one:
+
+    View({"job": "vllm", "model": LabelMatch("=~", "llama-.*")}, window="5m", by=("model",))
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from sidelight.dashboards.catalog.metric import RESULT_LABELS, CatalogMetric, Dimension
+from sidelight.dashboards.promql import Matcher, MatchOperator
+
+# Grafana sets both: an interval that holds several scrapes, and the chosen time range.
+RATE_INTERVAL: Final = "$__rate_interval"
+WHOLE_RANGE: Final = "$__range"
+
+# https://prometheus.io/docs/prometheus/latest/querying/basics/#time-durations
+_DURATION = re.compile(r"(?=\d)(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?")
+
+
+class LabelMatch(NamedTuple):
+    """What a label's value must be; `value` is a regular expression after `=~` and `!~`."""
+
+    operator: MatchOperator
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Filters, a window and a grouping, in terms that hold for metrics of every source.
+
+    `filters` has a value, or a `LabelMatch`, for each dimension to narrow. A filter applies
+    to the metrics that have its dimension: `job` and `instance` mean a scraped vLLM, so they
+    leave what Sidelight's plugin measured alone, while `model` narrows both. `window` is how
+    far each point of a rate looks back, as Prometheus writes durations. `by` names what is
+    not added up.
+
+    Raises `ValueError` for a dimension or a window that does not exist.
+    """
+
+    # A mapping has no hash; equal views have equal windows.
+    filters: Mapping[Dimension, LabelMatch | str] = field(hash=False)
+    window: str
+    by: tuple[Dimension, ...] = ()
+
+    def __post_init__(self) -> None:
+        for dimension in (*self.filters, *self.by):
+            if dimension not in RESULT_LABELS:
+                known = ", ".join(RESULT_LABELS)
+                raise ValueError(f"unknown dimension {dimension!r}; known are {known}")
+        if self.window not in (RATE_INTERVAL, WHOLE_RANGE) and not _DURATION.fullmatch(self.window):
+            raise ValueError(f"{self.window!r} is not a duration such as 30s, 5m or 1h30m")
+        object.__setattr__(self, "filters", MappingProxyType(dict(self.filters)))
+
+    def over(self, window: str) -> View:
+        """The same series over another window."""
+        return dataclasses.replace(self, window=window)
+
+    def per(self, *by: Dimension) -> View:
+        """The same series, kept apart by other dimensions."""
+        return dataclasses.replace(self, by=by)
+
+    def only(self, *dimensions: Dimension) -> View:
+        """With the filters of these dimensions alone; raises `KeyError` if one is missing."""
+        return dataclasses.replace(
+            self, filters={dimension: self.filters[dimension] for dimension in dimensions}
+        )
+
+    def matchers(self, metric: CatalogMetric) -> tuple[Matcher, ...]:
+        """The filters as label matchers of one metric."""
+        return tuple(
+            Matcher(label, *(match if isinstance(match, LabelMatch) else LabelMatch("=", match)))
+            for dimension, match in self.filters.items()
+            if (label := metric.label(dimension)) is not None
+        )
+
+    def grouping(self, metric: CatalogMetric) -> dict[str, str]:
+        """The labels of a result that is kept apart, each with the metric's own label for it.
+
+        Dimensions that the metric does not have are left out.
+        """
+        return {
+            RESULT_LABELS[dimension]: label
+            for dimension in self.by
+            if (label := metric.label(dimension)) is not None
+        }
+
+
+def _variable(name: Dimension) -> LabelMatch:
+    return LabelMatch("=~", f"${name}")
+
+
+# The variables are defined in `boards.variables`, by the same names.
+GRAFANA: Final = View(
+    {
+        "job": _variable("job"),
+        "instance": _variable("instance"),
+        "model": _variable("model"),
+        "engine": _variable("engine"),
+        "collector": _variable("collector"),
+    },
+    window=RATE_INTERVAL,
+)

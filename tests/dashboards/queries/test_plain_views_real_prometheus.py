@@ -1,0 +1,93 @@
+"""What alerts, objectives and autoscalers ask a real Prometheus: no Grafana, any grouping."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sidelight.dashboards.catalog.metric import RESULT_LABELS
+from sidelight.dashboards.queries import batching, requests
+from sidelight.dashboards.view import LabelMatch, View
+from support.dashboard_prometheus import REFERENCE, WINDOW, Moment, Servers, is_answered
+from support.dashboard_queries import QUERIES
+from support.sidelight_exposition import MODEL as OWN_MODEL
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_every_query_returns_data(prometheus: Moment, name: str) -> None:
+    """With a plain view alone, from the engine's metrics or Sidelight's."""
+    job = "restarting" if name == "engine.restarts" else REFERENCE
+    view = View({"job": job}, WINDOW)
+    assert is_answered(prometheus.query(str(QUERIES[name](view))))
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_every_query_can_be_kept_apart(prometheus: Moment, name: str) -> None:
+    """Grouped by all it knows, it returns the groups and no label of another source."""
+    job = "restarting" if name == "engine.restarts" else REFERENCE
+    view = View({"job": job}, WINDOW).per(*RESULT_LABELS)
+    answer = prometheus.query(str(QUERIES[name](view)))
+    assert is_answered(answer)
+    assert not {"gen_ai_request_model", "sidelight_engine_index"} & {
+        label for one in answer for label in one.labels
+    }
+
+
+@pytest.mark.parametrize("name", ["batching.running", "batching.steps", "kv_cache.cached_tokens"])
+def test_groups_add_up_to_the_whole(prometheus: Moment, name: str) -> None:
+    """Keeping apart loses nothing and counts nothing twice."""
+    view = View({"job": "two-engines-lora"}, WINDOW)
+    [whole] = prometheus.query(str(QUERIES[name](view)))
+    groups = prometheus.query(str(QUERIES[name](view.per("model", "engine"))))
+    assert {one.labels["engine"] for one in groups} == {"0", "1"}
+    assert sum(one.value for one in groups) == pytest.approx(whole.value)
+
+
+def test_a_filter_leaves_out_the_others(prometheus: Moment) -> None:
+    """One engine of two, and no job that is not there."""
+    job = "two-engines-lora"
+    one = str(batching.running(View({"job": job, "engine": "1"}, WINDOW).per("engine")))
+    [series] = prometheus.query(one)
+    assert series.labels == {"engine": "1"}
+    other = str(batching.running(View({"job": LabelMatch("!=", job)}, WINDOW).per("job")))
+    assert job not in {one.labels["job"] for one in prometheus.query(other)}
+    assert not prometheus.query(str(batching.running(View({"job": "nowhere"}, WINDOW))))
+
+
+def test_both_sources_answer_under_the_same_labels(prometheus: Moment) -> None:
+    """A rule by model has `model_name`, whether the plugin or the engine measured it."""
+    by_model = View({"job": REFERENCE, "model": OWN_MODEL}, WINDOW).per("model")
+    from_plugin = prometheus.query(str(requests.request_rate(by_model)))
+    assert [one.labels for one in from_plugin] == [{"model_name": OWN_MODEL}]
+    by_model = View({"job": REFERENCE, "model": "tiny"}, WINDOW).per("model")
+    from_engine = prometheus.query(str(requests.request_rate(by_model)))
+    assert [one.labels for one in from_engine] == [{"model_name": "tiny"}]
+
+
+def test_a_model_without_errors_has_a_zero_of_its_own(servers: Servers) -> None:
+    """So that a rule by model resolves instead of losing its series."""
+    view = View({"model": OWN_MODEL}, WINDOW).per("model")
+    [series] = servers.flawless.query(str(requests.error_ratio(view)))
+    assert (series.labels, series.value) == ({"model_name": OWN_MODEL}, 0)
+
+
+def test_promtool_accepts_every_query_as_a_rule(tmp_path: Path) -> None:
+    """Exactly as a rule file would have them, alone and grouped."""
+    view = View({"job": "vllm", "model": LabelMatch("=~", "llama-.*")}, "5m")
+    rules = [
+        {"record": f"sidelight:{name.replace('.', '_')}:{suffix}", "expr": str(query(asked))}
+        for name, query in QUERIES.items()
+        for suffix, asked in (("whole", view), ("by", view.per(*RESULT_LABELS)))
+    ]
+    rule_file = tmp_path / "rules.yml"
+    rule_file.write_text(json.dumps({"groups": [{"name": "sidelight", "rules": rules}]}))
+    checked = subprocess.run(
+        ["promtool", "check", "rules", rule_file], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert f"{len(rules)} rules found" in checked.stdout

@@ -1,0 +1,159 @@
+"""Two real Prometheus that scrape moving expositions, for the queries of boards and rules.
+
+The expositions are recordings of a real vLLM 0.32, shown as each recorded release, through
+Ray, through the scrape that mangles colons, and as servers that idle or restart.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from sidelight.dashboards.catalog.vllm import RECORDED_VERSIONS
+from support.exposition_server import Page, serve_pages
+from support.prometheus import Prometheus, Series, run_prometheus
+from support.sidelight_exposition import SidelightExposition
+from support.vllm_exposition import (
+    Exposition,
+    MovingCollector,
+    as_release,
+    recording,
+    text_at,
+    through_ray,
+    with_both_prefixes,
+)
+
+SCRAPE_SECONDS = 1
+WINDOW = "6s"
+SAMPLES = 6
+REFERENCE = "0.32.0"
+LOAD = recording("metrics-0.32-load.txt")
+
+RELEASES: dict[str, Exposition] = {
+    version: as_release(LOAD, version) for version in RECORDED_VERSIONS
+}
+# All of these did the same work as the reference, so every query must give the same numbers.
+EQUALS: dict[str, Exposition] = {
+    **RELEASES,
+    "ray-0.32.0": through_ray(LOAD, "ray_vllm_"),
+    "ray-0.10.2": through_ray(RELEASES["0.10.2"], "ray_vllm_"),
+    "ray-0.8.5": through_ray(RELEASES["0.8.5"], "ray_vllm:"),
+    "both-prefixes": with_both_prefixes(LOAD),
+    "both-prefixes-and-names": with_both_prefixes(RELEASES["0.11.2"]),
+}
+# Encoded by prometheus_client for the Accept header Prometheus really sends: the colon bug.
+COLON_BUG: dict[str, Exposition] = {
+    "colon-bug": LOAD,
+    "colon-bug-0.10.2": RELEASES["0.10.2"],
+    "colon-bug-0.8.5": RELEASES["0.8.5"],
+}
+OTHERS: dict[str, Exposition] = {
+    "two-engines-lora": recording("metrics-0.32-dp2-lora.txt"),
+    "two-api-servers": recording("metrics-0.32-two-api-servers-ngram.txt"),
+}
+IDLE = recording("metrics-0.32-idle.txt")
+WORKING = [*EQUALS, *COLON_BUG, *OTHERS]
+
+
+def _text_page(exposition: Exposition, clock: Callable[[], float]) -> Page:
+    text = text_at(exposition)
+    return lambda accept: ("text/plain; version=0.0.4", text(clock()).encode())
+
+
+def _client_page(exposition: Exposition, clock: Callable[[], float]) -> Page:
+    collector = MovingCollector(exposition)
+    registry = CollectorRegistry()
+    registry.register(collector)
+
+    def page(accept: str) -> tuple[str, bytes]:
+        collector.seconds = clock()
+        encoder, content_type = choose_encoder(accept)
+        return content_type, encoder(registry)
+
+    return page
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A Prometheus at a moment before which every target was scraped without a gap.
+
+    On a busy machine scrapes are late or missed; at this moment none was, for good.
+    """
+
+    prometheus: Prometheus
+    time: float
+
+    def query(self, expression: str) -> list[Series]:
+        """An instant query at that moment."""
+        return self.prometheus.query(expression, at=self.time)
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Two Prometheus: one with everything, one where nothing has ever gone wrong."""
+
+    everything: Moment
+    flawless: Moment
+
+
+@contextmanager
+def run_servers(directory: Path) -> Iterator[Servers]:
+    """Runs both at once, because each takes seconds to discover its targets."""
+    started = time.monotonic()
+
+    def clock() -> float:
+        return time.monotonic() - started
+
+    pages: dict[str, Page] = {
+        **{f"/{job}": _text_page(exposition, clock) for job, exposition in EQUALS.items()},
+        **{f"/{job}": _client_page(exposition, clock) for job, exposition in COLON_BUG.items()},
+        **{f"/{job}": _text_page(exposition, clock) for job, exposition in OTHERS.items()},
+        "/idle": _text_page(IDLE, lambda: 0.0),
+        "/restarting": _text_page(OTHERS["two-api-servers"], lambda: clock() % 2.5),
+        "/sidelight": SidelightExposition().page,
+    }
+    flawless_pages: dict[str, Page] = {"/sidelight": SidelightExposition(flawless=True).page}
+    with (
+        serve_pages(pages) as address,
+        serve_pages(flawless_pages) as flawless_address,
+        run_prometheus(_config(pages, address), directory / "everything") as everything,
+        run_prometheus(_config(flawless_pages, flawless_address), directory / "flawless") as calm,
+    ):
+        yield Servers(_full_window(everything, pages), _full_window(calm, flawless_pages))
+
+
+def _full_window(server: Prometheus, jobs: Collection[str]) -> Moment:
+    up = f'up{{exported_job=""}}[{WINDOW}]'
+    [moment] = server.wait_for(
+        f"timestamp(vector(1)) and on () count("
+        f"count_over_time({up}) >= {SAMPLES} and min_over_time({up}) == 1) == {len(jobs)}",
+        seconds=120,
+    )
+    return Moment(server, moment.value)
+
+
+def _config(pages: Iterable[str], address: str) -> dict[str, Any]:
+    return {
+        "global": {"scrape_interval": f"{SCRAPE_SECONDS}s", "scrape_timeout": f"{SCRAPE_SECONDS}s"},
+        "scrape_configs": [
+            {
+                "job_name": path.removeprefix("/"),
+                "metrics_path": path,
+                "static_configs": [{"targets": [address]}],
+            }
+            for path in pages
+        ],
+    }
+
+
+def is_answered(series: list[Series]) -> bool:
+    """Whether a query returned numbers, and nothing else."""
+    return bool(series) and all(math.isfinite(one.value) for one in series)
