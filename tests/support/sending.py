@@ -11,10 +11,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from sidelight.collector.delivery.build import forwarder
+from sidelight.collector.delivery.build import build_forwarder
 from sidelight.collector.delivery.forwarder import Forwarder
-from sidelight.collector.delivery.lanes import lanes
 from sidelight.collector.delivery.sampling.sampler import Decision
+from sidelight.collector.delivery.status import Status
+from sidelight.collector.delivery.store import Store
+from sidelight.collector.delivery.subscription_config import subscription_configs
 from sidelight.collector.destinations.registry import AnyDestination
 from sidelight.collector.log.log import SegmentLog
 from sidelight.collector.log.record import Record
@@ -65,7 +67,8 @@ class Sending:
         self.log = log
         self.tally = Tally()
         self.forwarders: Sequence[Forwarder] = [
-            forwarder(lane, log, directory, self.tally) for lane in lanes(parse(*destinations))
+            build_forwarder(config, Store(log, directory), self.tally, Status())
+            for config in subscription_configs(parse(*destinations))
         ]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -90,8 +93,8 @@ class Sending:
         """Until the forwarders (those of `names`, if any) have nothing more to do for now."""
         async with asyncio.timeout(30):
             for each in self.forwarders:
-                if not names or each.destination.name in names:
-                    await each.settled()
+                if not names or each.exporter.name in names:
+                    await each.status.settled()
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Until the condition holds."""

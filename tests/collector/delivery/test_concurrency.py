@@ -145,7 +145,7 @@ async def test_a_backend_in_trouble_is_asked_by_one_request(
             assert gate.most_together == 1
             gate.down = False
             await sending.until(lambda: log.cursor("otlp") == log.end)
-            assert sending.forwarders[0].trouble is None
+            assert sending.forwarders[0].status.trouble is None
     assert sending.tally.counts["otlp", "delivered"] == 8
 
 

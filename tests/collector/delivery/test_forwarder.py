@@ -18,7 +18,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sidelight.collector.delivery.dead_letters import DeadLetters
-from sidelight.collector.delivery.faults import MOST_FAULTS
+from sidelight.collector.delivery.faults import MAX_FAULTS
 from sidelight.collector.delivery.forwarder import Forwarder
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Refused, Retry
 from sidelight.collector.log.cursor import Position
@@ -83,7 +83,7 @@ class Running:
 
     async def settled(self) -> None:
         async with asyncio.timeout(30):
-            await self.forwarder.settled()
+            await self.forwarder.status.settled()
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(30):
@@ -155,9 +155,9 @@ async def test_a_retry_sends_the_same_bytes_until_they_are_taken(
         return Retry("its disk is full") if len(sent) < 4 else Delivered()
 
     async with _running(log, Scripted(answer), tmp_path) as running:
-        await running.until(lambda: running.forwarder.trouble == "its disk is full")
+        await running.until(lambda: running.forwarder.status.trouble == "its disk is full")
         await running.until(lambda: log.cursor("scripted") == log.end)
-        assert running.forwarder.trouble is None
+        assert running.forwarder.status.trouble is None
     assert sent[0] == sent[1] == sent[2] == sent[3]
     assert running.tally.counts["scripted", "retried"] == 3
     assert running.tally.counts["scripted", "delivered"] == 2
@@ -227,7 +227,7 @@ async def test_what_a_backend_says_of_a_batch_reaches_no_log_line(
     with SpanStore(refuse=lambda _: reply) as store:
         async with Sending(log, tmp_path, store.destination("store")) as sending:
             await sending.settled()
-            assert sending.forwarders[0].trouble is None
+            assert sending.forwarders[0].status.trouble is None
     assert sending.tally.counts["store", "dropped", "refused"] == 50
     letters = tmp_path / "dead-letters" / "store.jsonl"
     lines = letters.read_text().splitlines()
@@ -297,9 +297,9 @@ async def test_a_record_that_cannot_be_sent_holds_up_nobody(
     log.append([_traces("a"), _traces("bad", "worse"), _traces("b")])
     async with _running(log, destination, tmp_path) as running:
         await running.until(lambda: log.cursor("scripted") == log.end)
-        assert running.forwarder.trouble is None
+        assert running.forwarder.status.trouble is None
     assert destination.taken == ["a", "b"]
-    assert destination.asked == MOST_FAULTS + 2
+    assert destination.asked == MAX_FAULTS + 2
     assert running.tally.counts["scripted", "dropped", "failed"] == 2
     (line,) = running.dead_letters.path("scripted").read_text().splitlines()
     assert (json.loads(line)["items"], json.loads(line)["status"]) == (2, None)
@@ -309,7 +309,7 @@ async def test_a_record_that_cannot_be_sent_holds_up_nobody(
 
 async def test_what_the_machine_lacks_is_waited_for(log: SegmentLog, tmp_path: Path) -> None:
     """However often files or memory run out, no record is given up for it."""
-    lacks = iter([OSError(errno.EMFILE, "Too many open files"), MemoryError()] * MOST_FAULTS)
+    lacks = iter([OSError(errno.EMFILE, "Too many open files"), MemoryError()] * MAX_FAULTS)
 
     def answer(record: Record) -> Outcome:
         error = next(lacks, None)
@@ -330,7 +330,7 @@ async def test_a_record_that_cannot_be_read_holds_up_nobody(
     log: SegmentLog, tmp_path: Path, sample: object, delivered: int
 ) -> None:
     """Stored whole but broken inside, it alone is kept aside; those around it are delivered."""
-    bad = [Record("traces", b"no gzip", 3, 1)] * MOST_FAULTS
+    bad = [Record("traces", b"no gzip", 3, 1)] * MAX_FAULTS
     log.append([_traces("a"), _traces("dropped"), *bad, _traces("b")])
     drop = [{"names": "dropped"}]
     with SpanStore() as store:
@@ -339,11 +339,11 @@ async def test_a_record_that_cannot_be_read_holds_up_nobody(
             options["sample"] = sample
         async with Sending(log, tmp_path, store.destination("store", **options)) as sending:
             await sending.until(lambda: log.cursor("store") == log.end)
-        assert sending.forwarders[0].trouble is None
-    assert sending.tally.counts["store", "dropped", "failed"] == 3 * MOST_FAULTS
+        assert sending.forwarders[0].status.trouble is None
+    assert sending.tally.counts["store", "dropped", "failed"] == 3 * MAX_FAULTS
     lines = (tmp_path / "dead-letters" / "store.jsonl").read_text().splitlines()
     kept = [base64.b64decode(json.loads(line)["request_gzip_base64"]) for line in lines]
-    assert kept == [b"no gzip"] * MOST_FAULTS
+    assert kept == [b"no gzip"] * MAX_FAULTS
     assert sum(store.ids.values()) == delivered
 
 
@@ -425,10 +425,10 @@ async def test_a_log_that_cannot_be_read_is_waited_for(
     monkeypatch.setattr(log, "read", read_or_fail)
     async with _running(log, destination, tmp_path) as running:
         await running.settled()
-        assert "Input/output error" in str(running.forwarder.trouble)
+        assert "Input/output error" in str(running.forwarder.status.trouble)
         is_broken.clear()
         await running.until(lambda: log.cursor("scripted") == log.end)
-        assert running.forwarder.trouble is None
+        assert running.forwarder.status.trouble is None
     assert destination.taken == ["a"]
 
 
@@ -471,7 +471,7 @@ async def test_settled_waits_for_a_backend_that_has_recovered(
         assert destination.taken == []
         is_down.clear()
         await running.until(lambda: destination.taken == ["a"])
-        waiting = asyncio.create_task(running.forwarder.settled())
+        waiting = asyncio.create_task(running.forwarder.status.settled())
         await asyncio.sleep(0.05)
         assert not waiting.done()
         may_go_on.set()
@@ -496,7 +496,7 @@ async def test_the_pace_is_kept(
     async with _running(log, destination, tmp_path) as running:
         monkeypatch.setattr(asyncio, "sleep", note)
         async with asyncio.timeout(30):
-            await running.forwarder.settled()
+            await running.forwarder.status.settled()
         monkeypatch.undo()
     assert [round(each, -2) for each in waits] == [10_000, 20_000, 30_000]
 

@@ -20,8 +20,9 @@ from sidelight.collector.app.delivery_metrics import DeliveryMetrics
 from sidelight.collector.app.health import Health
 from sidelight.collector.app.retention import Retention
 from sidelight.collector.app.self_metrics import SelfMetrics
-from sidelight.collector.delivery.deliveries import Deliveries, Store
+from sidelight.collector.delivery.deliveries import Deliveries
 from sidelight.collector.delivery.replays import Replays
+from sidelight.collector.delivery.store import Store
 from sidelight.collector.destinations.registry import AnyDestination
 from sidelight.collector.ingest.intake import Intake
 from sidelight.collector.log import folder

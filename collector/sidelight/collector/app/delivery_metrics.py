@@ -8,7 +8,7 @@ from sidelight.collector.metrics.registry import Registry
 
 
 class DeliveryMetrics:
-    """The counters of all destinations; a `SendObserver`."""
+    """The counters of all destinations; an `Observer`."""
 
     def __init__(self, registry: Registry) -> None:
         self._delivered = registry.counter(c.COLLECTOR_DELIVERED, ("destination",))

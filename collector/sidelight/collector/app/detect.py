@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.destinations.common.config import DestinationConfig
-from sidelight.collector.destinations.registry import TYPES, AnyDestination, stream_names
+from sidelight.collector.destinations.registry import TYPES, AnyDestination, subscription_names
 from sidelight.collector.log.log import is_behind
 from sidelight.collector.log.shares import folders
 
@@ -22,7 +22,7 @@ def destinations(config: Config) -> tuple[AnyDestination, ...]:
         return any(
             is_behind(folder, name)
             for folder in folders(config.log.directory)
-            for name in stream_names(destination)
+            for name in subscription_names(destination)
         )
 
     detected = (each.detect(has_backlog) for each in TYPES.values() if each.detect is not None)

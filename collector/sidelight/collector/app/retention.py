@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from sidelight.collector.app.configuration.config import LogOptions
 from sidelight.collector.app.delivery_metrics import DeliveryMetrics
-from sidelight.collector.delivery.deliveries import Deliveries, Store
+from sidelight.collector.delivery.deliveries import Deliveries
+from sidelight.collector.delivery.store import Store
 from sidelight.collector.log import shares
 from sidelight.collector.log.log import own
 

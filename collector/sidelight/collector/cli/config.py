@@ -58,14 +58,14 @@ def check(path: Path | None) -> None:
     found = load_config(path)
     from sidelight.base.configuration.section import ConfigError
     from sidelight.collector.app.configuration.effective import effective
-    from sidelight.collector.delivery.build import build_lane
-    from sidelight.collector.delivery.lanes import lanes
+    from sidelight.collector.delivery.build import build_exporter
+    from sidelight.collector.delivery.subscription_config import subscription_configs
     from sidelight.collector.processors.build import build as build_shaper
 
     try:
         build_shaper(found.processors)
-        for lane in lanes(found.destinations or ()):
-            build_lane(lane).close()
+        for config in subscription_configs(found.destinations or ()):
+            build_exporter(config).close()
     except ConfigError as error:
         fail(str(error), 2)
     where = path or "defaults and environment"

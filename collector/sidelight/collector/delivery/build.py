@@ -1,69 +1,75 @@
-"""From configured destinations to the forwarders that send to them."""
+"""From a subscription's configuration to the forwarder that works for it."""
 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
-from typing import Protocol
 
 from sidelight.collector.delivery.dead_letters import DeadLetters
 from sidelight.collector.delivery.feed import Feed, LogFeed
-from sidelight.collector.delivery.forwarder import Forwarder, Observer
-from sidelight.collector.delivery.lanes import Lane
+from sidelight.collector.delivery.forwarder import Forwarder
+from sidelight.collector.delivery.observer import Observer
 from sidelight.collector.delivery.sampling.feed import SampledFeed
-from sidelight.collector.delivery.sampling.sampler import Decision
+from sidelight.collector.delivery.status import Status
+from sidelight.collector.delivery.store import Store
+from sidelight.collector.delivery.subscription_config import SubscriptionConfig
 from sidelight.collector.destinations.common.outcome import Exporter
 from sidelight.collector.destinations.registry import type_of
-from sidelight.collector.log.log import Log
+from sidelight.otlp.signals import Signal
 
 
-class SendObserver(Observer, Protocol):
-    """Who counts all that happens on the way from the log to the destinations."""
+def build_forwarder(
+    config: SubscriptionConfig,
+    store: Store,
+    observer: Observer,
+    status: Status,
+    *,
+    stops_at_end: bool = False,
+) -> Forwarder:
+    """The forwarder that sends what is in `store`, with its files in the store's folder.
 
-    def sampled(self, destination: str, decision: Decision) -> None:
-        """Tail sampling decided on a trace."""
-
-    def withheld(self, destination: str, reason: str, items: int) -> None:
-        """The destination does not get `items` because its configuration says so."""
-
-
-def forwarder(lane: Lane, log: Log, directory: Path, observer: SendObserver) -> Forwarder:
-    """The forwarder of a lane, with its files below `directory`.
-
-    Raises `ConfigError` as a type's `build` does.
+    `stops_at_end`: nobody appends to the store any more. Raises `ConfigError` as a type's
+    `build` does.
     """
-    destination = build_lane(lane)
-    signals = frozenset(type_of(lane.config).signals(lane.config))
-    withheld = partial(observer.withheld, destination.name)
-    feed: Feed
-    if lane.config.sample is None:
-        feed = LogFeed(log, signals, lane.selector(), withheld)
-    else:
-        feed = SampledFeed(
-            log,
-            signals,
-            lane.config.sample,
-            selector=lane.selector(),
-            directory=directory / "sampling",
-            name=destination.name,
-            withheld=withheld,
-            decided=partial(observer.sampled, destination.name),
-        )
+    exporter = build_exporter(config)
+    destination = config.destination
     return Forwarder(
-        destination,
-        log,
-        dead_letters=DeadLetters(directory / "dead-letters"),
+        exporter,
+        store.log,
+        dead_letters=DeadLetters(store.directory / "dead-letters"),
         observer=observer,
-        max_backoff_seconds=lane.config.max_backoff_seconds,
-        feed=feed,
-        concurrency=1 if lane.is_scores else type_of(lane.config).concurrency(lane.config),
+        max_backoff_seconds=destination.max_backoff_seconds,
+        feed=_feed(config, store, observer),
+        concurrency=1 if config.is_scores else type_of(destination).concurrency(destination),
+        status=status,
+        stops_at_end=stops_at_end,
     )
 
 
-def build_lane(lane: Lane) -> Exporter:
-    """Where a lane leads; nothing is connected yet. Raises `ConfigError` as a type's `build`."""
-    destination = type_of(lane.config)
-    if not lane.is_scores:
-        return destination.build(lane.config)
+def _feed(config: SubscriptionConfig, store: Store, observer: Observer) -> Feed:
+    withheld = partial(observer.withheld, config.name)
+    if config.destination.sample is None:
+        return LogFeed(store.log, signals_of(config), config.selector(), withheld)
+    return SampledFeed(
+        store.log,
+        signals_of(config),
+        config.destination.sample,
+        selector=config.selector(),
+        directory=store.directory / "sampling",
+        name=config.name,
+        withheld=withheld,
+        decided=partial(observer.sampled, config.name),
+    )
+
+
+def build_exporter(config: SubscriptionConfig) -> Exporter:
+    """What sends to the destination; nothing is connected yet. Raises `ConfigError`."""
+    destination = type_of(config.destination)
+    if not config.is_scores:
+        return destination.build(config.destination)
     assert destination.build_scores is not None, f"{destination.name} has no scores"
-    return destination.build_scores(lane.config)
+    return destination.build_scores(config.destination)
+
+
+def signals_of(config: SubscriptionConfig) -> frozenset[Signal]:
+    """What it takes of the log; other records are passed over."""
+    return frozenset(type_of(config.destination).signals(config.destination))

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 # With the pauses between attempts most of a minute: time for what mends itself.
-MOST_FAULTS = 8
+MAX_FAULTS = 8
 
 
 class Faults:
@@ -25,7 +25,7 @@ class Faults:
             return False
         where = place(error)
         self._counts[where] += 1
-        return self._counts[where] >= MOST_FAULTS
+        return self._counts[where] >= MAX_FAULTS
 
 
 def place(error: Exception) -> str:

@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from sidelight.collector.delivery.deliveries import Deliveries, Store
+from sidelight.collector.delivery.deliveries import Deliveries
+from sidelight.collector.delivery.store import Store
 from sidelight.collector.log.cursor import requests, stored_cursor
 
 _logger = logging.getLogger(__name__)

@@ -50,16 +50,16 @@ def type_of(config: DestinationConfig) -> DestinationType:
     return TYPES[config.type]
 
 
-def stream_names(destination: DestinationConfig) -> list[str]:
+def subscription_names(destination: DestinationConfig) -> list[str]:
     """The names of a destination's subscriptions: its own, its routes' and its scores'."""
     names = [destination.name, *(f"{destination.name}.{each.name}" for each in destination.routes)]
     if destination.score_attributes:
-        names += [score_stream(name) for name in names]
+        names += [score_subscription(name) for name in names]
     return names
 
 
-def score_stream(name: str) -> str:
-    """The name of the score stream beside the stream `name`."""
+def score_subscription(name: str) -> str:
+    """The name of the subscription for scores beside the subscription `name`."""
     return f"{name}.scores"
 
 

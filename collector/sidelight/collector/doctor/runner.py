@@ -11,7 +11,7 @@ from sidelight.base.check import Check, on_thread
 from sidelight.base.configuration.section import ConfigError
 from sidelight.collector.app import detect
 from sidelight.collector.app.configuration.config import Config
-from sidelight.collector.delivery.lanes import lanes
+from sidelight.collector.delivery.subscription_config import subscription_configs
 from sidelight.collector.destinations.registry import AnyDestination
 from sidelight.collector.doctor import (
     clock,
@@ -34,10 +34,10 @@ _HANGS = "Check this machine's disks and name servers: one of them hangs."
 def run(config: Config, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[Check]:
     """All checks, made at the same time; each request waits at most `timeout_seconds`."""
     try:
-        found = lanes(detect.destinations(config))
+        configs = subscription_configs(detect.destinations(config))
     except ConfigError as error:
         return [Check("configuration", "fail", str(error), "Correct it and run this again.")]
-    used = tuple(lane.config for lane in found if not lane.is_scores)
+    used = tuple(each.destination for each in configs if not each.is_scores)
     return asyncio.run(_run(config, used, timeout_seconds))
 
 

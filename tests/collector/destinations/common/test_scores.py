@@ -57,7 +57,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 async def test_langfuse_gets_traces_and_scores(server: LangfuseStandIn, tmp_path: Path) -> None:
-    """Scores go on a lane of their own, with what is selected, and replace themselves."""
+    """Scores have a subscription of their own, with what is selected, and replace themselves."""
     destination = {
         "type": "langfuse",
         "url": server.url,
@@ -223,7 +223,7 @@ async def test_a_span_that_never_comes_is_given_up() -> None:
 
 
 def test_a_route_may_not_be_called_as_the_scores() -> None:
-    """Cursors are kept by name, so no two lanes have one."""
+    """Cursors are kept by name, so no two subscriptions have one."""
     route = {"name": "scores", "match": {"team": "a"}, "project": "p"}
     destination = {"type": "phoenix", "scores": NAMES, "routes": [route]}
     with pytest.raises(ValueError, match=r"are called 'phoenix\.scores'"):

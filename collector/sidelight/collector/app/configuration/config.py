@@ -17,7 +17,7 @@ from sidelight.base.auth.config import Auth
 from sidelight.base.configuration.section import MIB, Section
 from sidelight.collector.app.configuration.serve import Serve
 from sidelight.collector.app.configuration.workers import Workers
-from sidelight.collector.destinations.registry import AnyDestination, stream_names
+from sidelight.collector.destinations.registry import AnyDestination, subscription_names
 from sidelight.collector.metrics.config import MetricsConfig
 from sidelight.collector.processors.config import ProcessorsConfig
 from sidelight.collector.receivers.registry import Receivers
@@ -111,7 +111,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Config:
-        names = [name for each in self.destinations or () for name in stream_names(each)]
+        names = [name for each in self.destinations or () for name in subscription_names(each)]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(

@@ -1,4 +1,4 @@
-"""Scores in Langfuse: one request each, so they have a lane of their own beside the traces."""
+"""Scores in Langfuse: one request each, and a subscription of their own."""
 
 from __future__ import annotations
 

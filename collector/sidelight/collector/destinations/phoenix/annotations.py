@@ -1,4 +1,4 @@
-"""Span annotations in Phoenix, which wants the span stored first: a lane that comes after."""
+"""Scores as span annotations in Phoenix, which must have stored the span before."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 from sidelight.base.configuration.section import ConfigError
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.loading import load
-from sidelight.collector.delivery.lanes import lanes
+from sidelight.collector.delivery.subscription_config import subscription_configs
 from support import otlp_requests
 from support.langfuse import LangfuseStandIn
 from support.sending import Sending, opened, parse
@@ -88,10 +88,10 @@ async def test_a_tenant_with_revoked_keys_delays_nobody(
 async def test_unmatched_data_can_be_left_out(
     servers: dict[str, LangfuseStandIn], tmp_path: Path
 ) -> None:
-    """With `unmatched: drop` the destination itself has no lane."""
+    """With `unmatched: drop` the destination itself has no subscription."""
     with opened(tmp_path) as log:
         async with Sending(log, tmp_path, langfuse(servers, unmatched="drop")) as sending:
-            assert [each.destination.name for each in sending.forwarders] == [
+            assert [each.exporter.name for each in sending.forwarders] == [
                 "langfuse.blue",
                 "langfuse.red",
             ]
@@ -125,18 +125,20 @@ def test_the_first_route_that_fits_counts() -> None:
             {"name": "b", "match": {"team": "b*"}},
         ],
     }
-    found = {lane.config.name: lane for lane in lanes(parse(destination))}
+    found = {each.name: each for each in subscription_configs(parse(destination))}
     assert list(found) == ["phoenix", "phoenix.a", "phoenix.b"]
-    assert found["phoenix.a"].config.model_dump(include={"project", "project_from"}) == {
+    assert found["phoenix.a"].destination.model_dump(include={"project", "project_from"}) == {
         "project": "first",
         "project_from": None,
     }
-    assert found["phoenix.b"].config.model_dump(include={"project", "timeout_seconds"}) == {
+    assert found["phoenix.b"].destination.model_dump(include={"project", "timeout_seconds"}) == {
         "project": "rest",
         "timeout_seconds": 3,
     }
     both = record(Made("span", resource={"team": "b"}))
-    got = {name: lane.selector().select(both).record is not None for name, lane in found.items()}
+    got = {
+        name: config.selector().select(both).record is not None for name, config in found.items()
+    }
     assert got == {"phoenix": False, "phoenix.a": True, "phoenix.b": False}
 
 
@@ -158,7 +160,7 @@ def test_a_bad_route_is_named(text: str, problem: str, tmp_path: Path) -> None:
         load(path)
 
 
-def test_no_two_lanes_share_a_cursor() -> None:
+def test_no_two_subscriptions_share_a_cursor() -> None:
     """A route's name with its destination's must be unlike every other destination's."""
     route = {"name": "b", "match": {"team": "b"}}
     a = {"type": "otlp_http", "name": "a", "url": "http://a", "routes": [route]}

@@ -1,0 +1,144 @@
+"""The log as one subscription reads it: its next record, and the cursor that moves behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
+from sidelight.base.executor import Worker
+from sidelight.collector.delivery.circuit import backoff_seconds
+from sidelight.collector.delivery.faults import MAX_FAULTS, Faults, place
+from sidelight.collector.delivery.feed import Feed, Held, Step
+from sidelight.collector.delivery.status import Status
+from sidelight.collector.log.cursor import Position
+from sidelight.collector.log.log import Log
+from sidelight.collector.log.record import Record
+from sidelight.otlp.signals import Signal
+
+_logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+GiveUp = Callable[[Record, str], Awaitable[None]]
+"""Keeps a record aside, with the reason."""
+
+
+class LogReader:
+    """Reads on the thread of `disk`, however often it takes until the disk gives it."""
+
+    def __init__(
+        self,
+        name: str,
+        log: Log,
+        feed: Feed,
+        *,
+        signals: frozenset[Signal],
+        disk: Worker,
+        status: Status,
+        max_backoff_seconds: float,
+        give_up: GiveUp,
+    ) -> None:
+        self._name = name
+        self._log = log
+        self._feed = feed
+        self._signals = signals
+        self._disk = disk
+        self._status = status
+        self._max_backoff_seconds = max_backoff_seconds
+        self._give_up = give_up
+        self._done_until: Position | None = None
+        self._commit_fails = False
+
+    async def cursor(self) -> Position:
+        """Where to begin."""
+        return await self._read(partial(self._log.cursor, self._name))
+
+    def done(self, end: Position) -> None:
+        """All before `end` is done with: the cursor moves there with the next read or commit."""
+        self._done_until = end
+
+    async def commit(self) -> None:
+        """Move the cursor behind what is done with."""
+        if self._done_until is not None:
+            await self._disk.run(self._commit)
+
+    async def next(self, position: Position) -> Step | Held | None:
+        """What is to be sent from `position` on; a record that cannot be read is given up."""
+        faults = Faults()
+        attempt = 0
+        while True:
+            try:
+                step = await self._read(partial(self._commit_and_read, position))
+            except Exception as error:  # noqa: BLE001 (whatever it is, others wait behind it)
+                attempt += 1
+                reason = f"a record cannot be read: {place(error)}"
+                if faults.is_hopeless(error):
+                    self._status.recovered()
+                    return await self._pass_over(position, reason)
+                if self._status.troubled(reason):
+                    _logger.error(
+                        "export to %s waiting, %d attempts at most: %s",
+                        self._name,
+                        MAX_FAULTS,
+                        reason,
+                    )
+                await self._back_off(attempt)
+            else:
+                if attempt:
+                    self._status.recovered()
+                return step
+
+    async def _pass_over(self, position: Position, reason: str) -> Step | None:
+        entry = await self._read(partial(self._log.read, position))
+        if entry is None:
+            return None
+        if entry.record.signal in self._signals:
+            await self._give_up(entry.record, reason)
+        return Step(None, entry.start, entry.end, entry.record.time_ns, entry.skipped_bytes)
+
+    def _commit_and_read(self, position: Position) -> Step | Held | None:
+        """In one turn of the thread, because a turn costs as much as either."""
+        self._commit()
+        return self._feed.read(position)
+
+    async def _read(self, read: Callable[[], _T]) -> _T:
+        """What `read` returns, as soon as the disk gives it."""
+        attempt = 0
+        while True:
+            try:
+                value = await self._disk.run(read)
+            except OSError as error:
+                attempt += 1
+                if attempt == 1:
+                    _logger.error(
+                        "export to %s waiting, retrying: the log cannot be read: %s",
+                        self._name,
+                        error,
+                    )
+                self._status.troubled(f"the log cannot be read: {error}")
+                await self._back_off(attempt)
+            else:
+                if attempt and self._status.recovered():
+                    _logger.info("export to %s: the log can be read again", self._name)
+                return value
+
+    async def _back_off(self, attempt: int) -> None:
+        await asyncio.sleep(backoff_seconds(attempt, None, self._max_backoff_seconds))
+
+    def _commit(self) -> None:
+        """A cursor that cannot be written (the disk is full) must not stop the sending that
+        lets the disk become empty; only after a crash is data sent again.
+        """
+        end, self._done_until = self._done_until, None
+        if end is None:
+            return
+        try:
+            self._log.commit(self._name, end)
+        except OSError as error:
+            if not self._commit_fails:
+                _logger.error("log: the cursor of %s cannot be written: %s", self._name, error)
+            self._commit_fails = True
+        else:
+            self._commit_fails = False

@@ -1,0 +1,43 @@
+"""How a subscription stands: whether it is in trouble, and whether it has caught up."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Status:
+    """Shared by all parts of one subscription, and by its forwarders one after the other."""
+
+    def __init__(self) -> None:
+        self.trouble: str | None = None
+        """Why the destination gets nothing now; None while it does."""
+        self._settled = asyncio.Event()
+
+    def troubled(self, reason: str) -> bool:
+        """Data does not get through because of `reason`; whether that is news."""
+        is_news = reason != self.trouble
+        self.trouble = reason
+        self._settled.set()
+        return is_news
+
+    def recovered(self) -> bool:
+        """Data gets through; whether that is news."""
+        is_news = self.trouble is not None
+        if is_news:
+            self.trouble = None
+            # It is worth waiting for again.
+            self._settled.clear()
+        return is_news
+
+    def busy(self) -> None:
+        """There is something to send."""
+        if self.trouble is None:
+            self._settled.clear()
+
+    def caught_up(self) -> None:
+        """The destination has everything."""
+        self._settled.set()
+
+    async def settled(self) -> None:
+        """Return once the destination has everything, or is in trouble: no use in waiting."""
+        await self._settled.wait()

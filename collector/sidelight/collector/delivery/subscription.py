@@ -1,0 +1,161 @@
+"""One subscription at work: the logs that others left behind, oldest first, then our own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from enum import Enum
+
+from sidelight.collector.delivery.build import build_forwarder
+from sidelight.collector.delivery.forwarder import Forwarder
+from sidelight.collector.delivery.observer import Observer
+from sidelight.collector.delivery.status import Status
+from sidelight.collector.delivery.store import Store
+from sidelight.collector.delivery.subscription_config import SubscriptionConfig
+
+_logger = logging.getLogger(__name__)
+
+_RESTART_SECONDS = 1.0
+# What is on its way to a destination that changes may arrive within this time.
+_FINISH_SECONDS = 2.0
+
+
+class State(Enum):
+    """What a subscription does; it passes through these in order and may skip some."""
+
+    WAITING = "waiting for its predecessor to end"
+    EMPTYING = "sending what is in logs that others left behind"
+    FORWARDING = "sending what is in our own log, and what comes"
+    FINISHING = "letting arrive what is on its way"
+    ENDED = "ended"
+
+
+class Subscription:
+    """Works through its logs one after the other, so that the destination's pace holds and what
+    is older arrives before.
+    """
+
+    def __init__(
+        self,
+        config: SubscriptionConfig,
+        stores: Sequence[Store],
+        observer: Observer,
+        predecessor: Subscription | None = None,
+    ) -> None:
+        """Begins at once or, with a `predecessor` of the same name, once that one has ended.
+
+        `stores`: what others left behind, oldest first, and our own log as the last. Needs a
+        running loop.
+        """
+        self.config = config
+        self.name = config.name
+        self._observer = observer
+        self._state = State.WAITING
+        self._status = Status()
+        self._predecessor = predecessor
+        # Those it has not sent all of; the last is our own and stays.
+        self._remaining = list(stores)
+        self._forwarder: Forwarder | None = None
+        self._task = asyncio.create_task(self._run())
+        self._ending: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> State:
+        """What it does now."""
+        return self._state
+
+    @property
+    def lag_seconds(self) -> float:
+        """Age of the oldest record that the destination has yet to get; 0 if it has all."""
+        source = self._forwarder or self._predecessor
+        return source.lag_seconds if source else 0.0
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the destination does not take data now; None while it does."""
+        return self._status.trouble if self._predecessor is None else self._predecessor.trouble
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits for the destination, as far as is known without looking."""
+        return self._state in (State.WAITING, State.EMPTYING) or self.lag_seconds > 0
+
+    def is_done_with(self, store: Store) -> bool:
+        """Whether the destination has all of a log that was left behind."""
+        return store not in self._remaining
+
+    def wake(self) -> None:
+        """Something was appended to our own log."""
+        if self._forwarder is not None:
+            self._forwarder.wake()
+
+    async def settled(self) -> None:
+        """Return once the destination has everything, or is in trouble: no use in waiting."""
+        await self._status.settled()
+
+    async def end(self) -> None:
+        """Let arrive what is on its way, then stop; the cursor stays where it is committed."""
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end())
+        await asyncio.shield(self._ending)
+
+    def close(self) -> None:
+        """Stop at once; the cursor stays where it is committed."""
+        self._state = State.ENDED
+        self._task.cancel()
+        if self._forwarder is not None:
+            self._forwarder.close()
+
+    async def _run(self) -> None:
+        if self._predecessor is not None:
+            await self._predecessor.end()
+            if self.state is not State.WAITING:
+                return
+            self._predecessor = None
+        self._state = State.EMPTYING
+        while len(self._remaining) > 1:
+            await self._forward(self._remaining[0], stops_at_end=True)
+            if self.state is not State.EMPTYING:
+                return
+            await self._close_forwarder()
+            self._remaining.pop(0)
+        self._state = State.FORWARDING
+        await self._forward(self._remaining[0])
+
+    async def _forward(self, store: Store, *, stops_at_end: bool = False) -> None:
+        """A forwarder that fails is logged and restarted; other subscriptions go on."""
+        while True:
+            try:
+                if self._forwarder is None:
+                    self._forwarder = build_forwarder(
+                        self.config,
+                        store,
+                        self._observer,
+                        self._status,
+                        stops_at_end=stops_at_end,
+                    )
+                return await self._forwarder.run()
+            except Exception:
+                _logger.exception("%s failed, restarting in %g s", self.name, _RESTART_SECONDS)
+                await asyncio.sleep(_RESTART_SECONDS)
+
+    async def _end(self) -> None:
+        self._state = State.FINISHING
+        if self._predecessor is not None:
+            # Our successor would begin while that one still sends.
+            await self._predecessor.end()
+        if self._forwarder is not None:
+            self._forwarder.finish()
+            await asyncio.wait([self._task], timeout=_FINISH_SECONDS)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._close_forwarder()
+        self._state = State.ENDED
+
+    async def _close_forwarder(self) -> None:
+        """Return once it touches neither its log nor its destination any more."""
+        forwarder, self._forwarder = self._forwarder, None
+        if forwarder is not None:
+            forwarder.close()
+            await forwarder.closed()
