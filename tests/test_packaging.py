@@ -1,35 +1,66 @@
-"""What is shipped: one wheel of three folders, light without extras, found by vLLM."""
+"""What is shipped: one wheel of three folders, light without extras, and all that it promises.
+
+Each extra is installed in a fresh environment, in the newest versions of what it requires, and
+does what it is for; on the oldest Python that is supported, and the least and the most of it
+on the newer ones that this machine has.
+"""
 
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
+import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.message import Message
 from email.parser import Parser
+from pathlib import Path
 
 import pytest
 
-from support import paths
+from support.collector import Collector, settings
+from support.installed import Installed, install
+from support.interpreters import interpreter
+from support.otlp_requests import span, traces
 
-_ROOT = paths.ROOT
+_ROOT = Path(__file__).parents[1]
+# Those of people who work on Sidelight: .venv is made with them.
+_OWN_EXTRAS = {"test", "bench"}
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+@pytest.fixture(scope="session")
+def wheel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel that would be published."""
-    directory = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", directory],
-        cwd=_ROOT,
-        check=True,
-        capture_output=True,
-    )
-    (path,) = directory.glob("*.whl")
-    with zipfile.ZipFile(path) as archive:
+    return _built("wheel", tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def sdist_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution that would be published."""
+    return _built("sdist", tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture
+def wheel(wheel_file: Path) -> Iterator[zipfile.ZipFile]:
+    """What is in the wheel."""
+    with zipfile.ZipFile(wheel_file) as archive:
         yield archive
+
+
+def _built(target: str, directory: Path) -> Path:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(directory)]
+    subprocess.run(command, cwd=_ROOT, check=True, capture_output=True)
+    (path,) = directory.iterdir()
+    return path
+
+
+def _tracked() -> list[str]:
+    """The files that git knows and that are there."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=_ROOT, check=True, capture_output=True, text=True)
+    return [name for name in listed.stdout.splitlines() if (_ROOT / name).is_file()]
 
 
 def _metadata(wheel: zipfile.ZipFile) -> Message:
@@ -53,22 +84,14 @@ def test_bare_sidelight_needs_opentelemetry_and_wrapt_alone(wheel: zipfile.ZipFi
 
 
 def test_the_three_folders_are_one_package(wheel: zipfile.ZipFile) -> None:
-    """The wheel merges them, typed, and leaves the namespace open."""
+    """The wheel merges all that is in them, typed, and leaves the namespace open."""
     names = set(wheel.namelist())
-    for expected in (
-        "sidelight/conventions/__init__.py",
-        "sidelight/py.typed",
-        "sidelight/instrumentation/vllm/plugin.py",
-        "sidelight/dashboards/__init__.py",
-        "sidelight/collector/service.py",
-        "sidelight/collector/config/sidelight.schema.json",
-        "sidelight/demo/requirements/vllm.txt",
-    ):
-        assert expected in names
+    source = re.compile(r"^(?:instrumentation|dashboards|collector)/(sidelight/.*)$")
+    tracked = {match[1] for name in _tracked() if (match := source.match(name))}
+    assert {name for name in names if ".dist-info/" not in name} == tracked
     assert "sidelight/__init__.py" not in names
     for part in ("instrumentation", "dashboards", "collector"):
         assert f"sidelight/{part}/py.typed" in names
-    assert not [name for name in names if name.startswith("tests")]
 
 
 def test_vllm_finds_the_plugins(wheel: zipfile.ZipFile) -> None:
@@ -84,16 +107,131 @@ def test_vllm_finds_the_plugins(wheel: zipfile.ZipFile) -> None:
 
 def test_no_committed_file_names_a_registry_or_a_machine() -> None:
     """Addresses of package indexes and paths of a machine are nobody else's."""
-    listed = subprocess.run(
-        ["git", "ls-files"], cwd=_ROOT, check=True, capture_output=True, text=True
-    ).stdout.split()
     pattern = re.compile(
         rb"(index-url|find-links)\W+http|files\.pythonhosted|/r[o]ot/|/w[o]rk/main",
         re.IGNORECASE,
     )
-    found = [
-        name
-        for name in listed
-        if (path := _ROOT / name).is_file() and pattern.search(path.read_bytes())
-    ]
+    found = [name for name in _tracked() if pattern.search((_ROOT / name).read_bytes())]
     assert found == []
+
+
+def test_the_sdist_is_the_repository(sdist_file: Path) -> None:
+    """Who has it can run the tests, build the site and read how to change things."""
+    with tarfile.open(sdist_file) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert set(_tracked()) - names == set()
+
+
+def _check_bare(installed: Installed) -> None:
+    """The instrumentation is there, imports no more than it declares, and says what is missing."""
+    loaded = installed.execute(
+        "import sys, sidelight.instrumentation\n"
+        "from importlib.metadata import entry_points\n"
+        "assert sidelight.instrumentation.instrument() == ()\n"
+        "(plugin,) = entry_points(group='vllm.general_plugins')\n"
+        "plugin.load()()\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    assert not {"pydantic", "grpc", "requests", "click", "yaml"} & set(loaded.split())
+    for command in ("up", "--help"):
+        said = installed.run(installed.sidelight, command, code=2)
+        assert "which is not installed: pip install 'sidelight[all]'" in said
+
+
+def _check_collector(installed: Installed) -> None:
+    """`sidelight up` takes spans, says that it is ready, and stops when it is told to."""
+    directory = installed.python.parents[1] / "service"
+    assert "sidelight up" in installed.run(installed.sidelight, "--help")
+    with Collector(settings(directory), directory, command=[installed.sidelight]) as collector:
+        assert collector.post(traces([span()]).body())[0] == 200
+        assert collector.get("/readyz")[0] == 200
+        file = directory / "sidelight.yaml"
+        installed.run(installed.sidelight, "config", "check", "--config", file)
+        stored = installed.run(installed.sidelight, "log", "cat", "--config", file)
+        assert '"name":"step"' in stored.replace(" ", "")
+        collector.process.send_signal(signal.SIGTERM)
+        assert collector.process.wait(30) == 0
+
+
+def _check_dashboards(installed: Installed) -> None:
+    """`sidelight dashboards write` writes those that are committed."""
+    directory = installed.python.parents[1] / "boards"
+    installed.run(installed.sidelight, "dashboards", "write", directory)
+    written = {path.name: path.read_text() for path in directory.iterdir()}
+    committed = (_ROOT / "dashboards" / "generated").iterdir()
+    assert written == {path.name: path.read_text() for path in committed}
+
+
+def _check_exporter(installed: Installed) -> None:
+    """The app of the README has the exporter it imports."""
+    installed.execute("import opentelemetry.exporter.otlp.proto.http.trace_exporter")
+
+
+def _check_snappy(installed: Installed) -> None:
+    """The compressor is there."""
+    installed.execute("import cramjam")
+
+
+def _check_all(installed: Installed) -> None:
+    """Everything but the demo."""
+    for check in (_check_collector, _check_dashboards, _check_exporter, _check_snappy):
+        check(installed)
+
+
+def _check_demo(installed: Installed) -> None:
+    """The demo finds all that it imports; tests/e2e runs it."""
+    installed.execute("import sidelight.demo.stage")
+    assert "A RAG app" in installed.run(installed.sidelight, "demo", "--help")
+
+
+_PROMISES: dict[str, Callable[[Installed], None]] = {
+    "": _check_bare,
+    "all": _check_all,
+    "collector": _check_collector,
+    "dashboards": _check_dashboards,
+    "demo": _check_demo,
+    "exporter": _check_exporter,
+    "snappy": _check_snappy,
+}
+
+
+def test_every_extra_is_installed_here(wheel: zipfile.ZipFile) -> None:
+    """An extra that is added needs a check of what it promises."""
+    extras = set(_metadata(wheel).get_all("Provides-Extra", []))
+    assert extras - _OWN_EXTRAS == _PROMISES.keys() - {""}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("version", "extra"),
+    [
+        *(("3.11", extra) for extra in _PROMISES),
+        *((version, extra) for version in ("3.12", "3.13") for extra in ("", "all")),
+    ],
+)
+def test_a_fresh_environment(version: str, extra: str, wheel_file: Path, tmp_path: Path) -> None:
+    """The wheel keeps the promise of each extra, with nothing else installed."""
+    installed = install(_python(version), wheel_file, wheel_file, extra, tmp_path / "fresh")
+    _PROMISES[extra](installed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_environment_from_the_sdist(
+    sdist_file: Path, wheel_file: Path, wheel: zipfile.ZipFile, tmp_path: Path
+) -> None:
+    """It installs what the wheel does."""
+    installed = install(_python("3.11"), sdist_file, wheel_file, "", tmp_path / "fresh")
+    _check_bare(installed)
+    listed = installed.execute(
+        "from importlib.metadata import files; print(*files('sidelight'), sep='\\n')"
+    ).split()
+    shipped = {name for name in wheel.namelist() if name.startswith("sidelight/")}
+    assert shipped - set(listed) == set()
+
+
+def _python(version: str) -> Path:
+    if (python := interpreter(version)) is None:
+        pytest.skip(f"no Python {version} on PATH, in pyenv or in uv")
+    return python

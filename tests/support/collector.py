@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -62,10 +62,11 @@ class Collector:
         *,
         env: Mapping[str, str] | None = None,
         wait: bool = True,
+        command: Sequence[str | Path] = (sys.executable, "-m", "sidelight.collector"),
         **popen: Any,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "sidelight.collector", "up"]
+        command = [*command, "up"]
         if config is not None:
             file = directory / "sidelight.yaml"
             file.write_text(json.dumps(config))
