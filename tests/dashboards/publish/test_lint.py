@@ -151,6 +151,15 @@ class TestPanel:
         assert defaults["min"] == 0
         assert defaults.get("max") in (None, 1)
 
+    def test_zeros_have_a_sane_axis(self, panel: dict[str, Any]) -> None:
+        """Grafana draws a flat zero on an axis up to 100 units: 10,000 % of a share."""
+        if panel["type"] == "timeseries" and panel["fieldConfig"]["defaults"]["unit"] in (
+            "percentunit",
+            "reqps",
+        ):
+            defaults = panel["fieldConfig"]["defaults"]
+            assert defaults.get("max", defaults["custom"].get("axisSoftMax")) <= 1
+
     def test_targets_are_complete(self, panel: dict[str, Any]) -> None:
         """Each query has a refId of its own, a legend, the data source and one way to run."""
         assert panel["targets"]

@@ -25,7 +25,7 @@ OVERVIEW: Final = Board(
     title="Sidelight / Overview",
     description=(
         "What an LLM service is doing and why it is slow: objectives, requests, KV cache, "
-        "batching, retrieval, and Sidelight's own health."
+        "batching, retrieval, and the health of Sidelight."
     ),
     rows=(
         objectives.row(GRAFANA),

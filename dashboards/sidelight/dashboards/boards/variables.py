@@ -41,8 +41,8 @@ _DURATION_OPTIONS: Final = (
 JOB: Final = LabelVariable(
     "job",
     "Job",
-    "Prometheus job of the vLLM servers. Where vLLM is scraped both directly and through "
-    "Sidelight's collector, choose one: choosing both counts each engine twice.",
+    "Prometheus job of the vLLM servers. If vLLM is scraped both directly and through "
+    "Sidelight's collector, select one of the two: together they count each engine twice.",
     any_name(GRAFANA.only(), vllm.RUNNING),
     "job",
     everything=".+",
@@ -51,7 +51,7 @@ JOB: Final = LabelVariable(
 MODEL: Final = LabelVariable(
     "model",
     "Model",
-    "Served model. LoRA adapters count under their base model in vLLM's own metrics.",
+    "Served model. vLLM's own metrics count LoRA adapters as their base model.",
     any_name(GRAFANA.only("job"), vllm.RUNNING),
     "model_name",
     everything=".*",
@@ -83,20 +83,20 @@ COLLECTOR: Final = LabelVariable(
 TTFT_OBJECTIVE: Final = OptionsVariable(
     "ttft_objective",
     "TTFT objective",
-    "Requests whose first token takes longer than this miss the objective.",
+    "A request misses the objective if its first token takes longer.",
     _TTFT_OPTIONS,
     _TTFT_DEFAULT,
 )
 DURATION_OBJECTIVE: Final = OptionsVariable(
     "duration_objective",
     "Duration objective",
-    "Requests that take longer than this in all miss the objective.",
+    "A request misses the objective if its response takes longer to complete.",
     _DURATION_OPTIONS,
     _DURATION_DEFAULT,
 )
 TRACES: Final = TextVariable(
     "traces",
     "Trace UI",
-    "Where traces are shown, for instance Phoenix or Langfuse.",
+    "Address of the trace UI, for example Phoenix or Langfuse.",
     "http://localhost:6006",
 )

@@ -23,26 +23,27 @@ def row(view: View) -> Row:
     return Row(
         "Batching",
         (
-            requests_now(view),
+            running_and_waiting(view),
             batch_size(view),
             waiting_per_step(view),
             tokens_per_step(view),
             step_time(view),
-            steps(view),
+            step_rate(view),
         ),
     )
 
 
-def requests_now(view: View) -> Panel:
+def running_and_waiting(view: View) -> Panel:
     """Batch and queue at the scrape."""
     return Panel(
-        "Requests running and waiting",
-        "Requests in the batch and in the queue at the moment of the scrape, all engines.",
+        "Running and waiting requests",
+        "Requests in the batch and in the queue at each scrape, all engines together.",
         COUNT,
         (
             PanelQuery(queries.running(view), "running"),
             PanelQuery(queries.waiting(view), "waiting"),
         ),
+        soft_maximum=1,
     )
 
 
@@ -63,15 +64,16 @@ def batch_size(view: View) -> Panel:
 def waiting_per_step(view: View) -> Panel:
     """Queue at every step."""
     return Panel(
-        "Waiting per step",
-        "Waiting requests per engine step, measured at every step. A queue that stays means "
-        "the engine is full: look at the KV cache and the batch size beside this.",
+        "Waiting requests per step",
+        "Waiting requests per engine step, measured at every step. A queue that does not drain "
+        "means that the engine is saturated: compare KV-cache usage and batch size.",
         COUNT,
         (
             PanelQuery(queries.waiting_per_step_mean(view), "mean"),
             PanelQuery(queries.waiting_per_step_quantile(view, 0.95), "p95"),
         ),
         thresholds=(Threshold(10, AMBER), Threshold(100, RED)),
+        soft_maximum=1,
     )
 
 
@@ -79,8 +81,8 @@ def tokens_per_step(view: View) -> Panel:
     """Tokens at every step."""
     return Panel(
         "Tokens per step",
-        "Tokens worked on per engine step, prompt and generated. Steps of pure decode have "
-        "one token a request; a long prompt shows as a large step.",
+        "Prompt and generated tokens processed per engine step. A decode-only step has one "
+        "token per request; a long prompt shows as a large step.",
         COUNT,
         (
             PanelQuery(
@@ -97,7 +99,7 @@ def step_time(view: View) -> Panel:
     """How long one step takes."""
     return Panel(
         "Step time",
-        "Time between two engine steps while requests run: every running request waits this "
+        "Time between two engine steps while requests run. Every running request waits this "
         "long for its next token.",
         SECONDS,
         (
@@ -109,11 +111,11 @@ def step_time(view: View) -> Panel:
     )
 
 
-def steps(view: View) -> Panel:
+def step_rate(view: View) -> Panel:
     """Steps per second, by engine."""
     return Panel(
-        "Steps",
-        "Engine steps per second that worked on tokens, by engine.",
+        "Step rate",
+        "Engine steps per second that processed tokens, by engine.",
         EVENTS_PER_SECOND,
         (
             PanelQuery(

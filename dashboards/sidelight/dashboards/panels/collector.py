@@ -20,14 +20,14 @@ from sidelight.dashboards.view import View
 def row(view: View) -> Row:
     """Lag, throughput, losses and disk."""
     return Row(
-        "Sidelight itself",
+        "Sidelight",
         (
             lag(view),
             received_and_delivered(view),
-            lost_and_refused(view),
+            dropped_and_refused(view),
             retries(view),
             scrapes(view),
-            log_on_disk(view),
+            log_size(view),
         ),
     )
 
@@ -35,9 +35,9 @@ def row(view: View) -> Row:
 def lag(view: View) -> Panel:
     """What is undelivered, by destination."""
     return Panel(
-        "Lag",
-        "Age of the oldest item each destination has yet to get. It grows while a "
-        "destination is down; nothing is lost until the log reaches its size cap.",
+        "Delivery lag",
+        "Age of the oldest undelivered item, by destination. Grows while a destination is down; "
+        "nothing is lost until the log reaches its size limit.",
         SECONDS,
         (
             PanelQuery(
@@ -46,6 +46,7 @@ def lag(view: View) -> Panel:
             ),
         ),
         thresholds=(Threshold(30, AMBER), Threshold(300, RED)),
+        soft_maximum=60,
     )
 
 
@@ -65,13 +66,13 @@ def received_and_delivered(view: View) -> Panel:
     )
 
 
-def lost_and_refused(view: View) -> Panel:
+def dropped_and_refused(view: View) -> Panel:
     """Everything that did not reach a destination."""
     return Panel(
-        "Lost and refused",
-        "Items per second given up after they were acknowledged, items refused to their "
-        "sender, and what the instrumentation dropped or got wrong inside the observed "
-        "process. All zero is healthy.",
+        "Dropped and refused",
+        "Items per second that were dropped after they were acknowledged or that were refused "
+        "to their sender, and what the instrumentation dropped or failed on inside the observed "
+        "process. Zero is healthy.",
         EVENTS_PER_SECOND,
         (
             PanelQuery(
@@ -88,10 +89,11 @@ def lost_and_refused(view: View) -> Panel:
             ),
             PanelQuery(
                 queries.instrumentation_faults(view),
-                "instrumentation faults",
+                "instrumentation errors",
             ),
         ),
         thresholds=(Threshold(0.001, AMBER), Threshold(1, RED)),
+        soft_maximum=1,
     )
 
 
@@ -99,10 +101,11 @@ def retries(view: View) -> Panel:
     """Failing sends, by destination."""
     return Panel(
         "Retries",
-        "Sends per second that failed and will be repeated, by destination.",
+        "Failed sends per second that will be retried, by destination.",
         EVENTS_PER_SECOND,
         (PanelQuery(queries.retries(view), "retries {{destination}}"),),
         thresholds=(Threshold(0.1, AMBER),),
+        soft_maximum=1,
     )
 
 
@@ -110,7 +113,7 @@ def scrapes(view: View) -> Panel:
     """Scrapes of vLLM and the databases."""
     return Panel(
         "Scrapes",
-        "Scrapes of vLLM and the vector databases per second, by outcome.",
+        "Scrapes of vLLM and the vector databases per second, by target and outcome.",
         EVENTS_PER_SECOND,
         (
             PanelQuery(
@@ -121,10 +124,10 @@ def scrapes(view: View) -> Panel:
     )
 
 
-def log_on_disk(view: View) -> Panel:
+def log_size(view: View) -> Panel:
     """Disk in use by the log."""
     return Panel(
-        "Log on disk",
+        "Log size",
         "Bytes of log segments on disk. Grows while a destination lags.",
         BYTES,
         (PanelQuery(queries.log_bytes(view), "segments"),),

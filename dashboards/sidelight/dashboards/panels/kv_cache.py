@@ -40,9 +40,9 @@ def row(view: View) -> Row:
 def usage(view: View) -> Panel:
     """Usage at the scrape, by engine."""
     return Panel(
-        "KV cache in use",
-        "Share of KV-cache blocks in use at the moment of the scrape, each engine. Peaks "
-        "between two scrapes are missing here; the panel beside this has them.",
+        "KV-cache usage",
+        "Share of KV-cache blocks in use at each scrape, by engine. Misses peaks between two "
+        "scrapes; the time-weighted panel includes them.",
         SHARE,
         (
             PanelQuery(
@@ -59,9 +59,9 @@ def usage(view: View) -> Panel:
 def usage_by_time(view: View) -> Panel:
     """Usage weighted by time, from every engine step."""
     return Panel(
-        "KV cache in use, by time",
-        "How full the cache was, weighted by time and measured at every engine step, so "
-        "that no peak is lost between scrapes: p99 is exceeded during 1 % of the time.",
+        "KV-cache usage, time-weighted",
+        "Usage measured at every engine step and weighted by time, so that no peak between "
+        "scrapes is lost. The usage exceeds p99 during 1 % of the time.",
         SHARE,
         (
             PanelQuery(queries.usage_quantile_of_time(view, 0.5), "p50 of time"),
@@ -78,8 +78,8 @@ def usage_by_time(view: View) -> Panel:
 def prefix_hit_ratio(view: View) -> Panel:
     """How well the prefix cache works, by engine."""
     return Panel(
-        "Prefix cache hit ratio",
-        "Share of prompt tokens whose KV was found in the prefix cache, each engine.",
+        "Prefix-cache hit ratio",
+        "Share of prompt tokens whose KV was found in the prefix cache, by engine.",
         SHARE,
         (
             PanelQuery(
@@ -95,8 +95,8 @@ def prompt_tokens(view: View) -> Panel:
     """What the prefix cache saves of prefill."""
     return Panel(
         "Prompt tokens: cached and computed",
-        "Prompt tokens looked up per second: found in the prefix cache, and left to compute "
-        "in prefill.",
+        "Prompt tokens per second that were found in the prefix cache, and those that prefill "
+        "had to compute.",
         COUNTS_PER_SECOND,
         (
             PanelQuery(queries.cached_tokens(view), "cached"),
@@ -113,8 +113,9 @@ def preemptions(view: View) -> Panel:
     """What a full cache costs, by engine."""
     return Panel(
         "Preemptions",
-        "Requests thrown out of the batch per second because the cache was full; each is "
-        "computed again from its start. Anything above zero means too little KV cache.",
+        "Requests per second that lost their place in the batch because the KV cache was full; "
+        "each one is recomputed from the start. Anything above zero means that the KV cache is "
+        "too small for the load.",
         EVENTS_PER_SECOND,
         (
             PanelQuery(
@@ -123,4 +124,5 @@ def preemptions(view: View) -> Panel:
             ),
         ),
         thresholds=(Threshold(0.01, AMBER), Threshold(0.5, RED)),
+        soft_maximum=1,
     )

@@ -45,10 +45,10 @@ def row(view: View) -> Row:
 def ttft_objective(view: View) -> Panel:
     """The TTFT objective over the chosen time range, as one number."""
     return Panel(
-        "First token within the objective",
-        "Share of answers in the chosen time range whose first token came within the TTFT "
-        "objective. Amber from 95 %, green from 99 %. Seen by the server where Sidelight's "
-        "plugin reports, by the engine otherwise.",
+        "TTFT within objective",
+        "Share of responses in the selected time range whose first token arrived within the "
+        "TTFT objective. Amber from 95 %, green from 99 %. Measured at the server if it runs "
+        "Sidelight's plugin, otherwise by the engine.",
         SHARE,
         (PanelQuery(queries.ttft_within(view.over(WHOLE_RANGE), _TTFT_BOUND), "TTFT"),),
         thresholds=_GOOD_SHARE,
@@ -63,9 +63,9 @@ def ttft_objective(view: View) -> Panel:
 def duration_objective(view: View) -> Panel:
     """The duration objective over the chosen time range, as one number."""
     return Panel(
-        "Answered within the objective",
-        "Share of answered requests in the chosen time range that took no longer than the "
-        "duration objective. Failed requests are left out here: they count in the error ratio.",
+        "Duration within objective",
+        "Share of successful requests in the selected time range that finished within the "
+        "duration objective. Failed requests are not part of it; they count in the error ratio.",
         SHARE,
         (PanelQuery(queries.duration_within(view.over(WHOLE_RANGE), _DURATION_BOUND), "Duration"),),
         thresholds=_GOOD_SHARE,
@@ -81,9 +81,9 @@ def error_ratio(view: View) -> Panel:
     """The error ratio over the chosen time range, as one number."""
     return Panel(
         "Error ratio",
-        "Share of requests in the chosen time range that failed through the service's fault "
-        "(4xx answers are the client's). vLLM alone counts no rejections and no client "
-        "aborts; Sidelight's plugin does.",
+        "Share of requests in the selected time range that failed because of the service; 4xx "
+        "responses are client errors and do not count. vLLM's own metrics do not include "
+        "rejected requests; the plugin's do.",
         SHARE,
         (PanelQuery(queries.error_ratio(view.over(WHOLE_RANGE)), "Errors"),),
         thresholds=_BAD_SHARE,
@@ -98,7 +98,7 @@ def finished_requests(view: View) -> Panel:
     """How many requests the numbers beside it stand for."""
     return Panel(
         "Requests",
-        "Requests finished in the chosen time range: how much the shares beside this rest on.",
+        "Requests finished in the selected time range. The other three numbers are based on these.",
         COUNT,
         (PanelQuery(queries.finished(view.over(WHOLE_RANGE)), "Requests"),),
         kind="stat",
@@ -111,8 +111,8 @@ def objectives_over_time(view: View) -> Panel:
     """Both objectives over time."""
     return Panel(
         "Objectives over time",
-        "Share of requests within the TTFT objective and within the duration objective. "
-        "Nothing is drawn while no request finishes.",
+        "Share of requests within the TTFT objective and within the duration objective. Empty "
+        "while no requests finish.",
         SHARE,
         (
             PanelQuery(queries.ttft_within(view, _TTFT_BOUND), "TTFT"),
@@ -129,9 +129,10 @@ def error_ratio_over_time(view: View) -> Panel:
     """The error ratio over time."""
     return Panel(
         "Error ratio over time",
-        "Share of requests that failed through the service's fault.",
+        "Share of requests that failed because of the service.",
         SHARE,
         (PanelQuery(queries.error_ratio(view), "errors"),),
         thresholds=_BAD_SHARE,
         width=HALF,
+        soft_maximum=0.02,
     )

@@ -52,7 +52,11 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel, in `base_colour` below its thresholds; sizes are in Grafana's grid units."""
+    """One panel, in `base_colour` below its thresholds; sizes are in Grafana's grid units.
+
+    The axis never goes beyond `maximum` and always reaches `soft_maximum`: without either, Grafana
+    draws a series of zeros on an axis up to 100 of the unit, which is 10,000 % for a share.
+    """
 
     title: str
     description: str
@@ -64,6 +68,7 @@ class Panel:
     width: int = THIRD
     height: int = 8
     maximum: float | None = None
+    soft_maximum: float | None = None
     stacked: bool = False
 
 

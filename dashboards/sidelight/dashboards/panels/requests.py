@@ -35,7 +35,7 @@ def row(view: View) -> Row:
             finish_reasons(view),
             request_duration(view),
             time_to_first_token(view),
-            time_between_tokens(view),
+            inter_token_latency(view),
             phases(view),
             tokens(view),
         ),
@@ -46,10 +46,11 @@ def request_rate(view: View) -> Panel:
     """Load, by model."""
     return Panel(
         "Request rate",
-        "Requests finished per second, by model. Seen by the server where Sidelight's plugin "
-        "reports (rejections and errors included), by the engine otherwise.",
+        "Requests finished per second, by model. Measured at the server if it runs Sidelight's "
+        "plugin (rejections and errors included), otherwise by the engine.",
         REQUESTS_PER_SECOND,
         (PanelQuery(queries.request_rate(view.per("model")), by("model_name")),),
+        soft_maximum=1,
     )
 
 
@@ -57,15 +58,16 @@ def errors(view: View) -> Panel:
     """Failures by type, and clients that left."""
     return Panel(
         "Errors",
-        "Failed requests per second by kind of error: HTTP status or exception, client "
-        "errors included. And clients that left before their answer was complete, which "
-        "vLLM itself does not count.",
+        "Failed requests per second by error type: HTTP status or exception, client errors "
+        "included. Client aborts are clients that disconnected before the response was "
+        "complete; vLLM's own metrics do not count them.",
         REQUESTS_PER_SECOND,
         (
             PanelQuery(queries.errors(view), f"error {by(own.ERROR_TYPE)}"),
             PanelQuery(queries.client_aborts(view), "client aborts"),
         ),
         thresholds=(Threshold(0.1, AMBER), Threshold(1, RED)),
+        soft_maximum=1,
     )
 
 
@@ -73,11 +75,12 @@ def finish_reasons(view: View) -> Panel:
     """Why the engine stopped generating."""
     return Panel(
         "Finish reasons",
-        "Requests finished per second by vLLM's reason. Many `length` means answers are cut "
-        "by max_tokens; client aborts do not show as `abort`.",
+        "Requests finished per second, by vLLM's finish reason. Many `length` means that "
+        "max_tokens truncates responses. Client aborts do not show up as `abort`.",
         REQUESTS_PER_SECOND,
         (PanelQuery(queries.finish_reasons(view), by("finished_reason")),),
         stacked=True,
+        soft_maximum=1,
     )
 
 
@@ -85,8 +88,8 @@ def request_duration(view: View) -> Panel:
     """Quantiles of the duration, with exemplars."""
     return Panel(
         "Request duration",
-        "Time from a request's arrival to the end of its answer. The points are single "
-        "requests: each leads to its trace.",
+        "Time from the arrival of a request to the end of its response. Each exemplar links to "
+        "the trace of one request.",
         SECONDS,
         tuple(
             PanelQuery(queries.duration_quantile(view, share), name, exemplars=share == 0.99)
@@ -100,8 +103,8 @@ def time_to_first_token(view: View) -> Panel:
     """Quantiles of TTFT, with exemplars."""
     return Panel(
         "Time to first token",
-        "Time from a request's arrival to the first token of its answer: queue and prefill. "
-        "The points are single requests: each leads to its trace.",
+        "Time from the arrival of a request to the first token of its response: queue and "
+        "prefill. Each exemplar links to the trace of one request.",
         SECONDS,
         tuple(
             PanelQuery(queries.ttft_quantile(view, share), name, exemplars=share == 0.99)
@@ -111,12 +114,13 @@ def time_to_first_token(view: View) -> Panel:
     )
 
 
-def time_between_tokens(view: View) -> Panel:
+def inter_token_latency(view: View) -> Panel:
     """Quantiles of the time between tokens, in the engine and at the server."""
     return Panel(
-        "Time between tokens",
-        "Seconds between two tokens of one answer in the engine, and time per output token "
-        "as the server streamed it. Rises with the batch and when prefills share its steps.",
+        "Inter-token latency",
+        "Time between two tokens of one response in the engine, and time per output token as "
+        "streamed by the server. Rises with the batch size and when steps also prefill other "
+        "requests.",
         SECONDS,
         (
             *(
@@ -136,9 +140,9 @@ def time_between_tokens(view: View) -> Panel:
 def phases(view: View) -> Panel:
     """Mean time in queue, prefill and decode."""
     return Panel(
-        "Where the time goes",
-        "Mean seconds a request spends in the queue, in prefill and in decode. A second wait "
-        "after a preemption counts as decode.",
+        "Mean time by phase",
+        "Mean time a request spends in the queue, in prefill and in decode. Waiting again after "
+        "a preemption counts as decode.",
         SECONDS,
         (
             PanelQuery(queries.mean_phase_time(view, vllm.QUEUE_TIME), "queue"),
@@ -153,7 +157,7 @@ def phases(view: View) -> Panel:
 def tokens(view: View) -> Panel:
     """Token throughput."""
     return Panel(
-        "Tokens",
+        "Token throughput",
         "Prompt tokens and generated tokens per second.",
         COUNTS_PER_SECOND,
         (

@@ -41,7 +41,7 @@ def row(view: View) -> Row:
 def calls(view: View) -> Panel:
     """Load, by database, collection and operation."""
     return Panel(
-        "Calls to vector databases",
+        "Vector-database calls",
         "Calls per second by database, collection and operation.",
         REQUESTS_PER_SECOND,
         (
@@ -51,6 +51,7 @@ def calls(view: View) -> Panel:
             ),
         ),
         width=QUARTER,
+        soft_maximum=1,
     )
 
 
@@ -58,8 +59,8 @@ def search_duration(view: View) -> Panel:
     """Quantiles of the duration of searches, with exemplars."""
     return Panel(
         "Search duration",
-        "Duration of searches and queries, network included. The points are single searches: "
-        "each leads to its trace.",
+        "Duration of searches and queries, network included. Each exemplar links to the trace "
+        "of one search.",
         SECONDS,
         tuple(
             PanelQuery(
@@ -78,8 +79,8 @@ def empty_searches(view: View) -> Panel:
     """Searches without a result, by collection."""
     return Panel(
         "Empty searches",
-        "Share of searches that found nothing, by collection: the model then answers without "
-        "any context. Each query of a batch counts.",
+        "Share of searches that returned nothing, by collection. The model then answers without "
+        "context. Each query of a batch counts.",
         SHARE,
         (
             PanelQuery(
@@ -96,8 +97,8 @@ def empty_searches(view: View) -> Panel:
 def errors(view: View) -> Panel:
     """Failures, by database and type."""
     return Panel(
-        "Errors of vector databases",
-        "Failed calls per second by kind of error.",
+        "Vector-database errors",
+        "Failed calls per second, by database and error type.",
         REQUESTS_PER_SECOND,
         (
             PanelQuery(
@@ -107,4 +108,5 @@ def errors(view: View) -> Panel:
         ),
         thresholds=(Threshold(0.1, AMBER), Threshold(1, RED)),
         width=QUARTER,
+        soft_maximum=1,
     )

@@ -30,7 +30,7 @@ def row(view: View) -> Row:
         "Retrieval quality",
         (
             top_scores(view),
-            drift_of_top_scores(view),
+            top_score_drift(view),
             poor_searches(view),
         ),
     )
@@ -40,9 +40,8 @@ def top_scores(view: View) -> Panel:
     """Median score of the best hit, by collection and scale."""
     return Panel(
         "Top scores",
-        "Median score of the best hit, by collection and what scores are measured in. Whether "
-        "higher is better depends on that. The points are single searches: each leads to its "
-        "trace.",
+        "Median score of the best hit, by collection and score scale. The scale decides whether "
+        "higher is better. Each exemplar links to the trace of one search.",
         COUNT,
         (
             PanelQuery(
@@ -54,13 +53,13 @@ def top_scores(view: View) -> Panel:
     )
 
 
-def drift_of_top_scores(view: View) -> Panel:
+def top_score_drift(view: View) -> Panel:
     """How far scores have moved since the day before."""
     return Panel(
-        "Drift of top scores",
-        "How far the last hour's top scores have moved from those of the day before "
-        "(population stability index): below 0.1 nothing, above 0.25 they have changed. "
-        "Absent while there are too few searches.",
+        "Top-score drift",
+        "How far the top scores of the last hour have moved from those of the day before, as a "
+        "population stability index: below 0.1 they are stable, above 0.25 they have changed. "
+        "No data while there are too few searches.",
         COUNT,
         (PanelQuery(queries.score_drift(view.per(*_BY)), _LEGEND),),
         thresholds=(Threshold(0.1, AMBER), Threshold(0.25, RED)),
@@ -71,8 +70,8 @@ def poor_searches(view: View) -> Panel:
     """Share of searches worse than almost all of the day before."""
     return Panel(
         "Poor searches",
-        "Share of searches whose best hit is worse than 95 % of the day before: a twentieth "
-        "while nothing has changed. The points are such searches.",
+        "Share of searches whose best hit is worse than 95 % of those of the day before. About "
+        "5 % is normal. Each exemplar links to the trace of a poor search.",
         SHARE,
         (
             PanelQuery(

@@ -15,9 +15,9 @@ from sidelight.dashboards.publish.sdk import JSONEncoder
 # longer than some proxies let a URL be, hence POST. `$$` is Grafana's escape for `$`.
 DATASOURCE_FILE: Final = "grafana-datasource.yaml"
 DATASOURCE: Final = """\
-# A data source for these boards: adapt the addresses and put it into Grafana's
-# provisioning/datasources folder. The url below exemplarTraceIdDestinations is where a point
-# on a latency chart leads: Phoenix here.
+# Data source for these boards. Adapt the addresses and copy the file to Grafana's folder
+# provisioning/datasources. Exemplars on the latency panels link to the url below
+# exemplarTraceIdDestinations: Phoenix in this file.
 apiVersion: 1
 datasources:
   - name: Prometheus (Sidelight)

@@ -129,6 +129,8 @@ def _timeseries(panel: Panel) -> v1.Panel:
         lines = lines.stacking(
             build_common.StackingConfig().mode(common.StackingMode.NORMAL).group("A")
         )
+    if panel.soft_maximum is not None:
+        lines = lines.axis_soft_max(panel.soft_maximum)
     if panel.thresholds:
         lines = lines.thresholds_style(
             build_common.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
@@ -242,7 +244,7 @@ def _traces_link() -> v1.DashboardLink:
         title="Traces",
         type_val=v1.DashboardLinkType.LINK,
         icon="external link",
-        tooltip="The trace UI; exemplars lead to single traces",
+        tooltip="Open the trace UI; exemplars link to single traces",
         url="${traces}",
         target_blank=True,
     )
