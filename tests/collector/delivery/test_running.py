@@ -12,7 +12,10 @@ from support.spans import Made, request
 
 
 def test_a_kept_trace_is_whole_after_kill_9(tmp_path: Path) -> None:
-    """Killed between a trace's batches it sends all of it later, and nothing of a dropped one."""
+    """Killed between a trace's batches it sends all of it later, and nothing of a dropped one.
+
+    However long it was down: a trace is quiet only while it could be sent.
+    """
     with LangfuseStandIn() as server:
         env = {
             "LANGFUSE_PUBLIC_KEY": server.public_key,
@@ -26,7 +29,7 @@ def test_a_kept_trace_is_whole_after_kill_9(tmp_path: Path) -> None:
                     "type": "langfuse",
                     "url": server.url,
                     "drop": [{"names": "noise"}],
-                    "sample": {"share": 0, "quiet_seconds": 2},
+                    "sample": {"share": 0, "quiet_seconds": 4},
                     "scores": [c.PREEMPTIONS],
                     "routes": [
                         {

@@ -38,14 +38,16 @@ def build_forwarder(
         dead_letters=DeadLetters(store.directory / "dead-letters"),
         observer=observer,
         max_backoff_seconds=destination.max_backoff_seconds,
-        feed=_feed(config, store, observer),
+        feed=_feed(config, store, observer, is_growing=not stops_at_end),
         concurrency=1 if config.is_scores else type_of(destination).concurrency(destination),
         status=status,
         stops_at_end=stops_at_end,
     )
 
 
-def _feed(config: SubscriptionConfig, store: Store, observer: Observer) -> Feed:
+def _feed(
+    config: SubscriptionConfig, store: Store, observer: Observer, *, is_growing: bool
+) -> Feed:
     withheld = partial(observer.withheld, config.name)
     if config.destination.sample is None:
         return LogFeed(store.log, signals_of(config), config.selector(), withheld)
@@ -58,6 +60,7 @@ def _feed(config: SubscriptionConfig, store: Store, observer: Observer) -> Feed:
         name=config.name,
         withheld=withheld,
         decided=partial(observer.sampled, config.name),
+        is_growing=is_growing,
     )
 
 

@@ -139,9 +139,17 @@ def test_decisions_seen_last_are_remembered() -> None:
 class Feeding:
     """A sampled feed over a log on disk, with time in the test's hand."""
 
-    def __init__(self, log: SegmentLog, directory: Path, **options: Any) -> None:
+    def __init__(
+        self,
+        log: SegmentLog,
+        directory: Path,
+        *,
+        started_at: float = 0,
+        is_growing: bool = True,
+        **options: Any,
+    ) -> None:
         self.log = log
-        self.now = 0
+        self.now = int(started_at * SECOND)
         self.decided: Counter[Decision] = Counter()
         self.feed = SampledFeed(
             log,
@@ -152,6 +160,7 @@ class Feeding:
             name="test",
             decided=lambda decision: self.decided.update([decision]),
             wall_ns=lambda: self.now,
+            is_growing=is_growing,
         )
 
     def append(self, *spans: Made, at: float = 0) -> None:
@@ -197,6 +206,51 @@ def test_a_backlog_is_decided_by_the_time_it_came(log: SegmentLog, tmp_path: Pat
     feeding.append(Made("b2", trace="b", error=True), at=9)
     feeding.append(Made("a2", trace="a", error=True), at=11)
     assert feeding.sent(at=5000) == ["b1", "b2"]
+
+
+def test_the_time_in_which_nobody_served_was_not_quiet(log: SegmentLog, tmp_path: Path) -> None:
+    """After a downtime longer than `quiet_seconds` a trace waits for what senders kept of it."""
+    before = Feeding(log, tmp_path)
+    before.append(Made("a1", trace="a"), Made("b1", trace="b"), at=0)
+    assert before.sent(at=3) == []
+    after = Feeding(log, tmp_path, started_at=15)
+    assert after.sent(at=16) == []
+    assert after.decided == Counter()
+    after.append(Made("a2", trace="a", error=True), at=20)
+    assert after.sent(at=24.9) == []
+    assert after.sent(at=25) == ["a1", "a2"]
+    assert after.decided == Counter({Decision.ERROR: 1, Decision.REST: 1})
+
+
+def test_what_comes_first_after_a_start_may_belong_to_what_came_before(
+    log: SegmentLog, tmp_path: Path
+) -> None:
+    """Also if it is in the log before the log is read."""
+    before = Feeding(log, tmp_path)
+    before.append(Made("a1", trace="a"), at=0)
+    assert before.sent(at=0) == []
+    after = Feeding(log, tmp_path, started_at=15)
+    after.append(Made("a2", trace="a", error=True), at=16)
+    assert after.sent(at=17) == ["a1", "a2"]
+
+
+def test_pauses_before_a_start_decide_as_they_did_live(log: SegmentLog, tmp_path: Path) -> None:
+    """Only the pause that ended with the start does not count."""
+    before = Feeding(log, tmp_path)
+    before.append(Made("a1", trace="a"), at=0)
+    before.append(Made("b1", trace="b"), at=11)
+    after = Feeding(log, tmp_path, started_at=30)
+    after.append(Made("a2", trace="a", error=True), Made("b2", trace="b", error=True), at=31)
+    assert after.sent(at=32) == ["b1", "b2"]
+
+
+def test_a_log_that_was_left_behind_waits_for_nothing(log: SegmentLog, tmp_path: Path) -> None:
+    """Nothing comes to it any more."""
+    before = Feeding(log, tmp_path)
+    before.append(Made("a1", trace="a"), at=0)
+    after = Feeding(log, tmp_path, started_at=15, is_growing=False)
+    assert after.sent(at=15) == []
+    assert after.decided == Counter({Decision.REST: 1})
 
 
 def test_a_restart_remembers(log: SegmentLog, tmp_path: Path) -> None:
@@ -283,7 +337,7 @@ def test_a_kept_trace_is_kept_whole(
 ) -> None:
     """Whatever the order, batches, pauses and restarts: all of a trace is sent, once, or none."""
     with TemporaryDirectory() as folder, opened(Path(folder)) as log:
-        options = {"share": 0.3, "max_wait_seconds": 20}
+        options: dict[str, Any] = {"share": 0.3, "max_wait_seconds": 20}
         feeding = Feeding(log, Path(folder), **options)
         at, number = 0.0, 0
         sent: list[str] = []
@@ -301,7 +355,7 @@ def test_a_kept_trace_is_kept_whole(
             if event != "go on":
                 sent += feeding.sent(at)
             if event == "restart":
-                feeding = Feeding(log, Path(folder), **options)
+                feeding = Feeding(log, Path(folder), started_at=at, **options)
         sent += feeding.sent(at + 100)
         assert log.cursor("test") == log.end
         for trace, names in everything.items():

@@ -48,7 +48,9 @@ class SampledFeed:
         withheld: Withheld | None = None,
         decided: Decided | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
+        is_growing: bool = True,
     ) -> None:
+        """`is_growing`: data may still come, as it may have while nobody served."""
         self._log = log
         self._signals = signals
         self._selector = selector
@@ -64,6 +66,8 @@ class SampledFeed:
         self._unsaved: list[tuple[bytes, Decision]] = []
         self._save_fails = False
         self._scanned = Position(0, 0)
+        # Senders could not reach us before, and will try again: no trace was quiet in that time.
+        self._resumes_ns = wall_ns() if is_growing else None
         # End and traces of each record that was scanned and not yet sent.
         self._window: deque[tuple[Position, list[bytes]]] = deque()
         self._window_traces = 0
@@ -84,6 +88,7 @@ class SampledFeed:
             if self._window_traces >= self._max_traces:
                 self._sampler.decide_early(waiting)
             elif not self._scan():
+                self._resume()
                 self._sampler.advance(self._wall_ns())
                 if self._is_undecided(waiting):
                     left = self._sampler.seconds_left(waiting[-1])
@@ -110,6 +115,8 @@ class SampledFeed:
         if entry is None:
             return False
         self._scanned = entry.end
+        if self._resumes_ns is not None and entry.record.time_ns >= self._resumes_ns:
+            self._resume()
         if entry.record.signal == "traces":
             try:
                 traces = self._see(entry.record)
@@ -119,6 +126,12 @@ class SampledFeed:
             self._window_traces += len(traces)
             self._sampler.forget(2 * max(self._max_traces, self._window_traces))
         return True
+
+    def _resume(self) -> None:
+        """What is scanned from here on came after the start."""
+        if self._resumes_ns is not None:
+            self._sampler.resume(self._resumes_ns)
+            self._resumes_ns = None
 
     def _see(self, record: Record) -> list[bytes]:
         """Show the sampler a record's spans; the traces it is about."""

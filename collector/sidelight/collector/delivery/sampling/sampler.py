@@ -114,6 +114,17 @@ class Sampler:
         for trace_id in due:
             self._decide(trace_id, Decision.REST)
 
+    def resume(self, wall_ns: int) -> None:
+        """Data can come again since `wall_ns`; what was said before came before a pause.
+
+        Nothing could come in the pause, so it does not count: time goes on from where it was,
+        and each trace that waits gets its whole quiet time anew.
+        """
+        if self._waiting:
+            self._offset_ns = self._clock_ns - wall_ns
+        for trace_id, (first_ns, _) in self._waiting.items():
+            self._waiting[trace_id] = (first_ns, self._clock_ns)
+
     def see(self, trace_id: bytes, reason: Decision | None) -> None:
         """A span of the trace came at the time of the last `advance`."""
         decided = self._decided.pop(trace_id, None)
