@@ -35,7 +35,7 @@ class Worker:
     async def run(self, call: Callable[[], _T]) -> _T:
         """What `call` returns or raises on a thread. Raises `RuntimeError` once closed.
 
-        A turn that is cancelled before it has begun is left out.
+        A turn that is cancelled before it starts is skipped.
         """
         if self._is_closed:
             raise RuntimeError(f"{self._name} is closed")

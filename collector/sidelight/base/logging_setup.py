@@ -47,7 +47,7 @@ def _keep_first_line(record: logging.LogRecord) -> bool:
 
 
 def _shows_no_header(record: logging.LogRecord) -> bool:
-    """gRPC shows each header that is no UTF-8 as it came, and it may be a token."""
+    """gRPC logs each header that is not UTF-8 as it is, and it may be a token."""
     return not str(record.msg).startswith("Invalid encoding")
 
 

@@ -48,7 +48,7 @@ def owner(port: int) -> tuple[int, str] | None:
                 command = (process / "cmdline").read_bytes().split(b"\0")
                 return int(process.name), _program(command)
         except OSError:
-            continue  # Ended meanwhile, or not ours to look at.
+            continue  # It ended in between, or belongs to another user.
     return None
 
 

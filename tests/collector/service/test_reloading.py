@@ -205,7 +205,7 @@ class TestWhatCannotChange:
             (
                 "destinations: [{type: otlp_http, name: a, url: 'http://h', headers: {'b d': "
                 "{env: X}}}]",
-                ["is no name of a header"],
+                ["is not a valid header name"],
             ),
             ("processors: {redact: {enabled: true, patterns: [{name: p, pattern: '('}]}}", ["RE2"]),
             ("processors: {prices: no.yaml}", ["no.yaml"]),

@@ -70,7 +70,7 @@ def test_a_taken_port(tmp_path: Path, section: dict[str, Any], named: str) -> No
         target[key] = port
         code, messages = run_to_end(config, tmp_path)
     assert code == 1
-    complaints = [line for line in messages if "nothing is sent on" not in line]
+    complaints = [line for line in messages if "nothing is delivered" not in line]
     assert len(complaints) == 1, messages
     assert f"cannot listen on 127.0.0.1:{port} (Address already in use): stop" in complaints[0]
     assert named in complaints[0]
@@ -79,8 +79,8 @@ def test_a_taken_port(tmp_path: Path, section: dict[str, Any], named: str) -> No
 def test_without_destinations_a_restart_is_asked_for(tmp_path: Path) -> None:
     """Destinations are looked for when it starts, and the warning says so."""
     with Collector(settings(tmp_path), tmp_path) as collector:
-        (warning,) = [line for line in collector.messages if "nothing is sent on" in line]
-    assert "restart once there is a destination" in warning
+        (warning,) = [line for line in collector.messages if "nothing is delivered" in line]
+    assert "restart once a destination is configured" in warning
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_fault_found_when_parts_are_built(tmp_path: Path) -> None:
     )
     code, messages = run_to_end(config, tmp_path)
     assert code == 2
-    assert "'bad name' is no name of a header" in messages[-1]
+    assert "'bad name' is not a valid header name" in messages[-1]
 
 
 def test_a_folder_that_is_anothers(tmp_path: Path) -> None:

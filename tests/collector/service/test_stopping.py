@@ -81,7 +81,8 @@ def test_a_second_signal_leaves_at_once(tmp_path: Path) -> None:
             collector.process.send_signal(signal.SIGINT)
             assert collector.process.wait(30) == 1
             assert (
-                collector.messages[-1] == "second SIGINT: leaving at once; the log keeps the rest"
+                collector.messages[-1]
+                == "second SIGINT: exiting at once; the log keeps undelivered data"
             )
         store.refuse = lambda _: None
         with Collector(config, tmp_path):

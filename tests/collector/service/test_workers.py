@@ -172,7 +172,7 @@ class TestDying:
                     eventually(lambda: collector.metric("sidelight_collector_workers") == 2)
                 load.stop()
                 eventually(lambda: load.acknowledged <= store.ids.keys())
-                assert collector.output.count("ended (SIGKILL); it is begun anew") == 3
+                assert collector.output.count("exited (SIGKILL), restarting in") == 3
                 assert collector.terminate() == 0
 
     def test_no_worker_outlives_its_supervisor(self, tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ class TestSignals:
                 assert any("stays as it was" in line and fault in line for line in said)
                 assert collector.metric("sidelight_collector_config_reload_ok") == 0
                 os.kill(_children(collector.pid)[0], signal.SIGKILL)
-                eventually(lambda: "begun anew" in collector.output)
+                eventually(lambda: "restarting in" in collector.output)
                 eventually(lambda: collector.metric("sidelight_collector_workers") == 2)
                 ids = _spread(collector)
                 eventually(lambda: set(ids) <= store.ids.keys())

@@ -46,7 +46,7 @@ def token_source(tokens: Sequence[Tokens], section: str) -> CredentialSource | N
 
 
 class Guard:
-    """Tells who sends. Without any source of credentials everybody may.
+    """Tells who sends. Without any source of credentials every sender is admitted.
 
     Raises `ConfigError` when it is made from what cannot be read.
     """
@@ -78,7 +78,7 @@ class Guard:
             identity = Identity(tenant)
             if table.setdefault(self._digest(credential), identity) != identity:
                 raise ConfigError(
-                    f"one token or key pair stands for two tenants, {tenant or 'none'} and "
+                    f"one token or key pair belongs to two tenants, {tenant or 'none'} and "
                     "another: give each tenant its own"
                 )
         return table

@@ -152,7 +152,7 @@ class RequestReader:
         """
         method = self._parser.get_method()
         if method == b"CONNECT":
-            raise RefusedError(HTTPStatus.NOT_IMPLEMENTED, "this is no proxy")
+            raise RefusedError(HTTPStatus.NOT_IMPLEMENTED, "this server is not a proxy")
         kept = {k: v for k, v in self._headers.items() if k not in ("upgrade", "connection")}
         lines = [b"%b %b HTTP/1.1" % (method, self._url)]
         lines += [f"{name}: {value}".encode("latin-1") for name, value in kept.items()]

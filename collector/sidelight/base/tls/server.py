@@ -49,7 +49,9 @@ def make_context(tls: Tls, section: str, certificate_wanted: ssl.VerifyMode) -> 
         try:
             context.load_verify_locations(tls.client_ca)
         except (ssl.SSLError, OSError):
-            raise ConfigError(f"{where}: {tls.client_ca} holds no valid certificate") from None
+            raise ConfigError(
+                f"{where}: {tls.client_ca} does not hold a valid certificate"
+            ) from None
         context.verify_mode = certificate_wanted
     return context
 
@@ -63,7 +65,7 @@ def _pem(path: Path, where: str, kind: str) -> bytes:
             "correct the path, or let this user read it"
         ) from None
     if f"{kind}-----".encode() not in text:
-        raise ConfigError(f"{where}: {path} holds no {kind.lower()} in PEM")
+        raise ConfigError(f"{where}: {path} does not hold a {kind.lower()} in PEM")
     return text
 
 
@@ -76,5 +78,5 @@ def _pair_problem(tls: Tls, section: str, error: OSError) -> str:
         )
     return (
         f"{section}.tls: {tls.certificate} and {tls.key} cannot be used"
-        f"{f' ({reason})' if reason else ''}: make them anew"
+        f"{f' ({reason})' if reason else ''}: create new ones"
     )

@@ -18,7 +18,7 @@ Stamp = tuple[int, int, int] | None
 
 
 class Watched(Generic[T]):
-    """A value made of files, and made anew once one of them has changed.
+    """A value made from files, and made again once one of them has changed.
 
     Files are looked at when the value is asked for, at most once in `LOOK_SECONDS`; they are
     read only if time, size or inode have changed (a mounted Kubernetes secret changes by a
@@ -44,14 +44,14 @@ class Watched(Generic[T]):
         stamps = self._look()
         if stamps == self._stamps:
             return
-        # Before reading: what changes meanwhile is seen at the next look.
+        # Before reading: what changes in between is seen at the next look.
         self._stamps = stamps
         try:
             self._value = self._make()
         except ConfigError as error:
-            _logger.error("%s; what was read before stays in use", error)
+            _logger.error("%s; the earlier content stays in use", error)
         else:
-            _logger.info("read anew: %s", ", ".join(map(str, self._paths)))
+            _logger.info("reloaded: %s", ", ".join(map(str, self._paths)))
 
     def _look(self) -> list[Stamp]:
         return [stamp(path) for path in self._paths]

@@ -59,7 +59,7 @@ class AccessMetrics:
 
 
 class ServeAccess:
-    """Who may read /metrics; /healthz and /readyz are for everybody.
+    """Who may read /metrics; /healthz and /readyz are open to all.
 
     Raises `ConfigError` for tokens and certificates that cannot be used, here and in `tls`.
     """
@@ -80,7 +80,7 @@ class ServeAccess:
         )
 
     def admit(self) -> Admit | None:
-        """Asks for a token or a certificate on /metrics; None if everybody may read."""
+        """Asks for a token or a certificate on /metrics; None if all may read."""
         wants_certificate = self._serve.tls is not None and self._serve.tls.client_ca is not None
         if self._readers.is_open and not wants_certificate:
             return None

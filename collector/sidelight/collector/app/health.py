@@ -1,4 +1,4 @@
-"""How one process of the service is: whether it can keep what comes in, and what it measured."""
+"""The state of one process: whether it can store what it receives, and what it measured."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sidelight.collector.metrics.exposition import Exposition
 
 
 class Health:
-    """Ready means: what comes in can be kept. A dead destination does not make it unready,
-    or an outage of one backend would take pods out of service that lose nothing by it.
+    """Ready means: what is received can be stored. A dead destination does not make a process
+    unready, or an outage of one backend would take pods out of service that lose nothing by it.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Health:
         return self._exposition.render(accept)
 
     async def trouble(self) -> str | None:
-        """None: who can answer has no need of a restart."""
+        """None: a process that answers needs no restart."""
         return None
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:

@@ -217,7 +217,7 @@ class Service:
         return Change(tuple(changed), tuple(waiting))
 
     async def _drain(self) -> None:
-        """Finish what was begun, then give the destinations what time is left."""
+        """Finish requests under way, then give the destinations what time is left."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.config.shutdown_seconds
         self._parts.health.is_draining = True

@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz: what operators and probes ask, whoever answers."""
+"""/metrics, /healthz and /readyz: what operators and probes ask of a process or of all workers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _CONNECTIONS = 128
 
 
 class Probed(Protocol):
-    """Who knows how the service is."""
+    """What answers for the service."""
 
     async def metrics(self, accept: str | None) -> tuple[str, bytes]:
         """Content type and exposition for an Accept header."""
 
     async def trouble(self) -> str | None:
-        """Why a restart is the only help; None while there is no need of one."""
+        """Why only a restart helps; None while none is needed."""
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether what comes in can be kept, and the state of all parts."""
@@ -43,7 +43,7 @@ def handler(probed: Probed) -> Handler:
 
     async def handle(request: HttpRequest) -> HttpResponse:
         if request.path not in _PATHS:
-            return _plain(404, f"no such path; there are {', '.join(_PATHS)}")
+            return _plain(404, f"not found; paths: {', '.join(_PATHS)}")
         if request.method not in ("GET", "HEAD"):
             return _plain(405, f"{request.path} takes GET only")
         if request.path == "/metrics":

@@ -77,8 +77,8 @@ class Retention:
         for loss in dropped:
             self._metrics.dropped(loss.cursor, loss.items, loss.reason)
             _logger.error(
-                "retention by %s took %d items that %s had not got: "
-                "raise log.max_bytes or log.max_age_seconds, or mend the destination",
+                "retention (%s) deleted %d undelivered items of %s: "
+                "raise log.max_bytes or log.max_age_seconds, or repair the destination",
                 loss.reason,
                 loss.items,
                 loss.cursor,

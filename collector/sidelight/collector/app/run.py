@@ -44,7 +44,7 @@ def up(config: Config, path: Path | None) -> int:
         os.execv(sys.executable, [*command, str(path)] if path else command)  # noqa: S606 (as it should be)
     for receiver_type, _ in enabled(config.receivers):
         for package in receiver_type.packages:
-            # Now, so that nothing is logged or begun where a package is missing.
+            # Now, so that nothing is logged or started where a package is missing.
             import_module(package)
     logs.configure(config.logging.level, config.logging.format)
     raise_file_limit()
@@ -98,7 +98,7 @@ async def _reload(service: Service, path: Path | None) -> None:
 def reread(
     path: Path | None, running: Config, present: tuple[AnyDestination, ...]
 ) -> tuple[Config, tuple[AnyDestination, ...]]:
-    """What is configured now. A destination that was there without asking stays.
+    """What is configured now. An auto-detected destination stays.
 
     Raises `ConfigError`, also for an empty file: editors and tools empty a file before they
     write it, and its defaults would take every destination away.
@@ -108,21 +108,21 @@ def reread(
         raise ConfigError(f"{path}: is empty; write {{}} for the defaults")
     found = detect.destinations(config)
     if config.destinations is None and running.destinations is None:
-        # It may just be down, and what comes meanwhile is to be kept for it.
+        # It may just be down, and what is received until it is back must be kept for it.
         names = {each.name for each in found}
         found += tuple(each for each in present if each.name not in names)
     return config, found
 
 
 def destinations(config: Config) -> tuple[AnyDestination, ...]:
-    """Where data goes, after those that are there without asking; none is worth a warning."""
+    """Where data goes, auto-detected destinations included; without any a warning is logged."""
     found = detect.destinations(config)
     if not found:
         looked = "no Phoenix answers on localhost:6006 and no Langfuse keys are set"
         why = looked if config.destinations is None else "destinations is empty"
         _logger.warning(
-            "nothing is sent on: %s; what comes in is kept in %s; "
-            "reload (SIGHUP) or restart once there is a destination",
+            "nothing is delivered: %s; data is kept in %s; "
+            "reload (SIGHUP) or restart once a destination is configured",
             why,
             config.log.directory,
         )

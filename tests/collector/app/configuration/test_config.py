@@ -113,7 +113,7 @@ class TestFile:
             (
                 "destinations: [{type: nowhere}]",
                 r"destinations\.0\.type: must be one of phoenix, langfuse, otlp_http, otlp_grpc, "
-                r"prometheus_remote_write, file$",
+                r"prometheus_remote_write, splunk_hec, file$",
             ),
             ("destinations: [{name: a}]", r"destinations\.0\.type: must be one of phoenix, "),
             (

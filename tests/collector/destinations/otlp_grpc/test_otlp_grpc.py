@@ -182,8 +182,8 @@ async def test_a_restarted_server_is_found_again(
     ("options", "problem"),
     [
         ({"url": "http://127.0.0.1:4317/v1/traces"}, "gRPC has no paths"),
-        ({"headers": {"a b": {"env": "X"}}}, "no name of gRPC metadata"),
-        ({"headers": {"grpc-timeout": {"env": "X"}}}, "no name of gRPC metadata"),
+        ({"headers": {"a b": {"env": "X"}}}, "not a valid name of gRPC metadata"),
+        ({"headers": {"grpc-timeout": {"env": "X"}}}, "not a valid name of gRPC metadata"),
     ],
 )
 def test_bad_options_are_told(options: dict[str, object], problem: str) -> None:

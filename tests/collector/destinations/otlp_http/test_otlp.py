@@ -108,7 +108,7 @@ async def test_refused_headers_are_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_what_http_cannot_carry_is_said_at_once() -> None:
     """A header's name or a project that no request can hold fails when the service starts."""
-    with pytest.raises(ConfigError, match="'x token' is no name of a header"):
+    with pytest.raises(ConfigError, match="'x token' is not a valid header name"):
         build(config("http://127.0.0.1:1", headers={"x token": {"env": "A"}}))
     project = {"type": "phoenix", "project": "Gespräche\n"}
     with pytest.raises(ConfigError, match="project must be of ASCII"):

@@ -34,7 +34,7 @@ def _encrypted(files: Files) -> None:
     ("fault", "key", "words"),
     [
         (lambda files: files.certificate.unlink(), "certificate", "No such file"),
-        (_no_pem, "certificate", "holds no certificate in PEM"),
+        (_no_pem, "certificate", "does not hold a certificate in PEM"),
         (_foreign_key, "key", "does not belong to the certificate"),
         (_encrypted, "key", "without a passphrase"),
     ],
@@ -65,7 +65,9 @@ def test_a_client_ca_that_is_none_is_a_fault(tmp_path: Path) -> None:
     broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     code, messages = run_to_end(secured_settings(tmp_path, server, broken), tmp_path)
     assert code == 2
-    assert any(f"tls.client_ca: {broken} holds no valid certificate" in each for each in messages)
+    assert any(
+        f"tls.client_ca: {broken} does not hold a valid certificate" in each for each in messages
+    )
 
 
 def test_files_are_looked_at_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -353,7 +353,7 @@ def test_metrics_can_be_guarded(tmp_path: Path) -> None:
         (
             [{"env": "T", "tenant": "a"}, {"env": "U", "tenant": "b"}],
             {"T": PLAIN, "U": PLAIN},
-            "stands for two tenants",
+            "belongs to two tenants",
         ),
     ],
 )

@@ -30,7 +30,7 @@ class _Last:
 
 
 class Front:
-    """Answers for all `workers`; those that are begun anew just now have none to give."""
+    """Answers for all `workers`; those that are restarting just now have nothing to give."""
 
     def __init__(self, workers: Mapping[int, WorkerProcess], registry: Registry) -> None:
         """`registry`: what the supervisor itself measures."""
@@ -69,7 +69,7 @@ class Front:
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Ready are all that run, and at least one does: the kernel gives each its share.
 
-        One that is begun anew gets no connections, so it does not count.
+        One that is restarting gets no connections, so it does not count.
         """
         found, silent = await self._asked(lambda each: each.health())
         states = {number: report["status"] for number, (_, report) in found.items()}

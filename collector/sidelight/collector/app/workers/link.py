@@ -1,6 +1,6 @@
 """What supervisor and worker say to each other: JSON over a pair of sockets.
 
-No file in the file system, and whoever ends, however it ends, ends the conversation.
+It needs no file in the file system, and ends when either side ends, however that happens.
 """
 
 from __future__ import annotations

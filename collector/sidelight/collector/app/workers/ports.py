@@ -14,7 +14,7 @@ class Ports:
 
     A held socket does not listen, so nobody's connection ends there. Raises `ServiceError` if
     an address cannot be had; that somebody else listens there would go unnoticed otherwise,
-    since ports that are shared are shared with everybody of the same user.
+    since a shared port is shared with every process of the same user.
     """
 
     def __init__(self, listeners: Mapping[str, Any]) -> None:

@@ -46,7 +46,7 @@ class WorkerProcess:
         self._link = await Link.over(ours, self._answer)
         self._following = asyncio.create_task(self._link.run())
 
-    async def begun(self) -> None:
+    async def started(self) -> None:
         """Return once it serves, or its process has ended."""
         while self.is_running and not self.is_serving.is_set():  # noqa: ASYNC110 (either of two)
             await asyncio.sleep(0.05)

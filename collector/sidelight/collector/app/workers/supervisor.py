@@ -1,4 +1,4 @@
-"""Begins the workers, begins anew those that die, passes on signals and reloads."""
+"""Starts the workers, restarts those that die, passes on signals and reloads."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class Supervisor:
         }
 
     async def _keep(self, number: int) -> None:
-        """One worker, begun anew whenever it dies."""
+        """Keep one worker running: restart it whenever it exits."""
         pause = _FIRST_PAUSE_SECONDS
         has_served = False
         while not self._stop.is_set():
@@ -170,11 +170,11 @@ class Supervisor:
             try:
                 await worker.start()
                 if self._stop.is_set():
-                    # The signal to all came while this one was being begun.
+                    # The signal to all came while this one was starting.
                     worker.send_signal(signal.SIGTERM)
                 code = await worker.ended()
             except OSError as error:
-                _logger.error("worker %d cannot be begun: %s", number, error)
+                _logger.error("worker %d cannot be started: %s", number, error)
                 code = 1
             self._front.retire(worker)
             del self._workers[number]
@@ -185,15 +185,13 @@ class Supervisor:
             if not has_served:
                 # Its own line says what is wrong, unless it was killed.
                 if code < 0:
-                    _logger.error("worker %d was ended while starting (%s)", number, _how(code))
+                    _logger.error("worker %d exited while starting (%s)", number, _how(code))
                 self._code = code if code > 0 else 1
                 self._stop.set()
                 return
             if time.monotonic() - began > _GOOD_SECONDS:
                 pause = _FIRST_PAUSE_SECONDS
-            _logger.error(
-                "worker %d ended (%s); it is begun anew in %.1f s", number, _how(code), pause
-            )
+            _logger.error("worker %d exited (%s), restarting in %.1f s", number, _how(code), pause)
             self._restarts.inc()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), pause)
@@ -225,7 +223,7 @@ class Supervisor:
         self._plan = plan
         for worker in list(self._workers.values()):
             if worker not in asked:
-                # Begun meanwhile, perhaps with the old plan.
+                # Started in between, perhaps with the old plan.
                 await self._change(worker, plan)
         words = next((change.destinations for change in changes if change), ())
         return Change(words, tuple(plan["waiting"]))
@@ -233,10 +231,10 @@ class Supervisor:
     async def _change(self, worker: WorkerProcess, plan: dict[str, Any]) -> Change | None:
         """What the worker changed, or None if it refused; nothing if it is gone."""
         try:
-            await worker.begun()
+            await worker.started()
             return await worker.reload(plan, _RELOAD_SECONDS)
         except LinkError as error:
-            # Begun anew it takes what the others have.
+            # When it restarts, it takes the plan of the others.
             _logger.warning("reload: worker %d: %s", worker.number, error)
             return Change((), ())
 
@@ -244,7 +242,9 @@ class Supervisor:
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop.is_set():
-            _logger.warning("second %s: leaving at once; the log keeps the rest", number.name)
+            _logger.warning(
+                "second %s: exiting at once; the log keeps undelivered data", number.name
+            )
             for worker in self._workers.values():
                 worker.send_signal(signal.SIGKILL)
             # Workers would be killed with it anyhow.
@@ -264,7 +264,7 @@ class Supervisor:
         if late:
             for worker in self._workers.values():
                 _logger.error(
-                    "worker %d hangs and is killed; its log keeps the rest", worker.number
+                    "worker %d hangs, killing it; its log keeps undelivered data", worker.number
                 )
                 worker.send_signal(signal.SIGKILL)
             await asyncio.wait(late)

@@ -72,8 +72,8 @@ class Worker:
 
     async def _follow(self, link: Link) -> None:
         await link.run()
-        # What was acknowledged is on the disk, and whoever comes next wants the ports.
-        _logger.error("the supervisor is gone: leaving at once; the log keeps the rest")
+        # What was acknowledged is on the disk, and the next supervisor needs the ports.
+        _logger.error("the supervisor exited: exiting at once; the log keeps undelivered data")
         os._exit(1)
 
     async def _answer(self, question: dict[str, Any]) -> Any:

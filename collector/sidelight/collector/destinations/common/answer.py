@@ -21,19 +21,19 @@ MAX_RETRY_AFTER_SECONDS = 3600.0
 _MAX_SAID = 200
 # A closing quote may have been cut away; an apostrophe inside a word opens nothing.
 _QUOTED = re.compile(r"\"[^\"]*(?:\"|$)|(?<!\w)'[^']*(?:'|$)")
-# Those of the 4xx that time or a person can mend; the rest blame the batch itself.
+# Those 4xx that time or a person can resolve; the others blame the batch itself.
 _MENDABLE = {
     401: "it does not accept the credentials",
-    402: "it wants to be paid, or a quota is used up",
+    402: "payment is due, or a quota is used up",
     403: "the credentials do not allow it",
-    404: "there is no such path",
-    405: "it takes no POST on this path",
-    407: "a proxy wants credentials",
+    404: "not found",
+    405: "it does not take POST on this path",
+    407: "a proxy requires credentials",
     408: "it waited too long for the request",
-    415: "it takes neither protobuf nor gzip here, so it is not the right endpoint",
+    415: "it takes neither protobuf nor gzip, so it is the wrong endpoint",
     421: "the request reached the wrong server",
     425: "it is too early",
-    429: "it asks for fewer requests",
+    429: "it limits the rate of requests",
 }
 
 

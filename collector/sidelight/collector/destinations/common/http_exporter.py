@@ -81,7 +81,7 @@ class HttpExporter:
 
 
 def check_headers(destination: str, names: Iterable[str]) -> None:
-    """Raise `ConfigError` if one of the names of a destination's headers is none."""
+    """Raise `ConfigError` if one of the names of a destination's headers is not valid."""
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
-            raise ConfigError(f"destination {destination}: {name!r} is no name of a header")
+            raise ConfigError(f"destination {destination}: {name!r} is not a valid header name")

@@ -26,8 +26,8 @@ class Delivered:
 class Retry:
     """Not taken, may be later: send the same bytes again after `after_seconds` or a backoff.
 
-    Wrong keys and wrong addresses are retried too: a person can mend them, and what was
-    acknowledged must not be lost meanwhile. `reason` is one sentence that says what to do.
+    Wrong keys and wrong addresses are retried too: a person can correct them, and what was
+    acknowledged must not be lost until then. `reason` is one sentence that says what to do.
     """
 
     reason: str

@@ -61,7 +61,9 @@ def build(config: OtlpGrpcDestination) -> OtlpGrpcExporter:
         raise ConfigError(f"destination {config.name}: url: gRPC has no paths; end it at the port")
     for header in config.headers:
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", header) or header.lower().startswith("grpc-"):
-            raise ConfigError(f"destination {config.name}: {header!r} is no name of gRPC metadata")
+            raise ConfigError(
+                f"destination {config.name}: {header!r} is not a valid name of gRPC metadata"
+            )
     return OtlpGrpcExporter(config)
 
 
@@ -125,7 +127,7 @@ class OtlpGrpcExporter:
         if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
             return Retry(f"{place}: check {self._credentials.sources}{words}")
         if code is grpc.StatusCode.UNIMPLEMENTED:
-            return Retry(f"{place}: it takes no such signal; correct url or signals{words}")
+            return Retry(f"{place}: it does not take this signal; correct url or signals{words}")
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return Retry(
                 f"{self._url}: no answer within {self._timeout_seconds:g} s; "

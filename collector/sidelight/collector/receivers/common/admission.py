@@ -1,4 +1,4 @@
-"""What a receiver asks of a request's head: who sends it, and whose it is to be."""
+"""What a receiver asks of a request's head: who sends it, and for which tenant."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WHY: Final[Mapping[Reason, str]] = {
 
 
 class NotAdmittedError(Exception):
-    """The sender is not let in, for `reason`."""
+    """The sender is not admitted, for `reason`."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(WHY[reason])
@@ -48,7 +48,7 @@ class Admission:
 
     @property
     def is_open(self) -> bool:
-        """Whether everybody is let in."""
+        """Whether every sender is admitted."""
         return self._guard.is_open
 
     def identify(self, protocol: str, authorization: str | None) -> Identity | None:

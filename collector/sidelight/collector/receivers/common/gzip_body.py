@@ -21,7 +21,7 @@ class TooLargeError(Exception):
 def gunzip(body: bytes | bytearray, max_bytes: int) -> bytes:
     """The decompressed body; inflating stops as soon as it passes `max_bytes`.
 
-    Raises `TooLargeError`, and `MalformedError` if the body is no complete gzip stream.
+    Raises `TooLargeError`, and `MalformedError` if the body is not a complete gzip stream.
     """
     pieces: list[bytes] = []
     room = max_bytes

@@ -94,7 +94,7 @@ def sample_names(exposition: bytes) -> set[str]:
 
 
 def vllm_families(served: Iterable[str]) -> set[str]:
-    """vLLM's metrics among the names, without prefix and suffix, whoever exports them."""
+    """vLLM's metrics among the names, without prefix and suffix, whatever exports them."""
     return {
         _SUFFIX.sub("", match[1])
         for name in served

@@ -59,7 +59,7 @@ class Scraper:
     """Scrapes each target on its own schedule and keeps its latest families; a `Source`.
 
     Every sample gets the target's `job`, `instance` (host and port) and configured labels;
-    so whoever scrapes Sidelight sets `honor_labels: true`. A target that is slow or dead
+    so a Prometheus that scrapes Sidelight sets `honor_labels: true`. A target that is slow or dead
     delays no other, is said by `up`, and its families go after three intervals.
 
     Raises `ConfigError` if two targets could not be told apart.
@@ -99,7 +99,7 @@ class Scraper:
         return list(found.values())
 
     def switch(self, config: Scrape, targets: list[_Target]) -> None:
-        """Scrape what `prepare` made of the configuration, when `run` is begun anew."""
+        """Scrape what `prepare` made of the configuration, when `run` is restarted."""
         self._config = config
         self._targets = targets
 
@@ -191,7 +191,9 @@ async def _fetch(target: _Target, config: Scrape) -> tuple[str, bool]:
             elsewhere = urljoin(url, answer.headers.get("location", ""))
             is_here = _origin(elsewhere) == _origin(url)
         except ValueError as error:
-            raise _ScrapeError("status", "it redirects to what is no address") from error
+            raise _ScrapeError(
+                "status", "it redirects to something that is not an address"
+            ) from error
         if not (300 <= answer.status < 400 and "location" in answer.headers and is_here):
             break
         url = elsewhere
