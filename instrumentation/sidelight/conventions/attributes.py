@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidelight.conventions.definitions import attribute
+from sidelight.conventions.definitions import APPS, CLIENTS, COLLECTOR, VLLM, Group
 
 # ── scopes: who made a span ──────────────────────────────────────────────────────────────
 # The collector passes spans of these scopes on unopened: they are canonical already.
@@ -19,148 +19,286 @@ SCOPE_VLLM_BUILTIN: Final = "vllm.tracing.otel"
 SCOPE_VLLM_BUILTIN_OLD: Final = "vllm.llm_engine"
 
 # ── resource ─────────────────────────────────────────────────────────────────────────────
-SERVICE_NAME: Final = attribute("service.name", "Name of the service that emits.")
-SERVICE_VERSION: Final = attribute("service.version", "Version of the service that emits.")
-SERVICE_INSTANCE_ID: Final = attribute("service.instance.id", "One running instance of it.")
-HOST_NAME: Final = attribute("host.name", "Name of the host it runs on.")
-DEPLOYMENT_ENVIRONMENT: Final = attribute(
-    "deployment.environment.name",
-    "Deployment tier; Langfuse accepts [a-z0-9-_], at most 40 characters.",
+_RESOURCES: Final = Group("Resources")
+SERVICE_NAME: Final = _RESOURCES.attribute(
+    "service.name", "Name of the service that sends.", VLLM, COLLECTOR, APPS
 )
-PROJECT_NAME: Final = attribute("openinference.project.name", "Project the trace belongs to.")
+SERVICE_VERSION: Final = _RESOURCES.attribute(
+    "service.version", "Version of the service that sends.", VLLM, APPS
+)
+SERVICE_INSTANCE_ID: Final = _RESOURCES.attribute(
+    "service.instance.id", "Id of one running process of the service.", VLLM, APPS
+)
+HOST_NAME: Final = _RESOURCES.attribute(
+    "host.name", "Name of the host that the service runs on.", APPS
+)
+DEPLOYMENT_ENVIRONMENT: Final = _RESOURCES.attribute(
+    "deployment.environment.name",
+    "Deployment environment; Langfuse accepts [a-z0-9-_], at most 40 characters.",
+    APPS,
+)
+PROJECT_NAME: Final = _RESOURCES.attribute(
+    "openinference.project.name", "Project in Phoenix that the trace belongs to.", COLLECTOR, APPS
+)
 
 # ── display: OpenInference and Langfuse ──────────────────────────────────────────────────
-SPAN_KIND: Final = attribute(
+_DISPLAY: Final = Group("Display in Phoenix and Langfuse")
+SPAN_KIND: Final = _DISPLAY.attribute(
     "openinference.span.kind",
-    "CHAIN, AGENT, TOOL, LLM, RETRIEVER, EMBEDDING, RERANKER, GUARDRAIL or EVALUATOR, upper case.",
+    "Kind of the span: CHAIN, AGENT, TOOL, LLM, RETRIEVER, EMBEDDING, RERANKER, GUARDRAIL or "
+    "EVALUATOR.",
+    VLLM,
+    CLIENTS,
+    COLLECTOR,
 )
-SESSION_ID: Final = attribute("session.id", "Session the span belongs to.")
-USER_ID: Final = attribute("user.id", "End user the span belongs to.")
-INPUT_VALUE: Final = attribute("input.value", "What went in.", sensitive=True)
-INPUT_MIME_TYPE: Final = attribute("input.mime_type", "MIME type of input.value.")
-OUTPUT_VALUE: Final = attribute("output.value", "What came out.", sensitive=True)
-OUTPUT_MIME_TYPE: Final = attribute("output.mime_type", "MIME type of output.value.")
-TAGS: Final = attribute("tag.tags", "Tags of the trace.")
-LANGFUSE_TRACE_NAME: Final = attribute("langfuse.trace.name", "Name of the trace in Langfuse.")
-LANGFUSE_COMPLETION_START: Final = attribute(
+SESSION_ID: Final = _DISPLAY.attribute(
+    "session.id", "Session that the span belongs to.", VLLM, COLLECTOR, APPS
+)
+USER_ID: Final = _DISPLAY.attribute(
+    "user.id", "End user that the span belongs to.", VLLM, COLLECTOR, APPS
+)
+INPUT_VALUE: Final = _DISPLAY.attribute(
+    "input.value", "Input of the operation.", VLLM, CLIENTS, COLLECTOR, sensitive=True
+)
+INPUT_MIME_TYPE: Final = _DISPLAY.attribute(
+    "input.mime_type", "MIME type of input.value.", VLLM, CLIENTS, COLLECTOR
+)
+OUTPUT_VALUE: Final = _DISPLAY.attribute(
+    "output.value", "Output of the operation.", VLLM, CLIENTS, COLLECTOR, sensitive=True
+)
+OUTPUT_MIME_TYPE: Final = _DISPLAY.attribute(
+    "output.mime_type", "MIME type of output.value.", VLLM, CLIENTS, COLLECTOR
+)
+TAGS: Final = _DISPLAY.attribute("tag.tags", "Tags of the trace.", APPS)
+LANGFUSE_TRACE_NAME: Final = _DISPLAY.attribute(
+    "langfuse.trace.name", "Name of the trace in Langfuse.", APPS
+)
+LANGFUSE_COMPLETION_START: Final = _DISPLAY.attribute(
     "langfuse.observation.completion_start_time",
-    "Absolute ISO time of the first token: the only way to a time-to-first-token in Langfuse.",
+    "Time of the first token in ISO 8601; Langfuse derives the time to first token from it.",
+    VLLM,
+    COLLECTOR,
 )
-LANGFUSE_APP_ROOT: Final = attribute(
+LANGFUSE_APP_ROOT: Final = _DISPLAY.attribute(
     "langfuse.internal.is_app_root",
-    "The span is the topmost that Langfuse gets, though it has a parent elsewhere.",
+    "true on the topmost span that Langfuse gets, if its parent is elsewhere.",
+    COLLECTOR,
 )
-LANGFUSE_COST: Final = attribute(
-    "langfuse.observation.cost_details", "Cost as Langfuse reads it: JSON of input, output, total."
+LANGFUSE_COST: Final = _DISPLAY.attribute(
+    "langfuse.observation.cost_details",
+    "Cost of the call as JSON with input, output and total, as Langfuse reads it.",
+    COLLECTOR,
 )
-LLM_COST_PROMPT: Final = attribute("llm.cost.prompt", "Cost of the prompt.", unit="{USD}")
-LLM_COST_COMPLETION: Final = attribute("llm.cost.completion", "Cost of the answer.", unit="{USD}")
-LLM_COST_TOTAL: Final = attribute("llm.cost.total", "Cost of the call.", unit="{USD}")
-LLM_REASONING_TOKENS: Final = attribute(
+LLM_COST_PROMPT: Final = _DISPLAY.attribute(
+    "llm.cost.prompt", "Cost of the prompt.", COLLECTOR, unit="{USD}"
+)
+LLM_COST_COMPLETION: Final = _DISPLAY.attribute(
+    "llm.cost.completion", "Cost of the answer.", COLLECTOR, unit="{USD}"
+)
+LLM_COST_TOTAL: Final = _DISPLAY.attribute(
+    "llm.cost.total", "Cost of the call.", COLLECTOR, unit="{USD}"
+)
+LLM_REASONING_TOKENS: Final = _DISPLAY.attribute(
     "llm.token_count.completion_details.reasoning",
-    "Reasoning tokens, in OpenInference's name.",
+    "Generated reasoning tokens, by OpenInference's name.",
+    VLLM,
+    COLLECTOR,
     unit="{token}",
 )
 
 # ── GenAI spans ──────────────────────────────────────────────────────────────────────────
-OPERATION: Final = attribute(
-    "gen_ai.operation.name", "chat, text_completion, embeddings, retrieval or execute_tool."
+_CALLS: Final = Group("Model calls, retrieval and tools")
+OPERATION: Final = _CALLS.attribute(
+    "gen_ai.operation.name",
+    "Operation: chat, text_completion, embeddings, retrieval, execute_tool and so on.",
+    VLLM,
+    CLIENTS,
+    COLLECTOR,
 )
-PROVIDER: Final = attribute("gen_ai.provider.name", "Who serves the model, for instance vllm.")
+PROVIDER: Final = _CALLS.attribute(
+    "gen_ai.provider.name", "Who serves the model, for example vllm.", VLLM, COLLECTOR
+)
 PROVIDER_VLLM: Final = "vllm"
-REQUEST_MODEL: Final = attribute("gen_ai.request.model", "Model the client asked for.")
-RESPONSE_MODEL: Final = attribute("gen_ai.response.model", "Model that answered.")
-RESPONSE_ID: Final = attribute("gen_ai.response.id", "Id of the answer, for instance chatcmpl-…")
-FINISH_REASONS: Final = attribute(
-    "gen_ai.response.finish_reasons", "Why each choice ended: stop, length, tool_calls, …"
+REQUEST_MODEL: Final = _CALLS.attribute(
+    "gen_ai.request.model", "Model that the client asked for.", VLLM, COLLECTOR
 )
-REQUEST_STREAM: Final = attribute("gen_ai.request.stream", "Whether the answer was streamed.")
-REQUEST_MAX_TOKENS: Final = attribute(
-    "gen_ai.request.max_tokens", "Most tokens to generate.", unit="{token}"
+RESPONSE_MODEL: Final = _CALLS.attribute(
+    "gen_ai.response.model", "Model that answered.", VLLM, COLLECTOR
 )
-REQUEST_TEMPERATURE: Final = attribute("gen_ai.request.temperature", "Sampling temperature.")
-REQUEST_TOP_P: Final = attribute("gen_ai.request.top_p", "Nucleus sampling share.")
-REQUEST_TOP_K: Final = attribute("gen_ai.request.top_k", "Sampling among the k likeliest tokens.")
-REQUEST_CHOICES: Final = attribute("gen_ai.request.choice.count", "Choices asked for (n).")
-REQUEST_SEED: Final = attribute("gen_ai.request.seed", "Seed of the sampling.")
-REQUEST_FREQUENCY_PENALTY: Final = attribute(
-    "gen_ai.request.frequency_penalty", "Penalty on frequent tokens."
+RESPONSE_ID: Final = _CALLS.attribute(
+    "gen_ai.response.id", "Id of the answer, for example chatcmpl-….", VLLM, APPS
 )
-REQUEST_PRESENCE_PENALTY: Final = attribute(
-    "gen_ai.request.presence_penalty", "Penalty on present tokens."
+FINISH_REASONS: Final = _CALLS.attribute(
+    "gen_ai.response.finish_reasons",
+    "Why each choice finished: stop, length, tool_calls and so on.",
+    VLLM,
+    COLLECTOR,
 )
-CONVERSATION_ID: Final = attribute("gen_ai.conversation.id", "Conversation the call belongs to.")
-REQUEST_STOP: Final = attribute("gen_ai.request.stop_sequences", "Texts that end the answer.")
-INPUT_TOKENS: Final = attribute(
-    "gen_ai.usage.input_tokens", "Prompt tokens, cached ones included.", unit="{token}"
+REQUEST_STREAM: Final = _CALLS.attribute(
+    "gen_ai.request.stream", "Whether the answer is a stream.", VLLM, COLLECTOR
 )
-OUTPUT_TOKENS: Final = attribute(
-    "gen_ai.usage.output_tokens", "Generated tokens, reasoning included.", unit="{token}"
+REQUEST_MAX_TOKENS: Final = _CALLS.attribute(
+    "gen_ai.request.max_tokens", "Maximum of tokens to generate.", VLLM, COLLECTOR, unit="{token}"
 )
-CACHED_TOKENS: Final = attribute(
+REQUEST_TEMPERATURE: Final = _CALLS.attribute(
+    "gen_ai.request.temperature", "Sampling temperature.", VLLM, APPS
+)
+REQUEST_TOP_P: Final = _CALLS.attribute(
+    "gen_ai.request.top_p", "Probability mass of nucleus sampling.", VLLM, APPS
+)
+REQUEST_TOP_K: Final = _CALLS.attribute(
+    "gen_ai.request.top_k", "Number of likeliest tokens that are sampled from.", VLLM, COLLECTOR
+)
+REQUEST_CHOICES: Final = _CALLS.attribute(
+    "gen_ai.request.choice.count", "Choices that the client asked for (n).", VLLM, COLLECTOR
+)
+REQUEST_SEED: Final = _CALLS.attribute(
+    "gen_ai.request.seed", "Seed of the sampling.", VLLM, COLLECTOR
+)
+REQUEST_FREQUENCY_PENALTY: Final = _CALLS.attribute(
+    "gen_ai.request.frequency_penalty",
+    "Penalty on tokens by how often they occurred.",
+    VLLM,
+    COLLECTOR,
+)
+REQUEST_PRESENCE_PENALTY: Final = _CALLS.attribute(
+    "gen_ai.request.presence_penalty", "Penalty on tokens that occurred.", VLLM, COLLECTOR
+)
+CONVERSATION_ID: Final = _CALLS.attribute(
+    "gen_ai.conversation.id", "Conversation that the call belongs to.", APPS
+)
+REQUEST_STOP: Final = _CALLS.attribute(
+    "gen_ai.request.stop_sequences", "Texts that end the generation.", COLLECTOR, APPS
+)
+INPUT_TOKENS: Final = _CALLS.attribute(
+    "gen_ai.usage.input_tokens",
+    "Prompt tokens, cached ones included.",
+    VLLM,
+    COLLECTOR,
+    unit="{token}",
+)
+OUTPUT_TOKENS: Final = _CALLS.attribute(
+    "gen_ai.usage.output_tokens",
+    "Generated tokens, reasoning included.",
+    VLLM,
+    COLLECTOR,
+    unit="{token}",
+)
+CACHED_TOKENS: Final = _CALLS.attribute(
     "gen_ai.usage.cache_read.input_tokens",
     "Prompt tokens whose KV came from the prefix cache.",
+    VLLM,
+    COLLECTOR,
     unit="{token}",
 )
-CACHE_WRITE_TOKENS: Final = attribute(
+CACHE_WRITE_TOKENS: Final = _CALLS.attribute(
     "gen_ai.usage.cache_creation.input_tokens",
-    "Prompt tokens written to a provider's cache.",
+    "Prompt tokens written to the provider's cache.",
+    COLLECTOR,
+    APPS,
     unit="{token}",
 )
-REASONING_TOKENS: Final = attribute(
-    "gen_ai.usage.reasoning.output_tokens", "Generated tokens of reasoning.", unit="{token}"
+REASONING_TOKENS: Final = _CALLS.attribute(
+    "gen_ai.usage.reasoning.output_tokens",
+    "Generated reasoning tokens.",
+    VLLM,
+    COLLECTOR,
+    unit="{token}",
 )
-INPUT_MESSAGES: Final = attribute(
-    "gen_ai.input.messages", "Prompt messages, JSON in the parts schema.", sensitive=True
+INPUT_MESSAGES: Final = _CALLS.attribute(
+    "gen_ai.input.messages",
+    "Messages of the prompt, as JSON in the parts schema.",
+    VLLM,
+    COLLECTOR,
+    sensitive=True,
 )
-USAGE_COST: Final = attribute(
-    "gen_ai.usage.cost", "Cost of the call, as OpenLIT and Langfuse know it.", unit="{USD}"
+USAGE_COST: Final = _CALLS.attribute(
+    "gen_ai.usage.cost",
+    "Cost of the call, as OpenLIT and Langfuse read it.",
+    COLLECTOR,
+    unit="{USD}",
 )
-SYSTEM_INSTRUCTIONS: Final = attribute(
-    "gen_ai.system_instructions", "System prompt apart from the messages, JSON.", sensitive=True
+SYSTEM_INSTRUCTIONS: Final = _CALLS.attribute(
+    "gen_ai.system_instructions",
+    "System prompt apart from the messages, as JSON.",
+    APPS,
+    sensitive=True,
 )
-OUTPUT_MESSAGES: Final = attribute(
+OUTPUT_MESSAGES: Final = _CALLS.attribute(
     "gen_ai.output.messages",
-    "Answer messages, JSON in the parts schema; finish_reason on every one or Phoenix drops all.",
+    "Messages of the answer, as JSON in the parts schema. Phoenix drops them all if one has no "
+    "finish_reason.",
+    VLLM,
+    COLLECTOR,
     sensitive=True,
 )
-RETRIEVAL_TOP_K: Final = attribute("gen_ai.retrieval.top_k", "Documents asked for.")
-RETRIEVAL_QUERY: Final = attribute(
-    "gen_ai.retrieval.query.text", "Text that was searched for.", sensitive=True
+RETRIEVAL_TOP_K: Final = _CALLS.attribute(
+    "gen_ai.retrieval.top_k", "Documents that the client asked for.", CLIENTS, COLLECTOR
 )
-RETRIEVAL_DOCUMENTS: Final = attribute(
+RETRIEVAL_QUERY: Final = _CALLS.attribute(
+    "gen_ai.retrieval.query.text", "Text of the query.", CLIENTS, COLLECTOR, sensitive=True
+)
+RETRIEVAL_DOCUMENTS: Final = _CALLS.attribute(
     "gen_ai.retrieval.documents",
-    "Documents found, one JSON list of {id, score, content?, metadata?}.",
+    "Documents found, as one JSON list of {id, score, content?, metadata?}.",
+    CLIENTS,
+    COLLECTOR,
     sensitive=True,
 )
-TOOL_ARGUMENTS: Final = attribute(
-    "gen_ai.tool.call.arguments", "What a tool was called with, JSON.", sensitive=True
+TOOL_ARGUMENTS: Final = _CALLS.attribute(
+    "gen_ai.tool.call.arguments",
+    "Arguments of the tool call, as JSON.",
+    COLLECTOR,
+    APPS,
+    sensitive=True,
 )
-TOOL_RESULT: Final = attribute("gen_ai.tool.call.result", "What a tool answered.", sensitive=True)
-TOOL_NAME: Final = attribute("gen_ai.tool.name", "The tool that was called.")
+TOOL_RESULT: Final = _CALLS.attribute(
+    "gen_ai.tool.call.result", "Result of the tool call.", COLLECTOR, APPS, sensitive=True
+)
+TOOL_NAME: Final = _CALLS.attribute("gen_ai.tool.name", "Name of the tool.", COLLECTOR, APPS)
 
 # ── HTTP ─────────────────────────────────────────────────────────────────────────────────
-HTTP_METHOD: Final = attribute("http.request.method", "HTTP method.")
-HTTP_ROUTE: Final = attribute("http.route", "Route that matched.")
-HTTP_STATUS: Final = attribute("http.response.status_code", "HTTP status.")
-PEER_SERVICE: Final = attribute("peer.service", "Service at the other end.")
-NETWORK_PEER_ADDRESS: Final = attribute("network.peer.address", "Address of the other end.")
-NETWORK_PEER_PORT: Final = attribute("network.peer.port", "Port of the other end.")
-NETWORK_LOCAL_ADDRESS: Final = attribute("network.local.address", "Address of this end.")
-NETWORK_LOCAL_PORT: Final = attribute("network.local.port", "Port of this end.")
-SERVER_ADDRESS: Final = attribute("server.address", "Host of the server.")
-SERVER_PORT: Final = attribute("server.port", "Port of the server.")
-# Labels of the collector's own metrics.
-OUTCOME: Final = attribute("outcome", "How it ended: found, empty, error or unknown.")
-RECORDS_ACTION: Final = attribute("action", "returned, written or deleted.")
-SCORE_SCALE: Final = attribute(
-    "scale", "What scores are measured in: a metric type (COSINE, L2, …) or a ranker."
+_NETWORK: Final = Group("HTTP and network")
+HTTP_METHOD: Final = _NETWORK.attribute("http.request.method", "HTTP method.", VLLM)
+HTTP_ROUTE: Final = _NETWORK.attribute("http.route", "Path of the inference route.", VLLM)
+HTTP_STATUS: Final = _NETWORK.attribute(
+    "http.response.status_code", "HTTP status of the answer.", VLLM
 )
-DELAY_CAUSE: Final = attribute(
-    "cause", "queue, prefill, decode, interference, preemption or outside."
+PEER_SERVICE: Final = _NETWORK.attribute(
+    "peer.service", "Name of the service at the other end.", COLLECTOR
 )
-TOKEN_TYPE: Final = attribute(
-    "gen_ai.token.type", "input and output; cached is a part of input, reasoning of output."
+NETWORK_PEER_ADDRESS: Final = _NETWORK.attribute(
+    "network.peer.address", "Address of the other end.", COLLECTOR
 )
-CURRENCY: Final = attribute("currency", "Currency of a cost, ISO 4217.")
-ERROR_TYPE: Final = attribute("error.type", "Class of the error, or the HTTP status as text.")
+NETWORK_PEER_PORT: Final = _NETWORK.attribute(
+    "network.peer.port", "Port of the other end.", COLLECTOR
+)
+NETWORK_LOCAL_ADDRESS: Final = _NETWORK.attribute(
+    "network.local.address", "Address of this end.", COLLECTOR
+)
+NETWORK_LOCAL_PORT: Final = _NETWORK.attribute("network.local.port", "Port of this end.", COLLECTOR)
+SERVER_ADDRESS: Final = _NETWORK.attribute(
+    "server.address", "Host of the server.", CLIENTS, COLLECTOR
+)
+SERVER_PORT: Final = _NETWORK.attribute("server.port", "Port of the server.", CLIENTS, COLLECTOR)
+ERROR_TYPE: Final = _NETWORK.attribute(
+    "error.type", "Class of the error, or the HTTP status as text.", VLLM, CLIENTS, APPS
+)
+
+# ── labels ───────────────────────────────────────────────────────────────────────────────
+_LABELS: Final = Group("Labels of metrics", COLLECTOR)
+OUTCOME: Final = _LABELS.attribute("outcome", "How a search ended: found, empty, error or unknown.")
+RECORDS_ACTION: Final = _LABELS.attribute(
+    "action", "What happened to records: returned, written or deleted."
+)
+SCORE_SCALE: Final = _LABELS.attribute(
+    "scale", "What scores are measured in: a metric type (COSINE, L2 and so on) or a ranker."
+)
+DELAY_CAUSE: Final = _LABELS.attribute(
+    "cause", "Where time went: queue, prefill, decode, interference, preemption or outside."
+)
+TOKEN_TYPE: Final = _LABELS.attribute(
+    "gen_ai.token.type",
+    "Type of tokens: input, output, cached (a part of input) or reasoning (a part of output).",
+)
+CURRENCY: Final = _LABELS.attribute("currency", "Currency of a cost, ISO 4217.")

@@ -5,43 +5,47 @@ from __future__ import annotations
 from typing import Final
 
 from sidelight.conventions import buckets
-from sidelight.conventions.definitions import metric
+from sidelight.conventions.definitions import CLIENTS, Group
 
-DB_CLIENT_DURATION: Final = metric(
+_CLIENTS: Final = Group("Vector-database clients", CLIENTS)
+DB_CLIENT_DURATION: Final = _CLIENTS.metric(
     "db.client.operation.duration",
     "histogram",
     "s",
     "Duration of database client operations.",
-    buckets.DB_SECONDS_BUCKETS,
+    buckets=buckets.DB_SECONDS_BUCKETS,
 )
-DB_CLIENT_RETURNED_ROWS: Final = metric(
+DB_CLIENT_RETURNED_ROWS: Final = _CLIENTS.metric(
     "db.client.response.returned_rows",
     "histogram",
     "{row}",
     "Rows returned by database client operations.",
-    (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0),
+    buckets=(1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0),
 )
 
-VECTOR_TOP_SCORE: Final = metric(
+VECTOR_TOP_SCORE: Final = _CLIENTS.metric(
     "db.vector.search.top_score",
     "histogram",
     "1",
     "Score of the best hit of each query; a negative one counts as zero.",
-    buckets.SCORE_BUCKETS,
+    buckets=buckets.SCORE_BUCKETS,
 )
-VECTOR_SCORE_GAP_SIZE: Final = metric(
+VECTOR_SCORE_GAP_SIZE: Final = _CLIENTS.metric(
     "db.vector.search.score_gap",
     "histogram",
     "1",
     "Distance between the scores of the best and the second hit of each query.",
-    buckets.SCORE_BUCKETS,
+    buckets=buckets.SCORE_BUCKETS,
 )
-VECTOR_EMPTY_SEARCHES: Final = metric(
+VECTOR_EMPTY_SEARCHES: Final = _CLIENTS.metric(
     "db.vector.search.empty_results", "counter", "{query}", "Queries that found nothing."
 )
-VECTOR_RECORDS_WRITTEN: Final = metric(
+VECTOR_RECORDS_WRITTEN: Final = _CLIENTS.metric(
     "db.vector.records.written", "counter", "{record}", "Records stored by inserts and upserts."
 )
-VECTOR_RECORDS_DELETED: Final = metric(
-    "db.vector.records.deleted", "counter", "{record}", "Records deleted, where the client says."
+VECTOR_RECORDS_DELETED: Final = _CLIENTS.metric(
+    "db.vector.records.deleted",
+    "counter",
+    "{record}",
+    "Records deleted, where the client says how many.",
 )

@@ -5,195 +5,219 @@ from __future__ import annotations
 from typing import Final
 
 from sidelight.conventions import buckets
-from sidelight.conventions.definitions import metric
+from sidelight.conventions.definitions import COLLECTOR, Group
 
 # Made by the collector from spans. Clients make metrics of their own (db.vector.*,
 # db.client.*) of the same searches: these names keep the two apart.
-RETRIEVAL_SEARCHES: Final = metric(
+_SEARCHES: Final = Group("Searches, from spans", COLLECTOR)
+RETRIEVAL_SEARCHES: Final = _SEARCHES.metric(
     "sidelight.retrieval.searches",
     "counter",
     "{query}",
-    "Queries to vector databases seen in spans, by outcome.",
+    "Queries to vector databases in spans, by outcome.",
 )
-RETRIEVAL_RECORDS: Final = metric(
+RETRIEVAL_RECORDS: Final = _SEARCHES.metric(
     "sidelight.retrieval.records",
     "counter",
     "{record}",
-    "Records that searches returned and that writes stored or deleted, seen in spans.",
+    "Records that searches returned and writes stored or deleted, in spans.",
 )
-RETRIEVAL_DURATION: Final = metric(
+RETRIEVAL_DURATION: Final = _SEARCHES.metric(
     "sidelight.retrieval.duration",
     "histogram",
     "s",
-    "Time of searches in vector databases, seen in spans.",
-    buckets.DB_SECONDS_BUCKETS,
+    "Duration of searches in vector databases, in spans.",
+    buckets=buckets.DB_SECONDS_BUCKETS,
 )
-RETRIEVAL_TOP_SCORE: Final = metric(
+RETRIEVAL_TOP_SCORE: Final = _SEARCHES.metric(
     "sidelight.retrieval.top_score",
     "histogram",
     "{score}",
-    "Score of a search's best hit, seen in spans; a negative one counts as zero.",
-    buckets.SCORE_BUCKETS,
+    "Score of a search's best hit, in spans; a negative one counts as zero.",
+    buckets=buckets.SCORE_BUCKETS,
 )
-RETRIEVAL_SCORE_GAP: Final = metric(
+RETRIEVAL_SCORE_GAP: Final = _SEARCHES.metric(
     "sidelight.retrieval.score_gap",
     "histogram",
     "{score}",
-    "Distance between the scores of a search's best and second hit, seen in spans.",
-    buckets.SCORE_BUCKETS,
+    "Distance between the scores of a search's best and second hit, in spans.",
+    buckets=buckets.SCORE_BUCKETS,
 )
-RETRIEVAL_DRIFT: Final = metric(
+RETRIEVAL_DRIFT: Final = _SEARCHES.metric(
     "sidelight.retrieval.score.drift",
     "gauge",
     "{psi}",
-    "Population stability index of top scores against the baseline; absent while too few.",
+    "Population stability index of top scores against the baseline; absent if there are too few.",
     across="max",
 )
-RETRIEVAL_POOR: Final = metric(
+RETRIEVAL_POOR: Final = _SEARCHES.metric(
     "sidelight.retrieval.poor_scores",
     "counter",
     "{search}",
     "Searches whose top score is worse than 95 % of the baseline's.",
 )
-TOKENS: Final = metric(
+_REQUESTS: Final = Group("Model calls and served requests, from spans", COLLECTOR)
+SERVER_REQUEST_DURATION: Final = _REQUESTS.metric(
+    "gen_ai.server.request.duration",
+    "histogram",
+    "s",
+    "Time that the server took for a request.",
+    buckets=buckets.SECONDS_BUCKETS,
+)
+SERVER_TTFT: Final = _REQUESTS.metric(
+    "gen_ai.server.time_to_first_token",
+    "histogram",
+    "s",
+    "Time to the first token of a successful answer.",
+    buckets=buckets.TTFT_BUCKETS,
+)
+SERVER_TPOT: Final = _REQUESTS.metric(
+    "gen_ai.server.time_per_output_token",
+    "histogram",
+    "s",
+    "Time per token after the first of a successful answer.",
+    buckets=buckets.TPOT_BUCKETS,
+)
+TOKENS: Final = _REQUESTS.metric(
     "sidelight.tokens", "counter", "{token}", "Tokens of model calls, each call counted once."
 )
-COST: Final = metric(
+COST: Final = _REQUESTS.metric(
     "sidelight.cost", "counter", "{currency}", "Cost of model calls, each call counted once."
 )
-REQUEST_DELAY: Final = metric(
+REQUEST_DELAY: Final = _REQUESTS.metric(
     "sidelight.request.delay",
     "histogram",
     "s",
-    "Where the time of a served request went, by cause; the causes add up to its duration.",
-    buckets.SECONDS_BUCKETS,
+    "Time of a served request by cause; the causes add up to its duration.",
+    buckets=buckets.SECONDS_BUCKETS,
 )
-REQUEST_PREEMPTIONS: Final = metric(
-    "sidelight.request.preemptions",
-    "counter",
-    "{preemption}",
-    "Preemptions of served requests.",
+REQUEST_PREEMPTIONS: Final = _REQUESTS.metric(
+    "sidelight.request.preemptions", "counter", "{preemption}", "Preemptions of served requests."
 )
 
 # The collector's own health.
-COLLECTOR_RECEIVED: Final = metric(
+_COLLECTOR: Final = Group("The collector itself", COLLECTOR)
+COLLECTOR_RECEIVED: Final = _COLLECTOR.metric(
     "sidelight.collector.received", "counter", "{item}", "Items acknowledged, by signal."
 )
-COLLECTOR_DUPLICATES: Final = metric(
+COLLECTOR_DUPLICATES: Final = _COLLECTOR.metric(
     "sidelight.collector.duplicates",
     "counter",
     "{item}",
-    "Items acknowledged again, not stored again: the same request came twice, by signal.",
+    "Items acknowledged but not stored again, because the same request came twice, by signal.",
 )
-COLLECTOR_REFUSED: Final = metric(
+COLLECTOR_REFUSED: Final = _COLLECTOR.metric(
     "sidelight.collector.refused", "counter", "{item}", "Items refused, by signal and reason."
 )
-COLLECTOR_EXTENSION_FAULTS: Final = metric(
+COLLECTOR_EXTENSION_FAULTS: Final = _COLLECTOR.metric(
     "sidelight.collector.extension.faults",
     "counter",
     "{fault}",
-    "Spans that an extension failed on and that were passed on as they were.",
+    "Spans that an extension failed on and that were passed on unchanged.",
 )
-COLLECTOR_EXTENSION_DROPPED: Final = metric(
-    "sidelight.collector.extension.dropped", "counter", "{span}", "Spans an extension took out."
+COLLECTOR_EXTENSION_DROPPED: Final = _COLLECTOR.metric(
+    "sidelight.collector.extension.dropped", "counter", "{span}", "Spans that an extension removed."
 )
-COLLECTOR_REDACTED: Final = metric(
+COLLECTOR_REDACTED: Final = _COLLECTOR.metric(
     "sidelight.collector.redacted", "counter", "{text}", "Texts masked, by rule."
 )
-COLLECTOR_REQUESTS: Final = metric(
+COLLECTOR_REQUESTS: Final = _COLLECTOR.metric(
     "sidelight.collector.requests", "counter", "{request}", "Requests by protocol and outcome."
 )
-COLLECTOR_UNAUTHORIZED: Final = metric(
+COLLECTOR_UNAUTHORIZED: Final = _COLLECTOR.metric(
     "sidelight.collector.unauthorized",
     "counter",
     "{request}",
     "Requests refused for their credentials, by protocol and reason.",
 )
-COLLECTOR_HANDSHAKES_FAILED: Final = metric(
+COLLECTOR_HANDSHAKES_FAILED: Final = _COLLECTOR.metric(
     "sidelight.collector.handshakes.failed",
     "counter",
     "{connection}",
-    "Connections to a TLS port that came to nothing, by listener and reason.",
+    "TLS handshakes that failed, by listener and reason.",
 )
-COLLECTOR_DELIVERED: Final = metric(
-    "sidelight.collector.delivered", "counter", "{item}", "Items a destination accepted."
+COLLECTOR_DELIVERED: Final = _COLLECTOR.metric(
+    "sidelight.collector.delivered", "counter", "{item}", "Items that a destination accepted."
 )
-COLLECTOR_DROPPED: Final = metric(
+COLLECTOR_DROPPED: Final = _COLLECTOR.metric(
     "sidelight.collector.dropped",
     "counter",
     "{item}",
-    "Acknowledged items given up, by destination and reason.",
+    "Acknowledged items that were dropped, by destination and reason.",
 )
-COLLECTOR_WITHHELD: Final = metric(
+COLLECTOR_WITHHELD: Final = _COLLECTOR.metric(
     "sidelight.collector.withheld",
     "counter",
     "{item}",
-    "Items a destination did not get because its configuration says so, by reason.",
+    "Items that a destination did not get because its configuration says so, by reason.",
 )
-COLLECTOR_SAMPLED: Final = metric(
+COLLECTOR_SAMPLED: Final = _COLLECTOR.metric(
     "sidelight.collector.traces.sampled",
     "counter",
     "{trace}",
-    "Traces decided on by tail sampling, by destination, decision (kept or dropped) and reason.",
+    "Traces that tail sampling decided on, by destination, decision (kept or dropped) and reason.",
 )
-COLLECTOR_RETRIES: Final = metric(
-    "sidelight.collector.retries", "counter", "{request}", "Sends that failed and will be repeated."
+COLLECTOR_RETRIES: Final = _COLLECTOR.metric(
+    "sidelight.collector.retries", "counter", "{request}", "Sends that failed and will be retried."
 )
-COLLECTOR_LAG: Final = metric(
+COLLECTOR_LAG: Final = _COLLECTOR.metric(
     "sidelight.collector.lag",
     "gauge",
     "s",
-    "Age of the oldest item a destination has yet to get.",
+    "Age of the oldest item that a destination has not received yet.",
     across="max",
 )
-COLLECTOR_LOG_BYTES: Final = metric(
-    "sidelight.collector.log.size", "gauge", "By", "Bytes of segments on disk."
+COLLECTOR_LOG_BYTES: Final = _COLLECTOR.metric(
+    "sidelight.collector.log.size", "gauge", "By", "Bytes of log segments on disk."
 )
-COLLECTOR_PENDING: Final = metric(
+COLLECTOR_PENDING: Final = _COLLECTOR.metric(
     "sidelight.collector.log.pending", "gauge", "By", "Bytes received that wait for the disk."
 )
-COLLECTOR_BUFFERED: Final = metric(
+COLLECTOR_BUFFERED: Final = _COLLECTOR.metric(
     "sidelight.collector.receive.buffered",
     "gauge",
     "By",
-    "Memory of the bodies that are under way over HTTP.",
+    "Bytes of HTTP bodies that are being received.",
 )
-COLLECTOR_CONNECTIONS: Final = metric(
-    "sidelight.collector.connections", "gauge", "{connection}", "Open connections over HTTP."
+COLLECTOR_CONNECTIONS: Final = _COLLECTOR.metric(
+    "sidelight.collector.connections", "gauge", "{connection}", "Open HTTP connections."
 )
-COLLECTOR_RELOAD_OK: Final = metric(
+COLLECTOR_RELOAD_OK: Final = _COLLECTOR.metric(
     "sidelight.collector.config.reload.ok",
     "gauge",
     "",
-    "1 if the last reload of the configuration succeeded or there was none, else 0.",
+    "1 if the last reload of the configuration succeeded or none was tried, else 0.",
     across="min",
 )
-COLLECTOR_CONFIG_LOADED: Final = metric(
+COLLECTOR_CONFIG_LOADED: Final = _COLLECTOR.metric(
     "sidelight.collector.config.loaded",
     "gauge",
     "s",
     "When the running configuration was loaded, in seconds since the epoch.",
     across="min",
 )
-COLLECTOR_WORKERS: Final = metric(
+COLLECTOR_WORKERS: Final = _COLLECTOR.metric(
     "sidelight.collector.workers", "gauge", "{worker}", "Workers that serve."
 )
-COLLECTOR_WORKER_RESTARTS: Final = metric(
-    "sidelight.collector.worker.restarts", "counter", "{restart}", "Workers that were begun anew."
+COLLECTOR_WORKER_RESTARTS: Final = _COLLECTOR.metric(
+    "sidelight.collector.worker.restarts", "counter", "{restart}", "Workers that were restarted."
 )
-COLLECTOR_SCRAPES: Final = metric(
+COLLECTOR_SCRAPES: Final = _COLLECTOR.metric(
     "sidelight.collector.scrapes", "counter", "{scrape}", "Scrapes by target and outcome."
 )
-COLLECTOR_METRIC_SERIES: Final = metric(
-    "sidelight.collector.metrics.series", "gauge", "{series}", "Series received by OTLP and shown."
+COLLECTOR_METRIC_SERIES: Final = _COLLECTOR.metric(
+    "sidelight.collector.metrics.series",
+    "gauge",
+    "{series}",
+    "Series received by OTLP and shown on /metrics.",
 )
-COLLECTOR_METRIC_POINTS_DROPPED: Final = metric(
+COLLECTOR_METRIC_POINTS_DROPPED: Final = _COLLECTOR.metric(
     "sidelight.collector.metrics.points.dropped",
     "counter",
     "{point}",
     "Points received by OTLP that /metrics cannot show, by reason.",
 )
 # Prometheus's own name for it, so that rules on `up` also see what is scraped through Sidelight.
-TARGET_UP: Final = metric(
+TARGET_UP: Final = _COLLECTOR.metric(
     "up", "gauge", "", "1 if the last scrape of the target succeeded, else 0."
 )

@@ -4,99 +4,155 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidelight.conventions.definitions import attribute
+from sidelight.conventions.definitions import APPS, CLIENTS, COLLECTOR, VLLM, Group
 
-ENGINE_REQUEST_ID: Final = attribute(
-    "sidelight.request.id", "The engine's id of the request: joins spans, logs and KV events."
+_ENGINE: Final = Group("Engine", VLLM)
+
+ENGINE_REQUEST_ID: Final = _ENGINE.attribute(
+    "sidelight.request.id",
+    "The engine's id of the request; joins spans, logs and KV events.",
+    VLLM,
+    COLLECTOR,
 )
-ENGINE_SEQUENCES: Final = attribute("sidelight.request.sequences", "Sequences of the request.")
-ENGINE_PHASE: Final = attribute("sidelight.phase", "queue, prefill or decode.")
-ENGINE_INDEX: Final = attribute("sidelight.engine.index", "Data-parallel rank that served it.")
-TIME_TO_FIRST_TOKEN: Final = attribute(
-    "sidelight.time_to_first_token", "From the request's arrival to the first token.", unit="s"
+ENGINE_SEQUENCES: Final = _ENGINE.attribute(
+    "sidelight.request.sequences", "Sequences that the engine made of the request.", VLLM, COLLECTOR
 )
-TIME_PER_OUTPUT_TOKEN: Final = attribute(
-    "sidelight.time_per_output_token", "Mean time between tokens after the first.", unit="s"
+ENGINE_PHASE: Final = _ENGINE.attribute(
+    "sidelight.phase", "Phase of the request: queue, prefill or decode."
 )
-QUEUE_TIME: Final = attribute(
-    "sidelight.queue.time", "From queued to first scheduled; a later wait is in decode.", unit="s"
+ENGINE_INDEX: Final = _ENGINE.attribute(
+    "sidelight.engine.index", "Data-parallel rank of the engine."
 )
-PREFILL_TIME: Final = attribute(
-    "sidelight.prefill.time", "From first scheduled to the first token.", unit="s"
-)
-DECODE_TIME: Final = attribute(
-    "sidelight.decode.time", "From the first to the last token.", unit="s"
-)
-INFERENCE_TIME: Final = attribute(
-    "sidelight.inference.time", "From first scheduled to the last token.", unit="s"
-)
-GPU_TIME: Final = attribute(
-    "sidelight.gpu.time",
-    "GPU time the request's share of its batches comes to, all GPUs together.",
+TIME_TO_FIRST_TOKEN: Final = _ENGINE.attribute(
+    "sidelight.time_to_first_token",
+    "Time from the request's arrival to the first token.",
+    VLLM,
+    COLLECTOR,
     unit="s",
 )
-E2E_TIME: Final = attribute("sidelight.e2e.time", "Arrival to last token in the engine.", unit="s")
-SCHEDULER_TIME: Final = attribute(
-    "sidelight.scheduler.time", "Spent in the scheduler (vLLM 0 engine only).", unit="s"
+TIME_PER_OUTPUT_TOKEN: Final = _ENGINE.attribute(
+    "sidelight.time_per_output_token",
+    "Mean time between tokens after the first.",
+    VLLM,
+    COLLECTOR,
+    unit="s",
 )
-FORWARD_TIME: Final = attribute(
-    "sidelight.model.forward.time", "Spent in forward passes (vLLM 0 engine only).", unit="s"
+QUEUE_TIME: Final = _ENGINE.attribute(
+    "sidelight.queue.time",
+    "Time from queued to first scheduled; a wait after a preemption is in the decode time.",
+    VLLM,
+    COLLECTOR,
+    unit="s",
 )
-EXECUTE_TIME: Final = attribute(
+PREFILL_TIME: Final = _ENGINE.attribute(
+    "sidelight.prefill.time",
+    "Time from first scheduled to the first token.",
+    VLLM,
+    COLLECTOR,
+    unit="s",
+)
+DECODE_TIME: Final = _ENGINE.attribute(
+    "sidelight.decode.time", "Time from the first to the last token.", VLLM, COLLECTOR, unit="s"
+)
+INFERENCE_TIME: Final = _ENGINE.attribute(
+    "sidelight.inference.time", "Time from first scheduled to the last token.", COLLECTOR, unit="s"
+)
+GPU_TIME: Final = _ENGINE.attribute(
+    "sidelight.gpu.time",
+    "The request's share of the GPU time of its batches, summed over all GPUs.",
+    COLLECTOR,
+    unit="s",
+)
+E2E_TIME: Final = _ENGINE.attribute(
+    "sidelight.e2e.time",
+    "Time from arrival to the last token, as the engine measured it.",
+    VLLM,
+    COLLECTOR,
+    unit="s",
+)
+SCHEDULER_TIME: Final = _ENGINE.attribute(
+    "sidelight.scheduler.time",
+    "Time in the scheduler (engines before vLLM's V1 only).",
+    COLLECTOR,
+    unit="s",
+)
+FORWARD_TIME: Final = _ENGINE.attribute(
+    "sidelight.model.forward.time",
+    "Time in forward passes (engines before vLLM's V1 only).",
+    COLLECTOR,
+    unit="s",
+)
+EXECUTE_TIME: Final = _ENGINE.attribute(
     "sidelight.model.execute.time",
-    "Forward passes, synchronisation and sampling (vLLM 0 engine only).",
+    "Time in forward passes, synchronisation and sampling (engines before vLLM's V1 only).",
+    COLLECTOR,
     unit="s",
 )
 # The server's own count, always here and under gen_ai.usage.* only where no client span
 # above can hold it too: Langfuse and Phoenix add up gen_ai.usage.* over a trace.
-SERVED_INPUT_TOKENS: Final = attribute(
+SERVED_INPUT_TOKENS: Final = _ENGINE.attribute(
     "sidelight.usage.input_tokens",
-    "Prompt tokens as the server counted them, cached ones included.",
+    "Prompt tokens that the server counted, cached ones included.",
+    VLLM,
+    COLLECTOR,
     unit="{token}",
 )
-SERVED_OUTPUT_TOKENS: Final = attribute(
-    "sidelight.usage.output_tokens", "Generated tokens as the server counted them.", unit="{token}"
+SERVED_OUTPUT_TOKENS: Final = _ENGINE.attribute(
+    "sidelight.usage.output_tokens",
+    "Generated tokens that the server counted.",
+    VLLM,
+    COLLECTOR,
+    unit="{token}",
 )
-SERVED_CACHED_TOKENS: Final = attribute(
+SERVED_CACHED_TOKENS: Final = _ENGINE.attribute(
     "sidelight.usage.cached_tokens",
-    "Prompt tokens found in the prefix cache, as the server counted them.",
+    "Prompt tokens that the server found in its prefix cache.",
     unit="{token}",
 )
-PREEMPTIONS: Final = attribute("sidelight.preemptions", "Times the request was preempted.")
-STREAM_CHUNKS: Final = attribute("sidelight.stream.chunks", "Stream chunks sent to the client.")
-STREAM_MAX_GAP: Final = attribute(
+PREEMPTIONS: Final = _ENGINE.attribute("sidelight.preemptions", "Preemptions of the request.")
+STREAM_CHUNKS: Final = _ENGINE.attribute(
+    "sidelight.stream.chunks", "Chunks of the stream that were sent to the client."
+)
+STREAM_MAX_GAP: Final = _ENGINE.attribute(
     "sidelight.stream.max_gap", "Longest pause between two chunks of the stream.", unit="s"
 )
-CLIENT_ABORTED: Final = attribute(
-    "sidelight.client_aborted", "The client left before the answer was complete."
+CLIENT_ABORTED: Final = _ENGINE.attribute(
+    "sidelight.client_aborted", "true if the client left before the answer was complete."
 )
-BATCH_SIZE_MEAN: Final = attribute(
-    "sidelight.batch.size.mean", "Mean running requests per engine step the request met."
+BATCH_SIZE_MEAN: Final = _ENGINE.attribute(
+    "sidelight.batch.size.mean",
+    "Mean number of running requests in the engine steps of the request.",
 )
-BATCH_SIZE_MAX: Final = attribute(
-    "sidelight.batch.size.max", "Most running requests in an engine step the request met."
+BATCH_SIZE_MAX: Final = _ENGINE.attribute(
+    "sidelight.batch.size.max", "Maximum of running requests in the engine steps of the request."
 )
-WAITING_AT_ARRIVAL: Final = attribute(
-    "sidelight.queue.waiting_at_arrival", "Requests already waiting when it was queued."
+WAITING_AT_ARRIVAL: Final = _ENGINE.attribute(
+    "sidelight.queue.waiting_at_arrival",
+    "Requests that were waiting when the engine queued this one.",
 )
-KV_USAGE_AT_ADMISSION: Final = attribute(
-    "sidelight.kv_cache.usage.at_admission", "KV-cache use when it was scheduled.", unit="1"
+KV_USAGE_AT_ADMISSION: Final = _ENGINE.attribute(
+    "sidelight.kv_cache.usage.at_admission",
+    "KV-cache use when the request was first scheduled.",
+    unit="1",
 )
-KV_USAGE_PEAK: Final = attribute(
-    "sidelight.kv_cache.usage.peak", "Highest KV-cache use while it ran.", unit="1"
+KV_USAGE_PEAK: Final = _ENGINE.attribute(
+    "sidelight.kv_cache.usage.peak", "Highest KV-cache use while the request ran.", unit="1"
 )
-STEPS: Final = attribute("sidelight.engine.steps", "Engine steps while it ran.")
-STEPS_WITH_PREFILL: Final = attribute(
+STEPS: Final = _ENGINE.attribute("sidelight.engine.steps", "Engine steps while the request ran.")
+STEPS_WITH_PREFILL: Final = _ENGINE.attribute(
     "sidelight.engine.steps_with_prefill",
-    "Decode steps that also carried other requests' prompt tokens.",
+    "Decode steps of the request that also carried prompt tokens of other requests.",
 )
-KEEP_TRACE: Final = attribute(
-    "sidelight.keep", "true on any span flags its trace: tail sampling keeps it."
+KEEP_TRACE: Final = _ENGINE.attribute(
+    "sidelight.keep", "true on any span keeps its trace in tail sampling.", APPS
 )
-TENANT: Final = attribute(
-    "sidelight.tenant",
-    "On resources: whom the sender's token or key pair belongs to; the collector sets it.",
+TENANT: Final = _ENGINE.attribute(
+    "sidelight.tenant", "On resources: the tenant of the sender's token or key pair.", COLLECTOR
 )
-CONTENT_TRUNCATED: Final = attribute(
-    "sidelight.content.truncated", "Captured content was cut by a cap."
+CONTENT_TRUNCATED: Final = _ENGINE.attribute(
+    "sidelight.content.truncated",
+    "true if captured content was cut by a cap.",
+    VLLM,
+    CLIENTS,
+    COLLECTOR,
 )

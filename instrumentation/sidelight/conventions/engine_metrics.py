@@ -5,112 +5,97 @@ from __future__ import annotations
 from typing import Final
 
 from sidelight.conventions import buckets
-from sidelight.conventions.definitions import metric
-
-SERVER_REQUEST_DURATION: Final = metric(
-    "gen_ai.server.request.duration",
-    "histogram",
-    "s",
-    "Time the server took for a request.",
-    buckets.SECONDS_BUCKETS,
-)
-SERVER_TTFT: Final = metric(
-    "gen_ai.server.time_to_first_token",
-    "histogram",
-    "s",
-    "Time to the first token of a successful answer.",
-    buckets.TTFT_BUCKETS,
-)
-SERVER_TPOT: Final = metric(
-    "gen_ai.server.time_per_output_token",
-    "histogram",
-    "s",
-    "Time per token after the first of a successful answer.",
-    buckets.TPOT_BUCKETS,
-)
+from sidelight.conventions.definitions import CLIENTS, VLLM, Group
 
 # Per engine step, from inside vLLM. The share-of-time histograms count seconds, not steps,
 # so that a peak between two scrapes is not lost and an idle engine does not weigh in.
-ENGINE_STEPS: Final = metric(
-    "sidelight.engine.steps", "counter", "{step}", "Engine steps seen by the stat logger."
-)
-ENGINE_STEP_DURATION: Final = metric(
+_ENGINE: Final = Group("Engine", VLLM)
+ENGINE_STEPS: Final = _ENGINE.metric("sidelight.engine.steps", "counter", "{step}", "Engine steps.")
+ENGINE_STEP_DURATION: Final = _ENGINE.metric(
     "sidelight.engine.step.duration",
     "histogram",
     "s",
     "Time between two engine steps while requests run.",
-    buckets.STEP_SECONDS_BUCKETS,
+    buckets=buckets.STEP_SECONDS_BUCKETS,
 )
-ENGINE_BATCH_SIZE: Final = metric(
+ENGINE_BATCH_SIZE: Final = _ENGINE.metric(
     "sidelight.engine.batch.size",
     "histogram",
     "{request}",
-    "Running requests per engine step.",
-    buckets.SIZE_BUCKETS,
+    "Running requests in an engine step.",
+    buckets=buckets.SIZE_BUCKETS,
 )
-ENGINE_BATCH_TOKENS: Final = metric(
+ENGINE_BATCH_TOKENS: Final = _ENGINE.metric(
     "sidelight.engine.batch.tokens",
     "histogram",
     "{token}",
-    "Tokens worked on per engine step, prompt and generated.",
-    (1.0, 4.0, 16.0, 64.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0),
+    "Tokens processed in an engine step, prompt and generated.",
+    buckets=(1.0, 4.0, 16.0, 64.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0),
 )
-ENGINE_WAITING: Final = metric(
+ENGINE_WAITING: Final = _ENGINE.metric(
     "sidelight.engine.requests.waiting",
     "histogram",
     "{request}",
-    "Waiting requests per engine step.",
-    buckets.SIZE_BUCKETS,
+    "Waiting requests after an engine step.",
+    buckets=buckets.SIZE_BUCKETS,
 )
-ENGINE_RUNNING_NOW: Final = metric(
-    "sidelight.engine.requests.running.current", "gauge", "{request}", "Requests running now."
+ENGINE_RUNNING_NOW: Final = _ENGINE.metric(
+    "sidelight.engine.requests.running.current",
+    "gauge",
+    "{request}",
+    "Requests running after the last engine step.",
 )
-ENGINE_WAITING_NOW: Final = metric(
-    "sidelight.engine.requests.waiting.current", "gauge", "{request}", "Requests waiting now."
+ENGINE_WAITING_NOW: Final = _ENGINE.metric(
+    "sidelight.engine.requests.waiting.current",
+    "gauge",
+    "{request}",
+    "Requests waiting after the last engine step.",
 )
-ENGINE_KV_USAGE: Final = metric(
+ENGINE_KV_USAGE: Final = _ENGINE.metric(
     "sidelight.engine.kv_cache.usage",
     "gauge",
     "1",
-    "Share of KV-cache blocks in use at the last engine step.",
+    "Share of KV-cache blocks in use after the last engine step.",
 )
-ENGINE_KV_USAGE_TIME: Final = metric(
+ENGINE_KV_USAGE_TIME: Final = _ENGINE.metric(
     "sidelight.engine.kv_cache.usage.time",
     "counter",
     "s",
-    "Seconds spent at or below each KV-cache use (attribute `le`): a time-weighted histogram.",
-    buckets.SHARE_BUCKETS,
+    "Seconds spent at or below each KV-cache use (label le): a time-weighted histogram.",
+    buckets=buckets.SHARE_BUCKETS,
 )
-ENGINE_PREEMPTIONS: Final = metric(
-    "sidelight.engine.preemptions", "counter", "{preemption}", "Requests preempted."
+ENGINE_PREEMPTIONS: Final = _ENGINE.metric(
+    "sidelight.engine.preemptions", "counter", "{preemption}", "Preemptions of requests."
 )
-ENGINE_PREFIX_QUERIES: Final = metric(
+ENGINE_PREFIX_QUERIES: Final = _ENGINE.metric(
     "sidelight.engine.prefix_cache.queries",
     "counter",
     "{token}",
     "Prompt tokens looked up in the prefix cache.",
 )
-ENGINE_PREFIX_HITS: Final = metric(
+ENGINE_PREFIX_HITS: Final = _ENGINE.metric(
     "sidelight.engine.prefix_cache.hits",
     "counter",
     "{token}",
     "Prompt tokens found in the prefix cache.",
 )
-CLIENT_ABORTS: Final = metric(
+_SERVER: Final = Group("vLLM's API server", VLLM)
+CLIENT_ABORTS: Final = _SERVER.metric(
     "sidelight.server.client_aborts",
     "counter",
     "{request}",
     "Requests whose client left before the answer was complete; vLLM does not count them.",
 )
-INSTRUMENTATION_FAULTS: Final = metric(
+_INSTRUMENTATION: Final = Group("The instrumentation itself", VLLM, CLIENTS)
+INSTRUMENTATION_FAULTS: Final = _INSTRUMENTATION.metric(
     "sidelight.instrumentation.faults",
     "counter",
     "{fault}",
-    "Errors inside the instrumentation, swallowed so that the observed process goes on.",
+    "Errors inside the instrumentation, which were swallowed (label place).",
 )
-INSTRUMENTATION_DROPPED: Final = metric(
+INSTRUMENTATION_DROPPED: Final = _INSTRUMENTATION.metric(
     "sidelight.instrumentation.dropped",
     "counter",
     "{record}",
-    "Records the instrumentation dropped because a bounded queue was full.",
+    "Records dropped because a queue was full or the endpoint rejected them (label queue).",
 )

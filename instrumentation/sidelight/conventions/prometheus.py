@@ -1,4 +1,4 @@
-"""How metrics are called in Prometheus."""
+"""The names of metrics in Prometheus."""
 
 from __future__ import annotations
 
