@@ -32,6 +32,15 @@ class SpanRecord:
         return max(0, self.end_ns - self.start_ns) / 1e9
 
 
+@dataclass(frozen=True, slots=True)
+class SourcedSpan:
+    """A span with the service and the instrumentation scope that it came from."""
+
+    service: str
+    scope: str
+    span: SpanRecord
+
+
 def read(span: Span) -> SpanRecord:
     """The record of a parsed span."""
     return SpanRecord(

@@ -14,8 +14,8 @@ from sidelight.collector.metrics.calls import Calls
 from sidelight.collector.metrics.config import MetricsConfig
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.searches import Search, read
-from sidelight.collector.processors.common.processed import Shaped
-from sidelight.collector.processors.pipeline import Shaper
+from sidelight.collector.processors.common.processed import Processed
+from sidelight.collector.processors.pipeline import Pipeline
 from sidelight.otlp.otlp_pb2 import Request
 from support import openmetrics
 from support.measured_spans import search
@@ -23,7 +23,7 @@ from support.paths import DATA
 from support.recorded_spans import request_of, vllm_spans
 from support.spans import Made, request
 
-SHAPE_DATA = DATA / "shape"
+RECORDED = DATA / "instrumentors"
 SEARCHES = f"{names.prometheus_name(names.RETRIEVAL_SEARCHES)}_total"
 TOKENS = f"{names.prometheus_name(names.TOKENS)}_total"
 DELAY = f"{names.prometheus_name(names.REQUEST_DELAY)}_count"
@@ -39,22 +39,22 @@ SERVED: dict[str, Any] = {
 USAGE: dict[str, Any] = {names.INPUT_TOKENS: 11, names.OUTPUT_TOKENS: 5}
 
 
-def shaped(*spans: Made, kind: int = Span.SPAN_KIND_CLIENT) -> Shaped:
-    """What shaping makes of the spans."""
+def processed(*spans: Made, kind: int = Span.SPAN_KIND_CLIENT) -> Processed:
+    """What the processors make of the spans."""
     made = request(*spans)
     for resource in made.resource_spans:
         for scope in resource.scope_spans:
             for span in scope.spans:
                 span.kind = kind  # type: ignore[assignment]
-    return Shaper().traces(Request.FromString(made.SerializeToString()))
+    return Pipeline().traces(Request.FromString(made.SerializeToString()))
 
 
-def measured(*received: Shaped) -> dict[str, float]:
+def measured(*received: Processed) -> dict[str, float]:
     """Sums of the counters after requests were measured one after the other."""
     registry = Registry()
     calls = Calls(registry, MetricsConfig())
     for each in received:
-        calls.observe(each.opened)
+        calls.observe(each.measured)
     return {
         name: sum(each.value for each in openmetrics.samples(name, registry))
         for name in (SEARCHES, TOKENS, DELAY, DURATION)
@@ -64,14 +64,14 @@ def measured(*received: Shaped) -> dict[str, float]:
 def test_only_spans_worth_measuring_are_opened() -> None:
     """Plain spans pass as bytes; of GenAI scopes those with tokens, a cost or a database."""
     plain: dict[str, Any] = {"http.route": "/", "peer": "db"}
-    found = shaped(
+    found = processed(
         Made("a", attributes=plain),
         Made("b", attributes={names.OPERATION: "execute_tool"}),
         Made("c", attributes={names.OPERATION: "chat", **USAGE}),
         Made("d", scope=names.SCOPE_VECTORDB, attributes=search()),
         Made("e", attributes={names.DB_SYSTEM: "postgresql"}),
     )
-    assert [each.span.span_id.strip(b"-") for each in found.opened] == [b"c", b"d"]
+    assert [each.span.span_id.strip(b"-") for each in found.measured] == [b"c", b"d"]
 
 
 def test_foreign_searches_count_once_shaped() -> None:
@@ -83,7 +83,7 @@ def test_foreign_searches_count_once_shaped() -> None:
         "db.milvus.search.limit": 3,
     }
     scope = "opentelemetry.instrumentation.milvus"
-    assert measured(shaped(Made("s", scope=scope, attributes=foreign)))[SEARCHES] == 1
+    assert measured(processed(Made("s", scope=scope, attributes=foreign)))[SEARCHES] == 1
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_what_others_really_sent(
     recorded: str, expected: dict[tuple[str, str], tuple[object, str] | None]
 ) -> None:
     """Recorded spans of other instrumentations: their searches, as far as they tell."""
-    text = (SHAPE_DATA / f"{recorded}.json").read_text()
+    text = (RECORDED / f"{recorded}.json").read_text()
     body = json_format.Parse(text, ExportTraceServiceRequest()).SerializeToString()
-    opened = Shaper().traces(Request.FromString(body)).opened
+    opened = Pipeline().traces(Request.FromString(body)).measured
     found = [read(each.span, each.scope) for each in opened]
     assert {
         (each.place.system, each.outcome): None if each.top is None else (each.top, each.direction)
@@ -127,12 +127,12 @@ def test_a_database_span_without_an_operation_of_genai_counts_nothing() -> None:
         "db.operation": "SELECT",
         names.OPERATION: "chat",
     }
-    assert measured(shaped(Made("q", attributes=sql)))[SEARCHES] == 0
+    assert measured(processed(Made("q", attributes=sql)))[SEARCHES] == 0
 
 
 def test_a_served_request_counts_once_for_both_of_its_tracers() -> None:
     """The plugin's server span and vLLM's own span tell of the same tokens and delays."""
-    server = shaped(
+    server = processed(
         Made(
             "server",
             scope=names.SCOPE_VLLM,
@@ -140,7 +140,7 @@ def test_a_served_request_counts_once_for_both_of_its_tracers() -> None:
         ),
         kind=Span.SPAN_KIND_SERVER,
     )
-    engine = shaped(
+    engine = processed(
         Made(
             "llm_request",
             scope=names.SCOPE_VLLM_BUILTIN,
@@ -165,7 +165,7 @@ def test_a_served_request_counts_once_for_both_of_its_tracers() -> None:
 def test_phases_of_the_engine_are_not_counted_beside_their_server_span() -> None:
     """queue, prefill and decode hold the same seconds and tokens once more."""
     phase = {**SERVED, **USAGE, names.ENGINE_PHASE: "decode", "openinference.span.kind": "LLM"}
-    found = shaped(
+    found = processed(
         Made("decode", scope=names.SCOPE_VLLM, attributes=phase), kind=Span.SPAN_KIND_INTERNAL
     )
     assert set(measured(found).values()) == {0}
@@ -181,7 +181,7 @@ def test_recorded_spans_of_a_real_vllm() -> None:
     assert requests
     registry = Registry()
     received = Request.FromString(request_of(recorded).SerializeToString())
-    Calls(registry, MetricsConfig()).observe(Shaper().traces(received).opened)
+    Calls(registry, MetricsConfig()).observe(Pipeline().traces(received).measured)
 
     def total(name: str) -> float:
         return sum(each.value for each in openmetrics.samples(name, registry))

@@ -147,7 +147,7 @@ class TestCounts:
         "attributes",
         [
             {names.DB_SYSTEM: "milvus", names.DB_OPERATION: "create_collection"},
-            # A foreign name of a read by filter, which shaping takes for a retrieval.
+            # A foreign name of a read by filter, which normalising takes for a retrieval.
             search(None, DB_OPERATION="query", VECTOR_EMPTY=None),
             # LangChain's own span, above the database's.
             {names.OPERATION: "retrieval", names.SPAN_KIND: "RETRIEVER"},

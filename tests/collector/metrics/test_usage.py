@@ -78,7 +78,7 @@ def test_an_adapter_is_a_model_of_its_own() -> None:
 
 
 def test_cost_by_currency() -> None:
-    """From the cost that shaping, or the sender, set."""
+    """From the cost that the price table or the sender set."""
     measured = Measured()
     measured.observe(span(call(USAGE_COST=0.25)), span(call(LLM_COST_TOTAL=0.5)))
     (sample,) = measured.samples(COST)

@@ -1,4 +1,4 @@
-"""From the configuration to the shaper, and configurations that cannot be used."""
+"""From the configuration to the pipeline, and configurations that cannot be used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sidelight.base.configuration.section import ConfigError
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.loading import load
 from sidelight.collector.processors.build import build
-from support.shaping import request, shaped, shaped_span, span, values
+from support.processing import processed, processed_span, request, span, values
 
 CARD = "4111 1111 1111 1111"
 
@@ -26,15 +26,15 @@ def config(text: str) -> Config:
 
 
 def kept(text: str, attributes: dict[str, Any], **where: str) -> dict[str, Any]:
-    """Attributes of a span after a shaper built from YAML."""
-    return values(shaped_span(build(config(text).processors), span(attributes), **where))
+    """Attributes of a span after a pipeline built from YAML."""
+    return values(processed_span(build(config(text).processors), span(attributes), **where))
 
 
 class TestConfiguration:
     def test_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without a word in the configuration what senders chose to send is passed on."""
         monkeypatch.delenv("SIDELIGHT_CAPTURE_CONTENT", raising=False)
-        _, done = shaped(build(Config().processors), request([span({c.INPUT_VALUE: CARD})]))
+        _, done = processed(build(Config().processors), request([span({c.INPUT_VALUE: CARD})]))
         assert not done.changed
 
     def test_capture_content_of_the_collector(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ class TestConfiguration:
                 - support.own_extensions:shout
                 - {{call: "support.own_extensions:drop_pings", scopes: [my.]}}
         """
-        made = shaped_span(
+        made = processed_span(
             build(config(text).processors),
             span({c.REQUEST_MODEL: "m", c.OUTPUT_TOKENS: 1_000_000}, name="ping"),
         )

@@ -1,4 +1,4 @@
-"""Shaping in the running collector: what reaches the disk, the backend and /metrics."""
+"""Processors in the running collector: what reaches the disk, the backend and /metrics."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sidelight import conventions as c
 from support.backend import Backend, Reply
 from support.collector import Collector, eventually, run_to_end, settings
-from support.shaping import any_value, request, span
+from support.processing import any_value, request, span
 
 SECRETS = (b"bob@example.org", b"sk-proj-abcdefghij1234567890", b"what the user said")
-SHAPE = {
+PROCESSORS = {
     "content": {"services": {"billing": "off"}},
     "redact": {"enabled": True},
 }
@@ -33,7 +33,7 @@ def test_nothing_secret_reaches_disk_backend_or_metrics(tmp_path: Path) -> None:
     ok = Reply(200, b"", {"Content-Type": "application/x-protobuf"})
     with Backend(lambda _: ok) as backend:
         store = {"type": "otlp_http", "name": "store", "url": backend.url}
-        config = settings(tmp_path, processors=SHAPE, destinations=[store])
+        config = settings(tmp_path, processors=PROCESSORS, destinations=[store])
         with Collector(config, tmp_path) as collector:
             assert collector.post(traces.SerializeToString())[0] == 200
             assert collector.post(logs.SerializeToString(), "/v1/logs")[0] == 200
@@ -51,7 +51,7 @@ def test_nothing_secret_reaches_disk_backend_or_metrics(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "message"),
+    ("processors", "message"),
     [
         (
             {"redact": {"enabled": True, "patterns": [{"name": "x", "pattern": "("}]}},
@@ -62,10 +62,10 @@ def test_nothing_secret_reaches_disk_backend_or_metrics(tmp_path: Path) -> None:
     ],
 )
 def test_a_configuration_that_cannot_be_used(
-    tmp_path: Path, shape: dict[str, object], message: str
+    tmp_path: Path, processors: dict[str, object], message: str
 ) -> None:
     """The collector says which key is wrong and exits 2."""
-    code, messages = run_to_end(settings(tmp_path, processors=shape), tmp_path)
+    code, messages = run_to_end(settings(tmp_path, processors=processors), tmp_path)
     assert code == 2
     assert any(message in line for line in messages)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-from sidelight.collector.processors.config import ContentPolicy, RuleName
+from sidelight.collector.processors.content.config import ContentPolicy
+from sidelight.collector.processors.redact.config import RuleName
 from sidelight.collector.processors.redact.rules import RULES
-from support.shape_reference import PAGE, parts, written
+from support.processors_reference import PAGE, parts, written
 
 
 def test_the_page_is_up_to_date() -> None:
-    """Every table of the page is the one made from the data: run support.shape_reference."""
+    """Every table of the page is the one made from the data: run support.processors_reference."""
     page = PAGE.read_text()
     assert written(page) == page
 

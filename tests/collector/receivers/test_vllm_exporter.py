@@ -20,7 +20,7 @@ TOKEN = "token-of-vllm-0123456789"
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 def test_spans_arrive_under_their_tenant(protocol: str, tmp_path: Path) -> None:
-    """Over both protocols that vLLM speaks: the engine's span of the asked request, shaped."""
+    """Over both protocols that vLLM speaks: the engine's span of the asked request, processed."""
     receivers = {
         "otlp_http": {"port": 0},
         "otlp_grpc": {"port": 0},

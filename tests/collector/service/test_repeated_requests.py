@@ -25,7 +25,7 @@ _DUPLICATES = "sidelight_collector_duplicates_total"
 def test_a_crash_before_the_answer(tmp_path: Path) -> None:
     """Killed once the disk had it, it is asked again after the start: known, delivered once.
 
-    Shaped spans are known as well: the stored bytes tell, not the received ones.
+    Processed spans are known as well: the stored bytes tell, not the received ones.
     """
     ids = new_ids(20)
     bodies = [

@@ -60,10 +60,10 @@ def check(path: Path | None) -> None:
     from sidelight.collector.app.configuration.effective import effective
     from sidelight.collector.delivery.build import build_exporter
     from sidelight.collector.delivery.subscription_config import subscription_configs
-    from sidelight.collector.processors.build import build as build_shaper
+    from sidelight.collector.processors.build import build as build_pipeline
 
     try:
-        build_shaper(found.processors)
+        build_pipeline(found.processors)
         for config in subscription_configs(found.destinations or ()):
             build_exporter(config).close()
     except ConfigError as error:

@@ -20,7 +20,7 @@ class DeadLetters:
 
     A line holds time, signal, items, status (null: it was never asked), reason and the
     gzipped OTLP request in base64.
-    The content is as shaped, redacted and all, as anything else in the log folder.
+    The content is as processed, redacted and all, as anything else in the log folder.
     """
 
     def __init__(self, directory: Path, *, max_bytes: int = 64 * 1024 * 1024) -> None:

@@ -1,4 +1,4 @@
-"""What every receiver calls: check, shape, measure, append; return once it is on the disk."""
+"""What every receiver calls: check, process, append, measure; return once it is on the disk."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sidelight.collector.metrics.calls import Calls
 from sidelight.collector.metrics.config import MetricsConfig
 from sidelight.collector.metrics.otlp_metrics import OtlpMetrics
 from sidelight.collector.metrics.registry import Registry
-from sidelight.collector.processors.common.processed import Shaped
-from sidelight.collector.processors.pipeline import Shaper
+from sidelight.collector.processors.common.processed import Processed
+from sidelight.collector.processors.pipeline import Pipeline
 from sidelight.otlp.otlp_pb2 import Request
 from sidelight.otlp.request import MalformedError, count, parse
 from sidelight.otlp.signals import Signal
@@ -53,12 +53,12 @@ class Intake:
         storage: Duplicates,
         registry: Registry,
         otlp_metrics: OtlpMetrics,
-        shaper: Shaper | None = None,
+        pipeline: Pipeline | None = None,
         metrics: MetricsConfig | None = None,
     ) -> None:
-        """Without a `shaper` spans are made canonical, and nothing is taken out of them."""
+        """Without a `pipeline` spans are made canonical, and nothing is taken out of them."""
         self._storage = storage
-        self._shaper = shaper or Shaper()
+        self._pipeline = pipeline or Pipeline()
         self._calls = Calls(registry, metrics or MetricsConfig())
         self._otlp_metrics = otlp_metrics
         self._received = registry.counter(c.COLLECTOR_RECEIVED, ("signal",))
@@ -68,9 +68,9 @@ class Intake:
         self._faults = registry.counter(c.COLLECTOR_EXTENSION_FAULTS, ("extension",))
         self._dropped = registry.counter(c.COLLECTOR_EXTENSION_DROPPED, ("extension",))
 
-    def process_with(self, shaper: Shaper) -> None:
+    def process_with(self, pipeline: Pipeline) -> None:
         """Process what comes from now on in this way."""
-        self._shaper = shaper
+        self._pipeline = pipeline
 
     async def accept(self, signal: Signal, body: bytes, stamp: Stamp | None = None) -> Receipt:
         """Take a serialised export request; on return it is durable.
@@ -87,28 +87,28 @@ class Intake:
             raise
         if stamp is not None and stamp.apply(request):
             body = stamp.spliced(body) or request.SerializeToString()
-        shaped = self._shape(signal, request, body)
-        if shaped.changed:
+        processed = self._process(signal, request, body)
+        if processed.changed:
             body = request.SerializeToString()
-        for refusal, rejected in shaped.refused.items():
+        for refusal, rejected in processed.refused.items():
             self._refused.labels(signal, refusal.label).inc(rejected)
-        sentences = sorted(refusal.sentence for refusal in shaped.refused)
-        receipt = Receipt(shaped.refused.total(), "; ".join(sentences))
+        sentences = sorted(refusal.sentence for refusal in processed.refused)
+        receipt = Receipt(processed.refused.total(), "; ".join(sentences))
         items = count(request)
         if items and not await self._append(signal, body, items):
             self._duplicates.labels(signal).inc(items)
             return receipt
         self._received.labels(signal).inc(items)
         # Measured once stored: a sender that is told to come again is not counted twice.
-        self._guard(lambda: self._measure(signal, body, shaped))
+        self._guard(lambda: self._measure(signal, body, processed))
         return receipt
 
-    def _shape(self, signal: Signal, request: Request, body: bytes) -> Shaped:
+    def _process(self, signal: Signal, request: Request, body: bytes) -> Processed:
         if signal == "traces":
-            return self._shaper.traces(request, body)
+            return self._pipeline.traces(request, body)
         if signal == "logs":
-            return self._shaper.logs(request)
-        return Shaped()
+            return self._pipeline.logs(request)
+        return Processed()
 
     async def _append(self, signal: Signal, body: bytes, items: int) -> bool:
         """Whether it was stored now, or else before."""
@@ -122,16 +122,16 @@ class Intake:
             message = f"the collector cannot write its log: {error}"
             raise UnavailableError(message, is_busy=False, retry_after_seconds=5) from error
 
-    def _measure(self, signal: Signal, body: bytes, shaped: Shaped) -> None:
+    def _measure(self, signal: Signal, body: bytes, processed: Processed) -> None:
         if signal == "metrics":
             self._otlp_metrics.ingest(ExportMetricsServiceRequest.FromString(body))
-        for rule, texts in shaped.redacted.items():
+        for rule, texts in processed.redacted.items():
             self._redacted.labels(rule).inc(texts)
-        for extension, spans in shaped.extension_faults.items():
+        for extension, spans in processed.extension_faults.items():
             self._faults.labels(extension).inc(spans)
-        for extension, spans in shaped.dropped.items():
+        for extension, spans in processed.dropped.items():
             self._dropped.labels(extension).inc(spans)
-        self._calls.observe(shaped.opened)
+        self._calls.observe(processed.measured)
 
     def _guard(self, measure: Callable[[], None]) -> None:
         """Measuring must not turn an acknowledged request into a refused one."""

@@ -1,8 +1,8 @@
 """Requests that are sent again: stored once, acknowledged as soon as they are stored.
 
-A sender that got no answer sends the same bytes again. What was shaped alike is alike, so
-the shaped bytes tell a repetition: by their xxh3 of 128 bits, with a seed of this process's
-own, as the bytes come from outside. After a start the window is filled from the newest
+A sender that got no answer sends the same bytes again. Processing makes equal requests equal
+bytes, so the processed bytes tell a repetition: by their xxh3 of 128 bits, with a seed of this
+process's own, as the bytes come from outside. After a start the window is filled from the newest
 records of the log, because a crash may have come between the disk and the answer.
 """
 

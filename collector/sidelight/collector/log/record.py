@@ -1,4 +1,4 @@
-"""What the log stores: one shaped, compressed OTLP export request, and its bytes on disk."""
+"""What the log stores: one processed, compressed OTLP export request, and its bytes on disk."""
 
 from __future__ import annotations
 

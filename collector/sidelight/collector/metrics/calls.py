@@ -1,9 +1,8 @@
-"""Spans that were opened for measuring, each given to what counts it."""
+"""Gives each span that is to be measured to the metrics that count it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from sidelight import conventions as c
 from sidelight.collector.metrics.config import MetricsConfig
@@ -12,24 +11,11 @@ from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.requests import Requests
 from sidelight.collector.metrics.retrieval import Retrieval
 from sidelight.collector.metrics.usage import Usage
-from sidelight.otlp.span import SpanRecord
+from sidelight.otlp.span import SourcedSpan
 
 _ENGINE = frozenset({c.SCOPE_VLLM_BUILTIN, c.SCOPE_VLLM_BUILTIN_OLD})
 # OTLP's SpanKind.
 _SERVER = 2
-
-
-class Opened(Protocol):
-    """A span with the service and the instrumentation scope that it is from."""
-
-    @property
-    def service(self) -> str: ...
-
-    @property
-    def scope(self) -> str: ...
-
-    @property
-    def span(self) -> SpanRecord: ...
 
 
 class Calls:
@@ -41,24 +27,24 @@ class Calls:
         self._usage = Usage(registry, options.usage)
         self._retrieval = Retrieval(registry, options.retrieval)
 
-    def observe(self, opened: Sequence[Opened]) -> None:
+    def observe(self, spans: Sequence[SourcedSpan]) -> None:
         """Count the spans of one request."""
         databases = []
-        for each in opened:
-            if c.DB_SYSTEM in each.span.attributes:
-                databases.append((each.scope, each.span))
-            elif each.scope in _ENGINE or each.scope == c.SCOPE_VLLM:
-                self._served(each)
+        for source in spans:
+            if c.DB_SYSTEM in source.span.attributes:
+                databases.append((source.scope, source.span))
+            elif source.scope in _ENGINE or source.scope == c.SCOPE_VLLM:
+                self._served(source)
             else:
-                self._usage.observe(each.service, each.span)
+                self._usage.observe(source.service, source.span)
         if databases:
             self._retrieval.observe(databases)
 
-    def _served(self, each: Opened) -> None:
+    def _served(self, source: SourcedSpan) -> None:
         """A span of the engine's side; its queue, prefill and decode are in the server's own."""
-        is_engine = each.scope in _ENGINE
-        if not is_engine and each.span.kind != _SERVER:
+        is_engine = source.scope in _ENGINE
+        if not is_engine and source.span.kind != _SERVER:
             return
-        if self._requests.observe(each.service, each.span, from_engine=is_engine):
-            self._delays.observe(each.service, each.span)
-            self._usage.observe(each.service, each.span)
+        if self._requests.observe(source.service, source.span, from_engine=is_engine):
+            self._delays.observe(source.service, source.span)
+            self._usage.observe(source.service, source.span)

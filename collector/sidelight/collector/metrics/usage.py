@@ -43,7 +43,7 @@ _MODEL = tuple(label_name(n) for n in (c.SERVICE_NAME, c.REQUEST_MODEL, c.RESPON
 class Usage:
     """Observes canonical spans; labels are bounded, what is beyond the bound is `other`.
 
-    Tokens count on the span that has gen_ai.usage.*, which shaping and the instrumentation
+    Tokens count on the span that has gen_ai.usage.*, which the processors and the instrumentation
     leave to one span of a call: the client's, or the server's where no client's span is above
     it. Where two spans of a call have them all the same, one counts: they are known by the id
     of the answer, or by one being right inside the other.

@@ -12,18 +12,18 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as c
-from sidelight.collector.processors.config import ContentPolicy
 from sidelight.collector.processors.content import names as sensitive
-from sidelight.collector.processors.content.processor import Content, apply_to_span
-from sidelight.collector.processors.pipeline import Shaper
-from support.shaping import (
+from sidelight.collector.processors.content.config import ContentPolicy
+from sidelight.collector.processors.content.processor import ContentProcessor, apply_to_span
+from sidelight.collector.processors.pipeline import Pipeline
+from support.processing import (
     any_value,
     pairs,
+    processed,
+    processed_logs,
+    processed_span,
     read_slowly,
     request,
-    shaped,
-    shaped_logs,
-    shaped_span,
     span,
     spans,
     texts_of,
@@ -66,20 +66,22 @@ EVENTS: tuple[tuple[str, Mapping[str, object]], ...] = (
 )
 
 
-def shaper(default: ContentPolicy = "full", **services: ContentPolicy) -> Shaper:
-    """A shaper that has nothing but content policies."""
-    return Shaper(content=Content(default, services, max_characters=8, hash_key=b"k" * 32))
+def pipeline(default: ContentPolicy = "full", **services: ContentPolicy) -> Pipeline:
+    """A pipeline that has nothing but content policies."""
+    return Pipeline(
+        content=ContentProcessor(default, services, max_characters=8, hash_key=b"k" * 32)
+    )
 
 
 class TestPolicies:
     def test_full(self) -> None:
         """Everything is passed on as it came."""
-        _, done = shaped(shaper("full"), request([span(SPAN, events=EVENTS)]))
+        _, done = processed(pipeline("full"), request([span(SPAN, events=EVENTS)]))
         assert not done.changed
 
     def test_off(self) -> None:
         """Nothing that was said stays, nor ids of documents; counts, models and errors do."""
-        made = shaped_span(shaper("off"), span(SPAN, events=EVENTS))
+        made = processed_span(pipeline("off"), span(SPAN, events=EVENTS))
         assert values(made) == {
             c.OPERATION: "chat",
             c.REQUEST_MODEL: "m",
@@ -91,7 +93,7 @@ class TestPolicies:
 
     def test_ids(self) -> None:
         """Ids and scores of documents stay, no text."""
-        made = shaped_span(shaper("ids"), span(SPAN, events=EVENTS))
+        made = processed_span(pipeline("ids"), span(SPAN, events=EVENTS))
         assert SECRET not in str(made)
         found = values(made)
         assert json.loads(found[c.RETRIEVAL_DOCUMENTS]) == [{"id": "d1", "score": 0.5}]
@@ -108,7 +110,7 @@ class TestPolicies:
 
     def test_truncated(self) -> None:
         """Each text is cut, JSON stays JSON, embeddings go, and the span says so."""
-        made = shaped_span(shaper("truncated"), span(SPAN, events=EVENTS))
+        made = processed_span(pipeline("truncated"), span(SPAN, events=EVENTS))
         found = values(made)
         assert SECRET not in str(made)
         assert found[c.INPUT_VALUE] == SECRET[:8]
@@ -122,12 +124,12 @@ class TestPolicies:
 
     def test_short_texts_are_not_said_to_be_cut(self) -> None:
         """A span within the cap stays the bytes it was."""
-        _, done = shaped(shaper("truncated"), request([span({c.INPUT_VALUE: "short"})]))
+        _, done = processed(pipeline("truncated"), request([span({c.INPUT_VALUE: "short"})]))
         assert not done.changed
 
     def test_hashed(self) -> None:
         """Equal texts have equal marks, other keys other marks, and structure stays."""
-        found = values(shaped_span(shaper("hashed"), span(SPAN, events=EVENTS)))
+        found = values(processed_span(pipeline("hashed"), span(SPAN, events=EVENTS)))
         mark = found[c.INPUT_VALUE]
         assert mark.startswith("hash:")
         assert found["gen_ai.prompt.0.content"] == mark
@@ -138,12 +140,12 @@ class TestPolicies:
         assert arguments["city"] == mark
         assert arguments["days"].startswith("hash:")
         assert json.loads(found[c.RETRIEVAL_DOCUMENTS])[0]["id"] == "d1"
-        other = Content("hashed", {}, max_characters=8, hash_key=b"x" * 32)
-        assert values(shaped_span(Shaper(content=other), span(SPAN)))[c.INPUT_VALUE] != mark
+        other = ContentProcessor("hashed", {}, max_characters=8, hash_key=b"x" * 32)
+        assert values(processed_span(Pipeline(content=other), span(SPAN)))[c.INPUT_VALUE] != mark
 
     def test_by_service(self) -> None:
         """An exact name wins over a pattern, a pattern over the default."""
-        content = Content(
+        content = ContentProcessor(
             "full",
             {"rag-*": "off", "rag-debug": "full", "web": "hashed"},
             max_characters=8,
@@ -151,7 +153,9 @@ class TestPolicies:
         )
         kept = {
             service: values(
-                shaped_span(Shaper(content=content), span({c.INPUT_VALUE: "text"}), service=service)
+                processed_span(
+                    Pipeline(content=content), span({c.INPUT_VALUE: "text"}), service=service
+                )
             ).get(c.INPUT_VALUE)
             for service in ("other", "rag-prod", "rag-debug", "web")
         }
@@ -170,7 +174,7 @@ class TestPolicies:
         old = scope.log_records.add(body=any_value({"message": {"content": SECRET}}))
         old.attributes.extend(pairs({"event.name": "gen_ai.choice", c.INPUT_VALUE: SECRET}))
         scope.log_records.add(body=any_value("ai.server started"))
-        made, _ = shaped_logs(shaper(policy), full)
+        made, _ = processed_logs(pipeline(policy), full)
         assert SECRET not in str(made)
         (found,) = made.resource_logs[0].scope_logs
         assert len(found.log_records) == 3
@@ -204,7 +208,7 @@ class TestNames:
 
     def test_numbers_in_the_namespaces_stay(self) -> None:
         """A count whose name ends like a text's is kept."""
-        made = shaped_span(shaper("off"), span({"gen_ai.token.usage.input": 3}))
+        made = processed_span(pipeline("off"), span({"gen_ai.token.usage.input": 3}))
         assert values(made) == {"gen_ai.token.usage.input": 3}
 
 
@@ -217,15 +221,15 @@ class TestFaults:
         def fail(*_: object) -> bool:
             raise RuntimeError(f"broken: {SECRET}")
 
-        content = Content("off", {}, max_characters=8, hash_key=b"k")
-        monkeypatch.setattr(type(content.of("x")), "value", fail)
+        content = ContentProcessor("off", {}, max_characters=8, hash_key=b"k")
+        monkeypatch.setattr(type(content.policy("x")), "value", fail)
         full = request([span({"x": 1}), span({c.INPUT_VALUE: SECRET}), span({"y": 1})])
-        made, done = shaped(Shaper(content=content), full)
+        made, done = processed(Pipeline(content=content), full)
         assert [values(each) for each in made.resource_spans[0].scope_spans[0].spans] == [
             {"x": 1},
             {"y": 1},
         ]
-        assert {refusal.label: n for refusal, n in done.refused.items()} == {"shape": 1}
+        assert {refusal.label: n for refusal, n in done.refused.items()} == {"processing": 1}
         assert "RuntimeError at fail" in caplog.text
         assert SECRET not in caplog.text
 
@@ -248,8 +252,8 @@ _POLICIES: st.SearchStrategy[ContentPolicy] = st.sampled_from(["off", "ids", "tr
 @given(st.lists(spans(_NAMES, _TEXTS, _EVENTS), max_size=3), _POLICIES)
 def test_equals_opening_everything(found: list[Span], name: ContentPolicy) -> None:
     """A policy means the same as decoding all, applying it, and encoding again."""
-    content = Content(name, {}, max_characters=8, hash_key=b"k")
-    policy = content.of("app")
+    content = ContentProcessor(name, {}, max_characters=8, hash_key=b"k")
+    policy = content.policy("app")
     assert policy is not None
 
     def meaning(one: Span) -> Span:
@@ -258,7 +262,7 @@ def test_equals_opening_everything(found: list[Span], name: ContentPolicy) -> No
         return copy
 
     full = request(found)
-    made, _ = shaped(Shaper(content=content), full)
+    made, _ = processed(Pipeline(content=content), full)
     assert made == read_slowly(full, meaning)
 
 
@@ -270,8 +274,8 @@ def test_equals_opening_everything(found: list[Span], name: ContentPolicy) -> No
        _POLICIES)  # fmt: skip
 def test_nothing_sensitive_survives(name: str, value: object, policy: ContentPolicy) -> None:
     """Under every policy but full no sensitive attribute holds the text, in whatever form."""
-    made = shaped_span(
-        shaper(policy),
+    made = processed_span(
+        pipeline(policy),
         span({name: value, "x": "y"}, events=[("gen_ai.choice", {"content": value})]),
     )
     assert not [text for text in texts_of(made) if SECRET in text]

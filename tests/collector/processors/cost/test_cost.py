@@ -11,8 +11,8 @@ import pytest
 from sidelight import conventions as c
 from sidelight.base.configuration.section import ConfigError
 from sidelight.collector.processors.cost.prices import load
-from sidelight.collector.processors.pipeline import Shaper
-from support.shaping import shaped_span, span, values
+from sidelight.collector.processors.pipeline import Pipeline
+from support.processing import processed_span, span, values
 
 TABLE = """\
 prices:
@@ -35,23 +35,23 @@ prices:
 
 
 @pytest.fixture
-def shaper(tmp_path: Path) -> Shaper:
-    """A shaper with the table above."""
+def pipeline(tmp_path: Path) -> Pipeline:
+    """A pipeline with the table above."""
     path = tmp_path / "prices.yaml"
     path.write_text(TABLE)
-    return Shaper(prices=load(path))
+    return Pipeline(prices=load(path))
 
 
-def priced(shaper: Shaper, attributes: dict[str, Any], **where: str) -> dict[str, Any]:
+def priced(pipeline: Pipeline, attributes: dict[str, Any], **where: str) -> dict[str, Any]:
     """Attributes of a span after its cost was added; by default of Sidelight's own plugin."""
-    return values(shaped_span(shaper, span(attributes), **({"scope": c.SCOPE_VLLM} | where)))
+    return values(processed_span(pipeline, span(attributes), **({"scope": c.SCOPE_VLLM} | where)))
 
 
 class TestByToken:
-    def test_cost(self, shaper: Shaper) -> None:
+    def test_cost(self, pipeline: Pipeline) -> None:
         """Cached tokens have their own price, and both backends get the sum and its parts."""
         made = priced(
-            shaper,
+            pipeline,
             {"gen_ai.system": "openai", "gen_ai.response.model": "gpt-4o-2024-08-06",
              "gen_ai.usage.prompt_tokens": 1000, "gen_ai.usage.completion_tokens": 100,
              c.CACHED_TOKENS: 400},
@@ -66,56 +66,56 @@ class TestByToken:
             "total": 0.003,
         }
 
-    def test_an_adapter_has_its_own_price(self, shaper: Shaper) -> None:
+    def test_an_adapter_has_its_own_price(self, pipeline: Pipeline) -> None:
         """vLLM serves an adapter under its own name, which the table knows."""
-        made = priced(shaper, {c.REQUEST_MODEL: "legal-v2", c.INPUT_TOKENS: 1_000_000})
+        made = priced(pipeline, {c.REQUEST_MODEL: "legal-v2", c.INPUT_TOKENS: 1_000_000})
         assert made[c.USAGE_COST] == 1.0
 
-    def test_by_service(self, shaper: Shaper) -> None:
+    def test_by_service(self, pipeline: Pipeline) -> None:
         """An entry can be for one service only."""
         attributes = {c.REQUEST_MODEL: "x", c.OUTPUT_TOKENS: 1_000_000}
-        assert priced(shaper, attributes, service="internal")[c.USAGE_COST] == 7.0
-        assert c.USAGE_COST not in priced(shaper, attributes)
+        assert priced(pipeline, attributes, service="internal")[c.USAGE_COST] == 7.0
+        assert c.USAGE_COST not in priced(pipeline, attributes)
 
-    def test_the_senders_cost_stays(self, shaper: Shaper) -> None:
+    def test_the_senders_cost_stays(self, pipeline: Pipeline) -> None:
         """A cost that came with the span is not replaced, a zero is."""
         attributes = {c.REQUEST_MODEL: "legal", c.REQUEST_TEMPERATURE: 0.1, c.OUTPUT_TOKENS: 1}
         attributes[c.REQUEST_MODEL] = "legal-v2"
-        assert priced(shaper, {**attributes, c.USAGE_COST: 5.0})[c.USAGE_COST] == 5.0
-        assert priced(shaper, {**attributes, c.USAGE_COST: 0})[c.USAGE_COST] == 2e-6
+        assert priced(pipeline, {**attributes, c.USAGE_COST: 5.0})[c.USAGE_COST] == 5.0
+        assert priced(pipeline, {**attributes, c.USAGE_COST: 0})[c.USAGE_COST] == 2e-6
 
-    def test_without_tokens_or_price(self, shaper: Shaper) -> None:
+    def test_without_tokens_or_price(self, pipeline: Pipeline) -> None:
         """A span without tokens, or of a model that no entry fits, has no cost."""
-        assert c.USAGE_COST not in priced(shaper, {c.REQUEST_MODEL: "legal-v2"})
-        assert c.USAGE_COST not in priced(shaper, {c.REQUEST_MODEL: "y", c.INPUT_TOKENS: 1})
+        assert c.USAGE_COST not in priced(pipeline, {c.REQUEST_MODEL: "legal-v2"})
+        assert c.USAGE_COST not in priced(pipeline, {c.REQUEST_MODEL: "y", c.INPUT_TOKENS: 1})
 
 
 TIMES = {c.REQUEST_MODEL: "Qwen/Qwen3-8B", c.PREFILL_TIME: 0.5, c.DECODE_TIME: 1.5}
 
 
 class TestByGpuSecond:
-    def test_cost(self, shaper: Shaper) -> None:
+    def test_cost(self, pipeline: Pipeline) -> None:
         """A request pays its share of the batch, on all GPUs."""
-        made = priced(shaper, {**TIMES, c.BATCH_SIZE_MEAN: 8.0})
+        made = priced(pipeline, {**TIMES, c.BATCH_SIZE_MEAN: 8.0})
         assert made[c.GPU_TIME] == pytest.approx(2.0 * 2 / 8)
         assert made[c.USAGE_COST] == pytest.approx(0.0005)
         assert made[c.LLM_COST_PROMPT] == pytest.approx(0.000125)
         assert made[c.LLM_COST_COMPLETION] == pytest.approx(0.000375)
 
-    def test_a_share_is_never_more_than_all(self, shaper: Shaper) -> None:
+    def test_a_share_is_never_more_than_all(self, pipeline: Pipeline) -> None:
         """Several sequences of one request pay for each, at most for the whole GPU."""
-        made = priced(shaper, {**TIMES, c.BATCH_SIZE_MEAN: 1.5, c.ENGINE_SEQUENCES: 4})
+        made = priced(pipeline, {**TIMES, c.BATCH_SIZE_MEAN: 1.5, c.ENGINE_SEQUENCES: 4})
         assert made[c.GPU_TIME] == pytest.approx(4.0)
 
-    def test_batch_size_that_is_not_known(self, shaper: Shaper) -> None:
+    def test_batch_size_that_is_not_known(self, pipeline: Pipeline) -> None:
         """Where the span does not say it, the table's assumption counts."""
-        assert priced(shaper, TIMES)[c.GPU_TIME] == pytest.approx(1.0)
+        assert priced(pipeline, TIMES)[c.GPU_TIME] == pytest.approx(1.0)
 
-    def test_vllms_own_span(self, shaper: Shaper) -> None:
+    def test_vllms_own_span(self, pipeline: Pipeline) -> None:
         """The engine's own span is priced once it is canonical."""
         made = values(
-            shaped_span(
-                shaper,
+            processed_span(
+                pipeline,
                 span(
                     {"gen_ai.response.model": "Qwen/Q", "gen_ai.latency.time_in_model_prefill": 1.0,
                      "gen_ai.latency.time_in_model_decode": 1.0},
@@ -173,7 +173,7 @@ class TestBadTables:
         path.write_text(text)
         with pytest.raises(ConfigError) as caught:
             load(path)
-        assert str(caught.value).startswith(f"{path}{message}")
+        assert str(caught.value).startswith(f"processors.prices: {path}{message}")
 
     def test_all_faults_at_once(self, tmp_path: Path) -> None:
         """A table with several faults names them all."""
@@ -182,11 +182,13 @@ class TestBadTables:
         with pytest.raises(ConfigError) as caught:
             load(path)
         assert str(caught.value).splitlines() == [
-            f"{path}:3: prices.0.gpus (is 'x'): input should be a valid number",
-            f"{path}:4: prices.1.lora (is 1): input should be a valid string",
+            f"processors.prices: {path}:3: prices.0.gpus (is 'x'): input should be a valid number",
+            f"processors.prices: {path}:4: prices.1.lora (is 1): input should be a valid string",
         ]
 
     def test_no_file(self, tmp_path: Path) -> None:
         """A file that is not there is said so."""
-        with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
+        with pytest.raises(
+            ConfigError, match=r"processors\.prices: .*none\.yaml: cannot be read: No such file"
+        ):
             load(tmp_path / "none.yaml")

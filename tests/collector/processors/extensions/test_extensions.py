@@ -7,38 +7,38 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as c
 from sidelight.base.configuration.section import ConfigError
-from sidelight.collector.processors.config import Extension as Section
-from sidelight.collector.processors.content.processor import Content
-from sidelight.collector.processors.extensions.processor import MOST_FAULTS, Extension, load
-from sidelight.collector.processors.pipeline import Shaper
-from support.shaping import request, shaped, shaped_span, span, values
+from sidelight.collector.processors.content.processor import ContentProcessor
+from sidelight.collector.processors.extensions.config import Extension as Section
+from sidelight.collector.processors.extensions.processor import MAX_FAULTS, LoadedExtension, load
+from sidelight.collector.processors.pipeline import Pipeline
+from support.processing import processed, processed_span, request, span, values
 
 
-def extension(name: str, *scopes: str) -> Extension:
+def extension(name: str, *scopes: str) -> LoadedExtension:
     """An extension of the ones in support."""
     return load(Section(call=f"support.own_extensions:{name}", scopes=scopes))
 
 
-def names(shaper: Shaper, *given: str) -> list[str]:
-    """Names of spans after shaping."""
-    made, _ = shaped(shaper, request([span(name=name) for name in given]))
+def names(pipeline: Pipeline, *given: str) -> list[str]:
+    """Names of spans after processing."""
+    made, _ = processed(pipeline, request([span(name=name) for name in given]))
     return [each.name for each in made.resource_spans[0].scope_spans[0].spans]
 
 
 class TestExtensions:
     def test_changes_and_drops(self) -> None:
         """Extensions run in their order, and None takes a span out, counted."""
-        shaper = Shaper(extensions=[extension("drop_pings"), extension("shout")])
-        made, done = shaped(shaper, request([span(name="ping"), span(name="chat")]))
+        pipeline = Pipeline(extensions=[extension("drop_pings"), extension("shout")])
+        made, done = processed(pipeline, request([span(name="ping"), span(name="chat")]))
         assert [each.name for each in made.resource_spans[0].scope_spans[0].spans] == ["CHAT"]
         assert done.dropped == {"support.own_extensions:drop_pings": 1}
         assert done.changed
 
     def test_scopes(self) -> None:
         """An extension with scopes sees only their spans."""
-        shaper = Shaper(extensions=[extension("shout", "my.")])
-        assert shaped_span(shaper, span(name="a"), scope="my.app").name == "A"
-        assert shaped_span(shaper, span(name="a"), scope="your.app").name == "a"
+        pipeline = Pipeline(extensions=[extension("shout", "my.")])
+        assert processed_span(pipeline, span(name="a"), scope="my.app").name == "A"
+        assert processed_span(pipeline, span(name="a"), scope="your.app").name == "a"
 
     def test_what_they_add_is_held_to_the_policy(self) -> None:
         """The content policy comes last, so an extension cannot bring content back."""
@@ -47,38 +47,38 @@ class TestExtensions:
             one.attributes.add(key=c.INPUT_VALUE).value.string_value = "secret"
             return one
 
-        content = Content("off", {}, max_characters=1, hash_key=b"k")
-        shaper = Shaper(extensions=[Extension("tell", tell)], content=content)
-        assert values(shaped_span(shaper, span())) == {}
+        content = ContentProcessor("off", {}, max_characters=1, hash_key=b"k")
+        pipeline = Pipeline(extensions=[LoadedExtension("tell", tell)], content=content)
+        assert values(processed_span(pipeline, span())) == {}
 
 
 class TestFaults:
     @pytest.mark.parametrize("name", ["fail_on_bad", "lose_the_id", "forget"])
     def test_the_span_passes_unchanged(self, name: str) -> None:
         """A span that an extension fails on goes on as it was, and the fault is counted."""
-        shaper = Shaper(extensions=[extension(name)])
+        pipeline = Pipeline(extensions=[extension(name)])
         one = span(name="bad")
-        made, done = shaped(shaper, request([one]))
+        made, done = processed(pipeline, request([one]))
         assert made == request([one])
         assert done.extension_faults == {f"support.own_extensions:{name}": 1}
 
     def test_switched_off(self, caplog: pytest.LogCaptureFixture) -> None:
         """After repeated faults it is switched off, with one line that quotes nothing."""
-        shaper = Shaper(extensions=[extension("fail_on_bad"), extension("shout")])
-        assert names(shaper, *["bad"] * (MOST_FAULTS + 3), "good") == [
-            *["BAD"] * (MOST_FAULTS + 3),
+        pipeline = Pipeline(extensions=[extension("fail_on_bad"), extension("shout")])
+        assert names(pipeline, *["bad"] * (MAX_FAULTS + 3), "good") == [
+            *["BAD"] * (MAX_FAULTS + 3),
             "GOOD",
         ]
-        assert names(shaper, "good") == ["GOOD"]
+        assert names(pipeline, "good") == ["GOOD"]
         assert len(caplog.records) == 1
         assert "support.own_extensions:fail_on_bad is switched off" in caplog.text
         assert "secret" not in caplog.text
 
     def test_a_success_forgives(self, caplog: pytest.LogCaptureFixture) -> None:
         """Faults count in a row only."""
-        shaper = Shaper(extensions=[extension("fail_on_bad")])
-        names(shaper, *["bad", "good"] * (MOST_FAULTS + 1))
-        assert names(shaper, "good") == ["changed"]
+        pipeline = Pipeline(extensions=[extension("fail_on_bad")])
+        names(pipeline, *["bad", "good"] * (MAX_FAULTS + 1))
+        assert names(pipeline, "good") == ["changed"]
         assert not caplog.records
 
 

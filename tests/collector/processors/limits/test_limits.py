@@ -10,11 +10,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sidelight.collector.processors.limits.processor import Kind, Limits
-from sidelight.collector.processors.pipeline import Shaper
+from sidelight.collector.processors.limits.processor import Kind, LimitsProcessor
+from sidelight.collector.processors.pipeline import Pipeline
 from sidelight.otlp.otlp_pb2 import Request
 
-LIMITS = Limits(attributes=3, attribute_bytes=100)
+LIMITS = LimitsProcessor(attributes=3, attribute_bytes=100)
 
 
 def span(*values: str, number: int = 1) -> Span:
@@ -57,11 +57,11 @@ def test_neighbours_of_a_span_beyond_the_limits_are_kept() -> None:
     spans = request.resource_spans.add().scope_spans.add().spans
     spans.extend([span("a", number=1), span(*"abcd", number=2), span("x" * 200, number=3)])
     lens = Request.FromString(request.SerializeToString())
-    shaped = Shaper(limits=LIMITS).traces(lens)
+    processed = Pipeline(limits=LIMITS).traces(lens)
     kept = ExportTraceServiceRequest.FromString(lens.SerializeToString())
     assert list(kept.resource_spans[0].scope_spans[0].spans) == [span("a", number=1)]
-    assert {each.label for each in shaped.refused} == {"attributes"}
-    assert sorted(each.sentence for each in shaped.refused) == [
+    assert {each.label for each in processed.refused} == {"attributes"}
+    assert sorted(each.sentence for each in processed.refused) == [
         "a span may have 3 attributes (processors.limits.attributes)",
         "an attribute may have 100 bytes (processors.limits.attribute_bytes)",
     ]
@@ -73,8 +73,8 @@ def test_log_records_have_the_same_limits() -> None:
     records = request.resource_logs.add().scope_logs.add().log_records
     records.extend([log_record("a"), log_record(*"abcd")])
     lens = Request.FromString(request.SerializeToString())
-    shaped = Shaper(limits=LIMITS).logs(lens)
-    assert shaped.refused.total() == 1
+    processed = Pipeline(limits=LIMITS).logs(lens)
+    assert processed.refused.total() == 1
     kept = ExportLogsServiceRequest.FromString(lens.SerializeToString())
     assert list(kept.resource_logs[0].scope_logs[0].log_records) == [log_record("a")]
 
@@ -82,5 +82,5 @@ def test_log_records_have_the_same_limits() -> None:
 @pytest.mark.parametrize("kind", ["span", "log record"])
 def test_what_is_small_is_not_looked_at(kind: Kind) -> None:
     """Too few bytes for too many attributes: usual spans cost nothing."""
-    limits = Limits(attributes=1024, attribute_bytes=1 << 20)
+    limits = LimitsProcessor(attributes=1024, attribute_bytes=1 << 20)
     assert limits.faults(kind, [b"\xff" * 2048]) is None

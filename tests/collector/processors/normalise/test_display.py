@@ -14,18 +14,18 @@ import pytest
 from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from sidelight.collector.processors.pipeline import Shaper
+from sidelight.collector.processors.pipeline import Pipeline
 from support import paths
 from support.guarded_phoenix import API_KEY, GuardedPhoenix
-from support.shaping import shaped
+from support.processing import processed
 
-DATA = paths.DATA / "shape"
+DATA = paths.DATA / "instrumentors"
 
 
 def displayed(phoenix: GuardedPhoenix, recording: str) -> list[dict[str, Any]]:
     """The spans of a recording as Phoenix stored them, oldest first."""
     text = (DATA / f"{recording}.json").read_text()
-    made, _ = shaped(Shaper(), json_format.Parse(text, ExportTraceServiceRequest()))
+    made, _ = processed(Pipeline(), json_format.Parse(text, ExportTraceServiceRequest()))
     count = sum(len(s.spans) for resource in made.resource_spans for s in resource.scope_spans)
     project = f"display-{recording}"
     bearer = {"Authorization": f"Bearer {API_KEY}"}

@@ -13,15 +13,15 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from sidelight import conventions as c
-from sidelight.collector.processors.common.editable_span import Draft
+from sidelight.collector.processors.common.editable_span import EditableSpan
 from sidelight.collector.processors.content import names as sensitive
 from sidelight.collector.processors.normalise.processor import normalise
 from sidelight.collector.processors.normalise.tables import TABLES, Table, table_for
-from sidelight.collector.processors.pipeline import Shaper
+from sidelight.collector.processors.pipeline import Pipeline
 from support import paths
-from support.shaping import request, shaped, shaped_span, span, spans, values
+from support.processing import processed, processed_span, request, span, spans, values
 
-DATA = paths.DATA / "shape"
+DATA = paths.DATA / "instrumentors"
 RECORDED = ["openllmetry-0.62", "openlit-1.45", "openinference-0.1", "vllm-0.32"]
 
 
@@ -31,8 +31,8 @@ def recorded(name: str) -> ExportTraceServiceRequest:
 
 
 def canonical(name: str) -> list[tuple[Span, dict[str, Any]]]:
-    """Spans of a recording after shaping, with their attributes."""
-    made, _ = shaped(Shaper(), recorded(name))
+    """Spans of a recording after processing, with their attributes."""
+    made, _ = processed(Pipeline(), recorded(name))
     found = [
         each
         for resource in made.resource_spans
@@ -43,7 +43,7 @@ def canonical(name: str) -> list[tuple[Span, dict[str, Any]]]:
 
 
 def one(name: str, span_name: str) -> dict[str, Any]:
-    """Attributes of the first recorded span of a name, after shaping."""
+    """Attributes of the first recorded span of a name, after processing."""
     return next(found for each, found in canonical(name) if each.name == span_name)
 
 
@@ -166,8 +166,8 @@ class TestVllm:
     def test_a_root_is_the_llm_span(self, scope: str) -> None:
         """Without a client above, the engine's span carries tokens and the first token."""
         made = values(
-            shaped_span(
-                Shaper(),
+            processed_span(
+                Pipeline(),
                 span(
                     {
                         "gen_ai.response.model": "m",
@@ -211,8 +211,8 @@ class TestVllm:
     def test_below_a_client_it_is_a_chain(self) -> None:
         """With a client above, the tokens stand only under the server's own names."""
         made = values(
-            shaped_span(
-                Shaper(),
+            processed_span(
+                Pipeline(),
                 span({"gen_ai.usage.prompt_tokens": 50}, name="llm_request", parent=b"p" * 8),
                 scope=c.SCOPE_VLLM_BUILTIN,
             )
@@ -226,8 +226,8 @@ class TestOlderShapes:
     def test_indexed_prompts(self) -> None:
         """`gen_ai.prompt.N.*` and `gen_ai.completion.N.*` become messages."""
         made = values(
-            shaped_span(
-                Shaper(),
+            processed_span(
+                Pipeline(),
                 span(
                     {
                         "gen_ai.system": "OpenAI",
@@ -268,8 +268,8 @@ class TestOlderShapes:
 
     def test_message_events(self) -> None:
         """Span events of messages become messages; the exception's event stays."""
-        made = shaped_span(
-            Shaper(),
+        made = processed_span(
+            Pipeline(),
             span(
                 {"gen_ai.system": "az.ai.openai", "gen_ai.request.model": "m"},
                 events=[
@@ -290,8 +290,8 @@ class TestOlderShapes:
         """Phoenix drops answers without a finish reason, so each gets one."""
         text = json.dumps([{"role": "assistant", "parts": []}])
         made = values(
-            shaped_span(
-                Shaper(),
+            processed_span(
+                Pipeline(),
                 span({c.OPERATION: "chat", c.OUTPUT_MESSAGES: text}),
                 scope="some.library",
             )
@@ -301,15 +301,15 @@ class TestOlderShapes:
     def test_a_total_alone_stays(self) -> None:
         """A total goes only where its parts are known."""
         made = values(
-            shaped_span(Shaper(), span({"gen_ai.usage.total_tokens": 6}), scope="some.library")
+            processed_span(Pipeline(), span({"gen_ai.usage.total_tokens": 6}), scope="some.library")
         )
         assert made == {"gen_ai.usage.total_tokens": 6}
 
     def test_the_standard_name_wins(self) -> None:
         """Where the canonical name is there already the foreign one goes."""
         made = values(
-            shaped_span(
-                Shaper(),
+            processed_span(
+                Pipeline(),
                 span({"gen_ai.system": "x", c.PROVIDER: "vllm", "gen_ai.usage.prompt_tokens": 1,
                       c.INPUT_TOKENS: 2}),
                 scope="some.library",
@@ -320,8 +320,8 @@ class TestOlderShapes:
     def test_langfuse_sdk(self) -> None:
         """What Langfuse's SDK sends keeps its names and shows in Phoenix as well."""
         made = values(
-            shaped_span(
-                Shaper(),
+            processed_span(
+                Pipeline(),
                 span({"langfuse.observation.type": "generation", "langfuse.observation.input": "hi",
                       "langfuse.observation.model.name": "m"}),
                 scope="langfuse-sdk",
@@ -338,17 +338,17 @@ class TestOlderShapes:
             events=[("exception", {"exception.type": "E", "exception.message": "no"})],
         )
         failed.status.code = Status.STATUS_CODE_ERROR
-        assert shaped_span(Shaper(), failed, scope="some.library").status.message == "E: no"
+        assert processed_span(Pipeline(), failed, scope="some.library").status.message == "E: no"
 
 
 class TestScopes:
     def test_what_is_no_llm_span_stays_closed(self) -> None:
         """Foreign spans without a hint, and Sidelight's own, stay the bytes they were."""
         for scope in ("opentelemetry.instrumentation.asgi", "my.app"):
-            _, done = shaped(Shaper(), request([span({"http.route": "/"})], scope=scope))
+            _, done = processed(Pipeline(), request([span({"http.route": "/"})], scope=scope))
             assert not done.changed
         own = span({"gen_ai.system": "x"})
-        _, done = shaped(Shaper(), request([own], scope=c.SCOPE_VECTORDB))
+        _, done = processed(Pipeline(), request([own], scope=c.SCOPE_VECTORDB))
         assert not done.changed
 
     def test_scopes(self) -> None:
@@ -390,9 +390,9 @@ _EVENTS = st.sampled_from([*sensitive.EVENTS, "exception", "First Token Stream E
 def made_canonical(table: Table, one: Span) -> Span:
     """A copy of the span as a table makes it."""
     made = Span.FromString(one.SerializeToString())
-    draft = Draft(made)
-    normalise(table, draft)
-    draft.close()
+    editable = EditableSpan(made)
+    normalise(table, editable)
+    editable.close()
     return made
 
 

@@ -16,20 +16,21 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sidelight.collector.processors.pipeline import Shaper
+from sidelight.collector.processors.pipeline import Pipeline
 from sidelight.collector.processors.redact import texts
-from sidelight.collector.processors.redact.processor import Redactor
+from sidelight.collector.processors.redact.processor import RedactProcessor
+from sidelight.collector.processors.redact.redactor import Redactor
 from sidelight.collector.processors.redact.rules import RULES, Rule
 from sidelight.otlp import varint
 from sidelight.otlp.otlp_pb2 import Request
-from support.shaping import (
+from support.processing import (
     any_value,
     pairs,
+    processed,
+    processed_logs,
+    processed_span,
     read_slowly,
     request,
-    shaped,
-    shaped_logs,
-    shaped_span,
     span,
     spans,
     texts_of,
@@ -207,10 +208,10 @@ class TestSpans:
         (resource,) = full.resource_spans
         resource.resource.attributes.extend(pairs({"process.command_line": "x bob@example.org"}))
         resource.scope_spans[0].scope.attributes.extend(pairs({"s": "bob@example.org"}))
-        made, done = shaped(Shaper(redactor=REDACTOR), full)
+        made, done = processed(Pipeline(redact=RedactProcessor(REDACTOR)), full)
         assert b"bob@" not in made.SerializeToString()
         assert done.redacted == {"email": 9}
-        again, _ = shaped(Shaper(redactor=REDACTOR), full)
+        again, _ = processed(Pipeline(redact=RedactProcessor(REDACTOR)), full)
         assert again == made
 
     def test_nothing_hides_in_a_part_that_stands_twice(self) -> None:
@@ -225,7 +226,7 @@ class TestSpans:
             + _field(2, scope + _field(2, span()))
         )
         request = Request.FromString(_field(1, holder))
-        assert Shaper(redactor=REDACTOR).traces(request).redacted == {"email": 2}
+        assert Pipeline(redact=RedactProcessor(REDACTOR)).traces(request).redacted == {"email": 2}
         (made,) = ExportTraceServiceRequest.FromString(request.SerializeToString()).resource_spans
         assert b"bob@" not in made.SerializeToString()
         assert made.scope_spans[0].scope.name == "sidelight.test"
@@ -236,10 +237,10 @@ class TestSpans:
 
     def test_a_resource_seen_before_is_masked_again(self) -> None:
         """The second request of a process is masked and counted as the first."""
-        shaper = Shaper(redactor=REDACTOR)
+        pipeline = Pipeline(redact=RedactProcessor(REDACTOR))
         full = request([span()], service="bob@example.org")
         for _ in range(2):
-            made, done = shaped(shaper, full)
+            made, done = processed(pipeline, full)
             assert b"bob@" not in made.SerializeToString()
             assert done.redacted == {"email": 1}
 
@@ -251,13 +252,15 @@ class TestSpans:
             scope.log_records.add(body=any_value(body)).attributes.extend(
                 pairs({"x": "bob@example.org" if body != "nothing" else "y"})
             )
-        made, done = shaped_logs(Shaper(redactor=REDACTOR), full)
+        made, done = processed_logs(Pipeline(redact=RedactProcessor(REDACTOR)), full)
         assert b"bob@" not in made.SerializeToString()
         assert done.redacted == {"email": 4}
 
     def test_what_holds_nothing_stays_the_same_bytes(self) -> None:
         """A request without a find is not written anew."""
-        _, done = shaped(Shaper(redactor=REDACTOR), request([span({"a": "text"})]))
+        _, done = processed(
+            Pipeline(redact=RedactProcessor(REDACTOR)), request([span({"a": "text"})])
+        )
         assert not done.changed
 
 
@@ -266,8 +269,8 @@ class TestFraming:
     def test_at_the_beginning_of_texts_of_any_length(self, rule: str) -> None:
         """A text's length before it, whatever byte that is, hides nothing."""
         secret = FOUND[rule][0]
-        made, done = shaped(
-            Shaper(redactor=REDACTOR),
+        made, done = processed(
+            Pipeline(redact=RedactProcessor(REDACTOR)),
             request([span({"a": f"{secret} {' ' * extra}"}) for extra in range(300)]),
         )
         assert done.redacted == {rule: 300}
@@ -292,7 +295,7 @@ class TestFraming:
                     alone.status.CopyFrom(each.status)
                 else:
                     getattr(alone, place).extend(getattr(each, place))
-                made, _ = shaped(Shaper(redactor=REDACTOR), request([alone]))
+                made, _ = processed(Pipeline(redact=RedactProcessor(REDACTOR)), request([alone]))
                 assert secret.encode() not in made.SerializeToString()
 
 
@@ -307,7 +310,7 @@ class TestOwnPatterns:
     def test_anchors_see_the_text_and_not_its_framing(self) -> None:
         """A pattern that asks for the text's ends is not fooled by the bytes around it."""
         own = Redactor([Rule("whole", "", r"^AB$", "[whole]", is_word=False, is_own=True)])
-        made = shaped_span(Shaper(redactor=own), span({"a": "AB", "b": "ABC"}))
+        made = processed_span(Pipeline(redact=RedactProcessor(own)), span({"a": "AB", "b": "ABC"}))
         assert values(made) == {"a": "[whole]", "b": "ABC"}
 
 
@@ -326,7 +329,7 @@ _SPANS = spans(st.text(max_size=10), _TEXTS, st.sampled_from(["exception", "e"])
 @settings(deadline=None)
 @given(st.lists(_SPANS, max_size=4))
 def test_equals_opening_everything(found: list[Span]) -> None:
-    """Shaping means the same as decoding all, masking every text, and encoding again."""
+    """Processing means the same as decoding all, masking every text, and encoding again."""
 
     def meaning(one: Span) -> Span:
         copy = Span.FromString(one.SerializeToString())
@@ -334,7 +337,7 @@ def test_equals_opening_everything(found: list[Span]) -> None:
         return copy
 
     full = request(found)
-    made, _ = shaped(Shaper(redactor=REDACTOR), full)
+    made, _ = processed(Pipeline(redact=RedactProcessor(REDACTOR)), full)
     assert made == read_slowly(full, meaning)
 
 
@@ -355,7 +358,7 @@ def test_nothing_survives(one: Span, secret: str) -> None:
     one.attributes.extend(
         pairs({"a": secret, "b": [json.dumps({"c": secret})], "d": {"e": secret}})
     )
-    made = shaped_span(Shaper(redactor=REDACTOR), one)
+    made = processed_span(Pipeline(redact=RedactProcessor(REDACTOR)), one)
     last = made.attributes[-3:]
     probe = Span(attributes=last)
     assert secret not in texts_of(probe)

@@ -92,7 +92,7 @@ def ls(path: Path | None, directory: Path | None, check: bool, as_json: bool) ->
 def cat(path: Path | None, directory: Path | None, **options: Any) -> None:
     """Print what is stored: one OTLP request a line, oldest first.
 
-    Stored is what has been shaped: foreign spans are canonical, content is cut, hashed or
+    What is stored has been processed: foreign spans are canonical, content is cut, hashed or
     masked as configured. What was allowed to be kept stands there in full: treat the output as
     you treat the data. Damaged records are passed over.
 

@@ -13,16 +13,16 @@ from sidelight.otlp.span import AttributeValue, value
 Plain = str | bool | int | float | list[str]
 
 
-class Draft:
-    """Attributes of `span` by name; of a repeated name the last one counts, as in the lens."""
+class EditableSpan:
+    """Attributes of a span by name; of a repeated name the last one counts, as in `otlp.span`."""
 
-    def __init__(self, span: Span) -> None:
-        self.span = span
+    def __init__(self, proto: Span) -> None:
+        self.proto = proto
         self.changed = False
         self.parsed: dict[str, list[Any]] = {}
         """Lists that were written as JSON under these names, so that they need not be read."""
-        self._pairs: dict[str, KeyValue] = {pair.key: pair for pair in span.attributes}
-        self._has_gone = len(self._pairs) != len(span.attributes)
+        self._pairs: dict[str, KeyValue] = {pair.key: pair for pair in proto.attributes}
+        self._has_gone = len(self._pairs) != len(proto.attributes)
 
     def __contains__(self, name: str) -> bool:
         return name in self._pairs
@@ -56,7 +56,7 @@ class Draft:
         """Set a value, whether or not there was one."""
         pair = self._pairs.get(name)
         if pair is None:
-            pair = self._pairs[name] = self.span.attributes.add(key=name)
+            pair = self._pairs[name] = self.proto.attributes.add(key=name)
         pair.value.CopyFrom(_any_value(new))
         self.changed = True
 
@@ -69,7 +69,7 @@ class Draft:
         """The same value under another name, where that is not taken."""
         pair = self._pairs.get(name)
         if pair is not None and to not in self._pairs:
-            new = self._pairs[to] = self.span.attributes.add(key=to)
+            new = self._pairs[to] = self.proto.attributes.add(key=to)
             new.value.CopyFrom(pair.value)
             self.changed = True
 
@@ -92,7 +92,7 @@ class Draft:
     def close(self) -> bool:
         """Write back what was removed; whether anything changed at all."""
         if self.changed and self._has_gone:
-            pairs, kept = self.span.attributes, self._pairs
+            pairs, kept = self.proto.attributes, self._pairs
             gone = [index for index, pair in enumerate(pairs) if kept.get(pair.key) is not pair]
             for index in reversed(gone):
                 del pairs[index]

@@ -1,18 +1,18 @@
-"""What shaping did to a request, and the one way in which messages are opened and changed."""
+"""What the processors did to a request, and the one way in which they open and change messages."""
 
 from __future__ import annotations
 
 import logging
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from google.protobuf.message import Message
 
 from sidelight.otlp.otlp_pb2 import Scopes
-from sidelight.otlp.span import SpanRecord
+from sidelight.otlp.span import SourcedSpan
 
 _logger = logging.getLogger(__name__)
 
@@ -21,28 +21,21 @@ Item = TypeVar("Item", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an item is not taken: a label for the count, and a sentence for its sender."""
+    """Why an item is refused: a label for the count, and a sentence for its sender."""
 
     label: str
     sentence: str
 
 
-UNSHAPED = Refusal("shape", "the collector could not apply its content policy or redaction")
+NOT_PROCESSED = Refusal(
+    "processing", "the collector could not apply its content policy or redaction"
+)
 """The item might hold what must not be kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A span that was opened for measuring, with its origin."""
-
-    service: str
-    scope: str
-    span: SpanRecord
-
-
 @dataclass(slots=True)
-class Shaped:
-    """What shaping did to a request, which it changed in place."""
+class Processed:
+    """What the processors did to a request, which they changed in place."""
 
     changed: bool = False
     refused: Counter[Refusal] = field(default_factory=Counter)
@@ -50,10 +43,11 @@ class Shaped:
     redacted: Counter[str] = field(default_factory=Counter)
     """Texts masked, by rule."""
     dropped: Counter[str] = field(default_factory=Counter)
-    """Spans taken out by extensions, by their name."""
+    """Spans taken out by extensions, by the extension's name."""
     extension_faults: Counter[str] = field(default_factory=Counter)
-    """Spans an extension failed on, by its name."""
-    opened: list[Opened] = field(default_factory=list)
+    """Spans on which an extension failed, by its name."""
+    measured: list[SourcedSpan] = field(default_factory=list)
+    """Spans that the metrics want to see, read after all processing."""
 
 
 def edit(
@@ -61,7 +55,7 @@ def edit(
     indexes: Iterable[int],
     kind: type[Item],
     change: Callable[[Item], bool],
-    shaped: Shaped,
+    processed: Processed,
 ) -> None:
     """Open items of a scope and write back those that `change` says it changed.
 
@@ -73,19 +67,29 @@ def edit(
             item = kind.FromString(scope.items[index])
             if change(item):
                 scope.items[index] = item.SerializeToString()
-                shaped.changed = True
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the item must not pass
+                processed.changed = True
+        except Exception as error:  # noqa: BLE001 (whatever it is, the item must not pass)
             if not failed:
-                _logger.error("items are refused because shaping one failed: %s", place(error))
+                _logger.error("refusing items that could not be processed: %s", place(error))
             failed.add(index)
     if failed:
-        scope.items[:] = [item for index, item in enumerate(scope.items) if index not in failed]
-        shaped.refused[UNSHAPED] += len(failed)
-        shaped.changed = True
+        refuse(
+            [NOT_PROCESSED if i in failed else None for i in range(len(scope.items))],
+            scope,
+            processed,
+        )
+
+
+def refuse(faults: Sequence[Refusal | None], scope: Scopes, processed: Processed) -> None:
+    """Take out the items that have a fault; there is one entry of `faults` for each item."""
+    processed.changed = True
+    processed.refused.update(fault for fault in faults if fault is not None)
+    # One assignment: taking items out one by one moves the rest each time.
+    scope.items[:] = [item for item, fault in zip(scope.items, faults, strict=True) if not fault]
 
 
 def place(error: BaseException) -> str:
-    """Kind and place of an error, without its message: that may quote what is being shaped."""
+    """Kind and place of an error, without its message, which may quote what is processed."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{where}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -17,8 +17,10 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as c
+from sidelight.base.configuration.section import ConfigError
+from sidelight.collector.processors.common.processed import Item, Processed, edit
 from sidelight.collector.processors.common.search import Trigger
-from sidelight.collector.processors.config import ContentPolicy
+from sidelight.collector.processors.content.config import Content, ContentPolicy
 from sidelight.collector.processors.content.names import (
     EVENTS,
     STEMS,
@@ -27,6 +29,7 @@ from sidelight.collector.processors.content.names import (
     kind_of,
     kind_of_text,
 )
+from sidelight.otlp.otlp_pb2 import Scopes
 
 _EVENT_NAME = "event.name"
 _HASH_BYTES = 12
@@ -51,7 +54,7 @@ class Off:
 
     flags_changes: bool = False
 
-    def value(self, kind: Kind, value: AnyValue) -> bool:  # noqa: ARG002 -- Policy's shape
+    def value(self, kind: Kind, value: AnyValue) -> bool:  # noqa: ARG002 (Policy)
         """Nothing stays."""
         return False
 
@@ -135,7 +138,7 @@ class Texts:
         return self.transform(json.dumps(value))
 
 
-class Content:
+class ContentProcessor:
     """The content policy of each service, ready to be applied."""
 
     def __init__(
@@ -167,19 +170,63 @@ class Content:
         """Whether every service's content is passed on as it came."""
         return {self._default, *self._services.values()} == {"full"}
 
-    def suspects(self, items: Sequence[bytes]) -> Iterator[int]:
-        """Indexes of the serialised spans or log records that may hold content."""
-        if self._trigger is None:
-            return iter(())
-        return self._trigger.suspects(items)
+    def process_spans(self, service: str, scope: Scopes, processed: Processed) -> None:
+        """Hold the spans of a scope to the policy of their service."""
+        self._process(service, scope, Span, apply_to_span, processed)
 
-    def of(self, service: str) -> Policy | None:
+    def process_logs(self, service: str, scope: Scopes, processed: Processed) -> None:
+        """Hold the log records of a scope to the policy of their service."""
+        self._process(service, scope, LogRecord, apply_to_log, processed)
+
+    def _process(
+        self,
+        service: str,
+        scope: Scopes,
+        kind: type[Item],
+        apply: Callable[[Policy, Item], bool],
+        processed: Processed,
+    ) -> None:
+        policy = self.policy(service)
+        if self._trigger is not None and policy is not None:
+            suspects = self._trigger.suspects(scope.items)
+            edit(scope, suspects, kind, partial(apply, policy), processed)
+
+    def policy(self, service: str) -> Policy | None:
         """The policy of a service; None keeps everything."""
         exact = self._services.get(service)
         if exact is not None:
             return self._policies[exact]
         matches = (p for pattern, p in self._services.items() if fnmatchcase(service, pattern))
         return self._policies[next(matches, self._default)]
+
+
+def build(section: Content, hash_key: bytes) -> ContentProcessor:
+    """The processor of a configuration, with a `hash_key` for one that names none.
+
+    Raises `ConfigError` if the environment names no policy or a secret is missing.
+    """
+    try:
+        default = section.effective_default()
+    except ValueError as error:
+        raise ConfigError(f"environment: {error}") from error
+    return ContentProcessor(
+        default,
+        section.services,
+        max_characters=section.max_characters,
+        hash_key=_hash_key(section, hash_key),
+    )
+
+
+def _hash_key(section: Content, otherwise: bytes) -> bytes:
+    if section.hash_key is None:
+        return otherwise
+    secret = section.hash_key.read()
+    if secret is None:
+        raise ConfigError(
+            f"processors.content.hash_key: {section.hash_key} is empty: set it, or leave "
+            "the key out for marks that change at each start"
+        )
+    return hashlib.sha256(secret.encode()).digest()
 
 
 def apply_to_span(policy: Policy, span: Span) -> bool:

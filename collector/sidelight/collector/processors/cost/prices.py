@@ -100,7 +100,12 @@ def load(path: Path) -> PriceTable:
 
     Raises `ConfigError` with file, line and key for each fault.
     """
-    file = read(path)
-    if file.values is None:
-        raise ConfigError(f"{path}: is empty; it must have a list `prices`")
-    return PriceTable(validated(_PriceFile, file).prices)
+    try:
+        file = read(path)
+        if file.values is None:
+            raise ConfigError(f"{path}: is empty; it must have a list `prices`")
+        return PriceTable(validated(_PriceFile, file).prices)
+    except ConfigError as error:
+        # The user may not know which key of sidelight.yaml names this file.
+        faults = (f"processors.prices: {fault}" for fault in str(error).splitlines())
+        raise ConfigError("\n".join(faults)) from None

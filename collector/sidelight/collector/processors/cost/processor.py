@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from sidelight import conventions as c
-from sidelight.collector.processors.common.editable_span import Draft
+from sidelight.collector.processors.common.editable_span import EditableSpan
 from sidelight.collector.processors.cost.prices import Price, PriceTable
 
 _MILLION = 1_000_000
@@ -16,34 +16,34 @@ HINTS = (b"gen_ai.usage.", b"sidelight.inference.time", b"sidelight.decode.time"
 """A serialised span that holds none of these has nothing to price."""
 
 
-def add_cost(prices: PriceTable, service: str, draft: Draft) -> None:
+def add_cost(prices: PriceTable, service: str, span: EditableSpan) -> None:
     """Set the cost of a canonical span, unless its sender did.
 
     By tokens where the span has gen_ai.usage.*, which only one span of a call has; by
     GPU-seconds where it has the engine's times.
     """
-    if draft.number(c.USAGE_COST) or c.LLM_COST_TOTAL in draft or c.LANGFUSE_COST in draft:
+    if span.number(c.USAGE_COST) or c.LLM_COST_TOTAL in span or c.LANGFUSE_COST in span:
         return
     models = tuple(
         dict.fromkeys(
-            text for name in (c.RESPONSE_MODEL, c.REQUEST_MODEL) if (text := draft.text(name))
+            text for name in (c.RESPONSE_MODEL, c.REQUEST_MODEL) if (text := span.text(name))
         )
     )
-    price = prices.price(models, draft.text(c.PROVIDER), service) if models else None
+    price = prices.price(models, span.text(c.PROVIDER), service) if models else None
     if price is None:
         return
     if price.gpu_second is not None:
-        _by_gpu_seconds(price, price.gpu_second, draft)
+        _by_gpu_seconds(price, price.gpu_second, span)
     else:
-        _by_tokens(price, draft)
+        _by_tokens(price, span)
 
 
-def _by_tokens(price: Price, draft: Draft) -> None:
-    asked, answered = draft.number(c.INPUT_TOKENS), draft.number(c.OUTPUT_TOKENS)
+def _by_tokens(price: Price, span: EditableSpan) -> None:
+    asked, answered = span.number(c.INPUT_TOKENS), span.number(c.OUTPUT_TOKENS)
     if asked is None and answered is None:
         return
-    cached = draft.number(c.CACHED_TOKENS) or 0.0
-    written = draft.number(c.CACHE_WRITE_TOKENS) or 0.0
+    cached = span.number(c.CACHED_TOKENS) or 0.0
+    written = span.number(c.CACHE_WRITE_TOKENS) or 0.0
     fresh = max(0.0, (asked or 0.0) - cached - written)
     full = price.input_per_million or 0.0
     cached_price = price.cached_input_per_million
@@ -54,38 +54,38 @@ def _by_tokens(price: Price, draft: Draft) -> None:
         + written * (full if written_price is None else written_price)
     ) / _MILLION
     answered_cost = (answered or 0.0) * (price.output_per_million or 0.0) / _MILLION
-    _set(draft, asked_cost + answered_cost, asked_cost, answered_cost)
+    _set(span, asked_cost + answered_cost, asked_cost, answered_cost)
 
 
-def _by_gpu_seconds(price: Price, gpu_second: float, draft: Draft) -> None:
-    prefill, decode = draft.number(c.PREFILL_TIME), draft.number(c.DECODE_TIME)
-    inference = draft.number(c.INFERENCE_TIME)
+def _by_gpu_seconds(price: Price, gpu_second: float, span: EditableSpan) -> None:
+    prefill, decode = span.number(c.PREFILL_TIME), span.number(c.DECODE_TIME)
+    inference = span.number(c.INFERENCE_TIME)
     if prefill is None or decode is None:
         prefill, decode = None, None
     elif inference is None:
         inference = prefill + decode
-    sharing = draft.number(c.BATCH_SIZE_MEAN) or price.assumed_batch_size
+    sharing = span.number(c.BATCH_SIZE_MEAN) or price.assumed_batch_size
     if inference is None or sharing is None:
         return
     # Each sequence of a request (n > 1) is a member of the batch.
-    share = min(1.0, (draft.number(c.ENGINE_SEQUENCES) or 1.0) / max(1.0, sharing)) * price.gpus
+    share = min(1.0, (span.number(c.ENGINE_SEQUENCES) or 1.0) / max(1.0, sharing)) * price.gpus
     per_second = gpu_second * share
-    draft.set(c.GPU_TIME, round(inference * share, _DIGITS))
+    span.set(c.GPU_TIME, round(inference * share, _DIGITS))
     _set(
-        draft,
+        span,
         inference * per_second,
         None if prefill is None else prefill * per_second,
         None if decode is None else decode * per_second,
     )
 
 
-def _set(draft: Draft, total: float, asked: float | None, answered: float | None) -> None:
+def _set(span: EditableSpan, total: float, asked: float | None, answered: float | None) -> None:
     total = round(total, _DIGITS)
     details = {"total": total}
     if asked is not None and answered is not None:
         details = {"input": round(asked, _DIGITS), "output": round(answered, _DIGITS), **details}
-        draft.set(c.LLM_COST_PROMPT, details["input"])
-        draft.set(c.LLM_COST_COMPLETION, details["output"])
-    draft.set(c.LLM_COST_TOTAL, total)
-    draft.set(c.USAGE_COST, total)
-    draft.set(c.LANGFUSE_COST, json.dumps(details))
+        span.set(c.LLM_COST_PROMPT, details["input"])
+        span.set(c.LLM_COST_COMPLETION, details["output"])
+    span.set(c.LLM_COST_TOTAL, total)
+    span.set(c.USAGE_COST, total)
+    span.set(c.LANGFUSE_COST, json.dumps(details))

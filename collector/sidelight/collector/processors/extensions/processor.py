@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight.base.configuration.section import ConfigError
-from sidelight.collector.processors.common.processed import Shaped, place
-from sidelight.collector.processors.config import Extension as ExtensionSection
+from sidelight.collector.processors.common.processed import Processed, place
+from sidelight.collector.processors.extensions.config import Extension
 from sidelight.collector.processors.limits import ids
 from sidelight.otlp.otlp_pb2 import Scopes
 
@@ -21,12 +21,12 @@ _logger = logging.getLogger(__name__)
 Call = Callable[[Span], Span | None]
 """Gets a copy of a span and returns it, changed or not, or None to drop it."""
 
-MOST_FAULTS = 10
+MAX_FAULTS = 10
 """Faults in a row after which an extension is switched off."""
 
 
 @dataclass(slots=True)
-class Extension:
+class LoadedExtension:
     """One callable, and how it fares."""
 
     name: str
@@ -39,7 +39,7 @@ class Extension:
     @property
     def is_off(self) -> bool:
         """Whether it was switched off."""
-        return self.faults >= MOST_FAULTS
+        return self.faults >= MAX_FAULTS
 
     def apply(self, item: bytes) -> bytes | None:
         """A serialised span after the callable, None if it drops it.
@@ -59,7 +59,7 @@ class Extension:
         return data
 
 
-def load(section: ExtensionSection) -> Extension:
+def load(section: Extension) -> LoadedExtension:
     """The extension of a configuration. Raises `ConfigError` if it cannot be had."""
     module_name, _, function = section.call.partition(":")
     where = f"processors.extensions: {section.call}"
@@ -73,10 +73,12 @@ def load(section: ExtensionSection) -> Extension:
     call = getattr(module, function, None)
     if not callable(call):
         raise ConfigError(f"{where}: {module_name} has no callable {function}")
-    return Extension(section.call, call, section.scopes)
+    return LoadedExtension(section.call, call, section.scopes)
 
 
-def extend(extensions: Sequence[Extension], scope_name: str, scope: Scopes, shaped: Shaped) -> None:
+def extend(
+    extensions: Sequence[LoadedExtension], scope_name: str, scope: Scopes, processed: Processed
+) -> None:
     """Put the spans of a scope through the extensions that are for it, in their order."""
     for extension in extensions:
         if extension.scopes and not scope_name.startswith(extension.scopes):
@@ -85,23 +87,23 @@ def extend(extensions: Sequence[Extension], scope_name: str, scope: Scopes, shap
         for index, item in enumerate(scope.items):
             if extension.is_off:
                 break
-            made = _guarded(extension, item, shaped.extension_faults)
+            made = _guarded(extension, item, processed.extension_faults)
             if made is None:
                 dropped.append(index)
             elif made != item:
                 scope.items[index] = made
-                shaped.changed = True
+                processed.changed = True
         for index in reversed(dropped):
             del scope.items[index]
-            shaped.dropped[extension.name] += 1
-            shaped.changed = True
+            processed.dropped[extension.name] += 1
+            processed.changed = True
 
 
-def _guarded(extension: Extension, item: bytes, faults: Counter[str]) -> bytes | None:
+def _guarded(extension: LoadedExtension, item: bytes, faults: Counter[str]) -> bytes | None:
     """The span after the extension; as it was if that fails."""
     try:
         made = extension.apply(item)
-    except Exception as error:  # noqa: BLE001 -- others' code may raise anything
+    except Exception as error:  # noqa: BLE001 (the code of others may raise anything)
         faults[extension.name] += 1
         extension.faults += 1
         if extension.is_off:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from sidelight.otlp.otlp_pb2 import SpanHead
+from sidelight.collector.processors.common.processed import Processed, Refusal, refuse
+from sidelight.otlp.otlp_pb2 import Scopes, SpanHead
 
 _NO_TRACE_ID = bytes(16)
 _NO_SPAN_ID = bytes(8)
@@ -18,6 +19,20 @@ looks_right: Final = re.compile(
 Parsing each span for its ids took three times as long. What repeats an id further back, which
 no encoder does, is judged by the first.
 """
+
+
+def refuse_bad_ids(scope: Scopes, processed: Processed) -> None:
+    """Take out the spans of a scope whose ids cannot be used."""
+    items = list(scope.items)
+    if all(map(looks_right, items)):
+        return
+    sentences = [fault(item) for item in items]
+    if any(sentences):
+        refuse(
+            [None if sentence is None else Refusal("ids", sentence) for sentence in sentences],
+            scope,
+            processed,
+        )
 
 
 def fault(span: bytes) -> str | None:

@@ -8,8 +8,8 @@ from typing import Literal
 
 import stringzilla
 
-from sidelight.collector.processors.common.processed import Refusal
-from sidelight.otlp.otlp_pb2 import LogTraits, SpanTraits
+from sidelight.collector.processors.common.processed import Processed, Refusal, refuse
+from sidelight.otlp.otlp_pb2 import LogTraits, Scopes, SpanTraits
 
 Kind = Literal["span", "log record"]
 _TRAITS: dict[Kind, type[SpanTraits] | type[LogTraits]] = {
@@ -23,19 +23,26 @@ _LEAST_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LimitsProcessor:
     """Backends pay for each attribute, and some refuse a whole batch for one that is too large."""
 
     attributes: int
     attribute_bytes: int
 
+    def process(self, kind: Kind, scope: Scopes, processed: Processed) -> None:
+        """Take out the items of a scope that have more or larger attributes."""
+        faults = self.faults(kind, scope.items)
+        if faults is not None:
+            refuse(faults, scope, processed)
+
     def faults(self, kind: Kind, items: Sequence[bytes]) -> list[Refusal | None] | None:
         """For each serialised item why it is refused, or None where it is not; None if none is."""
+        # Most items are too small to hold so many attributes: their length alone says so.
         least = min(self.attributes * _LEAST_BYTES, self.attribute_bytes)
         if max(map(len, items), default=0) <= least:
             return None
-        found = [self._fault(kind, item) if len(item) > least else None for item in items]
-        return found if any(found) else None
+        faults = [self._fault(kind, item) if len(item) > least else None for item in items]
+        return faults if any(faults) else None
 
     def _fault(self, kind: Kind, item: bytes) -> Refusal | None:
         is_large = len(item) > self.attribute_bytes

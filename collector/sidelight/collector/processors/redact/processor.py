@@ -1,176 +1,128 @@
-"""Personal data and secrets masked in text, in linear time, with a count by rule."""
+"""Redaction of requests: spans, log records, and the resources and scopes that hold them."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
-from sidelight.collector.processors.common.search import BadPatternError, Choice, Trigger, word
-from sidelight.collector.processors.common.search import compiled as compile_pattern
-from sidelight.collector.processors.redact.rules import Rule
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-# Masking can bring digits together that match only then; two passes are enough for the
-# rules here, and own patterns must not go on for ever.
-_MOST_PASSES = 4
-# A match that its check refuses may hide a right one that begins a little later. Looking for
-# it costs a new search from the next byte, which longer texts must not do: linear time.
-_LOOK_INSIDE_BYTES = 64
-# What stands before a match inside JSON text that could not be parsed (cut off by a cap).
-_ESCAPE = r"\\[nrtbf]|\\u[0-9a-fA-F]{4}"
-_BACKSLASH = 0x5C
-# What makes an own pattern depend on what stands around the text: it must be looked for in the
-# text itself, so every message is opened. Asking too often (an escaped $) only costs time.
-_ANCHORS = re.compile(r"\\[AzbB]|(?<!\[)\^|\$")
+from sidelight.base.configuration.section import ConfigError
+from sidelight.collector.processors.common.processed import Item, Processed, edit
+from sidelight.collector.processors.common.search import BadPatternError, compiled
+from sidelight.collector.processors.redact import texts
+from sidelight.collector.processors.redact.config import OwnPattern, Redact
+from sidelight.collector.processors.redact.redactor import Redactor
+from sidelight.collector.processors.redact.rules import RULES, Rule
+from sidelight.otlp.otlp_pb2 import Fields, Resources, Scopes
+from sidelight.otlp.remember import MAX_BYTES
 
-
-@dataclass(frozen=True, slots=True)
-class _Compiled:
-    rule: Rule
-    mark: bytes
-    pattern: Any
-    group: int
-    skips_escape: bool
+_MAX_HOLDERS = 512
 
 
-class Redactor:
-    """Masks what the rules find. Raises `BadPatternError` for a rule RE2 cannot compile."""
+class RedactProcessor:
+    """Masks what a `Redactor` finds, and counts it by rule."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = [_compiled(rule) for rule in rules]
-        self._choice = Choice([rule.trigger or rule.body for rule in rules])
-        self._opens_all = any(rule.is_own and _ANCHORS.search(rule.body) for rule in rules)
-        self._triggers = [
-            Trigger(patterns, are_bytes=not is_own)
-            for is_own in (False, True)
-            if (patterns := [_framed(rule) for rule in rules if rule.is_own == is_own])
-        ]
-        for rule in rules:
-            masked = self.text(rule.mark.encode(), Counter())
-            if masked != rule.mark.encode():
-                raise BadPatternError(
-                    f"the mark {rule.mark!r} of {rule.name} would itself be redacted to "
-                    f"{masked.decode()!r}; choose another mark or a narrower pattern"
-                )
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        # Resources and scopes come again and again: what became of each, and what was masked.
+        self._holders: dict[bytes, tuple[bytes, Counter[str]]] = {}
 
-    def suspects(self, items: Sequence[bytes]) -> Sequence[int]:
-        """Indexes of the serialised messages in which a rule might find something."""
-        if self._opens_all:
-            return range(len(items))
-        if len(self._triggers) == 1:
-            return list(self._triggers[0].suspects(items))
-        return sorted({index for each in self._triggers for index in each.suspects(items)})
+    def process_spans(self, scope: Scopes, processed: Processed) -> None:
+        """Mask the texts of the spans of a scope."""
+        self._process(scope, Span, texts.change_span, processed)
 
-    def text(self, text: bytes, counts: Counter[str]) -> bytes:
-        """UTF-8 text with what the rules find masked; JSON stays JSON.
+    def process_logs(self, scope: Scopes, processed: Processed) -> None:
+        """Mask the texts of the log records of a scope."""
+        self._process(scope, LogRecord, texts.change_log, processed)
 
-        Adds the number of things masked to `counts`, by name of the rule.
-        """
-        choice = self._choice.found(text)
-        if not choice:
-            return text
-        if text[:1] in (b"{", b"["):
-            masked = self._json(text, counts)
-            if masked is not text:
-                text, choice = masked, self._choice.found(masked)
-        # JSON as well: a secret may be known by the key beside it.
-        for _ in range(_MOST_PASSES):
-            before = text
-            for index in choice:
-                text = _mask(self._rules[index], text, counts)
-            if text is before:
-                break
-            choice = self._choice.found(text)
-        return text
+    def process_holders(self, resource: Resources, processed: Processed) -> None:
+        """Mask a resource's attributes (a command line can hold a key) and those of its scopes."""
+        self._process_fields(resource.resource, Resource, processed)
+        for scope in resource.scopes:
+            self._process_fields(scope.scope, InstrumentationScope, processed)
 
-    def _json(self, text: bytes, counts: Counter[str]) -> bytes:
-        """JSON text with its strings, keys and whole numbers masked; other text as it is."""
-        try:
-            parsed = json.loads(text)
-            tally: Counter[str] = Counter()
-            masked = self._value(parsed, tally)
-            if not tally:
-                return text
-            written = json.dumps(masked, ensure_ascii=False, allow_nan=False)
-            try:
-                encoded = written.encode()
-            except UnicodeEncodeError:  # half of a surrogate pair: only an escape can say it
-                encoded = json.dumps(masked, allow_nan=False).encode()
-        except (ValueError, RecursionError):
-            return text
-        counts.update(tally)
-        return encoded
+    def _process(
+        self,
+        scope: Scopes,
+        kind: type[Item],
+        change_texts: Callable[[Item, texts.Change], None],
+        processed: Processed,
+    ) -> None:
+        counts = processed.redacted
+        mask = partial(self._redactor.text, counts=counts)
 
-    def _value(self, value: Any, counts: Counter[str]) -> Any:
-        if isinstance(value, str):
-            return self._string(value, counts)
-        if isinstance(value, list):
-            return [self._value(each, counts) for each in value]
-        if isinstance(value, dict):
-            entries: dict[str, Any] = {}
-            for key, each in value.items():
-                new = self._string(key, counts)
-                # Two people's entries must not become one.
-                while new != key and (new in entries or new in value):
-                    new += "'"
-                entries[new] = self._value(each, counts)
-            return entries
-        if isinstance(value, int) and not isinstance(value, bool):
-            text = str(value)
-            masked = self._string(text, counts)
-            return value if masked == text else masked
-        return value
+        def change(item: Item) -> bool:
+            before = counts.total()
+            change_texts(item, mask)
+            return counts.total() != before
 
-    def _string(self, text: str, counts: Counter[str]) -> str:
-        data = text.encode("utf-8", "surrogatepass")
-        masked = self.text(data, counts)
-        return text if masked is data else masked.decode("utf-8", "surrogatepass")
+        edit(scope, self._redactor.suspects(scope.items), kind, change, processed)
+
+    def _process_fields(
+        self,
+        fields: Fields,
+        kind: type[Resource] | type[InstrumentationScope],
+        processed: Processed,
+    ) -> None:
+        data = fields.SerializeToString()
+        known = self._holders.get(data)
+        if known is None:
+            known = self._masked(data, kind)
+            if len(self._holders) < _MAX_HOLDERS and len(data) <= MAX_BYTES:
+                self._holders[data] = known
+        masked, counts = known
+        if counts:
+            processed.redacted += counts
+            processed.changed = True
+        if masked != data:
+            fields.ParseFromString(masked)
+
+    def _masked(
+        self, data: bytes, kind: type[Resource] | type[InstrumentationScope]
+    ) -> tuple[bytes, Counter[str]]:
+        counts: Counter[str] = Counter()
+        holder = kind.FromString(data)
+        texts.change_holder(holder, partial(self._redactor.text, counts=counts))
+        return holder.SerializeToString() if counts else data, counts
 
 
-def _mask(each: _Compiled, text: bytes, counts: Counter[str]) -> bytes:
-    pieces: list[bytes] = []
-    kept = position = 0
-    while (found := each.pattern.search(text, position)) is not None:
-        start, end = found.span(each.group)
-        if start < 0:  # an own pattern's group that took no part
-            start, end = found.span()
-        if each.skips_escape and start > position and text[start - 1] == _BACKSLASH:
-            position = start + (5 if text[start : start + 1] == b"u" else 1)
-            continue
-        length = end - start
-        if each.rule.check is not None:
-            checked = each.rule.check(text[start:end])
-            if checked is None:
-                position = end if length > _LOOK_INSIDE_BYTES else start + 1
-                continue
-            length = checked
-        if length == 0:  # an own pattern that can be empty masks nothing there
-            position = end + 1
-            continue
-        pieces += (text[kept:start], each.mark)
-        kept = position = start + length
-        counts[each.rule.name] += 1
-    return b"".join((*pieces, text[kept:])) if pieces else text
+def build(section: Redact) -> RedactProcessor | None:
+    """The processor of a configuration; None if nothing is to be masked.
+
+    Raises `ConfigError` for a pattern that RE2 does not know or that would mask nothing.
+    """
+    if not section.enabled:
+        return None
+    rules = [rule for rule in RULES if rule.name in section.rules]
+    taken = {rule.name for rule in RULES}
+    for index, own in enumerate(section.patterns):
+        where = f"processors.redact.patterns.{index}"
+        if own.name in taken:
+            raise ConfigError(f"{where}.name (is {own.name!r}): taken; give it another")
+        taken.add(own.name)
+        rules.append(_own_rule(own, where))
+    try:
+        return RedactProcessor(Redactor(rules))
+    except BadPatternError as error:
+        raise ConfigError(f"processors.redact.patterns: {error}") from error
 
 
-def _framed(rule: Rule) -> str:
-    pattern = rule.trigger or rule.body
-    return word(pattern) if rule.is_word else pattern
-
-
-def _compiled(rule: Rule) -> _Compiled:
-    pattern = rule.body
-    if rule.is_word:
-        before = r"[^0-9A-Za-z.]|(?:^|[^0-9])\." if rule.is_number else "[^0-9A-Za-z]"
-        pattern = rf"(?:^|{before}|{_ESCAPE})({rule.body})(?:[^0-9A-Za-z]|$)"
-    compiled = compile_pattern(pattern)
-    return _Compiled(
-        rule,
-        rule.mark.encode(),
-        compiled,
-        group=compiled.groups,
-        skips_escape=not rule.is_word,
-    )
+def _own_rule(own: OwnPattern, where: str) -> Rule:
+    try:
+        pattern = compiled(own.pattern)
+    except BadPatternError as error:
+        raise ConfigError(f"{where}.pattern: not RE2 syntax: {error}") from error
+    if pattern.groups > 1:
+        raise ConfigError(
+            f"{where}.pattern: has {pattern.groups} groups; only one can say what to mask, "
+            "write the others as (?:...)"
+        )
+    if pattern.search(b"") is not None:
+        raise ConfigError(f"{where}.pattern: matches an empty text, so it would mask nothing")
+    mark = own.mark or f"[{own.name}]"
+    return Rule(own.name, "", own.pattern, mark, is_word=False, is_own=True)

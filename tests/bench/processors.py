@@ -1,6 +1,6 @@
-"""What shaping costs: µs of CPU for a span, for what is passed on and for what is worked on.
+"""What processing costs: µs of CPU for a span, for what is passed on and for what is worked on.
 
-Run it with `python tests/bench/shape.py`, on a machine with nothing else to do. It prints the
+Run it with `python tests/bench/processors.py`, on a machine with nothing else to do. It prints the
 best of several rounds; a request has 256 spans of 1.6 kB, a quarter of them with 2.9 kB of text.
 """
 
@@ -14,9 +14,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sidelight.collector.processors.content.processor import Content
-from sidelight.collector.processors.pipeline import Shaper
-from sidelight.collector.processors.redact.processor import Redactor
+from sidelight.collector.processors.content.processor import ContentProcessor
+from sidelight.collector.processors.pipeline import Pipeline
+from sidelight.collector.processors.redact.processor import RedactProcessor
+from sidelight.collector.processors.redact.redactor import Redactor
 from sidelight.collector.processors.redact.rules import RULES
 from sidelight.otlp.otlp_pb2 import Request
 
@@ -122,14 +123,14 @@ def body(spans: Iterable[dict[str, str | int]], scope: str) -> bytes:
     return full.SerializeToString()
 
 
-def measure(shaper: Shaper, data: bytes) -> float:
-    """µs a span of shaping alone, without slicing and writing the request; the best round."""
+def measure(pipeline: Pipeline, data: bytes) -> float:
+    """µs a span of processing alone, without slicing and writing the request; the best round."""
     best = float("inf")
     for _ in range(ROUNDS):
         requests = [Request.FromString(data) for _ in range(4)]
         start = time.thread_time()
         for request in requests:
-            shaper.traces(request)
+            pipeline.traces(request)
         best = min(best, (time.thread_time() - start) / len(requests))
     return best * 1e6 / SPANS
 
@@ -145,9 +146,9 @@ def main() -> None:
     own = body(spans(canonical_span), "sidelight.instrumentation.vectordb")
     found = body(spans(canonical_span, secret=True), "sidelight.instrumentation.vectordb")
     older = body(spans(llm_span), "opentelemetry.instrumentation.openai.v1")
-    plain, redacting = Shaper(), Shaper(redactor=Redactor(RULES))
+    plain, redacting = Pipeline(), Pipeline(redact=RedactProcessor(Redactor(RULES)))
     policies = {
-        name: Shaper(content=Content(name, {}, max_characters=200, hash_key=b"k"))
+        name: Pipeline(content=ContentProcessor(name, {}, max_characters=200, hash_key=b"k"))
         for name in ("off", "truncated", "hashed")
     }
     rows = [
@@ -157,12 +158,12 @@ def main() -> None:
         ("redaction, nothing found, own spans", redacting, own),
         ("redaction, nothing found, other spans", redacting, web),
         ("redaction, found in every span", redacting, found),
-        *((f"content policy {name}", shaper, own) for name, shaper in policies.items()),
+        *((f"content policy {name}", pipeline, own) for name, pipeline in policies.items()),
         ("content policy off, nothing to hide", policies["off"], web),
     ]
     print(f"{SPANS} spans a request, {len(own) / SPANS:.0f} bytes a span; µs of CPU a span")
-    for name, shaper, data in rows:
-        print(f"{measure(shaper, data):8.2f}  {name}")
+    for name, pipeline, data in rows:
+        print(f"{measure(pipeline, data):8.2f}  {name}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Requests to shape, and the slow, plain reading of what shaping should make of them."""
+"""Requests to process, and a slow, plain reading of what processing should make of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from sidelight.collector.processors.common.processed import Shaped
-from sidelight.collector.processors.pipeline import Shaper
+from sidelight.collector.processors.common.processed import Processed
+from sidelight.collector.processors.pipeline import Pipeline
 from sidelight.otlp.otlp_pb2 import Request
 
 
@@ -78,27 +78,27 @@ def request(
     return made
 
 
-def shaped(
-    shaper: Shaper, full: ExportTraceServiceRequest
-) -> tuple[ExportTraceServiceRequest, Shaped]:
-    """A request after shaping, and what was done to it."""
+def processed(
+    pipeline: Pipeline, full: ExportTraceServiceRequest
+) -> tuple[ExportTraceServiceRequest, Processed]:
+    """A request after processing, and what was done to it."""
     sliced = Request.FromString(full.SerializeToString())
-    done = shaper.traces(sliced)
+    done = pipeline.traces(sliced)
     return ExportTraceServiceRequest.FromString(sliced.SerializeToString()), done
 
 
-def shaped_logs(
-    shaper: Shaper, full: ExportLogsServiceRequest
-) -> tuple[ExportLogsServiceRequest, Shaped]:
+def processed_logs(
+    pipeline: Pipeline, full: ExportLogsServiceRequest
+) -> tuple[ExportLogsServiceRequest, Processed]:
     """The same for log records."""
     sliced = Request.FromString(full.SerializeToString())
-    done = shaper.logs(sliced)
+    done = pipeline.logs(sliced)
     return ExportLogsServiceRequest.FromString(sliced.SerializeToString()), done
 
 
-def shaped_span(shaper: Shaper, one: Span, **where: str) -> Span:
-    """One span after shaping."""
-    (resource,) = shaped(shaper, request([one], **where))[0].resource_spans
+def processed_span(pipeline: Pipeline, one: Span, **where: str) -> Span:
+    """One span after processing."""
+    (resource,) = processed(pipeline, request([one], **where))[0].resource_spans
     (made,) = resource.scope_spans[0].spans
     return made
 

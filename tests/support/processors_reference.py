@@ -1,6 +1,6 @@
-"""The tables of docs/shape.md, made from the data that the collector works with.
+"""The tables of docs/processors.md, made from the data that the collector works with.
 
-`PYTHONPATH=tests python -m support.shape_reference` writes them into the page.
+`PYTHONPATH=tests python -m support.processors_reference` writes them into the page.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterable, Mapping
 
 from sidelight.collector.processors.content import names as sensitive
-from sidelight.collector.processors.extensions.processor import MOST_FAULTS
+from sidelight.collector.processors.extensions.processor import MAX_FAULTS
 from sidelight.collector.processors.normalise.tables import PLAIN, TABLES, Table
 from sidelight.collector.processors.redact.rules import RULES
 from support.paths import DOCS
 
-PAGE = DOCS / "shape.md"
+PAGE = DOCS / "processors.md"
 
 _KINDS = {
     "text": "texts",
@@ -33,7 +33,7 @@ def parts() -> dict[str, str]:
         "sensitive": _sensitive(),
         "events": _codes(sorted(sensitive.EVENTS)),
         "rules": _rules(),
-        "most faults": str(MOST_FAULTS),
+        "most faults": str(MAX_FAULTS),
         "hints": " or ".join(f"`{hint.decode()}`" for hint in PLAIN.hints),
         "tables": "\n\n".join(_table(table) for table in TABLES),
     }

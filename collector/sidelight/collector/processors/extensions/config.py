@@ -1,0 +1,23 @@
+"""The configuration of an extension."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from sidelight.base.configuration.section import Section
+
+
+class Extension(Section):
+    """A callable of one's own, span in, span out; a text alone is its `call`."""
+
+    call: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:function")
+    scopes: tuple[str, ...] = Field(
+        (), description="Beginnings of the instrumentation scopes it is for; none: all."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_is_call(cls, value: Any) -> Any:
+        return {"call": value} if isinstance(value, str) else value
