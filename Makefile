@@ -18,7 +18,7 @@ help:
 	@echo "make bench-docs      the tables and pictures of docs/benchmarks.md from it"
 	@echo "make bench-backlog   what a backlog of 10 GB costs the receiving while it is drained"
 	@echo "make bench-vectordb  what a search costs the app, beside OpenLLMetry and OpenLIT"
-	@echo "make dashboards      generate dashboards/generated anew"
+	@echo "make dashboards      dashboards/generated and the tables of docs/dashboards.md"
 	@echo "make config-docs     the schema of sidelight.yaml and docs/configuration.md anew"
 	@echo "make proto           generate the protobuf code anew"
 	@echo "make clean           remove what these commands made in this folder"
@@ -78,6 +78,7 @@ bench-docs: .venv/bench
 
 dashboards: .venv/test
 	$(BIN)/sidelight dashboards write dashboards/generated
+	$(BIN)/python -m sidelight.dashboards.publish.page docs/dashboards.md
 
 config-docs: .venv/test
 	$(BIN)/sidelight config schema > collector/sidelight/collector/app/configuration/sidelight.schema.json

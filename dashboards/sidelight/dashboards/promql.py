@@ -60,10 +60,6 @@ class VectorSelector(Expr):
     def metrics(self) -> Iterator[str]:
         yield from self.names
 
-    def where(self, *matchers: Matcher) -> VectorSelector:
-        """The same series, narrowed by more matchers."""
-        return VectorSelector(self.names, self.matchers + matchers)
-
     def __str__(self) -> str:
         if len(self.names) == 1:
             labels = ",".join(map(str, self.matchers))
@@ -124,7 +120,7 @@ class Aggregation(Expr):
 
 @dataclass(frozen=True, slots=True)
 class BinaryOperation(Expr):
-    """Two expressions and an operator; nested operations are put in brackets."""
+    """Two expressions and an operator; nested operations are put in parentheses."""
 
     left: Expr
     operator: str
@@ -136,20 +132,20 @@ class BinaryOperation(Expr):
 
     def __str__(self) -> str:
         operator = f"{self.operator} {self.matching}" if self.matching else self.operator
-        # Chains of `or` are long: one alternative a line, and no brackets within a chain.
+        # Chains of `or` are long: one alternative a line, and no parentheses within a chain.
         if self.operator == "or":
             chained = isinstance(self.left, BinaryOperation) and self.left.operator == "or"
-            left = str(self.left) if chained else _bracket(self.left)
-            return f"{left}\n{operator} {_bracket(self.right)}"
-        return f"{_bracket(self.left)} {operator} {_bracket(self.right)}"
+            left = str(self.left) if chained else _parenthesised(self.left)
+            return f"{left}\n{operator} {_parenthesised(self.right)}"
+        return f"{_parenthesised(self.left)} {operator} {_parenthesised(self.right)}"
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
 
 
-def _bracket(expression: Expr) -> str:
+def _parenthesised(expression: Expr) -> str:
     return f"({expression})" if isinstance(expression, BinaryOperation) else str(expression)
 
 

@@ -1,0 +1,127 @@
+"""Fills in the tables of docs/dashboards.md from the boards and the catalog.
+
+Run as `python -m sidelight.dashboards.publish.page docs/dashboards.md`; `make dashboards` does.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from sidelight.dashboards.boards.board import Board
+from sidelight.dashboards.boards.published import BOARDS
+from sidelight.dashboards.catalog.index import METRIC_BY_SERIES
+from sidelight.dashboards.catalog.metric import PARTS, CatalogMetric, MetricName
+from sidelight.dashboards.catalog.vllm import RECORDED_VERSIONS, VLLM_METRICS
+from sidelight.dashboards.panels.panel import Panel, Row
+
+
+def fill(page: str) -> str:
+    """The page with its generated parts replaced, each between `<!-- name -->` and `<!-- end -->`.
+
+    Raises `ValueError` if the page lacks one of the marks.
+    """
+    for name, lines in _PARTS.items():
+        start, end = f"<!-- {name} -->\n", "<!-- end -->"
+        before, found, rest = page.partition(start)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise ValueError(f"the page lacks {start.strip()} or the {end} behind it")
+        page = "".join((before, start, *(f"{line}\n" for line in lines()), end, after))
+    return page
+
+
+def _boards() -> Iterator[str]:
+    for board in BOARDS:
+        yield from _board(board)
+
+
+def _board(board: Board) -> Iterator[str]:
+    yield f"### {board.title}"
+    yield f"`{board.uid}.json`. {board.description}"
+    for row in board.rows:
+        yield ""
+        yield from _row(row)
+
+
+def _row(row: Row) -> Iterator[str]:
+    yield f"#### {row.title}"
+    cells = (
+        (panel.title, panel.description, _sources(panel), _metrics(panel)) for panel in row.panels
+    )
+    yield from _table(("panel", "what it shows", "measured by", "metrics"), cells)
+
+
+def _variables() -> Iterator[str]:
+    cells = (
+        (variable.title, f"`${variable.name}`", variable.description)
+        for variable in dict.fromkeys(variable for board in BOARDS for variable in board.variables)
+    )
+    return _table(("variable", "in queries", "what it selects"), cells)
+
+
+def _versions() -> Iterator[str]:
+    cells = (
+        (f"`{name.name}`", _releases(name), metric.meaning)
+        for metric in VLLM_METRICS
+        if len(metric.names) > 1
+        for name in metric.names
+    )
+    return _table(("name after `vllm:`", "exported by", "what it is"), cells)
+
+
+def _releases(name: MetricName) -> str:
+    if name.last is None:
+        return f"{name.first} and later"
+    return f"{name.first or RECORDED_VERSIONS[0]} to {name.last}"
+
+
+def _sources(panel: Panel) -> str:
+    return ", ".join(dict.fromkeys(metric.source.title for metric in _read_by(panel)))
+
+
+def _metrics(panel: Panel) -> str:
+    return ", ".join(f"`{_shown(metric)}`" for metric in _read_by(panel))
+
+
+def _read_by(panel: Panel) -> Sequence[CatalogMetric]:
+    metrics = (
+        METRIC_BY_SERIES[series] for query in panel.queries for series in query.expression.metrics()
+    )
+    # Each once, in the order they are read. Metrics have no hash, but a name of their own.
+    return list({_shown(metric): metric for metric in metrics}.values())
+
+
+def _shown(metric: CatalogMetric) -> str:
+    """The newest name, with a counter's `_total` but without a histogram's three parts."""
+    part = PARTS[metric.kind][0] if metric.kind == "counter" else "value"
+    return metric.series_names(part)[0][0]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield _line(head)
+    yield "|" + "---|" * len(head)
+    yield from map(_line, rows)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+_PARTS: Final[dict[str, Callable[[], Iterator[str]]]] = {
+    "boards": _boards,
+    "variables": _variables,
+    "versions": _versions,
+}
+
+
+def main() -> None:
+    """Fill in the page that is named on the command line."""
+    path = Path(sys.argv[1])
+    path.write_text(fill(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
