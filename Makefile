@@ -1,10 +1,13 @@
 # `make demo` and `make test` do all of their own set-up; see README.md.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint docs soak fuzz bench bench-docs bench-backlog bench-vectordb dashboards config-docs proto clean
+.PHONY: help demo test check lint docs system-packages soak fuzz bench bench-docs bench-backlog bench-vectordb dashboards config-docs proto clean
 
 SOURCES := instrumentation dashboards collector tests
 BIN := .venv/bin
+# How many processes share the tests; tests/support/suite says how.
+TEST_PROCESSES ?= auto
+PYTEST := $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 help:
 	@echo "make demo            a RAG app, vLLM and Phoenix on this machine, seen through Sidelight"
@@ -39,12 +42,17 @@ demo: .venv/demo
 	@scripts/system-packages.sh
 	@$(BIN)/sidelight demo $(DEMO_OPTIONS)
 
-test: lint docs
-	@scripts/system-packages.sh
-	$(BIN)/pytest
+# Side by side, each with its output in one piece; only then the tests.
+test: .venv/test
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint docs system-packages
+	$(PYTEST) --durations=15
 
-check: lint docs
-	$(BIN)/pytest -m "not real and not slow"
+check: .venv/test
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint docs
+	$(PYTEST) -m "not real and not slow"
+
+system-packages:
+	@scripts/system-packages.sh
 
 lint: .venv/test
 	$(BIN)/ruff check $(SOURCES)

@@ -22,7 +22,7 @@ from support.prometheus import Series
 from support.sidelight_exposition import MODEL as OWN_MODEL
 from support.sidelight_exposition import TRACE_ID
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.real("prometheus")
 
 
 def _queries(kind: str) -> list[BoardQuery]:

@@ -15,7 +15,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.real("vllm", "phoenix", "embedder", "prometheus", "chromium"),
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+]
 
 # Enough for a first run, which installs vLLM and Phoenix, on a busy machine.
 PATIENCE_SECONDS = 900.0

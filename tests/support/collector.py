@@ -6,10 +6,8 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -17,21 +15,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-_PATIENCE_SECONDS = 60.0
+from support.lifetime import bound
+from support.waiting import eventually
+
 _LISTENING = re.compile(
     r"OTLP/HTTP on [^ ]*:(\d+), (?:OTLP/gRPC on [^ ]*:(\d+), )?"
     r"(?:[A-Za-z]+ on [^ ]*:\d+, )*/metrics on [^ ]*:(\d+)"
 )
 # Neither what the machine has set for Sidelight nor its Langfuse keys may reach the child.
 _FOREIGN = ("SIDELIGHT_", "LANGFUSE_", "PHOENIX_", "OTEL_")
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def settings(directory: Path, **sections: Any) -> dict[str, Any]:
@@ -66,16 +58,16 @@ class Collector:
         **popen: Any,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        command = [*command, "up"]
+        whole = bound([*command, "up"])
         if config is not None:
             file = directory / "sidelight.yaml"
             file.write_text(json.dumps(config))
-            command += ["-c", str(file)]
+            whole += ["-c", str(file)]
         self._output = directory / "stderr.jsonl"
         with self._output.open("ab") as output:
             self._output_start = output.tell()
             self.process = subprocess.Popen(
-                command,
+                whole,
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -206,17 +198,6 @@ def fetch(
     except urllib.error.HTTPError as error:
         with error:
             return error.code, dict(error.headers), error.read()
-
-
-def eventually(condition: Any, timeout_seconds: float = _PATIENCE_SECONDS) -> Any:
-    """The first true value of `condition`, asked again and again. Raises `AssertionError`."""
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
 
 
 def _status_kib(pid: int, key: str) -> int:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 from sidelight.base.check import Check
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.doctor.runner import run
-
-
-def free_port() -> int:
-    """A loopback port nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+from support.ports import free_port
 
 
 def configured(**sections: Any) -> Config:

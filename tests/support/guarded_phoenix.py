@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sidelight.demo import environments, phoenix_server
+from sidelight.demo import phoenix_server
 from sidelight.demo.phoenix_server import PhoenixServer
-from sidelight.demo.processes import Processes, free_ports
+from sidelight.demo.processes import Processes
+from support.environments import python_of
+from support.ports import free_port
+from support.waiting import waiting_for
 
 # Phoenix's administrator secret serves as an API key that no one needs to make first.
 API_KEY = "an-admin-secret-of-at-least-32-characters-1"
@@ -31,12 +34,12 @@ class GuardedPhoenix:
 @contextmanager
 def running_guarded_phoenix(directory: Path) -> Iterator[GuardedPhoenix]:
     """A ready Phoenix with its data in `directory`; it takes about 10 s to start."""
-    (port,) = free_ports(1)
+    port = free_port()
     with Processes(directory) as processes:
         process = processes.start(
             "phoenix",
             [
-                environments.ensure("phoenix", processes=processes),
+                python_of("phoenix"),
                 Path(phoenix_server.__file__).with_name("_run_phoenix.py"),
             ],
             environment={
@@ -54,7 +57,8 @@ def running_guarded_phoenix(directory: Path) -> Iterator[GuardedPhoenix]:
             },
         )
         server = PhoenixServer(process, f"http://127.0.0.1:{port}")
-        server.wait_until_ready()
+        with waiting_for("Phoenix to be ready"):
+            server.wait_until_ready()
         yield GuardedPhoenix(server.url)
 
 

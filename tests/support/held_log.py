@@ -15,6 +15,8 @@ class HeldLog:
     def __init__(self) -> None:
         self.appends: list[list[Record]] = []
         self.go = threading.Event()
+        self.waiting = False
+        """Whether an append waits for `go`."""
         self.error: OSError | None = None
 
     @property
@@ -23,7 +25,9 @@ class HeldLog:
         return [record.body() for records in self.appends for record in records]
 
     def append(self, records: Sequence[Record]) -> None:
-        assert self.go.wait(10)
+        self.waiting = True
+        assert self.go.wait(60)
+        self.waiting = False
         if self.error is not None:
             raise self.error
         self.appends.append(list(records))

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sidelight.demo import environments, phoenix_server
+from sidelight.demo import phoenix_server
 from sidelight.demo.phoenix_server import PhoenixServer
-from sidelight.demo.processes import Processes, free_ports
+from sidelight.demo.processes import Processes
+from support.environments import python_of
+from support.ports import free_port
+from support.waiting import waiting_for
 
 
 @contextmanager
@@ -17,9 +20,10 @@ def running_phoenix(directory: Path, *, port: int | None = None) -> Iterator[Pho
     with Processes(directory) as processes:
         server = phoenix_server.start(
             processes,
-            python=environments.ensure("phoenix", processes=processes),
+            python=python_of("phoenix"),
             directory=directory / "phoenix",
-            port=port or free_ports(1)[0],
+            port=port or free_port(),
         )
-        server.wait_until_ready()
+        with waiting_for("Phoenix to be ready"):
+            server.wait_until_ready()
         yield server

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
-import subprocess
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-START_SECONDS = 30.0
+from sidelight.demo.processes import Processes
+from support.ports import free_port
+from support.waiting import PATIENCE_SECONDS, eventually, waiting_for
+
+START_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +72,15 @@ class Prometheus:
             if target["health"] != "up"
         }
 
-    def wait_for(self, expression: str, *, seconds: float = 30.0) -> list[Series]:
-        """Waits until a query returns something; raises `TimeoutError` with the targets' state."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if found := self.query(expression):
-                return found
-            time.sleep(0.2)
-        raise TimeoutError(
-            f"no data for {expression} after {seconds:g} s; unhealthy: {self.unhealthy_targets()}"
+    def wait_for(self, expression: str, *, seconds: float = PATIENCE_SECONDS) -> list[Series]:
+        """Waits until a query returns something. Raises `AssertionError` with the targets."""
+        found: list[Series] = eventually(
+            lambda: self.query(expression),
+            f"data for {expression}",
+            seconds=seconds,
+            state=lambda: f"unhealthy targets: {self.unhealthy_targets()}",
         )
+        return found
 
     def _get(self, endpoint: str, parameters: dict[str, Any]) -> Any:
         # As a form, because generated expressions can be longer than a URL may be.
@@ -112,10 +113,10 @@ def run_prometheus(config: dict[str, Any], directory: Path) -> Iterator[Promethe
     directory.mkdir(parents=True, exist_ok=True)
     config_file = directory / "prometheus.yml"
     config_file.write_text(json.dumps(config))  # JSON is YAML
-    port = _free_port()
-    log_file = directory / "prometheus.log"
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(
+    port = free_port()
+    with Processes(directory) as processes:
+        process = processes.start(
+            "prometheus",
             [
                 program,
                 f"--config.file={config_file}",
@@ -125,42 +126,8 @@ def run_prometheus(config: dict[str, Any], directory: Path) -> Iterator[Promethe
                 "--web.enable-remote-write-receiver",
                 "--log.level=warn",
             ],
-            stdout=log,
-            stderr=subprocess.STDOUT,
         )
-    server = Prometheus(f"http://127.0.0.1:{port}", process.pid)
-    try:
-        _wait_until(lambda: _ready(server.base_url), process, log_file)
+        server = Prometheus(f"http://127.0.0.1:{port}", process.pid)
+        with waiting_for("Prometheus to be ready"):
+            process.wait_for_http(f"{server.base_url}/-/ready", START_SECONDS)
         yield server
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _ready(base_url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{base_url}/-/ready", timeout=2) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
-
-
-def _wait_until(
-    ready: Callable[[], bool], process: subprocess.Popen[bytes], log_file: Path
-) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not ready():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"Prometheus did not start:\n{log_file.read_text()[-2000:]}")
-        time.sleep(0.1)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from support.collector import Collector, eventually
+from support.collector import Collector
+from support.waiting import eventually
 
 
 def reload(collector: Collector, directory: Path, config: Mapping[str, Any] | str) -> list[str]:

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sidelight.demo import environments, inject, model, vllm_server
-from sidelight.demo.processes import Processes, free_ports
+from sidelight.demo import inject, model, vllm_server
+from sidelight.demo.processes import Processes
 from sidelight.demo.vllm_server import VllmServer
+from support.environments import python_of
+from support.ports import free_port
+from support.waiting import waiting_for
 
 
 @contextmanager
@@ -25,16 +28,17 @@ def running_vllm(
     Takes about 30 s to start on two cores (and a minute more to install, once per machine).
     """
     with Processes(directory) as processes:
-        python = environments.ensure("vllm", processes=processes)
+        python = python_of("vllm")
         server = vllm_server.start(
             processes,
             python=python,
             model=model.ensure(python, processes),
-            port=free_ports(1)[0],
+            port=free_port(),
             instrumentation=inject.write(directory / "injected") if instrumented else None,
             otlp_endpoint=otlp_endpoint,
             environment=environment,
             arguments=arguments,
         )
-        server.wait_until_ready()
+        with waiting_for("vLLM to be ready"):
+            server.wait_until_ready()
         yield server

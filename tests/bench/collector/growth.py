@@ -26,7 +26,8 @@ from bench.collector.run import (
     sink,
 )
 from bench.collector.steps import Samples, Step
-from support.collector import eventually, settings
+from support.collector import settings
+from support.waiting import eventually
 
 # Two processes start, the collector warms up and settles.
 _AROUND_SECONDS = 3.5

@@ -8,7 +8,7 @@ import time
 import venv
 from pathlib import Path
 
-from support.collector import free_port
+from support.ports import free_port
 
 VERSION = "0.0.1a15"
 

@@ -16,7 +16,7 @@ from bench.collector.__main__ import PARTS, save
 from bench.collector.run import ROOT
 from bench.collector.steps import Samples, Step, perform
 from bench.report import figure, machine, read
-from support.collector import eventually
+from support.waiting import eventually
 
 
 def test_each_round_runs_every_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,8 @@ from bench.collector import load
 from bench.collector.payloads import PAYLOADS, llm
 from bench.collector.run import Feeding, collector, destinations, send, sink
 from sidelight.otlp.otlp_pb2 import Request
-from support.collector import eventually, settings
+from support.collector import settings
+from support.waiting import eventually
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 _REFUSED = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"

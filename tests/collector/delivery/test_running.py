@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 from sidelight import conventions as c
-from support.collector import Collector, eventually, settings
+from support.collector import Collector, settings
 from support.langfuse import LangfuseStandIn
 from support.spans import Made, request
+from support.waiting import eventually
 
 
 def test_a_kept_trace_is_whole_after_kill_9(tmp_path: Path) -> None:

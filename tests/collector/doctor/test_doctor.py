@@ -22,7 +22,8 @@ from sidelight.collector.doctor.report import render
 from support.backend import Backend, Reply
 from support.certificates import Authority
 from support.collector import Collector, settings
-from support.doctor import configured, everything, examine, free_port
+from support.doctor import configured, everything, examine
+from support.ports import free_port
 
 OWN_EXPOSITION = f"{names.prometheus_name(names.COLLECTOR_LOG_BYTES)} 0\n"
 
@@ -158,7 +159,6 @@ class TestDisk:
         assert check.status == "fail"
 
 
-@pytest.mark.real
 class TestPackages:
     def test_all_there(self) -> None:
         """In a full installation nothing is missing."""

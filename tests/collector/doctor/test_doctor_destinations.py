@@ -20,9 +20,10 @@ from sidelight.collector.destinations.phoenix.config import PhoenixDestination
 from sidelight.collector.doctor import runner
 from support import otlp_requests
 from support.backend import Backend, Reply, Request
-from support.doctor import configured, everything, examine, free_port
+from support.doctor import configured, everything, examine
 from support.guarded_phoenix import API_KEY, GuardedPhoenix
 from support.langfuse import LangfuseStandIn
+from support.ports import free_port
 from support.sending import opened
 
 
@@ -118,6 +119,7 @@ class TestPhoenix:
     def config(self, url: str, **options: Any) -> Config:
         return configured(destinations=[{"type": "phoenix", "url": url} | options])
 
+    @pytest.mark.real("phoenix")
     def test_a_good_key(
         self, guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -129,6 +131,7 @@ class TestPhoenix:
         assert check.status == "ok"
         assert f"Phoenix {version}" in check.found
 
+    @pytest.mark.real("phoenix")
     def test_a_wrong_key(
         self, guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -147,12 +150,14 @@ class TestPhoenix:
         assert "phoenix serve" in check.advice
         assert "url" not in check.advice
 
+    @pytest.mark.real("phoenix")
     def test_the_clock_is_compared_with_phoenix(self, guarded_phoenix: GuardedPhoenix) -> None:
         """Phoenix's own Date shows that this machine's clock agrees with itself."""
         check = examine(self.config(guarded_phoenix.url))["clock"]
         assert check.status == "ok"
         assert guarded_phoenix.url in check.found
 
+    @pytest.mark.real("phoenix")
     def test_a_phoenix_that_answers_is_found(self, guarded_phoenix: GuardedPhoenix) -> None:
         """Without configured destinations a local Phoenix is one."""
         found = phoenix_detect.detect(lambda _: False, guarded_phoenix.url)

@@ -9,9 +9,10 @@ import pytest
 
 from sidelight.base.check import Check
 from support.backend import Backend, Reply
-from support.doctor import configured, examine, free_port
+from support.doctor import configured, examine
 from support.langfuse import LangfuseStandIn
 from support.otlp_grpc_server import OtlpGrpcServer
+from support.ports import free_port
 
 
 def look(destination: dict[str, Any]) -> Check:

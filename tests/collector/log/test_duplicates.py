@@ -21,6 +21,7 @@ from sidelight.collector.log.writer import LogFailedError, LogWriter
 from sidelight.otlp.signals import Signal
 from support.held_log import HeldLog
 from support.span_load import new_ids, request_of
+from support.waiting import eventually_async
 
 
 class _Clock:
@@ -76,7 +77,7 @@ async def test_a_second_waits_for_the_first(disk: HeldLog, writer: LogWriter) ->
     storage = Duplicates(writer, seconds=60, is_repetition=_always)
     disk.go.clear()
     both = [asyncio.create_task(storage.append("traces", b"a", 1)) for _ in range(2)]
-    await asyncio.sleep(0.05)
+    await eventually_async(lambda: disk.waiting)
     assert not any(each.done() for each in both)
     disk.go.set()
     assert await asyncio.gather(*both) == [True, False]
@@ -89,7 +90,7 @@ async def test_a_second_fails_with_the_first(disk: HeldLog, writer: LogWriter) -
     disk.go.clear()
     disk.error = OSError("No space left on device")
     both = [asyncio.create_task(storage.append("traces", b"a", 1)) for _ in range(2)]
-    await asyncio.sleep(0.05)
+    await eventually_async(lambda: disk.waiting)
     disk.go.set()
     for each in both:
         with pytest.raises(LogFailedError, match="No space"):
@@ -104,10 +105,10 @@ async def test_a_first_that_gives_up_is_stored(disk: HeldLog, writer: LogWriter)
     storage = Duplicates(writer, seconds=60, is_repetition=_always)
     disk.go.clear()
     first = asyncio.create_task(storage.append("traces", b"a", 1))
-    await asyncio.sleep(0.02)
+    await eventually_async(lambda: disk.waiting)
     first.cancel()
     second = asyncio.create_task(storage.append("traces", b"a", 1))
-    await asyncio.sleep(0.02)
+    await eventually_async(first.cancelled)
     assert not second.done()
     disk.go.set()
     assert not await second

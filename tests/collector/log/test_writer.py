@@ -10,6 +10,7 @@ import pytest
 from sidelight.collector.log.record import ENCODINGS
 from sidelight.collector.log.writer import GROUP_BYTES, LogBusyError, LogFailedError, LogWriter
 from support.held_log import HeldLog
+from support.waiting import eventually_async
 
 
 async def test_no_acknowledgement_before_the_disk() -> None:
@@ -17,7 +18,7 @@ async def test_no_acknowledgement_before_the_disk() -> None:
     log = HeldLog()
     writer = LogWriter(log, max_pending_bytes=1000)
     task = asyncio.create_task(writer.append("traces", b"a", 1))
-    await asyncio.sleep(0.05)
+    await eventually_async(lambda: log.waiting)
     assert not task.done()
     log.go.set()
     await task
@@ -30,10 +31,10 @@ async def test_requests_that_wait_share_one_write() -> None:
     log = HeldLog()
     writer = LogWriter(log, max_pending_bytes=1000)
     tasks = [asyncio.create_task(writer.append("traces", b"1", 1))]
-    await asyncio.sleep(0.02)
+    await eventually_async(lambda: log.waiting)
     tasks += [asyncio.create_task(writer.append("traces", b"%d" % n, n)) for n in (2, 3)]
     tasks += [asyncio.create_task(writer.append("metrics", b"m", 7))]
-    await asyncio.sleep(0.02)
+    await eventually_async(lambda: writer.pending_bytes == len(b"123m"))
     log.go.set()
     await asyncio.gather(*tasks)
     first, second = log.appends
@@ -51,7 +52,7 @@ async def test_a_record_stays_below_what_backends_take() -> None:
     writer = LogWriter(log, max_pending_bytes=10 * GROUP_BYTES)
     sizes = (1, GROUP_BYTES - 10, 20, GROUP_BYTES + 1, 5)
     tasks = [asyncio.create_task(writer.append("traces", b"x" * n, 1)) for n in sizes]
-    await asyncio.sleep(0.02)
+    await eventually_async(lambda: writer.pending_bytes == sum(sizes))
     log.go.set()
     await asyncio.gather(*tasks)
     stored = [len(gzip.decompress(r.payload)) for group in log.appends for r in group]
@@ -81,9 +82,9 @@ async def test_more_than_may_wait_is_refused_at_once() -> None:
     log = HeldLog()
     writer = LogWriter(log, max_pending_bytes=10)
     first = asyncio.create_task(writer.append("traces", b"x" * 4, 1))
-    await asyncio.sleep(0.02)
+    await eventually_async(lambda: log.waiting)
     second = asyncio.create_task(writer.append("traces", b"x" * 6, 1))
-    await asyncio.sleep(0.02)
+    await eventually_async(lambda: writer.pending_bytes == 10)
     with pytest.raises(LogBusyError):
         await writer.append("traces", b"x", 1)
     log.go.set()
@@ -112,7 +113,7 @@ async def test_a_lone_request_of_any_size_is_taken() -> None:
     log = HeldLog()
     writer = LogWriter(log, max_pending_bytes=10)
     large = asyncio.create_task(writer.append("traces", b"x" * 100, 1))
-    await asyncio.sleep(0.02)
+    await eventually_async(lambda: log.waiting)
     with pytest.raises(LogBusyError):
         await writer.append("traces", b"x", 1)
     log.go.set()
@@ -125,7 +126,7 @@ async def test_a_sender_that_gives_up_harms_nobody() -> None:
     log = HeldLog()
     writer = LogWriter(log, max_pending_bytes=1000)
     tasks = [asyncio.create_task(writer.append("traces", b"%d" % n, 1)) for n in range(3)]
-    await asyncio.sleep(0.02)
+    await eventually_async(lambda: log.waiting)
     tasks[1].cancel()
     log.go.set()
     results = await asyncio.gather(*tasks, return_exceptions=True)

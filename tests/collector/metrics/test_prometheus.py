@@ -26,7 +26,7 @@ from support.exposition_server import serve_pages
 from support.paths import DATA
 from support.prometheus import Prometheus, run_prometheus
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.real("prometheus")
 
 RECORDED = DATA / "vllm" / "metrics-0.32-load.txt"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"

@@ -16,7 +16,7 @@ from support.vectordb import servers
 from support.vectordb.record import Called, Outcome, Seen
 from support.vectordb.servers import Serving, run_workload
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.real("chroma")
 
 SEARCHES = f"{names.prometheus_name(names.RETRIEVAL_SEARCHES)}_total"
 RECORDS = f"{names.prometheus_name(names.RETRIEVAL_RECORDS)}_total"

@@ -13,8 +13,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from sidelight import conventions as c
 from support.backend import Backend, Reply
-from support.collector import Collector, eventually, run_to_end, settings
+from support.collector import Collector, run_to_end, settings
 from support.processing import any_value, request, span
+from support.waiting import eventually
 
 SECRETS = (b"bob@example.org", b"sk-proj-abcdefghij1234567890", b"what the user said")
 PROCESSORS = {

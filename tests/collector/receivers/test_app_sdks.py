@@ -26,9 +26,10 @@ from sidelight import conventions as c
 from sidelight.otlp.span import Attributes, attributes
 from support import paths
 from support.certificates import Authority
-from support.collector import Collector, environment, eventually, settings
+from support.collector import Collector, environment, settings
 from support.guarded_phoenix import API_KEY, GuardedPhoenix, stored_spans
 from support.otlp_store import OtlpStore
+from support.waiting import eventually
 
 TOKEN = "token-of-the-app-0123456789"
 PUBLIC, SECRET = "pk-lf-app", "sk-lf-0123456789abcdef"
@@ -150,7 +151,7 @@ def test_phoenix_client_headers(guarded: Guarded) -> None:
     assert resource[c.PROJECT_NAME] == "from-header"
 
 
-@pytest.mark.real
+@pytest.mark.real("phoenix")
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 def test_phoenix_projects_stay_what_they_were(
     guarded_phoenix: GuardedPhoenix, tmp_path: Path, protocol: str

@@ -24,8 +24,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Status, StatusCode
 
-from support.collector import Collector, eventually
+from support.collector import Collector
 from support.otlp_store import OtlpStore
+from support.waiting import eventually
 
 Protocol = Literal["http", "http gzip", "grpc", "grpc gzip"]
 _RESOURCE = Resource.create({"service.name": "sdk-test"})

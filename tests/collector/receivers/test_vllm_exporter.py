@@ -10,11 +10,12 @@ import pytest
 
 from sidelight import conventions as c
 from sidelight.otlp.span import attributes
-from support.collector import Collector, eventually, settings
+from support.collector import Collector, settings
 from support.otlp_store import OtlpStore
 from support.vllm_server import running_vllm
+from support.waiting import eventually
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(900)]
 TOKEN = "token-of-vllm-0123456789"
 
 
@@ -60,7 +61,7 @@ def test_spans_arrive_under_their_tenant(protocol: str, tmp_path: Path) -> None:
                 assert answer.status_code == 200
                 eventually(
                     lambda: any(s.trace_id == trace_id for s in store.spans("llm_request")),
-                    timeout_seconds=120,
+                    seconds=120,
                 )
     (span,) = [s for s in store.spans("llm_request") if s.trace_id == trace_id]
     found = attributes(span.attributes)

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from support.backend import Reply, Request
-from support.collector import Collector, eventually, settings
+from support.collector import Collector, settings
 from support.span_load import SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
+from support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,9 @@ import pytest
 
 from bench.collector.run import sink
 from support.backlog import fill
-from support.collector import Collector, eventually, settings
+from support.collector import Collector, settings
 from support.span_load import SpanLoad
+from support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,7 @@ def test_a_backlog_is_drained_within_150_mib(tmp_path: Path) -> None:
             for name in ("one", "two"):
                 eventually(
                     lambda name=name: backlog.is_passed_by(folder, name),
-                    timeout_seconds=60 + size / 5_000_000,
+                    seconds=60 + size / 5_000_000,
                 )
             load.stop()
             assert load.failures == 0

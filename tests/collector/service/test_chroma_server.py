@@ -7,16 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.collector import Collector, eventually, settings
+from support.collector import Collector, settings
 from support.otlp_store import OtlpStore
 from support.paths import DATA
 from support.vectordb.servers import chroma, python_of
+from support.waiting import eventually
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real("chroma"), pytest.mark.slow]
 
 RECORDED = DATA / "vectordb" / "chroma-otel-names.txt"
 # Chroma exports its metrics once a minute.
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 180.0
 WORK = """
 import sys, chromadb
 docs = chromadb.HttpClient("127.0.0.1", int(sys.argv[1])).create_collection("docs")
@@ -41,7 +42,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collecto
                 [python_of("chroma"), "-c", WORK, port], capture_output=True, text=True
             )
             assert done.returncode == 0, done.stderr
-            eventually(lambda: store.metrics, PATIENCE_SECONDS)
+            eventually(lambda: store.metrics, seconds=PATIENCE_SECONDS)
             yield collector, store
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from support.backend import Reply
-from support.collector import Collector, eventually, settings
+from support.collector import Collector, settings
 from support.paths import TESTS
 from support.span_load import SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
+from support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +108,7 @@ def test_waits_last_as_long_as_they_should(tmp_path: Path, hours: int) -> None:
                 lambda: collector.metric("sidelight_collector_retries_total", destination="store")
             )
             store.refuse = lambda _: None
-            eventually(lambda: set(ids) <= store.ids.keys(), timeout_seconds=20)
+            eventually(lambda: set(ids) <= store.ids.keys(), seconds=20)
             assert collector.terminate() == 0
     assert set(store.ids.values()) == {1}
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from support.backend import Backend
-from support.collector import Collector, eventually, settings
+from support.collector import Collector, settings
 from support.span_load import new_ids, request_of
+from support.waiting import eventually
 
 
 @pytest.mark.parametrize(("compression", "encoding"), [("gzip", "gzip"), ("none", None)])

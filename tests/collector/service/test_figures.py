@@ -16,7 +16,7 @@ from support.measured_spans import search
 from support.prometheus import Prometheus, run_prometheus
 from support.spans import Made, request, trace_id
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.real("prometheus")
 
 TOKENS = f"{names.prometheus_name(names.TOKENS)}_total"
 COST = f"{names.prometheus_name(names.COST)}_total"

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from support.backend import Reply
-from support.collector import Collector, eventually, settings
+from support.collector import Collector, settings
 from support.raw_http import RawClient, request
 from support.span_load import new_ids, request_of
 from support.span_store import SpanStore
+from support.waiting import eventually
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from support.collector import Collector, eventually, free_port, settings
+from support.collector import Collector, settings
+from support.ports import free_port
 from support.span_load import SpanLoad
 from support.span_store import SpanStore
+from support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import grpc
 import pytest
 
-from support.collector import Collector, eventually, settings
+from support.collector import Collector, settings
 from support.raw_http import RawClient, request
 from support.span_load import EXPORT_TRACES, SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
+from support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -166,7 +167,8 @@ def test_a_flood_is_answered_within_bounded_memory(tmp_path: Path) -> None:
             with SpanStore(port=port) as store:
                 for each in (store, other):
                     eventually(
-                        lambda each=each: load.acknowledged <= each.ids.keys(), 60 + 4 * seconds
+                        lambda each=each: load.acknowledged <= each.ids.keys(),
+                        seconds=120 + 4 * seconds,
                     )
             assert collector.metric("sidelight_collector_dropped_total") == 0
 

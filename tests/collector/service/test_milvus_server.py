@@ -17,12 +17,13 @@ from pymilvus import MilvusClient
 from sidelight import conventions as names
 from sidelight.collector.receivers.scrape.presets import PRESETS
 from sidelight.instrumentation.vectordb import milvus
-from support.collector import Collector, eventually, settings
+from support.collector import Collector, settings
 from support.otlp_store import OtlpStore
 from support.prometheus import Prometheus, run_prometheus
 from support.vectordb.servers import milvus_standalone
+from support.waiting import eventually
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real("milvus", "prometheus"), pytest.mark.slow]
 
 SEARCHES = f"{names.prometheus_name(names.RETRIEVAL_SEARCHES)}_total"
 TOP = names.prometheus_name(names.RETRIEVAL_TOP_SCORE)

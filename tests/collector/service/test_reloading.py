@@ -15,12 +15,13 @@ import pytest
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.live import LIVE_KEYS, is_live, reloaded
 from support.backend import Reply, Request
-from support.collector import Collector, eventually, settings
+from support.collector import Collector, settings
 from support.exposition_server import serve_pages
 from support.raw_http import RawClient, request
 from support.reloading import reload
 from support.span_load import SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
+from support.waiting import eventually
 
 _OK = "sidelight_collector_config_reload_ok"
 _LOADED = "sidelight_collector_config_loaded_seconds"

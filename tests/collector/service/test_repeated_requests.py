@@ -10,12 +10,13 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
-from support.collector import Collector, eventually, settings
+from support.collector import Collector, settings
 from support.otlp_store import OtlpStore
 from support.recorded_spans import request_of as recorded_request
 from support.recorded_spans import vllm_spans
 from support.span_load import new_ids, request_of
 from support.span_store import SpanStore
+from support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

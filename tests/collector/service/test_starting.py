@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from support.collector import Collector, eventually, run_to_end, settings
+from support.collector import Collector, run_to_end, settings
 from support.span_load import new_ids, request_of
+from support.waiting import eventually
 
 _FREE_PORTS = {
     "SIDELIGHT_RECEIVERS__OTLP_HTTP__PORT": "0",

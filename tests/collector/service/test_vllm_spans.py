@@ -12,9 +12,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as c
 from sidelight.otlp.span import Attributes, attributes
-from support.collector import Collector, eventually, fetch, settings
+from support.collector import Collector, fetch, settings
 from support.otlp_store import OtlpStore
 from support.recorded_spans import request_of, vllm_spans
+from support.waiting import eventually
 
 _Pairs = list[tuple[dict[str, Any], Span, Attributes]]
 

@@ -16,10 +16,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from support.backend import Reply
-from support.collector import Collector, eventually, fetch, free_port, run_to_end, settings
+from support.collector import Collector, fetch, run_to_end, settings
+from support.ports import free_port
 from support.reloading import reload
 from support.span_load import SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
+from support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from support.dashboard_prometheus import REFERENCE, WINDOW, Moment, Servers, is_
 from support.dashboard_queries import QUERIES
 from support.sidelight_exposition import MODEL as OWN_MODEL
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.real("prometheus")
 
 
 @pytest.mark.parametrize("name", QUERIES)

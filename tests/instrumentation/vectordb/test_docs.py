@@ -28,7 +28,7 @@ def program(client: str) -> str:
     [
         ("milvus", "tests", "search docs"),
         ("qdrant", "tests", "query_points docs"),
-        pytest.param("chroma", "chroma", "query docs", marks=pytest.mark.real),
+        pytest.param("chroma", "chroma", "query docs", marks=pytest.mark.real("chroma")),
     ],
 )
 def test_a_reader_can_paste_and_run_it(

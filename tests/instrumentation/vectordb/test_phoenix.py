@@ -20,7 +20,7 @@ from support.phoenix import running_phoenix
 from support.recording import Recording
 from support.vectordb.milvus_lite import vector
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.real("phoenix")
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,14 @@ from pymilvus.client.grpc_handler import GrpcHandler
 from sidelight.instrumentation.vectordb.core import instrumentor as instrumentors
 from sidelight.instrumentation.vectordb.milvus import client as milvus_client
 from sidelight.instrumentation.vectordb.milvus import iterators as milvus_iterators
+from support.environments import VECTORDB_REQUIREMENTS
 from support.vectordb import servers
 from support.vectordb.milvus_lite import Observe, vector
 from support.vectordb.record import differences
-from support.vectordb.servers import REQUIREMENTS, Serving, run_workload
+from support.vectordb.servers import Serving, run_workload
 
 
-@pytest.mark.real
+@pytest.mark.real("milvus-2.5", "qdrant-1.13", "chroma-1.0")
 @pytest.mark.parametrize(
     ("environment", "mode", "serving"),
     [
@@ -54,7 +55,10 @@ def test_the_lower_bounds_are_the_versions_tested(instrumentor: Any, requirement
     (needed,) = instrumentor().instrumentation_dependencies()
     name, _, bound = needed.partition(" >= ")
 
-    assert f"{name}=={bound}.0" in (REQUIREMENTS / f"{requirement}.txt").read_text().splitlines()
+    assert (
+        f"{name}=={bound}.0"
+        in (VECTORDB_REQUIREMENTS / f"{requirement}.txt").read_text().splitlines()
+    )
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

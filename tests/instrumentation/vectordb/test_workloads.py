@@ -20,7 +20,7 @@ from support.vectordb import servers
 from support.vectordb.record import Called, Outcome, differences
 from support.vectordb.servers import Serving, run_workload
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.real("milvus", "chroma")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from sidelight.demo.vllm_server import VllmServer
 from support.otlp_receiver import OtlpReceiver, ReceivedSpan
 from support.vllm_server import running_vllm
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(600)]
 
 API_KEY = "test-key-of-no-account"
 SECRET = "wombatology"

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -14,13 +13,12 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from sidelight.demo import environments
-from sidelight.demo.environments import Environment
-from sidelight.demo.processes import Process, Processes, free_ports, tail
-from support import paths
+from sidelight.demo.processes import Process, Processes, tail
+from support import environments, paths
+from support.ports import free_port
 from support.vectordb.record import Outcome
+from support.waiting import eventually
 
-REQUIREMENTS = Path(__file__).with_name("requirements")
 _REPOSITORY = paths.ROOT
 
 
@@ -38,9 +36,7 @@ Serving = Callable[[Path], AbstractContextManager[Server]]
 
 def python_of(name: str) -> Path:
     """The Python that has a client or server: this one, or an environment of its own."""
-    if name == "tests":
-        return Path(sys.executable)
-    return environments.ensure(Environment(f"vectordb-{name}", REQUIREMENTS / f"{name}.txt"))
+    return Path(sys.executable) if name == "tests" else environments.python_of(name)
 
 
 def run_workload(
@@ -79,7 +75,7 @@ def milvus_lite_file(directory: Path) -> Iterator[Server]:
 @contextmanager
 def milvus_lite(directory: Path) -> Iterator[Server]:
     """Milvus Lite as a server of its own."""
-    (port,) = free_ports(1)
+    port = free_port()
     program = Path(sys.executable).with_name("milvus-lite")
     command = [program, "server", "--data-dir", directory / "data", "--host", "127.0.0.1"]
     with _started(directory, [*command, "--port", port]) as process:
@@ -92,7 +88,7 @@ def milvus_standalone(
     directory: Path, settings: Mapping[str, object] | None = None
 ) -> Iterator[Server]:
     """Milvus 2.3.5 standalone, the real server in Go, with settings of its milvus.yaml."""
-    (port,) = free_ports(1)
+    port = free_port()
     python = python_of("milvus")
     command = [python, python.with_name("milvus-server"), "--data", directory / "data"]
     extra = [f"--extra-config={name}={value}" for name, value in (settings or {}).items()]
@@ -120,7 +116,7 @@ def qdrant_grpc(directory: Path) -> Iterator[Server]:
 @contextmanager
 def chroma(directory: Path, settings: Mapping[str, object] | None = None) -> Iterator[Server]:
     """The real Chroma server, with settings of its configuration file."""
-    (port,) = free_ports(1)
+    port = free_port()
     python = python_of("chroma")
     file = directory / "chroma.yaml"
     address = {"port": port, "listen_address": "127.0.0.1"}
@@ -149,12 +145,12 @@ def _started(directory: Path, command: Sequence[object]) -> Iterator[Process]:
         )
 
 
-def _wait(process: Process, ready: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not ready():
+def _wait(process: Process, ready: Callable[[], bool]) -> None:
+    def is_ready() -> bool:
         assert process.exit_code is None, tail(process.log_path)
-        assert time.monotonic() < end, tail(process.log_path)
-        time.sleep(0.2)
+        return ready()
+
+    eventually(is_ready, f"{process.name} to be ready", state=lambda: tail(process.log_path))
 
 
 def _milvus_answers(port: int) -> bool:

@@ -150,7 +150,7 @@ def stored_annotations(url: str, project: str, *span_ids: bytes) -> list[dict[st
     return found
 
 
-@pytest.mark.real
+@pytest.mark.real("phoenix")
 async def test_phoenix_gets_projects_and_annotations(
     guarded_phoenix: GuardedPhoenix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

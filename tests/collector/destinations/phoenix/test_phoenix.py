@@ -21,7 +21,7 @@ def build(url: str, **options: object) -> PhoenixExporter:
     return phoenix.build(PhoenixDestination.model_validate(config))
 
 
-@pytest.mark.real
+@pytest.mark.real("phoenix")
 async def test_spans_arrive_in_their_project(
     guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,7 +49,7 @@ async def test_spans_arrive_in_their_project(
     assert sorted(each["name"] for each in stored)[:2] == ["answer", "last"]
 
 
-@pytest.mark.real
+@pytest.mark.real("phoenix")
 async def test_a_wrong_key_is_retried(
     guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,7 +63,7 @@ async def test_a_wrong_key_is_retried(
     assert "wrong-key-value" not in outcome.reason
 
 
-@pytest.mark.real
+@pytest.mark.real("phoenix")
 async def test_a_wrong_path_is_retried(
     guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,7 +76,7 @@ async def test_a_wrong_path_is_retried(
     assert f"{guarded_phoenix.url}/nowhere/v1/traces" in outcome.reason
 
 
-@pytest.mark.real
+@pytest.mark.real("phoenix")
 async def test_sending_keeps_to_what_phoenix_stores(
     guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
 ) -> None:

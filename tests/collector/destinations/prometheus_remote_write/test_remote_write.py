@@ -109,7 +109,7 @@ def build(url: str, **options: object) -> RemoteWriter:
     return remote_write.build(RemoteWriteDestination.model_validate(config))
 
 
-@pytest.mark.real
+@pytest.mark.real("prometheus")
 async def test_prometheus_has_what_was_written(prometheus: Prometheus) -> None:
     """Each kind of metric can be queried back, with /metrics's names, labels and exemplars."""
     writer = build(f"{prometheus.base_url}/api/v1/write")
@@ -148,7 +148,7 @@ async def test_prometheus_has_what_was_written(prometheus: Prometheus) -> None:
     assert found["exemplars"][0]["labels"]["trace_id"] == TRACE_ID.hex()
 
 
-@pytest.mark.real
+@pytest.mark.real("prometheus")
 async def test_what_came_late_takes_nothing_with_it(prometheus: Prometheus, tmp_path: Path) -> None:
     """Prometheus takes nothing of a request with an old sample: the others go without it."""
     now = time.time_ns()
@@ -170,7 +170,7 @@ async def test_what_came_late_takes_nothing_with_it(prometheus: Prometheus, tmp_
     assert sending.tally.counts["prometheus", "dropped", "refused"] == 1
 
 
-@pytest.mark.real
+@pytest.mark.real("prometheus")
 async def test_a_wrong_path_is_retried(prometheus: Prometheus) -> None:
     """A url that is not the endpoint loses nothing, and is told."""
     writer = build(f"{prometheus.base_url}/api/v1/nowhere")

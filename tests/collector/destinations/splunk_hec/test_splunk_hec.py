@@ -15,9 +15,10 @@ from sidelight import conventions as c
 from sidelight.collector.destinations.registry import TYPES
 from sidelight.collector.destinations.splunk_hec.events import events
 from support import otlp_requests
-from support.collector import Collector, eventually, settings
+from support.collector import Collector, settings
 from support.spans import Made, record
 from support.splunk_hec import SplunkHecStandIn
+from support.waiting import eventually
 
 TOKEN = "0d5e8f0a-7a52-4f0e-9f6b-splunk"
 LOGS = "/v1/logs"

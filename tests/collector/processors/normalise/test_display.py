@@ -60,7 +60,7 @@ def named(spans: list[dict[str, Any]], name: str) -> dict[str, Any]:
     return next(span for span in spans if span["name"] == name)
 
 
-@pytest.mark.real
+@pytest.mark.real("phoenix")
 @pytest.mark.parametrize(
     ("recording", "chat", "tool"),
     [
@@ -90,7 +90,7 @@ def test_chats_and_tools(
     assert any(span["status_code"] == "ERROR" for span in spans)
 
 
-@pytest.mark.real
+@pytest.mark.real("phoenix")
 @pytest.mark.parametrize(
     ("recording", "name", "content"),
     [
@@ -110,7 +110,7 @@ def test_documents(
     assert found["attributes"]["retrieval.documents.0.document.content"] == content
 
 
-@pytest.mark.real
+@pytest.mark.real("phoenix")
 def test_vllms_own_spans(guarded_phoenix: GuardedPhoenix) -> None:
     """A call without a client above is an LLM span with its tokens, one below it a chain."""
     spans = displayed(guarded_phoenix, "vllm-0.32")

@@ -17,10 +17,11 @@ import grpc
 import pytest
 
 from support.certificates import Authority, serial_number
-from support.collector import Collector, eventually
+from support.collector import Collector
 from support.otlp_store import OtlpStore
 from support.secured import PROTOBUF, Secured, secured_settings
 from support.span_load import EXPORT_TRACES, new_ids, request_of
+from support.waiting import eventually
 
 
 @pytest.fixture(scope="module")

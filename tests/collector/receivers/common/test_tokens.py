@@ -23,9 +23,11 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from sidelight import conventions as c
 from sidelight.base.auth.config import Tokens
 from sidelight.base.auth.guard import Guard, Identity, token_source
-from support.collector import Collector, eventually, fetch, free_port, run_to_end, settings
+from support.collector import Collector, fetch, run_to_end, settings
 from support.otlp_store import OtlpStore
+from support.ports import free_port
 from support.span_load import EXPORT_TRACES, new_ids, request_of
+from support.waiting import eventually
 
 TEAM_A, TEAM_B, PLAIN, PROXY = (f"token-of-{name}-0123456789" for name in ("a", "b", "p", "x"))
 EXPORT_LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"

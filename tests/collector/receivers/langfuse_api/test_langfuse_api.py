@@ -13,9 +13,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from sidelight import conventions as c
 from sidelight.otlp.span import attributes
-from support.collector import Collector, eventually, fetch, run_to_end, settings
+from support.collector import Collector, fetch, run_to_end, settings
 from support.otlp_store import OtlpStore
 from support.span_load import new_ids, request_of
+from support.waiting import eventually
 
 TRACES = "/api/public/otel/v1/traces"
 METRICS = "/api/public/otel/v1/metrics"

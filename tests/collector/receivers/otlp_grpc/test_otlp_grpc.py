@@ -16,9 +16,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from support import otlp_requests
-from support.collector import Collector, eventually
+from support.collector import Collector
 from support.otlp_store import OtlpStore
 from support.span_load import EXPORT_TRACES
+from support.waiting import eventually
 
 
 @pytest.fixture

@@ -21,8 +21,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from sidelight import conventions as c
 from sidelight.otlp.span import attributes
-from support.collector import Collector, eventually, settings
+from support.collector import Collector, settings
 from support.otlp_store import OtlpStore
+from support.waiting import eventually
 
 TOKEN = "zipkin-token-0123456789"
 SPAN = {"traceId": "1" * 32, "id": "2" * 16, "name": "get", "timestamp": 1000, "duration": 250}

@@ -1,0 +1,28 @@
+"""The Python environments of their own that tests need, by the names that marks give them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sidelight.demo import environments
+from sidelight.demo.environments import Environment
+from support.waiting import waiting_for
+
+VECTORDB_REQUIREMENTS = Path(__file__).with_name("vectordb") / "requirements"
+
+
+def definition(name: str) -> Environment:
+    """What an environment is made of: a vector database's, or one that the demo carries.
+
+    Raises `KeyError` for other names.
+    """
+    requirements = VECTORDB_REQUIREMENTS / f"{name}.txt"
+    if requirements.is_file():
+        return Environment(f"vectordb-{name}", requirements)
+    return environments.known(name)
+
+
+def python_of(name: str) -> Path:
+    """The Python of an environment, which is built first unless this machine has it."""
+    with waiting_for(f"the {name} environment"):
+        return environments.ensure(definition(name))

@@ -1,0 +1,126 @@
+"""How a run is divided among processes: which tests stay together, and which come first.
+
+Tests of one file stay together, because they share what the file's fixtures have started. Tests
+that share a server of the whole run stay together wherever they are, so that it starts once. A
+slow test that shares nothing is a unit of its own, so that no process waits for another at the
+end. Long units come first, for the same reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+# Fixtures of the whole run that start a real server, and the environments they need.
+SHARED_SERVERS = {"guarded_phoenix": "phoenix"}
+_SHARING_SCOPES = ("module", "package", "session")
+# What pytest and its plugins bring; it holds nothing that takes time to start.
+_CHEAP_FIXTURES = ("tmp_path_factory", "event_loop_policy", "pytestconfig", "lite")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Tests that one process runs, one after the other."""
+
+    name: str
+    environments: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All units of a run, in the order in which they are to start."""
+
+    units: tuple[Unit, ...]
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """The Python environments that the run needs, the ones needed first in front."""
+        return tuple(dict.fromkeys(name for unit in self.units for name in unit.environments))
+
+    def write(self, path: Path) -> None:
+        """Keep the plan in a file."""
+        path.write_text(json.dumps([asdict(unit) for unit in self.units]))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The plan that `write` has kept."""
+        return cls(
+            tuple(
+                Unit(unit["name"], tuple(unit["environments"]), tuple(unit["tests"]))
+                for unit in json.loads(path.read_text())
+            )
+        )
+
+
+def make_plan(items: Iterable[pytest.Item]) -> Plan:
+    """Divide these tests. Raises `pytest.UsageError` for a mark `real` that lacks a name."""
+    members: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        members.setdefault(_unit_name(item), []).append(item)
+    ranked = sorted(members.items(), key=lambda member: _rank(member[1]))
+    return Plan(
+        tuple(
+            Unit(
+                name,
+                tuple(sorted({need for item in items for need in environments_of(item)})),
+                tuple(item.nodeid for item in items),
+            )
+            for name, items in ranked
+        )
+    )
+
+
+def environments_of(item: pytest.Item) -> tuple[str, ...]:
+    """The Python environments that the test's marks `real` name."""
+    names: set[str] = set()
+    for mark in item.iter_markers("real"):
+        if not mark.args:
+            raise pytest.UsageError(f"{item.nodeid}: the mark `real` names no server")
+        names.update(mark.args)
+    return tuple(sorted(names - _INSTALLED_BY_DEBIAN))
+
+
+# They are real, and are no Python environments.
+_INSTALLED_BY_DEBIAN = {"prometheus", "chromium"}
+
+
+def _unit_name(item: pytest.Item) -> str:
+    fixtures: tuple[str, ...] = getattr(item, "fixturenames", ())
+    for name, environment in SHARED_SERVERS.items():
+        if name in fixtures:
+            if environment not in environments_of(item):
+                raise pytest.UsageError(f'{item.nodeid}: not marked real("{environment}")')
+            return name
+    if _is_long(item) and not _shares(item):
+        return item.nodeid
+    return item.nodeid.partition("::")[0]
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return any(item.iter_markers("real")) or any(item.iter_markers("slow"))
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Whether a fixture of the test serves other tests too."""
+    if not isinstance(item, pytest.Function):
+        return True
+    definitions = item._fixtureinfo.name2fixturedefs
+    return any(
+        found[-1].scope in _SHARING_SCOPES
+        for name, found in definitions.items()
+        if name not in _CHEAP_FIXTURES and not name.startswith("_")
+    )
+
+
+def _rank(items: list[pytest.Item]) -> tuple[bool, bool, int]:
+    """What sorts units: those with vLLM, then other long ones, then the rest by their number."""
+    needs_vllm = any("vllm" in environments_of(item) for item in items)
+    if any(map(_is_long, items)):
+        return (not needs_vllm, False, 0)
+    return (True, True, -len(items))

@@ -1,0 +1,159 @@
+"""How a run of all tests is divided: tried on small suites of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from support.paths import TESTS
+from support.ports import free_port
+from support.waiting import eventually
+
+MARKS = "[pytest]\nmarkers =\n    real(*names): real\n    slow: slow\n"
+# A test module that writes which process ran which test.
+NOTED = """
+import os, pytest
+
+@pytest.fixture(autouse=True)
+def noted(request):
+    with open({ran!r}, "a") as file:
+        print(request.node.name, os.getpid(), file=file)
+"""
+
+
+def run(folder: Path, *options: str, **files: str) -> tuple[str, list[tuple[str, str]]]:
+    """Run the files as a suite: the output, and the tests in their order, each with its process."""
+    ran = folder / "ran"
+    (folder / "pytest.ini").write_text(MARKS)
+    (folder / "conftest.py").write_text(NOTED.format(ran=str(ran)))
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(f"import os, pytest\n{textwrap.dedent(text)}")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "support.suite.plugin",
+        "-p",
+        "no:cacheprovider",
+    ]
+    done = subprocess.run(
+        [*command, *options],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        capture_output=True,
+        text=True,
+    )
+    lines = ran.read_text().splitlines() if ran.exists() else []
+    return done.stdout + done.stderr, [(name, pid) for name, pid in map(str.split, lines)]
+
+
+SPREAD = ("-n", "2", "--dist", "loadfile")
+
+
+def test_what_shares_a_server_runs_in_one_process(tmp_path: Path) -> None:
+    """Wherever it is, so that the server is started once; a file stays together as well."""
+    (tmp_path / "server.py").write_text(
+        "import pytest\n@pytest.fixture(scope='session')\ndef guarded_phoenix(): ...\n"
+    )
+    sharing = """
+        from server import guarded_phoenix
+        @pytest.mark.real("prometheus", "phoenix")
+        def test_{name}(guarded_phoenix): ...
+        def test_{name}_alone(): ...
+        def test_{name}_as_well(): ...
+    """
+    _, ran = run(
+        tmp_path,
+        *SPREAD,
+        test_a=sharing.format(name="a"),
+        test_b=sharing.format(name="b"),
+    )
+    process = dict(ran)
+    assert len(process) == 6
+    assert process["test_a"] == process["test_b"]
+    for name in ("a", "b"):
+        assert process[f"test_{name}_alone"] == process[f"test_{name}_as_well"]
+
+
+def test_long_tests_come_first_and_are_shared_out(tmp_path: Path) -> None:
+    """Slow tests that share nothing keep all processes busy, before many short ones."""
+    slow = """
+        import time
+        @pytest.mark.slow
+        @pytest.mark.parametrize("number", range(6))
+        def test_slow(number): time.sleep(0.2)
+    """
+    _, ran = run(tmp_path, *SPREAD, test_a="def test_1(): ...\ndef test_2(): ...", test_z=slow)
+    assert len({pid for name, pid in ran if "slow" in name}) == 2
+    assert ran[0][0].startswith("test_slow")
+    assert ran[-1][0] == "test_2"
+
+
+@pytest.mark.parametrize("options", [(), SPREAD], ids=["one process", "several"])
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        ("@pytest.mark.real\ndef test_it(): ...", "the mark `real` names no server"),
+        (
+            "@pytest.fixture\ndef guarded_phoenix(): ...\ndef test_it(guarded_phoenix): ...",
+            'not marked real("phoenix")',
+        ),
+    ],
+)
+def test_a_test_says_what_it_needs(
+    tmp_path: Path, test: str, said: str, options: tuple[str, ...]
+) -> None:
+    """Otherwise its environment would not be built in time."""
+    output, ran = run(tmp_path, *options, test_it=test)
+    assert said in output
+    assert ran == []
+
+
+def test_ctrl_c_works_in_the_background() -> None:
+    """A shell starts background jobs with Ctrl-C ignored; tests that interrupt still do."""
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+        "from support.suite import plugin; plugin.heed_ctrl_c(); "
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(TESTS)}, check=True
+    )
+
+
+def test_what_waits_in_vain_says_for_what() -> None:
+    """The failure has the words or the code, the last value, and the state."""
+    with pytest.raises(
+        AssertionError, match=r"waited 0 s for a bus; last: \[\]; the street is empty"
+    ):
+        eventually(list, "a bus", seconds=0, state=lambda: "the street is empty")
+    with pytest.raises(AssertionError, match=re.escape("for eventually(lambda: 1 > 2")):
+        eventually(lambda: 1 > 2, seconds=0)
+
+
+def test_no_two_processes_are_given_one_port() -> None:
+    """Nor does the kernel hand one out to whoever asks for any."""
+    program = "from support.ports import free_port; print([free_port() for _ in range(50)])"
+    ours = {free_port() for _ in range(50)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program + "; input()"],
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        theirs = set(map(int, re.findall(r"\d+", other.stdout.readline())))
+        other.communicate("\n")
+    assert len(ours) == len(theirs) == 50
+    assert not ours & theirs
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert server.getsockname()[1] > max(ours)
