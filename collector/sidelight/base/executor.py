@@ -32,11 +32,20 @@ class Worker:
         self._threads: list[threading.Thread] = []
         self._is_closed = False
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more turns."""
+        return self._is_closed
+
     async def run(self, call: Callable[[], _T]) -> _T:
         """What `call` returns or raises on a thread. Raises `RuntimeError` once closed.
 
         A turn that is cancelled before it starts is skipped.
         """
+        return await self.submit(call)
+
+    def submit(self, call: Callable[[], _T]) -> asyncio.Future[_T]:
+        """As `run`, without waiting."""
         if self._is_closed:
             raise RuntimeError(f"{self._name} is closed")
         if len(self._threads) < self._most:
@@ -46,7 +55,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[_T] = loop.create_future()
         self._turns.put(_Turn(call, done, loop))
-        return await done
+        return done
 
     async def run_to_end(self, call: Callable[[], _T]) -> _T:
         """As `run` but, cancelled, it ends only when nothing of `call` is under way any more."""

@@ -347,10 +347,42 @@ async def test_a_record_that_cannot_be_read_holds_up_nobody(
     assert sum(store.ids.values()) == delivered
 
 
+async def test_settled_waits_for_what_comes_while_the_cursor_is_written(
+    log: SegmentLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end of the log it is written before the end counts; more may come in that time."""
+    is_writing, may_write = threading.Event(), threading.Event()
+    commit = log.commit
+
+    def wait_and_commit(name: str, position: Position) -> None:
+        is_writing.set()
+        assert may_write.wait(30)
+        commit(name, position)
+
+    monkeypatch.setattr(log, "commit", wait_and_commit)
+    log.append([_traces("a")])
+    destination = Scripted()
+    async with _running(log, destination, tmp_path) as running:
+        assert await asyncio.to_thread(is_writing.wait, 30)
+        log.append([_traces("b")])
+        running.forwarder.wake()
+        may_write.set()
+        await running.settled()
+        assert destination.taken == ["a", "b"]
+        assert log.cursor("scripted") == log.end
+
+
+def _read_from_disk(log: SegmentLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is in memory, not even where the log ends."""
+    monkeypatch.setattr(log, "recent", lambda _: None)
+    monkeypatch.setattr(log, "is_end", lambda _: False)
+
+
 async def test_settled_waits_for_what_comes_while_the_end_is_looked_for(
     log: SegmentLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An end that was found before the last append is not the end."""
+    _read_from_disk(log, monkeypatch)
     has_looked, may_answer = threading.Event(), threading.Event()
     read = log.read
 
@@ -411,6 +443,7 @@ async def test_a_log_that_cannot_be_read_is_waited_for(
     log: SegmentLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trouble is named, and all comes once the disk gives it."""
+    _read_from_disk(log, monkeypatch)
     log.append([_traces("a")])
     destination = Scripted()
     is_broken = threading.Event()

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from sidelight.collector.delivery.select import Selector
 from sidelight.collector.log.cursor import Position
-from sidelight.collector.log.log import Log
+from sidelight.collector.log.log import Entry, ReadableLog
 from sidelight.collector.log.record import Record
 from sidelight.otlp.signals import Signal
 
@@ -16,7 +16,8 @@ Withheld = Callable[[str, int], None]
 """Told the reason and the number of items that a destination does not get."""
 
 # Records passed over in one go, so that a shutdown need not wait for a whole log.
-_MOST_PASSED = 64
+_MAX_PASSED = 64
+_MAX_PASSED_ON_LOOP = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,19 @@ class Held:
 
 
 class Feed(Protocol):
-    """Where a forwarder gets its data; calls block and come from one thread."""
+    """Where a forwarder gets its data."""
 
     def read(self, position: Position) -> Step | Held | None:
-        """The next step at or behind `position`, up to which all is done; None at the end."""
+        """The next step at or behind `position`, up to which all is done; None at the end.
+
+        Blocks; calls come one at a time.
+        """
+
+    def recent(self, position: Position) -> Step | None:
+        """What `read` returns, if it is a step that can be had without blocking."""
+
+    def is_end(self, position: Position) -> bool:
+        """Whether `read` returns None, as far as can be told without blocking."""
 
 
 class LogFeed:
@@ -53,7 +63,7 @@ class LogFeed:
 
     def __init__(
         self,
-        log: Log,
+        log: ReadableLog,
         signals: Container[Signal],
         selector: Selector | None = None,
         withheld: Withheld | None = None,
@@ -63,29 +73,52 @@ class LogFeed:
         self._selector = selector or Selector()
         self._withheld = withheld
 
+    def is_end(self, position: Position) -> bool:
+        """Whether nothing is behind `position`."""
+        return self._log.is_end(position)
+
+    def recent(self, position: Position) -> Step | None:
+        """The next step as far as the log has it in memory and selecting takes no time."""
+        try:
+            return self._next(self._small, position, _MAX_PASSED_ON_LOOP)
+        except Exception:  # noqa: BLE001 (whatever it is, `read` raises it again)
+            return None
+
     def read(self, position: Position) -> Step | None:
         """The next step at or behind `position`; records without a rest are passed over."""
+        return self._next(self._log.read, position, _MAX_PASSED)
+
+    def _small(self, position: Position) -> Entry | None:
+        entry = self._log.recent(position)
+        return None if entry is None or entry.record.is_large else entry
+
+    def _next(
+        self, read: Callable[[Position], Entry | None], position: Position, max_passed: int
+    ) -> Step | None:
         step: Step | None = None
         skipped = 0
-        for _ in range(_MOST_PASSED):
-            entry = self._log.read(step.end if step else position)
+        for _ in range(max_passed):
+            entry = read(step.end if step else position)
             if entry is None:
                 break
             skipped += entry.skipped_bytes
-            record: Record | None = None
-            if entry.record.signal in self._signals:
-                try:
-                    selection = self._selector.select(entry.record)
-                except Exception:
-                    # Raised when it is the first to be read, so that no other is blamed.
-                    if step is None:
-                        raise
-                    break
-                record = selection.record
-                for reason, items in selection.withheld.items():
-                    if self._withheld is not None:
-                        self._withheld(reason, items)
-            step = Step(record, entry.start, entry.end, entry.record.time_ns, skipped)
-            if record is not None or skipped:
+            try:
+                step = self._step(entry, skipped)
+            except Exception:
+                # Raised when it is the first to be read, so that no other is blamed.
+                if step is None:
+                    raise
+                break
+            if step.record is not None or skipped:
                 break
         return step
+
+    def _step(self, entry: Entry, skipped_bytes: int) -> Step:
+        record: Record | None = None
+        if entry.record.signal in self._signals:
+            selection = self._selector.select(entry.record)
+            record = selection.record
+            for reason, items in selection.withheld.items():
+                if self._withheld is not None:
+                    self._withheld(reason, items)
+        return Step(record, entry.start, entry.end, entry.record.time_ns, skipped_bytes)

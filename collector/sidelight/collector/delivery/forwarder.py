@@ -17,7 +17,7 @@ from sidelight.collector.delivery.record_delivery import RecordDelivery
 from sidelight.collector.delivery.status import Status
 from sidelight.collector.destinations.common.outcome import Exporter
 from sidelight.collector.log.cursor import Position
-from sidelight.collector.log.log import Log
+from sidelight.collector.log.log import ReadableLog
 
 _logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Forwarder:
     def __init__(
         self,
         exporter: Exporter,
-        log: Log,
+        log: ReadableLog,
         *,
         dead_letters: DeadLetters,
         observer: Observer,

@@ -14,7 +14,7 @@ from sidelight.collector.delivery.faults import MAX_FAULTS, Faults, place
 from sidelight.collector.delivery.feed import Feed, Held, Step
 from sidelight.collector.delivery.status import Status
 from sidelight.collector.log.cursor import Position
-from sidelight.collector.log.log import Log
+from sidelight.collector.log.log import ReadableLog
 from sidelight.collector.log.record import Record
 from sidelight.otlp.signals import Signal
 
@@ -26,12 +26,14 @@ GiveUp = Callable[[Record, str], Awaitable[None]]
 
 
 class LogReader:
-    """Reads on the thread of `disk`, however often it takes until the disk gives it."""
+    """Takes from memory what is there, and reads the rest on the thread of `disk`, however often
+    it takes until the disk gives it. The cursor is written on that thread too.
+    """
 
     def __init__(
         self,
         name: str,
-        log: Log,
+        log: ReadableLog,
         feed: Feed,
         *,
         signals: frozenset[Signal],
@@ -49,6 +51,7 @@ class LogReader:
         self._max_backoff_seconds = max_backoff_seconds
         self._give_up = give_up
         self._done_until: Position | None = None
+        self._committing: asyncio.Future[None] | None = None
         self._commit_fails = False
 
     async def cursor(self) -> Position:
@@ -60,17 +63,34 @@ class LogReader:
         self._done_until = end
 
     async def commit(self) -> None:
-        """Move the cursor behind what is done with."""
-        if self._done_until is not None:
-            await self._disk.run(self._commit)
+        """Return once the cursor is behind all that is done with."""
+        self._commit_soon()
+        while self._committing is not None:
+            await self._committing
+            self._commit_soon()
 
     async def next(self, position: Position) -> Step | Held | None:
-        """What is to be sent from `position` on; a record that cannot be read is given up."""
+        """What is to be sent from `position` on; a record that cannot be read is given up.
+
+        At the end the cursor has been written.
+        """
+        step = self._feed.recent(position)
+        if step is None and self._feed.is_end(position):
+            await self.commit()
+            if self._feed.is_end(position):
+                return None
+            step = self._feed.recent(position)
+        if step is None:
+            return await self._next_from_disk(position)
+        self._commit_soon()
+        return step
+
+    async def _next_from_disk(self, position: Position) -> Step | Held | None:
         faults = Faults()
         attempt = 0
         while True:
             try:
-                step = await self._read(partial(self._commit_and_read, position))
+                step = await self._read(partial(self._commit_and_read, position, self._take_done()))
             except Exception as error:  # noqa: BLE001 (whatever it is, others wait behind it)
                 attempt += 1
                 reason = f"a record cannot be read: {place(error)}"
@@ -98,9 +118,28 @@ class LogReader:
             await self._give_up(entry.record, reason)
         return Step(None, entry.start, entry.end, entry.record.time_ns, entry.skipped_bytes)
 
-    def _commit_and_read(self, position: Position) -> Step | Held | None:
+    def _take_done(self) -> Position | None:
+        """What is done with and not committed. On the loop alone, so that nothing gets lost."""
+        end, self._done_until = self._done_until, None
+        return end
+
+    def _commit_soon(self) -> None:
+        """Without waiting: the disk may take long, and sending need not stop for it."""
+        if self._committing is not None and self._committing.done():
+            self._committing = None
+        if self._committing is None and (end := self._take_done()) is not None:
+            self._committing = self._disk.submit(partial(self._commit, end))
+            self._committing.add_done_callback(self._commit_on)
+
+    def _commit_on(self, _: asyncio.Future[None]) -> None:
+        """Commit what was done with while the last commit was written."""
+        if not self._disk.is_closed:
+            self._commit_soon()
+
+    def _commit_and_read(self, position: Position, end: Position | None) -> Step | Held | None:
         """In one turn of the thread, because a turn costs as much as either."""
-        self._commit()
+        if end is not None:
+            self._commit(end)
         return self._feed.read(position)
 
     async def _read(self, read: Callable[[], _T]) -> _T:
@@ -127,13 +166,10 @@ class LogReader:
     async def _back_off(self, attempt: int) -> None:
         await asyncio.sleep(backoff_seconds(attempt, None, self._max_backoff_seconds))
 
-    def _commit(self) -> None:
+    def _commit(self, end: Position) -> None:
         """A cursor that cannot be written (the disk is full) must not stop the sending that
         lets the disk become empty; only after a crash is data sent again.
         """
-        end, self._done_until = self._done_until, None
-        if end is None:
-            return
         try:
             self._log.commit(self._name, end)
         except OSError as error:

@@ -60,13 +60,23 @@ class Dropped:
 
 
 class Log(Protocol):
-    """What the rest of the collector needs of a log; all calls block and are thread-safe."""
+    """What a writer needs of a log; all calls block and are thread-safe."""
 
     def append(self, records: Sequence[Record]) -> None:
         """Store durably or raise `OSError`, in which case nothing is stored."""
 
     def probe(self) -> None:
         """Find out whether the disk takes data; raises `OSError` if it does not."""
+
+
+class ReadableLog(Protocol):
+    """What a reader needs of a log; all calls are thread-safe, and all but two may block."""
+
+    def recent(self, position: Position) -> Entry | None:
+        """The record at `position` if it is still in memory; never blocks."""
+
+    def is_end(self, position: Position) -> bool:
+        """Whether nothing durable is behind `position`; never blocks."""
 
     def read(self, position: Position) -> Entry | None:
         """The next durable record at or behind `position`; None at the end."""
@@ -186,6 +196,14 @@ class SegmentLog:
         Like an append it comes from one thread at a time.
         """
         self._writer.probe()
+
+    def recent(self, position: Position) -> Entry | None:
+        """The record at `position` if it is still in memory."""
+        return self._recent.get(position)
+
+    def is_end(self, position: Position) -> bool:
+        """Whether nothing durable is behind `position`."""
+        return position == self._durable
 
     def read(self, position: Position) -> Entry | None:
         """The next intact durable record at or behind `position`, or None at the end."""

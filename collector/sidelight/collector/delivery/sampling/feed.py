@@ -21,7 +21,7 @@ from sidelight.collector.delivery.sampling.sampler import Decision, Reasons, Sam
 from sidelight.collector.delivery.select import Selector
 from sidelight.collector.destinations.common.sampling import Sampling
 from sidelight.collector.log.cursor import Position
-from sidelight.collector.log.log import Entry, Log
+from sidelight.collector.log.log import Entry, ReadableLog
 from sidelight.collector.log.record import Record
 from sidelight.otlp.otlp_pb2 import Request
 from sidelight.otlp.signals import Signal
@@ -38,7 +38,7 @@ class SampledFeed:
 
     def __init__(
         self,
-        log: Log,
+        log: ReadableLog,
         signals: Container[Signal],
         config: Sampling,
         *,
@@ -72,6 +72,14 @@ class SampledFeed:
         self._window: deque[tuple[Position, list[bytes]]] = deque()
         self._window_traces = 0
         self._head: tuple[Position, Entry, list[bytes]] | None = None
+
+    def recent(self, position: Position) -> Step | None:  # noqa: ARG002 (Feed)
+        """Nothing: deciding on a step may need to read ahead, and writes decisions."""
+        return None
+
+    def is_end(self, position: Position) -> bool:  # noqa: ARG002 (Feed)
+        """Not known: what is decided at the end is written down."""
+        return False
 
     def read(self, position: Position) -> Step | Held | None:
         """The next step at or behind `position`; `Held` while a trace in it is undecided."""
