@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,6 @@ from qdrant_client import QdrantClient, models
 
 import sidelight.instrumentation
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vectordb import qdrant
-from sidelight.instrumentation.vectordb.chroma import client as chroma
-from sidelight.instrumentation.vectordb.core import library
 from support.recording import Recording
 from support.vectordb.milvus_lite import vector
 
@@ -112,32 +109,6 @@ def test_one_call_observes_every_installed_client(lite: MilvusClient) -> None:
     assert [span.name for span in recording.spans()] == ["search docs"]
 
 
-def test_what_others_put_around_a_method_stays() -> None:
-    """Taking ours off leaves a wrapper that came later in place, and observes nothing more."""
-    recording = Recording()
-    original = QdrantClient.query_points
-    counted = []
-
-    qdrant.instrument(recording.tracer_provider, recording.meter_provider, Settings())
-    ours = QdrantClient.query_points
-
-    def theirs(client: QdrantClient, *args: Any, **kwargs: Any) -> Any:
-        counted.append(1)
-        return ours(client, *args, **kwargs)
-
-    QdrantClient.query_points = theirs  # type: ignore[assignment, method-assign]
-    try:
-        qdrant.uninstrument()
-        client = QdrantClient(":memory:")
-        client.create_collection("docs", models.VectorParams(size=2, distance=models.Distance.DOT))
-        client.query_points("docs", query=[1.0, 0.0])
-    finally:
-        QdrantClient.query_points = original  # type: ignore[method-assign]
-
-    assert counted == [1]
-    assert recording.spans() == []
-
-
 def test_nothing_is_observed_where_it_is_switched_off() -> None:
     """What is returned is what is observed."""
     assert sidelight.instrumentation.instrument(settings=Settings(disabled=True)) == ()
@@ -150,7 +121,7 @@ def test_a_folder_that_is_called_like_a_client_does_no_harm(tmp_path: Path) -> N
     program = (
         "import sidelight.instrumentation\n"
         "print(sidelight.instrumentation.instrument())\n"
-        "from sidelight.instrumentation.vectordb.core.instrumentor import ChromaInstrumentor\n"
+        "from sidelight.instrumentation.vectordb.chroma.instrumentor import ChromaInstrumentor\n"
         "ChromaInstrumentor()._instrument()\n"
     )
 
@@ -160,26 +131,6 @@ def test_a_folder_that_is_called_like_a_client_does_no_harm(tmp_path: Path) -> N
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == "('pymilvus', 'qdrant_client')\n"
-
-
-def test_a_package_may_have_two_distributions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """chromadb-client is Chroma's client without its server; the version is that of either."""
-
-    def version(distribution: str) -> str:
-        if distribution == "chromadb":
-            raise PackageNotFoundError(distribution)
-        return "1.5.9"
-
-    monkeypatch.setattr(library, "version", version)
-    observed = library.Library(
-        chroma._library.distributions,
-        "chroma",
-        chroma._library.describe_error,
-        lambda patches, _observer: patches._put(sys.modules[__name__], "APP", APP, APP),
-    )
-
-    assert observed.instrument(settings=Settings())
-    observed.uninstrument()
 
 
 def test_bare_sidelight_is_enough() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,8 @@ import pytest
 from pymilvus import MilvusClient
 from pymilvus.client.grpc_handler import GrpcHandler
 
-from sidelight.instrumentation.vectordb.core import instrumentor as instrumentors
-from sidelight.instrumentation.vectordb.milvus import client as milvus_client
+from sidelight.instrumentation.vectordb.milvus import description
 from sidelight.instrumentation.vectordb.milvus import iterators as milvus_iterators
-from support.environments import VECTORDB_REQUIREMENTS
 from support.vectordb import servers
 from support.vectordb.milvus_lite import Observe, vector
 from support.vectordb.record import differences
@@ -42,25 +41,6 @@ def test_the_oldest_clients_are_observed_like_the_newest(
     assert len(outcome.called) >= 20
 
 
-@pytest.mark.parametrize(
-    ("instrumentor", "requirement"),
-    [
-        (instrumentors.MilvusInstrumentor, "milvus-2.5"),
-        (instrumentors.QdrantInstrumentor, "qdrant-1.13"),
-        (instrumentors.ChromaInstrumentor, "chroma-1.0"),
-    ],
-)
-def test_the_lower_bounds_are_the_versions_tested(instrumentor: Any, requirement: str) -> None:
-    """What an instrumentor says it needs is what the oldest environment has."""
-    (needed,) = instrumentor().instrumentation_dependencies()
-    name, _, bound = needed.partition(" >= ")
-
-    assert (
-        f"{name}=={bound}.0"
-        in (VECTORDB_REQUIREMENTS / f"{requirement}.txt").read_text().splitlines()
-    )
-
-
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Our own warnings."""
     return [
@@ -82,7 +62,8 @@ def test_what_a_newer_client_moved_is_named_in_one_line(
     monkeypatch.setattr(GrpcHandler, "search_2", search, raising=False)
     monkeypatch.delattr(GrpcHandler, "flush")
     monkeypatch.setitem(sys.modules, "pymilvus.client.async_grpc_handler", None)
-    monkeypatch.setattr(milvus_iterators, "_CLASSES", (("query_iterator", ("pymilvus:Gone",)),))
+    moved = replace(description.QUERY_ITERATORS, classes=(("pymilvus:Gone",),))
+    monkeypatch.setattr(milvus_iterators, "QUERY_ITERATORS", moved)
 
     recording = observe()
     lite.query("docs", filter="id < 3")
@@ -107,7 +88,7 @@ def test_a_client_that_cannot_be_observed_at_all_is_left_alone(
     def broken(*_: Any) -> None:
         raise TypeError("no signature")
 
-    monkeypatch.setattr(milvus_client, "observe_iterators", broken)
+    monkeypatch.setattr(milvus_iterators, "observe_iterators", broken)
 
     recording = observe()
     lite.search("docs", data=[vector(1)])

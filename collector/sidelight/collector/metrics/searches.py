@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from sidelight import conventions as c
 from sidelight.collector.metrics.labels import text
+from sidelight.instrumentation.vectordb.core.description import OperationKind
+from sidelight.instrumentation.vectordb.registry import DATABASES, OPERATION_KINDS
 from sidelight.otlp.span import Attributes, AttributeValue, SpanRecord
 
 Outcome = Literal["found", "empty", "error", "unknown"]
 
-# What searches are called by the clients of databases whose calls are known; a Milvus `query`
-# reads by a filter, a Chroma `query` compares vectors.
-_SEARCHES: Final = {
-    "milvus": frozenset({"search", "hybrid_search", "search_iterator"}),
-    "qdrant": frozenset({"query_points", "query_batch_points", "query_points_groups"}),
-    "chroma": frozenset({"query", "search"}),
+# The database of calls that name none.
+_DEFAULT_NAMESPACES: Final = {
+    one.name: one.default_namespace for one in DATABASES if one.default_namespace
 }
-_READS: Final = {"milvus": frozenset({"query", "query_iterator", "get"})}
-# The database of calls that name none: some of Milvus's client APIs do, of the same collection.
-_UNNAMED: Final = {"milvus": "default"}
 _DELETES: Final = "delete"
+_UNKNOWN: Final[Mapping[str, OperationKind]] = {}
 _DIRECTIONS: Final = frozenset({"higher_is_better", "lower_is_better"})
-# Says of a Milvus search how many queries it had where others say how many rows came back.
-_COUNTS_QUERIES: Final = "openlit"
+# Scopes that do otherwise than the rest, by database.
+_ROWS_ARE_QUERIES: Final = {
+    one.name: tuple(
+        scope for spans in one.foreign_spans if spans.rows_are_queries for scope in spans.scopes
+    )
+    for one in DATABASES
+}
+_READS_ARE_SEARCHES: Final = {
+    one.name: tuple(
+        scope for spans in one.foreign_spans if spans.reads_are_searches for scope in spans.scopes
+    )
+    for one in DATABASES
+}
 # Others' documents are read for their scores up to this length only.
 _LONGEST_DOCUMENTS: Final = 65_536
 # Clients compare floats of 32 bits; one number beyond them would make a sum infinite for ever.
@@ -77,23 +86,28 @@ def read(span: SpanRecord, scope: str = "") -> Search | Write | None:
     if not system:
         return None
     operation = text(found.get(c.DB_OPERATION))
-    if _is_search(system, operation, found):
-        counts_queries = system == "milvus" and scope.startswith(_COUNTS_QUERIES)
+    kind = OPERATION_KINDS.get(system, _UNKNOWN).get(operation)
+    if kind == "read" and scope.startswith(_READS_ARE_SEARCHES.get(system, ())):
+        kind = None
+    if _is_search(kind, found):
+        counts_queries = scope.startswith(_ROWS_ARE_QUERIES.get(system, ()))
         return _search(_place(system, found), span, counts_queries=counts_queries)
     records = _count(found.get(c.VECTOR_RECORDS))
     if records and not span.is_error:
-        return Write(_place(system, found), records, operation.startswith(_DELETES))
+        is_delete = kind == "delete" if kind is not None else operation.startswith(_DELETES)
+        return Write(_place(system, found), records, is_delete)
     return None
 
 
-def _is_search(system: str, operation: str, found: Attributes) -> bool:
-    if c.VECTOR_EMPTY in found or operation in _SEARCHES.get(system, ()):
+def _is_search(kind: OperationKind | None, found: Attributes) -> bool:
+    if kind == "search" or c.VECTOR_EMPTY in found:
         return True
-    return found.get(c.OPERATION) == "retrieval" and operation not in _READS.get(system, ())
+    # Of an operation that no description names, only the span itself can say it.
+    return kind is None and found.get(c.OPERATION) == "retrieval"
 
 
 def _place(system: str, found: Attributes) -> Place:
-    namespace = text(found.get(c.DB_NAMESPACE)) or _UNNAMED.get(system, "")
+    namespace = text(found.get(c.DB_NAMESPACE)) or _DEFAULT_NAMESPACES.get(system, "")
     return Place(system, namespace, text(found.get(c.DB_COLLECTION)))
 
 

@@ -19,7 +19,6 @@ from sidelight.instrumentation.vectordb.core.documents import (
     documents_json,
     ids_json,
 )
-from sidelight.instrumentation.vectordb.core.scores import averaged, direction, summarised
 
 FULL = Settings(capture_content="full")
 TRUNCATED = Settings(capture_content="truncated")
@@ -181,39 +180,3 @@ class TestIds:
         ]
         assert json.loads(ids_json([7, "b"], scores, IDS)[0])[1]["id"] == "b"
         assert json.loads(ids_json([True, 2], scores, IDS)[0])[0]["id"] == "True"
-
-
-class TestScores:
-    def test_of_hits_are_reduced_to_four_figures(self) -> None:
-        """Best, last, mean, and the gap between the best two, never negative."""
-        assert summarised([0.25, 0.5, 1.5]) == (0.25, 1.5, 0.75, 0.25)
-        assert summarised([0.9]) == (0.9, 0.9, 0.9, None)
-
-    def test_of_a_batch_are_the_means_over_its_queries(self) -> None:
-        """A query with a single hit has no gap and does not count in that of the batch."""
-        queries = [(0.5, 0.25, 0.375, 0.25), (1.5, 1.5, 1.5, None)]
-
-        assert averaged(queries) == (1.0, 0.875, 0.9375, 0.25)
-        assert averaged(queries[1:]) == (1.5, 1.5, 1.5, None)
-
-    @pytest.mark.parametrize(
-        ("metric", "scores", "way"),
-        [
-            ("COSINE", [0.9, 0.8], "higher_is_better"),
-            ("IP", [], "higher_is_better"),
-            ("MAX_SIM_COSINE", [], "higher_is_better"),
-            ("Dot", [], "higher_is_better"),
-            ("L2", [0.1, 0.2], "lower_is_better"),
-            ("Euclid", [], "lower_is_better"),
-            (None, [0.9, 0.8], "higher_is_better"),
-            (None, [0.8, 0.9], "lower_is_better"),
-            ("NEW", [0.8, 0.9], "lower_is_better"),
-            (None, [0.8, 0.8], None),
-            (None, [0.8], None),
-        ],
-    )
-    def test_have_a_direction(
-        self, metric: str | None, scores: list[float], way: str | None
-    ) -> None:
-        """The metric's name tells which way is better, or else the order of the hits does."""
-        assert direction(metric, scores) == way

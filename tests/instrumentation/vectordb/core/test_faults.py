@@ -13,39 +13,44 @@ from pymilvus import AnnSearchRequest, MilvusClient, MilvusException, RRFRanker
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vectordb.core import call, metrics, observer
+from sidelight.instrumentation.vectordb.core import call, metrics, observer, scores, target
+from sidelight.instrumentation.vectordb.core.method import ObservedMethod
 from sidelight.instrumentation.vectordb.milvus import calls as milvus_calls
 from sidelight.instrumentation.vectordb.milvus import results as milvus_results
+from sidelight.instrumentation.vectordb.milvus.description import MILVUS
+from sidelight.instrumentation.vectordb.milvus.errors import describe_error
 from support.recording import Recording, attributes
 from support.vectordb.milvus_lite import Observe, vector
 
 # Every function of ours that runs inside a client's call, by where it is looked up.
 _INSIDE: list[tuple[Any, str]] = [
-    (milvus_calls._Calls, "_target"),
-    (milvus_calls._Calls, "_vectors"),
+    (milvus_calls._HandlerArguments, "_target"),
+    (milvus_calls._HandlerArguments, "_vectors"),
     (milvus_calls, "server"),
     (milvus_calls, "database"),
-    (milvus_results, "_found"),
-    (milvus_results, "_extra"),
+    (milvus_results, "_read_hits"),
+    (milvus_results, "_read_extra"),
     (milvus_results, "_documents"),
-    (call.Call, "__init__"),
-    (call.Call, "note"),
-    (call.Call, "asked"),
-    (call.Call, "filtered"),
-    (call.Call, "returned"),
-    (call.Call, "shows_hits"),
-    (call.Call, "found"),
-    (call.Call, "failed"),
-    (call.Target, "__init__"),
-    (call.Target, "metric_attributes"),
-    (call.Target, "span_attributes"),
-    (observer.Observer, "_start"),
-    (metrics.Meters, "_record"),
-    (metrics.Meters, "put"),
-    (observer.Observer, "_write"),
-    (observer.Observer, "_exception_event"),
-    (observer, "_is_retriever"),
-    (observer, "cut"),
+    (call.DatabaseCall, "__init__"),
+    (call.DatabaseCall, "note"),
+    (call.DatabaseCall, "set_query_text"),
+    (call.DatabaseCall, "set_filter"),
+    (call.DatabaseCall, "set_scores"),
+    (call.DatabaseCall, "shows_hits"),
+    (call.DatabaseCall, "set_hits"),
+    (scores.ScoreDirections, "of"),
+    (target.CallTarget, "__init__"),
+    (target.CallTarget, "metric_attributes"),
+    (target.CallTarget, "span_attributes"),
+    (target.CallTargets, "get"),
+    (metrics.CallMetrics, "_record"),
+    (metrics.CallMetrics, "put"),
+    (observer, "start_span"),
+    (observer, "write_span"),
+    (observer, "add_exception_event"),
+    (observer, "is_part_of_current_call"),
+    (observer, "is_retriever"),
+    (observer, "shortened"),
 ]
 
 
@@ -99,7 +104,7 @@ def test_a_fault_is_counted_and_logged_once(
 ) -> None:
     """Faults show in a metric; the log has one line for each place, without content."""
     recording = observe()
-    monkeypatch.setattr(milvus_results, "_found", _broken)
+    monkeypatch.setattr(milvus_results, "_read_hits", _broken)
 
     for _ in range(3):
         lite.search("docs", data=[vector(1)], filter="text == 'secret'")
@@ -131,15 +136,15 @@ def test_a_message_that_cannot_be_cleared_of_content_is_not_kept(
 def test_an_exception_that_cannot_be_described_is_an_error_all_the_same() -> None:
     """A fault of ours must not make a failed call look like one that went well."""
     recording = Recording()
-    watching = observer.Observer(
-        "test",
+    watching = observer.CallObserver(
+        MILVUS,
         _broken,
         version="1",
         settings=Settings(),
         tracer_provider=recording.tracer_provider,
         meter_provider=recording.meter_provider,
     )
-    drop = observer.Operation("drop", lambda _call, _client, _values: None)
+    drop = ObservedMethod("drop", lambda _call, _client, _arguments: None)
 
     def refuse() -> None:
         raise KeyError("secret")
@@ -165,14 +170,14 @@ def test_metrics_that_fail_do_not_lose_the_span(
         record = staticmethod(_broken)
 
     monkeypatch.setattr(metrics, "_histogram", lambda *_: BrokenHistogram())
-    broken = observer.Observer(
-        "milvus",
-        milvus_results.describe_error,
+    broken = observer.CallObserver(
+        MILVUS,
+        describe_error,
         version="0",
         settings=Settings(),
         tracer_provider=recording.tracer_provider,
     )
-    described = observer.Operation("noop", lambda call, _client, _values: None)
+    described = ObservedMethod("noop", lambda call, _client, _arguments: None)
 
     assert broken.call(described, None, {}, lambda: 7, (), {}) == 7
     assert recording.span("noop").end_time is not None

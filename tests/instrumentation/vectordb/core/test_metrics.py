@@ -13,15 +13,17 @@ from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb.core import metrics
 from sidelight.instrumentation.vectordb.core.failures import Failure
-from sidelight.instrumentation.vectordb.core.observer import Observer, Operation
+from sidelight.instrumentation.vectordb.core.method import ObservedMethod
+from sidelight.instrumentation.vectordb.core.observer import CallObserver
+from sidelight.instrumentation.vectordb.milvus.description import MILVUS
 from support.recording import Recording
 
 
-def observer_of(recording: Recording) -> Observer:
+def observer_of(recording: Recording) -> CallObserver:
     """An observer of a library that has one operation."""
-    return Observer(
-        "test",
-        lambda error: Failure(None, str(error)),
+    return CallObserver(
+        MILVUS,
+        lambda error: Failure(type(error).__qualname__, None, str(error)),
         version="1",
         settings=Settings(),
         tracer_provider=recording.tracer_provider,
@@ -29,12 +31,12 @@ def observer_of(recording: Recording) -> Observer:
     )
 
 
-def search(observer: Observer) -> None:
+def search(observer: CallObserver) -> None:
     """One search that finds one hit of score -0.5."""
-    operation = Operation(
+    operation = ObservedMethod(
         "search",
-        lambda call, _client, _values: None,
-        lambda call, _result: call.returned([[-0.5]]),
+        lambda call, _client, _arguments: None,
+        lambda call, _result: call.set_scores([[-0.5]]),
     )
     observer.call(operation, None, {}, lambda: None, (), {})
 
@@ -73,15 +75,15 @@ def test_the_queue_is_emptied_without_a_collection() -> None:
     search(observer)
 
     end = time.monotonic() + 30
-    while observer._meters._queue and time.monotonic() < end:
+    while observer._metrics._queue and time.monotonic() < end:
         time.sleep(0.01)
-    assert not observer._meters._queue
+    assert not observer._metrics._queue
 
 
 def test_a_full_queue_drops_the_oldest_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded; what is lost is counted."""
-    monkeypatch.setattr(metrics.Meters, "_wake", lambda _self: None)
-    monkeypatch.setattr(metrics, "_QUEUED_CALLS", 5)
+    monkeypatch.setattr(metrics.CallMetrics, "_wake", lambda _self: None)
+    monkeypatch.setattr(metrics, "MAX_QUEUED_CALLS", 5)
     recording = Recording()
     observer = observer_of(recording)
 
@@ -92,12 +94,12 @@ def test_a_full_queue_drops_the_oldest_and_says_so(monkeypatch: pytest.MonkeyPat
     assert total(recording, names.INSTRUMENTATION_DROPPED) == 3
 
 
-def _in_child(observer: Observer, recording: Recording, answer: Any) -> None:
+def _in_child(observer: CallObserver, recording: Recording, answer: Any) -> None:
     search(observer)
     end = time.monotonic() + 30
-    while observer._meters._queue and time.monotonic() < end:
+    while observer._metrics._queue and time.monotonic() < end:
         time.sleep(0.01)
-    answer.put((len(observer._meters._queue), total(recording, names.DB_CLIENT_DURATION)))
+    answer.put((len(observer._metrics._queue), total(recording, names.DB_CLIENT_DURATION)))
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -123,7 +125,7 @@ def test_a_forked_child_leaves_what_was_queued_to_its_parent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A call that waits in the queue at a fork is recorded once, not by both."""
-    monkeypatch.setattr(metrics.Meters, "_wake", lambda _self: None)
+    monkeypatch.setattr(metrics.CallMetrics, "_wake", lambda _self: None)
     recording = Recording()
     observer = observer_of(recording)
     search(observer)
@@ -142,12 +144,12 @@ def test_a_forked_child_leaves_what_was_queued_to_its_parent(
 
 def test_documents_do_not_wait_for_the_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """A full queue of calls that found much is small; exemplars name the span all the same."""
-    monkeypatch.setattr(metrics.Meters, "_wake", lambda _self: None)
+    monkeypatch.setattr(metrics.CallMetrics, "_wake", lambda _self: None)
     recording = Recording()
     observer = observer_of(recording)
-    found = Operation(
+    found = ObservedMethod(
         "search",
-        lambda call, _client, _values: None,
+        lambda call, _client, _arguments: None,
         lambda call, result: call.note("output.value", result),
     )
 
@@ -175,10 +177,10 @@ def test_a_collection_for_each_user_does_not_fill_the_memory() -> None:
     observer = observer_of(recording)
 
     for number in range(3_000):
-        drop = Operation(
+        drop = ObservedMethod(
             "drop",
-            lambda call, _client, _values, number=number: setattr(  # type: ignore[misc]
-                call, "target", observer.target("drop", f"user-{number}", "tenants")
+            lambda call, _client, _arguments, number=number: setattr(  # type: ignore[misc]
+                call, "target", observer.targets.get("drop", f"user-{number}", "tenants")
             ),
         )
         observer.call(drop, None, {}, lambda: None, (), {})

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from sidelight import conventions as c
+from sidelight.instrumentation.vectordb.registry import DATABASES
 from sidelight.otlp.remember import remembered
 
 Kind = Literal["text", "documents", "id", "score", "vector"]
@@ -21,6 +22,9 @@ of one document; an embedding."""
 
 # Retrievers show the same documents as their output, so output.value may be such a list.
 _DOCUMENTS = frozenset({c.RETRIEVAL_DOCUMENTS, c.OUTPUT_VALUE})
+
+# Databases' own content, on other instrumentations' spans.
+_FOREIGN_SPANS = [spans for database in DATABASES for spans in database.foreign_spans]
 
 EXACT: Mapping[str, Kind] = MappingProxyType(
     {
@@ -53,7 +57,6 @@ EXACT: Mapping[str, Kind] = MappingProxyType(
                 "gen_ai.headers",
                 "mcp.request.argument",
                 "mcp.response.value",
-                "db.milvus.search.annsearch_request",
                 "db.marqo.search.query",
                 "pinecone.query.filter",
                 # OpenLIT, which writes documents into the query's summary
@@ -103,6 +106,7 @@ EXACT: Mapping[str, Kind] = MappingProxyType(
                 "tool_response",
                 "request_data",
                 "response_data",
+                *(name for spans in _FOREIGN_SPANS for name in spans.content),
             ),
             "text",
         ),
@@ -152,7 +156,10 @@ _LAST_IN_DOCUMENTS: Mapping[str, Kind] = MappingProxyType(
     {"id": "id", "score": "score", "distance": "score", "vector": "vector"}
 )
 
-NAMESPACES = ("gen_ai.", "llm.", "mcp.", "ai.", "traceloop.", "db.chroma.", "db.milvus.")
+NAMESPACES = (
+    "gen_ai.", "llm.", "mcp.", "ai.", "traceloop.",
+    *sorted(name for spans in _FOREIGN_SPANS for name in spans.content_namespaces),
+)  # fmt: skip
 LAST_SEGMENTS = frozenset(
     {
         "actual_output", "answer", "args", "arguments", "backstory", "body", "completion",

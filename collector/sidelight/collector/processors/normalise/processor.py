@@ -16,12 +16,13 @@ from sidelight.collector.processors.normalise.spellings import (
     COUNTS,
     LISTS,
     NO_OPERATIONS,
-    SEARCHES,
+    OTHER_SEARCHES,
     SPELLINGS,
     VECTOR_DATABASES,
     VLLM_OPERATIONS,
 )
 from sidelight.collector.processors.normalise.tables import Table, target
+from sidelight.instrumentation.vectordb.registry import OPERATION_KINDS
 from sidelight.otlp.remember import remembered
 from sidelight.otlp.span import attributes
 
@@ -114,7 +115,12 @@ def _database(span: EditableSpan) -> None:
     prefix, _, method = span.proto.name.partition(".")
     if prefix.lower() == system:
         span.set_missing(c.DB_OPERATION, method)
-    if span.text(c.DB_OPERATION) in SEARCHES or c.RETRIEVAL_TOP_K in span:
+    operation = span.text(c.DB_OPERATION)
+    kind = OPERATION_KINDS.get(system, {}).get(operation)
+    # The description decides on the names it has: Milvus's `query` reads by a filter, Chroma's
+    # compares vectors.
+    is_search = kind == "search" if kind is not None else operation in OTHER_SEARCHES
+    if is_search or c.RETRIEVAL_TOP_K in span:
         span.set_missing(c.OPERATION, "retrieval")
 
 

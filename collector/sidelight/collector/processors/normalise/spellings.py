@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from sidelight import conventions as c
+from sidelight.instrumentation.vectordb.registry import DATABASES
 
 Names = Mapping[str, str]
 
@@ -49,19 +50,27 @@ OPERATIONS: Names = MappingProxyType(
 # OpenLIT's word for every call of a vector database: what was done stands beside it.
 NO_OPERATIONS = frozenset({"vectordb", "unknown"})
 
-DATABASES: Names = MappingProxyType({"chromadb": "chroma", "astradb": "astra"})
+DATABASE_ALIASES: Names = MappingProxyType(
+    {
+        **{alias: database.name for database in DATABASES for alias in database.aliases},
+        "astradb": "astra",
+    }
+)
 """db.system.name, in lower case, as it is written here; others stay."""
 VECTOR_DATABASES = frozenset(
-    {"milvus", "qdrant", "chroma", "pinecone", "weaviate", "lancedb", "marqo", "astra", "zilliz"}
-)
-SEARCHES = frozenset(
+    {
+        *(database.name for database in DATABASES),
+        "pinecone", "weaviate", "lancedb", "marqo", "astra", "zilliz",
+    }
+)  # fmt: skip
+OTHER_SEARCHES = frozenset(
     {
         "search", "hybrid_search", "query", "query_points", "query_batch_points",
         "query_points_groups", "search_batch", "search_groups", "recommend", "discover",
         "hybrid", "bm25", "near_text", "near_vector", "fetch_objects", "similarity_search",
     }
 )  # fmt: skip
-"""db.operation.name of a vector database's searches, in lower case."""
+"""db.operation.name of searches, in lower case, of databases that have no description."""
 
 
 def provider(text: str) -> str:
@@ -73,7 +82,7 @@ def provider(text: str) -> str:
 def database(text: str) -> str:
     """A database as it is written here."""
     lower = text.lower()
-    return DATABASES.get(lower, lower)
+    return DATABASE_ALIASES.get(lower, lower)
 
 
 SPELLINGS: Mapping[str, Callable[[str], str]] = MappingProxyType(

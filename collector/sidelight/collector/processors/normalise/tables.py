@@ -7,11 +7,12 @@ database conventions. What the backends read was looked up in Phoenix 20 and Lan
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from sidelight import conventions as c
 from sidelight.collector.processors.normalise.spellings import Names
+from sidelight.instrumentation.vectordb.registry import DATABASES
 from sidelight.otlp.remember import remembered
 
 
@@ -107,6 +108,7 @@ _TRACELOOP_KINDS: Names = MappingProxyType(
     {"workflow": "CHAIN", "task": "CHAIN", "unknown": "CHAIN", "agent": "AGENT", "tool": "TOOL"}
 )
 
+
 # ── tables ───────────────────────────────────────────────────────────────────────────────
 
 VLLM = Table(
@@ -146,7 +148,6 @@ OPENLLMETRY = Table(
                 "alephalpha",
                 "anthropic",
                 "bedrock",
-                "chromadb",
                 "cohere",
                 "crewai",
                 "google_generativeai",
@@ -157,13 +158,11 @@ OPENLLMETRY = Table(
                 "llamaindex",
                 "marqo",
                 "mcp",
-                "milvus",
                 "mistralai",
                 "ollama",
                 "openai",
                 "openai_agents",
                 "pinecone",
-                "qdrant",
                 "replicate",
                 "sagemaker",
                 "together",
@@ -195,31 +194,10 @@ OPENLLMETRY = Table(
             "gen_ai.response.stop_reason": c.FINISH_REASONS,
             "llm.usage.reasoning_tokens": c.REASONING_TOKENS,
             "db.vector.query.top_k": c.RETRIEVAL_TOP_K,
-            "db.milvus.search.limit": c.RETRIEVAL_TOP_K,
-            "db.chroma.query.n_results": c.RETRIEVAL_TOP_K,
             "pinecone.query.top_k": c.RETRIEVAL_TOP_K,
             "pinecone.query.filter": c.DB_FILTER,
             "pinecone.query.namespace": c.DB_NAMESPACE,
-            "db.milvus.search.anns_field": c.VECTOR_FIELD,
-            "db.milvus.search.query_vector_dimension": c.VECTOR_DIMENSION,
-            "db.milvus.search.data_count": c.VECTOR_QUERY_COUNT,
-            "db.milvus.search.result_count": c.DB_RETURNED_ROWS,
-            "db.milvus.search.ranker_type": c.VECTOR_RANKER,
-            "db.milvus.create_collection.metric_type": c.VECTOR_METRIC_TYPE,
-            "db.milvus.create_collection.dimension": c.VECTOR_DIMENSION,
-            "db.milvus.insert.data_count": c.DB_BATCH_SIZE,
-            "db.milvus.upsert.data_count": c.DB_BATCH_SIZE,
-            "db.chroma.query.embeddings_count": c.VECTOR_QUERY_COUNT,
-            "db.chroma.add.ids_count": c.DB_BATCH_SIZE,
-            "qdrant.upsert.points_count": c.DB_BATCH_SIZE,
-            "qdrant.upload_collection.points_count": c.DB_BATCH_SIZE,
         }
-    ),
-    patterns=(
-        ("db.milvus.", ".collection_name", c.DB_COLLECTION),
-        ("qdrant.", ".collection_name", c.DB_COLLECTION),
-        ("db.milvus.", ".filter", c.DB_FILTER),
-        ("db.chroma.", ".where", c.DB_FILTER),
     ),
     drops=_TOTALS,
     kind_name="traceloop.span.kind",
@@ -305,7 +283,32 @@ PLAIN = Table(
     kinds=_TRACELOOP_KINDS,
 )
 
-TABLES = (VLLM, OPENLLMETRY, OPENLIT, OPENINFERENCE, LANGFUSE, PLAIN)
+
+def _with_databases(table: Table) -> Table:
+    """`table` with what the descriptions of vector databases add to it."""
+    added = [
+        spans
+        for database in DATABASES
+        for spans in database.foreign_spans
+        if spans.instrumentation == table.name
+    ]
+    if not added:
+        return table
+    scopes = (*table.scopes, *(scope for spans in added for scope in spans.scopes))
+    moves = dict(table.moves)
+    for spans in added:
+        moves.update(spans.renamed)
+    return replace(
+        table,
+        scopes=tuple(dict.fromkeys(scopes)),
+        moves=MappingProxyType(moves),
+        patterns=(*table.patterns, *(each for spans in added for each in spans.renamed_patterns)),
+    )
+
+
+TABLES = tuple(
+    _with_databases(table) for table in (VLLM, OPENLLMETRY, OPENLIT, OPENINFERENCE, LANGFUSE, PLAIN)
+)
 
 _OWN_SCOPES = "sidelight."
 

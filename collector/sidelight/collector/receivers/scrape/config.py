@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from sidelight.base.configuration.section import MIB, HttpUrl, Section
 from sidelight.collector.receivers.common.config import ReceiverConfig
-from sidelight.collector.receivers.scrape.presets import PRESETS, PresetName, address
+from sidelight.collector.receivers.scrape.presets import NOT_SCRAPED, PRESETS, PresetName, address
 
 
 class ScrapeTarget(Section):
@@ -32,12 +32,11 @@ class ScrapeTarget(Section):
     @classmethod
     def _fill_by_preset(cls, value: Any) -> Any:
         name = value.get("preset") if isinstance(value, dict) else None
-        if name == "chroma":
-            raise ValueError(
-                "Chroma serves no /metrics: let it send OTLP to receivers.otlp_grpc, "
-                "as docs/scraping.md shows"
-            )
-        if not isinstance(name, str) or name not in PRESETS:
+        if not isinstance(name, str):
+            return value
+        if name in NOT_SCRAPED:
+            raise ValueError(NOT_SCRAPED[name])
+        if name not in PRESETS:
             return value
         preset = PRESETS[name]
         filled = {"job": name, "families": preset.families, **value}

@@ -1,94 +1,38 @@
 """Expositions of servers that are known: where they are, and which families are worth keeping.
 
-The names were read from vLLM 0.32, Milvus 2.3.5 and the source of Qdrant 1.19. What is left out
-is of use to those who develop the server: queues between its parts, its garbage collector.
+Those of databases stand in their descriptions.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-PresetName = Literal["vllm", "milvus", "qdrant", "chroma"]
+from sidelight.instrumentation.vectordb.core.description import ScrapePreset
+from sidelight.instrumentation.vectordb.registry import DATABASES
 
-_PROCESS: Final = (
-    "process_cpu_seconds*",
-    "process_resident_memory_bytes",
-    "process_open_fds",
-    "process_start_time_seconds",
+PRESETS: Final[Mapping[str, ScrapePreset]] = MappingProxyType(
+    {
+        "vllm": ScrapePreset(port=8000, about="all: the dashboards know them across versions"),
+        **{one.name: one.scrape for one in DATABASES if one.scrape is not None},
+    }
 )
 
+NOT_SCRAPED: Final[Mapping[str, str]] = MappingProxyType(
+    {one.name: one.not_scraped for one in DATABASES if one.scrape is None}
+)
+"""Servers without a preset: why, and what to do instead."""
 
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """Port and families of a kind of server; `*` and `?` match, no families are all of them."""
-
-    port: int
-    families: tuple[str, ...] = ()
-
-
-PRESETS: Final[dict[str, Preset]] = {
-    "vllm": Preset(8000),
-    "milvus": Preset(
-        9091,
-        (
-            "milvus_proxy_req_count",
-            "milvus_proxy_req_latency",
-            "milvus_proxy_sq_*",
-            "milvus_proxy_search_vectors_count",
-            "milvus_proxy_received_nq",
-            "milvus_proxy_executing_total_nq",
-            "milvus_proxy_insert_vectors_count",
-            "milvus_proxy_mutation_latency",
-            "milvus_proxy_cache_hit_count",
-            "milvus_proxy_*_bytes_count",
-            "milvus_proxy_tt_lag_ms",
-            "milvus_querynode_sq_*",
-            "milvus_querynode_search_nq",
-            "milvus_querynode_search_topk",
-            "milvus_querynode_read_task_*",
-            "milvus_querynode_segment_num",
-            "milvus_querynode_entity_*",
-            "milvus_querynode_collection_num",
-            "milvus_querynode_disk_used_size",
-            "milvus_querynode_consume_tt_lag_ms",
-            "milvus_querycoord_load_*",
-            "milvus_querycoord_querynode_num",
-            "milvus_datacoord_collection_num",
-            "milvus_datacoord_segment_num",
-            "milvus_datacoord_stored_*",
-            "milvus_datacoord_index_req_count",
-            "milvus_datanode_consume_tt_lag_ms",
-            "milvus_rootcoord_collection_num",
-            "milvus_rootcoord_ddl_req_*",
-            "milvus_rootcoord_quota_states",
-            "milvus_num_node",
-            *_PROCESS,
-        ),
-    ),
-    "qdrant": Preset(
-        6333,
-        (
-            "app_*",
-            "collections_*",
-            "collection_*",
-            "rest_responses_*",
-            "grpc_responses_*",
-            "memory_active_bytes",
-            "memory_allocated_bytes",
-            "memory_resident_bytes",
-            "cluster_enabled",
-            "cluster_peers_total",
-            "cluster_pending_operations_total",
-            "cluster_voter",
-            *_PROCESS,
-        ),
-    ),
-}
+if TYPE_CHECKING:
+    PresetName = str
+else:
+    # The names are data, which a type checker does not evaluate; pydantic does.
+    PresetName = Literal[("vllm", *(one.name for one in DATABASES))]
 
 
-def address(preset: Preset, url: str) -> str:
+def address(preset: ScrapePreset, url: str) -> str:
     """A URL with the preset's port and /metrics where it names none.
 
     Raises `ValueError` if it is no URL with a host.

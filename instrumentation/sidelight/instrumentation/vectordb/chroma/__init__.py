@@ -1,5 +1,5 @@
 """Chroma: observes chromadb."""
 
-from sidelight.instrumentation.vectordb.chroma.client import instrument, uninstrument
+from sidelight.instrumentation.vectordb.chroma.client import LIBRARY, instrument, uninstrument
 
-__all__ = ["instrument", "uninstrument"]
+__all__ = ["LIBRARY", "instrument", "uninstrument"]

@@ -1,18 +1,23 @@
-"""What Chroma's collections and clients are given: the tables of Chroma's operations."""
+"""What Chroma's collections and clients are given, read into a call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vectordb.chroma import results as results
-from sidelight.instrumentation.vectordb.core.call import Call
-from sidelight.instrumentation.vectordb.core.observer import Observer, Operation, Values, nothing
+from sidelight.instrumentation.vectordb.chroma import results
+from sidelight.instrumentation.vectordb.chroma.description import CLIENTS, COLLECTIONS
+from sidelight.instrumentation.vectordb.core.call import Arguments, DatabaseCall
+from sidelight.instrumentation.vectordb.core.method import (
+    DescribeCall,
+    ObservedMethod,
+    Reader,
+    observed_methods,
+)
+from sidelight.instrumentation.vectordb.core.observer import CallObserver
 from sidelight.instrumentation.vectordb.core.vectors import count, dimension, first_of
-
-_Describe = Callable[[Call, Any, Values], None]
 
 _NUMBERS: Final = (float, int)
 _INDEXES: Final = (("hnsw", "HNSW"), ("spann", "SPANN"))
@@ -20,62 +25,53 @@ _INDEXES: Final = (("hnsw", "HNSW"), ("spann", "SPANN"))
 _QUERIES: Final = ("query_embeddings", "query_texts", "query_images", "query_uris")
 
 
-def collection_operations(observer: Observer) -> Mapping[str, Operation]:
+def collection_methods(observer: CallObserver) -> Mapping[str, ObservedMethod]:
     """The methods of a collection to observe, by name."""
-    calls = _Calls(observer)
-    return {
-        "query": Operation("query", calls.query, results.queried),
-        "search": Operation("search", calls.search, results.searched),
-        "get": Operation("get", calls.read("get"), results.got),
-        "peek": Operation("peek", calls.read("peek"), results.got),
-        "count": Operation("count", calls.read("count")),
-        "add": Operation("add", calls.write("add"), results.stored),
-        "upsert": Operation("upsert", calls.write("upsert"), results.stored),
-        "update": Operation("update", calls.write("update"), results.stored),
-        "delete": Operation("delete", calls.delete, results.deleted),
-        "modify": Operation("modify", calls.plain("modify")),
-        "fork": Operation("fork", calls.plain("fork")),
-    }
+    read = _CollectionArguments(observer)
+    return observed_methods(
+        COLLECTIONS.operations,
+        {
+            "query": Reader(read.query, results.queried),
+            "search": Reader(read.search, results.searched),
+            "get": Reader(read.read("get"), results.got),
+            "peek": Reader(read.read("peek"), results.got),
+            "count": Reader(read.read("count")),
+            "add": Reader(read.write("add"), results.stored),
+            "upsert": Reader(read.write("upsert"), results.stored),
+            "update": Reader(read.write("update"), results.stored),
+            "delete": Reader(read.delete, results.deleted),
+        },
+        read.plain,
+    )
 
 
-def client_operations(observer: Observer) -> Mapping[str, Operation]:
+def client_methods(observer: CallObserver) -> Mapping[str, ObservedMethod]:
     """The methods of a client to observe, by name."""
-    calls = _Calls(observer)
-    return {
-        "create_collection": Operation("create_collection", calls.named("create_collection")),
-        "get_or_create_collection": Operation(
-            "get_or_create_collection", calls.named("get_or_create_collection")
-        ),
-        "delete_collection": Operation("delete_collection", calls.named("delete_collection")),
-        # Asked before every use of a collection: worth a span only when it fails.
-        "get_collection": Operation(
-            "get_collection", calls.named("get_collection"), nothing, on_error_only=True
-        ),
-    }
+    return observed_methods(CLIENTS.operations, {}, _CollectionArguments(observer).named)
 
 
-class _Calls:
+class _CollectionArguments:
     """Reads the arguments of the methods of collections and clients."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    def __init__(self, observer: CallObserver) -> None:
+        self._target_of = observer.targets.get
 
-    def plain(self, operation: str) -> _Describe:
+    def plain(self, operation: str) -> DescribeCall:
         """A call that says no more than its collection."""
 
-        def describe(call: Call, collection: Any, _values: Values) -> None:
+        def describe(call: DatabaseCall, collection: Any, _arguments: Arguments) -> None:
             self._target(call, operation, collection)
 
         return describe
 
-    def named(self, operation: str) -> _Describe:
+    def named(self, operation: str) -> DescribeCall:
         """A call of the client that names a collection."""
 
-        def describe(call: Call, client: Any, values: Values) -> None:
+        def describe(call: DatabaseCall, client: Any, arguments: Arguments) -> None:
             address, port = _server(client._server)
-            call.target = self._observer.target(
+            call.target = self._target_of(
                 operation,
-                values.get("name"),
+                arguments.get("name"),
                 f"{client.tenant}/{client.database}",
                 address,
                 port,
@@ -83,27 +79,27 @@ class _Calls:
 
         return describe
 
-    def query(self, call: Call, collection: Any, values: Values) -> None:
-        self._target(call, "query", collection, retrieval=True)
+    def query(self, call: DatabaseCall, collection: Any, arguments: Arguments) -> None:
+        self._target(call, "query", collection)
         attributes = call.attributes
-        attributes[names.RETRIEVAL_TOP_K] = values.get("n_results", 10)
+        attributes[names.RETRIEVAL_TOP_K] = arguments.get("n_results", 10)
         given = None
         for name in _QUERIES:
-            given = values.get(name)
+            given = arguments.get(name)
             if given is not None:
                 break
-        self._queries(call, given)
+        self._read_queries(call, given)
         call.metric_type, index_type, breadth = _index(collection)
         if index_type is not None:
             attributes[names.VECTOR_INDEX_TYPE] = index_type
         if breadth is not None:
             call.note(names.VECTOR_EF, breadth)
-        self._filters(call, values)
-        call.asked()
+        self._read_filters(call, arguments)
+        call.set_query_text()
 
-    def search(self, call: Call, collection: Any, values: Values) -> None:
-        self._target(call, "search", collection, retrieval=True)
-        searches = values.get("searches")
+    def search(self, call: DatabaseCall, collection: Any, arguments: Arguments) -> None:
+        self._target(call, "search", collection)
+        searches = arguments.get("searches")
         queries = len(searches) if isinstance(searches, list) else 1
         call.attributes[names.VECTOR_QUERY_COUNT] = queries
         if queries > 1:
@@ -112,59 +108,56 @@ class _Calls:
         call.note(names.RETRIEVAL_TOP_K, getattr(getattr(first, "_limit", None), "limit", None))
         # An expression over several rankings has scores of its own kind.
         call.ranker = type(getattr(first, "_rank", None)).__name__.lower()
-        call.asked()
+        call.set_query_text()
 
-    def read(self, operation: str) -> _Describe:
+    def read(self, operation: str) -> DescribeCall:
         """A call that reads records without comparing vectors."""
 
-        def describe(call: Call, collection: Any, values: Values) -> None:
+        def describe(call: DatabaseCall, collection: Any, arguments: Arguments) -> None:
             self._target(call, operation, collection)
-            self._filters(call, values)
+            self._read_filters(call, arguments)
 
         return describe
 
-    def write(self, operation: str) -> _Describe:
+    def write(self, operation: str) -> DescribeCall:
         """A call that stores records, one for each of its ids."""
 
-        def describe(call: Call, collection: Any, values: Values) -> None:
+        def describe(call: DatabaseCall, collection: Any, arguments: Arguments) -> None:
             self._target(call, operation, collection)
-            ids = values.get("ids")
+            ids = arguments.get("ids")
             records = len(ids) if isinstance(ids, list | tuple) else 1
-            call.given = records
+            call.given_records = records
             if records > 1:
                 call.attributes[names.DB_BATCH_SIZE] = records
 
         return describe
 
-    def delete(self, call: Call, collection: Any, values: Values) -> None:
+    def delete(self, call: DatabaseCall, collection: Any, arguments: Arguments) -> None:
         self._target(call, "delete", collection)
-        ids = values.get("ids")
+        ids = arguments.get("ids")
         if isinstance(ids, list) and len(ids) > 1:
             call.attributes[names.DB_BATCH_SIZE] = len(ids)
-        self._filters(call, values)
+        self._read_filters(call, arguments)
 
-    def _target(
-        self, call: Call, operation: str, collection: Any, *, retrieval: bool = False
-    ) -> None:
+    def _target(self, call: DatabaseCall, operation: str, collection: Any) -> None:
         address, port = _server(collection._client)
         model = collection._model
-        call.target = self._observer.target(
+        call.target = self._target_of(
             operation,
             model.name,
             f"{model.tenant}/{model.database}",
             address,
             port,
-            retrieval=retrieval,
         )
 
-    def _queries(self, call: Call, given: Any) -> None:
+    def _read_queries(self, call: DatabaseCall, given: Any) -> None:
         """Counts the queries; one may be given bare, several in a list."""
         first = first_of(given)
         vector = first
         if isinstance(given, str):
-            call.query, queries = given, 1
+            call.query_text, queries = given, 1
         elif isinstance(first, str):
-            call.query, queries = first, len(given)
+            call.query_text, queries = first, len(given)
         elif isinstance(first, _NUMBERS):
             queries, vector = 1, given
         else:
@@ -173,15 +166,15 @@ class _Calls:
         attributes[names.VECTOR_QUERY_COUNT] = queries
         if queries > 1:
             attributes[names.DB_BATCH_SIZE] = queries
-        if call.query is None:
+        if call.query_text is None:
             size = dimension(vector)
             if size is not None:
                 attributes[names.VECTOR_DIMENSION] = size
 
-    def _filters(self, call: Call, values: Values) -> None:
+    def _read_filters(self, call: DatabaseCall, arguments: Arguments) -> None:
         for name in ("where", "where_document"):
-            if values.get(name) is not None:
-                call.filtered(values[name])
+            if arguments.get(name) is not None:
+                call.set_filter(arguments[name])
 
 
 def _server(api: Any) -> tuple[str | None, int | None]:

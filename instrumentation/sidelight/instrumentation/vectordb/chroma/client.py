@@ -1,40 +1,27 @@
-"""Observes chromadb: collections and their client, sync and async, embedded and over HTTP.
-
-Only these objects know a collection's name; what they delegate to knows its UUID.
-"""
+"""Observes chromadb: collections and their client, sync and async, embedded and over HTTP."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from sidelight.instrumentation.vectordb.chroma.calls import (
-    client_operations,
-    collection_operations,
-)
-from sidelight.instrumentation.vectordb.chroma.results import describe_error
-from sidelight.instrumentation.vectordb.core.library import Library
-from sidelight.instrumentation.vectordb.core.observer import Observer
-from sidelight.instrumentation.vectordb.core.patching import Patches
+from sidelight.instrumentation.vectordb.chroma.description import CHROMA, CLIENTS, COLLECTIONS
+from sidelight.instrumentation.vectordb.chroma.errors import describe_error
+from sidelight.instrumentation.vectordb.core.library import ClientLibrary
 
-_COLLECTIONS: Final = (
-    "chromadb.api.models.Collection:Collection",
-    "chromadb.api.models.AsyncCollection:AsyncCollection",
-)
-_CLIENTS: Final = ("chromadb.api.client:Client", "chromadb.api.async_client:AsyncClient")
+if TYPE_CHECKING:
+    from sidelight.instrumentation.vectordb.core.observer import CallObserver
+    from sidelight.instrumentation.vectordb.core.patching import Patches
 
 
-def _install(patches: Patches, observer: Observer) -> None:
-    for paths, table, most in (
-        (_COLLECTIONS, collection_operations(observer), "query"),
-        (_CLIENTS, client_operations(observer), "get_collection"),
-    ):
-        for path in paths:
-            owner = patches.find(path)
-            if owner is not None:
-                patches.observe(owner, observer, table, most=most)
+def _install(patches: Patches, observer: CallObserver) -> None:
+    # Imported here, as these import OpenTelemetry, which a description must not need.
+    from sidelight.instrumentation.vectordb.chroma.calls import client_methods, collection_methods
+
+    patches.observe(COLLECTIONS, observer, collection_methods(observer))
+    patches.observe(CLIENTS, observer, client_methods(observer))
 
 
-_library: Final = Library(("chromadb", "chromadb-client"), "chroma", describe_error, _install)
+LIBRARY: Final = ClientLibrary(CHROMA, describe_error, _install)
 
-instrument = _library.instrument
-uninstrument = _library.uninstrument
+instrument = LIBRARY.instrument
+uninstrument = LIBRARY.uninstrument

@@ -1,7 +1,7 @@
-"""OpenTelemetry instrumentors, for `opentelemetry-instrument`; one for each client library.
+"""An OpenTelemetry instrumentor of one client library, for `opentelemetry-instrument`.
 
-Needs the package opentelemetry-instrumentation, which whoever runs that command has; nothing
-else of Sidelight imports this module.
+Needs the package opentelemetry-instrumentation, which that command is part of; nothing else of
+Sidelight imports this module.
 """
 
 from __future__ import annotations
@@ -9,67 +9,34 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import suppress
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar
 
 from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
     BaseInstrumentor,
 )
 
-from sidelight.instrumentation.vectordb import chroma, milvus, qdrant
+from sidelight.instrumentation.vectordb.core.library import ClientLibrary
 
 
-class MilvusInstrumentor(BaseInstrumentor):  # type: ignore[misc]
-    """Observes pymilvus; takes `tracer_provider`, `meter_provider` and `settings`."""
+class ClientInstrumentor(BaseInstrumentor):  # type: ignore[misc]
+    """Observes `library`; takes `tracer_provider`, `meter_provider` and `settings`."""
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """The client versions whose calls are understood."""
-        return ("pymilvus >= 2.5",)
-
-    def _instrument(self, **kwargs: Any) -> None:
-        _instrument(milvus, "pymilvus", kwargs)
-
-    def _uninstrument(self, **_kwargs: Any) -> None:
-        milvus.uninstrument()
-
-
-class QdrantInstrumentor(BaseInstrumentor):  # type: ignore[misc]
-    """Observes qdrant-client; takes `tracer_provider`, `meter_provider` and `settings`."""
+    library: ClassVar[ClientLibrary]
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """The client versions whose calls are understood."""
-        return ("qdrant-client >= 1.13",)
+        """The client versions that are supported."""
+        return (self.library.database.client.requirement,)
 
     def _instrument(self, **kwargs: Any) -> None:
-        _instrument(qdrant, "qdrant_client", kwargs)
+        # `opentelemetry-instrument` loads every instrumentor of a distribution without checking
+        # its dependencies, and gives up all of them when one raises.
+        if find_spec(self.library.database.client.package) is None:
+            return
+        # A folder may have the name of a package that is not installed.
+        with suppress(ImportError):
+            self.library.instrument(
+                kwargs.get("tracer_provider"), kwargs.get("meter_provider"), kwargs.get("settings")
+            )
 
     def _uninstrument(self, **_kwargs: Any) -> None:
-        qdrant.uninstrument()
-
-
-class ChromaInstrumentor(BaseInstrumentor):  # type: ignore[misc]
-    """Observes chromadb; takes `tracer_provider`, `meter_provider` and `settings`."""
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """The client versions whose calls are understood."""
-        return ("chromadb >= 1.0",)
-
-    def _instrument(self, **kwargs: Any) -> None:
-        _instrument(chroma, "chromadb", kwargs)
-
-    def _uninstrument(self, **_kwargs: Any) -> None:
-        chroma.uninstrument()
-
-
-def _instrument(library: Any, package: str, kwargs: dict[str, Any]) -> None:
-    """Observes a library that is installed.
-
-    `opentelemetry-instrument` loads every instrumentor of a distribution without a look at its
-    dependencies, and gives all of them up when one raises.
-    """
-    if find_spec(package) is None:
-        return
-    # A folder may have the name of a package that is not installed.
-    with suppress(ImportError):
-        library.instrument(
-            kwargs.get("tracer_provider"), kwargs.get("meter_provider"), kwargs.get("settings")
-        )
+        self.library.uninstrument()

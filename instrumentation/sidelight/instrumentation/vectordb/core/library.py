@@ -1,4 +1,7 @@
-"""A client library that can be observed: switched on once for the process, and off again."""
+"""A client library that can be observed: switched on once for the process, and off again.
+
+Importing this module imports neither OpenTelemetry nor a client: `instrument` does.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,29 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-
-from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import TracerProvider
+from typing import TYPE_CHECKING
 
 from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vectordb.core.description import Database
 from sidelight.instrumentation.vectordb.core.failures import Failure
-from sidelight.instrumentation.vectordb.core.observer import Observer
 from sidelight.instrumentation.vectordb.core.patching import Patches
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+    from sidelight.instrumentation.vectordb.core.observer import CallObserver
 
 _logger = logging.getLogger("sidelight.instrumentation.vectordb")
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
-    """`distributions` are the names on PyPI; `install` replaces the client's methods."""
+class ClientLibrary:
+    """The client library of a database; `install` replaces its methods."""
 
-    distributions: tuple[str, ...]
-    system: str
+    database: Database
     describe_error: Callable[[BaseException], Failure]
-    install: Callable[[Patches, Observer], None]
+    install: Callable[[Patches, CallObserver], None]
     _patches: Patches = field(default_factory=Patches)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -42,6 +47,8 @@ class Library:
         nothing if the library is observed already or `SIDELIGHT_DISABLED` is set. Returns
         whether it is observed now. Raises `ImportError` if the library is not installed.
         """
+        from sidelight.instrumentation.vectordb.core.observer import CallObserver
+
         settings = settings or Settings.from_environment()
         if settings.disabled:
             return False
@@ -49,8 +56,8 @@ class Library:
         with self._lock:
             if self._patches:
                 return True
-            observer = Observer(
-                self.system,
+            observer = CallObserver(
+                self.database,
                 self.describe_error,
                 version=client_version,
                 settings=settings,
@@ -61,31 +68,33 @@ class Library:
                 self.install(self._patches, observer)
             except Exception as error:  # noqa: BLE001
                 self._patches.undo()
-                _warn(distribution, client_version, f"{type(error).__name__} while looking")
+                _warn(distribution, client_version, f"looking for them: {type(error).__name__}")
                 return False
             if self._patches.missing:
-                _warn(distribution, client_version, "no " + ", ".join(self._patches.missing))
+                _warn(distribution, client_version, "missing: " + ", ".join(self._patches.missing))
             return bool(self._patches)
-
-    def _installed(self) -> tuple[str, str]:
-        """Name and version of what is installed. Raises `ImportError` if nothing is."""
-        for distribution in self.distributions:
-            try:
-                return distribution, version(distribution)
-            except PackageNotFoundError:
-                continue
-        usual = self.distributions[0]
-        raise ImportError(f"{usual} is not installed: pip install {usual}")
 
     def uninstrument(self) -> None:
         """Restores every original method of the library."""
         with self._lock:
             self._patches.undo()
 
+    def _installed(self) -> tuple[str, str]:
+        """Name and version of what is installed. Raises `ImportError` if nothing is."""
+        from importlib.metadata import PackageNotFoundError, version
 
-def _warn(distribution: str, found: str, what: str) -> None:
+        for distribution in self.database.client.distributions:
+            try:
+                return distribution, version(distribution)
+            except PackageNotFoundError:
+                continue
+        usual = self.database.client.distributions[0]
+        raise ImportError(f"{usual} is not installed: pip install {usual}")
+
+
+def _warn(distribution: str, client_version: str, problem: str) -> None:
     _logger.warning(
-        "Sidelight does not find all it knows of %s in version %s (%s): such calls are not "
-        "observed. The versions that were tested are in docs/vector-databases.md.",
-        distribution, found, what,
+        "Sidelight does not find every method it observes in %s %s (%s). Calls of the others are "
+        "not observed. docs/vector-databases.md lists the versions that were tested.",
+        distribution, client_version, problem,
     )  # fmt: skip

@@ -20,9 +20,9 @@ from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Ob
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vectordb.core.call import Call
+from sidelight.instrumentation.vectordb.core.call import DatabaseCall
 
-_QUEUED_CALLS: Final = 8_192
+MAX_QUEUED_CALLS: Final = 8_192
 # How long calls gather before they are recorded together.
 _GATHER_SECONDS: Final = 0.1
 
@@ -46,7 +46,7 @@ def _counter(meter: Meter, name: str) -> Counter:
     return meter.create_counter(name, metric.unit, metric.meaning)
 
 
-class Meters:
+class CallMetrics:
     """The instruments of one client library and the queue in front of them."""
 
     def __init__(self, meter: Meter, fault: Callable[[str, BaseException], None]) -> None:
@@ -65,7 +65,7 @@ class Meters:
         dropped = names.METRICS[names.INSTRUMENTATION_DROPPED]
         meter.create_observable_counter(
             names.INSTRUMENTATION_DROPPED,
-            [_observer_of(weakref.ref(self))],
+            [_report_dropped(weakref.ref(self))],
             dropped.unit,
             dropped.meaning,
         )
@@ -73,9 +73,9 @@ class Meters:
         after_fork = weakref.WeakMethod(self._reset)
         os.register_at_fork(after_in_child=lambda: (after_fork() or _nothing)())
 
-    def put(self, call: Call) -> None:
+    def put(self, call: DatabaseCall) -> None:
         """Leaves an ended call to be recorded."""
-        if len(self._queue) == _QUEUED_CALLS:
+        if len(self._queue) == MAX_QUEUED_CALLS:
             self._dropped += 1
         self._queue.append(call)
         if not self._awake:
@@ -97,7 +97,7 @@ class Meters:
 
     def _reset(self) -> None:
         # What a child finds in it is recorded by its parent.
-        self._queue: deque[Call] = deque(maxlen=_QUEUED_CALLS)
+        self._queue: deque[DatabaseCall] = deque(maxlen=MAX_QUEUED_CALLS)
         self._awake = False
         self._waking = threading.Event()
         self._draining = threading.RLock()
@@ -118,19 +118,19 @@ class Meters:
         self._waking.clear()
         self._awake = False
 
-    def _record(self, call: Call) -> None:
-        target, seconds = call.target, call.busy
+    def _record(self, call: DatabaseCall) -> None:
+        target, seconds = call.target, call.busy_seconds
         if target is None or seconds is None:
             return
         context = None
-        if call.seen_in is not None:
-            context = set_span_in_context(NonRecordingSpan(call.seen_in), Context())
+        if call.exemplar is not None:
+            context = set_span_in_context(NonRecordingSpan(call.exemplar), Context())
         attributes: Mapping[str, Any] = target.metric_attributes(call.metric_type, call.ranker)
-        if call.error is not None:
-            error_type, code, _ = call.error
-            attributes = {**attributes, names.ERROR_TYPE: error_type}
-            if code is not None:
-                attributes[names.DB_STATUS_CODE] = code
+        failure = call.failure
+        if failure is not None:
+            attributes = {**attributes, names.ERROR_TYPE: failure.error_type}
+            if failure.code is not None:
+                attributes[names.DB_STATUS_CODE] = failure.code
             self._duration.record(seconds, attributes, context)
             return
         self._duration.record(seconds, attributes, context)
@@ -143,17 +143,17 @@ class Meters:
                 self._score_gap.record(gap, attributes, context)
         if call.empty_queries:
             self._empty.add(call.empty_queries, attributes, context)
-        if call.written:
-            self._written.add(call.written, attributes, context)
-        if call.deleted:
-            self._deleted.add(call.deleted, attributes, context)
+        if call.written_records:
+            self._written.add(call.written_records, attributes, context)
+        if call.deleted_records:
+            self._deleted.add(call.deleted_records, attributes, context)
 
 
-def _run(meters: weakref.ref[Meters], waking: threading.Event) -> None:
+def _run(owner_ref: weakref.ref[CallMetrics], waking: threading.Event) -> None:
     """Empties the queue whenever something is in it, until its owner is gone."""
     while waking.wait():
         time.sleep(_GATHER_SECONDS)
-        owner = meters()
+        owner = owner_ref()
         if owner is None:
             return
         # In this order a call that comes in between wakes the thread once more.
@@ -162,19 +162,19 @@ def _run(meters: weakref.ref[Meters], waking: threading.Event) -> None:
         del owner
 
 
-def _observer_of(
-    meters: weakref.ref[Meters],
+def _report_dropped(
+    owner_ref: weakref.ref[CallMetrics],
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     """A callback that is asked at every collection, before the other instruments are."""
 
-    def observe(_options: CallbackOptions) -> Iterable[Observation]:
-        owner = meters()
+    def report(_options: CallbackOptions) -> Iterable[Observation]:
+        owner = owner_ref()
         if owner is None:
             return []
         owner.drain()
         return [Observation(owner.dropped(), {})]
 
-    return observe
+    return report
 
 
 def _nothing() -> None:

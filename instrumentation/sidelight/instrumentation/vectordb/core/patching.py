@@ -6,24 +6,28 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sidelight.instrumentation.vectordb.core.observer import Observer, Operation
+from sidelight.instrumentation.vectordb.core.description import WrappedClasses
+
+if TYPE_CHECKING:
+    from sidelight.instrumentation.vectordb.core.method import ObservedMethod
+    from sidelight.instrumentation.vectordb.core.observer import CallObserver
 
 
 class Patches:
     """The methods replaced so far; `undo` restores each original, the youngest first.
 
-    What another library has put around a method meanwhile stays, and ours in it does no more
+    What another library has put around a method after that stays, and ours in it does no more
     than call the original.
 
-    `missing` names what is expected of a client library and was not found in it.
+    `missing` names what a client library is expected to have and does not.
     """
 
     def __init__(self) -> None:
-        # Owner, name, the original and what stands in its place.
+        # Owner, name, the original and what replaced it.
         self._undo: list[tuple[Any, str, Any, Any]] = []
-        self._observers: list[Observer] = []
+        self._observers: list[CallObserver] = []
         self.missing: list[str] = []
 
     def __len__(self) -> int:
@@ -59,21 +63,26 @@ class Patches:
         return True
 
     def observe(
-        self, owner: Any, observer: Observer, table: Mapping[str, Operation], *, most: str
+        self,
+        wrapped: WrappedClasses,
+        observer: CallObserver,
+        methods: Mapping[str, ObservedMethod],
     ) -> None:
-        """Observes the methods in `table`; one that this client version lacks is left out.
+        """Observes the methods of the classes of `wrapped` that this client version has.
 
-        A class without `most`, which matters most, is not what it was: that one is missing.
+        A method that a class lacks is left out. A class without its essential method is not what
+        it was: that one is missing.
         """
         self._observers.append(observer)
-        if not inspect.isroutine(vars(owner).get(most)):
-            self.missing.append(f"{owner.__module__}:{owner.__qualname__}.{most}")
-        for name, operation in table.items():
-            method = vars(owner).get(name)
-            if inspect.iscoroutinefunction(method):
-                self.replace(owner, name, functools.partial(_async, observer, operation))
-            else:
-                self.replace(owner, name, functools.partial(_sync, observer, operation))
+        for paths in wrapped.classes:
+            owner = self.find(*paths)
+            if owner is None:
+                continue
+            if not inspect.isroutine(vars(owner).get(wrapped.essential)):
+                self.missing.append(f"{owner.__module__}:{owner.__qualname__}.{wrapped.essential}")
+            for name, observed in methods.items():
+                wrapper = _async if inspect.iscoroutinefunction(vars(owner).get(name)) else _sync
+                self.replace(owner, name, functools.partial(wrapper, observer, observed))
 
     def replace_property(self, owner: Any, name: str, change: Callable[[Any], Any]) -> None:
         """Passes what the property `owner.name` returns through `change`."""
@@ -117,28 +126,28 @@ def named(
 
 
 def _sync(
-    observer: Observer, operation: Operation, method: Callable[..., Any]
+    observer: CallObserver, observed: ObservedMethod, method: Callable[..., Any]
 ) -> Callable[..., Any]:
     parameters = positional(method)
     bind = method.__get__
 
     def wrapper(client: Any, /, *args: Any, **kwargs: Any) -> Any:
-        values = named(parameters, args, kwargs) if args else kwargs
+        arguments = named(parameters, args, kwargs) if args else kwargs
         bound = bind(client, type(client))
-        return observer.call(operation, client, values, bound, args, kwargs)
+        return observer.call(observed, client, arguments, bound, args, kwargs)
 
     return wrapper
 
 
 def _async(
-    observer: Observer, operation: Operation, method: Callable[..., Any]
+    observer: CallObserver, observed: ObservedMethod, method: Callable[..., Any]
 ) -> Callable[..., Any]:
     parameters = positional(method)
     bind = method.__get__
 
     async def wrapper(client: Any, /, *args: Any, **kwargs: Any) -> Any:
-        values = named(parameters, args, kwargs) if args else kwargs
+        arguments = named(parameters, args, kwargs) if args else kwargs
         bound = bind(client, type(client))
-        return await observer.call_async(operation, client, values, bound, args, kwargs)
+        return await observer.call_async(observed, client, arguments, bound, args, kwargs)
 
     return wrapper

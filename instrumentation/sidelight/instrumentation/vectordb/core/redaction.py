@@ -27,17 +27,16 @@ _KEYWORDS: Final = frozenset(
     {"and", "array_contains", "exists", "in", "is", "json_contains", "like", "not", "null", "or"}
 )
 # More given than this is not looked through: then the message is not kept at all.
-_LEAVES: Final = 20_000
-_CHARACTERS: Final = 1_000_000
-_DEPTH: Final = 16
+MAX_LEAVES: Final = 20_000
+MAX_CHARACTERS: Final = 1_000_000
+MAX_DEPTH: Final = 16
 _REPEATED: Final = re.compile(rf"{NOT_CAPTURED}(?:\s+{NOT_CAPTURED})+")
 _WORD: Final = re.compile(r"\w+")
-# So many words in a row that are also in a row in a text are taken for a part of it.
+# As many words in a row that are also in a row in a text are taken for a part of it.
 _RUN: Final = 3
 # Shorter numbers are sizes, dimensions and columns rather than what identifies a record.
 _NUMBER_DIGITS: Final = 3
 _SIZE: Final = re.compile(r"(?i)\b(dim|dimensions?|expected|expecting|got|length|size)\W{1,3}$")
-_CLIENTS: Final = ("pymilvus", "qdrant_client", "chromadb")
 _SCALARS: Final = (bool, type(None))
 # Whose values are told as a text.
 _PLAIN_MODULES: Final = frozenset({"uuid", "datetime", "decimal"})
@@ -49,9 +48,12 @@ class _TooMuchError(Exception):
     """The arguments hold more than is looked through."""
 
 
-def redacted(text: str, arguments: Mapping[str, Any]) -> str:
-    """`text` without what it repeats of `arguments`, given by name."""
-    budget = _Budget()
+def redacted(text: str, arguments: Mapping[str, Any], client_package: str) -> str:
+    """`text` without what it repeats of `arguments`, given by name.
+
+    Objects of classes of `client_package` are looked through, those of other packages are not.
+    """
+    budget = _Budget(client_package)
     try:
         given = {
             each
@@ -118,11 +120,12 @@ def _without_words(text: str, words: Set[str]) -> str:
 
 
 class _Budget:
-    """How much is still looked through."""
+    """How much is still looked through, and whose objects are."""
 
-    def __init__(self) -> None:
-        self._leaves = _LEAVES
-        self._characters = _CHARACTERS
+    def __init__(self, client_package: str) -> None:
+        self.client_package: Final = client_package
+        self._leaves = MAX_LEAVES
+        self._characters = MAX_CHARACTERS
 
     def spend(self, characters: int = 0) -> None:
         """Takes one leaf off. Raises `_TooMuchError`."""
@@ -147,7 +150,7 @@ def _leaves(value: Any, budget: _Budget, depth: int = 0) -> Iterator[str]:
             yield str(value)
     elif isinstance(value, bytes):
         yield value.decode("utf-8", "replace")
-    elif depth > _DEPTH:
+    elif depth > MAX_DEPTH:
         raise _TooMuchError
     elif isinstance(value, Mapping):
         for name, inner in value.items():
@@ -157,7 +160,7 @@ def _leaves(value: Any, budget: _Budget, depth: int = 0) -> Iterator[str]:
         if not _is_vector(value):
             for inner in value:
                 yield from _leaves(inner, budget, depth + 1)
-    elif type(value).__module__.startswith(_CLIENTS):
+    elif type(value).__module__.startswith(budget.client_package):
         for inner in getattr(value, "__dict__", {}).values():
             yield from _leaves(inner, budget, depth + 1)
     elif type(value).__module__ in _PLAIN_MODULES:
@@ -165,7 +168,7 @@ def _leaves(value: Any, budget: _Budget, depth: int = 0) -> Iterator[str]:
         if hasattr(value, "isoformat"):
             yield value.isoformat()
     elif getattr(getattr(value, "dtype", None), "kind", None) in _NO_VECTORS:
-        if value.size > _LEAVES:
+        if value.size > MAX_LEAVES:
             raise _TooMuchError
         yield from _leaves(value.tolist(), budget, depth + 1)
 

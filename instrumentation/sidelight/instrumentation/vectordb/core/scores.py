@@ -2,54 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Final
 
-# Of one query, best hit first: top, last, mean, and the gap between the best two if there are two.
-# A plain tuple, as making an object of a class takes several times as long.
-Figures = tuple[float, float, float, float | None]
+from sidelight.instrumentation.vectordb.core.description import ScoreDirection
 
-HIGHER_IS_BETTER: Final = "higher_is_better"
-LOWER_IS_BETTER: Final = "lower_is_better"
+ScoreSummary = tuple[float, float, float, float | None]
+"""Of one query, best hit first: top, last, mean, and the gap between the best two if there are
+two. A plain tuple, as making an object of a class takes several times as long."""
 
-# Similarities and distances of Milvus, Qdrant (DOT, EUCLID, …) and Chroma (ip, l2), upper case.
-_SIMILARITIES: Final = frozenset({"COSINE", "IP", "BM25", "DOT"})
-_DISTANCES: Final = frozenset(
-    {"L2", "EUCLID", "MANHATTAN", "HAMMING", "JACCARD", "TANIMOTO", "MHJACCARD", "SUPERSTRUCTURE",
-     "SUBSTRUCTURE"}
-)  # fmt: skip
+MAX_METRIC_TYPES: Final = 64
 
 
-def direction(metric_type: str | None, scores: Sequence[float]) -> str | None:
-    """Which scores are better, from the metric's name or else from the order of the hits.
+class ScoreDirections:
+    """Which scores of a database are better, by metric type in any case."""
 
-    Every database returns the best hit first, so two different scores tell the direction
-    where the metric is unknown. None if neither says.
+    __slots__ = ("_known", "_patterns")
+
+    def __init__(self, patterns: Mapping[str, ScoreDirection]) -> None:
+        """`patterns` are metric types in upper case, where `*` and `?` match."""
+        self._patterns: Final = patterns
+        self._known: dict[str | None, ScoreDirection | None] = {}
+
+    def of(self, metric_type: str | None) -> ScoreDirection | None:
+        """The direction for a metric type, or for an unknown one; None if it is not known."""
+        try:
+            return self._known[metric_type]
+        except KeyError:
+            pass
+        # Only a pattern that fits everything fits a metric type that is not known.
+        name = (metric_type or "").upper()
+        direction = next(
+            (way for pattern, way in self._patterns.items() if fnmatchcase(name, pattern)), None
+        )
+        # Metric types are what apps write: they may be anything.
+        if len(self._known) < MAX_METRIC_TYPES:
+            self._known[metric_type] = direction
+        return direction
+
+
+def direction_by_order(scores: Sequence[float]) -> ScoreDirection | None:
+    """Which scores are better, from the order of one query's hits.
+
+    Every database returns the best hit first, so two different scores tell the direction where
+    the metric is unknown. None if they do not differ.
     """
-    way = _direction_of(metric_type) if metric_type is not None else None
-    if way is None and len(scores) > 1 and scores[0] != scores[-1]:
-        return HIGHER_IS_BETTER if scores[0] > scores[-1] else LOWER_IS_BETTER
-    return way
+    if len(scores) > 1 and scores[0] != scores[-1]:
+        return "higher_is_better" if scores[0] > scores[-1] else "lower_is_better"
+    return None
 
 
-@lru_cache(maxsize=64)
-def _direction_of(metric_type: str) -> str | None:
-    name = metric_type.upper()
-    if name in _SIMILARITIES or name.startswith("MAX_SIM"):
-        return HIGHER_IS_BETTER
-    return LOWER_IS_BETTER if name in _DISTANCES else None
-
-
-def summarised(scores: Sequence[float]) -> Figures:
-    """What is kept of the scores of one query's hits, of which there is at least one."""
+def summarised(scores: Sequence[float]) -> ScoreSummary:
+    """The summary of one query's hits, of which there is at least one."""
     hits = len(scores)
     top = scores[0]
     gap = abs(top - scores[1]) if hits > 1 else None
     return top, scores[-1], sum(scores) / hits, gap
 
 
-def averaged(queries: Sequence[Figures]) -> Figures:
+def averaged(queries: Sequence[ScoreSummary]) -> ScoreSummary:
     """Of a batch of queries, the mean of each figure over its queries."""
     tops, lasts, means, gaps = zip(*queries, strict=True)
     known = [gap for gap in gaps if gap is not None]

@@ -1,5 +1,5 @@
 """Milvus: observes pymilvus."""
 
-from sidelight.instrumentation.vectordb.milvus.client import instrument, uninstrument
+from sidelight.instrumentation.vectordb.milvus.client import LIBRARY, instrument, uninstrument
 
-__all__ = ["instrument", "uninstrument"]
+__all__ = ["LIBRARY", "instrument", "uninstrument"]

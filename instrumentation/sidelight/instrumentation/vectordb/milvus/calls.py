@@ -1,4 +1,4 @@
-"""What pymilvus's handler methods are given and return: the table of Milvus's operations."""
+"""What pymilvus's handler methods are given, read into a call."""
 
 from __future__ import annotations
 
@@ -7,96 +7,82 @@ from functools import lru_cache
 from typing import Any, Final
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vectordb.core.call import Call, Place, Target
-from sidelight.instrumentation.vectordb.core.observer import Observer, Operation, Values, nothing
+from sidelight.instrumentation.vectordb.core.call import Arguments, DatabaseCall
+from sidelight.instrumentation.vectordb.core.method import (
+    DescribeCall,
+    ObservedMethod,
+    Reader,
+    observed_methods,
+)
+from sidelight.instrumentation.vectordb.core.observer import CallObserver
+from sidelight.instrumentation.vectordb.core.target import CallTarget, CollectionAddress
 from sidelight.instrumentation.vectordb.core.vectors import count, dimension, first_of
-from sidelight.instrumentation.vectordb.milvus import results as results
+from sidelight.instrumentation.vectordb.milvus import results
+from sidelight.instrumentation.vectordb.milvus.description import HANDLERS
 
-_Describe = Callable[[Call, Any, Values], None]
-
-_INDEXES: Final = 1_024
+MAX_COLLECTIONS: Final = 1_024
 # Under which names a search's breadth is given, by kind of index.
 _BREADTH: Final = (("ef", names.VECTOR_EF), ("nprobe", names.VECTOR_NPROBE))
 _CONSISTENCY: Final = {0: "Strong", 1: "Session", 2: "Bounded", 3: "Eventually", 4: "Customized"}
 
 
-def operations(observer: Observer) -> Mapping[str, Operation]:
-    """The handler methods to observe."""
-    calls = _Calls(observer)
-    administration = {
-        name: _deferrable(name, calls.plain(name))
-        for name in (
-            "create_collection", "load_collection", "release_collection", "truncate_collection",
-            "create_partition", "drop_partition", "load_partitions", "release_partitions",
-        )
-    }  # fmt: skip
-    insert_rows, insert_columns = calls.write("insert", _rows), calls.write("insert", _columns)
-    upsert_rows, upsert_columns = calls.write("upsert", _rows), calls.write("upsert", _columns)
-    return administration | {
-        "search": _deferrable("search", calls.search, results.searched),
-        "hybrid_search": _deferrable("hybrid_search", calls.hybrid_search, results.searched),
-        "query": Operation("query", calls.query, results.queried),
-        "insert_rows": Operation("insert", insert_rows, results.inserted),
-        "batch_insert": _deferrable("insert", insert_columns, results.inserted),
-        "upsert_rows": Operation("upsert", upsert_rows, results.upserted),
-        "upsert": _deferrable("upsert", upsert_columns, results.upserted),
-        "delete": _deferrable("delete", calls.delete, results.deleted),
-        "create_index": _deferrable("create_index", calls.create_index),
-        "drop_index": Operation("drop_index", calls.forget("drop_index")),
-        "drop_collection": Operation("drop_collection", calls.forget("drop_collection")),
-        "flush": _deferrable("flush", calls.flush),
-        # Asked before many other calls: worth a span only when it fails.
-        "describe_collection": Operation(
-            "describe_collection", calls.plain("describe_collection"), on_error_only=True
-        ),
-        # A server that cannot be reached fails here, before any operation begins.
-        "_wait_for_channel_ready": Operation("connect", calls.connect, on_error_only=True),
-        "ensure_channel_ready": Operation("connect", calls.connect, on_error_only=True),
-    }
-
-
-def _deferrable(
-    name: str, describe_call: _Describe, describe_result: Callable[[Call, Any], None] = nothing
-) -> Operation:
-    """An operation that returns a future if it is called with `_async=True`."""
-    return Operation(
-        name,
-        describe_call,
-        describe_result,
+def handler_methods(observer: CallObserver) -> Mapping[str, ObservedMethod]:
+    """The handler methods to observe, by name."""
+    read = _HandlerArguments(observer)
+    return observed_methods(
+        HANDLERS.operations,
+        {
+            "search": Reader(read.search, results.searched),
+            "hybrid_search": Reader(read.hybrid_search, results.searched),
+            "query": Reader(read.query, results.queried),
+            "insert_rows": Reader(read.write("insert", _rows), results.inserted),
+            "batch_insert": Reader(read.write("insert", _columns), results.inserted),
+            "upsert_rows": Reader(read.write("upsert", _rows), results.upserted),
+            "upsert": Reader(read.write("upsert", _columns), results.upserted),
+            "delete": Reader(read.delete, results.deleted),
+            "create_index": Reader(read.create_index),
+            "drop_index": Reader(read.forget("drop_index")),
+            "drop_collection": Reader(read.forget("drop_collection")),
+            "flush": Reader(read.flush),
+            "_wait_for_channel_ready": Reader(read.connect),
+            "ensure_channel_ready": Reader(read.connect),
+        },
+        read.plain,
+        # Many of them return a future if they are called with `_async=True`.
         future_of=results.future_of,
         settle=results.settle,
     )
 
 
-class _Calls:
+class _HandlerArguments:
     """Reads the arguments of handler methods; remembers what `create_index` was told."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-        # place of a collection -> field -> (metric type, index type)
-        self._indexes: dict[Place, dict[str, tuple[str | None, str | None]]] = {}
+    def __init__(self, observer: CallObserver) -> None:
+        self._target_of = observer.targets.get
+        # collection -> field -> (metric type, index type)
+        self._indexes: dict[CollectionAddress, dict[str, tuple[str | None, str | None]]] = {}
 
-    def plain(self, operation: str) -> _Describe:
+    def plain(self, operation: str) -> DescribeCall:
         """A call that says no more than its collection."""
 
-        def describe(call: Call, handler: Any, values: Values) -> None:
-            self._target(call, operation, handler, values)
+        def describe(call: DatabaseCall, handler: Any, arguments: Arguments) -> None:
+            self._target(call, operation, handler, arguments)
 
         return describe
 
-    def connect(self, call: Call, handler: Any, values: Values) -> None:
-        address, port = server(values.get("address") or handler.server_address)
-        call.target = self._observer.target("connect", None, None, address, port)
+    def connect(self, call: DatabaseCall, handler: Any, arguments: Arguments) -> None:
+        address, port = server(arguments.get("address") or handler.server_address)
+        call.target = self._target_of("connect", None, None, address, port)
 
-    def search(self, call: Call, handler: Any, values: Values) -> None:
-        target = self._target(call, "search", handler, values, retrieval=True)
-        call.note(names.RETRIEVAL_TOP_K, values.get("limit"))
-        queries = self._vectors(call, values.get("data"))
+    def search(self, call: DatabaseCall, handler: Any, arguments: Arguments) -> None:
+        target = self._target(call, "search", handler, arguments)
+        call.note(names.RETRIEVAL_TOP_K, arguments.get("limit"))
+        queries = self._vectors(call, arguments.get("data"))
         if queries is not None and queries > 1:
             call.attributes[names.DB_BATCH_SIZE] = queries
-        self._parameters(call, values.get("param"))
-        field = values.get("anns_field") or None
-        known = self._indexes.get(target.place)
+        self._parameters(call, arguments.get("param"))
+        field = arguments.get("anns_field") or None
+        known = self._indexes.get(target.collection_address)
         if known:
             if field is None and len(known) == 1:
                 # The server takes the only vector field there is.
@@ -106,95 +92,90 @@ class _Calls:
             call.note(names.VECTOR_INDEX_TYPE, index_type)
         if field is not None:
             call.attributes[names.VECTOR_FIELD] = field
-        if values.get("group_by_field") is not None:
-            call.note(names.VECTOR_GROUP_BY, values["group_by_field"])
-        if values.get("ranker") is not None:
+        if arguments.get("group_by_field") is not None:
+            call.note(names.VECTOR_GROUP_BY, arguments["group_by_field"])
+        if arguments.get("ranker") is not None:
             # A rerank function's scores are its own, whatever the index compares by.
-            call.ranker, call.metric_type = _ranker(values["ranker"]), None
-        self._consistency(call, values)
-        call.filtered(values.get("expression"))
-        call.asked()
+            call.ranker, call.metric_type = _ranker(arguments["ranker"]), None
+        self._consistency(call, arguments)
+        call.set_filter(arguments.get("expression"))
+        call.set_query_text()
 
-    def hybrid_search(self, call: Call, handler: Any, values: Values) -> None:
-        self._target(call, "hybrid_search", handler, values, retrieval=True)
-        branches = values.get("reqs") or ()
-        call.ranker = _ranker(values.get("rerank"))
-        call.note(names.RETRIEVAL_TOP_K, values.get("limit"))
+    def hybrid_search(self, call: DatabaseCall, handler: Any, arguments: Arguments) -> None:
+        self._target(call, "hybrid_search", handler, arguments)
+        branches = arguments.get("reqs") or ()
+        call.ranker = _ranker(arguments.get("rerank"))
+        call.note(names.RETRIEVAL_TOP_K, arguments.get("limit"))
         call.note(names.VECTOR_BRANCHES, len(branches))
         call.note(names.VECTOR_FIELD, ",".join(branch.anns_field or "" for branch in branches))
         if branches:
             self._vectors(call, branches[0].data)
         for branch in branches:
-            call.filtered(branch.expr)
-        self._consistency(call, values)
-        call.asked()
+            call.set_filter(branch.expr)
+        self._consistency(call, arguments)
+        call.set_query_text()
 
-    def query(self, call: Call, handler: Any, values: Values) -> None:
-        self._target(call, "query", handler, values)
-        self._consistency(call, values)
-        call.filtered(values.get("expr"))
+    def query(self, call: DatabaseCall, handler: Any, arguments: Arguments) -> None:
+        self._target(call, "query", handler, arguments)
+        self._consistency(call, arguments)
+        call.set_filter(arguments.get("expr"))
 
-    def write(self, operation: str, records_in: Callable[[Any], int]) -> _Describe:
+    def write(self, operation: str, records_in: Callable[[Any], int]) -> DescribeCall:
         """An insert or upsert; `records_in` tells how many records the entities are."""
 
-        def describe(call: Call, handler: Any, values: Values) -> None:
-            self._target(call, operation, handler, values)
-            records = records_in(values.get("entities"))
+        def describe(call: DatabaseCall, handler: Any, arguments: Arguments) -> None:
+            self._target(call, operation, handler, arguments)
+            records = records_in(arguments.get("entities"))
             if records > 1:
                 call.attributes[names.DB_BATCH_SIZE] = records
 
         return describe
 
-    def delete(self, call: Call, handler: Any, values: Values) -> None:
-        self._target(call, "delete", handler, values)
-        call.filtered(values.get("expression"))
+    def delete(self, call: DatabaseCall, handler: Any, arguments: Arguments) -> None:
+        self._target(call, "delete", handler, arguments)
+        call.set_filter(arguments.get("expression"))
 
-    def create_index(self, call: Call, handler: Any, values: Values) -> None:
-        target = self._target(call, "create_index", handler, values)
-        parameters = values.get("params")
+    def create_index(self, call: DatabaseCall, handler: Any, arguments: Arguments) -> None:
+        target = self._target(call, "create_index", handler, arguments)
+        parameters = arguments.get("params")
         if not isinstance(parameters, Mapping):
             return
-        field = str(values.get("field_name"))
+        field = str(arguments.get("field_name"))
         metric_type = _text(parameters.get("metric_type"))
         index_type = _text(parameters.get("index_type"))
         call.metric_type = metric_type
         call.note(names.VECTOR_FIELD, field)
         call.note(names.VECTOR_INDEX_TYPE, index_type)
-        if len(self._indexes) >= _INDEXES:
+        if len(self._indexes) >= MAX_COLLECTIONS:
             self._indexes.clear()
-        self._indexes.setdefault(target.place, {})[field] = (metric_type, index_type)
+        self._indexes.setdefault(target.collection_address, {})[field] = (metric_type, index_type)
 
-    def forget(self, operation: str) -> _Describe:
+    def forget(self, operation: str) -> DescribeCall:
         """A call after which nothing is known of the collection's indexes."""
 
-        def describe(call: Call, handler: Any, values: Values) -> None:
-            target = self._target(call, operation, handler, values)
-            self._indexes.pop(target.place, None)
+        def describe(call: DatabaseCall, handler: Any, arguments: Arguments) -> None:
+            target = self._target(call, operation, handler, arguments)
+            self._indexes.pop(target.collection_address, None)
 
         return describe
 
-    def flush(self, call: Call, handler: Any, values: Values) -> None:
-        collections = list(values.get("collection_names") or [])
+    def flush(self, call: DatabaseCall, handler: Any, arguments: Arguments) -> None:
+        collections = list(arguments.get("collection_names") or [])
         only = {"collection_name": collections[0]} if len(collections) == 1 else {}
-        self._target(call, "flush", handler, {**values, **only})
+        self._target(call, "flush", handler, {**arguments, **only})
 
     def _target(
-        self, call: Call, operation: str, handler: Any, values: Values, *, retrieval: bool = False
-    ) -> Target:
+        self, call: DatabaseCall, operation: str, handler: Any, arguments: Arguments
+    ) -> CallTarget:
         address, port = server(handler.server_address)
-        found = call.target = self._observer.target(
-            operation,
-            values.get("collection_name"),
-            database(values),
-            address,
-            port,
-            retrieval=retrieval,
+        target = call.target = self._target_of(
+            operation, arguments.get("collection_name"), database(arguments), address, port
         )
-        if values.get("_async"):
+        if arguments.get("_async"):
             call.deferred = True
-        return found
+        return target
 
-    def _parameters(self, call: Call, parameters: Any) -> None:
+    def _parameters(self, call: DatabaseCall, parameters: Any) -> None:
         if not isinstance(parameters, dict):
             return
         call.metric_type = _text(parameters.get("metric_type"))
@@ -206,7 +187,7 @@ class _Calls:
             if value is not None:
                 call.note(attribute, value)
 
-    def _vectors(self, call: Call, data: Any) -> int | None:
+    def _vectors(self, call: DatabaseCall, data: Any) -> int | None:
         """Counts the query vectors and their dimensions; reads no number of them."""
         queries = count(data)
         if queries is None:
@@ -215,7 +196,7 @@ class _Calls:
         first = first_of(data)
         if isinstance(first, str):
             # A full-text search: the database makes the vector of the text itself.
-            call.query = first
+            call.query_text = first
         elif isinstance(first, bytes):
             call.attributes[names.VECTOR_DIMENSION] = len(first) * 8
         else:
@@ -224,8 +205,8 @@ class _Calls:
                 call.attributes[names.VECTOR_DIMENSION] = size
         return queries
 
-    def _consistency(self, call: Call, values: Values) -> None:
-        level = values.get("consistency_level")
+    def _consistency(self, call: DatabaseCall, arguments: Arguments) -> None:
+        level = arguments.get("consistency_level")
         if level is not None:
             level = _CONSISTENCY.get(level) if isinstance(level, int) else level
             call.note(names.MILVUS_CONSISTENCY, level)
@@ -240,9 +221,9 @@ def server(address: str) -> tuple[str | None, int | None]:
     return host.strip("[]"), int(port)
 
 
-def database(values: Values) -> str | None:
-    context = values.get("context")
-    name = context.get_db_name() if context is not None else values.get("db_name")
+def database(arguments: Arguments) -> str | None:
+    context = arguments.get("context")
+    name = context.get_db_name() if context is not None else arguments.get("db_name")
     return name or None
 
 

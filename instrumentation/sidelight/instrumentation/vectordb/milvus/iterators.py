@@ -12,79 +12,74 @@ from time import perf_counter
 from typing import Any, Final
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vectordb.core.call import Call
-from sidelight.instrumentation.vectordb.core.observer import Observer, Operation, Values
+from sidelight.instrumentation.vectordb.core.call import Arguments, DatabaseCall
+from sidelight.instrumentation.vectordb.core.current import enter, leave
+from sidelight.instrumentation.vectordb.core.method import ObservedMethod
+from sidelight.instrumentation.vectordb.core.observer import CallObserver
 from sidelight.instrumentation.vectordb.core.patching import Patches, named, positional
 from sidelight.instrumentation.vectordb.milvus.calls import database, server
+from sidelight.instrumentation.vectordb.milvus.description import QUERY_ITERATORS, SEARCH_ITERATORS
 
-# Each where it is now, and where it was up to pymilvus 2.5.
-_CLASSES: Final = (
-    ("search_iterator", ("pymilvus.client.iterator.search_iterator:SearchIteratorV2",
-                         "pymilvus.client.search_iterator:SearchIteratorV2")),
-    ("search_iterator", ("pymilvus.client.iterator.search_iterator:SearchIterator",
-                         "pymilvus.orm.iterator:SearchIterator")),
-    ("query_iterator", ("pymilvus.client.iterator.query_iterator:QueryIterator",
-                        "pymilvus.orm.iterator:QueryIterator")),
-)  # fmt: skip
 _PAGE: Final = "db.vector.iterator.page"
 # pymilvus tries the second version of the search iterator and falls back to the first.
 _FALLBACK: Final = "ServerVersionIncompatibleException"
 
 
-def observe_iterators(patches: Patches, observer: Observer) -> None:
+def observe_iterators(patches: Patches, observer: CallObserver) -> None:
     """Observes the iterators of every client API of pymilvus, which share these classes."""
-    for name, paths in _CLASSES:
-        iterator = patches.find(*paths)
-        if iterator is not None:
-            observed = _Iterators(observer, name)
-            patches.replace(iterator, "__init__", observed.created)
-            patches.replace(iterator, "next", observed.next)
-            patches.replace(iterator, "close", observed.close)
+    for wrapped in (SEARCH_ITERATORS, QUERY_ITERATORS):
+        (operation,) = wrapped.operations
+        for paths in wrapped.classes:
+            iterator = patches.find(*paths)
+            if iterator is not None:
+                observed = _Iterators(observer, operation.name)
+                patches.replace(iterator, "__init__", observed.created)
+                patches.replace(iterator, "next", observed.next)
+                patches.replace(iterator, "close", observed.close)
 
 
-def _own_requests(values: Values) -> bool:
+def _own_requests(arguments: Arguments) -> bool:
     """Whether a handler call is the iterator's: a filter function of the app may make others."""
-    return bool(values.get("iterator")) or _handler(values) is not None
+    return bool(arguments.get("iterator")) or _handler(arguments) is not None
 
 
-def _handler(values: Values) -> Any:
+def _handler(arguments: Arguments) -> Any:
     """What an iterator sends its requests through, as pymilvus calls it now or did up to 2.5."""
-    return values.get("handler") or values.get("connection")
+    return arguments.get("handler") or arguments.get("connection")
 
 
 class _Iterators:
     """The living iterators of one class, each with the call that its span belongs to."""
 
-    def __init__(self, observer: Observer, name: str) -> None:
+    def __init__(self, observer: CallObserver, operation: str) -> None:
         self._observer = observer
-        self._operation = Operation(name, self._describe)
-        self._calls: weakref.WeakKeyDictionary[Any, Call] = weakref.WeakKeyDictionary()
+        self._observed = ObservedMethod(operation, self._describe)
+        self._calls: weakref.WeakKeyDictionary[Any, DatabaseCall] = weakref.WeakKeyDictionary()
 
-    def _describe(self, call: Call, _iterator: Any, values: Values) -> None:
-        address, port = server(_handler(values).server_address)
-        call.target = self._observer.target(
-            self._operation.name,
-            values.get("collection_name"),
-            namespace=database(values),
+    def _describe(self, call: DatabaseCall, _iterator: Any, arguments: Arguments) -> None:
+        address, port = server(_handler(arguments).server_address)
+        call.target = self._observer.targets.get(
+            self._observed.operation,
+            arguments.get("collection_name"),
+            namespace=database(arguments),
             address=address,
             port=port,
-            retrieval=self._operation.name == "search_iterator",
         )
         call.covers = _own_requests
-        call.busy = 0.0
+        call.busy_seconds = 0.0
         call.rows = 0
         call.attributes[names.VECTOR_PAGES] = 0
-        call.note(names.VECTOR_FIELD, values.get("anns_field") or values.get("ann_field"))
-        call.filtered(values.get("filter") or values.get("expr"))
-        call.asked()
+        call.note(names.VECTOR_FIELD, arguments.get("anns_field") or arguments.get("ann_field"))
+        call.set_filter(arguments.get("filter") or arguments.get("expr"))
+        call.set_query_text()
 
     def created(self, method: Callable[..., None]) -> Callable[..., None]:
         """`__init__`, which starts the call."""
         parameters = positional(method)
 
         def wrapper(iterator: Any, /, *args: Any, **kwargs: Any) -> None:
-            values = named(parameters, args, kwargs)
-            call = self._observer.begin(self._operation, iterator, values)
+            arguments = named(parameters, args, kwargs)
+            call = self._observer.begin(self._observed, iterator, arguments)
             if call is None:
                 return method(iterator, *args, **kwargs)
             try:
@@ -93,22 +88,22 @@ class _Iterators:
                 if type(error).__name__ == _FALLBACK:
                     self._observer.discard(call)
                 else:
-                    self._observer.failed(self._operation, call, error)
+                    self._observer.failed(self._observed, call, error)
                 raise
-            self._observer.leave(call)
-            call.busy = perf_counter() - call.started
+            leave(call)
+            call.busy_seconds = perf_counter() - call.started
             self._keep(iterator, call)
             return None
 
         return wrapper
 
-    def _keep(self, iterator: Any, call: Call) -> None:
+    def _keep(self, iterator: Any, call: DatabaseCall) -> None:
         try:
             self._calls[iterator] = call
             # An iterator that is dropped halfway ends with its last page.
             weakref.finalize(iterator, self._observer.end, call)
         except TypeError as error:
-            self._observer.fault(self._operation.name, error)
+            self._observer.fault(self._observed.operation, error)
             self._observer.end(call)
 
     def next(self, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -118,22 +113,22 @@ class _Iterators:
             call = self._calls.get(iterator)
             if call is None or call.ended:
                 return method(iterator, *args, **kwargs)
-            self._observer.enter(call)
+            enter(call)
             started = perf_counter()
             try:
                 page = method(iterator, *args, **kwargs)
             except BaseException as error:
-                call.busy = (call.busy or 0.0) + perf_counter() - started
-                self._observer.failed(self._operation, call, error)
+                call.busy_seconds = (call.busy_seconds or 0.0) + perf_counter() - started
+                self._observer.failed(self._observed, call, error)
                 raise
-            call.busy = (call.busy or 0.0) + perf_counter() - started
-            self._observer.leave(call)
+            call.busy_seconds = (call.busy_seconds or 0.0) + perf_counter() - started
+            leave(call)
             self._page(call, page)
             return page
 
         return wrapper
 
-    def _page(self, call: Call, page: Any) -> None:
+    def _page(self, call: DatabaseCall, page: Any) -> None:
         try:
             rows = len(page) if page is not None else 0
             if rows:
@@ -145,7 +140,7 @@ class _Iterators:
             else:
                 self._observer.end(call)
         except Exception as error:  # noqa: BLE001
-            self._observer.fault(self._operation.name, error)
+            self._observer.fault(self._observed.operation, error)
 
     def close(self, method: Callable[..., Any]) -> Callable[..., Any]:
         """`close`, which ends the call."""

@@ -39,10 +39,10 @@ def traceparent(span: trace.SpanContext) -> str:
 
 def _with_traceparent(metadata: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        made = metadata(*args, **kwargs)
+        headers = metadata(*args, **kwargs)
         span = trace.get_current_span().get_span_context()
-        if not span.is_valid or not (made is None or isinstance(made, list)):
-            return made
-        return [*(made or ()), ("traceparent", traceparent(span))]
+        if not span.is_valid or not (headers is None or isinstance(headers, list)):
+            return headers
+        return [*(headers or ()), ("traceparent", traceparent(span))]
 
     return wrapper

@@ -1,4 +1,4 @@
-"""What pymilvus's handler methods return, raise, or promise: hits, counts, errors and futures."""
+"""What pymilvus's handler methods return or promise: hits, counts and futures."""
 
 from __future__ import annotations
 
@@ -7,51 +7,35 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vectordb.core.call import Call
+from sidelight.instrumentation.vectordb.core.call import DatabaseCall
 from sidelight.instrumentation.vectordb.core.documents import Document
 from sidelight.instrumentation.vectordb.core.failures import Failure
+from sidelight.instrumentation.vectordb.milvus.errors import describe_error
 
 
-def describe_error(error: BaseException) -> Failure:
-    """Milvus's code (or gRPC's, where no answer came) and its message.
-
-    The code differs by server: a wrong dimension is 1 on Milvus Lite and 65535 on 2.3.5.
-    """
-    code = getattr(error, "code", None)
-    if callable(code):
-        code = code()
-    message = getattr(error, "message", None)
-    if not isinstance(message, str) or not message:
-        details = getattr(error, "details", None)
-        found = details() if callable(details) else None
-        message = found if isinstance(found, str) and found else str(error)
-    shown = str(int(code)) if isinstance(code, int) else getattr(code, "name", None)
-    return Failure(shown, message)
-
-
-def searched(call: Call, result: Any) -> None:
+def searched(call: DatabaseCall, result: Any) -> None:
     """A search's hits: only `ids` and `distances`, as indexing a hit decodes every vector."""
     if getattr(result, "agg_buckets", None):
         # An aggregation answers with buckets instead of hits: it is not an empty search.
         call.rows = sum(len(buckets) for buckets in result.agg_buckets)
     else:
-        _found(call, list(list.__iter__(result)))
+        _read_hits(call, list(list.__iter__(result)))
     extra = getattr(result, "extra", None)
     if extra:
-        _extra(call, extra)
+        _read_extra(call, extra)
 
 
-def _found(call: Call, queries: Sequence[Any]) -> None:
+def _read_hits(call: DatabaseCall, queries: Sequence[Any]) -> None:
     if len(queries) == 1:
         ids, scores = queries[0].ids, queries[0].distances
-        call.returned((scores,))
+        call.set_scores((scores,))
     else:
-        of_queries = [hits.distances for hits in queries]
-        call.returned(of_queries)
+        scores_of_queries = [hits.distances for hits in queries]
+        call.set_scores(scores_of_queries)
         ids = [identifier for hits in queries for identifier in hits.ids]
-        scores = [score for found in of_queries for score in found]
+        scores = [score for scores in scores_of_queries for score in scores]
     if call.shows_hits():
-        call.found(
+        call.set_hits(
             ids, scores, lambda: (document for hits in queries for document in _documents(hits))
         )
 
@@ -71,36 +55,36 @@ def _documents(hits: Any) -> Iterator[Document]:
         yield Document(identifier, score, fields)
 
 
-def queried(call: Call, result: Any) -> None:
+def queried(call: DatabaseCall, result: Any) -> None:
     call.rows = len(result)
     extra = getattr(result, "extra", None)
     if extra:
-        _extra(call, extra)
+        _read_extra(call, extra)
 
 
-def inserted(call: Call, result: Any) -> None:
-    call.written = result.insert_count
-    _stored(call, result, call.written)
+def inserted(call: DatabaseCall, result: Any) -> None:
+    call.written_records = result.insert_count
+    _read_stored(call, result, call.written_records)
 
 
-def upserted(call: Call, result: Any) -> None:
-    call.written = result.upsert_count
-    _stored(call, result, call.written)
+def upserted(call: DatabaseCall, result: Any) -> None:
+    call.written_records = result.upsert_count
+    _read_stored(call, result, call.written_records)
 
 
-def deleted(call: Call, result: Any) -> None:
-    call.deleted = result.delete_count
-    _stored(call, result, call.deleted)
+def deleted(call: DatabaseCall, result: Any) -> None:
+    call.deleted_records = result.delete_count
+    _read_stored(call, result, call.deleted_records)
 
 
-def _stored(call: Call, result: Any, records: int) -> None:
+def _read_stored(call: DatabaseCall, result: Any, records: int) -> None:
     call.attributes[names.VECTOR_RECORDS] = records
     cost = getattr(result, "cost", None)
     if cost:
         call.attributes[names.MILVUS_COST] = cost
 
 
-def _extra(call: Call, extra: Any) -> None:
+def _read_extra(call: DatabaseCall, extra: Any) -> None:
     """What newer servers tell about the work they did."""
     call.note(names.MILVUS_COST, extra.get("cost") or None)
     call.note(names.MILVUS_SCANNED_BYTES, extra.get("scanned_total_bytes"))
@@ -126,26 +110,26 @@ class _RawHits:
         self.distances = distances
 
 
-def settle(call: Call, future: Any) -> None:
+def settle(call: DatabaseCall, future: Any) -> None:
     """What a gRPC future came to; runs on a thread of gRPC, before the app asks for it."""
-    error = future.exception() if not future.cancelled() else None
-    if error is not None or future.cancelled():
-        failure = describe_error(error) if error is not None else Failure("CANCELLED", "cancelled")
-        call.failed(
-            type(error).__qualname__ if error else "Cancelled", failure.code, failure.message
-        )
+    if future.cancelled():
+        call.failure = Failure("Cancelled", "CANCELLED", "cancelled")
+        return
+    error = future.exception()
+    if error is not None:
+        call.failure = describe_error(error)
         return
     response = future.result()
     status = getattr(response, "status", response)
     code = getattr(status, "code", 0) or getattr(status, "error_code", 0)
     if code:
-        call.failed("MilvusException", str(code), getattr(status, "reason", ""))
+        call.failure = Failure("MilvusException", str(code), getattr(status, "reason", ""))
         return
     results = getattr(response, "results", None)
     if results is not None:
-        _found(call, _raw_hits(results))
+        _read_hits(call, _raw_hits(results))
     elif hasattr(response, "insert_cnt"):
-        _mutated(call, response)
+        _read_counts(call, response)
 
 
 def _raw_hits(results: Any) -> list[_RawHits]:
@@ -160,11 +144,11 @@ def _raw_hits(results: Any) -> list[_RawHits]:
     return hits
 
 
-def _mutated(call: Call, response: Any) -> None:
+def _read_counts(call: DatabaseCall, response: Any) -> None:
     """The counts of a raw mutation response; the operation tells which of them matters."""
     operation = call.target.attributes[names.DB_OPERATION] if call.target is not None else ""
     if operation == "delete":
-        call.deleted = response.delete_cnt
+        call.deleted_records = response.delete_cnt
     else:
-        call.written = response.insert_cnt if operation == "insert" else response.upsert_cnt
-    call.attributes[names.VECTOR_RECORDS] = call.written or call.deleted
+        call.written_records = response.insert_cnt if operation == "insert" else response.upsert_cnt
+    call.attributes[names.VECTOR_RECORDS] = call.written_records or call.deleted_records

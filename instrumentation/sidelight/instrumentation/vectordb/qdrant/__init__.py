@@ -1,5 +1,5 @@
 """Qdrant: observes qdrant-client."""
 
-from sidelight.instrumentation.vectordb.qdrant.client import instrument, uninstrument
+from sidelight.instrumentation.vectordb.qdrant.client import LIBRARY, instrument, uninstrument
 
-__all__ = ["instrument", "uninstrument"]
+__all__ = ["LIBRARY", "instrument", "uninstrument"]

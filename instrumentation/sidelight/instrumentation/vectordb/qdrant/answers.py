@@ -12,8 +12,9 @@ from typing import Any, Final
 import wrapt
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vectordb.core.call import Call
-from sidelight.instrumentation.vectordb.core.observer import Observer, active_call
+from sidelight.instrumentation.vectordb.core.call import DatabaseCall
+from sidelight.instrumentation.vectordb.core.current import current_call
+from sidelight.instrumentation.vectordb.core.observer import CallObserver
 from sidelight.instrumentation.vectordb.core.patching import Patches
 
 _Method = Callable[..., Any]
@@ -26,7 +27,7 @@ _GRPC: Final = (
 )
 
 
-def read_answers(patches: Patches, observer: Observer) -> None:
+def read_answers(patches: Patches, observer: CallObserver) -> None:
     """Watches the REST and gRPC clients of every Qdrant client."""
     reader = _Reader(observer)
     rest, asynchronous = patches.find(_REST), patches.find(_ASYNC_REST)
@@ -41,7 +42,7 @@ def read_answers(patches: Patches, observer: Observer) -> None:
 
 
 class _Reader:
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: CallObserver) -> None:
         self._observer = observer
 
     def watch(self, method: _Method) -> _Method:
@@ -66,10 +67,10 @@ class _Reader:
 
     def stub(self, stub: Any) -> Any:
         """`stub` itself, or while a call is observed one that passes its answers by."""
-        return stub if active_call() is None else _Stub(stub, self)
+        return stub if current_call() is None else _Stub(stub, self)
 
     def _read(self, answer: Any) -> None:
-        call = active_call()
+        call = current_call()
         if call is None:
             return
         try:
@@ -94,7 +95,7 @@ class _Stub(wrapt.ObjectProxy):  # type: ignore[type-arg]
         return reader.watch_async(method) if asynchronous else reader.watch(method)
 
 
-def _note(call: Call, answer: Any) -> None:
+def _note(call: DatabaseCall, answer: Any) -> None:
     """Adds up what one or, in an upload, several answers say."""
     seconds = getattr(answer, "time", None)
     if seconds:
