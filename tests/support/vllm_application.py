@@ -17,6 +17,12 @@ QUESTION = {
     "user": "ada",
     "messages": [{"role": "user", "content": "a secret question"}],
 }
+USAGE = {
+    "prompt_tokens": 11,
+    "completion_tokens": 5,
+    "total_tokens": 16,
+    "prompt_tokens_details": {"cached_tokens": 3},
+}
 ANSWER = {
     "id": "chatcmpl-7",
     "object": "chat.completion",
@@ -28,12 +34,7 @@ ANSWER = {
             "finish_reason": "stop",
         }
     ],
-    "usage": {
-        "prompt_tokens": 11,
-        "completion_tokens": 5,
-        "total_tokens": 16,
-        "prompt_tokens_details": {"cached_tokens": 3},
-    },
+    "usage": USAGE,
 }
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{CALLER}-01"
@@ -54,7 +55,7 @@ async def answering(_: Any, receive: Receive, send: Send) -> None:
 async def streaming(_: Any, receive: Receive, send: Send) -> None:
     """Streams an answer of four pieces and its usage."""
     await asgi.read(receive)
-    usage = {"id": "chatcmpl-7", "choices": [], "usage": ANSWER["usage"]}
+    usage = {"id": "chatcmpl-7", "choices": [], "usage": USAGE}
     chunks = events(piece("a "), piece("secret "), piece("answer"), piece("", "length"), usage)
     await reply(send, *chunks, content_type="text/event-stream; charset=utf-8")
 

@@ -1,11 +1,12 @@
 """Every attribute and metric name that Sidelight writes or reads, with unit and meaning.
 
-Standard names come first: OpenTelemetry's GenAI and database conventions (state of
-November 2026) and OpenInference for display. What no standard has lives under
-`sidelight.*` and `db.vector.*` and is defined here and nowhere else, so that it can be
-mapped once a standard exists. docs/names.md is generated from this package.
+Standard names come first: OpenTelemetry's conventions for GenAI and databases (state of
+November 2026), and OpenInference for display. Names that no standard has begin with
+`sidelight.`, `db.vector.` or the database's `db.….`; they are defined nowhere else, so that
+they can be mapped once a standard exists.
 
-A constant is a plain `str`; its meaning is kept in `ATTRIBUTES` or `METRICS`.
+A constant is a plain `str`. `ATTRIBUTES` and `METRICS` hold what each name means and which part
+emits it; docs/names.md is generated from them. This file only passes on what the modules define.
 """
 
 from sidelight.conventions.attributes import *

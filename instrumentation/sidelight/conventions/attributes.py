@@ -150,7 +150,11 @@ REQUEST_TOP_K: Final = _CALLS.attribute(
     "gen_ai.request.top_k", "Number of likeliest tokens that are sampled from.", VLLM, COLLECTOR
 )
 REQUEST_CHOICES: Final = _CALLS.attribute(
-    "gen_ai.request.choice.count", "Choices that the client asked for (n).", VLLM, COLLECTOR
+    "gen_ai.request.choice.count",
+    "Choices that the client asked for (n).",
+    VLLM,
+    COLLECTOR,
+    unit="{choice}",
 )
 REQUEST_SEED: Final = _CALLS.attribute(
     "gen_ai.request.seed", "Seed of the sampling.", VLLM, COLLECTOR
@@ -233,7 +237,11 @@ OUTPUT_MESSAGES: Final = _CALLS.attribute(
     sensitive=True,
 )
 RETRIEVAL_TOP_K: Final = _CALLS.attribute(
-    "gen_ai.retrieval.top_k", "Documents that the client asked for.", CLIENTS, COLLECTOR
+    "gen_ai.retrieval.top_k",
+    "Documents that the client asked for.",
+    CLIENTS,
+    COLLECTOR,
+    unit="{document}",
 )
 RETRIEVAL_QUERY: Final = _CALLS.attribute(
     "gen_ai.retrieval.query.text", "Text of the query.", CLIENTS, COLLECTOR, sensitive=True

@@ -15,7 +15,11 @@ ENGINE_REQUEST_ID: Final = _ENGINE.attribute(
     COLLECTOR,
 )
 ENGINE_SEQUENCES: Final = _ENGINE.attribute(
-    "sidelight.request.sequences", "Sequences that the engine made of the request.", VLLM, COLLECTOR
+    "sidelight.request.sequences",
+    "Sequences that the engine made of the request.",
+    VLLM,
+    COLLECTOR,
+    unit="{sequence}",
 )
 ENGINE_PHASE: Final = _ENGINE.attribute(
     "sidelight.phase", "Phase of the request: queue, prefill or decode."
@@ -109,9 +113,11 @@ SERVED_CACHED_TOKENS: Final = _ENGINE.attribute(
     "Prompt tokens that the server found in its prefix cache.",
     unit="{token}",
 )
-PREEMPTIONS: Final = _ENGINE.attribute("sidelight.preemptions", "Preemptions of the request.")
+PREEMPTIONS: Final = _ENGINE.attribute(
+    "sidelight.preemptions", "Preemptions of the request.", unit="{preemption}"
+)
 STREAM_CHUNKS: Final = _ENGINE.attribute(
-    "sidelight.stream.chunks", "Chunks of the stream that were sent to the client."
+    "sidelight.stream.chunks", "Chunks of the stream that were sent to the client.", unit="{chunk}"
 )
 STREAM_MAX_GAP: Final = _ENGINE.attribute(
     "sidelight.stream.max_gap", "Longest pause between two chunks of the stream.", unit="s"
@@ -122,13 +128,17 @@ CLIENT_ABORTED: Final = _ENGINE.attribute(
 BATCH_SIZE_MEAN: Final = _ENGINE.attribute(
     "sidelight.batch.size.mean",
     "Mean number of running requests in the engine steps of the request.",
+    unit="{request}",
 )
 BATCH_SIZE_MAX: Final = _ENGINE.attribute(
-    "sidelight.batch.size.max", "Maximum of running requests in the engine steps of the request."
+    "sidelight.batch.size.max",
+    "Maximum of running requests in the engine steps of the request.",
+    unit="{request}",
 )
 WAITING_AT_ARRIVAL: Final = _ENGINE.attribute(
     "sidelight.queue.waiting_at_arrival",
     "Requests that were waiting when the engine queued this one.",
+    unit="{request}",
 )
 KV_USAGE_AT_ADMISSION: Final = _ENGINE.attribute(
     "sidelight.kv_cache.usage.at_admission",
@@ -138,10 +148,13 @@ KV_USAGE_AT_ADMISSION: Final = _ENGINE.attribute(
 KV_USAGE_PEAK: Final = _ENGINE.attribute(
     "sidelight.kv_cache.usage.peak", "Highest KV-cache use while the request ran.", unit="1"
 )
-STEPS: Final = _ENGINE.attribute("sidelight.engine.steps", "Engine steps while the request ran.")
+STEPS: Final = _ENGINE.attribute(
+    "sidelight.engine.steps", "Engine steps while the request ran.", unit="{step}"
+)
 STEPS_WITH_PREFILL: Final = _ENGINE.attribute(
     "sidelight.engine.steps_with_prefill",
     "Decode steps of the request that also carried prompt tokens of other requests.",
+    unit="{step}",
 )
 KEEP_TRACE: Final = _ENGINE.attribute(
     "sidelight.keep", "true on any span keeps its trace in tail sampling.", APPS

@@ -33,7 +33,11 @@ DB_STATUS_CODE: Final = _DATABASE.attribute(
     "db.response.status_code", "The database's own error code."
 )
 DB_RETURNED_ROWS: Final = _DATABASE.attribute(
-    "db.response.returned_rows", "Hits or rows that the call returned.", CLIENTS, COLLECTOR
+    "db.response.returned_rows",
+    "Hits or rows that the call returned.",
+    CLIENTS,
+    COLLECTOR,
+    unit="{row}",
 )
 DB_FILTER: Final = _DATABASE.attribute(
     "db.vector.filter", "Filter expression.", CLIENTS, COLLECTOR, sensitive=True
@@ -45,7 +49,7 @@ VECTOR_DIMENSION: Final = _DATABASE.attribute(
     "db.vector.dimension", "Dimension of the query vector.", CLIENTS, COLLECTOR
 )
 VECTOR_QUERY_COUNT: Final = _DATABASE.attribute(
-    "db.vector.query.count", "Query vectors in the call.", CLIENTS, COLLECTOR
+    "db.vector.query.count", "Query vectors in the call.", CLIENTS, COLLECTOR, unit="{query}"
 )
 VECTOR_FIELD: Final = _DATABASE.attribute(
     "db.vector.field", "Vector field of the search.", CLIENTS, COLLECTOR
@@ -76,16 +80,18 @@ VECTOR_EMPTY: Final = _DATABASE.attribute(
     "db.vector.search.empty", "true if the search found nothing."
 )
 VECTOR_EMPTY_QUERIES: Final = _DATABASE.attribute(
-    "db.vector.search.empty_queries", "Queries of a batch that found nothing."
+    "db.vector.search.empty_queries", "Queries of a batch that found nothing.", unit="{query}"
 )
 VECTOR_RECORDS: Final = _DATABASE.attribute(
-    "db.vector.records", "Records that a write stored or deleted, as the database counted them."
+    "db.vector.records",
+    "Records that a write stored or deleted, as the database counted them.",
+    unit="{record}",
 )
 VECTOR_PAGES: Final = _DATABASE.attribute(
-    "db.vector.iterator.pages", "Pages that an iterator has fetched."
+    "db.vector.iterator.pages", "Pages that an iterator has fetched.", unit="{page}"
 )
 VECTOR_BRANCHES: Final = _DATABASE.attribute(
-    "db.vector.branches", "Searches that a hybrid search merges into one result."
+    "db.vector.branches", "Searches that a hybrid search merges into one result.", unit="{search}"
 )
 MILVUS_CONSISTENCY: Final = _DATABASE.attribute(
     "db.milvus.consistency_level", "Consistency level of the call."
