@@ -42,7 +42,7 @@ Units are UCUM: `s` is seconds, `By` is bytes, `1` is a ratio, and braces name w
 
 ## Attributes
 Attributes that can hold content are captured only if `SIDELIGHT_CAPTURE_CONTENT` allows it. The
-collector can remove, cut and mask them ([processors](shape.md)).
+collector can remove, cut and mask them ([processors](processors.md)).
 """
 METRICS = """\
 ## Metrics

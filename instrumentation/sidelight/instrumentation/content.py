@@ -1,4 +1,4 @@
-"""How captured text is cut to the caps of the settings, and says that it was cut."""
+"""Cuts captured text to the caps of the settings."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from sidelight.instrumentation.settings import Settings
 
 
 def clip(text: str, settings: Settings) -> tuple[str, bool]:
-    """`text` within the caps of `settings`, and whether it was cut.
+    """`text` cut to the caps of `settings`, and whether anything was cut.
 
-    Under `truncated` the cap is in characters, and in any case the UTF-8 form stays within
-    `max_bytes`. A cut never splits a character. Returns an empty text under `off` and `ids`.
+    `truncated` limits the characters, and both `truncated` and `full` limit the bytes in UTF-8.
+    A cut never splits a character. The text is empty under `off` and `ids`.
     """
     if not settings.captures_text:
         return "", bool(text)
     kept = text
     if settings.capture_content == "truncated":
         kept = kept[: settings.max_characters]
-    # A character is at most 4 bytes: most texts are cleared without encoding them.
+    # A character takes at most 4 bytes, so most texts need not be encoded to be measured.
     if len(kept) * 4 > settings.max_bytes:
         encoded = kept.encode("utf-8", "surrogatepass")
         if len(encoded) > settings.max_bytes:
@@ -25,7 +25,7 @@ def clip(text: str, settings: Settings) -> tuple[str, bool]:
 
 
 class Clipper:
-    """Texts of one attribute, cut so that together they stay within `max_bytes`."""
+    """Cuts the texts of one attribute so that together they stay within `max_bytes`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -33,7 +33,7 @@ class Clipper:
         self.truncated = False
 
     def text(self, text: str) -> str:
-        """`text` within its own cap and within what the texts before it have left."""
+        """`text` cut to its own cap and to the bytes that earlier texts have left."""
         kept, cut = clip(text, self._settings)
         if len(kept) * 4 > self._left:
             encoded = kept.encode("utf-8", "surrogatepass")

@@ -1,27 +1,27 @@
-"""What the instrumentation reads from the environment, validated once and frozen.
+"""The settings of the instrumentation, read from the environment.
 
-A wrong value never stops the observed process: the default is taken and one warning names
-the variable, the value and what is allowed.
+A wrong value never stops the observed process: the default is used, and one warning names the
+variable, the value and what is allowed.
 
 | variable | default | meaning |
 |---|---|---|
-| `SIDELIGHT_DISABLED` | `false` | `true` installs nothing at all |
+| `SIDELIGHT_DISABLED` | `false` | `true` installs nothing |
 | `SIDELIGHT_CAPTURE_CONTENT` | `off` | `off`, `ids`, `truncated` or `full`, see below |
 | `SIDELIGHT_CONTENT_MAX_CHARACTERS` | 1000 | cap on one text under `truncated` |
 | `SIDELIGHT_CONTENT_MAX_BYTES` | 131072 | cap on one attribute under `truncated` and `full` |
 | `SIDELIGHT_CONTENT_MAX_DOCUMENTS` | 20 | cap on the documents of one retrieval |
-| `SIDELIGHT_VLLM_SPAN_KIND` | `auto` | `auto`, `llm` or `chain`: see `vllm.server` |
-| `SIDELIGHT_VLLM_STATS_WAIT_SECONDS` | 2 | how long a span waits for the engine's figures |
+| `SIDELIGHT_VLLM_SPAN_KIND` | `auto` | `auto`, `llm` or `chain`: see `vllm.spans.server` |
+| `SIDELIGHT_VLLM_STATS_WAIT_SECONDS` | 2 | how long a span waits for the engine's statistics |
 
 How much content leaves the process:
 
-- `off`: none. Spans carry counts, sizes, durations and scores, which are numbers.
-- `ids`: document ids and their scores as well; no text.
+- `off`: none. Spans have numbers only: counts, sizes, durations and scores.
+- `ids`: ids of documents and users as well, but no text.
 - `truncated`: prompts, answers and documents too, each text cut at a number of characters.
-- `full`: the whole text, up to the cap in bytes on one attribute.
+- `full`: prompts, answers and documents, up to the cap on the bytes of one attribute.
 
-OpenTelemetry's own `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` counts as `full`
-(`true`, or a mode that writes to spans) or `off`, unless Sidelight's variable is set.
+If Sidelight's variable is not set, `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` is read:
+`true` and the modes that write to spans mean `full`, everything else means `off`.
 Vectors are never captured.
 """
 
@@ -48,7 +48,7 @@ OTEL_DISABLED: Final = "OTEL_SDK_DISABLED"
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
-# The modes that the GenAI conventions define beside plain true and false.
+# The modes that the GenAI conventions define besides true and false.
 _OTEL_CONTENT: Final[Mapping[str, ContentPolicy]] = {
     "span_only": "full",
     "span_and_event": "full",
@@ -74,7 +74,7 @@ class Settings:
 
     @property
     def captures_ids(self) -> bool:
-        """Whether ids of documents may leave the process."""
+        """Whether ids of documents and users may leave the process."""
         return self.capture_content != "off"
 
     @property
@@ -84,7 +84,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """The settings in `environ` (`os.environ` if None); never raises."""
+        """The settings in `environ`, or in `os.environ` if it is None. Never raises."""
         source = os.environ if environ is None else environ
         default = cls()
         return cls(
@@ -143,7 +143,7 @@ def _number(
         value = type(default)(text)
     except ValueError:
         value = None
-    # A NaN fails the comparison and is refused with the rest.
+    # NaN fails the comparison too.
     if value is None or not low <= value <= high:
         _warn(name, text, f"a number from {low} to {high}", str(default))
         return default
