@@ -18,7 +18,7 @@ from sidelight.otlp import varint
 
 WHOLE_BYTES = 1024 * 1024
 # A span has 26 bytes of ids alone; what has more parts than this is made to be expensive.
-MOST_PARTS = 250_000
+MAX_PARTS = 250_000
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
@@ -27,7 +27,7 @@ _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 class Checker:
     """Checks one request; its parts are counted over all levels."""
 
-    def __init__(self, most_parts: int = MOST_PARTS) -> None:
+    def __init__(self, most_parts: int = MAX_PARTS) -> None:
         self._parts_left = most_parts
 
     def check(self, schema: type[Message], data: memoryview) -> None:

@@ -18,7 +18,7 @@ from sidelight.base.http_server.reader import MAX_HEAD_BYTES
 from sidelight.base.tls.config import Tls
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.live import is_live
-from sidelight.collector.receivers.common.admission import LONGEST_PROJECT, PROJECT_HEADER
+from sidelight.collector.receivers.common.admission import MAX_PROJECT_CHARACTERS, PROJECT_HEADER
 from sidelight.collector.receivers.langfuse_api import api as langfuse
 from sidelight.collector.receivers.langfuse_api.config import LangfuseApi, LangfuseKey
 from sidelight.collector.receivers.otlp_grpc.receiver import MAX_CONNECTIONS
@@ -64,7 +64,7 @@ def test_every_path_and_reason_is_told() -> None:
 def test_numbers_are_those_of_the_code() -> None:
     """A limit that is changed is changed here too."""
     assert f"has {tokens.MIN_TOKEN_CHARACTERS} characters or more" in TEXT
-    assert f"Above {LONGEST_PROJECT} characters" in TEXT
+    assert f"Above {MAX_PROJECT_CHARACTERS} characters" in TEXT
     assert f"| {MAX_HEAD_BYTES // 1024} KiB |" in TEXT
     assert f"gRPC {MAX_CONNECTIONS}" in TEXT
     assert f"`{c.TENANT}`" in TEXT

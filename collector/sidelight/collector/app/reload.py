@@ -13,7 +13,7 @@ from sidelight.collector.metrics.registry import Registry
 
 _logger = logging.getLogger(__name__)
 
-MOST_RELOADS = 2
+MAX_RELOADS = 2
 """One that runs and one that waits: it will see all that was written until it begins."""
 
 

@@ -21,7 +21,7 @@ from sidelight.collector.app import detect
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.loading import load
 from sidelight.collector.app.lifecycle import Service
-from sidelight.collector.app.reload import MOST_RELOADS, report
+from sidelight.collector.app.reload import MAX_RELOADS, report
 from sidelight.collector.destinations.registry import AnyDestination
 from sidelight.collector.log.log import LogError
 from sidelight.collector.log.shares import left_behind
@@ -79,7 +79,7 @@ async def _serve(config: Config, found: tuple[AnyDestination, ...], path: Path |
     reloads: set[asyncio.Task[None]] = set()
 
     def hang_up() -> None:
-        if len(reloads) >= MOST_RELOADS:
+        if len(reloads) >= MAX_RELOADS:
             return
         task = asyncio.create_task(_reload(service, path))
         reloads.add(task)

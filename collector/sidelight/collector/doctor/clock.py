@@ -11,7 +11,7 @@ from sidelight.base.http_client.client import HttpClient, NoAnswerError
 from sidelight.collector.destinations.common.config import UrlDestination
 from sidelight.collector.destinations.registry import AnyDestination
 
-MOST_SECONDS = 5.0
+MAX_SKEW_SECONDS = 5.0
 _NAME = "clock"
 
 
@@ -24,7 +24,7 @@ async def check(destinations: tuple[AnyDestination, ...], timeout_seconds: float
     if not skews:
         return Check(_NAME, "ok", "not compared: no destination told its time")
     url, worst = max(skews.items(), key=lambda pair: abs(pair[1]))
-    if abs(worst) > MOST_SECONDS:
+    if abs(worst) > MAX_SKEW_SECONDS:
         side = "behind" if worst > 0 else "ahead of"
         return Check(
             _NAME,

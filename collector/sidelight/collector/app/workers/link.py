@@ -15,7 +15,7 @@ from typing import Any
 
 _LENGTH = struct.Struct("!I")
 # Neither side lies, but a fault must not take all memory.
-_MOST_BYTES = 512 * 1024 * 1024
+_MAX_BYTES = 512 * 1024 * 1024
 
 Answer = Callable[[dict[str, Any]], Awaitable[Any]]
 
@@ -48,7 +48,7 @@ class Link:
         try:
             while True:
                 (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
-                if length > _MOST_BYTES:
+                if length > _MAX_BYTES:
                     return
                 self._take(json.loads(await self._reader.readexactly(length)))
         except (OSError, EOFError):

@@ -18,7 +18,7 @@ from sidelight.base import logging_setup as logs
 from sidelight.base.http_server import HttpServer
 from sidelight.base.listening import ServiceError, bind
 from sidelight.collector.app import probes
-from sidelight.collector.app.reload import MOST_RELOADS, Change, Reloads, report
+from sidelight.collector.app.reload import MAX_RELOADS, Change, Reloads, report
 from sidelight.collector.app.workers.front import Front
 from sidelight.collector.app.workers.link import LinkError
 from sidelight.collector.app.workers.ports import Ports
@@ -28,7 +28,7 @@ from sidelight.collector.metrics.registry import Registry
 _logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 30.0
+_MAX_PAUSE_SECONDS = 30.0
 # Who served so long did not die of its start.
 _GOOD_SECONDS = 60.0
 _RELOAD_SECONDS = 60.0
@@ -195,10 +195,10 @@ class Supervisor:
             self._restarts.inc()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            pause = min(2 * pause, _MAX_PAUSE_SECONDS)
 
     def _hang_up(self) -> None:
-        if self._stop.is_set() or len(self._tasks) >= MOST_RELOADS:
+        if self._stop.is_set() or len(self._tasks) >= MAX_RELOADS:
             return
         task = asyncio.create_task(self._reload())
         self._tasks.add(task)

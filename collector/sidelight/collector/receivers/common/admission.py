@@ -16,7 +16,7 @@ from sidelight.otlp.stamp import Stamp
 AUTHORIZATION: Final = "authorization"
 PROJECT_HEADER: Final = "x-project-name"
 """Phoenix's: it counts before what the resource says, for traces alone."""
-LONGEST_PROJECT: Final = 256
+MAX_PROJECT_CHARACTERS: Final = 256
 
 WHY: Final[Mapping[Reason, str]] = {
     "missing": "credentials are needed: send the header Authorization: Bearer TOKEN",
@@ -70,8 +70,8 @@ def stamp(signal: Signal, identity: Identity | None, project: str | None) -> Sta
     tenant = ANY_TENANT if identity is None else identity.tenant
     if signal != "traces" or not project:
         project = None
-    elif len(project) > LONGEST_PROJECT:
-        raise ProjectError(f"{PROJECT_HEADER} has more than {LONGEST_PROJECT} characters")
+    elif len(project) > MAX_PROJECT_CHARACTERS:
+        raise ProjectError(f"{PROJECT_HEADER} has more than {MAX_PROJECT_CHARACTERS} characters")
     return _stamp(tenant, project)
 
 

@@ -30,7 +30,7 @@ _HEADERS = {"Accept": _ACCEPT, "Accept-Encoding": "identity", "Connection": "clo
 _STALE_INTERVALS = 3
 # Some 13 ns a character, or 1.7 ms.
 _MAX_TEXT_ON_LOOP = 128 * 1024
-_MOST_REDIRECTS = 2
+_MAX_REDIRECTS = 2
 
 _logger = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ async def _fetch(target: _Target, config: Scrape) -> tuple[str, bool]:
     Redirects are followed on the same host only. Raises `_ScrapeError`.
     """
     url = target.url
-    for _ in range(_MOST_REDIRECTS + 1):
+    for _ in range(_MAX_REDIRECTS + 1):
         try:
             answer = await target.client.get(_request_target(url), _HEADERS)
         except NoAnswerError as error:
