@@ -19,7 +19,7 @@ def _matchers(view: View, metric: object) -> list[str]:
 
 class TestFilters:
     def test_a_filter_uses_the_metrics_own_label(self) -> None:
-        """The model has one label in vLLM's metrics and another in the plugin's."""
+        """The model has one label in vLLM's metrics and another in those of spans."""
         assert _matchers(VIEW, vllm.TTFT) == ['job="vllm"', 'model_name=~"llama-.*"']
         assert _matchers(VIEW, own.SERVER_TTFT) == ['gen_ai_request_model=~"llama-.*"']
 

@@ -12,19 +12,24 @@ MODEL = "served"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 
 _SERVED = {
+    "service_name": "vllm",
     "gen_ai_operation_name": "chat",
-    "gen_ai_provider_name": "vllm",
     "gen_ai_request_model": MODEL,
 }
 _STEP = {"gen_ai_request_model": MODEL, "sidelight_engine_index": "0"}
-_SEARCH = {
+_PLACE = {
     "db_system_name": "milvus",
+    "db_namespace": "default",
     "db_collection_name": "documents",
-    "db_operation_name": "search",
 }
-_SCORED = {
-    "db_system_name": "milvus",
-    "db_collection_name": "documents",
+_SEARCH = _PLACE | {
+    "db_operation_name": "search",
+    "server_address": "milvus",
+    "server_port": "19530",
+    "db_vector_metric_type": "COSINE",
+    "db_vector_ranker": "",
+}
+_SCORED = _PLACE | {
     "scale": "COSINE",
     "db_vector_score_direction": "higher_is_better",
 }
@@ -40,8 +45,8 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
     names.SERVER_TTFT: (_SERVED,),
     names.SERVER_TPOT: (_SERVED,),
     names.DB_CLIENT_DURATION: (
-        _SEARCH | {"error_type": ""},
-        _SEARCH | {"error_type": "MilvusException"},
+        _SEARCH | {"error_type": "", "db_response_status_code": ""},
+        _SEARCH | {"error_type": "MilvusException", "db_response_status_code": "1100"},
     ),
     names.DB_CLIENT_RETURNED_ROWS: (_SEARCH,),
     names.VECTOR_EMPTY_SEARCHES: (_SEARCH,),
@@ -58,6 +63,8 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
     names.ENGINE_KV_USAGE_TIME: tuple(
         _STEP | {"le": str(bound)} for bound in METRICS[names.ENGINE_KV_USAGE_TIME].buckets
     ),
+    names.INSTRUMENTATION_FAULTS: ({"place": "metrics", "db_system_name": ""},),
+    names.INSTRUMENTATION_DROPPED: ({"queue": "requests"},),
     names.COLLECTOR_RECEIVED: ({"signal": "traces"}, {"signal": "metrics"}),
     names.COLLECTOR_REFUSED: ({"signal": "traces", "reason": "invalid_id"},),
     names.COLLECTOR_DELIVERED: (_DESTINATION,),

@@ -39,9 +39,9 @@ class View:
 
     `filters` has a value, or a `LabelMatch`, for each dimension to narrow. A filter applies
     to the metrics that have its dimension: `job` and `instance` mean a scraped vLLM, so they
-    leave what Sidelight's plugin measured alone, while `model` narrows both. `window` is how
-    far each point of a rate looks back, as Prometheus writes durations. `by` names what is
-    not added up.
+    narrow vLLM's metrics only, while `model` narrows those of spans and of the plugin too.
+    `window` is how far each point of a rate looks back, as Prometheus writes durations. `by`
+    names what is not added up.
 
     Raises `ValueError` for a dimension or a window that does not exist.
     """

@@ -6,7 +6,6 @@ from sidelight.dashboards.catalog import sidelight as own
 from sidelight.dashboards.catalog import vllm
 from sidelight.dashboards.catalog.index import CATALOG, METRIC_BY_SERIES
 from sidelight.dashboards.catalog.metric import PARTS
-from support.sidelight_exposition import LABELS, PROMETHEUS_NAMES
 
 
 def test_series_are_found_under_every_name_and_prefix() -> None:
@@ -39,10 +38,3 @@ def test_no_series_belongs_to_two_metrics() -> None:
         for series in group
     ]
     assert len(names) == len(set(names))
-
-
-def test_labels_of_own_metrics_are_those_exported() -> None:
-    """What the catalog says about labels is what the exposition has."""
-    for metric in own.SIDELIGHT_METRICS:
-        exported = LABELS.get(PROMETHEUS_NAMES[metric.names[0].name], ({},))
-        assert {label for labels in exported for label in labels} == set(metric.labels)

@@ -60,10 +60,10 @@ def test_a_filter_leaves_out_the_others(prometheus: Moment) -> None:
 
 
 def test_both_sources_answer_under_the_same_labels(prometheus: Moment) -> None:
-    """A rule by model has `model_name`, whether the plugin or the engine measured it."""
+    """A rule by model has `model_name`, whether it comes from spans or from vLLM."""
     by_model = View({"job": REFERENCE, "model": OWN_MODEL}, WINDOW).per("model")
-    from_plugin = prometheus.query(str(requests.request_rate(by_model)))
-    assert [one.labels for one in from_plugin] == [{"model_name": OWN_MODEL}]
+    from_spans = prometheus.query(str(requests.request_rate(by_model)))
+    assert [one.labels for one in from_spans] == [{"model_name": OWN_MODEL}]
     by_model = View({"job": REFERENCE, "model": "tiny"}, WINDOW).per("model")
     from_engine = prometheus.query(str(requests.request_rate(by_model)))
     assert [one.labels for one in from_engine] == [{"model_name": "tiny"}]

@@ -22,17 +22,18 @@ DB_SYSTEM: Final = label(names.DB_SYSTEM)
 DB_COLLECTION: Final = label(names.DB_COLLECTION)
 DB_OPERATION: Final = label(names.DB_OPERATION)
 SCORE_SCALE: Final = label(names.SCORE_SCALE)
-SCORE_DIRECTION: Final = label(names.VECTOR_SCORE_DIRECTION)
 
-# `job` and `instance` of these are the service name and instance the app gave OpenTelemetry,
-# not those of a scrape: filtering them by a scrape's job would find nothing.
-SERVER: Final = MetricSource("vLLM plugin", {"model": MODEL, "engine": ENGINE_INDEX})
+# `job` and `instance` of what arrives by OTLP are the service's name and instance, not those
+# of a scrape: filtering by a scrape's job would find nothing. So these have neither dimension.
+# Histograms that the collector makes of the plugin's spans, or of those of vLLM's own tracing.
+REQUEST_SPANS: Final = MetricSource("server spans", {"model": MODEL})
+PLUGIN: Final = MetricSource("vLLM plugin", {"model": MODEL, "engine": ENGINE_INDEX})
 _PLACE_OF_SEARCH: Final[Mapping[Dimension, str]] = {
     "database": DB_SYSTEM,
     "collection": DB_COLLECTION,
 }
-CLIENT: Final = MetricSource("vector-database client", _PLACE_OF_SEARCH)
-RETRIEVAL: Final = MetricSource("collector, from spans", _PLACE_OF_SEARCH)
+CLIENT: Final = MetricSource("vector-database clients", _PLACE_OF_SEARCH)
+SEARCH_SPANS: Final = MetricSource("search spans", _PLACE_OF_SEARCH)
 INSTRUMENTATION: Final = MetricSource("instrumentation", {})
 # A collector is its scrape's instance.
 COLLECTOR: Final = MetricSource("collector", {"collector": "instance"})
@@ -50,30 +51,42 @@ def _own(metric: str, source: MetricSource, *labels: str) -> CatalogMetric:
     )
 
 
-_SERVED: Final = (label(names.OPERATION), label(names.PROVIDER), MODEL)
+_SERVED: Final = (label(names.SERVICE_NAME), label(names.OPERATION), MODEL)
 _STEP: Final = (MODEL, ENGINE_INDEX)
-_CALL: Final = (DB_SYSTEM, DB_COLLECTION, DB_OPERATION)
-_SCORED: Final = (DB_SYSTEM, DB_COLLECTION, SCORE_SCALE, SCORE_DIRECTION)
+_PLACE: Final = (DB_SYSTEM, label(names.DB_NAMESPACE), DB_COLLECTION)
+_CALL: Final = (
+    *_PLACE,
+    DB_OPERATION,
+    label(names.SERVER_ADDRESS),
+    label(names.SERVER_PORT),
+    label(names.VECTOR_METRIC_TYPE),
+    label(names.VECTOR_RANKER),
+)
+_SCORED: Final = (*_PLACE, SCORE_SCALE, label(names.VECTOR_SCORE_DIRECTION))
 
-REQUEST_DURATION: Final = _own(names.SERVER_REQUEST_DURATION, SERVER, *_SERVED, ERROR_TYPE)
-SERVER_TTFT: Final = _own(names.SERVER_TTFT, SERVER, *_SERVED)
-SERVER_TPOT: Final = _own(names.SERVER_TPOT, SERVER, *_SERVED)
-CLIENT_ABORTS: Final = _own(names.CLIENT_ABORTS, SERVER)
-STEP_DURATION: Final = _own(names.ENGINE_STEP_DURATION, SERVER, *_STEP)
-BATCH_SIZE: Final = _own(names.ENGINE_BATCH_SIZE, SERVER, *_STEP)
-STEP_WAITING: Final = _own(names.ENGINE_WAITING, SERVER, *_STEP)
-KV_USAGE_TIME: Final = _own(names.ENGINE_KV_USAGE_TIME, SERVER, *_STEP, "le")
+REQUEST_DURATION: Final = _own(names.SERVER_REQUEST_DURATION, REQUEST_SPANS, *_SERVED, ERROR_TYPE)
+SERVER_TTFT: Final = _own(names.SERVER_TTFT, REQUEST_SPANS, *_SERVED)
+SERVER_TPOT: Final = _own(names.SERVER_TPOT, REQUEST_SPANS, *_SERVED)
+CLIENT_ABORTS: Final = _own(names.CLIENT_ABORTS, PLUGIN)
+STEP_DURATION: Final = _own(names.ENGINE_STEP_DURATION, PLUGIN, *_STEP)
+BATCH_SIZE: Final = _own(names.ENGINE_BATCH_SIZE, PLUGIN, *_STEP)
+STEP_WAITING: Final = _own(names.ENGINE_WAITING, PLUGIN, *_STEP)
+KV_USAGE_TIME: Final = _own(names.ENGINE_KV_USAGE_TIME, PLUGIN, *_STEP, "le")
 
-DB_DURATION: Final = _own(names.DB_CLIENT_DURATION, CLIENT, *_CALL, ERROR_TYPE)
+DB_DURATION: Final = _own(
+    names.DB_CLIENT_DURATION, CLIENT, *_CALL, ERROR_TYPE, label(names.DB_STATUS_CODE)
+)
 TOP_SCORE: Final = _own(names.VECTOR_TOP_SCORE, CLIENT, *_CALL)
 EMPTY_SEARCHES: Final = _own(names.VECTOR_EMPTY_SEARCHES, CLIENT, *_CALL)
 
-RETRIEVAL_TOP_SCORE: Final = _own(names.RETRIEVAL_TOP_SCORE, RETRIEVAL, *_SCORED)
-RETRIEVAL_DRIFT: Final = _own(names.RETRIEVAL_DRIFT, RETRIEVAL, *_SCORED)
-RETRIEVAL_POOR: Final = _own(names.RETRIEVAL_POOR, RETRIEVAL, *_SCORED)
+RETRIEVAL_TOP_SCORE: Final = _own(names.RETRIEVAL_TOP_SCORE, SEARCH_SPANS, *_SCORED)
+RETRIEVAL_DRIFT: Final = _own(names.RETRIEVAL_DRIFT, SEARCH_SPANS, *_SCORED)
+RETRIEVAL_POOR: Final = _own(names.RETRIEVAL_POOR, SEARCH_SPANS, *_SCORED)
 
-INSTRUMENTATION_DROPPED: Final = _own(names.INSTRUMENTATION_DROPPED, INSTRUMENTATION)
-INSTRUMENTATION_FAULTS: Final = _own(names.INSTRUMENTATION_FAULTS, INSTRUMENTATION)
+INSTRUMENTATION_DROPPED: Final = _own(names.INSTRUMENTATION_DROPPED, INSTRUMENTATION, "queue")
+INSTRUMENTATION_FAULTS: Final = _own(
+    names.INSTRUMENTATION_FAULTS, INSTRUMENTATION, "place", DB_SYSTEM
+)
 
 RECEIVED: Final = _own(names.COLLECTOR_RECEIVED, COLLECTOR, "signal")
 REFUSED: Final = _own(names.COLLECTOR_REFUSED, COLLECTOR, "signal", "reason")

@@ -47,8 +47,8 @@ def ttft_objective(view: View) -> Panel:
     return Panel(
         "TTFT within objective",
         "Share of responses in the selected time range whose first token arrived within the "
-        "TTFT objective. Amber from 95 %, green from 99 %. Measured at the server if it runs "
-        "Sidelight's plugin, otherwise by the engine.",
+        "TTFT objective. Amber from 95 %, green from 99 %. From server spans, or from vLLM's "
+        "metrics if there are none.",
         SHARE,
         (PanelQuery(queries.ttft_within(view.over(WHOLE_RANGE), _TTFT_BOUND), "TTFT"),),
         thresholds=_GOOD_SHARE,
@@ -82,8 +82,8 @@ def error_ratio(view: View) -> Panel:
     return Panel(
         "Error ratio",
         "Share of requests in the selected time range that failed because of the service; 4xx "
-        "responses are client errors and do not count. vLLM's own metrics do not include "
-        "rejected requests; the plugin's do.",
+        "responses are client errors and do not count. vLLM's metrics, which are used if there "
+        "are no server spans, do not include rejected requests.",
         SHARE,
         (PanelQuery(queries.error_ratio(view.over(WHOLE_RANGE)), "Errors"),),
         thresholds=_BAD_SHARE,

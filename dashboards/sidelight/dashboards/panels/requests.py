@@ -46,8 +46,8 @@ def request_rate(view: View) -> Panel:
     """Load, by model."""
     return Panel(
         "Request rate",
-        "Requests finished per second, by model. Measured at the server if it runs Sidelight's "
-        "plugin (rejections and errors included), otherwise by the engine.",
+        "Requests finished per second, by model. From server spans (rejections and errors "
+        "included), or from vLLM's metrics if there are none.",
         REQUESTS_PER_SECOND,
         (PanelQuery(queries.request_rate(view.per("model")), by("model_name")),),
         soft_maximum=1,
@@ -60,7 +60,7 @@ def errors(view: View) -> Panel:
         "Errors",
         "Failed requests per second by error type: HTTP status or exception, client errors "
         "included. Client aborts are clients that disconnected before the response was "
-        "complete; vLLM's own metrics do not count them.",
+        "complete; vLLM's metrics do not count them.",
         REQUESTS_PER_SECOND,
         (
             PanelQuery(queries.errors(view), f"error {by(own.ERROR_TYPE)}"),
@@ -118,9 +118,8 @@ def inter_token_latency(view: View) -> Panel:
     """Quantiles of the time between tokens, in the engine and at the server."""
     return Panel(
         "Inter-token latency",
-        "Time between two tokens of one response in the engine, and time per output token as "
-        "streamed by the server. Rises with the batch size and when steps also prefill other "
-        "requests.",
+        "Time between two tokens of one response in the engine, and time per output token in "
+        "server spans. Rises with the batch size and when steps also prefill other requests.",
         SECONDS,
         (
             *(

@@ -1,8 +1,9 @@
-"""Requests as a user of the service meets them: measured by Sidelight's plugin or by vLLM.
+"""Requests as a user of the service meets them: from server spans, or else from vLLM.
 
-The plugin's histograms include rejections, errors and client aborts and carry exemplars;
-vLLM's own do not. Where no server with the plugin reports, these queries fall back to vLLM's
-metrics, so that they also work on a plain vLLM. The two are never added up.
+The collector makes histograms of the spans of vLLM servers: those of Sidelight's plugin, or of
+vLLM's own tracing. They include rejections and errors and carry exemplars; vLLM's metrics do
+not. Where the collector has no such spans, these queries fall back to vLLM's metrics, so that
+they also work on a plain vLLM. The two are never added up.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def ttft_quantile(view: View, share: float) -> Expr:
 
 
 def time_per_output_token_quantile(view: View, share: float) -> Expr:
-    """Quantile of the time per output token as the server streamed it, in seconds."""
+    """Quantile of the time per output token in server spans, in seconds."""
     return series.quantile(view, own.SERVER_TPOT, share)
 
 
