@@ -103,3 +103,41 @@ async def test_after_closing_no_turn_is_begun() -> None:
     with pytest.raises(RuntimeError, match="closed"):
         await worker.run(lambda: "never")
     await asyncio.to_thread(worker.join)
+
+
+async def test_a_last_call_is_made_behind_what_is_under_way() -> None:
+    """What waits is skipped; the last call sees what was done before it."""
+    worker = Worker("test")
+    calls: list[str] = []
+    is_busy, may_end = threading.Event(), threading.Event()
+
+    def busy() -> None:
+        is_busy.set()
+        assert may_end.wait(20)
+        calls.append("busy")
+
+    worker.submit(busy)
+    skipped = worker.submit(lambda: calls.append("skipped"))
+    assert await asyncio.to_thread(is_busy.wait, 20)
+    worker.close(lambda: calls.append("last"))
+    may_end.set()
+    await asyncio.to_thread(worker.join)
+    assert calls == ["busy", "last"]
+    await asyncio.sleep(0)
+    assert skipped.cancelled()
+
+
+async def test_a_cancelled_turn_that_runs_to_its_end() -> None:
+    """Cancelled however often, it ends with its call."""
+    worker = Worker("test")
+    may_end = threading.Event()
+    turn = asyncio.create_task(worker.run_to_end(lambda: may_end.wait(20)))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        turn.cancel()
+    await asyncio.sleep(0)
+    assert not turn.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    worker.close()

@@ -82,6 +82,7 @@ class Sending:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for each in self.forwarders:
             each.close()
+            await each.closed()
 
     def append(self, *records: Record) -> None:
         """Store records and tell the forwarders."""

@@ -31,6 +31,7 @@ class Worker:
         self._turns: SimpleQueue[_Turn | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._is_closed = False
+        self._last: Callable[[], None] | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -70,9 +71,13 @@ class Worker:
             raise cancelled
         return turn.result()
 
-    def close(self) -> None:
-        """Take no more turns; what is under way is finished, those that wait are left out."""
+    def close(self, last: Callable[[], None] | None = None) -> None:
+        """Take no more turns; what is under way is finished, those that wait are skipped.
+
+        `last` is called on a thread behind what is under way, if anything ever was.
+        """
         self._is_closed = True
+        self._last = last
         for _ in self._threads:
             self._turns.put(None)
 
@@ -99,6 +104,9 @@ class Worker:
                 del result
             # What a turn held must not live until the next one.
             del turn, call, done
+        last, self._last = self._last, None
+        if last is not None:
+            last()
 
 
 async def off_loop_if(is_long: bool, call: Callable[[], _T]) -> _T:

@@ -102,6 +102,7 @@ async def _running(log: SegmentLog, destination: Scripted, path: Path) -> AsyncI
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         running.forwarder.close()
+        await running.forwarder.closed()
 
 
 @pytest.fixture
@@ -591,3 +592,27 @@ class TestDeadLetters:
         letters.add("phoenix", _traces("second"), status=400, reason="bad")
         lines = letters.path("phoenix").read_text().splitlines()
         assert [json.loads(line)["items"] for line in lines] == [1, 1]
+
+
+async def test_closing_writes_the_cursor_of_what_has_arrived(
+    log: SegmentLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if it waited for a slow disk: what arrived is not sent again after a restart."""
+    is_writing, may_write = threading.Event(), threading.Event()
+    commit = log.commit
+
+    def wait_and_commit(name: str, position: Position) -> None:
+        is_writing.set()
+        assert may_write.wait(30)
+        commit(name, position)
+
+    monkeypatch.setattr(log, "commit", wait_and_commit)
+    destination = Scripted(lambda r: Retry("no") if _names(r) == ["c"] else Delivered())
+    log.append([_traces("a"), _traces("b"), _traces("c")])
+    async with _running(log, destination, tmp_path) as running:
+        await running.until(lambda: destination.asked > 2)
+        assert is_writing.is_set()
+        may_write.set()
+    rest = log.read(log.cursor("scripted"))
+    assert rest is not None
+    assert _names(rest.record) == ["c"]

@@ -126,7 +126,7 @@ class Service:
         finally:
             for task in background:
                 task.cancel()
-            self._parts.deliveries.close()
+            await self._parts.deliveries.close()
             await self._stop_receivers(0.0)
             await asyncio.gather(*background, return_exceptions=True)
             await self._parts.writer.close()

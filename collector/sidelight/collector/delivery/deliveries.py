@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from sidelight.collector.delivery.build import build_exporter, signals_of
@@ -17,6 +18,9 @@ from sidelight.collector.log.cursor import Position
 from sidelight.otlp.signals import Signal
 
 _logger = logging.getLogger(__name__)
+
+# For the cursors to be written; a dead disk must not hold up the end of the process.
+_CLOSE_SECONDS = 1.0
 
 
 class _Running(NamedTuple):
@@ -142,7 +146,11 @@ class Deliveries:
         """Return once each destination has everything or is in trouble."""
         await asyncio.gather(*(each.settled() for each in self.all))
 
-    def close(self) -> None:
-        """Stop at once; the cursors stay where they are committed."""
-        for each in (*self._ending.values(), *self.all):
+    async def close(self) -> None:
+        """Stop at once; the cursors stay behind what has arrived."""
+        subscriptions = (*self._ending.values(), *self.all)
+        for each in subscriptions:
             each.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await asyncio.gather(*(each.closed() for each in subscriptions))

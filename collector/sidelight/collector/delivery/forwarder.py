@@ -8,7 +8,7 @@ import time
 from collections import deque
 from typing import Any, NamedTuple
 
-from sidelight.base.executor import Worker
+from sidelight.base.executor import Worker, run_in_thread
 from sidelight.collector.delivery.dead_letters import DeadLetters
 from sidelight.collector.delivery.feed import Feed, Held, LogFeed, Step
 from sidelight.collector.delivery.log_reader import LogReader
@@ -178,8 +178,8 @@ class Forwarder:
     def close(self) -> None:
         """Give up a send under way; the cursor stays where it is committed."""
         self.exporter.close()
-        self._disk.close()
+        self._reader.close()
 
     async def closed(self) -> None:
         """After `close`: return once its thread does not touch the log any more."""
-        await asyncio.to_thread(self._disk.join)
+        await run_in_thread(self._disk.join, "sidelight-join")

@@ -51,6 +51,7 @@ class LogReader:
         self._max_backoff_seconds = max_backoff_seconds
         self._give_up = give_up
         self._done_until: Position | None = None
+        self._newest_commit: Position | None = None
         self._committing: asyncio.Future[None] | None = None
         self._commit_fails = False
 
@@ -68,6 +69,12 @@ class LogReader:
         while self._committing is not None:
             await self._committing
             self._commit_soon()
+
+    def close(self) -> None:
+        """Read no more. What was done with is still committed, so that it is not sent again."""
+        self._take_done()
+        newest = self._newest_commit
+        self._disk.close(None if newest is None else partial(self._commit, newest))
 
     async def next(self, position: Position) -> Step | Held | None:
         """What is to be sent from `position` on; a record that cannot be read is given up.
@@ -121,6 +128,7 @@ class LogReader:
     def _take_done(self) -> Position | None:
         """What is done with and not committed. On the loop alone, so that nothing gets lost."""
         end, self._done_until = self._done_until, None
+        self._newest_commit = end or self._newest_commit
         return end
 
     def _commit_soon(self) -> None:

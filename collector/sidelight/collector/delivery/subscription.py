@@ -107,6 +107,12 @@ class Subscription:
         if self._forwarder is not None:
             self._forwarder.close()
 
+    async def closed(self) -> None:
+        """After `close`: return once it touches neither log nor destination any more."""
+        await asyncio.gather(self._task, return_exceptions=True)
+        if self._forwarder is not None:
+            await self._forwarder.closed()
+
     async def _run(self) -> None:
         if self._predecessor is not None:
             await self._predecessor.end()
