@@ -13,7 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidelight import conventions as names
 from sidelight.conventions import prometheus_name
+from sidelight.dashboards.catalog import vllm
 from sidelight.dashboards.publish.read_back import BoardQuery, board_queries, interpolate
+from sidelight.dashboards.queries import batching, kv_cache, series
+from sidelight.dashboards.view import View
 from sidelight.demo import checks
 from sidelight.demo.app import RagAnswer
 from sidelight.demo.checks import Finding
@@ -112,10 +115,10 @@ def _prometheus(
         seen = "skipped: prometheus is not installed (apt install prometheus)"
         return [Finding("Prometheus", "KV cache, batch, exemplars, dashboard", False, seen, False)]
     reader = reader_now()
-    batch = prometheus_name(names.ENGINE_BATCH_SIZE)
-    kv_usage = reader.peak("vllm:kv_cache_usage_perc")
-    preempted = reader.peak("vllm:num_preemptions_total")
-    batch_size = reader.peak(f"rate({batch}_sum[10s]) / (rate({batch}_count[10s]) > 0)")
+    view = View({}, window="10s")
+    kv_usage = reader.peak(str(kv_cache.usage(view)))
+    preempted = reader.peak(str(series.any_name(view, vllm.PREEMPTIONS, "total")))
+    batch_size = reader.peak(str(batching.batch_size_mean(view)))
     duration = f"{prometheus_name(names.SERVER_REQUEST_DURATION)}_bucket"
     asked = {answer.trace_id for answer in answers}
     exemplars = [each for each in reader.exemplars(duration) if each.trace_id in asked]

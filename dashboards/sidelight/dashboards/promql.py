@@ -64,8 +64,8 @@ class VectorSelector(Expr):
         if len(self.names) == 1:
             labels = ",".join(map(str, self.matchers))
             return f"{self.names[0]}{{{labels}}}" if labels else self.names[0]
-        anyone = Matcher("__name__", "=~", "|".join(self.names))
-        return "{" + ",".join(map(str, (anyone, *self.matchers))) + "}"
+        any_name = Matcher("__name__", "=~", "|".join(self.names))
+        return "{" + ",".join(map(str, (any_name, *self.matchers))) + "}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,21 +150,21 @@ def _parenthesised(expression: Expr) -> str:
 
 
 def total(inner: Expr, *by: str) -> Expr:
-    """Sum, kept apart by the given labels."""
+    """Sum, grouped by the given labels."""
     return Aggregation("sum", inner, by)
 
 
 def highest(inner: Expr, *by: str) -> Expr:
-    """Maximum, kept apart by the given labels."""
+    """Maximum, grouped by the given labels."""
     return Aggregation("max", inner, by)
 
 
 def either(first: Expr, *others: Expr, ignoring: tuple[str, ...] = ()) -> Expr:
-    """Series of the first; series of the others only where the same labels are not there yet.
+    """Series of the first; of the others only those whose labels the ones before do not have.
 
-    `or` compares all labels but the name, so two names for one quantity of one engine count
-    once, while engines that export only the other name stay in. `ignoring` leaves labels out
-    of the comparison, such as `le` where the two names have different buckets.
+    `or` compares all labels but the name. So two names of one metric count once for an engine
+    that exports both, and engines that export only the older name are included. `ignoring`
+    leaves labels out of the comparison, such as `le` if the two names have different buckets.
     """
     matching = f"ignoring ({', '.join(ignoring)})" if ignoring else ""
     chain = first
@@ -195,8 +195,8 @@ def zero_unless(events: Expr, observed: Expr, *by: str) -> Expr:
     """Events, or a zero where none happened although something was observed.
 
     A counter with a label for the kind of event has no series before the first event, and
-    "nothing bad happened" must not look like "nobody is measuring". `observed` is a total
-    that is kept apart by `by`; events can have more labels than that.
+    "nothing bad happened" must not look like "nothing is measured". `observed` is a total
+    grouped by `by`; events can have more labels than that.
     """
     return BinaryOperation(
         events, "or", BinaryOperation(observed, "*", Scalar(0)), f"on ({', '.join(by)})"

@@ -1,4 +1,4 @@
-"""What a query is asked about: which series, over which window, kept apart by what.
+"""What a query is asked about: which series, over which window, grouped by what.
 
 Every query of `sidelight.dashboards.queries` takes a `View`. A board passes `GRAFANA`, an
 alert or a recording rule a plain one:
@@ -41,7 +41,7 @@ class View:
     to the metrics that have its dimension: `job` and `instance` mean a scraped vLLM, so they
     narrow vLLM's metrics only, while `model` narrows those of spans and of the plugin too.
     `window` is how far each point of a rate looks back, as Prometheus writes durations. `by`
-    names what is not added up.
+    names the dimensions by which results are grouped.
 
     Raises `ValueError` for a dimension or a window that does not exist.
     """
@@ -65,7 +65,7 @@ class View:
         return dataclasses.replace(self, window=window)
 
     def per(self, *by: Dimension) -> View:
-        """The same series, kept apart by other dimensions."""
+        """The same series, grouped by other dimensions."""
         return dataclasses.replace(self, by=by)
 
     def only(self, *dimensions: Dimension) -> View:
@@ -83,7 +83,7 @@ class View:
         )
 
     def grouping(self, metric: CatalogMetric) -> dict[str, str]:
-        """The labels of a result that is kept apart, each with the metric's own label for it.
+        """The labels that a grouped result has, each with the metric's own label for it.
 
         Dimensions that the metric does not have are left out.
         """

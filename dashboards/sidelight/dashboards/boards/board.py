@@ -18,7 +18,7 @@ class LabelVariable:
     description: str
     selector: VectorSelector
     label: str
-    everything: str
+    all_value: str
     offers_all: bool = True
 
 

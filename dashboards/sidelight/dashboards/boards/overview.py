@@ -1,4 +1,4 @@
-"""The overview: are requests served well, and if not, is it batch, KV cache or retrieval?"""
+"""The overview: are requests served well, and if not, is it the batch, KV cache or retrieval?"""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ JOB: Final = LabelVariable(
     "Sidelight's collector, select one of the two: together they count each engine twice.",
     any_name(GRAFANA.only(), vllm.RUNNING),
     "job",
-    everything=".+",
+    all_value=".+",
     offers_all=False,
 )
 MODEL: Final = LabelVariable(
@@ -54,7 +54,7 @@ MODEL: Final = LabelVariable(
     "Served model. vLLM's own metrics count LoRA adapters as their base model.",
     any_name(GRAFANA.only("job"), vllm.RUNNING),
     "model_name",
-    everything=".*",
+    all_value=".*",
 )
 INSTANCE: Final = LabelVariable(
     "instance",
@@ -62,7 +62,7 @@ INSTANCE: Final = LabelVariable(
     "vLLM server.",
     any_name(GRAFANA.only("job", "model"), vllm.RUNNING),
     "instance",
-    everything=".+",
+    all_value=".+",
 )
 ENGINE: Final = LabelVariable(
     "engine",
@@ -70,7 +70,7 @@ ENGINE: Final = LabelVariable(
     "Data-parallel rank.",
     any_name(GRAFANA.only("job", "model", "instance"), vllm.RUNNING),
     "engine",
-    everything=".*",
+    all_value=".*",
 )
 COLLECTOR: Final = LabelVariable(
     "collector",
@@ -78,7 +78,7 @@ COLLECTOR: Final = LabelVariable(
     "Sidelight collector.",
     any_name(GRAFANA.only(), own.RECEIVED, "total"),
     "instance",
-    everything=".*",
+    all_value=".*",
 )
 TTFT_OBJECTIVE: Final = OptionsVariable(
     "ttft_objective",

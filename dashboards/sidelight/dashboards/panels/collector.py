@@ -1,4 +1,4 @@
-"""Sidelight itself: is anything late, refused or lost?"""
+"""Sidelight itself: is anything late, refused or dropped?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retrieval: vector searches as the application's wrapped clients see them."""
+"""Retrieval: vector searches as instrumented clients in apps measure them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks boards before they are published: no panel may read a metric that nobody defines."""
+"""Checks boards before they are published: panels may only read metrics of the catalog."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from sidelight.dashboards.catalog.index import METRIC_BY_SERIES
 
 
 class UndefinedMetricError(ValueError):
-    """A board reads metrics that neither the catalog nor `sidelight.conventions` defines."""
+    """A board reads metrics that are not in the catalog."""
 
 
 def undefined_metrics(board: Board) -> list[tuple[str, str]]:
-    """What a board reads though nobody defines it: `(panel, variable or annotation, metric)`."""
+    """What a board reads that is not in the catalog: `(panel, variable or annotation, series)`."""
     return sorted(
         {(place, series) for place, series in board.metrics() if series not in METRIC_BY_SERIES}
     )
 
 
 def require_defined(boards: Iterable[Board]) -> None:
-    """Raises `UndefinedMetricError`, naming every board, panel and metric at fault."""
+    """Raise `UndefinedMetricError` with every board, panel and metric at fault."""
     faults = [
         f"{board.title}: {place!r} reads {metric}"
         for board in boards
@@ -28,6 +28,6 @@ def require_defined(boards: Iterable[Board]) -> None:
     ]
     if faults:
         raise UndefinedMetricError(
-            "metrics that nobody defines (add them to sidelight.dashboards.catalog or "
-            "sidelight.conventions, or correct the panel): " + "; ".join(faults)
+            "boards read metrics that are not in sidelight.dashboards.catalog (add them or correct "
+            "the panel): " + "; ".join(faults)
         )

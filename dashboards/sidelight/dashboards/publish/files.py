@@ -38,8 +38,7 @@ datasources:
 def render() -> dict[str, str]:
     """Every board as JSON (Grafana's v1 schema), by file name; the same input, the same bytes.
 
-    Raises `sidelight.dashboards.publish.check.UndefinedMetricError` if a panel reads a metric that
-    nobody defines.
+    Raises `UndefinedMetricError` if a board reads a metric that is not in the catalog.
     """
     require_defined(BOARDS)
     return {
@@ -52,10 +51,10 @@ def render() -> dict[str, str]:
 
 
 def write(directory: Path) -> list[Path]:
-    """Writes every board and a data source to `directory`, made if missing; returns the files.
+    """Write every board and a data source to `directory`, creating it, and return the files.
 
-    A file is replaced as a whole, so Grafana's watcher never reads half of one. Raises
-    `OSError` if the folder cannot be written.
+    Each file is replaced atomically, so that Grafana never reads half of one. Raises `OSError`
+    if the folder cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
     written = []

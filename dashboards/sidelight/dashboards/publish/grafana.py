@@ -55,26 +55,26 @@ def _panels(rows: tuple[Row, ...]) -> Iterator[v1.Panel | v1.RowPanel]:
         for panel in row.panels:
             if x + panel.width > GRID_WIDTH:
                 x, y, line_height = 0, y + line_height, 0
-            built = _panel(panel)
-            built.id_val = next_id
-            built.grid_pos = v1.GridPos(h=panel.height, w=panel.width, x=x, y=y)
+            grafana_panel = _panel(panel)
+            grafana_panel.id_val = next_id
+            grafana_panel.grid_pos = v1.GridPos(h=panel.height, w=panel.width, x=x, y=y)
             next_id, x = next_id + 1, x + panel.width
             line_height = max(line_height, panel.height)
-            yield built
+            yield grafana_panel
         y += line_height
 
 
 def _panel(panel: Panel) -> v1.Panel:
-    built = _stat() if panel.kind == "stat" else _timeseries(panel)
-    built.title = panel.title
-    built.description = panel.description
-    built.datasource = DATASOURCE
-    built.targets = [
+    grafana_panel = _stat() if panel.kind == "stat" else _timeseries(panel)
+    grafana_panel.title = panel.title
+    grafana_panel.description = panel.description
+    grafana_panel.datasource = DATASOURCE
+    grafana_panel.targets = [
         _query(query, ascii_uppercase[index], instant=panel.kind == "stat")
         for index, query in enumerate(panel.queries)
     ]
-    built.field_config = built.field_config or v1.FieldConfigSource()
-    defaults = built.field_config.defaults
+    grafana_panel.field_config = grafana_panel.field_config or v1.FieldConfigSource()
+    defaults = grafana_panel.field_config.defaults
     defaults.unit = panel.unit
     defaults.min_val = 0
     defaults.max_val = panel.maximum
@@ -93,7 +93,7 @@ def _panel(panel: Panel) -> v1.Panel:
         defaults.no_value = "no requests"
     else:
         defaults.color = v1.FieldColor(mode=v1.FieldColorModeId.PALETTE_CLASSIC)
-    return built
+    return grafana_panel
 
 
 def _stat() -> v1.Panel:
@@ -178,8 +178,8 @@ def _variable(variable: Variable) -> v1.VariableModel:
                 sort=v1.VariableSort.ALPHABETICAL_ASC,
                 multi=True,
                 include_all=variable.offers_all,
-                all_value=variable.everything,
-                current=_everything() if variable.offers_all else None,
+                all_value=variable.all_value,
+                current=_all_option() if variable.offers_all else None,
             )
         case OptionsVariable():
             return v1.VariableModel(
@@ -212,12 +212,12 @@ def _option(option: VariableOption, *, selected: bool) -> v1.VariableOption:
     return v1.VariableOption(selected=selected, text=option.text, value=option.value)
 
 
-def _everything() -> v1.VariableOption:
+def _all_option() -> v1.VariableOption:
     return v1.VariableOption(selected=True, text=["All"], value=["$__all"])
 
 
 def _annotation(annotation: Annotation) -> v1.AnnotationQuery:
-    built = v1.AnnotationQuery(
+    query = v1.AnnotationQuery(
         name=annotation.name,
         datasource=DATASOURCE,
         enable=True,
@@ -235,8 +235,8 @@ def _annotation(annotation: Annotation) -> v1.AnnotationQuery:
         tag_keys="instance",
     )
     # The SDK always writes "inControlsMenu", which hides the toggle in a menu.
-    built.placement = None  # type: ignore[assignment]
-    return built
+    query.placement = None  # type: ignore[assignment]
+    return query
 
 
 def _traces_link() -> v1.DashboardLink:

@@ -1,4 +1,4 @@
-"""Reads the queries back out of a board's JSON, as Grafana would send them."""
+"""Reads queries back from a board's JSON, as Grafana would send them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-# `$name`, `${name}` and `${name:format}`; `$1` of label_replace is no variable.
+# `$name`, `${name}` and `${name:format}`; `$1` of label_replace is not a variable.
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::[^}]*)?\})")
 _LABEL_VALUES = re.compile(r"label_values\((?P<series>.+),\s*(?P<label>\w+)\)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class BoardQuery:
-    """One PromQL expression of a board: where it stands, and whether exemplars are asked for."""
+    """One PromQL expression of a board, where it is used, and whether it requests exemplars."""
 
     kind: Literal["panel", "variable", "annotation"]
     place: str
@@ -23,16 +23,13 @@ class BoardQuery:
     expression: str
     instant: bool = False
     exemplars: bool = False
-    row: str = ""
 
 
 def board_queries(board_json: str) -> Iterator[BoardQuery]:
-    """Every query of a board; a variable's is `count by (label) (series)`, its values' equal."""
+    """Every query of a board; for a variable the equivalent `count by (label) (series)`."""
     board: dict[str, Any] = json.loads(board_json)
-    row = ""
     for panel in board["panels"]:
         if panel["type"] == "row":
-            row = panel["title"]
             continue
         for target in panel["targets"]:
             yield BoardQuery(
@@ -42,7 +39,6 @@ def board_queries(board_json: str) -> Iterator[BoardQuery]:
                 target["expr"],
                 instant=target["instant"],
                 exemplars=target["exemplar"],
-                row=row,
             )
     for variable in board["templating"]["list"]:
         if variable["type"] == "query":
@@ -57,5 +53,5 @@ def board_queries(board_json: str) -> Iterator[BoardQuery]:
 
 
 def interpolate(expression: str, values: Mapping[str, str]) -> str:
-    """Puts values in place of Grafana variables; raises `KeyError` for one without a value."""
-    return _VARIABLE.sub(lambda found: values[found[1] or found[2]], expression)
+    """Replace Grafana's variables by values; raises `KeyError` for one without a value."""
+    return _VARIABLE.sub(lambda variable: values[variable[1] or variable[2]], expression)

@@ -1,7 +1,4 @@
-"""Retrieval: searches in vector databases as the app's wrapped clients measure them.
-
-And their quality as the collector sees it in spans.
-"""
+"""Retrieval: searches as instrumented clients measure them, and their quality from spans."""
 
 from __future__ import annotations
 

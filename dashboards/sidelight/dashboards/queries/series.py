@@ -44,8 +44,8 @@ def over_window(
 ) -> Expr:
     """`rate`, `increase`, `resets` or `changes` over the view's window, series by series.
 
-    Names in one selector never collide. Names in different ones can be the same series and
-    are joined with `or`: one selector over both fails with duplicate label sets.
+    Names in one selector never collide. Names in different selectors can stand for the same
+    series and are joined with `or`: a rate over both fails with duplicate label sets.
     """
     alternatives = (
         RangeSelector(VectorSelector(names, (*view.matchers(metric), *matchers)), view.window)
@@ -67,7 +67,7 @@ def labels(view: View, metric: CatalogMetric) -> tuple[str, ...]:
 
 
 def total(view: View, metric: CatalogMetric, inner: Expr, *by: str) -> Expr:
-    """The sum of a metric's series, kept apart by the view's dimensions and more labels."""
+    """The sum of a metric's series, grouped by the view's dimensions and more labels."""
     return promql.total(_relabelled(view, metric, inner), *labels(view, metric), *by)
 
 
