@@ -26,6 +26,8 @@ class Proxy:
     setting: str
     """Where it was configured, for messages."""
     authorization: str | None = field(default=None, repr=False)
+    url: str = field(default="", repr=False)
+    """As it was configured, with credentials."""
 
     @property
     def place(self) -> str:
@@ -63,9 +65,9 @@ def _variable(name: str, environ: Mapping[str, str]) -> str | None:
 
 
 def _parse(text: str, setting: str) -> Proxy:
-    text = text.strip()
+    url = text.strip() if "://" in text else f"http://{text.strip()}"
     try:
-        parts = urlsplit(text if "://" in text else f"http://{text}")
+        parts = urlsplit(url)
         if parts.scheme != "http":
             raise ProxySettingError(
                 f"{setting}: proxies of the type {parts.scheme}:// are not supported; "
@@ -79,7 +81,7 @@ def _parse(text: str, setting: str) -> Proxy:
         raise ProxySettingError(f"{setting}: not a proxy URL (http://host:port)") from None
     if not origin.host:
         raise ProxySettingError(f"{setting}: the proxy URL names no host")
-    return Proxy(origin, setting, _authorization(parts))
+    return Proxy(origin, setting, _authorization(parts), url)
 
 
 def _authorization(parts: SplitResult) -> str | None:

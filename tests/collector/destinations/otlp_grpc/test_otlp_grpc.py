@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import time
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import grpc
 import pytest
@@ -20,6 +21,7 @@ from sidelight.collector.log.record import Record
 from sidelight.otlp.signals import Signal
 from support import otlp_requests
 from support.otlp_grpc_server import Answer, OtlpGrpcServer
+from support.proxy import ForwardProxy
 
 
 @pytest.fixture
@@ -190,3 +192,34 @@ def test_bad_options_are_told(options: dict[str, object], problem: str) -> None:
     """What gRPC cannot carry is an error of the configuration."""
     with pytest.raises(ConfigError, match=problem):
         build(**({"url": "http://127.0.0.1:1"} | options))  # type: ignore[arg-type]
+
+
+async def test_a_proxy_is_used_but_never_for_loopback(
+    server: OtlpGrpcServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the rule of HTTP destinations, not by gRPC's own, which knows no exception."""
+    for name in ("http_proxy", "no_proxy", "NO_PROXY", "grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    port = urlsplit(server.url).port
+    assert port is not None
+    async with ForwardProxy(port) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("http_proxy", proxy.url)
+        direct, proxied = build(server.url), build("http://backend.test:4317")
+        assert await direct.send(otlp_requests.logs()) == Delivered()
+        assert proxy.request_lines == []
+        assert await proxied.send(otlp_requests.logs()) == Delivered()
+        assert proxy.request_lines == ["CONNECT backend.test:4317 HTTP/1.1"]
+        direct.close()
+        proxied.close()
+
+
+async def test_an_unusable_proxy_setting_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing goes out past a proxy that was asked for."""
+    monkeypatch.setenv("http_proxy", "socks5://me:secret@proxy.test")
+    destination = build("http://backend.test:4317")
+    outcome = await destination.send(otlp_requests.logs())
+    assert isinstance(outcome, Retry)
+    assert "http_proxy: " in outcome.reason
+    assert "secret" not in outcome.reason
+    destination.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,6 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.executor import off_loop_if, run_in_thread
 from sidelight.base.http_client.client import MAX_ANSWER_BYTES
+from sidelight.base.http_client.proxy import ProxySettingError, proxy_for
 from sidelight.collector.destinations.common.answer import (
     MAX_RETRY_AFTER_SECONDS,
     plain,
@@ -67,6 +69,17 @@ def build(config: OtlpGrpcDestination) -> OtlpGrpcExporter:
     return OtlpGrpcExporter(config)
 
 
+def _proxy_options(url: str) -> tuple[tuple[str, object], ...]:
+    """The proxy as for HTTP destinations: gRPC's own rule would send loopback through it too.
+
+    Raises `ProxySettingError`.
+    """
+    proxy = proxy_for(url, os.environ)
+    if proxy is None:
+        return (("grpc.enable_http_proxy", 0),)
+    return (("grpc.http_proxy", proxy.url),)
+
+
 class OtlpGrpcExporter:
     """One channel, kept; it finds a restarted backend again by itself.
 
@@ -81,12 +94,18 @@ class OtlpGrpcExporter:
         self._url = config.url
         self._timeout_seconds = config.timeout_seconds
         self._credentials = SecretHeaders(config.headers)
+        options: tuple[tuple[str, object], ...] = _OPTIONS
+        self._proxy_fault: str | None = None
+        try:
+            options += _proxy_options(config.url)
+        except ProxySettingError as error:
+            self._proxy_fault = str(error)
         parts = urlsplit(config.url)
         place = parts.netloc if parts.port else f"{parts.netloc}:4317"
         self._channel = (
-            grpc.secure_channel(place, grpc.ssl_channel_credentials(), _OPTIONS)
+            grpc.secure_channel(place, grpc.ssl_channel_credentials(), options)
             if parts.scheme == "https"
-            else grpc.insecure_channel(place, _OPTIONS)
+            else grpc.insecure_channel(place, options)
         )
         self._calls = {
             signal: self._channel.unary_unary(METHODS[signal]) for signal in config.signals
@@ -94,6 +113,8 @@ class OtlpGrpcExporter:
 
     async def send(self, record: Record) -> Outcome:
         """Send one record; never raises for a fault of the network, the backend or the keys."""
+        if self._proxy_fault is not None:
+            return Retry(f"{self._url}: {self._proxy_fault}")
         try:
             headers = await run_in_thread(self._credentials.headers, "sidelight-secrets")
             # gRPC compresses while a call is started: 10 ms for a request of 1 MB.
