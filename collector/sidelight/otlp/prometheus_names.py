@@ -17,7 +17,7 @@ from sidelight.otlp import span
 from sidelight.otlp.remember import remembered
 
 SERVICE_NAMESPACE = "service.namespace"
-_MAX_WHOLE_FLOAT = 6
+_MAX_PLAIN_DIGITS = 6
 
 _UNITS = {
     "d": "days",
@@ -142,7 +142,7 @@ def spelled(value: float) -> str:
     text = repr(float(value))
     # Go begins with exponents at a million, where Python writes 1000000.0.
     dot = text.find(".")
-    if value > 0 and dot > _MAX_WHOLE_FLOAT:
+    if value > 0 and dot > _MAX_PLAIN_DIGITS:
         mantissa = f"{text[0]}.{text[1:dot]}{text[dot + 1 :]}".rstrip("0.")
         return f"{mantissa}e+{dot - 1:02d}"
     return text

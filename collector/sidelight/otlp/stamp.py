@@ -15,7 +15,7 @@ from sidelight.otlp.otlp_pb2 import Request
 _HOLDER = b"\x0a"
 _SCOPES = 0x12
 _SCHEMA = 0x1A
-_MAX_SPLICED_BYTES = 16
+_MAX_SPLICED_RESOURCES = 16
 
 
 class _UnusualError(Exception):
@@ -60,7 +60,7 @@ class Stamp:
         view = memoryview(body)
         at = 0
         try:
-            for _ in range(_MAX_SPLICED_BYTES):
+            for _ in range(_MAX_SPLICED_RESOURCES):
                 if at == len(body):
                     return b"".join(pieces)
                 content, end = _message(body, at)
