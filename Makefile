@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their own set-up; see README.md.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint docs system-packages soak fuzz bench bench-docs bench-backlog bench-vectordb dashboards config-docs names proto clean
+.PHONY: help demo test check lint docs system-packages soak fuzz bench bench-docs bench-backlog bench-vectordb dashboards config-docs database-docs names proto clean
 
 SOURCES := instrumentation dashboards collector scripts tests
 BIN := .venv/bin
@@ -23,6 +23,7 @@ help:
 	@echo "make bench-vectordb  what a search costs the app, beside OpenLLMetry and OpenLIT"
 	@echo "make dashboards      dashboards/generated and the tables of docs/dashboards.md"
 	@echo "make config-docs     the schema of sidelight.yaml and docs/configuration.md anew"
+	@echo "make database-docs   docs/databases/ and the tables that list all databases"
 	@echo "make names           what docs/names.md and docs/vllm.md say of attributes and metrics"
 	@echo "make proto           generate the protobuf code anew"
 	@echo "make clean           remove what these commands made in this folder"
@@ -93,6 +94,9 @@ config-docs: .venv/test
 	$(BIN)/sidelight config schema > collector/sidelight/collector/app/configuration/sidelight.schema.json
 	$(BIN)/sidelight config reference > docs/configuration.md
 	$(BIN)/sidelight config pages docs
+
+database-docs: .venv/test
+	$(BIN)/python scripts/database_pages.py docs
 
 names: .venv/test
 	$(BIN)/python scripts/names_pages.py docs

@@ -1,4 +1,4 @@
-"""The programs on the page about vector databases run as they stand."""
+"""The programs on the pages of vector databases run as they are."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ from pathlib import Path
 import pytest
 
 from sidelight import conventions as names
+from sidelight.instrumentation.vectordb.core.redaction import MAX_CHARACTERS, MAX_LEAVES
+from sidelight.instrumentation.vectordb.core.target import MAX_MEASURED_COLLECTIONS
+from sidelight.instrumentation.vectordb.registry import DATABASES
 from support import paths
 from support.vectordb.servers import python_of
 
 ROOT = paths.ROOT
-PAGE = (ROOT / "docs" / "vector-databases.md").read_text()
+PAGE = (paths.DOCS / "vector-databases.md").read_text()
+
+
+def page(client: str) -> str:
+    """The page of a database."""
+    return (paths.DOCS / "databases" / f"{client}.md").read_text()
 
 
 def program(client: str) -> str:
-    """The program for a client, copied from the page."""
-    (found,) = re.findall(rf"```python\n# try-{client}\.py\n(.*?)```", PAGE, re.DOTALL)
-    return str(found)
+    """The program for a client, copied from its page."""
+    (code,) = re.findall(rf"```python\n# try-{client}\.py\n(.*?)```", page(client), re.DOTALL)
+    return str(code)
 
 
 @pytest.mark.parametrize(
@@ -54,15 +62,24 @@ def test_a_reader_can_paste_and_run_it(
 
 
 def test_programs_are_short() -> None:
-    """A program is at most fifteen statements long."""
-    for client in ("milvus", "qdrant", "chroma"):
-        lines = [line for line in program(client).splitlines() if line.strip()]
-        assert len(lines) <= 16, client
+    """A program is at most sixteen lines long."""
+    for database in DATABASES:
+        lines = [line for line in program(database.name).splitlines() if line.strip()]
+        assert len(lines) <= 16, database.name
 
 
-def test_the_page_names_only_what_exists() -> None:
-    """Every attribute and metric on the page is defined, and every metric of ours is there."""
-    written = set(re.findall(r"`((?:db|gen_ai|sidelight)\.[a-z_.]+[a-z])`", PAGE))
+def test_the_pages_name_only_what_exists() -> None:
+    """Every attribute and metric on the pages is defined, and every metric of ours is there."""
+    pages = [PAGE, *(page(database.name) for database in DATABASES)]
+    written = set(re.findall(r"`((?:db|gen_ai|sidelight)\.[a-z_.]+[a-z])`", "\n".join(pages)))
 
     assert written <= {*names.ATTRIBUTES, *names.METRICS}
     assert {name for name in names.METRICS if name.startswith("db.")} <= written
+
+
+def test_the_bounds_are_as_described() -> None:
+    """Collections with series of their own, and arguments that are looked through."""
+    assert f"first {MAX_MEASURED_COLLECTIONS} collections" in PAGE
+    assert f"{MAX_LEAVES:,}\nvalues" in PAGE or f"{MAX_LEAVES:,} values" in PAGE
+    assert MAX_CHARACTERS == 1_000_000
+    assert "a million characters" in PAGE

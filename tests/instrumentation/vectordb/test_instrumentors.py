@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -92,6 +93,21 @@ def test_opentelemetry_instrument_observes_an_app_that_does_not_know_of_it(
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert '"name": "query_points docs"' in done.stdout
+
+
+def test_opentelemetry_can_leave_a_client_out(tmp_path: Path) -> None:
+    """Each database has an entry point of its own, whose name switches it off."""
+    app = tmp_path / "app.py"
+    app.write_text(APP)
+    command = Path(sys.executable).with_name("opentelemetry-instrument")
+    environment = {**os.environ, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "sidelight-qdrant"}
+
+    done = subprocess.run(
+        [command, sys.executable, app], capture_output=True, text=True, env=environment
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "query_points" not in done.stdout
 
 
 def test_one_call_observes_every_installed_client(lite: MilvusClient) -> None:

@@ -39,6 +39,12 @@ def python_of(name: str) -> Path:
     return Path(sys.executable) if name == "tests" else environments.python_of(name)
 
 
+def environment_for_clients() -> dict[str, str]:
+    """Variables with which the Python of an environment finds the instrumentation and the tests."""
+    folders = (_REPOSITORY / "tests", _REPOSITORY / "instrumentation")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
+
+
 def run_workload(
     mode: str, server: Server, *, environment: str = "tests", content: str = "off"
 ) -> Outcome:
@@ -48,13 +54,8 @@ def run_workload(
     command += ["--content", content]
     if server.pid is not None:
         command += ["--server", str(server.pid)]
-    folders = (_REPOSITORY / "tests", _REPOSITORY / "instrumentation")
     done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))},
+        command, capture_output=True, text=True, timeout=240, env=environment_for_clients()
     )
     assert done.returncode == 0, done.stderr[-4_000:]
     return Outcome.from_json(done.stdout.splitlines()[-1])

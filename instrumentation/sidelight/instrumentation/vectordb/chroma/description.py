@@ -51,15 +51,15 @@ CHROMA: Final = Database(
         distributions=("chromadb", "chromadb-client"),
         oldest="1.0",
         newest="1.5.9",
-        tested="embedded; HTTP, sync and async",
+        tested="embedded; the Chroma server",
         wrapped=(COLLECTIONS, CLIENTS),
     ),
     # Whatever a collection compares by, its client returns distances, and what a rank expression
     # gives is sorted like them.
     score_directions=MappingProxyType({"*": "lower_is_better"}),
     scrape=None,
-    not_scraped="Chroma serves no /metrics: let it send OTLP to receivers.otlp_grpc, as "
-    "docs/scraping.md shows",
+    not_scraped="Chroma has no /metrics: let it send OTLP to receivers.otlp_grpc, as "
+    "docs/databases/chroma.md shows",
     foreign_spans=(
         ForeignSpans(
             instrumentation="OpenLLMetry",

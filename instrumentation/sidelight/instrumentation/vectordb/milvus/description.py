@@ -92,8 +92,7 @@ MILVUS: Final = Database(
         distributions=("pymilvus",),
         oldest="2.5",
         newest="3.0.2",
-        tested="Milvus Lite 2.5 and 3.2 in the process and as a server, Milvus 2.3.5; sync, async, "
-        "ORM, futures, iterators",
+        tested="Milvus Lite 2.5 and 3.2, embedded and as a server; Milvus 2.3.5",
         wrapped=(HANDLERS, SEARCH_ITERATORS, QUERY_ITERATORS),
     ),
     # What MilvusClient calls a query by ids.
@@ -153,8 +152,8 @@ MILVUS: Final = Database(
             "milvus_num_node",
             *PROCESS_FAMILIES,
         ),
-        about="54 of the 147 families of Milvus 2.3.5: requests, searches and their waits, "
-        "segments, rows, lag, process",
+        about="requests, searches and their waits, segments, rows, lag, process (54 of the 147 "
+        "families of Milvus 2.3.5)",
     ),
     foreign_spans=(
         ForeignSpans(

@@ -79,8 +79,7 @@ QDRANT: Final = Database(
         distributions=("qdrant-client",),
         oldest="1.13",
         newest="1.20.0",
-        tested="local; REST and gRPC against a stand-in that answers from local mode; sync and "
-        "async",
+        tested="local mode; over REST and gRPC a test server that responds from local mode",
         wrapped=(CLIENTS,),
     ),
     # Methods that older clients have beside `query_points`.
