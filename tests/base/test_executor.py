@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from sidelight.base.executor import Worker
+from support.waiting import eventually_async
 
 
 async def test_turns_are_taken_in_order_on_one_thread() -> None:
@@ -72,8 +73,7 @@ async def test_a_cancelled_turn_is_left_out() -> None:
 
     under_way = asyncio.create_task(worker.run(first))
     waiting = asyncio.create_task(worker.run(lambda: begun.append("second")))
-    while not begun:
-        await asyncio.sleep(0.001)
+    await eventually_async(lambda: begun)
     waiting.cancel()
     go_on.set()
     await under_way

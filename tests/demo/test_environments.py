@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from sidelight.demo import environments
 from sidelight.demo.environments import Environment, EnvironmentBuildError
 from sidelight.demo.processes import Processes
+from support.waiting import eventually
 
 
 def wheel(directory: Path, name: str, version: str = "1.0", requires: str = "") -> Path:
@@ -180,9 +180,12 @@ def test_ending_the_processes_ends_the_build(tmp_path: Path) -> None:
             cache=tmp_path / "cache",
             processes=processes,
         )
-        while not began.exists():
+
+        def is_under_way() -> bool:
             assert not build.done(), build.exception()
-            time.sleep(0.05)
+            return began.exists()
+
+        eventually(is_under_way)
         processes.close()
         assert isinstance(build.exception(), EnvironmentBuildError)
 
@@ -210,8 +213,7 @@ def test_another_builder_is_waited_for(tiny: Environment, tmp_path: Path) -> Non
             build = pool.submit(
                 environments.ensure, tiny, cache=tmp_path / "cache", progress=heard.append
             )
-            while not heard:
-                time.sleep(0.05)
+            eventually(lambda: heard)
             assert heard == ["waiting for another program that is making it"]
             assert not (directory / f"tiny-{tiny.key}").exists()
             os.kill(holder.pid, signal.SIGKILL)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from sidelight.demo.processes import (
     is_free,
     tail,
 )
+from support.waiting import eventually
 
 SERVER = (
     "import http.server as h; "
@@ -43,10 +43,7 @@ def alive(pid: int) -> bool:
 
 def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
     """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+    eventually(holds, seconds=seconds)
 
 
 def python(code: str) -> list[str | Path]:

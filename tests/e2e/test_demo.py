@@ -7,13 +7,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import sync_playwright
+
+from support.waiting import eventually
 
 pytestmark = [
     pytest.mark.real("vllm", "phoenix", "embedder", "prometheus", "chromium"),
@@ -60,11 +62,17 @@ class Demo:
 
     def wait_for(self, text: str, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until the demo has printed something."""
-        deadline = time.monotonic() + seconds
-        while text not in self.output:
-            assert self.process.poll() is None, f"ended without {text!r}:\n{self.output}"
-            assert time.monotonic() < deadline, f"no {text!r} in time:\n{self.output}"
-            time.sleep(0.2)
+
+        def is_printed() -> bool:
+            has_ended = self.process.poll() is not None
+            if text in self.output:
+                return True
+            assert not has_ended, f"ended without {text!r}:\n{self.output}"
+            return False
+
+        eventually(
+            is_printed, f"the demo to print {text!r}", seconds=seconds, state=lambda: self.output
+        )
 
     def link(self, what: str) -> str:
         """An address that the demo printed at its end."""
@@ -77,10 +85,9 @@ class Demo:
         started = descendants(self.process.pid)
         assert started
         self.process.send_signal(how)
-        self.process.wait(60)
-        deadline = time.monotonic() + 20
-        while running(started) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        self.process.wait(120)
+        with suppress(AssertionError):
+            eventually(lambda: not running(started), "the demo's processes to end")
         return running(started)
 
 
@@ -205,11 +212,12 @@ def test_an_early_end_leaves_nothing_behind(tmp_path: Path, how: signal.Signals)
     demo = start(tmp_path)
     log = demo.directory / "logs" / "vllm.log"
     try:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not log.exists():
+
+        def vllm_starts() -> bool:
             assert demo.process.poll() is None, demo.output
-            assert time.monotonic() < deadline, demo.output
-            time.sleep(0.1)
+            return log.exists()
+
+        eventually(vllm_starts, seconds=PATIENCE_SECONDS, state=lambda: demo.output)
         left = demo.end(how)
     finally:
         demo.process.kill()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from sidelight.demo.phoenix_server import PhoenixServer
 from sidelight.demo.processes import Processes
 from support.environments import python_of
 from support.ports import free_port
-from support.waiting import waiting_for
+from support.waiting import eventually, waiting_for
 
 # Phoenix's administrator secret serves as an API key that no one needs to make first.
 API_KEY = "an-admin-secret-of-at-least-32-characters-1"
@@ -63,16 +62,20 @@ def running_guarded_phoenix(directory: Path) -> Iterator[GuardedPhoenix]:
 
 
 def stored_spans(url: str, project: str, count: int) -> list[dict[str, Any]]:
-    """The project's spans once there are `count` of them, or what there is after a minute."""
+    """The project's spans once there are `count` of them."""
     request = urllib.request.Request(
         f"{url}/v1/projects/{project}/spans?limit=1000",
         headers={"Authorization": f"Bearer {API_KEY}"},
     )
-    found: list[dict[str, Any]] = []
-    for _ in range(300):
+
+    def stored() -> list[dict[str, Any]] | None:
         with suppress(urllib.error.HTTPError), urllib.request.urlopen(request) as answer:
-            found = json.load(answer)["data"]
-        if len(found) >= count:
-            break
-        time.sleep(0.2)
-    return found
+            spans: list[dict[str, Any]] = json.load(answer)["data"]
+            return spans if len(spans) >= count else None
+        return None
+
+    found: list[list[dict[str, Any]]] = eventually(
+        lambda: [spans] if (spans := stored()) is not None else [],
+        f"{count} spans of {project} in Phoenix",
+    )
+    return found[0]

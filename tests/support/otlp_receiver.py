@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from support.backend import Backend, Request
+from support.waiting import eventually
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,9 @@ class OtlpReceiver(Backend):
                         newest[metric.name] = list(data.data_points)
         return newest
 
-    def wait_for(self, condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    def wait_for(self, condition: Callable[[], Any]) -> Any:
         """What `condition` returns once that is true. Raises `AssertionError` if it never is."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if found := condition():
-                return found
-            time.sleep(0.05)
-        raise AssertionError(f"not received; spans: {[span.name for span in self.spans()]}")
+        return eventually(condition, state=lambda: f"spans: {[span.name for span in self.spans()]}")
 
 
 def _body(request: Request) -> bytes:

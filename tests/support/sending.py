@@ -20,6 +20,7 @@ from sidelight.collector.delivery.subscription_config import subscription_config
 from sidelight.collector.destinations.registry import AnyDestination
 from sidelight.collector.log.log import SegmentLog
 from sidelight.collector.log.record import Record
+from support.waiting import eventually_async
 
 
 class Tally:
@@ -99,6 +100,4 @@ class Sending:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Until the condition holds."""
-        async with asyncio.timeout(30):
-            while not condition():
-                await asyncio.sleep(0.01)
+        await eventually_async(condition)

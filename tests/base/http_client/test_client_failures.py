@@ -18,6 +18,7 @@ from sidelight.base.http_client.client import HttpClient, NoAnswerError
 from support.backend import Backend, Fault, Reply
 from support.http_clients import failure_of, http_client
 from support.raw_backend import raw_backend, serving
+from support.waiting import eventually_async
 
 TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n"
 LARGE = bytes(64 * 1024 * 1024)
@@ -120,8 +121,7 @@ async def test_close_ends_a_request_under_way() -> None:
     """A shutdown need not wait for a backend that hangs."""
     with Backend(lambda _: Reply(fault="hang")) as backend, http_client(backend.url, 60) as client:
         failing = asyncio.create_task(failure_of(client))
-        while not backend.requests:
-            await asyncio.sleep(0.01)
+        await eventually_async(lambda: backend.requests)
         client.close()
         assert "the destination is closing" in await asyncio.wait_for(failing, 10)
         assert "the destination is closing" in await failure_of(client)
@@ -141,8 +141,7 @@ async def test_close_ends_a_request_that_connects(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     with http_client("http://slow.test", 60) as client:
         failing = asyncio.create_task(failure_of(client))
-        while not asked.is_set():
-            await asyncio.sleep(0.01)
+        await eventually_async(asked.is_set)
         client.close()
         assert "the destination is closing" in await asyncio.wait_for(failing, 10)
     released.set()
@@ -152,8 +151,7 @@ async def test_a_cancelled_request_leaves_no_connection() -> None:
     """Its answer would otherwise be the next request's."""
     with Backend(lambda _: Reply(fault="hang")) as backend, http_client(backend.url, 60) as client:
         failing = asyncio.create_task(client.get("/"))
-        while not backend.requests:
-            await asyncio.sleep(0.01)
+        await eventually_async(lambda: backend.requests)
         failing.cancel()
         with suppress(asyncio.CancelledError):
             await failing

@@ -19,6 +19,7 @@ from support.backend import Backend, Fault, Reply
 from support.certificates import Authority, Files
 from support.http_clients import failure_of, http_client
 from support.raw_backend import serving
+from support.waiting import eventually_async
 
 TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n"
 
@@ -181,8 +182,7 @@ async def test_close_ends_a_request_under_way(authority: Authority, server: ssl.
         http_client(backend.url, 60, ca=authority.certificate) as client,
     ):
         failing = asyncio.create_task(failure_of(client))
-        while not backend.requests:
-            await asyncio.sleep(0.01)
+        await eventually_async(lambda: backend.requests)
         client.close()
         assert "the destination is closing" in await asyncio.wait_for(failing, 10)
 

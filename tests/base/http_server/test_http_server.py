@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ import pytest
 from sidelight.base.http_server import Explain, HttpServer, in_words
 from support.raw_http import RawClient, chunked, request
 from support.served_http import LIMITS, Served
+from support.waiting import eventually
 
 Serve = Callable[..., Served]
 
@@ -339,13 +341,13 @@ class TestLimits:
         for client in kept[1:]:
             client.send(request(b"y"))
             assert client.answer().body == b"y"
-        deadline = time.monotonic() + 20
-        status = 503
-        while status != 200 and time.monotonic() < deadline:
+
+        def status_of_another() -> int:
             with RawClient(served.port) as client:
                 client.send(request(b"z"))
-                status = client.answer().status
-        assert status == 200
+                return client.answer().status
+
+        eventually(lambda: status_of_another() == 200)
         for client in kept:
             client.socket.close()
 
@@ -390,8 +392,7 @@ class TestLimits:
         """Head and body have their time; a byte now and then does not stretch it."""
         with RawClient(serve().port) as client:
             client.send(start)
-            for _ in range(6):
-                time.sleep(0.05)
+            while not select.select([client.socket], [], [], 0.05)[0]:
                 client.send(b"x")
             assert client.answer().status == 408
             assert client.is_closed()
@@ -449,10 +450,7 @@ class TestLimits:
         served = serve(max_buffered_bytes=8_000_000)
         with RawClient(served.port) as client:
             client.send(request(path="/large") * 20)
-            deadline = time.monotonic() + 20
-            while served.server.connections and time.monotonic() < deadline:
-                time.sleep(0.05)
-            assert not served.server.connections
+            eventually(lambda: not served.server.connections)
         assert len(served.requests) < 5
 
     def test_a_vanished_client_gives_everything_back(self, serve: Serve) -> None:
@@ -467,12 +465,9 @@ class TestLimits:
         ):
             with RawClient(served.port) as client:
                 client.send(start)
-                time.sleep(0.05)
+                eventually(lambda: served.server.connections)
         served.loop.call_soon_threadsafe(served.hold.set)
-        deadline = time.monotonic() + 20
-        while served.server.connections and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert not served.server.connections
+        eventually(lambda: not served.server.connections)
         assert served.server.budget.used == 0
 
 
@@ -491,9 +486,9 @@ class TestStopping:
             idle.answer()
             held.send(request(b"held", path="/held"))
             late.send(arriving[:-2])
-            while len(served.requests) < 2:
-                time.sleep(0.01)
-            time.sleep(0.05)
+            eventually(lambda: len(served.requests) == 2)
+            # What has come of the one that is still arriving, and the one that is answered.
+            eventually(lambda: served.server.budget.used >= len(b"held" + b"arriv"))
             stopping = asyncio.run_coroutine_threadsafe(served.server.stop(20.0), served.loop)
             assert idle.is_closed()
             with pytest.raises(ConnectionRefusedError):
@@ -510,7 +505,7 @@ class TestStopping:
         served = serve(body_timeout_seconds=20.0)
         with RawClient(served.port) as client:
             client.send(request(b"abc")[:-1])
-            time.sleep(0.05)
+            eventually(lambda: served.server.budget.used)
             served.call(lambda: served.server.stop(0.1))
             assert client.is_closed()
 

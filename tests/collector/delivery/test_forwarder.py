@@ -29,6 +29,7 @@ from support import otlp_requests
 from support.backend import Reply
 from support.sending import Sending, Tally, opened
 from support.span_store import SpanStore
+from support.waiting import eventually_async
 
 
 def _names(record: Record) -> list[str]:
@@ -86,9 +87,7 @@ class Running:
             await self.forwarder.status.settled()
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(30):
-            while not condition():
-                await asyncio.sleep(0.005)
+        await eventually_async(condition)
 
 
 @asynccontextmanager
@@ -489,12 +488,13 @@ async def test_settled_waits_for_a_backend_that_has_recovered(
     """In trouble it is not worth waiting for; after it, it is, until all is sent."""
     is_down = threading.Event()
     is_down.set()
-    may_go_on = threading.Event()
+    is_asked, may_go_on = threading.Event(), threading.Event()
 
     def answer(record: Record) -> Outcome:
         if is_down.is_set():
             return Retry("down")
         if _names(record) == ["b"]:
+            is_asked.set()
             assert may_go_on.wait(30)
         return Delivered()
 
@@ -506,7 +506,7 @@ async def test_settled_waits_for_a_backend_that_has_recovered(
         is_down.clear()
         await running.until(lambda: destination.taken == ["a"])
         waiting = asyncio.create_task(running.forwarder.status.settled())
-        await asyncio.sleep(0.05)
+        await eventually_async(is_asked.is_set)
         assert not waiting.done()
         may_go_on.set()
         async with asyncio.timeout(30):

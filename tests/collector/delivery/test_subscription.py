@@ -19,6 +19,7 @@ from support.backend import Backend, Reply, Request
 from support.otlp_receiver import decode_spans
 from support.sending import Tally, opened, parse
 from support.spans import Made, record
+from support.waiting import eventually_async
 
 
 class Destination:
@@ -83,9 +84,7 @@ async def settled(subscription: Subscription) -> None:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
+    await eventually_async(condition)
 
 
 async def test_what_is_older_arrives_before(destination: Destination, stores: list[Store]) -> None:

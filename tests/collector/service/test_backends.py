@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from support.backend import Reply, Request
 from support.collector import Collector, settings
+from support.ports import free_port
 from support.span_load import SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
 from support.waiting import eventually
@@ -77,8 +77,9 @@ def test_an_answer_cut_in_its_middle(tmp_path: Path) -> None:
 
 def test_nothing_listens_for_long(tmp_path: Path) -> None:
     """Over a restart and many segments: what was acknowledged waits, and then all arrives."""
-    with SpanStore() as store:
-        port = store.port
+    port = free_port()
+    with SpanStore(port=port) as store:
+        pass
     acknowledged: set[bytes] = set()
     config = settings(
         tmp_path,
@@ -120,8 +121,11 @@ def test_a_cursor_that_cannot_be_written(tmp_path: Path) -> None:
             eventually(lambda: set(second) <= store.ids.keys())
             eventually((tmp_path / "log" / "cursors" / "store.json").exists)
             assert collector.terminate() == 0
+        third = new_ids(10)
         with Collector(config, tmp_path) as collector:
-            time.sleep(0.5)
+            # What would be repeated comes before it.
+            assert collector.post(request_of(third))[0] == 200
+            eventually(lambda: set(third) <= store.ids.keys())
             assert collector.terminate() == 0
     assert set(store.ids.values()) == {1}
 

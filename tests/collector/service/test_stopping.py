@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from support.backend import Reply
 from support.collector import Collector, settings
+from support.ports import free_port
 from support.raw_http import RawClient, request
 from support.span_load import SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
@@ -41,13 +41,14 @@ def test_a_signal_drains_and_exits_0(tmp_path: Path, number: signal.Signals) -> 
 def test_the_next_start_brings_what_a_dead_destination_missed(tmp_path: Path) -> None:
     """With a dead destination the drain waits for nothing, and nothing is lost."""
     ids = new_ids(50)
-    with SpanStore() as store:
-        port = store.port
+    port = free_port()
+    with SpanStore(port=port) as store:
+        pass
     config = settings(tmp_path, destinations=[store.destination()], shutdown_seconds=50)
     with Collector(config, tmp_path) as collector:
         assert collector.post(request_of(ids))[0] == 200
         eventually(lambda: "nothing listens" in collector.output)
-        assert collector.terminate(30) == 0
+        assert collector.terminate(60) == 0
         assert "stopped before store had everything" in collector.output
     with SpanStore(port=port) as store, Collector(config, tmp_path) as collector:
         eventually(lambda: set(ids) <= store.ids.keys())
@@ -63,7 +64,7 @@ def test_a_destination_that_hangs_does_not_hold_the_process(tmp_path: Path, faul
         with Collector(config, tmp_path) as collector:
             assert collector.post(request_of(ids))[0] == 200
             eventually(lambda: store.connections)
-            assert collector.terminate(30) == 0
+            assert collector.terminate(60) == 0
         store.refuse = lambda _: None
         with Collector(config, tmp_path):
             eventually(lambda: set(ids) <= store.ids.keys())
@@ -80,7 +81,7 @@ def test_a_second_signal_leaves_at_once(tmp_path: Path) -> None:
             collector.process.send_signal(signal.SIGINT)
             eventually(lambda: "draining" in collector.output)
             collector.process.send_signal(signal.SIGINT)
-            assert collector.process.wait(30) == 1
+            assert collector.process.wait(60) == 1
             assert (
                 collector.messages[-1]
                 == "second SIGINT: exiting at once; the log keeps undelivered data"
@@ -102,7 +103,7 @@ def test_senders_that_dawdle_do_not_hold_the_process(tmp_path: Path) -> None:
         ):
             dawdling.send(half)
             http2.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
-            assert collector.terminate(30) == 0
+            assert collector.terminate(60) == 0
 
 
 def test_a_request_that_arrives_during_the_drain_is_answered(tmp_path: Path) -> None:
@@ -117,12 +118,12 @@ def test_a_request_that_arrives_during_the_drain_is_answered(tmp_path: Path) -> 
         config = settings(tmp_path, destinations=[store.destination()])
         with Collector(config, tmp_path) as collector, RawClient(collector.http_port) as client:
             client.send(whole[:-10])
-            time.sleep(0.1)
+            eventually(lambda: collector.metric("sidelight_collector_receive_buffered_bytes"))
             collector.process.send_signal(signal.SIGTERM)
             eventually(lambda: "draining" in collector.output)
             client.send(whole[-10:])
             assert client.answer().status == 200
-            assert collector.process.wait(30) == 0
+            assert collector.process.wait(60) == 0
         assert set(ids) <= store.ids.keys()
 
 
@@ -132,6 +133,6 @@ def test_a_signal_while_it_starts(tmp_path: Path) -> None:
         with Collector(settings(tmp_path), tmp_path, wait=False) as collector:
             threading.Event().wait(delay)
             collector.process.send_signal(signal.SIGTERM)
-            assert collector.process.wait(30) in (0, -signal.SIGTERM)
+            assert collector.process.wait(60) in (0, -signal.SIGTERM)
     with Collector(settings(tmp_path), tmp_path) as collector:
         assert collector.terminate() == 0

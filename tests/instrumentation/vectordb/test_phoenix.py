@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +18,7 @@ from sidelight.instrumentation.vectordb import query_text
 from support.phoenix import running_phoenix
 from support.recording import Recording
 from support.vectordb.milvus_lite import vector
+from support.waiting import eventually
 
 pytestmark = pytest.mark.real("phoenix")
 
@@ -51,13 +51,12 @@ def stored(phoenix: str, recording: Recording, name: str) -> SeenSpan:
     context = recording.span(name).get_span_context()
     assert context is not None
     reader = PhoenixReader(phoenix)
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        for span in reader.trace(f"{context.trace_id:032x}"):
-            if span.span_id == f"{context.span_id:016x}":
-                return span
-        time.sleep(0.3)
-    raise AssertionError(f"{name} is not in Phoenix")
+    span_id = f"{context.span_id:016x}"
+    found: list[SeenSpan] = eventually(
+        lambda: [s for s in reader.trace(f"{context.trace_id:032x}") if s.span_id == span_id],
+        f"{name} in Phoenix",
+    )
+    return found[0]
 
 
 def shown(span: SeenSpan) -> list[tuple[str, float | None, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from sidelight import conventions as names
 from support.vectordb import servers
 from support.vectordb.record import Called, Outcome, differences
 from support.vectordb.servers import Serving, run_workload
+from support.waiting import eventually
 
 pytestmark = pytest.mark.real("milvus", "chroma")
 
@@ -121,16 +121,15 @@ def test_the_spans_of_a_real_milvus_join_the_client_s(tmp_path: Path) -> None:
         outcome = run_workload("milvus", replace(server, pid=None))
         waiting = {"insert docs", "search docs", "query docs", "delete docs"}
         # The server exports every five seconds.
-        end = time.monotonic() + 60
-        while waiting and time.monotonic() < end:
-            time.sleep(0.5)
-            for span in outcome.seen:
-                if (span.trace_id, span.span_id) in receiver.parents:
-                    waiting.discard(span.name)
+
+        def missing() -> set[str]:
+            parents = {s.name for s in outcome.seen if (s.trace_id, s.span_id) in receiver.parents}
+            return waiting - parents
+
+        eventually(lambda: not missing(), "Milvus's spans below ours", state=missing)
     endpoint.stop(5).wait()
 
     assert differences(outcome, "milvus") == []
-    assert waiting == set()
 
 
 def _wrong_collection(call: Called) -> Called:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 
 from sidelight.instrumentation.vllm.capture_queue import CaptureQueue, StepRecord
+from support.waiting import eventually
 
 EARLY: StepRecord = (0, (1.0, 1, 0, 0.5, 0, 1, 0, 0, 0, 0), ())
 LATE: StepRecord = (0, (2.0, 1, 0, 0.5, 0, 1, 0, 0, 0, 0), ())
@@ -19,8 +19,7 @@ def test_wakes_a_sleeper() -> None:
     assert queue.drain() == [EARLY]
     sleeper = threading.Thread(target=queue.wait, args=(60.0,))
     sleeper.start()
-    while not queue._sleeping:
-        time.sleep(0.001)
+    eventually(lambda: queue._sleeping)
     queue.put(LATE)
     sleeper.join(10.0)
     assert not sleeper.is_alive()

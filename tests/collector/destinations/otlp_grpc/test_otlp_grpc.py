@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ from sidelight.otlp.signals import Signal
 from support import otlp_requests
 from support.otlp_grpc_server import Answer, OtlpGrpcServer
 from support.proxy import ForwardProxy
+from support.waiting import PATIENCE_SECONDS, eventually_async
 
 
 @pytest.fixture
@@ -155,8 +155,7 @@ async def test_close_ends_a_send(server: OtlpGrpcServer) -> None:
     server.answer = Answer(hang=True)
     destination = build(server.url, timeout_seconds=60)
     sending = asyncio.create_task(destination.send(otlp_requests.logs()))
-    while not server.calls:
-        await asyncio.sleep(0.01)
+    await eventually_async(lambda: server.calls)
     destination.close()
     assert isinstance(await sending, Retry)
     outcome = await destination.send(otlp_requests.logs())
@@ -173,10 +172,10 @@ async def test_a_restarted_server_is_found_again(
     outcome = await destination.send(otlp_requests.logs())
     assert isinstance(outcome, Retry)
     with OtlpGrpcServer(port=server.port) as again:
-        deadline = time.monotonic() + 20
-        while await destination.send(otlp_requests.logs()) != Delivered():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            # gRPC waits a while before it connects again.
+            while await destination.send(otlp_requests.logs()) != Delivered():
+                await asyncio.sleep(0.1)
         assert len(again.calls) == 1
 
 

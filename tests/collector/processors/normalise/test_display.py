@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
@@ -18,6 +17,7 @@ from sidelight.collector.processors.pipeline import Pipeline
 from support import paths
 from support.guarded_phoenix import API_KEY, GuardedPhoenix
 from support.processing import processed
+from support.waiting import eventually
 
 DATA = paths.DATA / "instrumentors"
 
@@ -44,13 +44,14 @@ def displayed(phoenix: GuardedPhoenix, recording: str) -> list[dict[str, Any]]:
     question = urllib.request.Request(
         f"{phoenix.url}/v1/projects/{project}/spans?limit=1000", headers=bearer
     )
-    found: list[dict[str, Any]] = []
-    for _ in range(300):
+
+    def stored() -> list[dict[str, Any]]:
         with suppress(urllib.error.HTTPError), urllib.request.urlopen(question) as answer:
-            found = json.load(answer)["data"]
-        if len(found) >= count:
-            break
-        time.sleep(0.2)
+            spans: list[dict[str, Any]] = json.load(answer)["data"]
+            return spans if len(spans) >= count else []
+        return []
+
+    found: list[dict[str, Any]] = eventually(stored, f"{count} spans in Phoenix")
     assert len(found) == count
     return sorted(found, key=lambda span: str(span["start_time"]))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
 import tracemalloc
 from typing import Any
 
@@ -17,6 +16,7 @@ from sidelight.instrumentation.vectordb.core.method import ObservedMethod
 from sidelight.instrumentation.vectordb.core.observer import CallObserver
 from sidelight.instrumentation.vectordb.milvus.description import MILVUS
 from support.recording import Recording
+from support.waiting import eventually
 
 
 def observer_of(recording: Recording) -> CallObserver:
@@ -74,10 +74,7 @@ def test_the_queue_is_emptied_without_a_collection() -> None:
 
     search(observer)
 
-    end = time.monotonic() + 30
-    while observer._metrics._queue and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not observer._metrics._queue
+    eventually(lambda: not observer._metrics._queue)
 
 
 def test_a_full_queue_drops_the_oldest_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,9 +93,7 @@ def test_a_full_queue_drops_the_oldest_and_says_so(monkeypatch: pytest.MonkeyPat
 
 def _in_child(observer: CallObserver, recording: Recording, answer: Any) -> None:
     search(observer)
-    end = time.monotonic() + 30
-    while observer._metrics._queue and time.monotonic() < end:
-        time.sleep(0.01)
+    eventually(lambda: not observer._metrics._queue)
     answer.put((len(observer._metrics._queue), total(recording, names.DB_CLIENT_DURATION)))
 
 
