@@ -150,7 +150,7 @@ def _check_collector(installed: Installed) -> None:
         stored = installed.run(installed.sidelight, "log", "cat", "--config", file)
         assert '"name":"step"' in stored.replace(" ", "")
         collector.process.send_signal(signal.SIGTERM)
-        assert collector.process.wait(30) == 0
+        assert collector.process.wait(120) == 0
 
 
 def _check_dashboards(installed: Installed) -> None:

@@ -57,7 +57,7 @@ async def test_no_exception_leaves_its_caller_waiting() -> None:
     """Not even the one that no future takes, which `next` raises."""
     worker = Worker("test")
     with pytest.raises(RuntimeError, match="StopIteration"):
-        await asyncio.wait_for(worker.run(lambda: next(iter(()))), 20)
+        await asyncio.wait_for(worker.run(lambda: next(iter(()))), 120)
     worker.close()
 
 
@@ -69,7 +69,7 @@ async def test_a_cancelled_turn_is_left_out() -> None:
 
     def first() -> None:
         begun.append("first")
-        go_on.wait(20)
+        go_on.wait(120)
 
     under_way = asyncio.create_task(worker.run(first))
     waiting = asyncio.create_task(worker.run(lambda: begun.append("second")))
@@ -89,7 +89,7 @@ async def test_after_closing_no_turn_is_begun() -> None:
 
     def first() -> str:
         begun.set()
-        go_on.wait(20)
+        go_on.wait(120)
         return "finished"
 
     under_way = asyncio.create_task(worker.run(first))
@@ -113,7 +113,7 @@ async def test_a_last_call_is_made_behind_what_is_under_way() -> None:
 
     def busy() -> None:
         is_busy.set()
-        assert may_end.wait(20)
+        assert may_end.wait(120)
         calls.append("busy")
 
     worker.submit(busy)
@@ -131,7 +131,7 @@ async def test_a_cancelled_turn_that_runs_to_its_end() -> None:
     """Cancelled however often, it ends with its call."""
     worker = Worker("test")
     may_end = threading.Event()
-    turn = asyncio.create_task(worker.run_to_end(lambda: may_end.wait(20)))
+    turn = asyncio.create_task(worker.run_to_end(lambda: may_end.wait(120)))
     for _ in range(3):
         await asyncio.sleep(0)
         turn.cancel()

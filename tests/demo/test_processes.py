@@ -130,7 +130,7 @@ def test_no_child_outlives_the_program(tmp_path: Path, end: signal.Signals) -> N
         child = int(program.stdout.readline())
         assert alive(child)
         program.send_signal(end)
-        program.wait(20)
+        program.wait(120)
         program.stdout.close()
     finally:
         program.kill()
@@ -168,7 +168,7 @@ def test_a_missing_program_is_told(tmp_path: Path) -> None:
     """A command that does not exist ends at once and says so in its log."""
     with Processes(tmp_path) as processes:
         missing = processes.start("missing", ["sidelight-no-such-program"])
-        assert missing.wait(20) == 1
+        assert missing.wait(120) == 1
     assert "cannot run sidelight-no-such-program: No such file" in missing.log_tail()
 
 
@@ -205,7 +205,7 @@ def test_the_child_has_only_the_environment_it_is_given(tmp_path: Path) -> None:
         with Processes(tmp_path) as processes:
             code = "import os; print(sorted(set(os.environ) & {'SIDELIGHT_TEST_LEAK', 'GIVEN'}))"
             child = processes.start("child", python(code), environment={"GIVEN": "1"})
-            child.wait(20)
+            child.wait(120)
     finally:
         del os.environ["SIDELIGHT_TEST_LEAK"]
     assert child.log_tail() == "['GIVEN']"

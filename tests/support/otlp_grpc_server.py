@@ -70,7 +70,7 @@ class OtlpGrpcServer:
         self.calls.append(Call(method, body, metadata))
         answer = self.answer
         if answer.hang:
-            self._closing.wait(30)
+            self._closing.wait(120)
         if answer.retry_seconds is not None:
             status = Status(code=answer.code.value[0], message=answer.details)
             delay = Duration(nanos=int(answer.retry_seconds % 1 * 1e9))

@@ -93,7 +93,7 @@ class Sending:
 
     async def settled(self, *names: str) -> None:
         """Until the forwarders (those of `names`, if any) have nothing more to do for now."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             for each in self.forwarders:
                 if not names or each.exporter.name in names:
                     await each.status.settled()

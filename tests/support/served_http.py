@@ -62,10 +62,10 @@ class Served:
 
     def call(self, start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         """Run a coroutine on the server's loop."""
-        return asyncio.run_coroutine_threadsafe(start(), self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(start(), self.loop).result(120)
 
     def stop(self) -> None:
         self.call(lambda: self.server.stop(0.0))
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(120)
         self.loop.close()

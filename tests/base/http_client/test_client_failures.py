@@ -123,7 +123,7 @@ async def test_close_ends_a_request_under_way() -> None:
         failing = asyncio.create_task(failure_of(client))
         await eventually_async(lambda: backend.requests)
         client.close()
-        assert "the destination is closing" in await asyncio.wait_for(failing, 10)
+        assert "the destination is closing" in await asyncio.wait_for(failing, 120)
         assert "the destination is closing" in await failure_of(client)
 
 
@@ -143,7 +143,7 @@ async def test_close_ends_a_request_that_connects(monkeypatch: pytest.MonkeyPatc
         failing = asyncio.create_task(failure_of(client))
         await eventually_async(asked.is_set)
         client.close()
-        assert "the destination is closing" in await asyncio.wait_for(failing, 10)
+        assert "the destination is closing" in await asyncio.wait_for(failing, 120)
     released.set()
 
 

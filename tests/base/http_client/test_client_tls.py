@@ -184,7 +184,7 @@ async def test_close_ends_a_request_under_way(authority: Authority, server: ssl.
         failing = asyncio.create_task(failure_of(client))
         await eventually_async(lambda: backend.requests)
         client.close()
-        assert "the destination is closing" in await asyncio.wait_for(failing, 10)
+        assert "the destination is closing" in await asyncio.wait_for(failing, 120)
 
 
 async def test_a_refusal_ends_the_sending(authority: Authority, server: ssl.SSLContext) -> None:

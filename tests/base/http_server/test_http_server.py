@@ -498,7 +498,7 @@ class TestStopping:
             assert (answer.body, answer.headers["connection"]) == (b"arrives", "close")
             served.loop.call_soon_threadsafe(served.hold.set)
             assert held.answer().body == b"held"
-            stopping.result(20)
+            stopping.result(120)
 
     def test_a_stop_ends_in_time(self, serve: Serve) -> None:
         """Who is not done by then is cut off."""

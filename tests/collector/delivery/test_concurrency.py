@@ -45,7 +45,7 @@ class Gate:
                 return Reply(503)
             for name in names(request):
                 if name in self.open:
-                    self.open[name].wait(20)
+                    self.open[name].wait(120)
             return Reply()
         finally:
             with self._lock:

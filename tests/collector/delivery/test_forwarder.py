@@ -83,7 +83,7 @@ class Running:
         )
 
     async def settled(self) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await self.forwarder.status.settled()
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -356,7 +356,7 @@ async def test_settled_waits_for_what_comes_while_the_cursor_is_written(
 
     def wait_and_commit(name: str, position: Position) -> None:
         is_writing.set()
-        assert may_write.wait(30)
+        assert may_write.wait(120)
         commit(name, position)
 
     monkeypatch.setattr(log, "commit", wait_and_commit)
@@ -390,7 +390,7 @@ async def test_settled_waits_for_what_comes_while_the_end_is_looked_for(
         found = read(position)
         if not has_looked.is_set():
             has_looked.set()
-            assert may_answer.wait(30)
+            assert may_answer.wait(120)
         return found
 
     monkeypatch.setattr(log, "read", look)
@@ -495,7 +495,7 @@ async def test_settled_waits_for_a_backend_that_has_recovered(
             return Retry("down")
         if _names(record) == ["b"]:
             is_asked.set()
-            assert may_go_on.wait(30)
+            assert may_go_on.wait(120)
         return Delivered()
 
     destination = Scripted(answer)
@@ -509,7 +509,7 @@ async def test_settled_waits_for_a_backend_that_has_recovered(
         await eventually_async(is_asked.is_set)
         assert not waiting.done()
         may_go_on.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await waiting
     assert destination.taken == ["a", "b"]
 
@@ -529,7 +529,7 @@ async def test_the_pace_is_kept(
     destination = Scripted(pace_items_per_second=0.001)
     async with _running(log, destination, tmp_path) as running:
         monkeypatch.setattr(asyncio, "sleep", note)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await running.forwarder.status.settled()
         monkeypatch.undo()
     assert [round(each, -2) for each in waits] == [10_000, 20_000, 30_000]
@@ -603,7 +603,7 @@ async def test_closing_writes_the_cursor_of_what_has_arrived(
 
     def wait_and_commit(name: str, position: Position) -> None:
         is_writing.set()
-        assert may_write.wait(30)
+        assert may_write.wait(120)
         commit(name, position)
 
     monkeypatch.setattr(log, "commit", wait_and_commit)

@@ -35,7 +35,7 @@ class Destination:
 
     def _respond(self, request: Request) -> Reply:
         self.arrived.set()
-        assert self.held.wait(30)
+        assert self.held.wait(120)
         if self.status == 200:
             self.names += [span.name for span in decode_spans(gzip.decompress(request.body))]
         return Reply(self.status)
@@ -79,7 +79,7 @@ def state_of(subscription: Subscription) -> State:
 
 
 async def settled(subscription: Subscription) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         await subscription.settled()
 
 
@@ -171,7 +171,7 @@ async def test_an_end_does_not_wait_for_ever(destination: Destination, stores: l
     destination.held.clear()
     async with subscribed(destination, own) as subscription:
         await until(destination.arrived.is_set)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await subscription.end()
         assert state_of(subscription) is State.ENDED
         async with subscribed(destination, own) as again:

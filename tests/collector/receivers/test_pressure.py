@@ -79,7 +79,7 @@ async def call() -> AsyncIterator[Callable[[Exception], object]]:
         address = await server.start()
         async with grpc.aio.insecure_channel(address) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await asyncio.wait_for(channel.unary_unary(EXPORT_TRACES)(b""), 20)
+                await asyncio.wait_for(channel.unary_unary(EXPORT_TRACES)(b""), 120)
             return caught.value
 
     yield attempt

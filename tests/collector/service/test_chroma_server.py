@@ -16,8 +16,7 @@ from support.waiting import eventually
 pytestmark = [pytest.mark.real("chroma"), pytest.mark.slow]
 
 RECORDED = DATA / "vectordb" / "chroma-otel-names.txt"
-# Chroma exports its metrics once a minute.
-PATIENCE_SECONDS = 180.0
+_QUERY = "POST /api/v2/tenants/{tenant}/databases/{database}/collections/{collection_id}/query"
 WORK = """
 import sys, chromadb
 docs = chromadb.HttpClient("127.0.0.1", int(sys.argv[1])).create_collection("docs")
@@ -31,18 +30,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Collecto
     """A collector and its destination, once Chroma has told of a collection's use."""
     folder = tmp_path_factory.mktemp("chroma")
     with (
+        pytest.MonkeyPatch.context() as environment,
         OtlpStore() as store,
         Collector(settings(folder, destinations=[store.destination()]), folder) as collector,
     ):
         endpoint = f"http://127.0.0.1:{collector.grpc_port}"
         telemetry = {"open_telemetry": {"service_name": "chroma", "endpoint": endpoint}}
+        # Otherwise once a minute.
+        environment.setenv("OTEL_METRIC_EXPORT_INTERVAL", "1000")
         with chroma(folder, telemetry) as server:
             port = server.address.rpartition(":")[2]
             done = subprocess.run(
                 [python_of("chroma"), "-c", WORK, port], capture_output=True, text=True
             )
             assert done.returncode == 0, done.stderr
-            eventually(lambda: store.metrics, seconds=PATIENCE_SECONDS)
+            eventually(lambda: collector.metric("collection_query_total", job="chroma"))
+            eventually(lambda: _QUERY in {span.name for span in store.all_spans()})
             yield collector, store
 
 
@@ -60,8 +63,7 @@ def test_its_spans_arrive_as_they_are(running: tuple[Collector, OtlpStore]) -> N
     collector, store = running
     recorded = RECORDED.read_text().partition("SPANS")[2].splitlines()
     found = {span.name for span in store.all_spans()}
-    query = "/api/v2/tenants/{tenant}/databases/{database}/collections/{collection_id}/query"
-    assert f"POST {query}" in found & set(recorded)
+    assert _QUERY in found & set(recorded)
     assert collector.metric("sidelight_retrieval_searches_total") == 0
 
 

@@ -234,7 +234,7 @@ class TestCat:
                     process.send_signal(signal.SIGINT)
                 process.stdout.close()
                 assert process.stderr.read() == b""
-                assert process.wait(30) == (130 if is_interrupted else 0)
+                assert process.wait(120) == (130 if is_interrupted else 0)
 
 
 class TestReplay:

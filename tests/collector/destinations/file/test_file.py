@@ -150,7 +150,7 @@ async def test_closing_leaves_a_send_under_way_its_file(
 
     def wait_and_write(descriptor: int, data: bytes) -> int:
         is_writing.set()
-        assert may_write.wait(30)
+        assert may_write.wait(120)
         return write(descriptor, data)
 
     monkeypatch.setattr(os, "write", wait_and_write)
@@ -176,7 +176,7 @@ async def test_a_cancelled_send_ends_with_its_write(
 
     def wait_and_write(descriptor: int, data: bytes) -> int:
         is_writing.set()
-        assert may_write.wait(30)
+        assert may_write.wait(120)
         return write(descriptor, data)
 
     monkeypatch.setattr(os, "write", wait_and_write)

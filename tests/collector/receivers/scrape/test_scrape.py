@@ -20,6 +20,7 @@ from sidelight.collector.receivers.scrape.scraper import Scraper
 from support import openmetrics
 from support.exposition_server import serve_pages
 from support.paths import DATA
+from support.waiting import eventually_async
 
 RECORDED = DATA / "vllm" / "metrics-0.32-load.txt"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -59,7 +60,7 @@ class Scraped:
         """Scrapes within the block."""
         task = asyncio.create_task(self.scraper.run())
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 yield
         finally:
             task.cancel()
@@ -67,9 +68,8 @@ class Scraped:
 
     async def wait_for(self, name: str, count: int = 1) -> list[Sample]:
         """Waits until so many samples of a name are served."""
-        while len(found := self.samples(name)) < count:
-            await asyncio.sleep(0.02)
-        return found
+        await eventually_async(lambda: len(self.samples(name)) >= count)
+        return self.samples(name)
 
     async def until(self, name: str, count: int = 1) -> list[Sample]:
         """Runs until so many samples of a name are served."""
@@ -107,7 +107,7 @@ def answering(*parts: bytes, pause: float = 0.0, times: int = 1) -> Iterator[str
         finally:
             stop.set()
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(5)
+            thread.join(120)
 
 
 async def test_two_engines_are_served_as_one_exposition() -> None:
@@ -145,8 +145,7 @@ async def test_a_scrape_is_repeated() -> None:
     with serve_pages({"/m": lambda accept: (TEXT, b"a %d\n" % next(answers))}) as host:
         scraped = Scraped({"url": f"http://{host}/m"})
         async with scraped.running():
-            while [each.value for each in scraped.samples("a")] != [2]:
-                await asyncio.sleep(0.02)
+            await eventually_async(lambda: [s.value for s in scraped.samples("a")] >= [2])
 
 
 async def test_one_dead_target_delays_no_other(caplog: pytest.LogCaptureFixture) -> None:

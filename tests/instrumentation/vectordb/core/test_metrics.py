@@ -110,7 +110,7 @@ def test_a_forked_child_records_too() -> None:
     child = context.Process(target=_in_child, args=(observer, recording, answer))
     child.start()
     queued, recorded = answer.get(timeout=60)
-    child.join(30)
+    child.join(120)
 
     assert (queued, recorded) == (0, 2)
 
@@ -132,7 +132,7 @@ def test_a_forked_child_leaves_what_was_queued_to_its_parent(
     )
     child.start()
     recorded = answer.get(timeout=60)
-    child.join(30)
+    child.join(120)
 
     assert (recorded, total(recording, names.DB_CLIENT_DURATION)) == (0, 1)
 
