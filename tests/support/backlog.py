@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.collector.payloads import llm
-from sidelight.collector.log.cursor import Position, cursor_path, stored_cursor
-from sidelight.collector.log.log import SegmentLog
+from sidelight.collector.log.durable_log import DurableLog
+from sidelight.collector.log.position import Position
 from sidelight.collector.log.record import Record, encode
+from sidelight.collector.log.view import LogView
 
 # As large as a group of requests becomes under load.
 _REQUESTS_PER_RECORD = 8
@@ -28,8 +29,8 @@ class Backlog:
     def is_passed_by(self, directory: Path, cursor: str) -> bool:
         """Whether a cursor's file says that all of it has been delivered."""
         try:
-            return stored_cursor(cursor_path(directory, cursor)) >= self.end
-        except FileNotFoundError:
+            return LogView(directory).position(cursor) >= self.end
+        except KeyError:
             return False
 
 
@@ -37,12 +38,12 @@ def fill(directory: Path, size_bytes: int) -> Backlog:
     """Write so many bytes of LLM spans, compressed as the collector does, in full segments."""
     payload = encode(llm(_SPANS) * _REQUESTS_PER_RECORD, "gzip")
     spans = _SPANS * _REQUESTS_PER_RECORD
-    log = SegmentLog(directory, segment_bytes=64 * 1024 * 1024)
+    log = DurableLog(directory, segment_bytes=64 * 1024 * 1024)
     records = 0
-    while log.size_bytes() < size_bytes:
+    while log.size_bytes < size_bytes:
         record = Record("traces", payload, spans, time.time_ns())
         log.append([record] * _RECORDS_PER_APPEND)
         records += _RECORDS_PER_APPEND
-    found = Backlog(records * spans, log.size_bytes(), log.end)
+    found = Backlog(records * spans, log.size_bytes, log.end)
     log.close()
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from sidelight.collector.log.cursor import Position
 from sidelight.collector.log.record import Record
 
 
@@ -35,12 +34,3 @@ class HeldLog:
     def probe(self) -> None:
         if self.error is not None:
             raise self.error
-
-    def read(self, position: Position) -> None:
-        raise AssertionError
-
-    def cursor(self, name: str) -> Position:
-        raise AssertionError
-
-    def commit(self, name: str, position: Position) -> None:
-        raise AssertionError

@@ -15,10 +15,9 @@ from sidelight.collector.delivery.build import build_forwarder
 from sidelight.collector.delivery.forwarder import Forwarder
 from sidelight.collector.delivery.sampling.sampler import Decision
 from sidelight.collector.delivery.status import Status
-from sidelight.collector.delivery.store import Store
 from sidelight.collector.delivery.subscription_config import subscription_configs
 from sidelight.collector.destinations.registry import AnyDestination
-from sidelight.collector.log.log import SegmentLog
+from sidelight.collector.log.durable_log import DurableLog
 from sidelight.collector.log.record import Record
 from support.waiting import eventually_async
 
@@ -52,9 +51,9 @@ def parse(*destinations: dict[str, Any]) -> list[AnyDestination]:
 
 
 @contextmanager
-def opened(directory: Path, segment_bytes: int = 1024 * 1024) -> Iterator[SegmentLog]:
+def opened(directory: Path, segment_bytes: int = 1024 * 1024) -> Iterator[DurableLog]:
     """A log in `directory`."""
-    log = SegmentLog(directory, segment_bytes=segment_bytes)
+    log = DurableLog(directory, segment_bytes=segment_bytes)
     try:
         yield log
     finally:
@@ -64,11 +63,11 @@ def opened(directory: Path, segment_bytes: int = 1024 * 1024) -> Iterator[Segmen
 class Sending:
     """Forwarders at work inside a `with` block; leaving it is a crash as far as they know."""
 
-    def __init__(self, log: SegmentLog, directory: Path, *destinations: dict[str, Any]) -> None:
+    def __init__(self, log: DurableLog, *destinations: dict[str, Any]) -> None:
         self.log = log
         self.tally = Tally()
         self.forwarders: Sequence[Forwarder] = [
-            build_forwarder(config, Store(log, directory), self.tally, Status())
+            build_forwarder(config, log, self.tally, Status())
             for config in subscription_configs(parse(*destinations))
         ]
         self._tasks: list[asyncio.Task[None]] = []

@@ -19,7 +19,7 @@ import uvloop
 from bench.collector.payloads import llm
 from bench.report import figure, machine, write
 from sidelight.collector.log.duplicates import Duplicates
-from sidelight.collector.log.log import Log, SegmentLog
+from sidelight.collector.log.durable_log import DurableLog
 from sidelight.collector.log.writer import LogWriter
 from sidelight.otlp.repetition import is_repetition
 from sidelight.otlp.signals import Signal
@@ -40,7 +40,7 @@ class _Instant(LogWriter):
         return done
 
 
-async def _one_round(log: Log, bodies: Sequence[bytes] | None, seconds: float) -> float:
+async def _one_round(log: DurableLog, bodies: Sequence[bytes] | None, seconds: float) -> float:
     """Microseconds a request; without `bodies` each is made just before."""
     storage = Duplicates(
         _Instant(log, max_pending_bytes=1 << 30), seconds=seconds, is_repetition=is_repetition
@@ -65,7 +65,7 @@ async def main() -> None:
     old = [os.urandom(size) for _ in range(_REQUESTS)]
     figures = []
     with tempfile.TemporaryDirectory() as directory:
-        log = SegmentLog(Path(directory), segment_bytes=1 << 20)
+        log = DurableLog(Path(directory), segment_bytes=1 << 20)
         for name, bodies in (("just received", None), ("out of the cache", old)):
             costs = [
                 await _one_round(log, bodies, 60.0) - await _one_round(log, bodies, 0.0)

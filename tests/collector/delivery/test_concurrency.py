@@ -82,15 +82,15 @@ async def test_batches_overtake_but_the_cursor_does_not(
     gate.open["first"] = threading.Event()
     with opened(tmp_path) as log:
         start = log.end
-        async with Sending(log, tmp_path, destination(backend, 3)) as sending:
+        async with Sending(log, destination(backend, 3)) as sending:
             sending.append(record(Made("first")))
             sending.append(*(record(Made(f"{number}")) for number in range(2)))
             await sending.until(lambda: sending.tally.counts["otlp", "delivered"] == 2)
-            assert log.cursor("otlp") == start
+            assert log.cursor("otlp").position == start
             assert sending.forwarders[0].lag_seconds > 0
             gate.open["first"].set()
             await sending.settled()
-            assert log.cursor("otlp") == log.end
+            assert log.cursor("otlp").position == log.end
             assert sending.forwarders[0].lag_seconds == 0
 
 
@@ -100,13 +100,14 @@ async def test_a_crash_repeats_what_the_cursor_has_not_passed(
     """Nothing is lost when it ends with batches on their way; those done in order stay done."""
     gate.open["b"] = threading.Event()
     with opened(tmp_path) as log:
-        async with Sending(log, tmp_path, destination(backend, 4)) as sending:
+        start = log.end
+        async with Sending(log, destination(backend, 4)) as sending:
             sending.append(*(record(Made(name)) for name in "abcd"))
             await sending.until(lambda: sending.tally.counts["otlp", "delivered"] == 3)
-            await sending.until(lambda: log.cursor("otlp").offset > 0)
+            await sending.until(lambda: log.cursor("otlp").position > start)
         gate.open["b"].set()
-        async with Sending(log, tmp_path, destination(backend, 4)) as sending:
-            await sending.until(lambda: log.cursor("otlp") == log.end)
+        async with Sending(log, destination(backend, 4)) as sending:
+            await sending.until(lambda: log.cursor("otlp").position == log.end)
     seen = Counter(name for request in backend.requests for name in names(request))
     assert seen == Counter(a=1, b=2, c=2, d=2)
 
@@ -118,7 +119,7 @@ async def test_no_more_than_configured_go_at_once(
     batches = [f"{number}" for number in range(9)]
     gate.open = {name: threading.Event() for name in batches}
     with opened(tmp_path) as log:
-        async with Sending(log, tmp_path, destination(backend, 4)) as sending:
+        async with Sending(log, destination(backend, 4)) as sending:
             sending.append(*(record(Made(name)) for name in batches))
             await sending.until(lambda: gate.together == 4)
             await asyncio.sleep(0.1)
@@ -135,7 +136,7 @@ async def test_a_backend_in_trouble_is_asked_by_one_request(
     """After the first failures only one batch at a time asks; when it is taken, all go."""
     gate.down = True
     with opened(tmp_path) as log:
-        async with Sending(log, tmp_path, destination(backend, 4)) as sending:
+        async with Sending(log, destination(backend, 4)) as sending:
             sending.append(*(record(Made(f"{number}")) for number in range(8)))
             await sending.until(lambda: sending.tally.counts["otlp", "retried"] >= 6)
             await sending.until(lambda: gate.together == 0)
@@ -144,7 +145,7 @@ async def test_a_backend_in_trouble_is_asked_by_one_request(
             await sending.until(lambda: len(backend.requests) >= asked + 3)
             assert gate.most_together == 1
             gate.down = False
-            await sending.until(lambda: log.cursor("otlp") == log.end)
+            await sending.until(lambda: log.cursor("otlp").position == log.end)
             assert sending.forwarders[0].status.trouble is None
     assert sending.tally.counts["otlp", "delivered"] == 8
 

@@ -21,8 +21,9 @@ from sidelight.collector.delivery.dead_letters import DeadLetters
 from sidelight.collector.delivery.faults import MAX_FAULTS
 from sidelight.collector.delivery.forwarder import Forwarder
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Refused, Retry
-from sidelight.collector.log.cursor import Position
-from sidelight.collector.log.log import Entry, SegmentLog
+from sidelight.collector.log.cursor import Cursor
+from sidelight.collector.log.durable_log import DurableLog
+from sidelight.collector.log.position import Entry, Position
 from sidelight.collector.log.record import Record
 from sidelight.otlp.signals import SIGNALS, Signal
 from support import otlp_requests
@@ -71,12 +72,12 @@ class Scripted:
 class Running:
     """A forwarder at work."""
 
-    def __init__(self, log: SegmentLog, destination: Scripted, directory: Path) -> None:
+    def __init__(self, log: DurableLog, destination: Scripted, directory: Path) -> None:
         self.tally = Tally()
         self.dead_letters = DeadLetters(directory / "dead-letters")
         self.forwarder = Forwarder(
             destination,
-            log,
+            log.cursor(destination.name),
             dead_letters=self.dead_letters,
             observer=self.tally,
             max_backoff_seconds=0.02,
@@ -91,7 +92,7 @@ class Running:
 
 
 @asynccontextmanager
-async def _running(log: SegmentLog, destination: Scripted, path: Path) -> AsyncIterator[Running]:
+async def _running(log: DurableLog, destination: Scripted, path: Path) -> AsyncIterator[Running]:
     """Leaving it is a crash as far as the forwarder knows."""
     running = Running(log, destination, path)
     task = asyncio.create_task(running.forwarder.run())
@@ -105,13 +106,13 @@ async def _running(log: SegmentLog, destination: Scripted, path: Path) -> AsyncI
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[SegmentLog]:
+def log(tmp_path: Path) -> Iterator[DurableLog]:
     """A log on disk."""
     with opened(tmp_path / "log") as log:
         yield log
 
 
-async def test_everything_in_order_and_once(log: SegmentLog, tmp_path: Path) -> None:
+async def test_everything_in_order_and_once(log: DurableLog, tmp_path: Path) -> None:
     """What was there before it started, and what comes while it runs."""
     destination = Scripted()
     log.append([_traces("a"), _traces("b", "c")])
@@ -123,7 +124,7 @@ async def test_everything_in_order_and_once(log: SegmentLog, tmp_path: Path) -> 
         await running.settled()
     assert destination.taken == ["a", "b", "c", "d"]
     assert running.tally.counts == {("scripted", "delivered"): 4}
-    assert log.cursor("scripted") == log.end
+    assert log.cursor("scripted").position == log.end
     assert running.forwarder.lag_seconds == 0
 
 
@@ -144,7 +145,7 @@ async def test_a_restart_goes_on_at_the_cursor(tmp_path: Path) -> None:
 
 
 async def test_a_retry_sends_the_same_bytes_until_they_are_taken(
-    log: SegmentLog, tmp_path: Path
+    log: DurableLog, tmp_path: Path
 ) -> None:
     """The trouble is named while it lasts, and each attempt is counted."""
     sent: list[bytes] = []
@@ -156,7 +157,7 @@ async def test_a_retry_sends_the_same_bytes_until_they_are_taken(
 
     async with _running(log, Scripted(answer), tmp_path) as running:
         await running.until(lambda: running.forwarder.status.trouble == "its disk is full")
-        await running.until(lambda: log.cursor("scripted") == log.end)
+        await running.until(lambda: log.cursor("scripted").position == log.end)
         assert running.forwarder.status.trouble is None
     assert sent[0] == sent[1] == sent[2] == sent[3]
     assert running.tally.counts["scripted", "retried"] == 3
@@ -165,7 +166,7 @@ async def test_a_retry_sends_the_same_bytes_until_they_are_taken(
 
 @pytest.mark.parametrize("bad", [0, 3, 6])
 async def test_a_refused_batch_is_halved_down_to_the_bad_span(
-    log: SegmentLog, tmp_path: Path, bad: int
+    log: DurableLog, tmp_path: Path, bad: int
 ) -> None:
     """Its neighbours are delivered in order; it is kept with the reason, to be read back."""
     names = [f"span-{number}" for number in range(7)]
@@ -189,7 +190,7 @@ async def test_a_refused_batch_is_halved_down_to_the_bad_span(
     assert destination.asked < 2 * len(names)
 
 
-async def test_a_retry_in_the_middle_of_halving(log: SegmentLog, tmp_path: Path) -> None:
+async def test_a_retry_in_the_middle_of_halving(log: DurableLog, tmp_path: Path) -> None:
     """Trouble that comes while a batch is halved is waited out like any other."""
     failures = iter([Retry("busy"), Retry("busy")])
 
@@ -201,12 +202,12 @@ async def test_a_retry_in_the_middle_of_halving(log: SegmentLog, tmp_path: Path)
     destination = Scripted(answer)
     log.append([_traces("a", "b", "c", "d")])
     async with _running(log, destination, tmp_path) as running:
-        await running.until(lambda: log.cursor("scripted") == log.end)
+        await running.until(lambda: log.cursor("scripted").position == log.end)
     assert destination.taken == ["a", "b", "c", "d"]
     assert ("scripted", "dropped", "refused") not in running.tally.counts
 
 
-async def test_a_partial_success_is_counted(log: SegmentLog, tmp_path: Path) -> None:
+async def test_a_partial_success_is_counted(log: DurableLog, tmp_path: Path) -> None:
     """What the backend rejected is dropped, not delivered."""
     log.append([_traces("a", "b", "c")])
     async with _running(log, Scripted(lambda _: Delivered(2, "bad")), tmp_path) as running:
@@ -218,18 +219,18 @@ async def test_a_partial_success_is_counted(log: SegmentLog, tmp_path: Path) -> 
 
 
 async def test_what_a_backend_says_of_a_batch_reaches_no_log_line(
-    log: SegmentLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    log: DurableLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It may quote it: one line a record counts what was refused, the dead letters say why."""
     log.append([_traces(*(f"span-{number}" for number in range(50)))])
     said = b"bad value: my credit card is 4111 1111"
     reply = Reply(400, said, {"Content-Type": "text/plain"})
     with SpanStore(refuse=lambda _: reply) as store:
-        async with Sending(log, tmp_path, store.destination("store")) as sending:
+        async with Sending(log, store.destination("store")) as sending:
             await sending.settled()
             assert sending.forwarders[0].status.trouble is None
     assert sending.tally.counts["store", "dropped", "refused"] == 50
-    letters = tmp_path / "dead-letters" / "store.jsonl"
+    letters = tmp_path / "log" / "dead-letters" / "store.jsonl"
     lines = letters.read_text().splitlines()
     assert len(lines) == 50
     assert all(said.decode() in json.loads(line)["reason"] for line in lines)
@@ -240,7 +241,7 @@ async def test_what_a_backend_says_of_a_batch_reaches_no_log_line(
 
 
 async def test_the_words_of_a_partial_success_reach_no_log_line(
-    log: SegmentLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    log: DurableLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The batch is kept with them, for a person to see which items they are about."""
     log.append([_traces("a", "b", "c")])
@@ -253,17 +254,17 @@ async def test_the_words_of_a_partial_success_reach_no_log_line(
     assert "4111 1111" in json.loads(path.read_text())["reason"]
 
 
-async def test_other_signals_are_passed_over(log: SegmentLog, tmp_path: Path) -> None:
+async def test_other_signals_are_passed_over(log: DurableLog, tmp_path: Path) -> None:
     """The cursor goes past what the destination does not take."""
     log.append([otlp_requests.metrics(), _traces("a"), otlp_requests.logs()])
     destination = Scripted(signals=frozenset({"traces"}))
     async with _running(log, destination, tmp_path) as running:
-        await running.until(lambda: log.cursor("scripted") == log.end)
+        await running.until(lambda: log.cursor("scripted").position == log.end)
     assert destination.taken == ["a"]
 
 
 async def test_a_fault_in_the_destination_is_retried(
-    log: SegmentLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    log: DurableLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An exception nobody foresaw loses nothing; its place is logged, not its message."""
     attempts = iter([ZeroDivisionError("oops")])
@@ -277,14 +278,14 @@ async def test_a_fault_in_the_destination_is_retried(
     destination = Scripted(answer)
     log.append([_traces("a")])
     async with _running(log, destination, tmp_path) as running:
-        await running.until(lambda: log.cursor("scripted") == log.end)
+        await running.until(lambda: log.cursor("scripted").position == log.end)
     assert destination.taken == ["a"]
     assert "ZeroDivisionError in test_forwarder.py, line" in caplog.text
     assert "oops" not in caplog.text
 
 
 async def test_a_record_that_cannot_be_sent_holds_up_nobody(
-    log: SegmentLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    log: DurableLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After the same exception so many times it is kept whole, counted, and said once."""
 
@@ -296,7 +297,7 @@ async def test_a_record_that_cannot_be_sent_holds_up_nobody(
     destination = Scripted(answer)
     log.append([_traces("a"), _traces("bad", "worse"), _traces("b")])
     async with _running(log, destination, tmp_path) as running:
-        await running.until(lambda: log.cursor("scripted") == log.end)
+        await running.until(lambda: log.cursor("scripted").position == log.end)
         assert running.forwarder.status.trouble is None
     assert destination.taken == ["a", "b"]
     assert destination.asked == MAX_FAULTS + 2
@@ -307,7 +308,7 @@ async def test_a_record_that_cannot_be_sent_holds_up_nobody(
     assert "the content" not in caplog.text
 
 
-async def test_what_the_machine_lacks_is_waited_for(log: SegmentLog, tmp_path: Path) -> None:
+async def test_what_the_machine_lacks_is_waited_for(log: DurableLog, tmp_path: Path) -> None:
     """However often files or memory run out, no record is given up for it."""
     lacks = iter([OSError(errno.EMFILE, "Too many open files"), MemoryError()] * MAX_FAULTS)
 
@@ -319,7 +320,7 @@ async def test_what_the_machine_lacks_is_waited_for(log: SegmentLog, tmp_path: P
 
     log.append([_traces("a")])
     async with _running(log, Scripted(answer), tmp_path) as running:
-        await running.until(lambda: log.cursor("scripted") == log.end)
+        await running.until(lambda: log.cursor("scripted").position == log.end)
     assert running.tally.counts["scripted", "delivered"] == 1
 
 
@@ -327,7 +328,7 @@ async def test_what_the_machine_lacks_is_waited_for(log: SegmentLog, tmp_path: P
     ("sample", "delivered"), [(None, 2), ({"share": 0.0, "quiet_seconds": 0.2}, 0)]
 )
 async def test_a_record_that_cannot_be_read_holds_up_nobody(
-    log: SegmentLog, tmp_path: Path, sample: object, delivered: int
+    log: DurableLog, tmp_path: Path, sample: object, delivered: int
 ) -> None:
     """Stored whole but broken inside, it alone is kept aside; those around it are delivered."""
     bad = [Record("traces", b"no gzip", 3, 1)] * MAX_FAULTS
@@ -337,29 +338,29 @@ async def test_a_record_that_cannot_be_read_holds_up_nobody(
         options: dict[str, object] = {"max_backoff_seconds": 0.01, "drop": drop}
         if sample:
             options["sample"] = sample
-        async with Sending(log, tmp_path, store.destination("store", **options)) as sending:
-            await sending.until(lambda: log.cursor("store") == log.end)
+        async with Sending(log, store.destination("store", **options)) as sending:
+            await sending.until(lambda: log.cursor("store").position == log.end)
         assert sending.forwarders[0].status.trouble is None
     assert sending.tally.counts["store", "dropped", "failed"] == 3 * MAX_FAULTS
-    lines = (tmp_path / "dead-letters" / "store.jsonl").read_text().splitlines()
+    lines = (tmp_path / "log" / "dead-letters" / "store.jsonl").read_text().splitlines()
     kept = [base64.b64decode(json.loads(line)["request_gzip_base64"]) for line in lines]
     assert kept == [b"no gzip"] * MAX_FAULTS
     assert sum(store.ids.values()) == delivered
 
 
 async def test_settled_waits_for_what_comes_while_the_cursor_is_written(
-    log: SegmentLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    log: DurableLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the end of the log it is written before the end counts; more may come in that time."""
     is_writing, may_write = threading.Event(), threading.Event()
-    commit = log.commit
+    commit = Cursor.commit
 
-    def wait_and_commit(name: str, position: Position) -> None:
+    def wait_and_commit(self: Cursor, position: Position) -> None:
         is_writing.set()
         assert may_write.wait(120)
-        commit(name, position)
+        commit(self, position)
 
-    monkeypatch.setattr(log, "commit", wait_and_commit)
+    monkeypatch.setattr(Cursor, "commit", wait_and_commit)
     log.append([_traces("a")])
     destination = Scripted()
     async with _running(log, destination, tmp_path) as running:
@@ -369,31 +370,31 @@ async def test_settled_waits_for_what_comes_while_the_cursor_is_written(
         may_write.set()
         await running.settled()
         assert destination.taken == ["a", "b"]
-        assert log.cursor("scripted") == log.end
+        assert log.cursor("scripted").position == log.end
 
 
-def _read_from_disk(log: SegmentLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def _read_from_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is in memory, not even where the log ends."""
-    monkeypatch.setattr(log, "recent", lambda _: None)
-    monkeypatch.setattr(log, "is_end", lambda _: False)
+    monkeypatch.setattr(Cursor, "recent", lambda *_: None)
+    monkeypatch.setattr(Cursor, "is_end", lambda *_: False)
 
 
 async def test_settled_waits_for_what_comes_while_the_end_is_looked_for(
-    log: SegmentLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    log: DurableLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An end that was found before the last append is not the end."""
-    _read_from_disk(log, monkeypatch)
+    _read_from_disk(monkeypatch)
     has_looked, may_answer = threading.Event(), threading.Event()
-    read = log.read
+    read = Cursor.read
 
-    def look(position: Position) -> Entry | None:
-        found = read(position)
+    def look(self: Cursor, position: Position) -> Entry | None:
+        found = read(self, position)
         if not has_looked.is_set():
             has_looked.set()
             assert may_answer.wait(120)
         return found
 
-    monkeypatch.setattr(log, "read", look)
+    monkeypatch.setattr(Cursor, "read", look)
     destination = Scripted()
     async with _running(log, destination, tmp_path) as running:
         assert await asyncio.to_thread(has_looked.wait, 30)
@@ -404,7 +405,7 @@ async def test_settled_waits_for_what_comes_while_the_end_is_looked_for(
         assert destination.taken == ["a"]
 
 
-async def test_what_cannot_be_halved_is_kept_whole(log: SegmentLog, tmp_path: Path) -> None:
+async def test_what_cannot_be_halved_is_kept_whole(log: DurableLog, tmp_path: Path) -> None:
     """A record that is no OTLP after all does not hold up those behind it."""
     broken = Record("traces", gzip.compress(b"\x0a\xff"), 5, 1)
     log.append([broken, _traces("next")])
@@ -412,7 +413,7 @@ async def test_what_cannot_be_halved_is_kept_whole(log: SegmentLog, tmp_path: Pa
         lambda record: Refused("what is this", 400) if record.items == 5 else Delivered()
     )
     async with _running(log, destination, tmp_path) as running:
-        await running.until(lambda: log.cursor("scripted") == log.end)
+        await running.until(lambda: log.cursor("scripted").position == log.end)
     assert destination.taken == ["next"]
     assert running.tally.counts["scripted", "dropped", "refused"] == 5
     (line,) = running.dead_letters.path("scripted").read_text().splitlines()
@@ -440,33 +441,33 @@ async def test_a_damaged_record_is_skipped_and_counted(tmp_path: Path) -> None:
 
 
 async def test_a_log_that_cannot_be_read_is_waited_for(
-    log: SegmentLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    log: DurableLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trouble is named, and all comes once the disk gives it."""
-    _read_from_disk(log, monkeypatch)
+    _read_from_disk(monkeypatch)
     log.append([_traces("a")])
     destination = Scripted()
     is_broken = threading.Event()
     is_broken.set()
-    read = log.read
+    read = Cursor.read
 
-    def read_or_fail(position: Position) -> Entry | None:
+    def read_or_fail(self: Cursor, position: Position) -> Entry | None:
         if is_broken.is_set():
             raise OSError(errno.EIO, "Input/output error")
-        return read(position)
+        return read(self, position)
 
-    monkeypatch.setattr(log, "read", read_or_fail)
+    monkeypatch.setattr(Cursor, "read", read_or_fail)
     async with _running(log, destination, tmp_path) as running:
         await running.settled()
         assert "Input/output error" in str(running.forwarder.status.trouble)
         is_broken.clear()
-        await running.until(lambda: log.cursor("scripted") == log.end)
+        await running.until(lambda: log.cursor("scripted").position == log.end)
         assert running.forwarder.status.trouble is None
     assert destination.taken == ["a"]
 
 
 async def test_a_cursor_that_cannot_be_written_does_not_stop_it(
-    log: SegmentLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    log: DurableLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a full disk each record is still sent once, and said once."""
     log.append([_traces("a"), _traces("b"), _traces("c")])
@@ -479,11 +480,11 @@ async def test_a_cursor_that_cannot_be_written_does_not_stop_it(
     async with _running(log, destination, tmp_path) as running:
         await running.settled()
     assert destination.taken == ["a", "b", "c"]
-    assert log.cursor("scripted") == log.end
+    assert log.cursor("scripted").position == log.end
 
 
 async def test_settled_waits_for_a_backend_that_has_recovered(
-    log: SegmentLog, tmp_path: Path
+    log: DurableLog, tmp_path: Path
 ) -> None:
     """In trouble it is not worth waiting for; after it, it is, until all is sent."""
     is_down = threading.Event()
@@ -515,7 +516,7 @@ async def test_settled_waits_for_a_backend_that_has_recovered(
 
 
 async def test_the_pace_is_kept(
-    log: SegmentLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    log: DurableLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it asks to wait for between batches is their spans divided by the rate."""
     waits: list[float] = []
@@ -535,7 +536,7 @@ async def test_the_pace_is_kept(
     assert [round(each, -2) for each in waits] == [10_000, 20_000, 30_000]
 
 
-async def test_a_destination_that_hangs_delays_nobody_else(log: SegmentLog, tmp_path: Path) -> None:
+async def test_a_destination_that_hangs_delays_nobody_else(log: DurableLog, tmp_path: Path) -> None:
     """Over real sockets: one hangs, one answers 500, the third gets everything."""
     with (
         SpanStore() as good,
@@ -544,7 +545,6 @@ async def test_a_destination_that_hangs_delays_nobody_else(log: SegmentLog, tmp_
     ):
         async with Sending(
             log,
-            tmp_path,
             good.destination("good"),
             hanging.destination("hanging"),
             failing.destination("failing"),
@@ -595,24 +595,25 @@ class TestDeadLetters:
 
 
 async def test_closing_writes_the_cursor_of_what_has_arrived(
-    log: SegmentLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    log: DurableLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also if it waited for a slow disk: what arrived is not sent again after a restart."""
     is_writing, may_write = threading.Event(), threading.Event()
-    commit = log.commit
+    commit = Cursor.commit
 
-    def wait_and_commit(name: str, position: Position) -> None:
+    def wait_and_commit(self: Cursor, position: Position) -> None:
         is_writing.set()
         assert may_write.wait(120)
-        commit(name, position)
+        commit(self, position)
 
-    monkeypatch.setattr(log, "commit", wait_and_commit)
+    monkeypatch.setattr(Cursor, "commit", wait_and_commit)
     destination = Scripted(lambda r: Retry("no") if _names(r) == ["c"] else Delivered())
     log.append([_traces("a"), _traces("b"), _traces("c")])
     async with _running(log, destination, tmp_path) as running:
         await running.until(lambda: destination.asked > 2)
         assert is_writing.is_set()
         may_write.set()
-    rest = log.read(log.cursor("scripted"))
+    cursor = log.cursor("scripted")
+    rest = cursor.read(cursor.position)
     assert rest is not None
     assert _names(rest.record) == ["c"]

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from sidelight.collector.delivery.store import Store
 from sidelight.collector.delivery.subscription import State, Subscription
 from sidelight.collector.delivery.subscription_config import subscription_configs
+from sidelight.collector.log.durable_log import DurableLog
+from sidelight.collector.log.retention import RetentionPolicy
+from sidelight.otlp.signals import SIGNALS
 from support.backend import Backend, Reply, Request
 from support.otlp_receiver import decode_spans
 from support.sending import Tally, opened, parse
@@ -50,22 +52,32 @@ def destination() -> Iterator[Destination]:
 
 
 @pytest.fixture
-def stores(tmp_path: Path) -> Iterator[list[Store]]:
-    """Two logs that others left behind, and our own."""
-    folders = [tmp_path / name for name in ("older", "old", "own")]
-    with opened(folders[0]) as older, opened(folders[1]) as old, opened(folders[2]) as own:
-        yield [Store(log, folder) for log, folder in zip((older, old, own), folders, strict=True)]
+def log(tmp_path: Path) -> Iterator[DurableLog]:
+    """A log with leftovers of two workers."""
+    for worker, name in enumerate(("first", "second")):
+        left = DurableLog(tmp_path, segment_bytes=1 << 20, worker=worker, workers=2)
+        left.append([record(Made(name))])
+        left.close()
+    with opened(tmp_path) as log:
+        yield log
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[DurableLog]:
+    """A log without leftovers."""
+    with opened(tmp_path / "own") as log:
+        yield log
 
 
 @asynccontextmanager
 async def subscribed(
-    destination: Destination, stores: list[Store], predecessor: Subscription | None = None
+    destination: Destination, log: DurableLog, predecessor: Subscription | None = None
 ) -> AsyncIterator[Subscription]:
     options: dict[str, Any] = {"name": "otlp", "max_backoff_seconds": 0.05}
     (config,) = subscription_configs(
         parse({"type": "otlp_http", "url": destination.backend.url, **options})
     )
-    subscription = Subscription(config, stores, Tally(), predecessor)
+    subscription = Subscription(config, log, Tally(), predecessor)
     try:
         yield subscription
     finally:
@@ -87,15 +99,13 @@ async def until(condition: Callable[[], object]) -> None:
     await eventually_async(condition)
 
 
-async def test_what_is_older_arrives_before(destination: Destination, stores: list[Store]) -> None:
-    """What others left behind, oldest first, then our own log and what comes."""
-    for store, name in zip(stores, ("first", "second", "third"), strict=True):
-        store.log.append([record(Made(name))])
-    async with subscribed(destination, stores) as subscription:
+async def test_what_is_older_arrives_before(destination: Destination, log: DurableLog) -> None:
+    """The leftovers, oldest first, then our own log and what comes."""
+    log.append([record(Made("third"))])
+    async with subscribed(destination, log) as subscription:
         await settled(subscription)
         assert state_of(subscription) is State.FORWARDING
-        assert [subscription.is_done_with(store) for store in stores] == [True, True, False]
-        stores[-1].log.append([record(Made("fourth"))])
+        log.append([record(Made("fourth"))])
         subscription.wake()
         await settled(subscription)
         assert not subscription.is_behind
@@ -103,31 +113,32 @@ async def test_what_is_older_arrives_before(destination: Destination, stores: li
     assert state_of(subscription) is State.ENDED
 
 
-async def test_a_log_that_was_left_behind_is_needed_until_it_is_sent(
-    destination: Destination, stores: list[Store]
+async def test_leftovers_stay_until_they_are_sent(
+    destination: Destination, log: DurableLog, tmp_path: Path
 ) -> None:
-    """While its destination is down it is neither done with nor is the end waited for."""
-    stores[0].log.append([record(Made("first"))])
+    """While its destination is down nothing is removed, nor is the end waited for."""
+    policy = RetentionPolicy(max_bytes=1 << 30, max_age_seconds=3600)
+    wanted = {"otlp": frozenset(SIGNALS)}
     destination.status = 503
-    async with subscribed(destination, stores) as subscription:
+    async with subscribed(destination, log) as subscription:
         await settled(subscription)
-        assert state_of(subscription) is State.EMPTYING
         assert subscription.is_behind
         assert "503" in str(subscription.trouble)
-        assert not subscription.is_done_with(stores[0])
+        assert log.trim(wanted, policy) == []
+        assert len(list(tmp_path.glob("worker-*"))) == 2
         destination.status = 200
-        await until(lambda: subscription.is_done_with(stores[0]))
+        await until(lambda: destination.names == ["first", "second"])
         await settled(subscription)
         assert subscription.trouble is None
-        assert state_of(subscription) is State.FORWARDING
+        assert log.trim(wanted, policy) == []
+        assert list(tmp_path.glob("worker-*")) == []
 
 
 async def test_a_successor_waits_for_what_is_on_its_way(
-    destination: Destination, stores: list[Store]
+    destination: Destination, own: DurableLog
 ) -> None:
     """It begins where the predecessor ended, and speaks for it until then."""
-    own = stores[-1:]
-    own[0].log.append([record(Made("first")), record(Made("second"))])
+    own.append([record(Made("first")), record(Made("second"))])
     destination.held.clear()
     async with subscribed(destination, own) as predecessor:
         await until(destination.arrived.is_set)
@@ -144,11 +155,10 @@ async def test_a_successor_waits_for_what_is_on_its_way(
 
 
 async def test_an_end_while_waiting_begins_nothing(
-    destination: Destination, stores: list[Store]
+    destination: Destination, own: DurableLog
 ) -> None:
     """Quick reloads: the one in the middle never sends, the last begins after the first."""
-    own = stores[-1:]
-    own[0].log.append([record(Made("first")), record(Made("second"))])
+    own.append([record(Made("first")), record(Made("second"))])
     destination.held.clear()
     async with subscribed(destination, own) as first:
         await until(destination.arrived.is_set)
@@ -164,10 +174,9 @@ async def test_an_end_while_waiting_begins_nothing(
     assert destination.names == ["first", "second"]
 
 
-async def test_an_end_does_not_wait_for_ever(destination: Destination, stores: list[Store]) -> None:
+async def test_an_end_does_not_wait_for_ever(destination: Destination, own: DurableLog) -> None:
     """A backend that hangs is given up after a while; what it did not answer is sent again."""
-    own = stores[-1:]
-    own[0].log.append([record(Made("first"))])
+    own.append([record(Made("first"))])
     destination.held.clear()
     async with subscribed(destination, own) as subscription:
         await until(destination.arrived.is_set)
@@ -180,13 +189,12 @@ async def test_an_end_does_not_wait_for_ever(destination: Destination, stores: l
     assert "first" in destination.names
 
 
-async def test_close_stops_at_once(destination: Destination, stores: list[Store]) -> None:
+async def test_close_stops_at_once(destination: Destination, own: DurableLog) -> None:
     """Nothing is waited for; the cursor stays where it was."""
-    own = stores[-1:]
-    own[0].log.append([record(Made("first"))])
+    own.append([record(Made("first"))])
     destination.held.clear()
     async with subscribed(destination, own) as subscription:
         await until(destination.arrived.is_set)
         subscription.close()
         assert state_of(subscription) is State.ENDED
-        assert own[0].log.cursor("otlp") != own[0].log.end
+        assert own.cursor("otlp").position != own.end

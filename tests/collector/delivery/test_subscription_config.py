@@ -61,7 +61,7 @@ async def test_each_tenant_gets_its_own(
 ) -> None:
     """A batch of several tenants is parted, each part under its own keys; the rest by default."""
     with opened(tmp_path) as log:
-        async with Sending(log, tmp_path, langfuse(servers)) as sending:
+        async with Sending(log, langfuse(servers)) as sending:
             sending.append(record(*SPANS), record(SPANS[1]))
             await sending.settled()
     names = {team: [row.name for row in server.rows] for team, server in servers.items()}
@@ -76,7 +76,7 @@ async def test_a_tenant_with_revoked_keys_delays_nobody(
     """While one project refuses its keys the others get everything, and it later as well."""
     servers["blue"].secret_key = "sk-revoked"
     with opened(tmp_path) as log:
-        async with Sending(log, tmp_path, langfuse(servers, max_backoff_seconds=0.1)) as sending:
+        async with Sending(log, langfuse(servers, max_backoff_seconds=0.1)) as sending:
             sending.append(*(record(*SPANS) for _ in range(5)))
             await sending.settled("langfuse", "langfuse.red")
             assert [len(servers[team].rows) for team in ("blue", "red", "grey")] == [0, 5, 5]
@@ -90,7 +90,7 @@ async def test_unmatched_data_can_be_left_out(
 ) -> None:
     """With `unmatched: drop` the destination itself has no subscription."""
     with opened(tmp_path) as log:
-        async with Sending(log, tmp_path, langfuse(servers, unmatched="drop")) as sending:
+        async with Sending(log, langfuse(servers, unmatched="drop")) as sending:
             assert [each.exporter.name for each in sending.forwarders] == [
                 "langfuse.blue",
                 "langfuse.red",
@@ -106,10 +106,10 @@ async def test_what_is_withheld_whole_is_passed_over(
     """Records of which nothing is sent move the cursor on, as metrics do at a trace backend."""
     destination = {"type": "langfuse", "url": servers["grey"].url, **secrets("grey")}
     with opened(tmp_path) as log:
-        async with Sending(log, tmp_path, {**destination, "only": ["llm"]}) as sending:
+        async with Sending(log, {**destination, "only": ["llm"]}) as sending:
             sending.append(*(record(*SPANS) for _ in range(200)), otlp_requests.metrics())
             await sending.settled()
-            assert log.cursor("langfuse") == log.end
+            assert log.cursor("langfuse").position == log.end
     assert sending.tally.counts == {("langfuse", "withheld", "filter"): 600}
 
 

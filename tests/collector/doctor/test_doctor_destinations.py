@@ -198,7 +198,7 @@ class TestDetection:
         with opened(tmp_path) as log:
             log.append([otlp_requests.traces([otlp_requests.span()])])
             assert detect.destinations(config) == ()
-            log.commit("phoenix", log.end)
+            log.cursor("phoenix").commit(log.end)
             assert detect.destinations(config) == ()
             log.append([otlp_requests.traces([otlp_requests.span()])])
             assert [each.name for each in detect.destinations(config)] == ["phoenix"]

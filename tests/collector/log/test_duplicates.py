@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sidelight.collector.log import duplicates as module
-from sidelight.collector.log import folder
 from sidelight.collector.log.duplicates import Duplicates
-from sidelight.collector.log.log import SegmentLog
+from sidelight.collector.log.durable_log import DurableLog
+from sidelight.collector.log.errors import LogFailedError
 from sidelight.collector.log.record import Record, encode
-from sidelight.collector.log.writer import LogFailedError, LogWriter
+from sidelight.collector.log.writer import LogWriter
 from sidelight.otlp.signals import Signal
 from support.held_log import HeldLog
 from support.span_load import new_ids, request_of
@@ -147,15 +147,14 @@ async def test_entries_are_bounded(
 async def test_a_start_knows_what_is_on_the_disk(writer: LogWriter, tmp_path: Path) -> None:
     """Requests that share a record, whole, are known; half of one and a new one are not."""
     one, two, three = (request_of(new_ids(3)) for _ in range(3))
-    log = SegmentLog(tmp_path, segment_bytes=1 << 20)
-    log.append([Record("traces", encode(one + two + three, "gzip"), 9, time.time_ns())])
-    log.close()
+    stored = DurableLog(tmp_path, segment_bytes=1 << 20)
+    stored.append([Record("traces", encode(one + two + three, "gzip"), 9, time.time_ns())])
     clock = _Clock()
     storage = Duplicates(
         writer,
         seconds=60,
         is_repetition=_always,
-        recovered=folder.newest(tmp_path, 1 << 20),
+        recovered=stored.newest(1 << 20),
         now=clock,
     )
     new = request_of(new_ids(1))
@@ -165,6 +164,7 @@ async def test_a_start_knows_what_is_on_the_disk(writer: LogWriter, tmp_path: Pa
     assert await storage.append("logs", two, 3)
     clock.now += 61
     assert await storage.append("traces", two, 3)
+    stored.close()
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5), st.binary(max_size=12))
@@ -180,11 +180,12 @@ def test_parts_are_the_whole(values: list[bytes], rest: bytes) -> None:
 
 def test_the_newest_records_are_taken(tmp_path: Path) -> None:
     """Over segments, as many as have so many bytes, in order."""
-    log = SegmentLog(tmp_path, segment_bytes=100)
+    log = DurableLog(tmp_path, segment_bytes=100)
     for number in range(9):
         log.append([Record("traces", b"%d" % number * 30, 1, 1, "identity")])
+    assert [record.payload[:1] for record in log.newest(100)] == [b"6", b"7", b"8"]
+    assert len(list(log.newest(1 << 20))) == 9
     log.close()
-    found = [record.payload[:1] for record in folder.newest(tmp_path, 100)]
-    assert found == [b"6", b"7", b"8"]
-    assert len(list(folder.newest(tmp_path, 1 << 20))) == 9
-    assert list(folder.newest(tmp_path / "nothing", 100)) == []
+    empty = DurableLog(tmp_path / "empty", segment_bytes=100)
+    assert list(empty.newest(100)) == []
+    empty.close()

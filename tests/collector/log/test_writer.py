@@ -7,8 +7,9 @@ import gzip
 
 import pytest
 
+from sidelight.collector.log.errors import LogBusyError, LogFailedError
 from sidelight.collector.log.record import ENCODINGS
-from sidelight.collector.log.writer import GROUP_BYTES, LogBusyError, LogFailedError, LogWriter
+from sidelight.collector.log.writer import GROUP_BYTES, LogWriter
 from support.held_log import HeldLog
 from support.waiting import eventually_async
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sidelight import conventions as c
 from sidelight.base.http_server import HttpServer
@@ -22,12 +21,10 @@ from sidelight.collector.app.retention import Retention
 from sidelight.collector.app.self_metrics import SelfMetrics
 from sidelight.collector.delivery.deliveries import Deliveries
 from sidelight.collector.delivery.replays import Replays
-from sidelight.collector.delivery.store import Store
 from sidelight.collector.destinations.registry import AnyDestination
 from sidelight.collector.ingest.intake import Intake
-from sidelight.collector.log import folder
 from sidelight.collector.log.duplicates import RECOVERED_BYTES, Duplicates
-from sidelight.collector.log.log import SegmentLog
+from sidelight.collector.log.durable_log import DurableLog
 from sidelight.collector.log.writer import LogWriter
 from sidelight.collector.metrics.exposition import Exposition
 from sidelight.collector.metrics.family import Family, Source
@@ -65,7 +62,7 @@ class Parts:
     """The parts of a collector, built and not yet started."""
 
     registry: Registry
-    log: SegmentLog
+    log: DurableLog
     writer: LogWriter
     intake: Intake
     receivers: tuple[ConfiguredReceiver, ...]
@@ -90,15 +87,14 @@ def assemble(
     current: CurrentConfig,
     destinations: Sequence[AnyDestination],
     *,
-    left_behind: Sequence[Path],
     worker: int | None,
     hash_key: bytes,
 ) -> Parts:
     """Build all parts; needs a running event loop.
 
-    `left_behind`: log folders to empty. A `worker` of several shares its ports with the
-    others. `hash_key`: of the marks under the content policy `hashed`, where the configuration
-    has none.
+    A `worker` of several shares its ports with the others and has a part of the log.
+    `hash_key`: of the marks under the content policy `hashed`, where the configuration has
+    none.
 
     Raises `LogError` if the log folder cannot be used, `ConfigError` for what only shows when
     parts are built.
@@ -109,13 +105,15 @@ def assemble(
     guard = sender_guard(config)
     delivery_metrics = DeliveryMetrics(registry)
     received = OtlpMetrics(registry)
-    own, *others = (
-        Store(SegmentLog(each, segment_bytes=config.log.segment_bytes), each)
-        for each in (config.log.directory, *left_behind)
+    log = DurableLog(
+        config.log.directory,
+        segment_bytes=config.log.segment_bytes,
+        worker=worker or 0,
+        workers=config.workers,
     )
-    deliveries = Deliveries((*others, own), delivery_metrics)
+    deliveries = Deliveries(log, delivery_metrics)
     writer = LogWriter(
-        own.log,
+        log,
         max_pending_bytes=config.log.max_pending_bytes,
         encoding="gzip" if config.log.compression == "gzip" else "identity",
         appended=deliveries.wake,
@@ -124,7 +122,7 @@ def assemble(
         writer,
         seconds=config.log.dedupe_seconds,
         is_repetition=is_repetition,
-        recovered=folder.newest(config.log.directory, RECOVERED_BYTES),
+        recovered=log.newest(RECOVERED_BYTES),
     )
     pipeline = processors.build(config.processors, hash_key)
     intake = Intake(storage, registry, received, pipeline, config.metrics)
@@ -147,15 +145,14 @@ def assemble(
     sources = (each.receiver.source() for each in receivers)
     scraped = Sources([source for source in sources if source is not None])
     retention = Retention(
-        own,
-        others,
+        log,
         deliveries,
         delivery_metrics,
         options=lambda: current.config.log,
         is_in_trouble=lambda: writer.trouble is not None,
     )
     self_metrics = SelfMetrics(
-        registry, [each.receiver for each in receivers], writer, deliveries, retention.size_bytes
+        registry, [each.receiver for each in receivers], writer, deliveries, log
     )
     exposition = Exposition((registry, received, scraped))
     health = Health(writer, deliveries, exposition, self_metrics.refresh)
@@ -169,7 +166,7 @@ def assemble(
     deliveries.apply(destinations)
     return Parts(
         registry=registry,
-        log=own.log,
+        log=log,
         writer=writer,
         intake=intake,
         receivers=receivers,
@@ -177,7 +174,7 @@ def assemble(
         received=received,
         deliveries=deliveries,
         retention=retention,
-        replays=Replays(own, others, deliveries),
+        replays=Replays(log, deliveries),
         self_metrics=self_metrics,
         health=health,
         serve=serve,

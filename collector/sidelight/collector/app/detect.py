@@ -5,8 +5,7 @@ from __future__ import annotations
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.destinations.common.config import DestinationConfig
 from sidelight.collector.destinations.registry import TYPES, AnyDestination, subscription_names
-from sidelight.collector.log.log import is_behind
-from sidelight.collector.log.shares import folders
+from sidelight.collector.log.view import is_behind
 
 
 def destinations(config: Config) -> tuple[AnyDestination, ...]:
@@ -19,11 +18,8 @@ def destinations(config: Config) -> tuple[AnyDestination, ...]:
         return config.destinations
 
     def has_backlog(destination: DestinationConfig) -> bool:
-        return any(
-            is_behind(folder, name)
-            for folder in folders(config.log.directory)
-            for name in subscription_names(destination)
-        )
+        names = subscription_names(destination)
+        return any(is_behind(config.log.directory, name) for name in names)
 
     detected = (each.detect(has_backlog) for each in TYPES.values() if each.detect is not None)
     return tuple(each for each in detected if each is not None)

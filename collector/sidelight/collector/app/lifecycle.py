@@ -54,13 +54,12 @@ class Service:
         config: Config,
         destinations: Sequence[AnyDestination],
         *,
-        left_behind: Sequence[Path] = (),
         worker: int | None = None,
         hash_key: bytes | None = None,
     ) -> None:
-        """`left_behind`: log folders to empty. A `worker` of several shares its ports with the
-        others and leaves /metrics to its supervisor. `hash_key`: of the marks under the content
-        policy `hashed`, where the configuration has none.
+        """A `worker` of several shares its ports with the others and leaves /metrics to its
+        supervisor. `hash_key`: of the marks under the content policy `hashed`, where the
+        configuration has none.
         """
         self._current = CurrentConfig(config)
         self._worker = worker
@@ -70,7 +69,6 @@ class Service:
         self._parts = assemble(
             self._current,
             destinations,
-            left_behind=left_behind,
             worker=worker,
             hash_key=self._hash_key,
         )
@@ -130,7 +128,7 @@ class Service:
             await self._stop_receivers(0.0)
             await asyncio.gather(*background, return_exceptions=True)
             await self._parts.writer.close()
-            self._parts.retention.close()
+            self._parts.log.close()
 
     def stop(self) -> None:
         """Begin to drain."""
@@ -149,7 +147,7 @@ class Service:
         _logger.info("listening: %s", ", ".join(listening))
         _logger.info(
             "log in %s, destinations: %s",
-            self.config.log.directory,
+            self._parts.log.directory,
             ", ".join(each.name for each in self._parts.deliveries.all)
             or "none (data is kept until one is configured or retention drops it)",
         )

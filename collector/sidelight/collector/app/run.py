@@ -23,8 +23,7 @@ from sidelight.collector.app.configuration.loading import load
 from sidelight.collector.app.lifecycle import Service
 from sidelight.collector.app.reload import MAX_RELOADS, report
 from sidelight.collector.destinations.registry import AnyDestination
-from sidelight.collector.log.log import LogError
-from sidelight.collector.log.shares import left_behind
+from sidelight.collector.log.errors import LogError
 from sidelight.collector.receivers.registry import enabled
 
 _logger = logging.getLogger(__name__)
@@ -75,7 +74,7 @@ def raise_file_limit() -> None:
 
 
 async def _serve(config: Config, found: tuple[AnyDestination, ...], path: Path | None) -> None:
-    service = Service(config, found, left_behind=left_behind(config.log.directory, 1))
+    service = Service(config, found)
     reloads: set[asyncio.Task[None]] = set()
 
     def hang_up() -> None:

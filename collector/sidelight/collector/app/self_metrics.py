@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sidelight import conventions as c
 from sidelight.collector.delivery.deliveries import Deliveries
+from sidelight.collector.log.durable_log import DurableLog
 from sidelight.collector.log.writer import LogWriter
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.receivers.common.type import Receiver
@@ -21,12 +22,12 @@ class SelfMetrics:
         receivers: Sequence[Receiver],
         writer: LogWriter,
         deliveries: Deliveries,
-        log_bytes: Callable[[], int],
+        log: DurableLog,
     ) -> None:
         self._receivers = receivers
         self._writer = writer
         self._deliveries = deliveries
-        self._read_log_bytes = log_bytes
+        self._log = log
         self._lag = registry.gauge(c.COLLECTOR_LAG, ("destination",))
         self._with_lag: set[str] = set()
         self._log_bytes = registry.gauge(c.COLLECTOR_LOG_BYTES)
@@ -43,7 +44,7 @@ class SelfMetrics:
         for name, seconds in lags.items():
             self._lag.labels(name).set(seconds)
         self._with_lag |= lags.keys()
-        self._log_bytes.set(self._read_log_bytes())
+        self._log_bytes.set(self._log.size_bytes)
         self._pending.set(self._writer.pending_bytes)
         loads = [receiver.load() for receiver in self._receivers]
         self._buffered.set(sum(load.buffered_bytes for load in loads))

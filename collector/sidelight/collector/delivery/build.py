@@ -10,57 +10,49 @@ from sidelight.collector.delivery.forwarder import Forwarder
 from sidelight.collector.delivery.observer import Observer
 from sidelight.collector.delivery.sampling.feed import SampledFeed
 from sidelight.collector.delivery.status import Status
-from sidelight.collector.delivery.store import Store
 from sidelight.collector.delivery.subscription_config import SubscriptionConfig
 from sidelight.collector.destinations.common.outcome import Exporter
 from sidelight.collector.destinations.registry import type_of
+from sidelight.collector.log.cursor import Cursor
+from sidelight.collector.log.durable_log import DurableLog
 from sidelight.otlp.signals import Signal
 
 
 def build_forwarder(
-    config: SubscriptionConfig,
-    store: Store,
-    observer: Observer,
-    status: Status,
-    *,
-    stops_at_end: bool = False,
+    config: SubscriptionConfig, log: DurableLog, observer: Observer, status: Status
 ) -> Forwarder:
-    """The forwarder that sends what is in `store`, with its files in the store's folder.
+    """The forwarder that sends what is in the log, with its files in the log's directories.
 
-    `stops_at_end`: nobody appends to the store any more. Raises `ConfigError` as a type's
-    `build` does.
+    Raises `ConfigError` as a type's `build` does.
     """
     exporter = build_exporter(config)
     destination = config.destination
+    cursor = log.cursor(config.name)
     return Forwarder(
         exporter,
-        store.log,
-        dead_letters=DeadLetters(store.directory / "dead-letters"),
+        cursor,
+        dead_letters=DeadLetters(log.directory_for("dead-letters")),
         observer=observer,
         max_backoff_seconds=destination.max_backoff_seconds,
-        feed=_feed(config, store, observer, is_growing=not stops_at_end),
+        feed=_feed(config, log, cursor, observer),
         concurrency=1 if config.is_scores else type_of(destination).concurrency(destination),
         status=status,
-        stops_at_end=stops_at_end,
     )
 
 
-def _feed(
-    config: SubscriptionConfig, store: Store, observer: Observer, *, is_growing: bool
-) -> Feed:
+def _feed(config: SubscriptionConfig, log: DurableLog, cursor: Cursor, observer: Observer) -> Feed:
     withheld = partial(observer.withheld, config.name)
     if config.destination.sample is None:
-        return LogFeed(store.log, signals_of(config), config.selector(), withheld)
+        return LogFeed(cursor, signals_of(config), config.selector(), withheld)
     return SampledFeed(
-        store.log,
+        cursor,
         signals_of(config),
         config.destination.sample,
         selector=config.selector(),
-        directory=store.directory / "sampling",
-        name=config.name,
+        directory=log.directory_for("sampling"),
+        leftovers=log.leftover_directories_for("sampling"),
         withheld=withheld,
         decided=partial(observer.sampled, config.name),
-        is_growing=is_growing,
     )
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
 from sidelight.collector.delivery.build import build_exporter, signals_of
 from sidelight.collector.delivery.observer import Observer
-from sidelight.collector.delivery.store import Store
 from sidelight.collector.delivery.subscription import Subscription
 from sidelight.collector.delivery.subscription_config import subscription_configs
 from sidelight.collector.destinations.registry import AnyDestination
-from sidelight.collector.log.cursor import Position
+from sidelight.collector.log.durable_log import DurableLog
+from sidelight.collector.log.position import Position
 from sidelight.otlp.signals import Signal
 
 _logger = logging.getLogger(__name__)
@@ -31,16 +31,15 @@ class _Running(NamedTuple):
 class Deliveries:
     """The subscriptions of all destinations; `destinations` are those applied last."""
 
-    def __init__(self, stores: Sequence[Store], observer: Observer) -> None:
-        """`stores`: what others left behind, oldest first, and our own log as the last."""
-        self._stores = tuple(stores)
+    def __init__(self, log: DurableLog, observer: Observer) -> None:
+        self._log = log
         self._observer = observer
         self._running: dict[str, _Running] = {}
         # By name: a successor has to wait for it.
         self._ending: dict[str, Subscription] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.cursors: Mapping[str, frozenset[Signal]] = {}
-        """The cursors that retention waits for, and the signals that each wants."""
+        self.wanted: Mapping[str, frozenset[Signal]] = {}
+        """The subscriptions that retention waits for, and the signals that each reads."""
 
     @property
     def destinations(self) -> tuple[AnyDestination, ...]:
@@ -53,7 +52,7 @@ class Deliveries:
         return [each for running in self._running.values() for each in running.subscriptions]
 
     def wake(self) -> None:
-        """Something was appended to our own log."""
+        """Something was appended to the log."""
         for running in self._running.values():
             for subscription in running.subscriptions:
                 subscription.wake()
@@ -71,7 +70,7 @@ class Deliveries:
         for config in configs:
             # What only shows when an exporter is built must show before anything changes.
             build_exporter(config).close()
-        self.cursors = {config.name: signals_of(config) for config in configs}
+        self.wanted = {config.name: signals_of(config) for config in configs}
         words = {}
         for name, running in list(self._running.items()):
             if wanted.get(name) != running.destination:
@@ -88,9 +87,7 @@ class Deliveries:
         return _Running(
             destination,
             [
-                Subscription(
-                    config, self._stores, self._observer, self._ending.pop(config.name, None)
-                )
+                Subscription(config, self._log, self._observer, self._ending.pop(config.name, None))
                 for config in subscription_configs([destination])
             ],
         )
@@ -106,41 +103,32 @@ class Deliveries:
         if self._ending.get(subscription.name) is subscription:
             del self._ending[subscription.name]
 
-    async def go_back(self, name: str, store: Store, position: Position) -> bool:
-        """Send a subscription again what a log holds from `position` on.
+    async def rewind(self, name: str, position: Position) -> bool:
+        """Send a subscription again what the log holds from `position` on.
 
-        False if nothing was done: there is none of this name, or it had not come so far.
+        False if nothing was done: there is none of this name, or it has not come that far.
         """
+        has_passed = self._log.cursor(name).has_passed(position)
         for running in list(self._running.values()):
             for subscription in running.subscriptions:
-                if subscription.name == name and position <= store.log.cursor(name):
-                    return await self._restart(running, subscription, store, position)
+                if subscription.name == name and has_passed:
+                    return await self._restart(running, subscription, position)
         return False
 
     async def _restart(
-        self, running: _Running, subscription: Subscription, store: Store, position: Position
+        self, running: _Running, subscription: Subscription, position: Position
     ) -> bool:
         await subscription.end()
         try:
-            await asyncio.to_thread(store.log.commit, subscription.name, position)
+            await asyncio.to_thread(self._log.cursor(subscription.name).rewind, position)
         except OSError as error:
             _logger.error("log: the cursor of %s cannot be written: %s", subscription.name, error)
         if running not in self._running.values():
             # A reload came in between; the successor may have begun at the old place.
             return False
         at = running.subscriptions.index(subscription)
-        running.subscriptions[at] = Subscription(subscription.config, self._stores, self._observer)
+        running.subscriptions[at] = Subscription(subscription.config, self._log, self._observer)
         return True
-
-    def is_done_with(self, store: Store) -> bool:
-        """Whether no subscription needs a log that was left behind; without any, all do."""
-        return bool(self.all) and all(
-            each.is_done_with(store) for each in (*self.all, *self._ending.values())
-        )
-
-    def forget(self, store: Store) -> None:
-        """A log that was left behind is not to be read any more."""
-        self._stores = tuple(each for each in self._stores if each is not store)
 
     async def settled(self) -> None:
         """Return once each destination has everything or is in trouble."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sidelight.collector.delivery.select import Selector
-from sidelight.collector.log.cursor import Position
-from sidelight.collector.log.log import Entry, ReadableLog
+from sidelight.collector.log.cursor import Cursor
+from sidelight.collector.log.position import Entry, Position
 from sidelight.collector.log.record import Record
 from sidelight.otlp.signals import Signal
 
@@ -63,19 +63,19 @@ class LogFeed:
 
     def __init__(
         self,
-        log: ReadableLog,
+        cursor: Cursor,
         signals: Container[Signal],
         selector: Selector | None = None,
         withheld: Withheld | None = None,
     ) -> None:
-        self._log = log
+        self._cursor = cursor
         self._signals = signals
         self._selector = selector or Selector()
         self._withheld = withheld
 
     def is_end(self, position: Position) -> bool:
         """Whether nothing is behind `position`."""
-        return self._log.is_end(position)
+        return self._cursor.is_end(position)
 
     def recent(self, position: Position) -> Step | None:
         """The next step as far as the log has it in memory and selecting takes no time."""
@@ -86,10 +86,10 @@ class LogFeed:
 
     def read(self, position: Position) -> Step | None:
         """The next step at or behind `position`; records without a rest are passed over."""
-        return self._next(self._log.read, position, _MAX_PASSED)
+        return self._next(self._cursor.read, position, _MAX_PASSED)
 
     def _small(self, position: Position) -> Entry | None:
-        entry = self._log.recent(position)
+        entry = self._cursor.recent(position)
         return None if entry is None or entry.record.is_large else entry
 
     def _next(

@@ -1,4 +1,4 @@
-"""One subscription's way through one log: read, deliver, and move the cursor in order."""
+"""One subscription's way through the log: read, deliver, and move the cursor in order."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sidelight.collector.delivery.observer import Observer
 from sidelight.collector.delivery.record_delivery import RecordDelivery
 from sidelight.collector.delivery.status import Status
 from sidelight.collector.destinations.common.outcome import Exporter
-from sidelight.collector.log.cursor import Position
-from sidelight.collector.log.log import ReadableLog
+from sidelight.collector.log.cursor import Cursor
+from sidelight.collector.log.position import Position
 
 _logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class _InFlight(NamedTuple):
 
 
 class Forwarder:
-    """Brings one destination everything in a log, in order, at least once.
+    """Brings one destination everything in the log, in order, at least once.
 
     It runs on the event loop, with a thread of its own for the disk, so that one that hangs
     delays nobody else. Up to `concurrency` batches are on their way at the same time; the
@@ -41,7 +41,7 @@ class Forwarder:
     def __init__(
         self,
         exporter: Exporter,
-        log: ReadableLog,
+        cursor: Cursor,
         *,
         dead_letters: DeadLetters,
         observer: Observer,
@@ -49,16 +49,12 @@ class Forwarder:
         feed: Feed | None = None,
         concurrency: int = 1,
         status: Status | None = None,
-        stops_at_end: bool = False,
     ) -> None:
-        """`feed` is by default all of the log. `stops_at_end`: for a log that nobody appends to
-        any more; `run` returns once the destination has all of it.
-        """
+        """`feed` is by default all of the log."""
         self.exporter = exporter
         self.status = status or Status()
         self._observer = observer
         self._concurrency = concurrency
-        self._stops_at_end = stops_at_end
         self._disk = Worker(f"sidelight-{exporter.name}")
         self._delivery = RecordDelivery(
             exporter,
@@ -69,9 +65,8 @@ class Forwarder:
             max_backoff_seconds=max_backoff_seconds,
         )
         self._reader = LogReader(
-            exporter.name,
-            log,
-            feed or LogFeed(log, exporter.signals),
+            cursor,
+            feed or LogFeed(cursor, exporter.signals),
             signals=exporter.signals,
             disk=self._disk,
             status=self.status,
@@ -96,7 +91,7 @@ class Forwarder:
 
     async def run(self) -> None:
         """Forward until cancelled or finished."""
-        position = await self._reader.cursor()
+        position = self._reader.position
         try:
             while not self._is_finishing:
                 self._appended.clear()
@@ -110,8 +105,6 @@ class Forwarder:
                     position = step.end
                     continue
                 self._held_ns = step.since_ns if step else None
-                if step is None and self._stops_at_end and not self._in_flight:
-                    break
                 await self._rest(step)
             while self._in_flight:
                 await asyncio.wait([self._in_flight[0].delivery])
@@ -134,8 +127,7 @@ class Forwarder:
     async def _rest(self, held: Held | None) -> None:
         """Until more is appended, the oldest batch is done, or what is held is due."""
         # What was appended while the end was looked for is still to be read.
-        has_everything = not (self._in_flight or self._appended.is_set() or self._stops_at_end)
-        if has_everything:
+        if not (self._in_flight or self._appended.is_set()):
             self.status.caught_up()
         appended: asyncio.Future[Any] = asyncio.ensure_future(self._appended.wait())
         oldest = [each.delivery for each in self._in_flight][:1]
@@ -165,9 +157,7 @@ class Forwarder:
 
     def _report_damage(self, step: Step) -> None:
         if step.skipped_bytes:
-            _logger.error(
-                "log: skipped %d damaged bytes at %s", step.skipped_bytes, tuple(step.start)
-            )
+            _logger.error("log: skipped %d damaged bytes at %s", step.skipped_bytes, step.start)
             self._observer.dropped(self.exporter.name, 1, "damaged")
 
     def finish(self) -> None:

@@ -13,8 +13,8 @@ from sidelight.collector.delivery.circuit import backoff_seconds
 from sidelight.collector.delivery.faults import MAX_FAULTS, Faults, place
 from sidelight.collector.delivery.feed import Feed, Held, Step
 from sidelight.collector.delivery.status import Status
-from sidelight.collector.log.cursor import Position
-from sidelight.collector.log.log import ReadableLog
+from sidelight.collector.log.cursor import Cursor
+from sidelight.collector.log.position import Position
 from sidelight.collector.log.record import Record
 from sidelight.otlp.signals import Signal
 
@@ -32,8 +32,7 @@ class LogReader:
 
     def __init__(
         self,
-        name: str,
-        log: ReadableLog,
+        cursor: Cursor,
         feed: Feed,
         *,
         signals: frozenset[Signal],
@@ -42,8 +41,8 @@ class LogReader:
         max_backoff_seconds: float,
         give_up: GiveUp,
     ) -> None:
-        self._name = name
-        self._log = log
+        self._name = cursor.name
+        self._cursor = cursor
         self._feed = feed
         self._signals = signals
         self._disk = disk
@@ -55,9 +54,10 @@ class LogReader:
         self._committing: asyncio.Future[None] | None = None
         self._commit_fails = False
 
-    async def cursor(self) -> Position:
+    @property
+    def position(self) -> Position:
         """Where to begin."""
-        return await self._read(partial(self._log.cursor, self._name))
+        return self._cursor.position
 
     def done(self, end: Position) -> None:
         """All before `end` is done with: the cursor moves there with the next read or commit."""
@@ -118,7 +118,7 @@ class LogReader:
                 return step
 
     async def _pass_over(self, position: Position, reason: str) -> Step | None:
-        entry = await self._read(partial(self._log.read, position))
+        entry = await self._read(partial(self._cursor.read, position))
         if entry is None:
             return None
         if entry.record.signal in self._signals:
@@ -179,7 +179,7 @@ class LogReader:
         lets the disk become empty; only after a crash is data sent again.
         """
         try:
-            self._log.commit(self._name, end)
+            self._cursor.commit(end)
         except OSError as error:
             if not self._commit_fails:
                 _logger.error("log: the cursor of %s cannot be written: %s", self._name, error)

@@ -1,18 +1,17 @@
-"""One subscription at work: the logs that others left behind, oldest first, then our own."""
+"""One subscription at work: what it is doing, from its predecessor's end to its own."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from enum import Enum
 
 from sidelight.collector.delivery.build import build_forwarder
 from sidelight.collector.delivery.forwarder import Forwarder
 from sidelight.collector.delivery.observer import Observer
 from sidelight.collector.delivery.status import Status
-from sidelight.collector.delivery.store import Store
 from sidelight.collector.delivery.subscription_config import SubscriptionConfig
+from sidelight.collector.log.durable_log import DurableLog
 
 _logger = logging.getLogger(__name__)
 
@@ -25,37 +24,32 @@ class State(Enum):
     """What a subscription does; it passes through these in order and may skip some."""
 
     WAITING = "waiting for its predecessor to end"
-    EMPTYING = "sending what is in logs that others left behind"
-    FORWARDING = "sending what is in our own log, and what comes"
+    FORWARDING = "sending what is in the log, and what comes"
     FINISHING = "letting arrive what is on its way"
     ENDED = "ended"
 
 
 class Subscription:
-    """Works through its logs one after the other, so that the destination's pace holds and what
-    is older arrives before.
-    """
+    """Sends a destination what is in the log, once its predecessor of the same name has ended."""
 
     def __init__(
         self,
         config: SubscriptionConfig,
-        stores: Sequence[Store],
+        log: DurableLog,
         observer: Observer,
         predecessor: Subscription | None = None,
     ) -> None:
-        """Begins at once or, with a `predecessor` of the same name, once that one has ended.
+        """Begins at once or, with a `predecessor`, once that one has ended.
 
-        `stores`: what others left behind, oldest first, and our own log as the last. Needs a
-        running loop.
+        Needs a running loop.
         """
         self.config = config
         self.name = config.name
+        self._log = log
         self._observer = observer
         self._state = State.WAITING
         self._status = Status()
         self._predecessor = predecessor
-        # Those it has not sent all of; the last is our own and stays.
-        self._remaining = list(stores)
         self._forwarder: Forwarder | None = None
         self._task = asyncio.create_task(self._run())
         self._ending: asyncio.Task[None] | None = None
@@ -79,14 +73,10 @@ class Subscription:
     @property
     def is_behind(self) -> bool:
         """Whether something waits for the destination, as far as is known without looking."""
-        return self._state in (State.WAITING, State.EMPTYING) or self.lag_seconds > 0
-
-    def is_done_with(self, store: Store) -> bool:
-        """Whether the destination has all of a log that was left behind."""
-        return store not in self._remaining
+        return self._state is State.WAITING or self.lag_seconds > 0
 
     def wake(self) -> None:
-        """Something was appended to our own log."""
+        """Something was appended to the log."""
         if self._forwarder is not None:
             self._forwarder.wake()
 
@@ -119,27 +109,16 @@ class Subscription:
             if self.state is not State.WAITING:
                 return
             self._predecessor = None
-        self._state = State.EMPTYING
-        while len(self._remaining) > 1:
-            await self._forward(self._remaining[0], stops_at_end=True)
-            if self.state is not State.EMPTYING:
-                return
-            await self._close_forwarder()
-            self._remaining.pop(0)
         self._state = State.FORWARDING
-        await self._forward(self._remaining[0])
+        await self._forward()
 
-    async def _forward(self, store: Store, *, stops_at_end: bool = False) -> None:
+    async def _forward(self) -> None:
         """A forwarder that fails is logged and restarted; other subscriptions go on."""
         while True:
             try:
                 if self._forwarder is None:
                     self._forwarder = build_forwarder(
-                        self.config,
-                        store,
-                        self._observer,
-                        self._status,
-                        stops_at_end=stops_at_end,
+                        self.config, self._log, self._observer, self._status
                     )
                 return await self._forwarder.run()
             except Exception:

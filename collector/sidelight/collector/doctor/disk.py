@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 from sidelight.base.check import Check
 from sidelight.base.writable import nearest, probe
 from sidelight.collector.app.configuration.config import LogOptions
+from sidelight.collector.log.view import disk_bytes
 
 _NAME = "disk"
 
@@ -39,7 +39,7 @@ def check(options: LogOptions) -> Check:
             f"{place}: only {_size(free)} free, less than one segment",
             "Make room, or set log.directory to a larger disk.",
         )
-    held = sum(_bytes_of(each) for each in directory.rglob("*")) if directory.is_dir() else 0
+    held = disk_bytes(directory)
     if free + held < options.max_bytes:
         return Check(
             _NAME,
@@ -48,13 +48,6 @@ def check(options: LogOptions) -> Check:
             f"Set log.max_bytes to at most {free + held}, or make room.",
         )
     return Check(_NAME, "ok", f"{place} is writable, {_size(free)} free, holds {_size(held)}")
-
-
-def _bytes_of(path: Path) -> int:
-    try:
-        return path.stat().st_size if path.is_file() else 0
-    except OSError:
-        return 0
 
 
 def _size(count: int) -> str:

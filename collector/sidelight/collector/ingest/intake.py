@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from sidelight import conventions as c
 from sidelight.collector.log.duplicates import Duplicates
-from sidelight.collector.log.writer import LogBusyError, LogFailedError
+from sidelight.collector.log.errors import LogBusyError, LogFailedError
 from sidelight.collector.metrics.calls import Calls
 from sidelight.collector.metrics.config import MetricsConfig
 from sidelight.collector.metrics.otlp_metrics import OtlpMetrics

@@ -1,98 +1,90 @@
-"""Places in the log, and the files that remember how far each reader has come."""
+"""A cursor: how far one subscription has come in the log, by name, kept on disk."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
-_FOLDER = "cursors"
-# What `sidelight log replay` asks of the collector that has the folder open.
-_REQUESTS = "replay"
-_SUFFIX = ".json"
-# Room for two numbers of any size.
-_STORED_BYTES = 96
+from sidelight.collector.log.disk.folder_log import FolderLog
+from sidelight.collector.log.position import Entry, Position
 
 
-class Position(NamedTuple):
-    """A place between two records: the segment's first sequence and an offset in its file."""
+class Cursor:
+    """Reads everything in order: leftovers first, the oldest before the others, then our own.
 
-    segment: int
-    offset: int
-
-    def __str__(self) -> str:
-        return f"{self.segment}:{self.offset}"
-
-
-def cursor_path(directory: Path, name: str) -> Path:
-    """The file of the cursor `name` in a log folder."""
-    return directory / _FOLDER / f"{name}{_SUFFIX}"
-
-
-def request_path(directory: Path, name: str) -> Path:
-    """The file that asks a running collector to set the cursor `name` back."""
-    return directory / _REQUESTS / f"{name}{_SUFFIX}"
-
-
-def requests(directory: Path) -> Iterator[tuple[str, Path]]:
-    """Names and files of the cursors that are to be set back."""
-    return _files(directory / _REQUESTS)
-
-
-def stored_cursors(directory: Path) -> Iterator[tuple[str, Path]]:
-    """Names and files of the cursors in a log folder."""
-    return _files(directory / _FOLDER)
-
-
-def _files(directory: Path) -> Iterator[tuple[str, Path]]:
-    for path in sorted(directory.glob(f"*{_SUFFIX}")):
-        yield path.name.removesuffix(_SUFFIX), path
-
-
-def stored_cursor(path: Path) -> Position:
-    """The position in a cursor's file. Raises `OSError`, and `ValueError` if it makes no sense."""
-    try:
-        stored = json.loads(path.read_text())
-        return Position(int(stored["segment"]), int(stored["offset"]))
-    except (KeyError, TypeError) as error:
-        raise ValueError("it is no cursor") from error
-
-
-def store_cursor(path: Path, position: Position) -> None:
-    """Replace a cursor's file, whole or not at all. Raises `OSError`."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(_spelled(position))
-    temporary.replace(path)
-
-
-class CursorFile:
-    """The file of a cursor that moves many times a second.
-
-    It is replaced once and written over after that, which costs a tenth and is as safe: the
-    kernel takes so few bytes whole or not at all, and so does the disk, as they are one sector.
+    `DurableLog.cursor` makes them. They hold no state of their own, so two of one name are the
+    same. `read`, `commit` and `rewind` block, the others never do.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: int | None = None
+    def __init__(self, name: str, folders: Callable[[], Sequence[FolderLog]]) -> None:
+        self.name = name
+        self._folders = folders
 
-    def store(self, position: Position) -> None:
-        """Remember `position`. Raises `OSError`."""
-        if self._file is not None and os.fstat(self._file).st_nlink:
-            os.pwrite(self._file, _spelled(position), 0)
-            return
-        self.close()
-        store_cursor(self._path, position)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+    @property
+    def position(self) -> Position:
+        """The committed position: everything before it is done with."""
+        *leftovers, own = self._folders()
+        for folder in leftovers:
+            committed = folder.committed(self.name)
+            if committed < folder.end:
+                return committed
+        return own.committed(self.name)
 
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+    def recent(self, position: Position) -> Entry | None:
+        """The record at `position` if it is still in memory."""
+        return self._folders()[-1].recent(position)
 
+    def is_end(self, position: Position) -> bool:
+        """Whether nothing durable is behind `position`.
 
-def _spelled(position: Position) -> bytes:
-    return json.dumps(position._asdict()).ljust(_STORED_BYTES - 1).encode() + b"\n"
+        False where only the disk can tell: behind the last record of a leftover.
+        """
+        return position == self._folders()[-1].end
+
+    def read(self, position: Position) -> Entry | None:
+        """The next intact record at or behind `position`; None at the end. Raises `OSError`."""
+        for folder in self._folders():
+            if folder.number < position.folder:
+                continue
+            if folder.number > position.folder:
+                # What was delivered of the next folder before is not read a second time.
+                position = folder.committed(self.name)
+            entry = folder.read(position)
+            if entry is not None:
+                return entry
+        return None
+
+    def commit(self, position: Position) -> None:
+        """Remember that everything before `position` is done with.
+
+        Raises `OSError` if it cannot be written; this process remembers it all the same.
+        """
+        failure: OSError | None = None
+        for folder in self._folders():
+            if folder.number > position.folder:
+                break
+            is_passed = folder.number < position.folder
+            if is_passed and folder.committed(self.name) == folder.end:
+                continue
+            try:
+                folder.commit(self.name, folder.end if is_passed else position)
+            except OSError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
+    def has_passed(self, position: Position) -> bool:
+        """Whether everything before `position` is done with, and the log still has its folder."""
+        return any(
+            folder.number == position.folder and position <= folder.committed(self.name)
+            for folder in self._folders()
+        )
+
+    def rewind(self, position: Position) -> None:
+        """Go back to `position`, which the cursor has passed.
+
+        Nobody may be reading by this cursor. What follows in another folder is not read again.
+        Raises `OSError` as `commit` does.
+        """
+        for folder in self._folders():
+            if folder.number == position.folder:
+                folder.commit(self.name, position)

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from sidelight.base.executor import Worker
-from sidelight.collector.log.log import Log
+from sidelight.collector.log.errors import LogBusyError, LogFailedError
 from sidelight.collector.log.record import Encoding, Record, encode
 from sidelight.otlp.signals import SIGNALS, Signal
 
@@ -25,12 +26,14 @@ _logger = logging.getLogger(__name__)
 GROUP_BYTES = 4 * 1024 * 1024
 
 
-class LogBusyError(Exception):
-    """More waits for the disk than may: the sender should come again."""
+class Appendable(Protocol):
+    """What the writer needs of a log; both calls block and come from one thread."""
 
+    def append(self, records: Sequence[Record]) -> None:
+        """Store durably or raise `OSError`, in which case nothing is stored."""
 
-class LogFailedError(Exception):
-    """The disk refused: nothing was stored, the sender should come again."""
+    def probe(self) -> None:
+        """Check whether the disk takes data; raises `OSError` if it does not."""
 
 
 @dataclass(slots=True)
@@ -46,7 +49,7 @@ class LogWriter:
 
     def __init__(
         self,
-        log: Log,
+        log: Appendable,
         *,
         max_pending_bytes: int,
         encoding: Encoding = "gzip",

@@ -17,8 +17,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sidelight.collector.cli.main import sidelight
-from sidelight.collector.log.cursor import Position
-from sidelight.collector.log.log import SegmentLog
+from sidelight.collector.log.durable_log import DurableLog
 from sidelight.collector.log.record import Record, encode
 from support.span_load import new_ids, request_of
 
@@ -50,7 +49,7 @@ class _Stored:
         records.add(trace_id=self.trace_id).body.string_value = "of the trace"
         records.add().body.string_value = "of none"
         self.log_body = logs.SerializeToString()
-        log = SegmentLog(directory, segment_bytes=1)
+        log = DurableLog(directory, segment_bytes=1)
         for number, (kind, body, items) in enumerate(
             [
                 ("traces", self.trace_bodies[0], 2),
@@ -60,10 +59,11 @@ class _Stored:
         ):
             at = self.start_ns + number * 600 * _SECOND
             log.append([Record(kind, encode(body, "gzip"), items, at)])  # type: ignore[arg-type]
-        entry = log.read(Position(1, 0))
+        phoenix = log.cursor("phoenix")
+        entry = phoenix.read(phoenix.position)
         assert entry is not None
-        log.commit("phoenix", entry.end)
-        log.commit("langfuse.team-a", log.end)
+        phoenix.commit(entry.end)
+        log.cursor("langfuse.team-a").commit(log.end)
         log.close()
 
     def segment(self, number: int) -> Path:
@@ -217,7 +217,7 @@ class TestCat:
     @pytest.mark.slow
     def test_it_may_be_piped_and_interrupted(self, tmp_path: Path) -> None:
         """A reader that has enough, and Ctrl-C, end it without a word; 0 and 130."""
-        log = SegmentLog(tmp_path / "log", segment_bytes=1 << 20)
+        log = DurableLog(tmp_path / "log", segment_bytes=1 << 20)
         record = Record("traces", encode(request_of(new_ids(500)), "gzip"), 500, time.time_ns())
         for _ in range(100):
             log.append([record] * 10)

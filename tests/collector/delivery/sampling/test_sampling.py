@@ -18,8 +18,7 @@ from sidelight.collector.delivery.sampling.feed import SampledFeed
 from sidelight.collector.delivery.sampling.sampler import Decision, Reasons, Sampler
 from sidelight.collector.delivery.select import Selector
 from sidelight.collector.destinations.common.sampling import Sampling
-from sidelight.collector.log.cursor import Position
-from sidelight.collector.log.log import SegmentLog
+from sidelight.collector.log.durable_log import DurableLog
 from sidelight.otlp.span_view import SpanView
 from support import otlp_requests
 from support.langfuse import LangfuseStandIn
@@ -141,26 +140,25 @@ class Feeding:
 
     def __init__(
         self,
-        log: SegmentLog,
+        log: DurableLog,
         directory: Path,
         *,
         started_at: float = 0,
-        is_growing: bool = True,
         **options: Any,
     ) -> None:
         self.log = log
+        self.cursor = log.cursor("test")
         self.now = int(started_at * SECOND)
         self.decided: Counter[Decision] = Counter()
         self.feed = SampledFeed(
-            log,
+            self.cursor,
             {"traces", "metrics"},
             Sampling.model_validate({"share": 0, "quiet_seconds": 10, **options}),
             selector=Selector(),
             directory=directory / "sampling",
-            name="test",
+            leftovers=log.leftover_directories_for("sampling"),
             decided=lambda decision: self.decided.update([decision]),
             wall_ns=lambda: self.now,
-            is_growing=is_growing,
         )
 
     def append(self, *spans: Made, at: float = 0) -> None:
@@ -171,35 +169,35 @@ class Feeding:
         self.now = int(at * SECOND)
         found: list[str] = []
         while True:
-            step = self.feed.read(self.log.cursor("test"))
+            step = self.feed.read(self.cursor.position)
             if step is None or isinstance(step, Held):
                 return found
             found += names_of(step.record) if step.record else []
-            self.log.commit("test", step.end)
+            self.cursor.commit(step.end)
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[SegmentLog]:
+def log(tmp_path: Path) -> Iterator[DurableLog]:
     with opened(tmp_path) as log:
         yield log
 
 
-def test_an_error_keeps_what_came_before_it(log: SegmentLog, tmp_path: Path) -> None:
+def test_an_error_keeps_what_came_before_it(log: DurableLog, tmp_path: Path) -> None:
     """Spans wait in the log; a later reason sends the whole trace, and nothing of another."""
     feeding = Feeding(log, tmp_path)
     feeding.append(Made("a1", trace="a"), Made("b1", trace="b"), at=1)
     assert feeding.sent(at=2) == []
-    assert log.cursor("test") < log.end
+    assert log.cursor("test").position < log.end
     feeding.append(Made("a2", trace="a", error=True), at=3)
     assert feeding.sent(at=4) == []
     assert feeding.sent(at=11) == ["a1", "a2"]
     assert feeding.decided == Counter({Decision.ERROR: 1, Decision.REST: 1})
     feeding.append(Made("a3", trace="a"), Made("b2", trace="b", error=True), at=12)
     assert feeding.sent(at=12) == ["a3"]
-    assert log.cursor("test") == log.end
+    assert log.cursor("test").position == log.end
 
 
-def test_a_backlog_is_decided_by_the_time_it_came(log: SegmentLog, tmp_path: Path) -> None:
+def test_a_backlog_is_decided_by_the_time_it_came(log: DurableLog, tmp_path: Path) -> None:
     """After a long outage the log's own times count: pauses in it decide as they did live."""
     feeding = Feeding(log, tmp_path)
     feeding.append(Made("a1", trace="a"), Made("b1", trace="b"), at=0)
@@ -208,7 +206,7 @@ def test_a_backlog_is_decided_by_the_time_it_came(log: SegmentLog, tmp_path: Pat
     assert feeding.sent(at=5000) == ["b1", "b2"]
 
 
-def test_the_time_in_which_nobody_served_was_not_quiet(log: SegmentLog, tmp_path: Path) -> None:
+def test_the_time_in_which_nobody_served_was_not_quiet(log: DurableLog, tmp_path: Path) -> None:
     """After a downtime longer than `quiet_seconds` a trace waits for what senders kept of it."""
     before = Feeding(log, tmp_path)
     before.append(Made("a1", trace="a"), Made("b1", trace="b"), at=0)
@@ -223,7 +221,7 @@ def test_the_time_in_which_nobody_served_was_not_quiet(log: SegmentLog, tmp_path
 
 
 def test_what_comes_first_after_a_start_may_belong_to_what_came_before(
-    log: SegmentLog, tmp_path: Path
+    log: DurableLog, tmp_path: Path
 ) -> None:
     """Also if it is in the log before the log is read."""
     before = Feeding(log, tmp_path)
@@ -234,7 +232,7 @@ def test_what_comes_first_after_a_start_may_belong_to_what_came_before(
     assert after.sent(at=17) == ["a1", "a2"]
 
 
-def test_pauses_before_a_start_decide_as_they_did_live(log: SegmentLog, tmp_path: Path) -> None:
+def test_pauses_before_a_start_decide_as_they_did_live(log: DurableLog, tmp_path: Path) -> None:
     """Only the pause that ended with the start does not count."""
     before = Feeding(log, tmp_path)
     before.append(Made("a1", trace="a"), at=0)
@@ -244,16 +242,22 @@ def test_pauses_before_a_start_decide_as_they_did_live(log: SegmentLog, tmp_path
     assert after.sent(at=32) == ["b1", "b2"]
 
 
-def test_a_log_that_was_left_behind_waits_for_nothing(log: SegmentLog, tmp_path: Path) -> None:
-    """Nothing comes to it any more."""
-    before = Feeding(log, tmp_path)
-    before.append(Made("a1", trace="a"), at=0)
-    after = Feeding(log, tmp_path, started_at=15, is_growing=False)
-    assert after.sent(at=15) == []
-    assert after.decided == Counter({Decision.REST: 1})
+def test_a_trace_stays_whole_over_another_number_of_workers(tmp_path: Path) -> None:
+    """Spans and decisions of a leftover count for what comes after it."""
+    left = DurableLog(tmp_path, segment_bytes=1024, workers=2)
+    before = Feeding(left, left.directory)
+    before.append(Made("a1", trace="a", error=True), Made("b1", trace="b"), at=0)
+    before.append(Made("c1", trace="c"), at=11)
+    assert before.sent(at=11) == ["a1"]
+    left.close()
+    with opened(tmp_path) as log:
+        after = Feeding(log, tmp_path, started_at=30)
+        after.append(Made("a2", trace="a"), Made("b2", trace="b", error=True), at=31)
+        after.append(Made("c2", trace="c", error=True), at=32)
+        assert after.sent(at=33) == ["c1", "a2", "c2"]
 
 
-def test_a_restart_remembers(log: SegmentLog, tmp_path: Path) -> None:
+def test_a_restart_remembers(log: DurableLog, tmp_path: Path) -> None:
     """Late spans of traces decided before a restart follow the decision, kept or dropped."""
     before = Feeding(log, tmp_path)
     before.append(Made("a1", trace="a", error=True), Made("b1", trace="b"), at=0)
@@ -264,7 +268,7 @@ def test_a_restart_remembers(log: SegmentLog, tmp_path: Path) -> None:
     assert after.decided == Counter()
 
 
-def test_a_torn_file_of_decisions_is_mended(log: SegmentLog, tmp_path: Path) -> None:
+def test_a_torn_file_of_decisions_is_mended(log: DurableLog, tmp_path: Path) -> None:
     """What a crash cut off is forgotten; what stands before and comes behind is read."""
     before = Feeding(log, tmp_path)
     before.append(Made("a1", trace="a", error=True), at=0)
@@ -279,7 +283,7 @@ def test_a_torn_file_of_decisions_is_mended(log: SegmentLog, tmp_path: Path) -> 
     assert after.sent(at=2) == ["a2", "b2"]
 
 
-def test_a_disk_that_refuses_decisions_stops_nothing(log: SegmentLog, tmp_path: Path) -> None:
+def test_a_disk_that_refuses_decisions_stops_nothing(log: DurableLog, tmp_path: Path) -> None:
     """What cannot be written is tried again: sending is what makes room on a full disk."""
     (tmp_path / "sampling").write_text("no folder")
     feeding = Feeding(log, tmp_path)
@@ -293,7 +297,7 @@ def test_a_disk_that_refuses_decisions_stops_nothing(log: SegmentLog, tmp_path: 
     assert after.sent(at=2) == ["a2", "b2"]
 
 
-def test_waiting_traces_are_bounded(log: SegmentLog, tmp_path: Path) -> None:
+def test_waiting_traces_are_bounded(log: DurableLog, tmp_path: Path) -> None:
     """Above the bound the oldest are decided early and counted; the file stays bounded too."""
     feeding = Feeding(log, tmp_path, max_traces=5)
     for number in range(100):
@@ -306,11 +310,11 @@ def test_waiting_traces_are_bounded(log: SegmentLog, tmp_path: Path) -> None:
     assert path.stat().st_size <= 21 * 17
 
 
-def test_other_signals_pass_in_their_place(log: SegmentLog, tmp_path: Path) -> None:
+def test_other_signals_pass_in_their_place(log: DurableLog, tmp_path: Path) -> None:
     """Metrics are not sampled; they go out when their turn comes."""
     feeding = Feeding(log, tmp_path)
     log.append([otlp_requests.metrics()])
-    step = feeding.feed.read(Position(0, 0))
+    step = feeding.feed.read(feeding.cursor.position)
     assert step is not None
     assert not isinstance(step, Held)
     assert step.record is not None
@@ -357,7 +361,7 @@ def test_a_kept_trace_is_kept_whole(
             if event == "restart":
                 feeding = Feeding(log, Path(folder), started_at=at, **options)
         sent += feeding.sent(at + 100)
-        assert log.cursor("test") == log.end
+        assert log.cursor("test").position == log.end
         for trace, names in everything.items():
             got = [name for name in sent if name[0] == trace]
             assert got in ([], names)
@@ -376,13 +380,13 @@ async def test_sampling_on_the_way_to_langfuse(
         monkeypatch.setenv("LANGFUSE_SECRET_KEY", server.secret_key)
         sample = {"share": 0, "quiet_seconds": 0.5}
         destination = {"type": "langfuse", "url": server.url, "sample": sample}
-        async with Sending(log, tmp_path, destination) as sending:
+        async with Sending(log, destination) as sending:
             sending.append(record(Made("a1", trace="a"), Made("b1", trace="b")))
             sending.append(record(Made("a2", trace="a", error=True)))
             await sending.settled()
             assert server.rows == []
-        async with Sending(log, tmp_path, destination) as sending:
-            await sending.until(lambda: log.cursor("langfuse") == log.end)
+        async with Sending(log, destination) as sending:
+            await sending.until(lambda: log.cursor("langfuse").position == log.end)
             sending.append(record(Made("a3", trace="a")))
             await sending.until(lambda: len(server.rows) == 3)
         assert [row.name for row in server.rows] == ["a1", "a2", "a3"]

@@ -66,10 +66,10 @@ async def test_langfuse_gets_traces_and_scores(server: LangfuseStandIn, tmp_path
     }
     hidden = Made("hidden", attributes={c.PREEMPTIONS: 9})
     with opened(tmp_path) as log:
-        async with Sending(log, tmp_path, destination) as sending:
+        async with Sending(log, destination) as sending:
             sending.append(record(SERVED, OTHER, hidden), record(SERVED))
             await sending.settled()
-        assert log.cursor("langfuse.scores") == log.end
+        assert log.cursor("langfuse.scores").position == log.end
     assert [row.name for row in server.rows] == ["served", "other", "served"]
     assert sorted(
         (each["name"], each["value"], each["dataType"], each["observationId"])
@@ -93,9 +93,9 @@ async def test_scores_that_fail_never_delay_traces(
     server.respond = broken
     destination = {"type": "langfuse", "url": server.url, "scores": NAMES}
     with opened(tmp_path) as log:
-        async with Sending(log, tmp_path, destination) as sending:
+        async with Sending(log, destination) as sending:
             sending.append(*(record(SERVED) for _ in range(5)))
-            await sending.until(lambda: log.cursor("langfuse") == log.end)
+            await sending.until(lambda: log.cursor("langfuse").position == log.end)
             await sending.until(lambda: sending.tally.counts["langfuse.scores", "retried"] > 1)
     assert len(server.rows) == 5
 
@@ -173,9 +173,9 @@ async def test_phoenix_gets_projects_and_annotations(
         "scores": NAMES,
     }
     with opened(tmp_path) as log:
-        async with Sending(log, tmp_path, destination) as sending:
+        async with Sending(log, destination) as sending:
             sending.append(record(*made.values()))
-            await sending.until(lambda: log.cursor("phoenix.scores") == log.end)
+            await sending.until(lambda: log.cursor("phoenix.scores").position == log.end)
     for team, span in made.items():
         (found,) = stored_annotations(guarded_phoenix.url, team, span_id(span.name))
         assert found["name"] == c.TIME_TO_FIRST_TOKEN

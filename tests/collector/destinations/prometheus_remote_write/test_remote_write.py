@@ -162,7 +162,7 @@ async def test_what_came_late_takes_nothing_with_it(prometheus: Prometheus, tmp_
         "url": f"{prometheus.base_url}/api/v1/write",
     }
     with opened(tmp_path / "log") as log:
-        async with Sending(log, tmp_path, destination) as sending:
+        async with Sending(log, destination) as sending:
             sending.append(first, stored(request(late, fresh)))
             await sending.settled()
     assert prometheus.query("fresh")[0].value == 7

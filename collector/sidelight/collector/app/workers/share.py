@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.destinations.registry import AnyDestination, type_of
-from sidelight.collector.log.shares import folder_of
 from sidelight.collector.receivers.common.config import ReceiverConfig
 from sidelight.collector.receivers.common.type import ReceiverType
 from sidelight.collector.receivers.registry import TYPES
@@ -20,13 +19,12 @@ def share_of(
 ) -> tuple[Config, tuple[AnyDestination, ...]]:
     """The configuration of one worker, and its destinations.
 
-    A log of its own with a share of the cap, and a share of each destination's pace, so that
-    together they keep to what is configured. Scraping and dashboards are the first one's.
+    A share of the log's size limits and of each destination's pace, so that together they keep
+    to what is configured. Scraping and dashboards are the first one's.
     """
     workers = config.workers
     log = config.log.model_copy(
         update={
-            "directory": folder_of(config.log.directory, worker, workers),
             "max_bytes": config.log.max_bytes // workers,
             "keep_bytes": config.log.keep_bytes // workers,
         }

@@ -20,8 +20,6 @@ from sidelight.collector.app.run import exit_code, raise_file_limit
 from sidelight.collector.app.workers import plan
 from sidelight.collector.app.workers.link import Link
 from sidelight.collector.app.workers.share import share_of
-from sidelight.collector.log.log import own
-from sidelight.collector.log.shares import left_behind
 
 _logger = logging.getLogger(__name__)
 
@@ -45,16 +43,9 @@ class Worker:
         self._ports = order["ports"]
         config, destinations = self._mine(order["plan"])
         logs.configure(config.logging.level, config.logging.format, self._number)
-        whole = config.log.directory.parent
-        others = left_behind(whole, config.workers) if self._number == 0 else []
-        # Held for the life of the process, unless it is one of those that are emptied.
-        if self._number == 0 and whole not in others:
-            whole.mkdir(parents=True, exist_ok=True, mode=0o700)
-            own(whole)
         self._service = Service(
             config,
             destinations,
-            left_behind=others,
             worker=self._number,
             hash_key=bytes.fromhex(order["hash_key"]),
         )

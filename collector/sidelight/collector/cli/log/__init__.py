@@ -18,6 +18,7 @@ from sidelight.collector.cli.options import config_option, fail, load_config
 
 if TYPE_CHECKING:
     from sidelight.collector.cli.log.replaying import Plan
+    from sidelight.collector.log.view import LogView
 
 _directory_option = click.option(
     "--directory",
@@ -63,7 +64,7 @@ def ls(path: Path | None, directory: Path | None, check: bool, as_json: bool) ->
     with _explained():
         found = [
             listing.describe(each, check=check, now_ns=time.time_ns())
-            for each in _folders(path, directory)
+            for each in _logs(path, directory)
         ]
         if as_json:
             click.echo(json.dumps({"folders": found}, indent=2))
@@ -110,7 +111,7 @@ def cat(path: Path | None, directory: Path | None, **options: Any) -> None:
         wanted = _wanted(options)
         with _pipe():
             left = wanted.limit
-            for each in _folders(path, directory):
+            for each in _logs(path, directory):
                 for signal, body in chosen(each, wanted):
                     if left is not None:
                         if left == 0:
@@ -160,13 +161,11 @@ def replay(
     with _explained():
         since_ns = None if since is None else parse_time(since, datetime.now(UTC))
         place = None if start is None else parse_position(start)
-        folders = _folders(path, directory)
-        if place is not None and len(folders) > 1:
-            names = ", ".join(map(str, folders))
+        logs = _logs(path, directory)
+        if place is not None and len(logs) > 1:
+            names = ", ".join(str(each.directory) for each in logs)
             raise CommandError(f"--from needs one log folder, --directory one of: {names}", 2)
-        plans = [
-            replaying.plan(each, destination, since_ns=since_ns, start=place) for each in folders
-        ]
+        plans = [replaying.plan(each, destination, since_ns=since_ns, start=place) for each in logs]
         for each in plans:
             _tell(each, destination, dry_run=dry_run)
             if each.records and not dry_run:
@@ -182,12 +181,12 @@ def _tell(plan: Plan, destination: str, *, dry_run: bool) -> None:
     from sidelight.collector.cli.log.folders import show_time
 
     if not plan.records:
-        click.echo(f"{plan.directory}: nothing that {destination} has had is left from then on")
+        click.echo(f"{plan.log.directory}: nothing that {destination} has had is left from then on")
         return
     counts = ", ".join(f"{count:,} {_ITEMS[signal]}" for signal, count in plan.items.items())
     click.echo(
-        f"{plan.directory}: {destination} {'would be' if dry_run else 'is'} sent {counts} again, "
-        f"stored from {show_time(plan.first_ns)} on, {plan.start} to {plan.cursor}, "
+        f"{plan.log.directory}: {destination} {'would be' if dry_run else 'is'} sent {counts} "
+        f"again, stored from {show_time(plan.first_ns)} on, {plan.start} to {plan.cursor}, "
         "less what its filters withhold"
     )
 
@@ -195,7 +194,6 @@ def _tell(plan: Plan, destination: str, *, dry_run: bool) -> None:
 def _wanted(options: dict[str, Any]) -> Any:
     from sidelight.collector.cli.log.folders import parse_position, parse_time
     from sidelight.collector.cli.log.printing import Wanted
-    from sidelight.collector.log.cursor import Position
     from sidelight.otlp.signals import SIGNALS
 
     now = datetime.now(UTC)
@@ -206,7 +204,7 @@ def _wanted(options: dict[str, Any]) -> Any:
         until_ns=None if until is None else parse_time(until, now),
         trace_id=_trace_id(options["trace_id"]),
         segment=options["segment"],
-        start=Position(0, 0) if start is None else parse_position(start),
+        start=None if start is None else parse_position(start),
         limit=options["limit"],
     )
 
@@ -223,10 +221,10 @@ def _trace_id(text: str | None) -> bytes | None:
     return found
 
 
-def _folders(path: Path | None, directory: Path | None) -> list[Path]:
-    from sidelight.collector.cli.log.folders import find_folders
+def _logs(path: Path | None, directory: Path | None) -> list[LogView]:
+    from sidelight.collector.cli.log.folders import find_logs
 
-    return find_folders(directory or load_config(path).log.directory)
+    return find_logs(directory or load_config(path).log.directory)
 
 
 @contextmanager

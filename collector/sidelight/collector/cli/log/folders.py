@@ -1,4 +1,4 @@
-"""Which log folders there are, and times and places as people write them."""
+"""Which logs there are, and times and positions as people write them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sidelight.collector.log import shares
-from sidelight.collector.log.cursor import Position, stored_cursors
-from sidelight.collector.log.segment import list_segments
+from sidelight.collector.log.position import Position
+from sidelight.collector.log.view import LogView, views
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -24,25 +23,21 @@ class CommandError(Exception):
         self.code = code
 
 
-def find_folders(directory: Path) -> list[Path]:
-    """The log folder at `directory` and those of its workers. Raises `CommandError` without."""
+def find_logs(directory: Path) -> list[LogView]:
+    """The log in `directory` and those of its workers. Raises `CommandError` if there is none."""
     try:
-        found = [each for each in shares.folders(directory) if _is_log(each)]
+        logs = views(directory)
     except OSError as error:
         raise CommandError(
             f"log folder {directory} cannot be read: {error.strerror}; "
             "name it with --directory, or the configuration with --config"
         ) from error
-    if not found:
+    if not logs:
         raise CommandError(
-            f"{directory} is no log folder: it holds no segments; "
+            f"{directory} is not a log folder: it holds no segments; "
             "name it with --directory, or the configuration with --config"
         )
-    return found
-
-
-def _is_log(directory: Path) -> bool:
-    return bool(list_segments(directory)) or any(stored_cursors(directory))
+    return logs
 
 
 def parse_time(text: str, now: datetime) -> int:
@@ -64,11 +59,11 @@ def parse_time(text: str, now: datetime) -> int:
 
 
 def parse_position(text: str) -> Position:
-    """A place as `sidelight log ls` prints it, SEGMENT:OFFSET. Raises `CommandError`."""
-    found = re.fullmatch(r"(\d{1,20}):(\d{1,20})", text)
-    if found is None:
-        raise CommandError(f"{text!r} is no position: write SEGMENT:OFFSET, for instance 1:0", 2)
-    return Position(int(found[1]), int(found[2]))
+    """A position as `sidelight log ls` prints it, SEGMENT:OFFSET. Raises `CommandError`."""
+    try:
+        return Position.parse(text)
+    except ValueError as error:
+        raise CommandError(str(error), 2) from error
 
 
 def show_time(time_ns: int | None) -> str:

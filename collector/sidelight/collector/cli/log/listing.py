@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from sidelight.collector.cli.log.folders import show_time
-from sidelight.collector.log import folder
+from sidelight.collector.log.view import LogView
 from sidelight.otlp.signals import SIGNALS
 
 _SEGMENTS = ("segment", "bytes", "records", *SIGNALS, "first", "last", "damaged", "unfinished")
 _CURSORS = ("cursor", "at", "records behind", "items behind", "seconds behind")
 
 
-def describe(directory: Path, *, check: bool, now_ns: int) -> dict[str, Any]:
+def describe(log: LogView, *, check: bool, now_ns: int) -> dict[str, Any]:
     """One log folder as plain values, for JSON. Raises `OSError`."""
     return {
-        "directory": str(directory),
+        "directory": str(log.directory),
         "segments": [
             {
                 "segment": each.first_sequence,
@@ -30,17 +29,17 @@ def describe(directory: Path, *, check: bool, now_ns: int) -> dict[str, Any]:
                 "damaged_bytes": each.damaged_bytes,
                 "unfinished_bytes": each.unfinished_bytes,
             }
-            for each in folder.segments(directory, check=check)
+            for each in log.segments(check=check)
         ],
         "cursors": [
             {
-                "cursor": each.name,
+                "cursor": each.subscription,
                 "position": None if each.position is None else str(each.position),
                 "records_behind": each.records,
                 "items_behind": {signal: each.items[signal] for signal in SIGNALS},
                 "seconds_behind": _age_seconds(each.oldest_ns, now_ns),
             }
-            for each in folder.cursors(directory)
+            for each in log.lags()
         ],
     }
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight.collector.destinations.file.exporter import to_json
-from sidelight.collector.log import folder
-from sidelight.collector.log.cursor import Position
+from sidelight.collector.log.position import Position
+from sidelight.collector.log.view import LogView
 from sidelight.otlp.otlp_pb2 import Request
 from sidelight.otlp.signals import SIGNALS, Signal
 
 Format = Literal["json", "protobuf"]
 _WITH_TRACE: dict[Signal, type[Span] | type[LogRecord]] = {"traces": Span, "logs": LogRecord}
-_BEGINNING = Position(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +28,15 @@ class Wanted:
     until_ns: int | None = None
     trace_id: bytes | None = None
     segment: int | None = None
-    start: Position = _BEGINNING
+    start: Position | None = None
     limit: int | None = None
 
 
-def chosen(directory: Path, wanted: Wanted) -> Iterator[tuple[Signal, bytes]]:
+def chosen(log: LogView, wanted: Wanted) -> Iterator[tuple[Signal, bytes]]:
     """Signal and body of the records that are wanted, in order. Raises `OSError`."""
     count = 0
-    for _, _, record in folder.records(directory, wanted.start, only_segment=wanted.segment):
+    for entry in log.entries(wanted.start, only_segment=wanted.segment):
+        record = entry.record
         if wanted.limit is not None and count >= wanted.limit:
             return
         if (

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from sidelight.collector.delivery.sampling.decisions import Decisions
 from sidelight.collector.delivery.sampling.sampler import Decision, Reasons, Sampler
 from sidelight.collector.delivery.select import Selector
 from sidelight.collector.destinations.common.sampling import Sampling
-from sidelight.collector.log.cursor import Position
-from sidelight.collector.log.log import Entry, ReadableLog
+from sidelight.collector.log.cursor import Cursor
+from sidelight.collector.log.position import Entry, Position
 from sidelight.collector.log.record import Record
 from sidelight.otlp.otlp_pb2 import Request
 from sidelight.otlp.signals import Signal
@@ -38,20 +38,19 @@ class SampledFeed:
 
     def __init__(
         self,
-        log: ReadableLog,
+        cursor: Cursor,
         signals: Container[Signal],
         config: Sampling,
         *,
         selector: Selector,
         directory: Path,
-        name: str,
+        leftovers: Sequence[Path] = (),
         withheld: Withheld | None = None,
         decided: Decided | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
-        is_growing: bool = True,
     ) -> None:
-        """`is_growing`: data may still come, as it may have while nobody served."""
-        self._log = log
+        """Decisions are kept in `directory`; those in `leftovers` are taken over."""
+        self._cursor = cursor
         self._signals = signals
         self._selector = selector
         self._withheld = withheld
@@ -60,14 +59,15 @@ class SampledFeed:
         self._max_traces = config.max_traces
         self._reasons = Reasons(config)
         self._sampler = Sampler(config)
-        self._decisions = Decisions(directory / f"{name}.decisions", most=2 * config.max_traces)
-        for trace_id, decision in self._decisions.load():
-            self._sampler.remember(trace_id, decision)
+        file, most = f"{cursor.name}.decisions", 2 * config.max_traces
+        self._decisions = Decisions(directory / file, most=most)
+        self._earlier = [Decisions(each / file, most=most) for each in leftovers]
+        self._is_loaded = False
         self._unsaved: list[tuple[bytes, Decision]] = []
         self._save_fails = False
-        self._scanned = Position(0, 0)
+        self._scanned = cursor.position
         # Senders could not reach us before, and will try again: no trace was quiet in that time.
-        self._resumes_ns = wall_ns() if is_growing else None
+        self._resumes_ns: int | None = wall_ns()
         # End and traces of each record that was scanned and not yet sent.
         self._window: deque[tuple[Position, list[bytes]]] = deque()
         self._window_traces = 0
@@ -83,11 +83,13 @@ class SampledFeed:
 
     def read(self, position: Position) -> Step | Held | None:
         """The next step at or behind `position`; `Held` while a trace in it is undecided."""
+        if not self._is_loaded:
+            self._load()
         self._scanned = max(self._scanned, position)
         while self._window and self._window[0][0] <= position:
             self._window_traces -= len(self._window.popleft()[1])
         if self._head is None or self._head[0] != position:
-            entry = self._log.read(position)
+            entry = self._cursor.read(position)
             if entry is None:
                 return None
             self._head = (position, entry, self._traces_of(entry))
@@ -104,6 +106,13 @@ class SampledFeed:
         self._keep_decisions()
         return self._step(entry)
 
+    def _load(self) -> None:
+        """Take over earlier decisions. Not before the first read, for this waits for the disk."""
+        for decisions in (*self._earlier, self._decisions):
+            for trace_id, decision in decisions.load():
+                self._sampler.remember(trace_id, decision)
+        self._is_loaded = True
+
     def _traces_of(self, entry: Entry) -> list[bytes]:
         """The traces of the record that is next to be sent."""
         while self._scanned < entry.end and self._scan():
@@ -119,7 +128,7 @@ class SampledFeed:
 
     def _scan(self) -> bool:
         """Look at the next record ahead; False at the end of the log."""
-        entry = self._log.read(self._scanned)
+        entry = self._cursor.read(self._scanned)
         if entry is None:
             return False
         self._scanned = entry.end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidelight.collector.log.recent import Recent
+from sidelight.collector.log.disk.recent import Recent
 
 
 def test_the_oldest_go_first_and_bytes_are_bounded() -> None:

@@ -13,10 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidelight.collector.log import log as log_module
-from sidelight.collector.log.cursor import Position
-from sidelight.collector.log.log import LogError, SegmentLog
-from sidelight.collector.log.record import ENCODINGS, HEADER_BYTES, Record
+from sidelight.collector.log import view
+from sidelight.collector.log.disk.folder_log import FolderLog
+from sidelight.collector.log.disk.header import HEADER_BYTES
+from sidelight.collector.log.errors import LogError
+from sidelight.collector.log.position import Position
+from sidelight.collector.log.record import ENCODINGS, Record
+from sidelight.collector.log.retention import Dropped, RetentionPolicy
 from sidelight.otlp.signals import SIGNALS, Signal
 
 
@@ -24,15 +27,15 @@ def _record(payload: bytes, items: int = 1) -> Record:
     return Record("traces", payload, items, 1_700_000_000_000_000_000)
 
 
-def _open(directory: Path, segment_bytes: int = 1 << 20) -> SegmentLog:
-    return SegmentLog(directory, segment_bytes=segment_bytes)
+def _open(directory: Path, segment_bytes: int = 1 << 20) -> FolderLog:
+    return FolderLog(directory, segment_bytes=segment_bytes)
 
 
-def _read_all(log: SegmentLog, begin: Position | None = None) -> list[bytes]:
+def _read_all(log: FolderLog, begin: Position | None = None) -> list[bytes]:
     """What a reader gets, which must be the same from memory and from the files."""
     readings: list[list[bytes]] = []
     for _ in range(2):
-        position, payloads = begin or Position(0, 0), []
+        position, payloads = begin or Position(0, 0, 0), []
         while (entry := log.read(position)) is not None:
             payloads.append(entry.record.payload)
             position = entry.end
@@ -73,7 +76,7 @@ class TestAppendAndRead:
             log.append([record])
         log.close()
         log = _open(directory, segment_bytes)
-        position, found = Position(0, 0), []
+        position, found = Position(0, 0, 0), []
         while (entry := log.read(position)) is not None:
             found.append(entry.record)
             assert entry.skipped_bytes == 0
@@ -178,7 +181,7 @@ class TestDamage:
         log = _open(tmp_path)
         assert log.end == end
         log.append([_record(b"after")])
-        first = log.read(Position(1, 0))
+        first = log.read(Position(0, 1, 0))
         assert first is not None
         second = log.read(first.end)
         assert second is not None
@@ -202,7 +205,7 @@ class TestDamage:
             data[size + at] ^= 0x40
             path.write_bytes(data)
             log = _open(directory)
-            first = log.read(Position(1, 0))
+            first = log.read(Position(0, 1, 0))
             assert first is not None
             second = log.read(first.end)
             assert second is not None
@@ -256,13 +259,13 @@ class TestCursors:
         """What was committed is not read again; what was not, is."""
         log = _open(tmp_path)
         log.append([_record(b"one"), _record(b"two")])
-        entry = log.read(log.cursor("phoenix"))
+        entry = log.read(log.committed("phoenix"))
         assert entry is not None
         log.commit("phoenix", entry.end)
         log.close()
         log = _open(tmp_path)
-        assert _read_all(log, log.cursor("phoenix")) == [b"two"]
-        assert _read_all(log, log.cursor("new")) == [b"one", b"two"]
+        assert _read_all(log, log.committed("phoenix")) == [b"two"]
+        assert _read_all(log, log.committed("new")) == [b"one", b"two"]
         log.close()
 
     @pytest.mark.parametrize(
@@ -279,7 +282,7 @@ class TestCursors:
             content.encode(errors="surrogateescape")
         )
         log = _open(tmp_path)
-        assert _read_all(log, log.cursor("phoenix")) == [b"one"]
+        assert _read_all(log, log.committed("phoenix")) == [b"one"]
         log.close()
 
     def test_a_cursor_behind_a_cut_tail_misses_nothing_new(self, tmp_path: Path) -> None:
@@ -294,8 +297,8 @@ class TestCursors:
         path.write_bytes(data)
         log = _open(tmp_path)
         log.append([_record(b"longer than what stood there before")])
-        assert _read_all(log, log.cursor("phoenix")) == [b"longer than what stood there before"]
-        assert _read_all(log, log.cursor("new")) == [
+        assert _read_all(log, log.committed("phoenix")) == [b"longer than what stood there before"]
+        assert _read_all(log, log.committed("new")) == [
             b"one",
             b"longer than what stood there before",
         ]
@@ -316,8 +319,8 @@ class TestCursors:
             patch.setattr(Path, "write_bytes", full)
             with pytest.raises(OSError, match="No space"):
                 log.commit("phoenix", log.end)
-        assert log.cursor("phoenix") == log.end
-        log.trim({"phoenix": SIGNALS}, max_bytes=1 << 30, max_age_seconds=60)
+        assert log.committed("phoenix") == log.end
+        log.trim({"phoenix": SIGNALS}, RetentionPolicy(1 << 30, 60))
         assert len(list(tmp_path.glob("*.segment"))) == 1
         log.close()
 
@@ -325,23 +328,23 @@ class TestCursors:
         self, tmp_path: Path
     ) -> None:
         """One never stored is not, one that cannot be read is; else its place decides."""
-        assert not log_module.is_behind(tmp_path, "reader")
+        assert not view.is_behind(tmp_path, "reader")
         log = _open(tmp_path, segment_bytes=1)
         log.append([_record(b"a")])
-        assert not log_module.is_behind(tmp_path, "reader")
+        assert not view.is_behind(tmp_path, "reader")
         log.commit("reader", log.end)
-        assert not log_module.is_behind(tmp_path, "reader")
+        assert not view.is_behind(tmp_path, "reader")
         log.append([_record(b"b")])
-        assert log_module.is_behind(tmp_path, "reader")
+        assert view.is_behind(tmp_path, "reader")
         log.commit("reader", log.end)
-        assert not log_module.is_behind(tmp_path, "reader")
+        assert not view.is_behind(tmp_path, "reader")
         (tmp_path / "cursors" / "reader.json").write_text("{")
-        assert log_module.is_behind(tmp_path, "reader")
+        assert view.is_behind(tmp_path, "reader")
         log.close()
 
 
 class TestRetention:
-    def _filled(self, directory: Path, segments: int = 4) -> SegmentLog:
+    def _filled(self, directory: Path, segments: int = 4) -> FolderLog:
         log = _open(directory, segment_bytes=1)
         for number in range(segments):
             log.append([_record(b"%d" % number, items=10)])
@@ -351,32 +354,23 @@ class TestRetention:
         """The slowest reader decides, and the newest segment stays."""
         log = self._filled(tmp_path)
         log.commit("fast", log.end)
-        assert (
-            log.trim({"fast": SIGNALS, "slow": SIGNALS}, max_bytes=1 << 30, max_age_seconds=60)
-            == []
-        )
+        assert log.trim({"fast": SIGNALS, "slow": SIGNALS}, RetentionPolicy(1 << 30, 60)) == []
         assert len(list(tmp_path.glob("*.segment"))) == 4
         log.commit("slow", log.end)
-        assert (
-            log.trim({"fast": SIGNALS, "slow": SIGNALS}, max_bytes=1 << 30, max_age_seconds=60)
-            == []
-        )
+        assert log.trim({"fast": SIGNALS, "slow": SIGNALS}, RetentionPolicy(1 << 30, 60)) == []
         assert len(list(tmp_path.glob("*.segment"))) == 1
         log.close()
 
     def test_what_all_have_passed_is_kept_to_be_sent_again(self, tmp_path: Path) -> None:
         """For keep_seconds and up to keep_bytes; the cap comes before both, and costs nobody."""
         log = self._filled(tmp_path, segments=5)
-        one = log.size_bytes() // 5
+        one = log.size_bytes // 5
         log.commit("only", log.end)
 
         def trim(keep_seconds: float, keep_bytes: int, max_bytes: int = 1 << 30) -> int:
             lost = log.trim(
                 {"only": SIGNALS},
-                max_bytes=max_bytes,
-                max_age_seconds=60,
-                keep_seconds=keep_seconds,
-                keep_bytes=keep_bytes,
+                RetentionPolicy(max_bytes, 60, keep_seconds=keep_seconds, keep_bytes=keep_bytes),
             )
             assert lost == []
             return len(list(tmp_path.glob("*.segment")))
@@ -392,11 +386,11 @@ class TestRetention:
         """A reader finishes what it reads, the next read finds what is left."""
         log = self._filled(tmp_path, segments=3)
         log._recent.clear()
-        entry = log.read(Position(1, 0))
+        entry = log.read(Position(0, 1, 0))
         assert entry is not None
         reader = log._readers[1]
         log.commit("only", log.end)
-        log.trim({"only": SIGNALS}, max_bytes=1 << 30, max_age_seconds=60)
+        log.trim({"only": SIGNALS}, RetentionPolicy(1 << 30, 60))
         found = reader.read(0, entry.end.offset)
         assert found is not None
         assert found.record.payload == b"0"
@@ -407,12 +401,10 @@ class TestRetention:
         """Over the cap the oldest go; each reader's loss is counted in items."""
         log = self._filled(tmp_path)
         log.commit("fast", log.end)
-        one = log.size_bytes() // 4
-        dropped = log.trim(
-            {"fast": SIGNALS, "slow": SIGNALS}, max_bytes=2 * one, max_age_seconds=60
-        )
-        assert dropped == [log_module.Dropped("slow", 10, "size")] * 2
-        assert _read_all(log, log.cursor("slow")) == [b"2", b"3"]
+        one = log.size_bytes // 4
+        dropped = log.trim({"fast": SIGNALS, "slow": SIGNALS}, RetentionPolicy(2 * one, 60))
+        assert dropped == [Dropped("slow", 10, "size")] * 2
+        assert _read_all(log, log.committed("slow")) == [b"2", b"3"]
         log.close()
 
     @pytest.mark.parametrize(("max_age", "grace"), [(60.0, 60.0), (86400.0, 3600.0)])
@@ -430,8 +422,8 @@ class TestRetention:
         lost = []
         for passed in (0.0, grace - 10, grace + 10):
             monkeypatch.setattr(time, "monotonic", lambda passed=passed: opened + passed)
-            lost.append(log.trim({"slow": SIGNALS}, max_bytes=1 << 30, max_age_seconds=max_age))
-        assert lost == [[], [], [log_module.Dropped("slow", 10, "age")]]
+            lost.append(log.trim({"slow": SIGNALS}, RetentionPolicy(1 << 30, max_age)))
+        assert lost == [[], [], [Dropped("slow", 10, "age")]]
         log.close()
 
     def test_a_clock_that_jumps_takes_nothing(
@@ -441,12 +433,12 @@ class TestRetention:
         log = self._filled(tmp_path)
         started = time.time()
         monkeypatch.setattr(time, "time", lambda: started + 50 * 365 * 86400)
-        assert log.trim({"slow": SIGNALS}, max_bytes=1 << 30, max_age_seconds=3600) == []
+        assert log.trim({"slow": SIGNALS}, RetentionPolicy(1 << 30, 3600)) == []
         log.close()
         monkeypatch.setattr(time, "time", lambda: started - 50 * 365 * 86400)
         log = _open(tmp_path)
-        assert log.trim({"slow": SIGNALS}, max_bytes=1 << 30, max_age_seconds=3600) == []
-        assert _read_all(log, log.cursor("slow")) == [b"0", b"1", b"2", b"3"]
+        assert log.trim({"slow": SIGNALS}, RetentionPolicy(1 << 30, 3600)) == []
+        assert _read_all(log, log.committed("slow")) == [b"0", b"1", b"2", b"3"]
         log.close()
 
     def test_losses_behind_damage_are_counted(self, tmp_path: Path) -> None:
@@ -458,8 +450,8 @@ class TestRetention:
         data = bytearray(path.read_bytes())
         data[HEADER_BYTES + 1] ^= 0xFF
         path.write_bytes(data)
-        dropped = log.trim({"slow": SIGNALS}, max_bytes=0, max_age_seconds=3600)
-        assert dropped == [log_module.Dropped("slow", 5, "size")]
+        dropped = log.trim({"slow": SIGNALS}, RetentionPolicy(0, 3600))
+        assert dropped == [Dropped("slow", 5, "size")]
         log.close()
 
     def test_only_what_a_reader_takes_is_lost_to_it(self, tmp_path: Path) -> None:
@@ -472,15 +464,15 @@ class TestRetention:
             "metrics": frozenset({"metrics"}),
             "logs": frozenset({"logs"}),
         }
-        assert log.trim(cursors, max_bytes=0, max_age_seconds=3600) == [
-            log_module.Dropped("traces", 3, "size"),
-            log_module.Dropped("metrics", 40, "size"),
+        assert log.trim(cursors, RetentionPolicy(0, 3600)) == [
+            Dropped("traces", 3, "size"),
+            Dropped("metrics", 40, "size"),
         ]
         log.close()
 
     def test_without_readers_nothing_is_passed(self, tmp_path: Path) -> None:
         """No destination yet: what was acknowledged waits for one."""
         log = self._filled(tmp_path)
-        log.trim({}, max_bytes=1 << 30, max_age_seconds=60)
+        log.trim({}, RetentionPolicy(1 << 30, 60))
         assert len(_read_all(log)) == 4
         log.close()

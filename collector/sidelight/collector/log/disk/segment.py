@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from sidelight.collector.log.record import (
+from sidelight.collector.log.disk.header import (
     HEADER_BYTES,
     MAGIC,
     Header,
-    Record,
     decode,
     decode_header,
     encode_header,
     is_intact,
 )
+from sidelight.collector.log.record import Record
 
 SUFFIX = ".segment"
 _SEARCH_BYTES = 1024 * 1024

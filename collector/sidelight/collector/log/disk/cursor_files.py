@@ -1,0 +1,92 @@
+"""The files of cursors: how far each has come in a folder, and requests to rewind one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sidelight.collector.log.position import Position
+
+_FOLDER = "cursors"
+# What `sidelight log replay` asks of the collector that has the folder open.
+_REQUESTS = "replay"
+_SUFFIX = ".json"
+# Room for two numbers of any size.
+_STORED_BYTES = 96
+
+
+def cursor_path(directory: Path, name: str) -> Path:
+    """The file of the cursor `name` in a log folder."""
+    return directory / _FOLDER / f"{name}{_SUFFIX}"
+
+
+def request_path(directory: Path, name: str) -> Path:
+    """The file that asks a running collector to rewind the subscription `name`."""
+    return directory / _REQUESTS / f"{name}{_SUFFIX}"
+
+
+def stored_cursors(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Names and files of the cursors in a log folder."""
+    return _files(directory / _FOLDER)
+
+
+def stored_requests(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Names and files of the subscriptions that are to be rewound."""
+    return _files(directory / _REQUESTS)
+
+
+def _files(directory: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(directory.glob(f"*{_SUFFIX}")):
+        yield path.name.removesuffix(_SUFFIX), path
+
+
+def stored_cursor(path: Path) -> Position:
+    """The position in a cursor's file. Raises `OSError`, and `ValueError` if it is not valid."""
+    try:
+        stored = json.loads(path.read_text())
+        return Position(0, int(stored["segment"]), int(stored["offset"]))
+    except (KeyError, TypeError) as error:
+        raise ValueError("not a cursor") from error
+
+
+def store_cursor(path: Path, position: Position) -> None:
+    """Replace a cursor's file, whole or not at all. Raises `OSError`."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(_serialised(position))
+    temporary.replace(path)
+
+
+class CursorFile:
+    """The file of a cursor that moves many times a second.
+
+    It is replaced once and overwritten after that, which costs a tenth and is as safe: the
+    kernel writes this few bytes whole or not at all, and so does the disk, as they are one
+    sector.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def store(self, position: Position) -> None:
+        """Remember `position`. Raises `OSError`."""
+        if self._file is not None and os.fstat(self._file).st_nlink:
+            os.pwrite(self._file, _serialised(position), 0)
+            return
+        self.close()
+        store_cursor(self._path, position)
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _serialised(position: Position) -> bytes:
+    """Padded, so that a shorter position overwrites a longer one completely."""
+    stored = {"segment": position.segment, "offset": position.offset}
+    return json.dumps(stored).ljust(_STORED_BYTES - 1).encode() + b"\n"

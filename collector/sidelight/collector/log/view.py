@@ -1,0 +1,157 @@
+"""A log seen from outside the process that has it open, for the command line.
+
+Everything but `rewind` only reads, and works whether a collector has the log open or not.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidelight.collector.log.disk import inspection, layout
+from sidelight.collector.log.disk.cursor_files import (
+    cursor_path,
+    request_path,
+    store_cursor,
+    stored_cursor,
+    stored_cursors,
+)
+from sidelight.collector.log.disk.folder_log import lock_folder
+from sidelight.collector.log.disk.inspection import Lag, SegmentSummary, StoredHeader
+from sidelight.collector.log.disk.segment import list_segments, path_of
+from sidelight.collector.log.errors import LogError
+from sidelight.collector.log.position import Entry, Position
+
+ANSWER_SECONDS = 10.0
+"""A running collector looks for requests every second or so."""
+_POLL_SECONDS = 0.05
+
+
+class NoAnswerError(Exception):
+    """The collector that has the log open did not do what it was asked; nothing has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """One folder of a log: the whole of it, or one worker's. Every call blocks."""
+
+    directory: Path
+
+    def segments(self, *, check: bool) -> list[SegmentSummary]:
+        """Every segment, oldest first; with `check` every checksum is compared.
+
+        Raises `OSError`.
+        """
+        return inspection.segments(self.directory, check=check)
+
+    def lags(self) -> list[Lag]:
+        """What each subscription has yet to read. Raises `OSError`."""
+        return inspection.lags(self.directory)
+
+    def headers(
+        self, start: Position | None = None, end: Position | None = None
+    ) -> Iterator[StoredHeader]:
+        """Every record from `start` on (up to `end`), by its header. Raises `OSError`."""
+        return inspection.headers(self.directory, start, end)
+
+    def entries(
+        self, start: Position | None = None, *, only_segment: int | None = None
+    ) -> Iterator[Entry]:
+        """Every intact record from `start` on, or those of one segment. Raises `OSError`."""
+        return inspection.entries(self.directory, start, only_segment=only_segment)
+
+    def subscriptions(self) -> list[str]:
+        """The names of those that have a cursor here."""
+        return [name for name, _ in stored_cursors(self.directory)]
+
+    def position(self, subscription: str) -> Position:
+        """Its committed position.
+
+        Raises `KeyError` if it has none, `ValueError` if that is unreadable, and `OSError`.
+        """
+        try:
+            return stored_cursor(cursor_path(self.directory, subscription))
+        except FileNotFoundError as error:
+            raise KeyError(subscription) from error
+
+    def is_behind(self, subscription: str) -> bool:
+        """Whether it has yet to read records here. Raises `OSError`.
+
+        One without a cursor has none to read, one with an invalid cursor all of them.
+        """
+        try:
+            position = self.position(subscription)
+        except (KeyError, OSError):
+            return False
+        except ValueError:
+            position = Position(0, 0, 0)
+        segments = list_segments(self.directory)
+        if not segments:
+            return False
+        newest_bytes = path_of(self.directory, segments[-1]).stat().st_size
+        return position < Position(0, segments[-1], newest_bytes)
+
+    def rewind(
+        self, subscription: str, position: Position, *, patience_seconds: float = ANSWER_SECONDS
+    ) -> bool:
+        """Set a subscription's cursor back, or let the collector that has the log open do it.
+
+        Returns whether a running collector did it. Raises `NoAnswerError` if that does not
+        answer within `patience_seconds`, and `OSError`.
+        """
+        try:
+            lock = lock_folder(self.directory)
+        except LogError:
+            self._request(subscription, position, patience_seconds)
+            return True
+        try:
+            store_cursor(cursor_path(self.directory, subscription), position)
+        finally:
+            os.close(lock)
+        return False
+
+    def _request(self, subscription: str, position: Position, patience_seconds: float) -> None:
+        request = request_path(self.directory, subscription)
+        request.parent.mkdir(mode=0o700, exist_ok=True)
+        store_cursor(request, position)
+        deadline = time.monotonic() + patience_seconds
+        try:
+            while request.exists():
+                if time.monotonic() > deadline:
+                    raise NoAnswerError
+                time.sleep(_POLL_SECONDS)
+        finally:
+            # Nobody must find it later, when it is not wanted any more.
+            request.unlink(missing_ok=True)
+
+
+def views(directory: Path) -> list[LogView]:
+    """The log in `directory` and those of all its workers, as far as there are any.
+
+    Raises `OSError`.
+    """
+    found = [LogView(folder) for folder in layout.all_folders(directory)]
+    return [each for each in found if list_segments(each.directory) or each.subscriptions()]
+
+
+def is_behind(directory: Path, subscription: str) -> bool:
+    """Whether the log in `directory` holds records that the subscription has yet to read.
+
+    Raises `OSError`.
+    """
+    return any(view.is_behind(subscription) for view in views(directory))
+
+
+def disk_bytes(directory: Path) -> int:
+    """Bytes of all files of the log in `directory`: records, dead letters and the rest."""
+    return sum(map(_size, directory.rglob("*"))) if directory.is_dir() else 0
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
