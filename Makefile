@@ -3,7 +3,7 @@
 .DELETE_ON_ERROR:
 .PHONY: help demo test check lint docs system-packages soak fuzz bench bench-docs bench-backlog bench-vectordb dashboards config-docs database-docs names proto clean
 
-SOURCES := instrumentation dashboards collector scripts tests
+SOURCES := instrumentation dashboards collector examples scripts tests
 BIN := .venv/bin
 # How many processes share the tests; tests/support/suite says how.
 TEST_PROCESSES ?= auto

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def _requirements(python: Path, wheel: Path, extras: str) -> Path:
     name = f"installed-{_version(python)}-{extras.replace(',', '-') or 'bare'}"
     directory = cache_directory() / "environments" / f"{name}-{key.hexdigest()[:12]}"
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(directory.with_suffix(".lock")):
+    with _locked(directory.parent / f"{directory.name}.lock"):
         if not (directory / _COMPLETE).is_file():
             shutil.rmtree(directory, ignore_errors=True)
             subprocess.run([python, "-m", "venv", "--without-pip", directory], check=True)
@@ -93,10 +94,12 @@ def _requirements(python: Path, wheel: Path, extras: str) -> Path:
 
 
 def _required(wheel: Path) -> list[str]:
+    """All requirements but those of people who work on Sidelight, which change more often."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         metadata = Parser().parsestr(archive.read(name).decode())
-    return sorted(metadata.get_all("Requires-Dist", []))
+    lines = metadata.get_all("Requires-Dist", [])
+    return sorted(line for line in lines if not re.search(r"extra == '(test|bench)'", line))
 
 
 def _version(python: Path) -> str:
