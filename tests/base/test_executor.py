@@ -8,13 +8,13 @@ from functools import partial
 
 import pytest
 
-from sidelight.base.executor import Worker
+from sidelight.base.executor import DaemonExecutor
 from support.waiting import eventually_async
 
 
 async def test_turns_are_taken_in_order_on_one_thread() -> None:
     """What two turns touch needs no lock of its own."""
-    worker = Worker("test")
+    worker = DaemonExecutor("test")
     threads: list[int] = []
     found: list[int] = []
 
@@ -32,7 +32,7 @@ async def test_turns_are_taken_in_order_on_one_thread() -> None:
 
 async def test_several_threads_take_turns_at_once() -> None:
     """As many as were asked for are under way together, and no more."""
-    worker = Worker("test", threads=3)
+    worker = DaemonExecutor("test", threads=3)
     meeting = threading.Barrier(3, timeout=20)
     await asyncio.gather(*(worker.run(meeting.wait) for _ in range(3)))
     threads = await asyncio.gather(*(worker.run(threading.get_ident) for _ in range(30)))
@@ -42,7 +42,7 @@ async def test_several_threads_take_turns_at_once() -> None:
 
 async def test_what_a_turn_raises_reaches_its_caller() -> None:
     """And the next turn is taken all the same."""
-    worker = Worker("test")
+    worker = DaemonExecutor("test")
 
     def fail() -> None:
         raise OSError("the disk")
@@ -55,7 +55,7 @@ async def test_what_a_turn_raises_reaches_its_caller() -> None:
 
 async def test_no_exception_leaves_its_caller_waiting() -> None:
     """Not even the one that no future takes, which `next` raises."""
-    worker = Worker("test")
+    worker = DaemonExecutor("test")
     with pytest.raises(RuntimeError, match="StopIteration"):
         await asyncio.wait_for(worker.run(lambda: next(iter(()))), 120)
     worker.close()
@@ -63,7 +63,7 @@ async def test_no_exception_leaves_its_caller_waiting() -> None:
 
 async def test_a_cancelled_turn_is_left_out() -> None:
     """Who waits no more is not worked for; what is under way is finished."""
-    worker = Worker("test")
+    worker = DaemonExecutor("test")
     go_on = threading.Event()
     begun: list[str] = []
 
@@ -84,7 +84,7 @@ async def test_a_cancelled_turn_is_left_out() -> None:
 
 async def test_after_closing_no_turn_is_begun() -> None:
     """Turns that wait are cancelled, new ones refused, and `join` returns."""
-    worker = Worker("test")
+    worker = DaemonExecutor("test")
     go_on, begun = threading.Event(), threading.Event()
 
     def first() -> str:
@@ -107,7 +107,7 @@ async def test_after_closing_no_turn_is_begun() -> None:
 
 async def test_a_last_call_is_made_behind_what_is_under_way() -> None:
     """What waits is skipped; the last call sees what was done before it."""
-    worker = Worker("test")
+    worker = DaemonExecutor("test")
     calls: list[str] = []
     is_busy, may_end = threading.Event(), threading.Event()
 
@@ -129,7 +129,7 @@ async def test_a_last_call_is_made_behind_what_is_under_way() -> None:
 
 async def test_a_cancelled_turn_that_runs_to_its_end() -> None:
     """Cancelled however often, it ends with its call."""
-    worker = Worker("test")
+    worker = DaemonExecutor("test")
     may_end = threading.Event()
     turn = asyncio.create_task(worker.run_to_end(lambda: may_end.wait(120)))
     for _ in range(3):

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from sidelight.collector.delivery.build import build_forwarder
 from sidelight.collector.delivery.forwarder import Forwarder
 from sidelight.collector.delivery.sampling.sampler import Decision
-from sidelight.collector.delivery.status import Status
+from sidelight.collector.delivery.status import DeliveryStatus
 from sidelight.collector.delivery.subscription_config import subscription_configs
 from sidelight.collector.destinations.registry import AnyDestination
 from sidelight.collector.log.durable_log import DurableLog
@@ -67,7 +67,7 @@ class Sending:
         self.log = log
         self.tally = Tally()
         self.forwarders: Sequence[Forwarder] = [
-            build_forwarder(config, log, self.tally, Status())
+            build_forwarder(config, log, self.tally, DeliveryStatus())
             for config in subscription_configs(parse(*destinations))
         ]
         self._tasks: list[asyncio.Task[None]] = []

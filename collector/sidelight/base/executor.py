@@ -18,11 +18,12 @@ class _Turn(NamedTuple):
     loop: asyncio.AbstractEventLoop
 
 
-class Worker:
-    """As an executor, but its threads do not keep the process from ending when a backend or a
-    disk hangs, and a turn, of which every batch takes two or three, is a fifth cheaper.
+class DaemonExecutor:
+    """Runs calls on threads of its own, as `concurrent.futures` does.
 
-    With one thread turns are done one after another. Threads begin with the first turns.
+    Its threads are daemons: a disk that hangs does not keep the process from exiting. A turn is
+    also a fifth cheaper, and every batch takes one or two. With one thread turns are done one
+    after another. Threads start with the first turns.
     """
 
     def __init__(self, name: str, threads: int = 1) -> None:
@@ -74,7 +75,7 @@ class Worker:
     def close(self, last: Callable[[], None] | None = None) -> None:
         """Take no more turns; what is under way is finished, those that wait are skipped.
 
-        `last` is called on a thread behind what is under way, if anything ever was.
+        `last` is called on a thread after what is under way, provided that any thread started.
         """
         self._is_closed = True
         self._last = last
@@ -110,8 +111,8 @@ class Worker:
 
 
 async def off_loop_if(is_long: bool, call: Callable[[], _T]) -> _T:
-    """What `call` returns: computed on the loop or, if that may take more than a few
-    milliseconds, on a thread, so that the loop's other work need not wait.
+    """What `call` returns: computed on a thread if it `is_long` (takes more than a few
+    milliseconds), otherwise on the loop, which is cheaper.
     """
     return await run_in_thread(call, "sidelight-compute") if is_long else call()
 
@@ -119,7 +120,7 @@ async def off_loop_if(is_long: bool, call: Callable[[], _T]) -> _T:
 async def run_in_thread(call: Callable[[], _T], name: str) -> _T:
     """What `call` returns or raises on a thread of its own, started for it.
 
-    For what is rare and may hang, so that it holds up no other call and not the process's exit.
+    For rare calls that may hang: they delay neither other calls nor the exit of the process.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_T] = loop.create_future()

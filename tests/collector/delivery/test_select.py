@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from sidelight import conventions as c
 from sidelight.collector.delivery.match import rules
-from sidelight.collector.delivery.select import Route, Selector
+from sidelight.collector.delivery.select import RouteFilter, Selector
 from sidelight.collector.destinations.common.matching import Match
 from sidelight.otlp.span import attributes
 from support import otlp_requests
@@ -140,9 +140,9 @@ def test_a_route_takes_its_resources_and_no_others() -> None:
     a, b = (rules(matches({"resource": {"tenant": name}})) for name in "ab")
     spans = [Made(name, resource={"tenant": name}) for name in "abc"]
     taken = {
-        "a": Selector(route=Route(a)),
-        "b": Selector(route=Route(b, a)),
-        "rest": Selector(route=Route((), a + b)),
+        "a": Selector(route=RouteFilter(a)),
+        "b": Selector(route=RouteFilter(b, a)),
+        "rest": Selector(route=RouteFilter((), a + b)),
     }
     got = {name: each.select(record(*spans)) for name, each in taken.items()}
     assert {name: names_of(each.record) for name, each in got.items()} == {

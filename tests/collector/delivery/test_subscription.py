@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sidelight.collector.delivery.subscription import State, Subscription
+from sidelight.collector.delivery.subscription import Subscription, SubscriptionState
 from sidelight.collector.delivery.subscription_config import subscription_configs
 from sidelight.collector.log.durable_log import DurableLog
 from sidelight.collector.log.retention import RetentionPolicy
@@ -85,7 +85,7 @@ async def subscribed(
         await subscription.end()
 
 
-def state_of(subscription: Subscription) -> State:
+def state_of(subscription: Subscription) -> SubscriptionState:
     """Asked anew each time; the type checker takes a property for a constant."""
     return subscription.state
 
@@ -104,13 +104,13 @@ async def test_what_is_older_arrives_before(destination: Destination, log: Durab
     log.append([record(Made("third"))])
     async with subscribed(destination, log) as subscription:
         await settled(subscription)
-        assert state_of(subscription) is State.FORWARDING
+        assert state_of(subscription) is SubscriptionState.FORWARDING
         log.append([record(Made("fourth"))])
         subscription.wake()
         await settled(subscription)
         assert not subscription.is_behind
     assert destination.names == ["first", "second", "third", "fourth"]
-    assert state_of(subscription) is State.ENDED
+    assert state_of(subscription) is SubscriptionState.ENDED
 
 
 async def test_leftovers_stay_until_they_are_sent(
@@ -143,14 +143,14 @@ async def test_a_successor_waits_for_what_is_on_its_way(
     async with subscribed(destination, own) as predecessor:
         await until(destination.arrived.is_set)
         async with subscribed(destination, own, predecessor) as successor:
-            await until(lambda: predecessor.state is State.FINISHING)
-            assert state_of(successor) is State.WAITING
+            await until(lambda: predecessor.state is SubscriptionState.FINISHING)
+            assert state_of(successor) is SubscriptionState.WAITING
             assert successor.is_behind
             assert successor.lag_seconds > 0
             destination.held.set()
             await settled(successor)
-            assert state_of(predecessor) is State.ENDED
-            assert state_of(successor) is State.FORWARDING
+            assert state_of(predecessor) is SubscriptionState.ENDED
+            assert state_of(successor) is SubscriptionState.FORWARDING
     assert destination.names == ["first", "second"]
 
 
@@ -166,11 +166,11 @@ async def test_an_end_while_waiting_begins_nothing(
             subscribed(destination, own, first) as middle,
             subscribed(destination, own, middle) as last,
         ):
-            await until(lambda: middle.state is State.FINISHING)
-            assert state_of(last) is State.WAITING
+            await until(lambda: middle.state is SubscriptionState.FINISHING)
+            assert state_of(last) is SubscriptionState.WAITING
             destination.held.set()
             await settled(last)
-            assert (first.state, middle.state) == (State.ENDED, State.ENDED)
+            assert (first.state, middle.state) == (SubscriptionState.ENDED, SubscriptionState.ENDED)
     assert destination.names == ["first", "second"]
 
 
@@ -182,7 +182,7 @@ async def test_an_end_does_not_wait_for_ever(destination: Destination, own: Dura
         await until(destination.arrived.is_set)
         async with asyncio.timeout(120):
             await subscription.end()
-        assert state_of(subscription) is State.ENDED
+        assert state_of(subscription) is SubscriptionState.ENDED
         async with subscribed(destination, own) as again:
             destination.held.set()
             await settled(again)
@@ -196,5 +196,5 @@ async def test_close_stops_at_once(destination: Destination, own: DurableLog) ->
     async with subscribed(destination, own) as subscription:
         await until(destination.arrived.is_set)
         subscription.close()
-        assert state_of(subscription) is State.ENDED
+        assert state_of(subscription) is SubscriptionState.ENDED
         assert own.cursor("otlp").position != own.end

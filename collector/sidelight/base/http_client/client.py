@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from sidelight.base.http_client.answer import Answer, NotHttpError
 from sidelight.base.http_client.connect import connect, tunnel
-from sidelight.base.http_client.exchange import Connection, Exchange
+from sidelight.base.http_client.exchange import ClientConnection, Exchange
 from sidelight.base.http_client.failure import NoAnswerError, explain
 from sidelight.base.http_client.origin import Origin
 from sidelight.base.http_client.proxy import Proxy, ProxySettingError, proxy_for
@@ -39,10 +39,10 @@ class HttpClient:
         ca: Path | None = None,
         client_certificate: ClientCertificate | None = None,
     ) -> None:
-        """`timeout_seconds` bounds each request with everything it takes, from the lookup of the
-        host's name to the last byte of the answer, of whose body at most `max_answer_bytes` are
-        read. `proxy` is an http:// URL, by default what the environment says. `ca`, a PEM file,
-        replaces the system's certificate authorities.
+        """`timeout_seconds` bounds each request as a whole, from looking up the host's name to the
+        last byte of the answer. At most `max_answer_bytes` of an answer's body are read. `proxy`
+        is an http:// URL; without it the environment decides. `ca`, a PEM file, replaces the
+        system's certificate authorities.
         """
         self.url = url
         self.timeout_seconds = timeout_seconds
@@ -57,7 +57,7 @@ class HttpClient:
             f" HTTP/1.1\r\nHost: {self._origin.authority}\r\n"
             f"User-Agent: {_USER_AGENT}\r\nAccept-Encoding: identity\r\n"
         )
-        self._idle: list[Connection] = []
+        self._idle: list[ClientConnection] = []
         self._deadlines: set[asyncio.Timeout] = set()
         self._is_closed = False
 
@@ -96,7 +96,7 @@ class HttpClient:
             async with deadline:
                 await self._run(exchange, proxy, deadline)
         except (OSError, NotHttpError, ProxySettingError, TlsFileError) as error:
-            # Once the backend has answered whatever else goes wrong is no matter.
+            # A fault after the backend's answer does not change the answer.
             if exchange is None or not exchange.has_answer:
                 raise self._no_answer(error, proxy) from error
             failure = error
@@ -125,7 +125,7 @@ class HttpClient:
         if connection.is_open and not self._is_closed:
             self._idle.append(connection)
 
-    def _kept(self) -> Connection | None:
+    def _kept(self) -> ClientConnection | None:
         """The idle connection used last, which is the likeliest to be alive."""
         while self._idle:
             connection = self._idle.pop()
@@ -134,7 +134,7 @@ class HttpClient:
             connection.abort()
         return None
 
-    async def _open(self, proxy: Proxy | None, deadline: asyncio.Timeout) -> Connection:
+    async def _open(self, proxy: Proxy | None, deadline: asyncio.Timeout) -> ClientConnection:
         origin = self._origin
         context = None
         if origin.is_tls:
@@ -147,11 +147,11 @@ class HttpClient:
             if proxy is not None and origin.is_tls:
                 await tunnel(sock, proxy, origin)
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(sock),
+                lambda: ClientConnection(sock),
                 sock=sock,
                 ssl=context,
                 server_hostname=origin.host if origin.is_tls else None,
-                # The deadline comes first, whatever it is.
+                # asyncio's own limit is 60 s; the deadline of the request is to end it first.
                 ssl_handshake_timeout=self.timeout_seconds + 1 if origin.is_tls else None,
             )
         except BaseException:

@@ -44,10 +44,10 @@ class Exchange:
 
     @property
     def has_answer(self) -> bool:
-        """The backend's word on the request is there, whatever goes wrong with the rest.
+        """The backend has judged the request, whatever goes wrong from now on.
 
-        A backend that refuses a request need not read it to its end; a success said before the
-        end of the request is none yet.
+        A backend may refuse a request without reading all of it. A success before the request
+        is sent does not count: the backend has not seen the rest.
         """
         return self.reader.is_refusal or (self.reader.status is not None and self.is_sent)
 
@@ -60,7 +60,7 @@ class Exchange:
         return self.reader.answer("late" if isinstance(error, TimeoutError) else "broken")
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """Runs one exchange at a time on the connected socket `sock`."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         self._is_lost = False
         self._is_tls = False
         self.is_used = False
-        """An exchange has gone over it before."""
+        """It has carried an exchange before."""
 
     @property
     def is_open(self) -> bool:
@@ -83,17 +83,17 @@ class Connection(asyncio.Protocol):
         return not self._is_lost
 
     def is_dropped(self) -> bool:
-        """Whether the backend closed it while it was idle, or said what nobody asked for.
+        """Whether the backend closed it while it was idle, or sent something unasked.
 
-        The loop may not have come to read that yet.
+        The socket is looked at, because the loop may not have read that yet.
         """
         return self._is_lost or bool(self._arrivals.poll(0))
 
     async def run(self, exchange: Exchange) -> None:
         """Send the request and return when it has an answer.
 
-        Raises `OSError` and `NotHttpError`, after which the connection is closed, as it is
-        whenever the next request's answer could be mistaken.
+        Raises `OSError` and `NotHttpError`. The connection is closed then, and also whenever
+        rests of this exchange could be taken for the next answer.
         """
         self._exchange = exchange
         self._over = over = asyncio.get_running_loop().create_future()
@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
             chunk = self._unsent[:_CHUNK_BYTES]
             self._unsent = self._unsent[_CHUNK_BYTES:]
             self._transport.write(chunk)
-        # A transport whose sending has failed takes the rest without a word.
+        # A transport whose sending has failed accepts the rest and drops it.
         if not self._is_paused and not self._transport.is_closing():
             exchange.is_sent = True
             self._look(exchange)
@@ -181,14 +181,14 @@ class Connection(asyncio.Protocol):
         if exchange is not None:
             self._take(exchange, data)
         elif self.is_used or len(self._early) > _READ_BYTES:
-            # Taken for the next request's answer it would be a wrong one.
+            # The next request would take it for its answer.
             self.abort()
         else:
             # A server may say that it is overloaded, or begin HTTP/2, as soon as it accepts.
             self._early += data
 
     def eof_received(self) -> None:
-        # Not left to the transport, which would go on sending to who does not listen any more.
+        # Not left to the transport, which would go on sending to a peer that has closed.
         self._lose(HungUpError("the connection was closed"))
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -207,9 +207,9 @@ class Connection(asyncio.Protocol):
             self._send_on(self._exchange)
 
     def _read_what_came(self, exchange: Exchange) -> None:
-        """A refusal that the backend sent before its reset, which made our sending fail.
+        """Read a refusal that the backend sent before its reset, which made our sending fail.
 
-        Under TLS it is lost: who could decrypt it is gone.
+        Under TLS it is lost: the layer that could decrypt it is closed by now.
         """
         if self._is_tls:
             return

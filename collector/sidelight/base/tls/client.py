@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from sidelight.base.executor import Worker
+from sidelight.base.executor import DaemonExecutor
 from sidelight.base.tls.watched import Stamp, stamp
 
 # They choose the authorities where no `ca` is configured; OpenSSL reads them itself.
@@ -57,7 +57,7 @@ class ClientContexts:
 
     def __init__(self) -> None:
         # One thread: those that want the same context at the same time build it once.
-        self._worker = Worker("sidelight-tls")
+        self._worker = DaemonExecutor("sidelight-tls")
         self._contexts: dict[_Source, tuple[list[Stamp], ssl.SSLContext]] = {}
 
     async def get(

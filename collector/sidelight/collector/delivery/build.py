@@ -9,7 +9,7 @@ from sidelight.collector.delivery.feed import Feed, LogFeed
 from sidelight.collector.delivery.forwarder import Forwarder
 from sidelight.collector.delivery.observer import Observer
 from sidelight.collector.delivery.sampling.feed import SampledFeed
-from sidelight.collector.delivery.status import Status
+from sidelight.collector.delivery.status import DeliveryStatus
 from sidelight.collector.delivery.subscription_config import SubscriptionConfig
 from sidelight.collector.destinations.common.outcome import Exporter
 from sidelight.collector.destinations.registry import type_of
@@ -19,7 +19,7 @@ from sidelight.otlp.signals import Signal
 
 
 def build_forwarder(
-    config: SubscriptionConfig, log: DurableLog, observer: Observer, status: Status
+    config: SubscriptionConfig, log: DurableLog, observer: Observer, status: DeliveryStatus
 ) -> Forwarder:
     """The forwarder that sends what is in the log, with its files in the log's directories.
 

@@ -8,13 +8,13 @@ import time
 from collections import deque
 from typing import Any, NamedTuple
 
-from sidelight.base.executor import Worker, run_in_thread
+from sidelight.base.executor import DaemonExecutor, run_in_thread
 from sidelight.collector.delivery.dead_letters import DeadLetters
 from sidelight.collector.delivery.feed import Feed, Held, LogFeed, Step
 from sidelight.collector.delivery.log_reader import LogReader
 from sidelight.collector.delivery.observer import Observer
 from sidelight.collector.delivery.record_delivery import RecordDelivery
-from sidelight.collector.delivery.status import Status
+from sidelight.collector.delivery.status import DeliveryStatus
 from sidelight.collector.destinations.common.outcome import Exporter
 from sidelight.collector.log.cursor import Cursor
 from sidelight.collector.log.position import Position
@@ -48,14 +48,14 @@ class Forwarder:
         max_backoff_seconds: float,
         feed: Feed | None = None,
         concurrency: int = 1,
-        status: Status | None = None,
+        status: DeliveryStatus | None = None,
     ) -> None:
         """`feed` is by default all of the log."""
         self.exporter = exporter
-        self.status = status or Status()
+        self.status = status or DeliveryStatus()
         self._observer = observer
         self._concurrency = concurrency
-        self._disk = Worker(f"sidelight-{exporter.name}")
+        self._disk = DaemonExecutor(f"sidelight-{exporter.name}")
         self._delivery = RecordDelivery(
             exporter,
             dead_letters=dead_letters,

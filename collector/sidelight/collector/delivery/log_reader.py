@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
-from sidelight.base.executor import Worker
+from sidelight.base.executor import DaemonExecutor
 from sidelight.collector.delivery.circuit import backoff_seconds
 from sidelight.collector.delivery.faults import MAX_FAULTS, Faults, place
 from sidelight.collector.delivery.feed import Feed, Held, Step
-from sidelight.collector.delivery.status import Status
+from sidelight.collector.delivery.status import DeliveryStatus
 from sidelight.collector.log.cursor import Cursor
 from sidelight.collector.log.position import Position
 from sidelight.collector.log.record import Record
@@ -36,8 +36,8 @@ class LogReader:
         feed: Feed,
         *,
         signals: frozenset[Signal],
-        disk: Worker,
-        status: Status,
+        disk: DaemonExecutor,
+        status: DeliveryStatus,
         max_backoff_seconds: float,
         give_up: GiveUp,
     ) -> None:

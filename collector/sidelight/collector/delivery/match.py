@@ -14,7 +14,7 @@ from sidelight.otlp.span_view import SpanView
 _Test = Callable[[str], object]
 
 
-class Rule:
+class MatchRule:
     """One configured `Match`."""
 
     def __init__(self, match: Match) -> None:
@@ -51,9 +51,9 @@ class Rule:
         )
 
 
-def rules(matches: Iterable[Match]) -> tuple[Rule, ...]:
+def rules(matches: Iterable[Match]) -> tuple[MatchRule, ...]:
     """The compiled rules."""
-    return tuple(Rule(match) for match in matches)
+    return tuple(MatchRule(match) for match in matches)
 
 
 def _tests(patterns: Mapping[str, Iterable[str]]) -> tuple[tuple[str, _Test], ...]:

@@ -6,13 +6,13 @@ import logging
 from collections import Counter
 from functools import partial
 
-from sidelight.base.executor import Worker
+from sidelight.base.executor import DaemonExecutor
 from sidelight.collector.delivery.circuit import Circuit
 from sidelight.collector.delivery.dead_letters import DeadLetters
 from sidelight.collector.delivery.faults import MAX_FAULTS, Faults, place
 from sidelight.collector.delivery.observer import Observer
 from sidelight.collector.delivery.pace import Pace
-from sidelight.collector.delivery.status import Status
+from sidelight.collector.delivery.status import DeliveryStatus
 from sidelight.collector.destinations.common.answer import with_words
 from sidelight.collector.destinations.common.outcome import (
     Delivered,
@@ -39,9 +39,9 @@ class RecordDelivery:
         exporter: Exporter,
         *,
         dead_letters: DeadLetters,
-        disk: Worker,
+        disk: DaemonExecutor,
         observer: Observer,
-        status: Status,
+        status: DeliveryStatus,
         max_backoff_seconds: float,
     ) -> None:
         self._exporter = exporter

@@ -12,7 +12,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as c
-from sidelight.collector.delivery.match import Rule
+from sidelight.collector.delivery.match import MatchRule
 from sidelight.collector.log.record import Record
 from sidelight.otlp.otlp_pb2 import Request, Scopes, SpanHead
 from sidelight.otlp.span import set_attribute
@@ -35,14 +35,14 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class RouteFilter:
     """Which resources are a destination's own: those that fit `matches` and none of `others`.
 
     Without `matches` all fit.
     """
 
-    matches: tuple[Rule, ...] = ()
-    others: tuple[Rule, ...] = ()
+    matches: tuple[MatchRule, ...] = ()
+    others: tuple[MatchRule, ...] = ()
 
     def takes(self, resource: bytes) -> bool:
         """Whether data of a serialised Resource goes this way."""
@@ -56,8 +56,8 @@ class Route:
 class SpanRules:
     """Rules that only the span itself can answer; without `only` all pass but the dropped."""
 
-    only: tuple[Rule, ...]
-    drop: tuple[Rule, ...]
+    only: tuple[MatchRule, ...]
+    drop: tuple[MatchRule, ...]
 
     def keep(self, item: bytes) -> bool:
         """Whether a serialised span passes."""
@@ -70,7 +70,7 @@ class SpanRules:
 class Filter:
     """What passes if it fits one of `only` (or there is none) and none of `drop`."""
 
-    def __init__(self, only: Sequence[Rule], drop: Sequence[Rule]) -> None:
+    def __init__(self, only: Sequence[MatchRule], drop: Sequence[MatchRule]) -> None:
         self._only = tuple(only)
         self._drop = tuple(drop)
 
@@ -108,9 +108,9 @@ class Selector:
     def __init__(
         self,
         *,
-        only: Sequence[Rule] = (),
-        drop: Sequence[Rule] = (),
-        route: Route | None = None,
+        only: Sequence[MatchRule] = (),
+        drop: Sequence[MatchRule] = (),
+        route: RouteFilter | None = None,
         mark_roots: bool = False,
         project_from: tuple[str, str | None] | None = None,
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 
-class Status:
+class DeliveryStatus:
     """Shared by all parts of one subscription, and by its forwarders one after the other."""
 
     def __init__(self) -> None:

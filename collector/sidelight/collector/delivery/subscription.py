@@ -9,7 +9,7 @@ from enum import Enum
 from sidelight.collector.delivery.build import build_forwarder
 from sidelight.collector.delivery.forwarder import Forwarder
 from sidelight.collector.delivery.observer import Observer
-from sidelight.collector.delivery.status import Status
+from sidelight.collector.delivery.status import DeliveryStatus
 from sidelight.collector.delivery.subscription_config import SubscriptionConfig
 from sidelight.collector.log.durable_log import DurableLog
 
@@ -20,7 +20,7 @@ _RESTART_SECONDS = 1.0
 _FINISH_SECONDS = 2.0
 
 
-class State(Enum):
+class SubscriptionState(Enum):
     """What a subscription does; it passes through these in order and may skip some."""
 
     WAITING = "waiting for its predecessor to end"
@@ -47,15 +47,15 @@ class Subscription:
         self.name = config.name
         self._log = log
         self._observer = observer
-        self._state = State.WAITING
-        self._status = Status()
+        self._state = SubscriptionState.WAITING
+        self._status = DeliveryStatus()
         self._predecessor = predecessor
         self._forwarder: Forwarder | None = None
         self._task = asyncio.create_task(self._run())
         self._ending: asyncio.Task[None] | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> SubscriptionState:
         """What it does now."""
         return self._state
 
@@ -73,7 +73,7 @@ class Subscription:
     @property
     def is_behind(self) -> bool:
         """Whether something waits for the destination, as far as is known without looking."""
-        return self._state is State.WAITING or self.lag_seconds > 0
+        return self._state is SubscriptionState.WAITING or self.lag_seconds > 0
 
     def wake(self) -> None:
         """Something was appended to the log."""
@@ -92,7 +92,7 @@ class Subscription:
 
     def close(self) -> None:
         """Stop at once; the cursor stays where it is committed."""
-        self._state = State.ENDED
+        self._state = SubscriptionState.ENDED
         self._task.cancel()
         if self._forwarder is not None:
             self._forwarder.close()
@@ -106,10 +106,10 @@ class Subscription:
     async def _run(self) -> None:
         if self._predecessor is not None:
             await self._predecessor.end()
-            if self.state is not State.WAITING:
+            if self.state is not SubscriptionState.WAITING:
                 return
             self._predecessor = None
-        self._state = State.FORWARDING
+        self._state = SubscriptionState.FORWARDING
         await self._forward()
 
     async def _forward(self) -> None:
@@ -126,7 +126,7 @@ class Subscription:
                 await asyncio.sleep(_RESTART_SECONDS)
 
     async def _end(self) -> None:
-        self._state = State.FINISHING
+        self._state = SubscriptionState.FINISHING
         if self._predecessor is not None:
             # Our successor would begin while that one still sends.
             await self._predecessor.end()
@@ -136,7 +136,7 @@ class Subscription:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self._close_forwarder()
-        self._state = State.ENDED
+        self._state = SubscriptionState.ENDED
 
     async def _close_forwarder(self) -> None:
         """Return once it touches neither its log nor its destination any more."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sidelight.collector.delivery.match import Rule, rules
-from sidelight.collector.delivery.select import Route, Selector
+from sidelight.collector.delivery.match import MatchRule, rules
+from sidelight.collector.delivery.select import RouteFilter, Selector
 from sidelight.collector.destinations.common.matching import Match
 from sidelight.collector.destinations.registry import (
     AnyDestination,
@@ -27,7 +27,7 @@ class SubscriptionConfig:
     """
 
     destination: AnyDestination
-    route: Route | None = None
+    route: RouteFilter | None = None
     is_scores: bool = False
 
     @property
@@ -62,18 +62,18 @@ def _of(destination: AnyDestination) -> list[SubscriptionConfig]:
     if not destination.routes:
         return [SubscriptionConfig(destination)]
     configs: list[SubscriptionConfig] = []
-    earlier: tuple[Rule, ...] = ()
+    earlier: tuple[MatchRule, ...] = ()
     for route in destination.routes:
-        match = Rule(Match(resource=route.match))
+        match = MatchRule(Match(resource=route.match))
         own = route.model_dump(exclude={"name", "match"}, exclude_none=True).keys()
         update = {key: getattr(route, key) for key in own}
         update |= {"name": f"{destination.name}.{route.name}", "routes": ()}
         if "project" in own:
             update["project_from"] = None
         routed = destination.model_copy(update=update)
-        configs.append(SubscriptionConfig(routed, Route((match,), earlier)))
+        configs.append(SubscriptionConfig(routed, RouteFilter((match,), earlier)))
         earlier += (match,)
     if destination.unmatched == "default":
         plain = destination.model_copy(update={"routes": ()})
-        configs.insert(0, SubscriptionConfig(plain, Route((), earlier)))
+        configs.insert(0, SubscriptionConfig(plain, RouteFilter((), earlier)))
     return configs

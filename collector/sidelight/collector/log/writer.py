@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from sidelight.base.executor import Worker
+from sidelight.base.executor import DaemonExecutor
 from sidelight.collector.log.errors import LogBusyError, LogFailedError
 from sidelight.collector.log.record import Encoding, Record, encode
 from sidelight.otlp.signals import SIGNALS, Signal
@@ -61,7 +61,7 @@ class LogWriter:
         self._appended = appended
         self._pending: list[_Pending] = []
         self._pending_bytes = 0
-        self._thread = Worker("sidelight-log")
+        self._thread = DaemonExecutor("sidelight-log")
         self._task: asyncio.Task[None] | None = None
         self.trouble: str | None = None
         """Why the last write failed; None since one succeeded."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from sidelight.base.executor import Worker
+from sidelight.base.executor import DaemonExecutor
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Retry
 from sidelight.collector.destinations.file.config import FileDestination
 from sidelight.collector.log.record import Record
@@ -43,7 +43,7 @@ class FileWriter:
         self.pace_items_per_second = config.pace_items_per_second
         self._config = config
         self._files: dict[Signal, tuple[int, int]] = {}
-        self._disk = Worker(f"sidelight-{config.name}")
+        self._disk = DaemonExecutor(f"sidelight-{config.name}")
         self._is_writing = False
         self._closing = asyncio.Event()
 
