@@ -135,7 +135,7 @@ async def test_entries_are_bounded(
     disk: HeldLog, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest are forgotten early; what is forgotten is stored again, never lost."""
-    monkeypatch.setattr(module, "MOST_REQUESTS", 3)
+    monkeypatch.setattr(module, "MAX_REQUESTS", 3)
     storage = Duplicates(writer, seconds=60, is_repetition=_always)
     for body in (b"a", b"b", b"c", b"d"):
         assert await storage.append("traces", body, 1)

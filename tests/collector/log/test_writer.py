@@ -9,7 +9,7 @@ import pytest
 
 from sidelight.collector.log.errors import LogBusyError, LogFailedError
 from sidelight.collector.log.record import ENCODINGS
-from sidelight.collector.log.writer import GROUP_BYTES, LogWriter
+from sidelight.collector.log.writer import MAX_GROUP_BYTES, LogWriter
 from support.held_log import HeldLog
 from support.waiting import eventually_async
 
@@ -48,16 +48,16 @@ async def test_requests_that_wait_share_one_write() -> None:
 
 
 async def test_a_record_stays_below_what_backends_take() -> None:
-    """Groups split before GROUP_BYTES; one larger request stands alone."""
+    """Groups split before MAX_GROUP_BYTES; one larger request stands alone."""
     log = HeldLog()
-    writer = LogWriter(log, max_pending_bytes=10 * GROUP_BYTES)
-    sizes = (1, GROUP_BYTES - 10, 20, GROUP_BYTES + 1, 5)
+    writer = LogWriter(log, max_pending_bytes=10 * MAX_GROUP_BYTES)
+    sizes = (1, MAX_GROUP_BYTES - 10, 20, MAX_GROUP_BYTES + 1, 5)
     tasks = [asyncio.create_task(writer.append("traces", b"x" * n, 1)) for n in sizes]
     await eventually_async(lambda: writer.pending_bytes == sum(sizes))
     log.go.set()
     await asyncio.gather(*tasks)
     stored = [len(gzip.decompress(r.payload)) for group in log.appends for r in group]
-    assert stored == [GROUP_BYTES - 9, 20, GROUP_BYTES + 1, 5]
+    assert stored == [MAX_GROUP_BYTES - 9, 20, MAX_GROUP_BYTES + 1, 5]
     await writer.close()
 
 

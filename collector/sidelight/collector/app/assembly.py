@@ -23,7 +23,7 @@ from sidelight.collector.delivery.deliveries import Deliveries
 from sidelight.collector.delivery.replays import Replays
 from sidelight.collector.destinations.registry import AnyDestination
 from sidelight.collector.ingest.intake import Intake
-from sidelight.collector.log.duplicates import RECOVERED_BYTES, Duplicates
+from sidelight.collector.log.duplicates import MAX_RECOVERED_BYTES, Duplicates
 from sidelight.collector.log.durable_log import DurableLog
 from sidelight.collector.log.writer import LogWriter
 from sidelight.collector.metrics.exposition import Exposition
@@ -122,7 +122,7 @@ def assemble(
         writer,
         seconds=config.log.dedupe_seconds,
         is_repetition=is_repetition,
-        recovered=log.newest(RECOVERED_BYTES),
+        recovered=log.newest(MAX_RECOVERED_BYTES),
     )
     pipeline = processors.build(config.processors, hash_key)
     intake = Intake(storage, registry, received, pipeline, config.metrics)

@@ -1,1 +1,1 @@
-"""The durable log: what has been acknowledged stands here until every destination has it."""
+"""The durable log: what was acknowledged is here until every destination has it."""

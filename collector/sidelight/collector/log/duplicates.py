@@ -20,15 +20,15 @@ from sidelight.collector.log.record import Record
 from sidelight.collector.log.writer import LogWriter
 from sidelight.otlp.signals import SIGNALS, Signal
 
-MOST_REQUESTS = 32768
-"""Remembered at most; above it the oldest are forgotten early. They take 5 MB."""
-MOST_RECOVERED = 65536
-RECOVERED_BYTES = 16 * 1024 * 1024
-"""Of the newest records on disk so much is remembered after a start."""
+MAX_REQUESTS = 32768
+"""Remembered at the same time; beyond it the oldest are forgotten early. They take 5 MB."""
+MAX_RECOVERED_PARTS = 65536
+MAX_RECOVERED_BYTES = 16 * 1024 * 1024
+"""Of the newest records on disk, remembered after a start."""
 
 
 class Duplicates:
-    """Stores each request once that comes again within `seconds`; 0 stores whatever comes.
+    """Stores a request that comes again within `seconds` only once; 0 stores everything.
 
     `is_repetition` is asked about bytes that were seen before: whether they can only be the
     same request sent again.
@@ -95,15 +95,15 @@ class Duplicates:
             key = next(iter(self._known))
             at = self._known[key]
             is_old = isinstance(at, float) and now - at > self._seconds
-            if not is_old and len(self._known) < MOST_REQUESTS:
+            if not is_old and len(self._known) < MAX_REQUESTS:
                 break
             del self._known[key]
 
     def _was_recovered(self, signal: Signal, body: bytes) -> bool:
         """Whether every part of a request was on the disk when this process started.
 
-        A record holds several requests whose limits are not known any more, but each is made of
-        whole parts: what has all of its parts on the disk is on the disk.
+        A record holds several requests whose bounds are no longer known, but each is made of
+        whole parts: a request whose parts are all on the disk is on the disk.
         """
         if not self._recovered:
             return False
@@ -112,7 +112,7 @@ class Duplicates:
         return all(digest(part, seed) in self._recovered for part in _parts(body))
 
     def _parts_of(self, records: Iterable[Record]) -> set[bytes]:
-        found: set[bytes] = set()
+        digests: set[bytes] = set()
         for record in records:
             try:
                 body = record.body()
@@ -120,16 +120,16 @@ class Duplicates:
                 continue
             seed = self._seeds[record.signal]
             for part in _parts(body):
-                if len(found) >= MOST_RECOVERED:
-                    return found
-                found.add(xxhash.xxh3_128_digest(part, seed))
-        return found
+                if len(digests) >= MAX_RECOVERED_PARTS:
+                    return digests
+                digests.add(xxhash.xxh3_128_digest(part, seed))
+        return digests
 
 
 def _parts(body: bytes) -> Iterator[memoryview]:
     """The fields of a serialised export request, one for each resource, tags and all.
 
-    What is no such request is one part.
+    Bytes of anything else are one part.
     """
     view = memoryview(body)
     at = 0

@@ -135,7 +135,7 @@ class DurableLog:
         """Delete what `policy` lets go of, and leftovers that were delivered completely.
 
         `wanted` holds the names of the subscriptions to wait for and the signals each reads.
-        Returns what they lost. One thread at a time; appends and reads go on meanwhile.
+        Returns what they lost. One thread at a time; appends and reads go on.
         """
         dropped = self._own.trim(wanted, policy)
         # A leftover does not grow, so the size limit, which may be a share of what it was, must

@@ -30,7 +30,7 @@ ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 
 
-class NoAnswerError(Exception):
+class ReplayTimeoutError(Exception):
     """The collector that has the log open did not do what it was asked; nothing has changed."""
 
 
@@ -99,7 +99,7 @@ class LogView:
     ) -> bool:
         """Set a subscription's cursor back, or let the collector that has the log open do it.
 
-        Returns whether a running collector did it. Raises `NoAnswerError` if that does not
+        Returns whether a running collector did it. Raises `ReplayTimeoutError` if that does not
         answer within `patience_seconds`, and `OSError`.
         """
         try:
@@ -121,10 +121,10 @@ class LogView:
         try:
             while request.exists():
                 if time.monotonic() > deadline:
-                    raise NoAnswerError
+                    raise ReplayTimeoutError
                 time.sleep(_POLL_SECONDS)
         finally:
-            # Nobody must find it later, when it is not wanted any more.
+            # Nobody may find it later, when it is no longer wanted.
             request.unlink(missing_ok=True)
 
 
@@ -133,8 +133,8 @@ def views(directory: Path) -> list[LogView]:
 
     Raises `OSError`.
     """
-    found = [LogView(folder) for folder in layout.all_folders(directory)]
-    return [each for each in found if list_segments(each.directory) or each.subscriptions()]
+    candidates = [LogView(folder) for folder in layout.all_folders(directory)]
+    return [view for view in candidates if list_segments(view.directory) or view.subscriptions()]
 
 
 def is_behind(directory: Path, subscription: str) -> bool:

@@ -1,7 +1,7 @@
 """Group commit: many requests, one compressed record, one fdatasync.
 
-While the disk works on one group the next one gathers, so the group's size follows the load
-by itself: a lone request is written at once, a flood shares its fsyncs.
+While the disk writes one group the next one gathers, so the size of a group follows the load:
+a lone request is written at once, many requests share one fsync.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 # Serialised messages of one type concatenate into their merge, so a group becomes one request;
 # backends cap a request at 4 MiB and up.
-GROUP_BYTES = 4 * 1024 * 1024
+MAX_GROUP_BYTES = 4 * 1024 * 1024
 
 
 class Appendable(Protocol):
@@ -74,12 +74,12 @@ class LogWriter:
     async def append(self, signal: Signal, body: bytes, items: int) -> None:
         """Return once `body`, a serialised export request of `items` items, is on the disk.
 
-        Raises `LogBusyError` if too much waits already, `LogFailedError` if the disk refused.
+        Raises `LogBusyError` if too much waits already, `LogFailedError` if the disk failed.
         """
         await self.submit(signal, body, items)
 
     def submit(self, signal: Signal, body: bytes, items: int) -> asyncio.Future[None]:
-        """As `append`, but returns what is done once it is on the disk.
+        """As `append`, but returns a future that is done once `body` is on the disk.
 
         Raises `LogBusyError`.
         """
@@ -98,7 +98,7 @@ class LogWriter:
             try:
                 await self._thread.run(partial(self._store, group))
             except Exception as error:  # noqa: BLE001 (whatever it is, nobody is acknowledged)
-                self._refused(error)
+                self._failed(error)
                 for pending in group:
                     if not pending.done.done():
                         pending.done.set_exception(LogFailedError(str(error)))
@@ -112,27 +112,27 @@ class LogWriter:
                 self._pending_bytes -= sum(len(pending.body) for pending in group)
 
     async def probe(self) -> None:
-        """If the disk refused, see whether it still does.
+        """If the last write failed, check whether the disk takes data again.
 
-        A collector that is not ready may be sent nothing that could show it.
+        A collector that is not ready may get no requests that would show it.
         """
         if self.trouble is None:
             return
         try:
             await self._thread.run(self._log.probe)
         except OSError as error:
-            self._refused(error)
+            self._failed(error)
         else:
             self._recovered()
 
-    def _refused(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> None:
         if self.trouble is None:
-            _logger.error("log: the disk refuses, senders are told to wait: %s", error)
+            _logger.error("the log cannot be written, refusing requests: %s", error)
         self.trouble = str(error)
 
     def _recovered(self) -> None:
         if self.trouble is not None:
-            _logger.info("log: the disk takes data again")
+            _logger.info("the log can be written again")
         self.trouble = None
 
     def _store(self, group: Sequence[_Pending]) -> None:
@@ -147,18 +147,19 @@ class LogWriter:
 
 
 def _parts(group: Sequence[_Pending]) -> list[list[_Pending]]:
-    """The group by signal, each part at most `GROUP_BYTES` unless one request alone is larger."""
+    """The group by signal, in parts of at most `MAX_GROUP_BYTES` unless one request is larger."""
     parts: list[list[_Pending]] = []
     for signal in SIGNALS:
-        size = 0
+        part_bytes = 0
         for pending in group:
             if pending.signal != signal:
                 continue
-            if not parts or parts[-1][0].signal != signal or size + len(pending.body) > GROUP_BYTES:
+            part_bytes += len(pending.body)
+            is_new_signal = not parts or parts[-1][0].signal != signal
+            if is_new_signal or part_bytes > MAX_GROUP_BYTES:
                 parts.append([])
-                size = 0
+                part_bytes = len(pending.body)
             parts[-1].append(pending)
-            size += len(pending.body)
     return parts
 
 

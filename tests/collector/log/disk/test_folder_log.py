@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidelight.collector.log import view
 from sidelight.collector.log.disk.folder_log import FolderLog
 from sidelight.collector.log.disk.header import HEADER_BYTES
 from sidelight.collector.log.errors import LogError
@@ -322,24 +321,6 @@ class TestCursors:
         assert log.committed("phoenix") == log.end
         log.trim({"phoenix": SIGNALS}, RetentionPolicy(1 << 30, 60))
         assert len(list(tmp_path.glob("*.segment"))) == 1
-        log.close()
-
-    def test_whether_a_cursor_is_behind_is_known_without_opening_the_log(
-        self, tmp_path: Path
-    ) -> None:
-        """One never stored is not, one that cannot be read is; else its place decides."""
-        assert not view.is_behind(tmp_path, "reader")
-        log = _open(tmp_path, segment_bytes=1)
-        log.append([_record(b"a")])
-        assert not view.is_behind(tmp_path, "reader")
-        log.commit("reader", log.end)
-        assert not view.is_behind(tmp_path, "reader")
-        log.append([_record(b"b")])
-        assert view.is_behind(tmp_path, "reader")
-        log.commit("reader", log.end)
-        assert not view.is_behind(tmp_path, "reader")
-        (tmp_path / "cursors" / "reader.json").write_text("{")
-        assert view.is_behind(tmp_path, "reader")
         log.close()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sidelight.collector.cli.log.folders import CommandError
 from sidelight.collector.log.position import Position
-from sidelight.collector.log.view import ANSWER_SECONDS, LogView, NoAnswerError
+from sidelight.collector.log.view import ANSWER_SECONDS, LogView, ReplayTimeoutError
 from sidelight.otlp.signals import Signal
 
 
@@ -63,7 +63,7 @@ def carry_out(wanted: Plan, name: str, *, patience_seconds: float = ANSWER_SECON
     """
     try:
         return wanted.log.rewind(name, wanted.start, patience_seconds=patience_seconds)
-    except NoAnswerError as error:
+    except ReplayTimeoutError as error:
         raise CommandError(
             f"the collector that has {wanted.log.directory} open did not set the cursor of "
             f"{name} back within {patience_seconds:.0f} s: is {name} among its destinations? "

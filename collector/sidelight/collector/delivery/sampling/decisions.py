@@ -37,7 +37,9 @@ class Decisions:
         except FileNotFoundError:
             return []
         except OSError as error:
-            _logger.warning("sampling: %s is unreadable, begins anew: %s", self._path, error)
+            _logger.warning(
+                "sampling: %s is unreadable, earlier decisions are lost: %s", self._path, error
+            )
             return []
         self._entries = whole // _ENTRY_BYTES
         known = {int(each) for each in Decision}
@@ -48,7 +50,7 @@ class Decisions:
         ]
 
     def add(self, fresh: Sequence[tuple[bytes, Decision]]) -> None:
-        """Append decisions. Raises `OSError` if the disk refuses."""
+        """Append decisions. Raises `OSError` if it fails."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._path.open("ab") as file:
             file.write(_encoded(fresh))

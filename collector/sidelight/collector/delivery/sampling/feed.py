@@ -2,7 +2,7 @@
 
 Spans wait in the log, on disk, not in memory: only ids and times of traces are held. The
 destination's cursor stays behind the oldest trace that is not decided, so that a restart
-reads the same again. Everything is read twice, and what stands behind an undecided trace
+reads the same again. Everything is read twice, and what is behind an undecided trace
 waits with it.
 """
 
@@ -173,7 +173,7 @@ class SampledFeed:
         """Before anything is sent on them decisions are where a restart finds them.
 
         A full disk must not stop the sending that lets it become empty: decisions that cannot
-        be written are tried again, and only a crash meanwhile would forget them.
+        be written are tried again, and only a crash before that would forget them.
         """
         fresh = self._sampler.fresh
         if not fresh:

@@ -18,7 +18,7 @@ from sidelight.collector.log.disk.cursor_files import (
     stored_cursors,
 )
 from sidelight.collector.log.disk.header import HEADER_BYTES
-from sidelight.collector.log.disk.recent import Recent
+from sidelight.collector.log.disk.recent_entries import RecentEntries
 from sidelight.collector.log.disk.segment import (
     SegmentReader,
     SegmentWriter,
@@ -59,7 +59,7 @@ class FolderLog:
         # deleting one large file can take seconds.
         self._lock = threading.Lock()
         self._readers: dict[int, SegmentReader] = {}
-        self._recent: Recent[Position, Entry] = Recent()
+        self._recent = RecentEntries()
         # Sizes of the segments that are full; the newest one's is the writer's.
         self._sizes: dict[int, int] = {}
         self._committed: dict[str, Position] = {}
@@ -67,7 +67,7 @@ class FolderLog:
         # When each segment was last appended to, by a clock that does not jump.
         self._written: dict[int, float] = {}
         self._opened = time.monotonic()
-        # Out of the log, but the disk refused to delete them.
+        # No longer in the log, but deleting their files failed.
         self._undeleted: list[int] = []
         self._is_closed = False
         try:
@@ -100,9 +100,9 @@ class FolderLog:
             self._writer.sync()
         self._durable = self._position(self._writer.first_sequence, self._writer.size)
         for segment in self._segments:
-            found = path_of(self.directory, segment).stat()
-            self._written[segment] = time.monotonic() - max(0.0, time.time() - found.st_mtime)
-            self._sizes[segment] = found.st_size
+            stat = path_of(self.directory, segment).stat()
+            self._written[segment] = time.monotonic() - max(0.0, time.time() - stat.st_mtime)
+            self._sizes[segment] = stat.st_size
         self.size_bytes = sum(self._sizes.values())
 
     def _load_cursors(self) -> None:
@@ -161,8 +161,7 @@ class FolderLog:
         for record in records:
             start = self._position(segment, offset)
             offset += HEADER_BYTES + len(record.payload)
-            entry = Entry(record, start, self._position(segment, offset), 0)
-            self._recent.put(start, entry, len(record.payload))
+            self._recent.put(Entry(record, start, self._position(segment, offset), 0))
 
     def _roll(self) -> None:
         writer = SegmentWriter(self.directory, self._next_sequence)
@@ -205,13 +204,13 @@ class FolderLog:
             reader = self._reader(segment)
             if reader is None:
                 continue
-            found = reader.read(position.offset, end)
-            if found is not None:
+            stored = reader.read(position.offset, end)
+            if stored is not None:
                 return Entry(
-                    found.record,
+                    stored.record,
                     position,
-                    self._position(segment, found.end),
-                    skipped + found.skipped_bytes,
+                    self._position(segment, stored.end),
+                    skipped + stored.skipped_bytes,
                 )
             if last or following == segment:
                 return None
@@ -286,7 +285,7 @@ class FolderLog:
         `wanted` holds the subscriptions to wait for and the signals each reads. Returns what
         each of them lost.
         """
-        # Who has not read them by now is behind, and reads them from the file.
+        # A subscription that has not read them by now is behind, and reads from the file.
         self._recent.clear()
         cursors = {name: self.committed(name).segment for name in wanted}
         now = time.monotonic()

@@ -158,7 +158,7 @@ def newest(directory: Path, max_bytes: int) -> Iterator[Record]:
 
 def lags(directory: Path) -> list[Lag]:
     """What every subscription with a cursor in the folder has yet to read. Raises `OSError`."""
-    found = []
+    lags = []
     for name, path in stored_cursors(directory):
         try:
             lag = Lag(name, _steady(path))
@@ -169,8 +169,8 @@ def lags(directory: Path) -> list[Lag]:
             lag.items[header.signal] += header.items
             if lag.oldest_ns is None:
                 lag.oldest_ns = header.time_ns
-        found.append(lag)
-    return found
+        lags.append(lag)
+    return lags
 
 
 def _steady(path: Path) -> Position | None:
@@ -211,7 +211,7 @@ def _stored(number: int, start: int, stop: int, header: Header) -> StoredHeader:
 
 
 def _entries(reader: SegmentReader, number: int, offset: int, size: int) -> Iterator[Entry]:
-    while (found := reader.read(offset, size)) is not None:
-        start = Position(0, number, offset + found.skipped_bytes)
-        offset = found.end
-        yield Entry(found.record, start, Position(0, number, offset), found.skipped_bytes)
+    while (stored := reader.read(offset, size)) is not None:
+        start = Position(0, number, offset + stored.skipped_bytes)
+        offset = stored.end
+        yield Entry(stored.record, start, Position(0, number, offset), stored.skipped_bytes)

@@ -24,19 +24,28 @@ def worker_folder(directory: Path, worker: int, workers: int) -> Path:
 
 def all_folders(directory: Path) -> list[Path]:
     """The directory itself and every worker's folder there ever was, with a log in it or not."""
-    found = [each for each in directory.glob("worker-*") if _NAME.fullmatch(each.name)]
-    return [directory, *sorted(found, key=lambda each: int(each.name.partition("-")[2]))]
+    workers = {
+        int(match[1]): path
+        for path in directory.glob("worker-*")
+        if (match := _NAME.fullmatch(path.name))
+    }
+    return [directory, *(workers[number] for number in sorted(workers))]
 
 
 def leftovers(directory: Path, workers: int) -> list[Path]:
     """Folders with records that none of `workers` has, the longest untouched first."""
     own = {worker_folder(directory, worker, workers) for worker in range(workers)}
-    touched = {
-        each: max((segment.stat().st_mtime for segment in each.glob(f"*{SUFFIX}")), default=0.0)
-        for each in all_folders(directory)
-        if each not in own and each.is_dir() and list_segments(each)
-    }
-    return sorted(touched, key=lambda each: touched[each])
+    others = [
+        folder
+        for folder in all_folders(directory)
+        if folder not in own and folder.is_dir() and list_segments(folder)
+    ]
+    return sorted(others, key=_touched)
+
+
+def _touched(folder: Path) -> float:
+    """When a segment was last written to (Unix, in seconds)."""
+    return max((segment.stat().st_mtime for segment in folder.glob(f"*{SUFFIX}")), default=0.0)
 
 
 def remove(folder: Path, *, keep_folder: bool) -> None:

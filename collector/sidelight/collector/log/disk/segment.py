@@ -1,4 +1,4 @@
-"""One segment file: records one behind another, appended, fsynced, read back and mended."""
+"""One segment file: records one after another, appended and synced, read back, repaired."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _SEARCH_BYTES = 1024 * 1024
 # More than the last block of a file may have left over.
 _PROBE_BYTES = 64 * 1024
 # What one call takes (IOV_MAX); records go to the kernel from where they stand, uncopied.
-_MOST_BUFFERS = 1024
+_MAX_BUFFERS = 1024
 
 
-class Found(NamedTuple):
-    """A record read from a segment: where the next one begins, what was skipped to find it."""
+class StoredRecord(NamedTuple):
+    """A record read from a segment, the start of the next one, and damaged bytes before it."""
 
     record: Record
     sequence: int
@@ -65,7 +65,7 @@ class SegmentWriter:
     def append(self, records: Sequence[Record], sequence: int) -> None:
         """Write `records`, numbered from `sequence`, and wait for the disk.
 
-        Raises `OSError` if the disk refuses; then nothing of `records` stays in the file.
+        Raises `OSError` if the disk fails; then nothing of `records` stays in the file.
         """
         buffers: list[memoryview] = []
         for offset, record in enumerate(records):
@@ -82,7 +82,7 @@ class SegmentWriter:
         at = self.size
         try:
             while buffers:
-                written = os.pwritev(self._fd, buffers[:_MOST_BUFFERS], at)
+                written = os.pwritev(self._fd, buffers[:_MAX_BUFFERS], at)
                 at += written
                 buffers = _behind(buffers, written)
             os.fdatasync(self._fd)
@@ -92,7 +92,7 @@ class SegmentWriter:
         return at - self.size
 
     def cut(self, size: int) -> None:
-        """Drop what stands behind `size`, a torn tail; not yet on the disk."""
+        """Cut off what is behind `size`, a torn tail; not yet on the disk."""
         os.ftruncate(self._fd, size)
         self.size = size
 
@@ -106,7 +106,7 @@ class SegmentWriter:
 
 
 def _behind(buffers: list[memoryview], written: int) -> list[memoryview]:
-    """What is left of `buffers` once so many of their bytes are written."""
+    """What is left of `buffers` once `written` of their bytes are on the disk."""
     for index, buffer in enumerate(buffers):
         if written < len(buffer):
             return [buffer[written:], *buffers[index + 1 :]]
@@ -119,10 +119,10 @@ class SegmentReader:
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        # Whoever reads keeps the file open, also when retention has taken it meanwhile.
+        # A reader keeps the file open, also once retention has deleted it.
         self._close = weakref.finalize(self, os.close, self._fd)
 
-    def read(self, offset: int, end: int) -> Found | None:
+    def read(self, offset: int, end: int) -> StoredRecord | None:
         """The first intact record that begins at `offset` or behind it and ends before `end`."""
         start = offset
         while start < end:
@@ -132,7 +132,9 @@ class SegmentReader:
                 payload = os.pread(self._fd, header.length, start + HEADER_BYTES)
                 if is_intact(header_bytes, payload):
                     stop = start + HEADER_BYTES + header.length
-                    return Found(decode(header, payload), header.sequence, stop, start - offset)
+                    return StoredRecord(
+                        decode(header, payload), header.sequence, stop, start - offset
+                    )
             start = self._next_magic(start + 1, end)
         return None
 
@@ -147,7 +149,7 @@ class SegmentReader:
                 offset += HEADER_BYTES + header.length
 
     def full_length(self, offset: int, end: int) -> int | None:
-        """Where a record that begins at `offset` ends; None if none does, or not before `end`."""
+        """The end of the record at `offset`; None if there is none, or it ends behind `end`."""
         header = decode_header(os.pread(self._fd, HEADER_BYTES, offset))
         stop = offset + HEADER_BYTES + header.length if header is not None else end + 1
         return stop if stop <= end else None
@@ -155,20 +157,20 @@ class SegmentReader:
     def _next_magic(self, offset: int, end: int) -> int:
         while offset < end:
             data = os.pread(self._fd, min(_SEARCH_BYTES, end - offset), offset)
-            found = data.find(MAGIC)
-            if found >= 0:
-                return offset + found
+            at = data.find(MAGIC)
+            if at >= 0:
+                return offset + at
             if len(data) < len(MAGIC):
                 return end
             offset += len(data) - len(MAGIC) + 1
         return end
 
     def forget_pages(self) -> None:
-        """Tell the kernel that nobody needs the file in its cache."""
+        """Tell the kernel to drop the file from its cache."""
         os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
-        """Close the file now; it closes by itself once nobody holds the reader."""
+        """Close the file now; otherwise it closes with the last reference to the reader."""
         self._close()
 
 
@@ -184,15 +186,15 @@ def find_tail(path: Path, first_sequence: int) -> Tail:
     """Where the last whole record of a segment ends.
 
     A crash leaves at most a torn tail, and that is short: the kernel writes in order. A record
-    of full length with a wrong checksum is damaged, wherever it stands, and is kept for the
-    reader to skip and to count.
+    of full length with a wrong checksum is damaged, wherever it is, and is kept for the reader
+    to skip and count.
     """
     reader = SegmentReader(path)
     try:
         file_end = path.stat().st_size
         offset, sequence = 0, first_sequence
-        while (found := reader.read(offset, file_end)) is not None:
-            offset, sequence = found.end, found.sequence + 1
+        while (stored := reader.read(offset, file_end)) is not None:
+            offset, sequence = stored.end, stored.sequence + 1
         while (end := reader.full_length(offset, file_end)) is not None:
             offset, sequence = end, sequence + 1
         return Tail(offset, sequence)
