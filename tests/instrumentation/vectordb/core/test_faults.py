@@ -48,7 +48,6 @@ _INSIDE: list[tuple[Any, str]] = [
     (observer, "start_span"),
     (observer, "write_span"),
     (observer, "add_exception_event"),
-    (observer, "is_part_of_current_call"),
     (observer, "is_retriever"),
     (observer, "shortened"),
 ]

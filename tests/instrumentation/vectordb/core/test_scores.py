@@ -74,6 +74,6 @@ class TestDirections:
         directions = ScoreDirections(MILVUS.score_directions)
 
         for number in range(2 * MAX_METRIC_TYPES):
-            assert directions.of(f"L{number}") == ("lower_is_better" if number == 2 else None)
+            assert directions.of(f"L{number}", []) == ("lower_is_better" if number == 2 else None)
 
         assert len(directions._known) == MAX_METRIC_TYPES

@@ -17,9 +17,9 @@ from sidelight.instrumentation.vectordb.core.documents import Document, document
 from sidelight.instrumentation.vectordb.core.failures import Failure
 from sidelight.instrumentation.vectordb.core.query import current_query_text
 from sidelight.instrumentation.vectordb.core.scores import (
+    NO_DIRECTIONS,
     ScoreSummary,
     averaged,
-    direction_by_order,
     summarised,
 )
 from sidelight.instrumentation.vectordb.core.target import Attributes, CallTarget
@@ -109,12 +109,10 @@ class DatabaseCall:
             scores = with_hits[0]
             self.scores = [summarised(scores) for scores in with_hits]
             summary = averaged(self.scores)
-        target = self.target
-        direction = target.directions.of(self.metric_type) if target is not None else None
-        if direction is None:
-            direction = direction_by_order(scores)
-            if direction is None and self.ranker is not None:
-                direction = "higher_is_better"
+        directions = NO_DIRECTIONS if self.target is None else self.target.directions
+        direction = directions.of(self.metric_type, scores)
+        if direction is None and self.ranker is not None:
+            direction = "higher_is_better"
         attributes = self.attributes
         attributes[names.VECTOR_EMPTY] = self.empty_queries > 0
         attributes[names.VECTOR_SCORE_TOP] = summary[0]

@@ -7,30 +7,24 @@ from typing import Final
 
 from opentelemetry import context as contexts
 
-from sidelight.instrumentation.vectordb.core.call import Arguments, DatabaseCall
+from sidelight.instrumentation.vectordb.core.call import DatabaseCall
 
-_current: Final[ContextVar[DatabaseCall | None]] = ContextVar(
+CURRENT: Final[ContextVar[DatabaseCall | None]] = ContextVar(
     "sidelight_vectordb_call", default=None
 )
 
 
 def current_call() -> DatabaseCall | None:
     """The call that runs in this context, if one is observed."""
-    call = _current.get()
+    call = CURRENT.get()
     return None if call is None or call.ended else call
-
-
-def is_part_of_current_call(arguments: Arguments) -> bool:
-    """Whether a call with these arguments is one that the current call makes."""
-    call = _current.get()
-    return call is not None and not call.ended and (call.covers is None or call.covers(arguments))
 
 
 def enter(call: DatabaseCall) -> None:
     """Makes the call current, and its span too."""
     if call.span is not None and call.context is not None:
         call.context_token = contexts.attach(call.context)
-        call.current_token = _current.set(call)
+        call.current_token = CURRENT.set(call)
 
 
 def leave(call: DatabaseCall) -> None:
@@ -43,7 +37,7 @@ def leave(call: DatabaseCall) -> None:
     context_token, call.context_token = call.context_token, None
     if current_token is not None:
         try:
-            _current.reset(current_token)
+            CURRENT.reset(current_token)
         except ValueError:
             return
     if context_token is not None:

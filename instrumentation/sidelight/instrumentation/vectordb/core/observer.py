@@ -19,11 +19,7 @@ from opentelemetry import metrics, trace
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb.core.call import Arguments, DatabaseCall
-from sidelight.instrumentation.vectordb.core.current import (
-    enter,
-    is_part_of_current_call,
-    leave,
-)
+from sidelight.instrumentation.vectordb.core.current import CURRENT, enter, leave
 from sidelight.instrumentation.vectordb.core.description import Database
 from sidelight.instrumentation.vectordb.core.failures import Failure, origin, shortened
 from sidelight.instrumentation.vectordb.core.method import ObservedMethod
@@ -122,7 +118,12 @@ class CallObserver:
         if not self._is_on:
             return None
         try:
-            if is_part_of_current_call(arguments):
+            current = CURRENT.get()
+            if (
+                current is not None
+                and not current.ended
+                and (current.covers is None or current.covers(arguments))
+            ):
                 return None
             # Passed on wherever a context is taken, as each of those would look it up anew.
             context = contexts.get_current()

@@ -25,12 +25,21 @@ class ScoreDirections:
         self._patterns: Final = patterns
         self._known: dict[str | None, ScoreDirection | None] = {}
 
-    def of(self, metric_type: str | None) -> ScoreDirection | None:
-        """The direction for a metric type, or for an unknown one; None if it is not known."""
+    def of(self, metric_type: str | None, scores: Sequence[float]) -> ScoreDirection | None:
+        """The direction of one query's scores, from their metric type or else from their order.
+
+        Every database returns the best hit first, so two different scores tell the direction
+        where the metric type does not. None if neither does.
+        """
         try:
-            return self._known[metric_type]
+            direction = self._known[metric_type]
         except KeyError:
-            pass
+            direction = self._of_new(metric_type)
+        if direction is None and len(scores) > 1 and scores[0] != scores[-1]:
+            return "higher_is_better" if scores[0] > scores[-1] else "lower_is_better"
+        return direction
+
+    def _of_new(self, metric_type: str | None) -> ScoreDirection | None:
         # Only a pattern that fits everything fits a metric type that is not known.
         name = (metric_type or "").upper()
         direction = next(
@@ -42,15 +51,8 @@ class ScoreDirections:
         return direction
 
 
-def direction_by_order(scores: Sequence[float]) -> ScoreDirection | None:
-    """Which scores are better, from the order of one query's hits.
-
-    Every database returns the best hit first, so two different scores tell the direction where
-    the metric is unknown. None if they do not differ.
-    """
-    if len(scores) > 1 and scores[0] != scores[-1]:
-        return "higher_is_better" if scores[0] > scores[-1] else "lower_is_better"
-    return None
+NO_DIRECTIONS: Final = ScoreDirections({})
+"""Of a database whose metric types say nothing."""
 
 
 def summarised(scores: Sequence[float]) -> ScoreSummary:

@@ -6,7 +6,7 @@ from typing import Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.core.description import Database
-from sidelight.instrumentation.vectordb.core.scores import ScoreDirections
+from sidelight.instrumentation.vectordb.core.scores import NO_DIRECTIONS, ScoreDirections
 
 MAX_TARGETS: Final = 2_048
 # Some apps make a collection for each user or session, and an SDK keeps each series for ever.
@@ -45,7 +45,7 @@ class CallTarget:
         port: int | None = None,
         is_search: bool = False,
         is_measured: bool = True,
-        directions: ScoreDirections | None = None,
+        directions: ScoreDirections = NO_DIRECTIONS,
     ) -> None:
         """Unless it `is_measured` its metrics name neither the collection nor its namespace."""
         attributes: Attributes = {}
@@ -69,7 +69,7 @@ class CallTarget:
         self.attributes: Final = attributes
         # The same for all operations on one collection.
         self.collection_address: Final[CollectionAddress] = (address, port, namespace, collection)
-        self.directions: Final = directions or ScoreDirections({})
+        self.directions: Final = directions
         self.span_name: Final = f"{operation} {collection}" if collection else operation
 
     def span_attributes(self, under_retriever: bool) -> Attributes:
