@@ -8,12 +8,15 @@ import socket
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from support.paths import TESTS
 from support.ports import free_port
+from support.suite.plan import Plan, Unit
 from support.waiting import eventually
 
 MARKS = "[pytest]\nmarkers =\n    real(*names): real\n    slow: slow\n"
@@ -95,6 +98,53 @@ def test_long_tests_come_first_and_are_shared_out(tmp_path: Path) -> None:
     assert len({pid for name, pid in ran if "slow" in name}) == 2
     assert ran[0][0].startswith("test_slow")
     assert ran[-1][0] == "test_2"
+
+
+class Node:
+    """Another process, as far as a scheduler sees it."""
+
+    shutting_down = False
+    gateway = SimpleNamespace(id="gw")
+
+    def __init__(self, collection: list[str]) -> None:
+        self._collection = collection
+        self.units: list[str] = []
+
+    def send_runtest_some(self, indices: list[int]) -> None:
+        self.units += [self._collection[index] for index in indices]
+
+    def shutdown(self) -> None:
+        """Nothing is left to do."""
+
+
+class Building:
+    """Builds of which all but one have ended."""
+
+    def settled(self, names: Sequence[str]) -> bool:
+        return "slow to build" not in names
+
+
+def test_vllm_runs_in_one_process_at_a_time() -> None:
+    """It takes all processors, so that two would only wait for each other; and a unit whose
+    environment is still being built is left for later.
+    """
+    scheduling = pytest.importorskip("support.suite.scheduling")
+    needs = {"v1": ("vllm",), "v2": ("vllm",), "x": ("slow to build",)} | dict.fromkeys("abcd", ())
+    plan = Plan(tuple(Unit(name, given, (name,)) for name, given in needs.items()))
+    config = SimpleNamespace(option=SimpleNamespace(), getvalue=lambda _: ["2*popen"])
+    scheduler = scheduling.PlanScheduling(config, None, Building())
+    scheduler.follow(plan)
+    one, two = nodes = [Node(list(needs)) for _ in range(2)]
+    for node in nodes:
+        scheduler.add_node(node)
+        scheduler.add_node_collection(node, list(needs))
+    scheduler.schedule()
+
+    assert one.units == ["v1", "v2"]
+    assert two.units == ["a", "b"]
+    for name in "ab":
+        scheduler.mark_test_complete(two, list(needs).index(name))
+    assert two.units == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize("options", [(), SPREAD], ids=["one process", "several"])

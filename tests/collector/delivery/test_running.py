@@ -30,6 +30,7 @@ def test_a_kept_trace_is_whole_after_kill_9(tmp_path: Path) -> None:
                     "type": "langfuse",
                     "url": server.url,
                     "drop": [{"names": "noise"}],
+                    # Longer than a busy machine takes from the start to the trace's last span.
                     "sample": {"share": 0, "quiet_seconds": 4},
                     "scores": [c.PREEMPTIONS],
                     "routes": [

@@ -107,10 +107,13 @@ class TestOwn:
         assert counts == ["0", "1", "1", "1", "1", "2", "2", "2", "2", "3", "3", "100.202"]
         assert 'le="+Inf"' in lines[9]
 
-    def test_the_newest_exemplar_is_kept(self, one: _Worker, two: _Worker) -> None:
+    def test_the_newest_exemplar_is_kept(
+        self, one: _Worker, two: _Worker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Whichever worker it comes from."""
         two.duration.labels("ok").observe(0.002, b"\1" * 16, b"\1" * 8)
-        time.sleep(0.01)
+        later = time.time() + 1
+        monkeypatch.setattr(time, "time", lambda: later)
         one.duration.labels("ok").observe(0.002, b"\2" * 16, b"\2" * 8)
         found = merged(
             {"0": one.snapshot(exemplars=True), "1": two.snapshot(exemplars=True)},

@@ -17,6 +17,7 @@ from support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
+_RETRIES = "sidelight_collector_retries_total"
 _JUMPING = TESTS / "support" / "jumping_clock"
 
 
@@ -69,8 +70,11 @@ def test_jumps_lose_nothing(tmp_path: Path) -> None:
                 clock.set(hours)
                 before = len(load.acknowledged)
                 eventually(lambda before=before: len(load.acknowledged) > before + 100)
-                # Retention looks every five seconds.
-                time.sleep(2)
+                # Retention looks every five seconds: in the time of all jumps, several times.
+                tried = collector.metric(_RETRIES, destination="late")
+                eventually(
+                    lambda tried=tried: collector.metric(_RETRIES, destination="late") >= tried + 4
+                )
                 now = set(load.acknowledged)
                 for each in (plain, sampled):
                     eventually(lambda each=each, now=now: now <= each.ids.keys())
@@ -104,11 +108,9 @@ def test_waits_last_as_long_as_they_should(tmp_path: Path, hours: int) -> None:
             clock.set(hours)
             assert collector.post(body)[0] == 200
             assert collector.metric("sidelight_collector_duplicates_total") == len(ids)
-            eventually(
-                lambda: collector.metric("sidelight_collector_retries_total", destination="store")
-            )
+            eventually(lambda: collector.metric(_RETRIES, destination="store"))
             store.refuse = lambda _: None
-            eventually(lambda: set(ids) <= store.ids.keys(), seconds=20)
+            eventually(lambda: set(ids) <= store.ids.keys(), seconds=60)
             assert collector.terminate() == 0
     assert set(store.ids.values()) == {1}
 
@@ -139,8 +141,8 @@ def test_a_start_with_a_wrong_clock(tmp_path: Path) -> None:
             assert collector.terminate() == 0
         clock.set(240)
         with Collector(config, tmp_path, env=clock.env) as collector:
-            # Retention has looked at once.
-            time.sleep(1)
+            # Retention looks at once, long before a destination was asked a third time.
+            eventually(lambda: collector.metric(_RETRIES) >= 3)
             store.refuse = lambda _: None
             eventually(lambda: acknowledged <= store.ids.keys())
             assert collector.metric("sidelight_collector_dropped_total") == 0

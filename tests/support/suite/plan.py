@@ -18,6 +18,7 @@ import pytest
 
 # Fixtures of the whole run that start a real server, and the environments they need.
 SHARED_SERVERS = {"guarded_phoenix": "phoenix"}
+VLLM = "vllm"
 _SHARING_SCOPES = ("module", "package", "session")
 # What pytest and its plugins bring; it holds nothing that takes time to start.
 _CHEAP_FIXTURES = ("tmp_path_factory", "event_loop_policy", "pytestconfig", "lite")
@@ -119,8 +120,8 @@ def _shares(item: pytest.Item) -> bool:
 
 
 def _rank(items: list[pytest.Item]) -> tuple[bool, bool, int]:
-    """What sorts units: those with vLLM, then other long ones, then the rest by their number."""
-    needs_vllm = any("vllm" in environments_of(item) for item in items)
-    if any(map(_is_long, items)):
-        return (not needs_vllm, False, 0)
-    return (True, True, -len(items))
+    """What sorts units: those with vLLM, then other long ones, then the rest; of each kind those
+    with the most tests first.
+    """
+    needs_vllm = any(VLLM in environments_of(item) for item in items)
+    return (not needs_vllm, not any(map(_is_long, items)), -len(items))

@@ -7,14 +7,15 @@ from typing import Any
 from xdist.scheduler import LoadScopeScheduling
 
 from support.suite.builds import Builds
-from support.suite.plan import Plan, Unit
+from support.suite.plan import VLLM, Plan, Unit
 
 
 class PlanScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """A unit goes to one process, and not before its environments are built.
 
-    If nothing but such units is left, the next one goes out all the same: its tests wait for
-    the build themselves.
+    Nor does a second process start vLLM, which takes all processors, while another has one to
+    run. If nothing but such units is left, the next one goes out all the same: its tests wait
+    for a build themselves.
     """
 
     def __init__(self, config: Any, log: Any, builds: Builds) -> None:
@@ -34,8 +35,15 @@ class PlanScheduling(LoadScopeScheduling):  # type: ignore[misc]
         return self._unit_names[nodeid]
 
     def _assign_work_unit(self, node: Any) -> None:
+        is_vllm_elsewhere = any(
+            VLLM in self._units[name].environments and not all(tests.values())
+            for other, units in self.assigned_work.items()
+            for name, tests in units.items()
+            if other is not node
+        )
         for name in self.workqueue:
-            if self._builds.settled(self._units[name].environments):
+            needs = self._units[name].environments
+            if self._builds.settled(needs) and not (is_vllm_elsewhere and VLLM in needs):
                 self.workqueue.move_to_end(name, last=False)
                 break
         super()._assign_work_unit(node)
