@@ -6,8 +6,8 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from sidelight.collector.metrics.exposition import OPENMETRICS, Exposition
-from sidelight.collector.metrics.family import Source
+from sidelight.collector.metrics.exposition import OPENMETRICS, Exposition, sample_lines
+from sidelight.collector.metrics.family import AnyFamily, Source
 
 
 def parse(text: str) -> list[Metric]:
@@ -25,3 +25,19 @@ def samples(name: str, *sources: Source) -> list[Sample]:
     """The samples of one name that sources expose."""
     found = families(*sources).values()
     return [each for family in found for each in family.samples if each.name == name]
+
+
+def lines(family: AnyFamily, *, exemplars: bool = False) -> str:
+    """The sample lines of a family."""
+    return "".join(sample_lines(family, exemplars=exemplars))
+
+
+class Fixed:
+    """A source that always says the same."""
+
+    def __init__(self, *families: AnyFamily) -> None:
+        self._families = families
+
+    def families(self) -> tuple[AnyFamily, ...]:
+        """What it was made with."""
+        return self._families

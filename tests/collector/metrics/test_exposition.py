@@ -8,9 +8,11 @@ import pytest
 
 from sidelight import conventions
 from sidelight.collector.metrics.exposition import OPENMETRICS, TEXT, Exposition
-from sidelight.collector.metrics.family import Family
+from sidelight.collector.metrics.family import Family, ScrapedFamily, Series
 from sidelight.collector.metrics.registry import Registry
+from sidelight.otlp.prometheus.values import NumberValue
 from support import openmetrics
+from support.openmetrics import Fixed
 
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -21,16 +23,6 @@ PROMETHEUS_3 = (
     "application/openmetrics-text;version=0.0.1;q=0.4,"
     "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
 )
-
-
-class Fixed:
-    """A source that always says the same."""
-
-    def __init__(self, *families: Family) -> None:
-        self._families = families
-
-    def families(self, *, exemplars: bool) -> tuple[Family, ...]:
-        return self._families
 
 
 @pytest.mark.parametrize(
@@ -56,9 +48,10 @@ def test_the_reader_gets_the_format_it_prefers(accept: str | None, content_type:
 def test_families_of_several_sources_stand_together() -> None:
     """HELP and TYPE once per family, its samples in one piece, whoever they came from."""
     one = Fixed(
-        Family("vllm:a", "gauge", "A", 'vllm:a{instance="1"} 1\n'), Family("b", "counter", "B", "")
+        ScrapedFamily("vllm:a", "gauge", "A", 'vllm:a{instance="1"} 1\n'),
+        Family("b", "counter", "B", []),
     )
-    two = Fixed(Family("vllm:a", "gauge", "another help", 'vllm:a{instance="2"} 2\n'))
+    two = Fixed(ScrapedFamily("vllm:a", "gauge", "another help", 'vllm:a{instance="2"} 2\n'))
     _, body = Exposition([one, two]).render(PROMETHEUS_2)
     assert body.decode() == (
         "# HELP vllm:a A\n# TYPE vllm:a gauge\n"
@@ -69,7 +62,7 @@ def test_families_of_several_sources_stand_together() -> None:
 
 def test_a_counter_is_announced_as_each_format_has_it() -> None:
     """`_total` belongs to the TYPE line of the text format and not to OpenMetrics's."""
-    source = Fixed(Family("b", "counter", 'say "b"\n', "b_total 1\n"))
+    source = Fixed(Family("b", "counter", 'say "b"\n', [Series("", NumberValue(1))]))
     assert Exposition([source]).render(None)[1].decode() == (
         '# HELP b_total say "b"\\n\n# TYPE b_total counter\nb_total 1\n'
     )
@@ -81,7 +74,10 @@ def test_a_counter_is_announced_as_each_format_has_it() -> None:
 def test_two_types_of_one_name_never_mix(caplog: pytest.LogCaptureFixture) -> None:
     """The first source's type is shown, the other is left out and said once in the log."""
     exposition = Exposition(
-        [Fixed(Family("a", "gauge", "", "a 1\n")), Fixed(Family("a", "summary", "", "a_sum 1\n"))]
+        [
+            Fixed(Family("a", "gauge", "", [Series("", NumberValue(1))])),
+            Fixed(ScrapedFamily("a", "summary", "", "a_sum 1\n")),
+        ]
     )
     with caplog.at_level(logging.WARNING):
         for _ in range(2):

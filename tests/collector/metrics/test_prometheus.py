@@ -16,11 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidelight import conventions as names
 from sidelight.collector.metrics.exposition import OPENMETRICS, Exposition
-from sidelight.collector.metrics.family import Family
-from sidelight.collector.metrics.otlp_metrics import OtlpMetrics
+from sidelight.collector.metrics.family import ScrapedFamily
+from sidelight.collector.metrics.received import ReceivedMetrics
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.requests import Requests
-from sidelight.collector.metrics.text_format import TextReader
+from sidelight.collector.receivers.scrape.text_format import TextReader
 from sidelight.otlp.span import SpanRecord
 from support.exposition_server import serve_pages
 from support.paths import DATA
@@ -36,7 +36,7 @@ SPAN_ID = "b7ad6b7169203331"
 class Recorded:
     """Two targets that say what vLLM said when it was recorded."""
 
-    def families(self, *, exemplars: bool) -> Iterator[Family]:
+    def families(self) -> Iterator[ScrapedFamily]:
         for instance in ("a:8000", "b:8000"):
             reader = TextReader({"job": "vllm", "instance": instance})
             yield from reader.read(RECORDED.read_text(), openmetrics=False)
@@ -68,7 +68,7 @@ def exposition() -> Exposition:
             is_error=False,
         ),
     )
-    received = OtlpMetrics(registry)
+    received = ReceivedMetrics(registry)
     export = ExportMetricsServiceRequest()
     of_resource = export.resource_metrics.add()
     of_resource.resource.attributes.add(key="service.name").value.string_value = "engine"

@@ -15,7 +15,8 @@ from prometheus_client.utils import floatToGoString
 
 from sidelight.collector.metrics import process
 from sidelight.collector.metrics.values import Counter, Gauge
-from sidelight.otlp.prometheus_names import spelled
+from sidelight.otlp.prometheus.names import spelled
+from support.openmetrics import lines
 
 
 class TestCounter:
@@ -25,18 +26,18 @@ class TestCounter:
         counter.labels("b", "x").inc()
         counter.labels("a", 'say "y"').inc(2.5)
         counter.labels("b", "x").inc(3)
-        family = counter.family(exemplars=False)
+        family = counter.family()
         assert (family.name, family.type, family.help) == ("sent", "counter", "Sent.")
-        assert family.body == (
+        assert lines(family) == (
             'sent_total{to="b",how="x"} 4\nsent_total{to="a",how="say \\"y\\""} 2.5\n'
         )
 
     def test_without_labels_it_is_there_from_the_start(self) -> None:
         """So that a rate of the first event is seen."""
         counter = Counter("sent", "Sent.")
-        assert counter.family(exemplars=False).body == "sent_total 0\n"
+        assert lines(counter.family()) == "sent_total 0\n"
         counter.inc()
-        assert counter.family(exemplars=False).body == "sent_total 1\n"
+        assert lines(counter.family()) == "sent_total 1\n"
 
     def test_it_only_goes_up(self) -> None:
         """And wants as many values as it has labels."""
@@ -58,7 +59,7 @@ class TestCounter:
             thread.start()
         for thread in threads:
             thread.join()
-        assert counter.family(exemplars=False).body == "".join(
+        assert lines(counter.family()) == "".join(
             f'sent_total{{to="{number}"}} 4000\n' for number in range(10)
         )
 
@@ -66,12 +67,12 @@ class TestCounter:
 def test_a_gauge_shows_what_was_set_or_what_it_reads() -> None:
     """A function is asked whenever it is shown."""
     gauge = Gauge("level", "Level.")
-    assert gauge.family(exemplars=False).body == "level 0\n"
+    assert lines(gauge.family()) == "level 0\n"
     gauge.set(2.5)
-    assert gauge.family(exemplars=False).body == "level 2.5\n"
+    assert lines(gauge.family()) == "level 2.5\n"
     values = iter([1, 2])
     gauge.set_function(lambda: next(values))
-    assert [gauge.family(exemplars=False).body for _ in range(2)] == ["level 1\n", "level 2\n"]
+    assert [lines(gauge.family()) for _ in range(2)] == ["level 1\n", "level 2\n"]
 
 
 @given(st.floats() | st.sampled_from([0.005, 1e6, 999999.0, 123456789.5, 1e22, math.inf]))
@@ -90,10 +91,10 @@ def test_the_process_is_shown_as_prometheus_clients_show_it() -> None:
     assert ours.keys() == theirs.keys()
     for name, metric in theirs.items():
         assert ours[name].type == metric.type
-        sample_name, value = ours[name].body.split()
+        sample_name, value = lines(ours[name]).split()
         assert sample_name == metric.samples[0].name
         assert float(value) == pytest.approx(metric.samples[0].value, rel=0.2, abs=1.0)
-    start = float(ours["process_start_time_seconds"].body.split()[1])
+    start = float(lines(ours["process_start_time_seconds"]).split()[1])
     assert 0 < time.time() - start < 100_000
 
 
@@ -103,8 +104,8 @@ def test_a_counter_leads_to_the_trace_it_last_counted() -> None:
     counter.labels("a").inc(2, bytes(16), bytes(7) + b"\x01")
     counter.labels("a").inc(3)
     counter.labels("b").inc()
-    assert counter.family(exemplars=False).body == 'sent_total{to="a"} 5\nsent_total{to="b"} 1\n'
-    with_mark, without = counter.family(exemplars=True).body.splitlines()
+    assert lines(counter.family()) == 'sent_total{to="a"} 5\nsent_total{to="b"} 1\n'
+    with_mark, without = lines(counter.family(), exemplars=True).splitlines()
     mark = f'sent_total{{to="a"}} 5 # {{trace_id="{"0" * 32}",span_id="{"0" * 15}1"}} 2 '
     assert with_mark.startswith(mark)
     assert abs(float(with_mark.removeprefix(mark)) - time.time()) < 60
@@ -116,4 +117,4 @@ def test_a_gauge_shows_nothing_while_it_knows_nothing() -> None:
     gauge = Gauge("level", "Level.", ("of",))
     gauge.labels("a").set(math.nan)
     gauge.labels("b").set(1)
-    assert gauge.family(exemplars=False).body == 'level{of="b"} 1\n'
+    assert lines(gauge.family()) == 'level{of="b"} 1\n'

@@ -27,8 +27,8 @@ from sidelight.collector.log.duplicates import MAX_RECOVERED_BYTES, Duplicates
 from sidelight.collector.log.durable_log import DurableLog
 from sidelight.collector.log.writer import LogWriter
 from sidelight.collector.metrics.exposition import Exposition
-from sidelight.collector.metrics.family import Family, Source
-from sidelight.collector.metrics.otlp_metrics import OtlpMetrics
+from sidelight.collector.metrics.family import AnyFamily, Source
+from sidelight.collector.metrics.received import ReceivedMetrics
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.processors import build as processors
 from sidelight.collector.receivers.common.admission import Admission
@@ -51,10 +51,10 @@ class Sources:
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
 
-    def families(self, *, exemplars: bool) -> Iterable[Family]:
+    def families(self) -> Iterable[AnyFamily]:
         """All families, in the order of the receivers."""
         for source in self._sources:
-            yield from source.families(exemplars=exemplars)
+            yield from source.families()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Parts:
     intake: Intake
     receivers: tuple[ConfiguredReceiver, ...]
     scraped: Sources
-    received: OtlpMetrics
+    received: ReceivedMetrics
     deliveries: Deliveries
     retention: Retention
     replays: Replays
@@ -104,7 +104,7 @@ def assemble(
     access = AccessMetrics(registry)
     guard = sender_guard(config)
     delivery_metrics = DeliveryMetrics(registry)
-    received = OtlpMetrics(registry)
+    received = ReceivedMetrics(registry)
     log = DurableLog(
         config.log.directory,
         segment_bytes=config.log.segment_bytes,

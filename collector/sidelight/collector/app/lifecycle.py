@@ -26,7 +26,6 @@ from sidelight.collector.app.configuration.live import reloaded
 from sidelight.collector.app.health import Health
 from sidelight.collector.app.reload import Change, Reloads
 from sidelight.collector.destinations.registry import AnyDestination
-from sidelight.collector.metrics import snapshot
 from sidelight.collector.metrics.snapshot import Snapshot
 from sidelight.collector.processors import build as processors
 
@@ -89,12 +88,14 @@ class Service:
         """How the collector is, for probes."""
         return self._parts.health
 
-    def snapshot(self, *, exemplars: bool) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """What has been measured, to be merged with what other workers measured."""
-        self._parts.self_metrics.refresh()
-        received = self._parts.received.received(exemplars=exemplars)
-        return snapshot.take(
-            self._parts.registry, self._parts.scraped, received, exemplars=exemplars
+        parts = self._parts
+        parts.self_metrics.refresh()
+        return Snapshot(
+            list(parts.registry.families()),
+            list(parts.scraped.families()),
+            list(parts.received.snapshot()),
         )
 
     async def run(self) -> None:

@@ -13,7 +13,7 @@ from sidelight.collector.log.duplicates import Duplicates
 from sidelight.collector.log.errors import LogBusyError, LogFailedError
 from sidelight.collector.metrics.calls import Calls
 from sidelight.collector.metrics.config import MetricsConfig
-from sidelight.collector.metrics.otlp_metrics import OtlpMetrics
+from sidelight.collector.metrics.received import ReceivedMetrics
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.processors.common.processed import Processed
 from sidelight.collector.processors.pipeline import Pipeline
@@ -52,7 +52,7 @@ class Intake:
         self,
         storage: Duplicates,
         registry: Registry,
-        otlp_metrics: OtlpMetrics,
+        received_metrics: ReceivedMetrics,
         pipeline: Pipeline | None = None,
         metrics: MetricsConfig | None = None,
     ) -> None:
@@ -60,7 +60,7 @@ class Intake:
         self._storage = storage
         self._pipeline = pipeline or Pipeline()
         self._calls = Calls(registry, metrics or MetricsConfig())
-        self._otlp_metrics = otlp_metrics
+        self._received_metrics = received_metrics
         self._received = registry.counter(c.COLLECTOR_RECEIVED, ("signal",))
         self._duplicates = registry.counter(c.COLLECTOR_DUPLICATES, ("signal",))
         self._refused = registry.counter(c.COLLECTOR_REFUSED, ("signal", "reason"))
@@ -124,7 +124,7 @@ class Intake:
 
     def _measure(self, signal: Signal, body: bytes, processed: Processed) -> None:
         if signal == "metrics":
-            self._otlp_metrics.ingest(ExportMetricsServiceRequest.FromString(body))
+            self._received_metrics.ingest(ExportMetricsServiceRequest.FromString(body))
         for rule, texts in processed.redacted.items():
             self._redacted.labels(rule).inc(texts)
         for extension, spans in processed.extension_faults.items():

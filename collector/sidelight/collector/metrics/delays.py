@@ -10,7 +10,7 @@ from sidelight.collector.metrics.histogram import Cell
 from sidelight.collector.metrics.labels import OTHER, Allowed, text
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.values import Count
-from sidelight.otlp.prometheus_names import label_name
+from sidelight.otlp.prometheus.names import label_name
 from sidelight.otlp.span import Attributes, SpanRecord
 
 CAUSES = ("queue", "prefill", "decode", "interference", "preemption", "outside")

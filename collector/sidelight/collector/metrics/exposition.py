@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from sidelight.collector.metrics.family import Family, FamilyType, Source, escape
+from sidelight.collector.metrics.family import (
+    AnyFamily,
+    FamilyType,
+    ScrapedFamily,
+    Source,
+    escaped,
+)
+from sidelight.otlp.prometheus.names import spelled
+from sidelight.otlp.prometheus.values import Exemplar, samples
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 # Families beyond this many conflicts are dropped without a line of their own.
-_MOST_CONFLICTS_LOGGED = 100
+_MAX_CONFLICTS_LOGGED = 100
 
 _TEXT_TYPES: dict[FamilyType, str] = {
     "counter": "counter",
@@ -41,29 +49,34 @@ class Exposition:
         Exemplars are only in OpenMetrics.
         """
         openmetrics = prefers_openmetrics(accept)
-        merged: dict[str, tuple[Family, list[str]]] = {}
-        for source in self._sources:
-            for family in source.families(exemplars=openmetrics):
-                first, bodies = merged.setdefault(family.name, (family, []))
-                if family.type == first.type:
-                    bodies.append(family.body)
-                else:
-                    self._report(first, family)
         head = _openmetrics_head if openmetrics else _text_head
         parts: list[str] = []
-        for family, bodies in merged.values():
-            parts.append(head(family))
-            parts += bodies
+        for families in self._by_name():
+            parts.append(head(families[0]))
+            for family in families:
+                parts += sample_lines(family, exemplars=openmetrics)
         if openmetrics:
             parts.append("# EOF\n")
         return OPENMETRICS if openmetrics else TEXT, "".join(parts).encode()
 
-    def _report(self, first: Family, second: Family) -> None:
-        if first.name in self._conflicts or len(self._conflicts) >= _MOST_CONFLICTS_LOGGED:
+    def _by_name(self) -> Iterable[list[AnyFamily]]:
+        """The families of each name, in the order in which a name first came."""
+        alike: dict[str, list[AnyFamily]] = {}
+        for source in self._sources:
+            for family in source.families():
+                same = alike.setdefault(family.name, [])
+                if not same or same[0].type == family.type:
+                    same.append(family)
+                else:
+                    self._report(same[0], family)
+        return alike.values()
+
+    def _report(self, first: AnyFamily, second: AnyFamily) -> None:
+        if first.name in self._conflicts or len(self._conflicts) >= _MAX_CONFLICTS_LOGGED:
             return
         self._conflicts.add(first.name)
         _logger.warning(
-            "metric %s comes as a %s and as a %s; only the %s is shown on /metrics",
+            "metric %s comes as a %s and as a %s; /metrics shows only the %s",
             first.name,
             first.type,
             second.type,
@@ -89,11 +102,40 @@ def prefers_openmetrics(accept: str | None) -> bool:
     return openmetrics > 0 and openmetrics >= text
 
 
-def _openmetrics_head(family: Family) -> str:
-    return f"# HELP {family.name} {escape(family.help)}\n# TYPE {family.name} {family.type}\n"
+def sample_lines(family: AnyFamily, *, exemplars: bool) -> Iterator[str]:
+    """The sample lines of a family, valid in both formats but for the exemplars."""
+    if isinstance(family, ScrapedFamily):
+        yield family.body
+        return
+    name, kind = family.name, family.type
+    for series in family.series:
+        braced = f"{{{series.labels}}}" if series.labels else ""
+        with_own = f"{{{series.labels}," if series.labels else "{"
+        for suffix, label, label_value, value, held in samples(kind, series.value):
+            number = _number(value)
+            mark = _exemplar(held[-1]) if exemplars and held else ""
+            if label:
+                yield f'{name}{suffix}{with_own}{label}="{label_value}"}} {number}{mark}\n'
+            else:
+                yield f"{name}{suffix}{braced} {number}{mark}\n"
 
 
-def _text_head(family: Family) -> str:
+def _exemplar(exemplar: Exemplar) -> str:
+    """What follows a sample's value in OpenMetrics."""
+    trace_id, span_id, value, seconds = exemplar
+    span = f',span_id="{span_id}"' if span_id else ""
+    return f' # {{trace_id="{trace_id}"{span}}} {_number(value)} {seconds:.3f}'
+
+
+def _number(value: int | float) -> str | int:
+    return value if type(value) is int else spelled(value)
+
+
+def _openmetrics_head(family: AnyFamily) -> str:
+    return f"# HELP {family.name} {escaped(family.help)}\n# TYPE {family.name} {family.type}\n"
+
+
+def _text_head(family: AnyFamily) -> str:
     name = family.name
     if family.type == "counter":
         name += "_total"

@@ -1,28 +1,47 @@
-"""Metric families: what every source of /metrics yields, and the spelling of its samples."""
+"""Metric families as data: what every source of /metrics yields."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from sidelight.otlp.prometheus_names import spelled
+from sidelight.otlp.prometheus.values import Value
 
 FamilyType = Literal[
     "counter", "gauge", "histogram", "summary", "info", "stateset", "gaugehistogram", "unknown"
 ]
 
-# What Prometheus stores of a name before UTF-8 names; others are respelled or refused, since
-# Prometheus 2 fails a whole scrape for one bad name.
-METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+
+@dataclass(slots=True)
+class Series:
+    """One series at this moment.
+
+    `labels` is their text as an exposition has it, without braces: a series keeps it for all its
+    life, so that neither a scrape nor a comparison of two series spells it again.
+    """
+
+    labels: str
+    value: Value
 
 
 @dataclass(slots=True)
 class Family:
-    """One family; `name` as OpenMetrics has it (a counter's without `_total`).
+    """One family; `name` as OpenMetrics has it (a counter's without `_total`)."""
 
-    `body` holds the sample lines, each ended by a newline, valid in both formats.
+    name: str
+    type: FamilyType
+    help: str
+    series: list[Series]
+
+
+@dataclass(slots=True)
+class ScrapedFamily:
+    """A family of another server.
+
+    `body` holds its sample lines, each ended by a newline, valid in both formats: nothing here
+    needs their values, and taking apart and writing again the 10,000 lines of a vLLM server at
+    each scrape would cost several times what copying them does.
     """
 
     name: str
@@ -31,40 +50,23 @@ class Family:
     body: str
 
 
+AnyFamily = Family | ScrapedFamily
+
+
 class Source(Protocol):
-    """Whatever has families to expose; only histograms and counters may carry exemplars."""
+    """Whatever has families to expose."""
 
-    def families(self, *, exemplars: bool) -> Iterable[Family]:
-        """The families as they stand now; those of one name are merged by the exposition."""
-
-
-def number(value: float) -> str:
-    """A sample value, or the canonical form of an `le` or `quantile`."""
-    if type(value) is int:
-        return str(value)
-    return spelled(value)
+    def families(self) -> Iterable[AnyFamily]:
+        """The families as they stand now; the exposition merges those of one name."""
 
 
-def escape(text: str) -> str:
+def escaped(text: str) -> str:
     """A label value, ready to stand between double quotes."""
     if "\\" in text or '"' in text or "\n" in text:
         return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
     return text
 
 
-def labels(pairs: Mapping[str, str]) -> str:
+def labels_text(pairs: Mapping[str, str]) -> str:
     """Labels without their braces; the names must be valid already."""
-    return ",".join(f'{name}="{escape(value)}"' for name, value in pairs.items())
-
-
-def sample(name: str, label_text: str, value: str, exemplar: str = "") -> str:
-    """One line with its newline."""
-    if label_text:
-        return f"{name}{{{label_text}}} {value}{exemplar}\n"
-    return f"{name} {value}{exemplar}\n"
-
-
-def exemplar(pairs: Mapping[str, str], value: float, time_seconds: float | None) -> str:
-    """The exemplar's part of an OpenMetrics line, to follow the sample's value."""
-    time = "" if time_seconds is None else f" {time_seconds:.3f}"
-    return f" # {{{labels(pairs)}}} {number(value)}{time}"
+    return ",".join([f'{name}="{escaped(value)}"' for name, value in pairs.items()])

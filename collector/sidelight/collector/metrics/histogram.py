@@ -6,13 +6,12 @@ shown, which at 500 label sets stops the event loop for 0.1 s; this one takes a 
 
 from __future__ import annotations
 
-import math
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate
 
-from sidelight.collector.metrics.family import Family, exemplar, labels, number, sample
+from sidelight.collector.metrics.family import Family, Series, labels_text
+from sidelight.otlp.prometheus.values import Exemplar, HistogramValue
 
 
 class Cell:
@@ -35,24 +34,13 @@ class Cell:
             # The time of the observation: Prometheus drops exemplars that go back in time.
             self._exemplars[bucket] = (trace_id, span_id, value, time.time())
 
-    def lines(self, name: str, label_text: str, *, exemplars: bool) -> str:
-        """Cumulative buckets, count and sum; `label_text` is without braces."""
-        comma = f"{label_text}," if label_text else ""
-        bounds = (*self._bounds, math.inf)
-        parts = []
-        for index, count in enumerate(accumulate(self._counts)):
-            mark = self._exemplar(index) if exemplars else ""
-            parts.append(f'{name}_bucket{{{comma}le="{number(bounds[index])}"}} {count}{mark}\n')
-        parts.append(sample(f"{name}_count", label_text, str(sum(self._counts))))
-        parts.append(sample(f"{name}_sum", label_text, number(self._sum)))
-        return "".join(parts)
-
-    def _exemplar(self, bucket: int) -> str:
-        found = self._exemplars.get(bucket)
-        if found is None:
-            return ""
-        trace_id, span_id, value, at = found
-        return exemplar({"trace_id": trace_id.hex(), "span_id": span_id.hex()}, value, at)
+    def value(self) -> HistogramValue:
+        """The buckets as they stand now; the counts are those that go on counting."""
+        exemplars: dict[int, tuple[Exemplar, ...]] = {
+            bucket: (Exemplar(trace_id.hex(), span_id.hex(), value, seconds),)
+            for bucket, (trace_id, span_id, value, seconds) in self._exemplars.items()
+        }
+        return HistogramValue(self._bounds, self._counts, self._sum, exemplars)
 
 
 class Histogram:
@@ -79,14 +67,13 @@ class Histogram:
             cell = self._cells[values] = Cell(self._bounds)
         return cell
 
-    def family(self, *, exemplars: bool) -> Family:
+    def family(self) -> Family:
         """All cells, as they stand now; empty labels are left out."""
-        body = "".join(
-            cell.lines(
-                self._name,
-                labels({n: v for n, v in zip(self._label_names, values, strict=True) if v}),
-                exemplars=exemplars,
+        series = [
+            Series(
+                labels_text({n: v for n, v in zip(self._label_names, values, strict=True) if v}),
+                cell.value(),
             )
             for values, cell in self._cells.items()
-        )
-        return Family(self._name, "histogram", self._meaning, body)
+        ]
+        return Family(self._name, "histogram", self._meaning, series)

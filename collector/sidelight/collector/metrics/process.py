@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from sidelight.collector.metrics.family import Family, FamilyType, number, sample
+from sidelight.collector.metrics.family import Family, FamilyType, Series
+from sidelight.otlp.prometheus.values import NumberValue
 
 _SELF = Path("/proc/self")
 # Fields of /proc/self/stat, counted from the one behind the name (proc(5)).
@@ -37,6 +38,4 @@ def families() -> Iterator[Family]:
 
 
 def _family(name: str, meaning: str, value: float, kind: FamilyType = "gauge") -> Family:
-    name = f"process_{name}"
-    line = sample(f"{name}_total" if kind == "counter" else name, "", number(value))
-    return Family(name, kind, meaning, line)
+    return Family(f"process_{name}", kind, meaning, [Series("", NumberValue(value))])

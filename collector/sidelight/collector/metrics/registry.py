@@ -44,13 +44,13 @@ class Registry:
         histogram = self._histograms[name] = Histogram(name, meaning, buckets, labels)
         return histogram
 
-    def families(self, *, exemplars: bool) -> Iterable[Family]:
+    def families(self) -> Iterable[Family]:
         """All metrics made here."""
         yield from process.families()
         for value in self._values.values():
-            yield value.family(exemplars=exemplars)
+            yield value.family()
         for histogram in self._histograms.values():
-            yield histogram.family(exemplars=exemplars)
+            yield histogram.family()
 
     def _defined(self, metric: str, instrument: Instrument) -> tuple[str, str, tuple[float, ...]]:
         definition = conventions.METRICS[metric]

@@ -11,7 +11,7 @@ from sidelight.collector.metrics.histogram import Cell
 from sidelight.collector.metrics.labels import OTHER, Allowed, text
 from sidelight.collector.metrics.recent import Recent
 from sidelight.collector.metrics.registry import Registry
-from sidelight.otlp.prometheus_names import label_name
+from sidelight.otlp.prometheus.names import label_name
 from sidelight.otlp.span import AttributeValue, SpanRecord
 
 _MOST_SERVICES = 64

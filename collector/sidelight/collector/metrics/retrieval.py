@@ -15,7 +15,7 @@ from sidelight.collector.metrics.recent import Recent
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.searches import Outcome, Place, Search, Write, read
 from sidelight.collector.metrics.values import Count
-from sidelight.otlp.prometheus_names import label_name
+from sidelight.otlp.prometheus.names import label_name
 from sidelight.otlp.span import SpanRecord
 
 # A series of scores is some 55 kB when its baseline and its exemplars are full: 4 MB at most.

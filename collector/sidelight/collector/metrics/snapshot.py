@@ -3,71 +3,130 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from sidelight.collector.metrics.family import Family, Source
+from sidelight.collector.metrics.family import AnyFamily, Family, FamilyType, ScrapedFamily, Series
+from sidelight.otlp.prometheus.values import (
+    Exemplar,
+    HistogramValue,
+    NumberValue,
+    SummaryValue,
+    Value,
+)
 
 
 @dataclass(slots=True)
-class ReceivedSeries:
+class SeriesSnapshot:
     """One series received by OTLP: `seen` on the machine's monotonic clock.
 
     Deltas add up over workers; of anything else the newest state counts.
     """
 
-    labels: str
+    series: Series
     seen: float
     is_delta: bool
-    lines: str
 
 
 @dataclass(slots=True)
-class ReceivedFamily:
+class FamilySnapshot:
     """A family received by OTLP; `name`, `type` and `help` as in `Family`."""
 
     name: str
-    type: str
+    type: FamilyType
     help: str
-    series: list[ReceivedSeries] = field(default_factory=list)
+    series: list[SeriesSnapshot] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """Families that this process made, that it scraped, and that it was sent."""
+    """Families that this process made, that its receivers fetched, and that it was sent."""
 
     own: list[Family] = field(default_factory=list)
-    scraped: list[Family] = field(default_factory=list)
-    received: list[ReceivedFamily] = field(default_factory=list)
+    scraped: list[AnyFamily] = field(default_factory=list)
+    received: list[FamilySnapshot] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
+        """As plain values: lists in the order of the fields, because there are thousands."""
+        return {
+            "own": [_plain_family(family) for family in self.own],
+            "scraped": [_plain_family(family) for family in self.scraped],
+            "received": [
+                [
+                    family.name,
+                    family.type,
+                    family.help,
+                    [
+                        [each.series.labels, _plain(each.series.value), each.seen, each.is_delta]
+                        for each in family.series
+                    ],
+                ]
+                for family in self.received
+            ],
+        }
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Snapshot:
+    def from_json(cls, plain: dict[str, Any]) -> Snapshot:
         """The inverse of `to_json`."""
         return cls(
-            [Family(**each) for each in values["own"]],
-            [Family(**each) for each in values["scraped"]],
+            [_own_family(*family) for family in plain["own"]],
             [
-                ReceivedFamily(
-                    each["name"],
-                    each["type"],
-                    each["help"],
-                    [ReceivedSeries(**series) for series in each["series"]],
+                ScrapedFamily(*family) if isinstance(family[-1], str) else _own_family(*family)
+                for family in plain["scraped"]
+            ],
+            [
+                FamilySnapshot(
+                    name,
+                    type_,
+                    help_,
+                    [
+                        SeriesSnapshot(Series(labels, _value(value)), seen, is_delta)
+                        for labels, value, seen, is_delta in series
+                    ],
                 )
-                for each in values["received"]
+                for name, type_, help_, series in plain["received"]
             ],
         )
 
 
-def take(
-    own: Source, scraped: Source, received: Iterable[ReceivedFamily], *, exemplars: bool
-) -> Snapshot:
-    """How things stand now."""
-    return Snapshot(
-        list(own.families(exemplars=exemplars)),
-        list(scraped.families(exemplars=exemplars)),
-        list(received),
-    )
+def _plain_family(family: AnyFamily) -> list[Any]:
+    """The last entry is a text for what is kept as one, and else a list."""
+    if isinstance(family, ScrapedFamily):
+        return [family.name, family.type, family.help, family.body]
+    series = [[each.labels, _plain(each.value)] for each in family.series]
+    return [family.name, family.type, family.help, series]
+
+
+def _own_family(name: str, type_: FamilyType, help_: str, series: list[Any]) -> Family:
+    return Family(name, type_, help_, [Series(labels, _value(value)) for labels, value in series])
+
+
+def _plain(value: Value) -> Any:
+    """A number alone as it is; what has more parts as a list that begins with its kind."""
+    if isinstance(value, NumberValue):
+        return ["n", value.value, value.exemplars] if value.exemplars else value.value
+    if isinstance(value, HistogramValue):
+        exemplars = list(value.exemplars.items())
+        return ["h", value.bounds, value.counts, value.sum, exemplars]
+    return ["s", value.quantiles, value.count, value.sum]
+
+
+def _value(plain: Any) -> Value:
+    match plain:
+        case ["n", number, exemplars]:
+            return NumberValue(number, _exemplars(exemplars))
+        case ["h", bounds, counts, total, exemplars]:
+            return HistogramValue(
+                tuple(bounds),
+                counts,
+                total,
+                {bucket: _exemplars(each) for bucket, each in exemplars},
+            )
+        case ["s", quantiles, count, total]:
+            pairs = [(quantile, value) for quantile, value in quantiles]
+            return SummaryValue(pairs, count, total)
+    return NumberValue(plain)
+
+
+def _exemplars(plain: Iterable[Any]) -> tuple[Exemplar, ...]:
+    return tuple(Exemplar(*each) for each in plain)

@@ -9,7 +9,7 @@ from sidelight.collector.metrics.config import Usage as Options
 from sidelight.collector.metrics.labels import OTHER, Allowed, text
 from sidelight.collector.metrics.recent import Recent
 from sidelight.collector.metrics.registry import Registry
-from sidelight.otlp.prometheus_names import label_name
+from sidelight.otlp.prometheus.names import label_name
 from sidelight.otlp.span import AttributeValue, SpanRecord
 
 MOST_MODELS = 64

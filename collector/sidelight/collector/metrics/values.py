@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Generic, Literal, TypeVar
 
-from sidelight.collector.metrics.family import Family, exemplar, labels, number, sample
+from sidelight.collector.metrics.family import Family, Series, labels_text
+from sidelight.otlp.prometheus.values import Exemplar, NumberValue
 
 # One for all: what is counted is counted for 0.1 µs, from the event loop and from a few threads.
 _lock = threading.Lock()
@@ -42,12 +43,12 @@ class Count:
                 self._seen_in = (trace_id, span_id, amount, time.time())
 
     @property
-    def mark(self) -> str:
-        """The exemplar's part of its line; empty where no span was named."""
+    def exemplars(self) -> tuple[Exemplar, ...]:
+        """What was counted last with a span; nothing where no span was named."""
         if self._seen_in is None:
-            return ""
-        trace_id, span_id, amount, at = self._seen_in
-        return exemplar({"trace_id": trace_id.hex(), "span_id": span_id.hex()}, amount, at)
+            return ()
+        trace_id, span_id, amount, seconds = self._seen_in
+        return (Exemplar(trace_id.hex(), span_id.hex(), amount, seconds),)
 
 
 class Level:
@@ -55,7 +56,7 @@ class Level:
 
     __slots__ = ("_read",)
 
-    mark = ""
+    exemplars: tuple[Exemplar, ...] = ()
 
     def __init__(self) -> None:
         self._read: Callable[[], float] = lambda: 0
@@ -106,20 +107,18 @@ class _Labelled(Generic[_Cell]):
             found = self._cells.setdefault(values, self._new())
         return found
 
-    def family(self, *, exemplars: bool) -> Family:
+    def family(self) -> Family:
         """All label sets as they stand now, without what is not known (NaN).
 
         Empty labels are left out.
         """
-        name = f"{self._name}_total" if self._kind == "counter" else self._name
-        lines = []
-        for values, each in list(self._cells.items()):
-            value = each.value
+        series = []
+        for values, cell in list(self._cells.items()):
+            value = cell.value
             if not math.isnan(value):
                 pairs = {n: v for n, v in zip(self._label_names, values, strict=True) if v}
-                mark = each.mark if exemplars else ""
-                lines.append(sample(name, labels(pairs), number(value), mark))
-        return Family(self._name, self._kind, self._meaning, "".join(lines))
+                series.append(Series(labels_text(pairs), NumberValue(value, cell.exemplars)))
+        return Family(self._name, self._kind, self._meaning, series)
 
 
 class Counter(_Labelled[Count]):

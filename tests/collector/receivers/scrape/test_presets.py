@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sidelight.collector.metrics.text_format import TextReader
 from sidelight.collector.receivers.scrape.config import ScrapeTarget
 from sidelight.collector.receivers.scrape.presets import PRESETS
+from sidelight.collector.receivers.scrape.text_format import TextReader
 from support import paths
 
 DATA = paths.DATA

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from sidelight.collector.app.workers.link import LinkError
 from sidelight.collector.app.workers.process import WorkerProcess
-from sidelight.collector.metrics.exposition import Exposition, prefers_openmetrics
-from sidelight.collector.metrics.family import Family
-from sidelight.collector.metrics.merge import merged, what_stays, without_exemplars
+from sidelight.collector.metrics.exposition import Exposition
+from sidelight.collector.metrics.family import AnyFamily
+from sidelight.collector.metrics.merge import merged, what_stays
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.snapshot import Snapshot
 
@@ -23,9 +23,9 @@ class _Last:
     """What was put together last; a `Source`."""
 
     def __init__(self) -> None:
-        self.merged: list[Family] = []
+        self.merged: list[AnyFamily] = []
 
-    def families(self, *, exemplars: bool) -> Iterable[Family]:  # noqa: ARG002 (Source)
+    def families(self) -> Iterable[AnyFamily]:
         return self.merged
 
 
@@ -43,19 +43,18 @@ class Front:
 
     def retire(self, worker: WorkerProcess) -> None:
         """A worker is gone: what it counted goes on being counted."""
-        self._gone = what_stays(self._gone, without_exemplars(worker.last), time.monotonic())
+        self._gone = what_stays(self._gone, worker.last, time.monotonic())
 
     async def metrics(self, accept: str | None) -> tuple[str, bytes]:
         """Content type and exposition for an Accept header."""
-        exemplars = prefers_openmetrics(accept)
-        found, _ = await self._asked(lambda each: each.snapshot(exemplars=exemplars))
+        found, _ = await self._asked(lambda each: each.snapshot())
         # Of one that is silent what it said last, or the sums would go back for a while. One
         # that has gone while others were asked is counted among the gone already.
         snapshots = {
-            str(number): found.get(number) or without_exemplars(worker.last)
+            str(number): found.get(number) or worker.last
             for number, worker in sorted(self._workers.items())
         }
-        own = Snapshot(own=list(self._registry.families(exemplars=exemplars)))
+        own = Snapshot(own=list(self._registry.families()))
         self._last.merged = merged({_SUPERVISOR: own, **snapshots}, self._gone, time.monotonic())
         return self._exposition.render(accept)
 

@@ -64,9 +64,9 @@ class WorkerProcess:
         if self._process is not None and self.is_running:
             self._process.send_signal(number)
 
-    async def snapshot(self, *, exemplars: bool) -> Snapshot:
+    async def snapshot(self) -> Snapshot:
         """What it has measured. Raises `LinkError`."""
-        found = await self._ask({"what": "snapshot", "exemplars": exemplars})
+        found = await self._ask({"what": "snapshot"})
         self.last = Snapshot.from_json(found)
         return self.last
 

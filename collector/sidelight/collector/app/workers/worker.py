@@ -73,7 +73,7 @@ class Worker:
             return None
         match question["what"]:
             case "snapshot":
-                return service.snapshot(exemplars=question["exemplars"]).to_json()
+                return service.snapshot().to_json()
             case "health":
                 return await service.health.readiness()
             case "reload":

@@ -15,10 +15,11 @@ from sidelight import conventions
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.executor import off_loop_if
 from sidelight.base.http_client.client import Answer, HttpClient, NoAnswerError
-from sidelight.collector.metrics.family import Family, labels, sample
+from sidelight.collector.metrics.family import AnyFamily, Family, ScrapedFamily, Series, labels_text
 from sidelight.collector.metrics.registry import Registry
-from sidelight.collector.metrics.text_format import MalformedError, TextReader
 from sidelight.collector.receivers.scrape.config import Scrape, ScrapeTarget
+from sidelight.collector.receivers.scrape.text_format import MalformedError, TextReader
+from sidelight.otlp.prometheus.values import NumberValue
 
 # The text format alone: asked for OpenMetrics without `escaping=allow-utf-8`, vLLM's
 # prometheus_client spells `vllm:x` as `vllm_x`.
@@ -50,7 +51,7 @@ class _Target:
     identity: dict[str, str]
     client: HttpClient
     reader: TextReader
-    families: list[Family] = field(default_factory=list)
+    families: list[ScrapedFamily] = field(default_factory=list)
     scraped: float = 0.0
     is_up: bool | None = None
 
@@ -82,11 +83,11 @@ class Scraper:
 
         Raises `ConfigError` if two could not be told apart.
         """
-        same = {labels(each.identity): each for each in self._targets}
+        same = {labels_text(each.identity): each for each in self._targets}
         found: dict[str, _Target] = {}
         for section in config.targets:
             target = _target(section, config)
-            identity = labels(target.identity)
+            identity = labels_text(target.identity)
             if identity in found:
                 raise ConfigError(
                     f"receivers.scrape.targets: {found[identity].shown} and {target.shown} have "
@@ -111,10 +112,10 @@ class Scraper:
             for target in self._targets:
                 tasks.create_task(self._repeat(target))
 
-    def families(self, *, exemplars: bool) -> Iterable[Family]:  # noqa: ARG002 (Source)
+    def families(self) -> Iterable[AnyFamily]:
         """What the targets last said, and `up` for each that was tried."""
         oldest = self._clock() - _STALE_INTERVALS * self._config.interval_seconds
-        up = ""
+        up: list[Series] = []
         for target in self._targets:
             if target.is_up is None:
                 continue
@@ -122,7 +123,7 @@ class Scraper:
             if is_stale:
                 target.families = []
             is_up = target.is_up and not is_stale  # one that hangs has not failed yet
-            up += sample(conventions.TARGET_UP, labels(target.identity), str(int(is_up)))
+            up.append(Series(labels_text(target.identity), NumberValue(int(is_up))))
             yield from target.families
         if up:
             meaning = conventions.METRICS[conventions.TARGET_UP].meaning

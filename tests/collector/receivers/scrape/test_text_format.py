@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
 from sidelight.collector.metrics.exposition import Exposition
-from sidelight.collector.metrics.family import Family
-from sidelight.collector.metrics.text_format import MalformedError, TextReader
+from sidelight.collector.metrics.family import AnyFamily, ScrapedFamily
+from sidelight.collector.receivers.scrape.text_format import MalformedError, TextReader
 from support import openmetrics
 from support.paths import DATA
 
@@ -21,25 +22,15 @@ WHERE = {"job": "vllm", "instance": "127.0.0.1:8000"}
 Samples = set[tuple[str, frozenset[tuple[str, str]], float]]
 
 
-class Fixed:
-    """A source that always says the same."""
-
-    def __init__(self, families: list[Family]) -> None:
-        self._families = families
-
-    def families(self, *, exemplars: bool) -> list[Family]:
-        return self._families
+def rendered(families: Sequence[AnyFamily], accept: str) -> str:
+    return Exposition([openmetrics.Fixed(*families)]).render(accept)[1].decode()
 
 
-def rendered(families: list[Family], accept: str) -> str:
-    return Exposition([Fixed(families)]).render(accept)[1].decode()
-
-
-def as_openmetrics(families: list[Family]) -> str:
+def as_openmetrics(families: list[ScrapedFamily]) -> str:
     return rendered(families, "application/openmetrics-text")
 
 
-def read(text: str, **labels: str) -> list[Family]:
+def read(text: str, **labels: str) -> list[ScrapedFamily]:
     return TextReader(labels).read(text, openmetrics=False)
 
 
@@ -174,7 +165,7 @@ def test_a_hostile_line_is_refused_in_linear_time() -> None:
 )
 def test_any_label_value_and_help_survive(labels: dict[str, str], meaning: str) -> None:
     """Whatever stands in a label or a help text is the same after both escapings."""
-    text = rendered([Family("a", "gauge", meaning, "")], "text/plain").replace("\r", "")
+    text = rendered([ScrapedFamily("a", "gauge", meaning, "")], "text/plain").replace("\r", "")
     text += "a{" + ",".join(f'{name}="{quoted(value)}"' for name, value in labels.items()) + "} 1\n"
     families = read(text)
     (family,) = openmetrics.parse(as_openmetrics(families))

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
 
-from sidelight.collector.metrics.family import METRIC_NAME, Family, FamilyType, labels, number
+from sidelight.collector.metrics.family import FamilyType, ScrapedFamily, labels_text
+from sidelight.otlp.prometheus.names import spelled
 
 _LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*+[ \t]*+=[ \t]*+"(?:[^"\\]++|\\.)*+"[ \t]*+'
 # Possessive throughout: a hostile line is refused in linear time.
@@ -23,6 +24,10 @@ _SAMPLE = re.compile(
 _PAIR = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]++|\\.)*+)"')
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPES = {"n": "\n", "\\": "\\", '"': '"'}
+
+# What Prometheus stores of a name before UTF-8 names; others are refused, since Prometheus 2
+# fails a whole scrape for one bad name.
+_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 _TYPES: dict[str, FamilyType] = {
     "counter": "counter",
@@ -73,7 +78,7 @@ class TextReader:
         self._wanted = re.compile("|".join(map(translate, families))) if families else None
         self._known: dict[str, str] = {}
 
-    def read(self, text: str, *, openmetrics: bool) -> list[Family]:
+    def read(self, text: str, *, openmetrics: bool) -> list[ScrapedFamily]:
         """The families of one scrape, without `_created` samples, timestamps and exemplars.
 
         Timestamps go because the two formats disagree on their unit and a scrape's own time
@@ -123,13 +128,13 @@ class TextReader:
         for label, escaped in _PAIR.findall(own):
             value = _unescape(escaped)
             if label == bound:
-                value = number(float(value))
+                value = spelled(float(value))
             if label in self._extra:
                 label = f"exported_{label}"
             if label in pairs:
                 raise ValueError(f"label {label} stands twice")
             pairs[label] = value
-        return f"{name}{{{labels(pairs)}}}" if pairs else name
+        return f"{name}{{{labels_text(pairs)}}}" if pairs else name
 
 
 def _keeps(
@@ -152,7 +157,7 @@ def _groups(lines: list[str], *, openmetrics: bool) -> dict[str, _Group]:
         if line.startswith("# TYPE "):
             _, _, rest = line.split(" ", 2)
             name, _, type_ = rest.strip().partition(" ")
-            if METRIC_NAME.fullmatch(name) and name not in types:
+            if _METRIC_NAME.fullmatch(name) and name not in types:
                 types[name] = _TYPES.get(type_.strip(), "unknown")
         elif line.startswith("# HELP "):
             _, _, rest = line.split(" ", 2)
@@ -177,7 +182,7 @@ def _untyped(groups: dict[str, _Group], name: str) -> _Group:
     return group
 
 
-def _families(groups: dict[str, _Group]) -> list[Family]:
+def _families(groups: dict[str, _Group]) -> list[ScrapedFamily]:
     """The groups that hold samples, without those of creation times.
 
     Of a typed family and a stray sample of its bare name the typed one, which stands first,
@@ -188,7 +193,7 @@ def _families(groups: dict[str, _Group]) -> list[Family]:
         if group.lines:
             unique.setdefault(group.name, group)
     return [
-        Family(group.name, group.type, group.help, "".join(group.lines))
+        ScrapedFamily(group.name, group.type, group.help, "".join(group.lines))
         for group in unique.values()
         if not _is_created(group.name, unique)
     ]

@@ -22,9 +22,9 @@ from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
 from sidelight import conventions
-from sidelight.collector.metrics.otlp_metrics import OtlpMetrics
+from sidelight.collector.metrics.received import ReceivedMetrics
 from sidelight.collector.metrics.registry import Registry
-from sidelight.otlp.prometheus_names import family_name
+from sidelight.otlp.prometheus.names import family_name
 from support import openmetrics
 
 DELTA = pb.AGGREGATION_TEMPORALITY_DELTA
@@ -49,12 +49,12 @@ class Clock:
 
 
 class Received:
-    """`OtlpMetrics` with its registry, read from OpenMetrics."""
+    """`ReceivedMetrics` with its registry, read from OpenMetrics."""
 
     def __init__(self, max_series: int = 100) -> None:
         self.registry = Registry()
         self.clock = Clock()
-        self.metrics = OtlpMetrics(self.registry, max_series=max_series, clock=self.clock)
+        self.metrics = ReceivedMetrics(self.registry, max_series=max_series, clock=self.clock)
 
     def ingest(self, *metrics: pb.Metric, **resource: str) -> None:
         request = ExportMetricsServiceRequest()

@@ -1,0 +1,174 @@
+"""Metrics received by OTLP, kept as their latest state and shown by Prometheus's rules."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import cast
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+
+from sidelight import conventions
+from sidelight.collector.metrics.family import Family, FamilyType, Series, labels_text
+from sidelight.collector.metrics.received_series import LatePointError, ReceivedSeries
+from sidelight.collector.metrics.registry import Registry
+from sidelight.collector.metrics.snapshot import FamilySnapshot, SeriesSnapshot
+from sidelight.otlp.prometheus.values import NumberValue
+from sidelight.otlp.prometheus.walk import Fault, MetricSeries, Point, walk
+
+# Text of the labels of one series; with the cap on series this bounds what senders can make us
+# keep.
+_MAX_LABELS_CHARACTERS = 2048
+_MAX_HELP_CHARACTERS = 512
+_SWEEP_SECONDS = 15.0
+_TARGET_HELP = "Attributes of the resources that send by OTLP."
+
+
+class _DroppedPointError(Exception):
+    """A point that is not kept; `reason` is a label value."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class _ReceivedFamily:
+    type: FamilyType
+    help: str
+    series: dict[str, ReceivedSeries] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Target:
+    """The labels of a resource's `target_info`, and when the resource last sent."""
+
+    labels: str
+    seen: float
+
+
+class ReceivedMetrics:
+    """The latest state of every received series; a `Source`. Not for use by several threads.
+
+    Series are told apart by `job` and `instance` (from the resource), scope and attributes.
+    A series without an update for `stale_seconds` goes; beyond `max_series` new ones are
+    refused and counted, as is every point that cannot be shown.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        max_series: int = 10_000,
+        stale_seconds: float = 300.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_series = max_series
+        self._stale_seconds = stale_seconds
+        self._clock = clock
+        self._families: dict[str, _ReceivedFamily] = {}
+        self._targets: dict[str, _Target] = {}
+        self._count = 0
+        self._swept = clock()
+        self._dropped = registry.counter(conventions.COLLECTOR_METRIC_POINTS_DROPPED, ("reason",))
+        registry.gauge(conventions.COLLECTOR_METRIC_SERIES).set_function(lambda: self._count)
+
+    def ingest(self, request: ExportMetricsServiceRequest) -> None:
+        """Take in one export request; what cannot be kept is counted by reason, never raised."""
+        now = self._clock()
+        if now - self._swept > _SWEEP_SECONDS:
+            self._sweep(now)
+        for resource in walk(request):
+            is_kept = False
+            for metric in resource.metrics:
+                is_kept |= self._ingest(metric, now)
+            target, info = labels_text(resource.identity), labels_text(resource.info)
+            if is_kept and target and info and len(info) + len(target) < _MAX_LABELS_CHARACTERS:
+                self._targets[target] = _Target(f"{target},{info}", now)
+
+    def families(self) -> Iterable[Family]:
+        """All live series, and `target_info` for the resources they came from."""
+        self._sweep(self._clock())
+        for name, family in self._families.items():
+            series = [Series(labels, each.value) for labels, each in family.series.items()]
+            yield Family(name, family.type, family.help, series)
+        if self._targets:
+            info = [Series(target.labels, NumberValue(1)) for target in self._targets.values()]
+            yield Family("target", "info", _TARGET_HELP, info)
+
+    def snapshot(self) -> Iterable[FamilySnapshot]:
+        """What `families` shows, with what it takes to merge it with other workers'."""
+        self._sweep(self._clock())
+        for name, family in self._families.items():
+            series = [
+                SeriesSnapshot(Series(labels, each.value), each.seen, each.is_delta)
+                for labels, each in family.series.items()
+            ]
+            yield FamilySnapshot(name, family.type, family.help, series)
+        if self._targets:
+            series = [
+                SeriesSnapshot(Series(target.labels, NumberValue(1)), target.seen, is_delta=False)
+                for target in self._targets.values()
+            ]
+            yield FamilySnapshot("target", "info", _TARGET_HELP, series)
+
+    def _ingest(self, metric: MetricSeries, now: float) -> bool:
+        """Whether any point of the metric was kept."""
+        is_kept = False
+        for point in metric.points:
+            try:
+                self._keep(metric, point, now)
+                is_kept = True
+            except _DroppedPointError as dropped:
+                self._dropped.labels(dropped.reason).inc()
+        return is_kept
+
+    def _keep(self, metric: MetricSeries, point: Point | Fault, now: float) -> None:
+        if isinstance(point, Fault):
+            raise _DroppedPointError(point.reason)
+        labels = labels_text(point.labels)
+        if len(labels) > _MAX_LABELS_CHARACTERS:
+            raise _DroppedPointError("labels_too_long")
+        family = self._families.get(metric.name)
+        if family is None:
+            if point.has_ended:
+                return
+            type_ = cast(FamilyType, metric.kind)
+            family = _ReceivedFamily(type_, metric.help[:_MAX_HELP_CHARACTERS])
+        elif family.type != metric.kind:
+            raise _DroppedPointError("type_conflict")
+        series = family.series.get(labels)
+        if point.has_ended:
+            if series is not None:
+                del family.series[labels]
+                self._count -= 1
+                if not family.series:
+                    del self._families[metric.name]
+        elif series is not None:
+            try:
+                series.update(point, is_delta=metric.is_delta, seen=now)
+            except LatePointError:
+                raise _DroppedPointError("late") from None
+        elif self._count < self._max_series:
+            family.series[labels] = ReceivedSeries(point, is_delta=metric.is_delta, seen=now)
+            self._families[metric.name] = family
+            self._count += 1
+        else:
+            raise _DroppedPointError("series_limit")
+
+    def _sweep(self, now: float) -> None:
+        self._swept = now
+        oldest = now - self._stale_seconds
+        for name, family in list(self._families.items()):
+            stale = [key for key, series in family.series.items() if series.seen < oldest]
+            for key in stale:
+                del family.series[key]
+            self._count -= len(stale)
+            if not family.series:
+                del self._families[name]
+        for key, target in list(self._targets.items()):
+            if target.seen < oldest:
+                del self._targets[key]
