@@ -20,15 +20,16 @@ WHOLE_BYTES = 1024 * 1024
 # A span has 26 bytes of ids alone; what has more parts than this is made to be expensive.
 MAX_PARTS = 250_000
 
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_VARINT, _FIXED64, LENGTH, _FIXED32 = 0, 1, 2, 5
+"""Wire types; `LENGTH` is what texts, bytes and messages have."""
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 
 
 class Checker:
     """Checks one request; its parts are counted over all levels."""
 
-    def __init__(self, most_parts: int = MAX_PARTS) -> None:
-        self._parts_left = most_parts
+    def __init__(self, max_parts: int | None = None) -> None:
+        self._parts_left = MAX_PARTS if max_parts is None else max_parts
 
     def check(self, schema: type[Message], data: memoryview) -> None:
         """Raises `DecodeError` if `data` is no valid message or has too many parts."""
@@ -37,16 +38,19 @@ class Checker:
             return
         parts = _parts(schema.DESCRIPTOR)
         rest = bytearray()
-        for number, wire_type, field, value in self._fields(data):
-            part = parts.get(number) if wire_type == _LENGTH else None
+        for number, wire_type, field, value in self.fields(data):
+            part = parts.get(number) if wire_type == LENGTH else None
             if part is None:
                 rest += field
             else:
                 self.check(part, value)
         schema.FromString(rest)  # type: ignore[arg-type]
 
-    def _fields(self, data: memoryview) -> Iterator[tuple[int, int, memoryview, memoryview]]:
-        """Number, wire type, the whole field and its value alone."""
+    def fields(self, data: memoryview) -> Iterator[tuple[int, int, memoryview, memoryview]]:
+        """Number, wire type, the whole field and its value alone, of each field of a message.
+
+        Raises `DecodeError` if they cannot be told apart, or are too many.
+        """
         at, end = 0, len(data)
         while at < end:
             self._parts_left -= 1
@@ -56,7 +60,7 @@ class Checker:
             tag, at = varint.decode(data, at)
             wire_type = tag & 7
             start = at
-            if wire_type == _LENGTH:
+            if wire_type == LENGTH:
                 length, start = varint.decode(data, at)
                 at = start + length
             elif wire_type == _VARINT:

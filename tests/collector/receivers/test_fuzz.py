@@ -17,10 +17,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sidelight.base.http_server import HttpRequest, HttpResponse
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.ingest.intake import Receipt
+from sidelight.collector.ingest.refusals import Refusals
+from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.values import Counter
 from sidelight.collector.receivers.common.gzip_body import TooLargeError, gunzip
 from sidelight.collector.receivers.otlp_http import receiver as otlp_http
-from sidelight.collector.receivers.otlp_http.encoding import from_json
+from sidelight.collector.receivers.otlp_http.otlp_json import from_json
 from sidelight.otlp.request import FULL, MalformedError, count, halves, parse
 from sidelight.otlp.signals import SIGNALS, Signal
 from sidelight.otlp.stamp import Stamp
@@ -127,7 +129,7 @@ def test_json_of_another_shape(value: Any, signal: Signal) -> None:
 
 
 def _read_json(body: bytes, signal: Signal) -> None:
-    said = _refusal(lambda: parse(signal, from_json(signal, body)))
+    said = _refusal(lambda: parse(signal, from_json(signal, body).body))
     assert said is None or (len(said) < 400 and "\n" not in said)
 
 
@@ -143,7 +145,16 @@ def _refusal(call: Callable[[], object]) -> str | None:
 class _Taking:
     """Stands for an intake that parses and keeps nothing."""
 
-    async def accept(self, signal: Signal, body: bytes, stamp: Stamp | None = None) -> Receipt:
+    refusals = Refusals(Registry())
+
+    async def accept(
+        self,
+        signal: Signal,
+        body: bytes,
+        stamp: Stamp | None = None,
+        *,
+        already_refused: int = 0,
+    ) -> Receipt:
         parse(signal, body)
         return Receipt()
 

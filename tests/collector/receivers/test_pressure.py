@@ -30,7 +30,14 @@ class _Refusing:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    async def accept(self, signal: Signal, body: bytes, stamp: Stamp | None = None) -> Receipt:
+    async def accept(
+        self,
+        signal: Signal,
+        body: bytes,
+        stamp: Stamp | None = None,
+        *,
+        already_refused: int = 0,
+    ) -> Receipt:
         raise self.error
 
 

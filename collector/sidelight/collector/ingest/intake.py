@@ -6,9 +6,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from sidelight import conventions as c
+from sidelight.collector.ingest.refusals import Refusals
 from sidelight.collector.log.duplicates import Duplicates
 from sidelight.collector.log.errors import LogBusyError, LogFailedError
 from sidelight.collector.metrics.calls import Calls
@@ -19,6 +21,7 @@ from sidelight.collector.processors.common.processed import Processed
 from sidelight.collector.processors.pipeline import Pipeline
 from sidelight.otlp.otlp_pb2 import Request
 from sidelight.otlp.request import MalformedError, count, parse
+from sidelight.otlp.salvage import salvage
 from sidelight.otlp.signals import Signal
 from sidelight.otlp.stamp import Stamp
 
@@ -63,7 +66,7 @@ class Intake:
         self._received_metrics = received_metrics
         self._received = registry.counter(c.COLLECTOR_RECEIVED, ("signal",))
         self._duplicates = registry.counter(c.COLLECTOR_DUPLICATES, ("signal",))
-        self._refused = registry.counter(c.COLLECTOR_REFUSED, ("signal", "reason"))
+        self.refusals = Refusals(registry)
         self._redacted = registry.counter(c.COLLECTOR_REDACTED, ("rule",))
         self._faults = registry.counter(c.COLLECTOR_EXTENSION_FAULTS, ("extension",))
         self._dropped = registry.counter(c.COLLECTOR_EXTENSION_DROPPED, ("extension",))
@@ -72,28 +75,30 @@ class Intake:
         """Process what comes from now on in this way."""
         self._pipeline = pipeline
 
-    async def accept(self, signal: Signal, body: bytes, stamp: Stamp | None = None) -> Receipt:
+    async def accept(
+        self,
+        signal: Signal,
+        body: bytes,
+        stamp: Stamp | None = None,
+        *,
+        already_refused: int = 0,
+    ) -> Receipt:
         """Take a serialised export request; on return it is durable.
 
-        `stamp` says whose it is, before anything else looks at it.
+        Items that are not valid are refused, the others taken. `stamp` says whose it is, before
+        anything else looks at it. `already_refused`: invalid items that the receiver left out.
 
-        Raises `MalformedError` if it cannot be parsed and `UnavailableError` if it cannot be
+        Raises `MalformedError` if nothing of it is valid and `UnavailableError` if it cannot be
         stored now; nothing of it is kept then.
         """
-        try:
-            request = parse(signal, body)
-        except MalformedError:
-            self._refused.labels(signal, "malformed").inc()
-            raise
+        request, body, invalid = self._parsed(signal, body)
+        invalid += already_refused
         if stamp is not None and stamp.apply(request):
             body = stamp.spliced(body) or request.SerializeToString()
         processed = self._process(signal, request, body)
         if processed.changed:
             body = request.SerializeToString()
-        for refusal, rejected in processed.refused.items():
-            self._refused.labels(signal, refusal.label).inc(rejected)
-        sentences = sorted(refusal.sentence for refusal in processed.refused)
-        receipt = Receipt(processed.refused.total(), "; ".join(sentences))
+        receipt = self._receipt(signal, processed, invalid)
         items = count(request)
         if items and not await self._append(signal, body, items):
             self._duplicates.labels(signal).inc(items)
@@ -102,6 +107,30 @@ class Intake:
         # Measured once stored: a sender that is told to come again is not counted twice.
         self._guard(lambda: self._measure(signal, body, processed))
         return receipt
+
+    def _parsed(self, signal: Signal, body: bytes) -> tuple[Request, bytes, int]:
+        """The request, its bytes, and how many of its items had to be left out of both."""
+        try:
+            return parse(signal, body), body, 0
+        except MalformedError as malformed:
+            try:
+                salvaged = salvage(signal, body)
+                if not salvaged.valid:
+                    raise malformed
+                return parse(signal, salvaged.body), salvaged.body, salvaged.invalid
+            except (DecodeError, MalformedError):
+                self.refusals.note(signal, "malformed", "a request is not valid OTLP")
+                raise malformed from None
+
+    def _receipt(self, signal: Signal, processed: Processed, invalid: int) -> Receipt:
+        sentences = []
+        if invalid:
+            sentences.append(f"{invalid} of the {signal} are not valid OTLP")
+            self.refusals.note(signal, "malformed", sentences[0], invalid)
+        for refusal, items in processed.refused.items():
+            self.refusals.note(signal, refusal.label, refusal.sentence, items)
+            sentences.append(refusal.sentence)
+        return Receipt(invalid + processed.refused.total(), "; ".join(sorted(sentences)))
 
     def _process(self, signal: Signal, request: Request, body: bytes) -> Processed:
         if signal == "traces":
@@ -115,10 +144,10 @@ class Intake:
         try:
             return await self._storage.append(signal, body, items)
         except LogBusyError as error:
-            self._refused.labels(signal, "busy").inc(items)
+            self.refusals.count(signal, "busy", items)
             raise UnavailableError(str(error), is_busy=True, retry_after_seconds=1) from error
         except LogFailedError as error:
-            self._refused.labels(signal, "disk").inc(items)
+            self.refusals.count(signal, "disk", items)
             message = f"the collector cannot write its log: {error}"
             raise UnavailableError(message, is_busy=False, retry_after_seconds=5) from error
 

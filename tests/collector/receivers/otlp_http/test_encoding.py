@@ -7,7 +7,6 @@ import gzip
 import json
 import tracemalloc
 import zlib
-from functools import partial
 
 import pytest
 from google.protobuf import json_format
@@ -16,8 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight.collector.receivers.common import json_body
 from sidelight.collector.receivers.common.gzip_body import TooLargeError, gunzip
-from sidelight.collector.receivers.common.json_body import JsonBodies
-from sidelight.collector.receivers.otlp_http.encoding import from_json
+from sidelight.collector.receivers.otlp_http.otlp_json import from_json
 from sidelight.otlp.request import MalformedError
 
 _MIB = 1024 * 1024
@@ -83,7 +81,7 @@ class TestGunzip:
 
 def _span(text: str | bytes) -> Span:
     request = ExportTraceServiceRequest.FromString(
-        from_json("traces", text if isinstance(text, bytes) else text.encode())
+        from_json("traces", text if isinstance(text, bytes) else text.encode()).body
     )
     (span,) = request.resource_spans[0].scope_spans[0].spans
     return span
@@ -164,7 +162,8 @@ class TestJson:
         raw = values["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
         for key in ("traceId", "spanId"):
             raw[key] = base64.b64decode(raw[key]).hex()
-        assert from_json("traces", json.dumps(values).encode()) == request.SerializeToString()
+        converted = from_json("traces", json.dumps(values).encode())
+        assert (converted.body, converted.invalid) == (request.SerializeToString(), 0)
 
     @pytest.mark.parametrize(
         ("body", "said"),
@@ -186,7 +185,6 @@ class TestJson:
             (_request({"name": "\ud800"}).encode(), "JSON: ."),
             (_request({"startTimeUnixNano": "-1"}).encode(), "startTimeUnixNano"),
             (_request({"startTimeUnixNano": 10**400}).encode(), "startTimeUnixNano"),
-            (b'{"a": ' + b"9" * 10_000 + b"}", "integer"),
             (b"[" * 100_000, "recursion"),
             (b'{"a":' * 100_000, "recursion"),
         ],
@@ -214,11 +212,62 @@ class TestJson:
         assert "flags" in str(caught.value)
         assert "my prompt" not in str(caught.value)
 
-    async def test_large_json_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_large_body_is_read_item_by_item(self) -> None:
+        """OpenTelemetry JS sends 512 spans at once, and prompts of 20 kB make that 10 MB."""
+        spans = [_valid(name=f"{number}", text="p" * 20_000) for number in range(512)]
+        body = _body(spans)
+        assert len(body) > json_body.MAX_JSON_BYTES
+        converted = from_json("traces", body)
+        assert converted.invalid == 0
+        request = ExportTraceServiceRequest.FromString(converted.body)
+        assert len(request.resource_spans[0].scope_spans[0].spans) == 512
+
+    @pytest.mark.parametrize(
+        ("value", "bad"),
+        [
+            ("lone surrogate", b'{"stringValue": "\\ud800"}'),
+            ("NaN", b'{"doubleValue": NaN}'),
+            ("bad UTF-8", b'{"stringValue": "\xff"}'),
+            ("wrong kind", b'{"intValue": "x"}'),
+            ("too deep", b'{"arrayValue": {"values": [' * 200 + b"]}}" * 200),
+        ],
+    )
+    def test_one_bad_item_costs_no_other(self, value: str, bad: bytes) -> None:
+        """The span is left out and counted."""
+        marked = _body([_valid("a"), _valid("MARK", text="MARK"), _valid("b")])
+        body = marked.replace(b'{"stringValue": "MARK"}', bad)
+        assert body != marked
+        converted = from_json("traces", body)
+        request = ExportTraceServiceRequest.FromString(converted.body)
+        names = [span.name for span in request.resource_spans[0].scope_spans[0].spans]
+        assert (names, converted.invalid) == (["a", "b"], 1), value
+
+    def test_a_bad_resource_costs_its_own_items(self) -> None:
+        """Nobody could say whose they are."""
+        values = json.loads(_body([_valid("a"), _valid("b")]))
+        values["resourceSpans"].append(
+            {**json.loads(_body([_valid("c")]))["resourceSpans"][0], "resource": {"attributes": 5}}
+        )
+        converted = from_json("traces", json.dumps(values).encode())
+        assert converted.invalid == 1
+        assert len(ExportTraceServiceRequest.FromString(converted.body).resource_spans) == 1
+
+    def test_what_is_not_json_to_the_letter_is_read_within_limits(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """By its length before it is read, by its objects while it is."""
-        too_long = b" " * (json_body.MAX_JSON_BYTES + 1)
+        too_long = b" " * json_body.MAX_JSON_BYTES + b"NaN"
         with pytest.raises(TooLargeError, match="smaller batches, or protobuf"):
-            await JsonBodies().convert(partial(from_json, "traces"), too_long)
+            from_json("traces", too_long)
         monkeypatch.setattr(json_body, "MAX_JSON_OBJECTS", 100)
         with pytest.raises(TooLargeError, match="more than 100 objects"):
-            from_json("traces", b'{"resourceSpans": [' + b"{}," * 200 + b"{}]}")
+            from_json("traces", b'{"resourceSpans": [NaN,' + b"{}," * 200 + b"{}]}")
+
+
+def _valid(name: str, text: str = "") -> dict[str, object]:
+    attribute = {"key": "k", "value": {"stringValue": text}}
+    return {"traceId": "01" * 16, "spanId": "02" * 8, "name": name, "attributes": [attribute]}
+
+
+def _body(spans: list[dict[str, object]]) -> bytes:
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}).encode()

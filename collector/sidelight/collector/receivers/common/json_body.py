@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sidelight.collector.receivers.common.gzip_body import TooLargeError
 
-# JSON is read by Python at 10 µs an object and takes 20 times its text in memory, so it may
-# have less than protobuf.
+# Read as a whole, JSON takes Python 10 µs an object and 20 times its text in memory.
 MAX_JSON_BYTES: Final = 8 * 1024 * 1024
 MAX_JSON_OBJECTS: Final = 150_000
 # Above this, 1 ms of work, a body goes to a thread and others are served in between.
 _MAX_QUICK_BYTES: Final = 8 * 1024
+
+
+_T = TypeVar("_T")
 
 
 class JsonBodies:
@@ -28,18 +30,19 @@ class JsonBodies:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sidelight-json")
 
     async def convert(
-        self, convert: Callable[[bytes | bytearray], bytes], body: bytes | bytearray
-    ) -> bytes:
-        """What `convert` makes of `body`.
-
-        Raises `TooLargeError` above `MAX_JSON_BYTES`, and what `convert` raises.
-        """
-        if len(body) > MAX_JSON_BYTES:
-            raise _too_much(f"more than {MAX_JSON_BYTES} bytes")
+        self, convert: Callable[[bytes | bytearray], _T], body: bytes | bytearray
+    ) -> _T:
+        """What `convert` makes of `body`, or raises."""
         if len(body) <= _MAX_QUICK_BYTES:
             return convert(body)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, convert, body)
+
+
+def check_length(body: bytes | bytearray) -> None:
+    """Raise `TooLargeError` if `body` is too long to be read as a whole."""
+    if len(body) > MAX_JSON_BYTES:
+        raise _too_much(f"more than {MAX_JSON_BYTES} bytes")
 
 
 class ObjectLimit:

@@ -1,11 +1,8 @@
-"""The encodings of OTLP/HTTP: JSON to protobuf, and answers."""
+"""The encodings of OTLP/HTTP, and its answers."""
 
 from __future__ import annotations
 
-import base64
-import json
-import re
-from typing import Any, Final
+from typing import Final
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -23,52 +20,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from sidelight.collector.receivers.common.json_body import ObjectLimit
-from sidelight.otlp.request import FULL, MalformedError
 from sidelight.otlp.signals import Signal
 
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
-
-_HEX_IDS: Final = frozenset({"traceId", "spanId", "parentSpanId"})
-
-
-_QUOTED: Final = re.compile(r"\"[^\"]*(?:\"|$)|(?<!\w)'[^']*(?:'|$)")
-
-
-def from_json(signal: Signal, body: bytes | bytearray) -> bytes:
-    """A request in OTLP's JSON as protobuf; some hundred times dearer than protobuf itself.
-
-    OTLP differs from protobuf's own JSON: ids are hexadecimal, and unknown fields are to be
-    ignored (OTLP specification, "JSON Protobuf Encoding"). Raises `MalformedError`, and
-    `TooLargeError` for too many JSON objects.
-    """
-    try:
-        values = json.loads(body, object_hook=_WithHexIds())
-        if not isinstance(values, dict):
-            raise TypeError("it must be a JSON object")
-        message = json_format.ParseDict(values, FULL[signal](), ignore_unknown_fields=True)
-        return message.SerializeToString()
-    except (ValueError, RecursionError, json_format.ParseError, AttributeError, TypeError) as error:
-        # Its own words quote the value, which is content; SDKs log what they are answered.
-        reason = _QUOTED.sub("…", str(error).partition("\n")[0])[:200]
-        raise MalformedError(f"the body is not a valid OTLP request in JSON: {reason}") from error
-
-
-class _WithHexIds(ObjectLimit):
-    """Writes ids as protobuf's own JSON has them: in base64."""
-
-    def __call__(self, mapping: dict[str, Any]) -> dict[str, Any]:
-        super().__call__(mapping)
-        for key in _HEX_IDS & mapping.keys():
-            value = mapping[key]
-            if value is None:  # in protobuf's JSON the same as absent
-                continue
-            try:
-                mapping[key] = base64.b64encode(bytes.fromhex(value)).decode()
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{key} must be hexadecimal") from error
-        return mapping
 
 
 def response(signal: Signal, rejected: int, reason: str) -> Message:

@@ -35,10 +35,10 @@ from sidelight.collector.receivers.otlp_http.encoding import (
     JSON,
     PROTOBUF,
     encode,
-    from_json,
     response,
     status,
 )
+from sidelight.collector.receivers.otlp_http.otlp_json import Converted, from_json
 from sidelight.otlp.request import MalformedError
 from sidelight.otlp.signals import Signal
 
@@ -189,11 +189,14 @@ class _Export:
             return self._refusal(request, 415, f"Content-Type must be {PROTOBUF} or {JSON}")
         try:
             whose = stamp(signal, identity, request.headers.get(PROJECT_HEADER))
-            body = await self._protobuf(signal, request, content_type)
-            receipt = await self._intake.accept(signal, body, whose)
+            converted = await self._protobuf(signal, request, content_type)
+            receipt = await self._intake.accept(
+                signal, converted.body, whose, already_refused=converted.invalid
+            )
         except (MalformedError, ProjectError) as error:
             return self._refusal(request, 400, str(error))
         except TooLargeError as error:
+            self._intake.refusals.note(signal, "too_large", str(error))
             return self._refusal(request, 413, str(error))
         except UnavailableError as error:
             return self._refusal(
@@ -207,7 +210,7 @@ class _Export:
         message = response(signal, receipt.rejected, receipt.reason)
         return HttpResponse(200, encode(message, content_type), {"Content-Type": content_type})
 
-    async def _protobuf(self, signal: Signal, request: HttpRequest, content_type: str) -> bytes:
+    async def _protobuf(self, signal: Signal, request: HttpRequest, content_type: str) -> Converted:
         body: bytes | bytearray = request.body
         encoding = request.headers.get("content-encoding", "identity").lower()
         if encoding == "gzip":
@@ -216,8 +219,12 @@ class _Export:
             raise _EncodingError("Content-Encoding must be gzip or absent")
         if content_type != JSON:
             # Nobody changes it any more, and all that reads it takes either; a copy costs 2 %.
-            return cast("bytes", body)
-        return await self._json.convert(partial(from_json, signal), body)
+            return Converted(cast("bytes", body), 0)
+        try:
+            return await self._json.convert(partial(from_json, signal), body)
+        except MalformedError:
+            self._intake.refusals.note(signal, "malformed", "a request is not valid OTLP in JSON")
+            raise
 
     def _refusal(
         self,

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from sidelight import conventions as c
-from sidelight.collector.receivers.common.json_body import ObjectLimit
+from sidelight.collector.receivers.common.json_body import ObjectLimit, check_length
 from sidelight.otlp.request import MalformedError
 from sidelight.otlp.span import set_attribute
 
@@ -44,8 +44,9 @@ def to_otlp(body: bytes | bytearray) -> bytes:
     """A list of Zipkin spans as a serialised export request.
 
     Raises `MalformedError` naming position and field, never a value: it may be content.
-    Raises `TooLargeError` for too many JSON objects.
+    Raises `TooLargeError` for too long a body or too many JSON objects.
     """
+    check_length(body)
     try:
         values = json.loads(body, object_hook=ObjectLimit())
     except (ValueError, RecursionError) as error:
