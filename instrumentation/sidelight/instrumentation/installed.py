@@ -25,10 +25,9 @@ def instrument(
 ) -> tuple[str, ...]:
     """Observes every supported client library that is installed; returns their packages.
 
-    Never raises for one that looks installed and is not.
-
-    Uses the global OpenTelemetry providers and the environment's settings unless others are
-    given. Call it once, after the providers are set; a second call changes nothing.
+    Skips a package that cannot be imported. Uses the global OpenTelemetry providers and the
+    environment's settings unless others are given. Call it once, after the providers are set; a
+    second call changes nothing.
     """
     packages = []
     for library in _installed():

@@ -44,7 +44,7 @@ class RefusedError(Exception):
         self.status, self.code = status, code
 
 
-class Database:
+class LocalQdrant:
     """Local mode behind a lock; its errors become a server's."""
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class Rest(BaseHTTPRequestHandler):
     """The routes that the workload uses."""
 
     protocol_version = "HTTP/1.1"
-    database: Database
+    database: LocalQdrant
 
     def _serve(self) -> None:
         path, _, _ = self.path.partition("?")
@@ -156,31 +156,31 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _create(db: Database, name: str, body: bytes) -> Any:
+def _create(db: LocalQdrant, name: str, body: bytes) -> Any:
     request = models.CreateCollection.model_validate_json(body)
     return db.run(None, lambda client: client.create_collection(name, request.vectors))
 
 
-def _upsert(db: Database, name: str, body: bytes) -> Any:
+def _upsert(db: LocalQdrant, name: str, body: bytes) -> Any:
     request = TypeAdapter(models.PointInsertOperations).validate_json(body)
     points = request.points if isinstance(request, models.PointsList) else request.batch
     return db.run(name, lambda client: client.upsert(name, points))
 
 
-def _query(db: Database, name: str, body: bytes) -> Any:
+def _query(db: LocalQdrant, name: str, body: bytes) -> Any:
     return db.query(name, models.QueryRequest.model_validate_json(body))
 
 
-def _batch(db: Database, name: str, body: bytes) -> Any:
+def _batch(db: LocalQdrant, name: str, body: bytes) -> Any:
     request = models.QueryRequestBatch.model_validate_json(body)
     return [db.query(name, one) for one in request.searches]
 
 
-def _groups(db: Database, name: str, body: bytes) -> Any:
+def _groups(db: LocalQdrant, name: str, body: bytes) -> Any:
     return db.groups(name, models.QueryGroupsRequest.model_validate_json(body))
 
 
-def _scroll(db: Database, name: str, body: bytes) -> Any:
+def _scroll(db: LocalQdrant, name: str, body: bytes) -> Any:
     request = models.ScrollRequest.model_validate_json(body)
     points, offset = db.run(
         name, lambda client: client.scroll(name, limit=request.limit or 10, offset=request.offset)
@@ -188,36 +188,36 @@ def _scroll(db: Database, name: str, body: bytes) -> Any:
     return {"points": points, "next_page_offset": offset}
 
 
-def _retrieve(db: Database, name: str, body: bytes) -> Any:
+def _retrieve(db: LocalQdrant, name: str, body: bytes) -> Any:
     request = models.PointRequest.model_validate_json(body)
     return db.run(name, lambda client: client.retrieve(name, request.ids))
 
 
-def _count(db: Database, name: str, _body: bytes) -> Any:
+def _count(db: LocalQdrant, name: str, _body: bytes) -> Any:
     return db.run(name, lambda client: client.count(name))
 
 
-def _set_payload(db: Database, name: str, body: bytes) -> Any:
+def _set_payload(db: LocalQdrant, name: str, body: bytes) -> Any:
     request = models.SetPayload.model_validate_json(body)
     points: list[Any] = [*(request.points or [])]
     return db.run(name, lambda client: client.set_payload(name, request.payload, points=points))
 
 
-def _delete(db: Database, name: str, body: bytes) -> Any:
+def _delete(db: LocalQdrant, name: str, body: bytes) -> Any:
     selector = TypeAdapter(models.PointsSelector).validate_json(body)
     return db.run(name, lambda client: client.delete(name, selector))
 
 
-def _drop(db: Database, name: str, _body: bytes) -> Any:
+def _drop(db: LocalQdrant, name: str, _body: bytes) -> Any:
     return db.run(name, lambda client: client.delete_collection(name))
 
 
-def _info(db: Database, name: str, _body: bytes) -> Any:
+def _info(db: LocalQdrant, name: str, _body: bytes) -> Any:
     return db.run(name, lambda client: client.get_collection(name))
 
 
 _COLLECTION = r"/collections/(?P<name>[^/]+)"
-_ROUTES: list[tuple[str, str, Callable[[Database, str, bytes], Any]]] = [
+_ROUTES: list[tuple[str, str, Callable[[LocalQdrant, str, bytes], Any]]] = [
     ("PUT", _COLLECTION, _create),
     ("GET", _COLLECTION, _info),
     ("DELETE", _COLLECTION, _drop),
@@ -255,7 +255,7 @@ def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
 class Points(points_service_pb2_grpc.PointsServicer):
     """The methods on points that the workload uses."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: LocalQdrant) -> None:
         self._db = database
 
     @_answering
@@ -365,7 +365,7 @@ for _name, (_work_of, _response) in qdrant_operations.READS.items():
 class Collections(collections_service_pb2_grpc.CollectionsServicer):
     """The methods on collections that the workload uses."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: LocalQdrant) -> None:
         self._db = database
 
     @_answering
@@ -402,7 +402,7 @@ def _scored(points: list[models.ScoredPoint]) -> list[Any]:
 
 def main() -> None:
     """Serves until killed."""
-    database = Database()
+    database = LocalQdrant()
     Rest.database = database
     rest = ThreadingHTTPServer(("127.0.0.1", 0), Rest)
     rest.daemon_threads = True

@@ -18,23 +18,31 @@ Outcome = Literal["found", "empty", "error", "unknown"]
 
 # The database of calls that name none.
 _DEFAULT_NAMESPACES: Final = {
-    one.name: one.default_namespace for one in DATABASES if one.default_namespace
+    database.name: database.default_namespace
+    for database in DATABASES
+    if database.default_namespace
 }
 _DELETES: Final = "delete"
 _UNKNOWN: Final[Mapping[str, OperationKind]] = {}
 _DIRECTIONS: Final = frozenset({"higher_is_better", "lower_is_better"})
 # Scopes that do otherwise than the rest, by database.
 _ROWS_ARE_QUERIES: Final = {
-    one.name: tuple(
-        scope for spans in one.foreign_spans if spans.rows_are_queries for scope in spans.scopes
+    database.name: tuple(
+        scope
+        for spans in database.foreign_spans
+        if spans.rows_are_queries
+        for scope in spans.scopes
     )
-    for one in DATABASES
+    for database in DATABASES
 }
 _READS_ARE_SEARCHES: Final = {
-    one.name: tuple(
-        scope for spans in one.foreign_spans if spans.reads_are_searches for scope in spans.scopes
+    database.name: tuple(
+        scope
+        for spans in database.foreign_spans
+        if spans.reads_are_searches
+        for scope in spans.scopes
     )
-    for one in DATABASES
+    for database in DATABASES
 }
 # Others' documents are read for their scores up to this length only.
 _LONGEST_DOCUMENTS: Final = 65_536

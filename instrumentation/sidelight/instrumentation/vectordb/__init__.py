@@ -1,4 +1,4 @@
-"""Vector databases: one span per logical operation, with scores, for Milvus, Qdrant and Chroma."""
+"""Vector databases: one span per logical operation, with the scores of a search."""
 
 from sidelight.instrumentation.vectordb.core.query import query_text
 

@@ -1,4 +1,4 @@
-"""The vector databases that Sidelight supports. A new one has a folder, and a line here."""
+"""The vector databases that Sidelight supports: a folder each, and a line here."""
 
 from __future__ import annotations
 

@@ -65,12 +65,11 @@ VECTOR_DATABASES = frozenset(
 )  # fmt: skip
 OTHER_SEARCHES = frozenset(
     {
-        "search", "hybrid_search", "query", "query_points", "query_batch_points",
-        "query_points_groups", "search_batch", "search_groups", "recommend", "discover",
-        "hybrid", "bm25", "near_text", "near_vector", "fetch_objects", "similarity_search",
+        "search", "hybrid_search", "query", "hybrid", "bm25", "near_text", "near_vector",
+        "fetch_objects", "similarity_search",
     }
 )  # fmt: skip
-"""db.operation.name of searches, in lower case, of databases that have no description."""
+"""db.operation.name of searches, in lower case, where no description names it."""
 
 
 def provider(text: str) -> str:

@@ -1,6 +1,6 @@
 """Expositions of servers that are known: where they are, and which families are worth keeping.
 
-Those of databases stand in their descriptions.
+The descriptions of databases contain theirs.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from sidelight.instrumentation.vectordb.registry import DATABASES
 PRESETS: Final[Mapping[str, ScrapePreset]] = MappingProxyType(
     {
         "vllm": ScrapePreset(port=8000, about="all: the dashboards know them across versions"),
-        **{one.name: one.scrape for one in DATABASES if one.scrape is not None},
+        **{database.name: database.scrape for database in DATABASES if database.scrape is not None},
     }
 )
 
 NOT_SCRAPED: Final[Mapping[str, str]] = MappingProxyType(
-    {one.name: one.not_scraped for one in DATABASES if one.scrape is None}
+    {database.name: database.not_scraped for database in DATABASES if database.scrape is None}
 )
 """Servers without a preset: why, and what to do instead."""
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     PresetName = str
 else:
     # The names are data, which a type checker does not evaluate; pydantic does.
-    PresetName = Literal[("vllm", *(one.name for one in DATABASES))]
+    PresetName = Literal[("vllm", *(database.name for database in DATABASES))]
 
 
 def address(preset: ScrapePreset, url: str) -> str:

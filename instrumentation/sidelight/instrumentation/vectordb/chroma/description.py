@@ -7,9 +7,9 @@ from typing import Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.core.description import (
-    Client,
     Database,
     ForeignSpans,
+    PythonClient,
     WrappedClasses,
     same_named,
 )
@@ -46,7 +46,7 @@ CHROMA: Final = Database(
     name="chroma",
     title="Chroma",
     aliases=("chromadb",),
-    client=Client(
+    client=PythonClient(
         package="chromadb",
         distributions=("chromadb", "chromadb-client"),
         oldest="1.0",

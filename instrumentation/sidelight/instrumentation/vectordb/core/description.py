@@ -1,7 +1,7 @@
 """What Sidelight knows of a vector database, as data.
 
 Each database has one `Database` in its folder. The wrappers, the collector and the docs read it,
-so that a fact is written once. A description imports neither the client nor OpenTelemetry.
+so that each fact is written once. A description imports neither the client nor OpenTelemetry.
 """
 
 from __future__ import annotations
@@ -23,42 +23,41 @@ PROCESS_FAMILIES: Final = (
     "process_open_fds",
     "process_start_time_seconds",
 )
-"""Metric families that servers in Go and Rust have of their process."""
+"""Metric families of a server's process, as Prometheus clients in Go and Rust name them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One operation of a database, under the name that spans have it by (`db.operation.name`)."""
+    """One operation of a database; `name` is the `db.operation.name` of its spans."""
 
     name: str
     kind: OperationKind
     methods: tuple[str, ...] = ()
-    """Methods of the client that are wrapped. None where only other instrumentations write the
-    name."""
+    """Methods of the client that are wrapped; none if only other instrumentations use the name."""
     span_on_failure_only: bool = False
-    """Clients call it before many other calls: a span of its own is noise while it succeeds."""
+    """For calls that a client makes before many others, and whose success tells nothing."""
     versions: str = ""
-    """Versions of the client that have the methods, as in a requirement (`>=1.2`); all supported
-    ones if empty."""
+    """Versions of the client that have the methods, as in a requirement (`>=1.2`); empty for all
+    supported versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrappedClasses:
-    """Classes of a client with the same methods, as a sync and an async one have."""
+    """Classes of a client that share methods, such as the sync and the async client."""
 
     classes: tuple[tuple[str, ...], ...]
-    """Of each class its paths (`package.module:Name`), that of the newest client version first."""
+    """The paths of each class (`package.module:Name`), newest client version first."""
     operations: tuple[Operation, ...]
     essential: str
-    """A method without which such a class is not what it was: its absence is warned of."""
+    """The most important method; a warning is logged if a class lacks it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
+class PythonClient:
     """The Python client of a database."""
 
     package: str
-    """The name it is imported by."""
+    """Its import name."""
     distributions: tuple[str, ...]
     """Names on PyPI, the usual one first."""
     oldest: str
@@ -77,7 +76,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScrapePreset:
-    """Where a kind of server shows its metrics, and which families are worth keeping."""
+    """Where a server has its metrics, and which families to keep."""
 
     port: int
     families: tuple[str, ...] = ()
@@ -88,46 +87,46 @@ class ScrapePreset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignSpans:
-    """What another instrumentation's spans of the database need to become canonical."""
+    """How another instrumentation's spans of the database become canonical."""
 
     instrumentation: str
-    """The collector's table that this belongs to."""
+    """The name of the collector's table for it."""
     scopes: tuple[str, ...] = ()
-    """Its instrumentation scopes; what continues one with a point is meant too."""
+    """Its instrumentation scopes, each with all scopes that continue it after a point."""
     renamed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Foreign attribute to ours."""
     renamed_patterns: tuple[tuple[str, str, str], ...] = ()
-    """The same for names made of a beginning, anything, and an end."""
+    """The same for all names with a prefix and a suffix: prefix, suffix, our attribute."""
     content: tuple[str, ...] = ()
-    """Attributes that hold users' texts, and do not end as such attributes usually do."""
+    """Attributes with text of users that the collector does not recognise by their last segment."""
     content_namespaces: tuple[str, ...] = ()
-    """Beginnings of names below which texts may be users'."""
+    """Prefixes of names that may hold text of users."""
     rows_are_queries: bool = False
-    """Whether `db.response.returned_rows` counts the queries of a search instead of its hits."""
+    """Whether `db.response.returned_rows` is the number of queries of a search, not of its hits."""
     reads_are_searches: bool = False
-    """Whether a search has the name of a read; `gen_ai.operation.name` then tells them apart."""
+    """Whether searches have the name of a read; `gen_ai.operation.name` tells them apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """Everything that differs from one vector database to the next."""
+    """One vector database."""
 
     name: str
     """`db.system.name`; also the folder, the scrape preset and its job."""
     title: str
-    """What texts call it."""
+    """Its name in texts."""
     aliases: tuple[str, ...] = ()
     """Other spellings of `db.system.name`."""
-    client: Client
+    client: PythonClient
     foreign_operations: tuple[Operation, ...] = ()
     """Operations that only other instrumentations' spans name."""
     score_directions: Mapping[str, ScoreDirection]
-    """By metric type in upper case, `*` and `?` match; `*` alone if all scores have one."""
+    """By metric type in upper case, where `*` and `?` match."""
     default_namespace: str = ""
-    """The `db.namespace` of calls that name none."""
+    """The `db.namespace` of calls that do not name one."""
     scrape: ScrapePreset | None
     not_scraped: str = ""
-    """Why there is no preset, and what to do instead; for an error message."""
+    """The error message of a missing preset: why, and what to do instead."""
     foreign_spans: tuple[ForeignSpans, ...] = ()
 
     def operations(self) -> Iterator[Operation]:
@@ -138,13 +137,15 @@ class Database:
 
     def named(self, *kinds: OperationKind) -> frozenset[str]:
         """Names of the operations of some kinds."""
-        return frozenset(one.name for one in self.operations() if one.kind in kinds)
+        return frozenset(
+            operation.name for operation in self.operations() if operation.kind in kinds
+        )
 
 
 def same_named(
     kind: OperationKind, *names: str, versions: str = "", span_on_failure_only: bool = False
 ) -> tuple[Operation, ...]:
-    """Operations of one kind whose methods have their names."""
+    """Operations of one kind, each with one method of the same name."""
     return tuple(
         Operation(
             name=name,

@@ -170,9 +170,9 @@ def _metadata(fields: Mapping[str, Any], settings: Settings) -> tuple[str, bool]
         room = settings.max_bytes
     kept: list[str] = []
     dropped = False
-    for key, found in fields.items():
+    for key, field in fields.items():
         # A numpy scalar, as Milvus decodes a FLOAT field, has no dimensions.
-        value = found.item() if getattr(found, "ndim", None) == 0 else found
+        value = field.item() if getattr(field, "ndim", None) == 0 else field
         if not isinstance(value, _Scalar):
             # Lists may be vectors, which are never captured.
             continue

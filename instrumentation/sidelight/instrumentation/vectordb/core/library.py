@@ -1,4 +1,4 @@
-"""A client library that can be observed: switched on once for the process, and off again.
+"""Switches the observation of a client library on and off for the whole process.
 
 Importing this module imports neither OpenTelemetry nor a client: `instrument` does.
 """
@@ -68,7 +68,7 @@ class ClientLibrary:
                 self.install(self._patches, observer)
             except Exception as error:  # noqa: BLE001
                 self._patches.undo()
-                _warn(distribution, client_version, f"looking for them: {type(error).__name__}")
+                _warn(distribution, client_version, f"{type(error).__name__} while wrapping them")
                 return False
             if self._patches.missing:
                 _warn(distribution, client_version, "missing: " + ", ".join(self._patches.missing))
@@ -94,7 +94,7 @@ class ClientLibrary:
 
 def _warn(distribution: str, client_version: str, problem: str) -> None:
     _logger.warning(
-        "Sidelight does not find every method it observes in %s %s (%s). Calls of the others are "
-        "not observed. docs/vector-databases.md lists the versions that were tested.",
+        "Sidelight does not observe all calls of %s %s (%s). docs/vector-databases.md lists the "
+        "supported versions.",
         distribution, client_version, problem,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Puts observers around the methods of a client library, and takes every one off again."""
+"""Wraps the methods of a client library, and restores them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Patches:
-    """The methods replaced so far; `undo` restores each original, the youngest first.
+    """The methods replaced so far; `undo` restores each original, the last one first.
 
     What another library has put around a method after that stays, and ours in it does no more
     than call the original.
@@ -41,8 +41,8 @@ class Patches:
         for path in paths:
             module, _, name = path.partition(":")
             try:
-                found: Any = import_module(module)
-                return getattr(found, name) if name else found
+                loaded: Any = import_module(module)
+                return getattr(loaded, name) if name else loaded
             except (ImportError, AttributeError):
                 continue
         self.missing.append(paths[0])
@@ -70,8 +70,7 @@ class Patches:
     ) -> None:
         """Observes the methods of the classes of `wrapped` that this client version has.
 
-        A method that a class lacks is left out. A class without its essential method is not what
-        it was: that one is missing.
+        Skips a method that a class lacks; an essential one is added to `missing`.
         """
         self._observers.append(observer)
         for paths in wrapped.classes:
@@ -112,7 +111,7 @@ def positional(method: Callable[..., Any]) -> tuple[str, ...]:
     """Names of the parameters that can be given by position, without `self`."""
     kinds: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(method).parameters.values()
-    return tuple(one.name for one in parameters if one.kind in kinds)[1:]
+    return tuple(parameter.name for parameter in parameters if parameter.kind in kinds)[1:]
 
 
 def named(

@@ -56,17 +56,17 @@ def redacted(text: str, arguments: Mapping[str, Any], client_package: str) -> st
     budget = _Budget(client_package)
     try:
         given = {
-            each
+            leaf
             for name, value in arguments.items()
             if name not in _STRUCTURE
-            for each in _leaves(value, budget)
+            for leaf in _leaves(value, budget)
         }
     except _TooMuchError:
         return NOT_CAPTURED
     named = {str(arguments.get(name)) for name in ("collection_name", "name")}
-    for each in sorted(given - named, key=len, reverse=True):
-        text = _without(text, each)
-    text = _without_runs(text, "\0".join(each for each in given if " " in each))
+    for leaf in sorted(given - named, key=len, reverse=True):
+        text = _without(text, leaf)
+    text = _without_runs(text, "\0".join(leaf for leaf in given if " " in leaf))
     text = _without_words(text, _words_of_expressions(arguments) - _KEYWORDS - named)
     return _REPEATED.sub(NOT_CAPTURED, text)
 
@@ -77,7 +77,9 @@ def _words_of_expressions(arguments: Mapping[str, Any]) -> set[str]:
     branches = arguments.get("reqs")
     if isinstance(branches, list | tuple):
         expressions += [getattr(branch, "expr", None) for branch in branches]
-    words = {word for each in expressions if each for word in _WORD.findall(str(each))}
+    words = {
+        word for expression in expressions if expression for word in _WORD.findall(str(expression))
+    }
     return {word for word in words if len(word) > 1}
 
 
@@ -94,9 +96,9 @@ def _without(text: str, given: str) -> str:
     return text
 
 
-def _unless_a_size(found: re.Match[str]) -> str:
+def _unless_a_size(number: re.Match[str]) -> str:
     """Nothing of a number, but all of one that the message calls a dimension or the like."""
-    return found[0] if _SIZE.search(found.string, 0, found.start()) else NOT_CAPTURED
+    return number[0] if _SIZE.search(number.string, 0, number.start()) else NOT_CAPTURED
 
 
 def _without_runs(text: str, given: str) -> str:
@@ -116,7 +118,7 @@ def _without_runs(text: str, given: str) -> str:
 def _without_words(text: str, words: Set[str]) -> str:
     if not words:
         return text
-    return _WORD.sub(lambda found: NOT_CAPTURED if found[0] in words else found[0], text)
+    return _WORD.sub(lambda word: NOT_CAPTURED if word[0] in words else word[0], text)
 
 
 class _Budget:

@@ -8,10 +8,10 @@ from typing import Final
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.core.description import (
     PROCESS_FAMILIES,
-    Client,
     Database,
     ForeignSpans,
     Operation,
+    PythonClient,
     ScrapePreset,
     WrappedClasses,
     same_named,
@@ -87,7 +87,7 @@ QUERY_ITERATORS: Final = WrappedClasses(
 MILVUS: Final = Database(
     name="milvus",
     title="Milvus",
-    client=Client(
+    client=PythonClient(
         package="pymilvus",
         distributions=("pymilvus",),
         oldest="2.5",

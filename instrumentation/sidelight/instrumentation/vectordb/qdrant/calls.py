@@ -266,8 +266,8 @@ def _distances(configuration: Any) -> dict[str, str]:
     """Distance by vector name, of one vector's parameters or of a dict of them."""
     if isinstance(configuration, Mapping):
         return {
-            name: str(getattr(one.distance, "value", one.distance))
-            for name, one in configuration.items()
+            name: str(getattr(vector.distance, "value", vector.distance))
+            for name, vector in configuration.items()
         }
     distance = getattr(configuration, "distance", None)
     return {} if distance is None else {"": str(getattr(distance, "value", distance))}

@@ -8,10 +8,10 @@ from typing import Final
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.core.description import (
     PROCESS_FAMILIES,
-    Client,
     Database,
     ForeignSpans,
     Operation,
+    PythonClient,
     ScrapePreset,
     WrappedClasses,
     same_named,
@@ -74,7 +74,7 @@ CLIENTS: Final = WrappedClasses(
 QDRANT: Final = Database(
     name="qdrant",
     title="Qdrant",
-    client=Client(
+    client=PythonClient(
         package="qdrant_client",
         distributions=("qdrant-client",),
         oldest="1.13",
