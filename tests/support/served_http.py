@@ -11,16 +11,16 @@ import uvloop
 
 from sidelight.base.http_server import (
     Explain,
+    HttpLimits,
     HttpRequest,
     HttpResponse,
     HttpServer,
-    Limits,
     in_words,
 )
 
 _T = TypeVar("_T")
 
-LIMITS = Limits(
+LIMITS = HttpLimits(
     max_body_bytes=1024 * 1024,
     max_buffered_bytes=8 * 1024 * 1024,
     max_connections=64,
@@ -33,7 +33,7 @@ LIMITS = Limits(
 class Served:
     """A running server whose handler echoes, and what it has seen."""
 
-    def __init__(self, limits: Limits, explain: Explain = in_words) -> None:
+    def __init__(self, limits: HttpLimits, explain: Explain = in_words) -> None:
         self.requests: list[HttpRequest] = []
         self.hold: asyncio.Event | None = None
         self.server = HttpServer(self._handle, limits, explain=explain)

@@ -14,9 +14,9 @@ Status = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was looked at, how it stands, what was found and, unless all is well, what to do.
+    """What was checked, its status, what was found and, unless all is well, what to do.
 
-    Neither text ever holds a secret.
+    No text holds a secret: the report is printed and pasted into issues.
     """
 
     name: str
@@ -26,10 +26,10 @@ class Check:
 
 
 def on_thread(check: Callable[[], Check]) -> Callable[[], Awaitable[Check]]:
-    """A check that blocks (on a disk, on a lookup), made beside the event loop."""
+    """A check that blocks (on a disk, on a lookup), run on a thread of its own."""
     return partial(run_in_thread, check, "sidelight-check")
 
 
 def exit_code(checks: Iterable[Check]) -> int:
-    """1 if any check failed, else 0: a warning stops nothing."""
+    """1 if any check failed, else 0. Warnings do not fail a deployment that runs the doctor."""
     return int(any(check.status == "fail" for check in checks))

@@ -1,4 +1,4 @@
-"""Components that other distributions bring, found by entry points."""
+"""Finds the component types of other distributions by their entry points."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ def registry(
 ) -> dict[str, NamedT]:
     """The types by name: `built_in` in their order, then those of the entry point `group`.
 
-    An entry point that cannot be loaded, that is not a `component_type` or that takes a name
-    in use is left out with a warning: a broken plugin must not stop a collector that may not
+    An entry point that cannot be loaded, that is not a `component_type` or whose name is in
+    use is left out with a warning: a broken plugin must not stop a collector that does not
     use it.
     """
-    types = {each.name: each for each in built_in}
-    for entry_point in sorted(entry_points(group=group), key=lambda each: each.value):
+    types = {component.name: component for component in built_in}
+    # Sorted, because the order of entry points depends on the installation.
+    for entry_point in sorted(entry_points(group=group), key=lambda point: point.value):
         try:
             loaded = entry_point.load()
-        except Exception as error:  # noqa: BLE001 (a plugin may raise whatever it likes)
+        except Exception as error:  # noqa: BLE001 (foreign code may raise anything)
             _logger.warning(
                 "entry point %s of group %s cannot be loaded: %s", entry_point.value, group, error
             )
             continue
         if not isinstance(loaded, component_type):
             _logger.warning(
-                "entry point %s of group %s is ignored: it is a %s, not a %s",
+                "entry point %s of group %s ignored: it is a %s, not a %s",
                 entry_point.value,
                 group,
                 type(loaded).__name__,
@@ -49,7 +50,7 @@ def registry(
             )
         elif types.setdefault(loaded.name, loaded) is not loaded:
             _logger.warning(
-                "entry point %s of group %s is ignored: the name %r is taken",
+                "entry point %s of group %s ignored: the name %r is in use",
                 entry_point.value,
                 group,
                 loaded.name,

@@ -1,4 +1,4 @@
-"""Ports that cannot be had, said so that a user can act on it; and how many may connect."""
+"""Binds listeners: explains ports that are not available, and limits connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _logger = logging.getLogger(__name__)
 
 
 class ServiceError(Exception):
-    """The service cannot start; the message says what to change."""
+    """The service cannot start. The message says what to change."""
 
 
 async def bind(
@@ -28,41 +28,44 @@ async def bind(
 
 
 def refused(error: OSError, host: str, port: int, section: str) -> ServiceError:
-    """Why the address of a section cannot be had, and which key to change."""
+    """Why the address of a section is not available, and which key to change."""
     if isinstance(error, socket.gaierror):
         return ServiceError(
-            f"cannot listen on {host}:{port}, the host cannot be resolved: set {section}.host"
+            f"cannot listen on {host}:{port} (unknown host): correct {section}.host"
         )
     # asyncio's own text repeats the address.
     reason = os.strerror(error.errno) if error.errno else str(error)
     advice = (
         f"set {section}.host to an address of this machine"
         if error.errno == errno.EADDRNOTAVAIL
-        else f"stop what holds it, or set {section}.port or {section}.host"
+        else f"stop the process that uses it, or set {section}.port or {section}.host"
     )
     return ServiceError(f"cannot listen on {host}:{port} ({reason}): {advice}")
 
 
-def connections(wanted: int, section: str) -> int:
-    """As many as wanted, but no listener may take more than a fourth of the files that the
-    process may open: the log and the other listeners need theirs.
+def connections(configured: int, section: str) -> int:
+    """The connections that a listener may have: `configured`, or what the file limit allows.
+
+    A listener gets at most a quarter of the files that the process may open. The log and the
+    other listeners need the rest.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = wanted if soft == resource.RLIM_INFINITY else min(wanted, max(1, soft // 4))
-    if allowed < wanted:
+    is_unlimited = soft == resource.RLIM_INFINITY
+    allowed = configured if is_unlimited else min(configured, max(1, soft // 4))
+    if allowed < configured:
         _logger.warning(
-            "%s takes %d connections, not %d, because the process may open only %d files: "
-            "raise its limit (ulimit -n)",
+            "%s accepts at most %d connections instead of %d: the process may open only %d "
+            "files; raise its limit (ulimit -n)",
             section,
             allowed,
-            wanted,
+            configured,
             soft,
         )
     return allowed
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there."""
+    """Whether only this machine reaches a listener on `host`."""
     if host == "localhost":
         return True
     try:

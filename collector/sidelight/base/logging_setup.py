@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 
 class _Formatter(logging.Formatter):
-    """Shows where an exception came from, never its words: they may quote what was received."""
+    """Shows the stack of an exception but not its message, which may quote received content."""
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's name)
         """The stack and the class of the exception."""
@@ -20,7 +20,7 @@ class _Formatter(logging.Formatter):
 
 
 class _JsonFormatter(_Formatter):
-    """One JSON object a line; exceptions as one string."""
+    """One JSON object a line, with exceptions as a single string."""
 
     def __init__(self, worker: int | None) -> None:
         super().__init__()
@@ -41,18 +41,18 @@ class _JsonFormatter(_Formatter):
 
 
 def _keep_first_line(record: logging.LogRecord) -> bool:
-    """asyncio goes on with what its futures hold, an exception's words among it."""
+    """Drop all but the first line: asyncio shows its futures below it, with exception messages."""
     record.msg, record.args = record.getMessage().partition("\n")[0], ()
     return True
 
 
 def _shows_no_header(record: logging.LogRecord) -> bool:
-    """gRPC logs each header that is not UTF-8 as it is, and it may be a token."""
+    """Drop gRPC's line on a header that is not UTF-8: it quotes the value, perhaps a token."""
     return not str(record.msg).startswith("Invalid encoding")
 
 
 def configure(level: str, style: Literal["text", "json"] | None, worker: int | None = None) -> None:
-    """Log to standard error from `level` on; without a style JSON unless it is a terminal.
+    """Log to standard error from `level` on. Without a style: text on a terminal, else JSON.
 
     The lines of one `worker` of several carry its number.
     """

@@ -1,4 +1,4 @@
-"""Whether the ports are free, or served by a Sidelight that already runs."""
+"""The doctor's check of ports: free, or served by a Sidelight that already runs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 
 from sidelight.base.check import Check
 
+# TCP_LISTEN, as /proc/net/tcp writes it.
 _LISTEN = "0A"
 
 
 def check(key: str, host: str, port: int, *, running: bool) -> Check:
-    """Try to bind the address that stands at `key` in the configuration.
+    """Try to bind the address at `key` of the configuration.
 
-    `running` says that a Sidelight answers on the configured serve port.
+    `running`: a Sidelight answers on the configured serve port.
     """
     name = f"port {port} ({key})"
     place = f"{host}:{port}"
@@ -24,9 +25,10 @@ def check(key: str, host: str, port: int, *, running: bool) -> Check:
         _bind(host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return _taken(name, place, key, port, running=running)
+            return _in_use(name, place, key, port, running=running)
         if error.errno == errno.EACCES:
-            return Check(name, "fail", f"{place} needs privileges", "Take a port of 1024 or above.")
+            advice = f"Set {key}.port to 1024 or above."
+            return Check(name, "fail", f"{place} requires root privileges", advice)
         return Check(
             name,
             "fail",
@@ -37,18 +39,18 @@ def check(key: str, host: str, port: int, *, running: bool) -> Check:
 
 
 def owner(port: int) -> tuple[int, str] | None:
-    """Process id and command of the process that listens on the port, where /proc tells."""
+    """Id and command of the process that listens on the port; None if /proc does not show it."""
     inodes = {inode for table in ("tcp", "tcp6") for inode in _listening_inodes(table, port)}
     if not inodes:
         return None
     sockets = {f"socket:[{inode}]" for inode in inodes}
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if any(str(each.readlink()) in sockets for each in (process / "fd").iterdir()):
+            if any(str(file.readlink()) in sockets for file in (process / "fd").iterdir()):
                 command = (process / "cmdline").read_bytes().split(b"\0")
                 return int(process.name), _program(command)
         except OSError:
-            continue  # It ended in between, or belongs to another user.
+            continue  # it has ended, or belongs to another user
     return None
 
 
@@ -57,22 +59,23 @@ def _bind(host: str, port: int) -> None:
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     with socket.socket(family, kind, protocol) as probe:
-        # As servers do: a port whose last connections linger is free.
+        # As servers do: otherwise a port whose old connections linger would seem in use.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
         probe.listen()
 
 
-def _taken(name: str, place: str, key: str, port: int, *, running: bool) -> Check:
-    who = owner(port)
-    by = f"{who[1]} (process {who[0]})" if who else "another process"
-    if running and (who is None or "sidelight" in who[1]):
-        return Check(name, "ok", f"{place} is served by the running Sidelight, {by}")
+def _in_use(name: str, place: str, key: str, port: int, *, running: bool) -> Check:
+    listener = owner(port)
+    process = f"{listener[1]} (process {listener[0]})" if listener else "another process"
+    # The process of another user is not visible; a Sidelight that answers is then the likely one.
+    if running and (listener is None or "sidelight" in listener[1]):
+        return Check(name, "ok", f"{place} is served by the running Sidelight, {process}")
     return Check(
         name,
         "fail",
-        f"{place} is taken by {by}",
-        f"End that process, or set {key}.port to another port.",
+        f"{place} is in use by {process}",
+        f"Stop that process, or set {key}.port to another port.",
     )
 
 

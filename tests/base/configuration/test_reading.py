@@ -108,7 +108,7 @@ class TestPlaces:
                 "f.yaml:2: animals.0.values.1 (is 'x'): input should be a valid integer, unable to "
                 "parse string as an integer or input should be a valid boolean",
             ),
-            ("animals: cat", "f.yaml:1: animals (is 'cat'): must be a list, in the environment"),
+            ("animals: cat", "f.yaml:1: animals (is 'cat'): must be a list; in the environment"),
             ("who: {nev: K}", "f.yaml:1: who.nev: unknown key; known keys: env, file"),
             ("- a", "f.yaml: must be a mapping of keys, not a list"),
             ("hunter2", "f.yaml: must be a mapping of keys, not a single value"),

@@ -108,10 +108,10 @@ class TestRepeatedKeys:
             "serve:\n  port: 1\n  port: hunter2\nlog: {a: 1, a: 2}\nx:\n- b: 1\n  b: 2\nserve: {}"
         )
         assert fault(tmp_path, text).splitlines() == [
-            "f.yaml:3: serve.port: stands twice, first in line 2",
-            "f.yaml:4: log.a: stands twice, first in line 4",
-            "f.yaml:7: x.0.b: stands twice, first in line 6",
-            "f.yaml:8: serve: stands twice, first in line 1",
+            "f.yaml:3: serve.port: repeated, first in line 2",
+            "f.yaml:4: log.a: repeated, first in line 4",
+            "f.yaml:7: x.0.b: repeated, first in line 6",
+            "f.yaml:8: serve: repeated, first in line 1",
         ]
 
     def test_what_is_merged_in_may_be_set_again(self, tmp_path: Path) -> None:
@@ -165,6 +165,6 @@ class TestNotYaml:
         with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
             read(tmp_path)
         (tmp_path / "bytes.yaml").write_bytes(b"a: \xffhunter2")
-        with pytest.raises(ConfigError, match="not valid YAML: it is not UTF-8 text") as caught:
+        with pytest.raises(ConfigError, match="not valid YAML: not UTF-8 text") as caught:
             read(tmp_path / "bytes.yaml")
         assert caught.value.__cause__ is None

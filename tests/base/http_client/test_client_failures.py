@@ -214,7 +214,7 @@ async def test_an_endless_head_is_given_up() -> None:
     """A backend cannot fill our memory with headers either."""
     endless = b"HTTP/1.1 200 OK\r\n" + b"X-Filler: 0123456789\r\n" * 10_000
     with raw_backend(endless) as url, http_client(url) as client:
-        assert "its answer is not HTTP/1.1" in await failure_of(client)
+        assert "the answer is not HTTP/1.1" in await failure_of(client)
 
 
 async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ async def test_a_ca_of_its_own_replaces_the_systems(
         with http_client(backend.url, ca=authority.certificate) as client:
             assert (await client.get("/")).status == 200
         with http_client(backend.url, ca=other.certificate) as client:
-            assert "its TLS certificate is not trusted" in await failure_of(client)
+            assert "the server's TLS certificate is not trusted" in await failure_of(client)
 
 
 async def test_a_renewed_ca_is_read_without_a_restart(
@@ -105,7 +105,7 @@ async def test_an_untrusted_certificate_is_explained(server: ssl.SSLContext) -> 
     """A certificate nobody vouches for is refused, and the reason says how to trust it."""
     with Backend(tls=server) as backend, http_client(backend.url) as client:
         message = await failure_of(client)
-    assert "its TLS certificate is not trusted" in message
+    assert "the server's TLS certificate is not trusted" in message
     assert "SSL_CERT_FILE" in message
     assert backend.requests == []
 
@@ -113,8 +113,8 @@ async def test_an_untrusted_certificate_is_explained(server: ssl.SSLContext) -> 
 @pytest.mark.parametrize(
     ("host", "days", "words"),
     [
-        ("other.test", 1, "its TLS certificate is not for this host"),
-        ("127.0.0.1", -1, "its TLS certificate has expired"),
+        ("other.test", 1, "the server's TLS certificate is for another host"),
+        ("127.0.0.1", -1, "the server's TLS certificate has expired"),
     ],
 )
 async def test_a_wrong_certificate_is_explained(
@@ -139,7 +139,7 @@ async def test_a_wrong_certificate_is_explained(
 async def test_tls_to_a_plain_port_is_explained() -> None:
     """https:// to a port without TLS says so."""
     with Backend() as backend, http_client(f"https://127.0.0.1:{backend.port}") as client:
-        assert "it does not speak TLS; use http://" in await failure_of(client)
+        assert "the server does not speak TLS; use http://" in await failure_of(client)
 
 
 @pytest.mark.parametrize("content", [None, b"nothing in PEM"])

@@ -205,10 +205,12 @@ async def test_missing_credentials_are_explained(
             else:
                 message = await failure_of(client)
                 assert f"the proxy 127.0.0.1:{proxy.port} answered 407" in message
-                assert "put them into HTTPS_PROXY" in message
+                assert "set HTTPS_PROXY to" in message
 
 
-@pytest.mark.parametrize(("status", "words"), [(403, "does not allow"), (502, "check the proxy")])
+@pytest.mark.parametrize(
+    ("status", "words"), [(403, "forbids connections"), (502, "check the proxy")]
+)
 async def test_a_tunnel_that_is_refused_is_explained(
     status: int, words: str, no_variables: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,7 +241,7 @@ async def test_an_unusable_setting_fails_the_request(
     """Nothing goes out past a proxy that was asked for."""
     monkeypatch.setenv("HTTP_PROXY", "socks5://proxy.test")
     with http_client("http://backend.test") as client:
-        assert "socks5:// are not supported" in await failure_of(client)
+        assert "socks5:// proxies are not supported" in await failure_of(client)
 
 
 def test_a_proxys_repr_holds_no_secret() -> None:

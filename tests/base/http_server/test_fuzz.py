@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidelight.base.http_server import Limits
+from sidelight.base.http_server import HttpLimits
 from sidelight.base.http_server.messages import Budget, RefusedError
 from sidelight.base.http_server.reader import RequestReader
 from support.fuzzing import inputs
@@ -117,7 +117,7 @@ def test_where_the_bytes_are_cut_changes_nothing(data: bytes, cuts: list[int]) -
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
     """One server for all inputs."""
-    limits = Limits(_MOST, 1 << 20, 64, 20.0, 20.0, 20.0)
+    limits = HttpLimits(_MOST, 1 << 20, 64, 20.0, 20.0, 20.0)
     assert limits.max_buffered_bytes < LIMITS.max_buffered_bytes
     server = Served(limits)
     yield server

@@ -11,7 +11,7 @@ import time
 import uvloop
 from isal import igzip
 
-from sidelight.base.http_server import HttpRequest, HttpResponse, HttpServer, Limits
+from sidelight.base.http_server import HttpLimits, HttpRequest, HttpResponse, HttpServer
 from sidelight.otlp.otlp_pb2 import Request
 
 # A look inside costs time of the core it shares with the load generator.
@@ -50,7 +50,7 @@ class Sink:
 async def main() -> None:
     """Serve until SIGTERM; the port is printed first."""
     sink = Sink(timed="--timed" in sys.argv)
-    limits = Limits(64 << 20, 256 << 20, 64, 60.0, 60.0, 600.0)
+    limits = HttpLimits(64 << 20, 256 << 20, 64, 60.0, 60.0, 600.0)
     server = HttpServer(sink.handle, limits)
     print(await server.start("127.0.0.1", 0), flush=True)
     stop = asyncio.Event()

@@ -90,12 +90,12 @@ def test_without_destinations_a_restart_is_asked_for(tmp_path: Path) -> None:
         (
             "receivers.otlp_http",
             "999.1.1",
-            "the host cannot be resolved: set receivers.otlp_http.host",
+            "(unknown host): correct receivers.otlp_http.host",
         ),
         (
             "receivers.otlp_grpc",
             "999.1.1",
-            "the host cannot be resolved: set receivers.otlp_grpc.host",
+            "(unknown host): correct receivers.otlp_grpc.host",
         ),
         ("serve", "192.0.2.1", "(Cannot assign requested address): set serve.host"),
     ],
@@ -113,7 +113,7 @@ def test_a_host_that_is_not_this_machine(
     assert code == 1
     assert f"cannot listen on {host}:0" in messages[-1]
     assert said in messages[-1]
-    assert "stop what holds it" not in messages[-1]
+    assert "stop the process" not in messages[-1]
 
 
 def test_an_unknown_key(tmp_path: Path) -> None:

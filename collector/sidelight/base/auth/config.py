@@ -1,4 +1,4 @@
-"""Who may send, in sidelight.yaml: bearer tokens and their tenants."""
+"""The section `auth` of sidelight.yaml: bearer tokens of senders, and their tenants."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from sidelight.base.configuration.section import Secret, Section
 
 TENANT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 
-
 ANY_TENANT = "*"
-
+"""The tenant of a sender that names the tenant of its data itself, as other collectors do."""
 
 Tenant = Annotated[
     str,
     Field(
         pattern=rf"^({TENANT_PATTERN}|\*)$",
-        description="Whose data this is; `*`: whose the sender says, for other collectors.",
+        description="Tenant of the data. `*`: the sender names it, for other collectors.",
     ),
 ]
 
 
 class Tokens(Secret):
-    """Bearer tokens, one a line, each after its tenant and a colon or alone."""
+    """Bearer tokens, one a line: `TOKEN`, or `TENANT: TOKEN`."""
 
-    tenant: Tenant | None = Field(None, description="For the tokens that name none.")
+    tenant: Tenant | None = Field(None, description="Tenant of the lines that name none.")
 
 
 class Auth(Section):
-    """Who may send to the receivers."""
+    """The senders that receivers accept."""
 
-    tokens: tuple[Tokens, ...] = Field((), description="Bearer tokens that may send; none: all.")
+    tokens: tuple[Tokens, ...] = Field(
+        (), description="Bearer tokens of senders. none: every sender is accepted."
+    )

@@ -1,4 +1,4 @@
-"""Who may send, and for which tenant: credentials, checked with each request."""
+"""Identifies senders and their tenants by the credentials of each request."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from sidelight.base.configuration.section import ConfigError
 from sidelight.base.tls.watched import Watched
 
 Reason = Literal["missing", "scheme", "unknown", "certificate"]
+"""Why a sender is refused; a label value of the counter of refused senders."""
+
+# Bearer for the tokens in `auth`, Basic for the key pairs of the Langfuse SDKs.
 _SCHEMES: Final = ("bearer", "basic")
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who sends; `tenant` is None for those who belong to none, `*` for those who may say."""
+    """A known sender. Its `tenant` is None without one, and `*` if the sender names it itself."""
 
     tenant: str | None = None
 
@@ -41,29 +44,30 @@ def token_source(tokens: Sequence[Tokens], section: str) -> CredentialSource | N
     """The tokens at `section` of the configuration; None if there are none."""
     if not tokens:
         return None
-    files = tuple(each.file for each in tokens if each.file is not None)
+    files = tuple(source.file for source in tokens if source.file is not None)
     return CredentialSource(lambda: of_tokens(tokens, section), files)
 
 
 class Guard:
-    """Tells who sends. Without any source of credentials every sender is admitted.
+    """Identifies senders. Without any credentials configured it accepts every sender.
 
-    Raises `ConfigError` when it is made from what cannot be read.
+    Raises `ConfigError` for credentials that cannot be read.
     """
 
     def __init__(self, sources: Iterable[CredentialSource | None] = ()) -> None:
-        used = [each for each in sources if each is not None]
-        self.is_open = not used
-        # Digests are looked up, under a key that no sender knows: how long that takes depends
-        # on nothing they could choose, and so tells nothing about the tokens.
+        configured = [source for source in sources if source is not None]
+        self.is_open = not configured
+        # Keyed digests are looked up, not the credentials. Senders do not know the key, so the
+        # time that a lookup takes tells them nothing about the tokens.
         self._key = secrets.token_bytes(32)
+        # The files are followed, so that tokens can be rotated without a restart.
         self._known = Watched(
-            [file for source in used for file in source.files],
-            lambda: self._table(chain.from_iterable(source.read() for source in used)),
+            [file for source in configured for file in source.files],
+            lambda: self._table(chain.from_iterable(source.read() for source in configured)),
         )
 
     def identify(self, authorization: str | None) -> Identity | Reason:
-        """Who sent this header, or why it will not do; takes 1 µs."""
+        """The sender with this Authorization header, or why it is refused; takes 1 µs."""
         if not authorization:
             return "missing"
         scheme, _, value = authorization.partition(" ")
@@ -76,6 +80,7 @@ class Guard:
         table: dict[bytes, Identity] = {}
         for credential, tenant in credentials:
             identity = Identity(tenant)
+            # The message names no credential: it goes to the log and to the doctor's report.
             if table.setdefault(self._digest(credential), identity) != identity:
                 raise ConfigError(
                     f"one token or key pair belongs to two tenants, {tenant or 'none'} and "

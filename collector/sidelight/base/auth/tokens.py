@@ -1,4 +1,4 @@
-"""Bearer tokens, read from files and variables."""
+"""Reads bearer tokens from files and environment variables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from sidelight.base.auth.config import TENANT_PATTERN, Tokens
 from sidelight.base.configuration.section import ConfigError, Secret
 
-# What a header can hold as a token (RFC 6750): no colon, so a tenant can stand before one.
+# A bearer token (`b64token` of RFC 6750) has no colon, so a colon can separate it from its tenant.
 _LINE = re.compile(rf"(?:({TENANT_PATTERN}|\*)\s*:\s*)?([A-Za-z0-9._~+/-]+=*)")
 MIN_TOKEN_CHARACTERS = 16
 """A shorter token can be guessed in reasonable time."""
@@ -28,13 +28,13 @@ def of_tokens(tokens: Sequence[Tokens], section: str) -> Iterator[Credential]:
             text = line.strip()
             if not text or text.startswith("#"):
                 continue
-            found = _LINE.fullmatch(text)
-            if found is None:
+            match = _LINE.fullmatch(text)
+            if match is None:
                 raise ConfigError(
                     f"{where}: line {number}: must be a token of letters, digits and -._~+/=, "
                     "alone or after its tenant and a colon"
                 )
-            tenant, token = found.groups()
+            tenant, token = match.groups()
             if len(token) < MIN_TOKEN_CHARACTERS:
                 raise ConfigError(
                     f"{where}: line {number}: the token has fewer than "
@@ -46,7 +46,8 @@ def of_tokens(tokens: Sequence[Tokens], section: str) -> Iterator[Credential]:
 def read_required(secret: Secret, where: str) -> str:
     """The secret at the key `where`. Raises `ConfigError` if it is empty."""
     value = secret.read()
+    # An empty source is refused: without it, a failed mount would open the port to every sender.
     if value is None:
-        what = "set the variable" if secret.env else "write what it should hold, or take it away"
-        raise ConfigError(f"{where}: it is empty: {what}")
+        advice = "set the variable" if secret.env else "write the secret to it, or remove the key"
+        raise ConfigError(f"{where}: empty; {advice}")
     return value

@@ -1,6 +1,6 @@
-"""Lays what environment variables set over the values of a configuration.
+"""Overlays the values of a configuration with those of environment variables.
 
-Written here because pydantic-settings costs 6 MB of the 60 that an idle collector may take.
+Written here because pydantic-settings takes 6 MB of the 60 MB of an idle collector.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PREFIX = "SIDELIGHT_"
 
 @dataclass(slots=True)
 class Overlay:
-    """Values of a configuration, and the variable behind each of those that were set by one."""
+    """Values of a configuration, and the variables that set some of them."""
 
     values: dict[str, Any]
     variables: dict[KeyPath, str] = field(default_factory=dict)
@@ -27,18 +27,19 @@ class Overlay:
 def overlay(
     values: Mapping[str, Any], environ: Mapping[str, str], sections: Collection[str]
 ) -> Overlay:
-    """`values` with what `environ` sets laid over them; `values` stay as they are.
+    """`values` overlaid with what `environ` sets; `values` itself does not change.
 
     A variable is `SIDELIGHT_` and the path of a key, joined by two underscores; lists and
-    mappings are JSON. One without `__` counts only if it names one of `sections`: others
-    (SIDELIGHT_CAPTURE_CONTENT) are no keys of the file.
+    mappings are JSON. A variable without `__` counts only if it names one of `sections`:
+    others, such as SIDELIGHT_CAPTURE_CONTENT, configure the instrumentation.
 
-    Raises `ConfigError` with a line for each variable that holds broken JSON or reaches into a
-    value that is not a mapping.
+    Raises `ConfigError` with a line for each variable that holds invalid JSON or names a key
+    below a value that is not a mapping.
     """
     merged = dict(values)
     variables: dict[KeyPath, str] = {}
     faults: list[str] = []
+    # Sorted, so that SIDELIGHT_LOG comes before SIDELIGHT_LOG__DIRECTORY, which changes part of it.
     for variable in sorted(environ):
         path = tuple(variable.removeprefix(PREFIX).lower().split("__"))
         if not variable.startswith(PREFIX) or (len(path) == 1 and path[0] not in sections):
@@ -59,7 +60,7 @@ def variable_of(key: str) -> str:
 
 
 def _set(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Set the value at `path`; the mappings on the way are copied, because others hold them."""
+    """Set the value at `path`. The mappings above it are copied: the file's values share them."""
     section = values
     for part in path[:-1]:
         inner = section.get(part)
@@ -76,7 +77,7 @@ def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        # The parser's words do not quote the text, which may hold a secret.
+        # The parser's message does not quote the text, which may hold a secret.
         raise ValueError(f"not valid JSON: {error}") from None
     except RecursionError:
         raise ValueError("not valid JSON: nested too deeply") from None

@@ -1,7 +1,7 @@
-"""Says what is wrong in a configuration: one line a fault, which a user can act on.
+"""Describes the faults of a configuration, one line each.
 
-`sidelight.yaml:7: serve.port (is 99999): input should be less than or equal to 65535`: where,
-which key, its value, what is allowed.
+`sidelight.yaml:7: serve.port (is 99999): input should be less than or equal to 65535`: place,
+key, value, and what is allowed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from sidelight.base.configuration.yaml_file import KeyPath
 
 MAX_SHOWN_CHARACTERS = 100
 _REFERENCE = "see docs/configuration.md or `sidelight config schema`"
+# A user may have written the secret itself where its variable or file belongs.
 _MAY_BE_SECRET = ("secret", "key", "headers", "token")
 
 
 def explain(error: ValidationError, model: type[BaseModel], origins: Origins) -> list[str]:
-    """A line for each fault that `model` found, in pydantic's order.
+    """A line for each fault of a validation by `model`, in pydantic's order.
 
     Values are shown unless they are large or may be secrets.
     """
@@ -31,7 +32,7 @@ def explain(error: ValidationError, model: type[BaseModel], origins: Origins) ->
         key = ".".join(map(str, path)) or "(whole file)"
         suffix, message = _say(fault, annotation)
         shown = "" if suffix or fault["type"] == "extra_forbidden" else _shown(key, fault["input"])
-        # The alternatives of a union fail one by one, with the same key.
+        # Pydantic reports each alternative of a union as a fault of its own, with the same key.
         alternatives = faults.setdefault((f"{origins.place(path)}: {key}{suffix}", shown), [])
         if message not in alternatives:
             alternatives.append(message)
@@ -41,7 +42,7 @@ def explain(error: ValidationError, model: type[BaseModel], origins: Origins) ->
 
 
 def _say(fault: Mapping[str, Any], annotation: Any) -> tuple[str, str]:
-    """A key below the one that is at fault, if it is meant, and what is allowed."""
+    """A suffix to the faulty key, empty for most faults, and what is allowed there."""
     match fault["type"]:
         case "extra_forbidden":
             return "", f"unknown key; {_known_keys(annotation)}"
@@ -52,7 +53,7 @@ def _say(fault: Mapping[str, Any], annotation: Any) -> tuple[str, str]:
         case "dict_type":
             return "", "must be a mapping"
         case "tuple_type" | "list_type":
-            return "", 'must be a list, in the environment as JSON, for instance ["one"]'
+            return "", 'must be a list; in the environment as JSON, for instance ["one"]'
         case "path_type":
             return "", "must be a path"
     message: str = fault["msg"].removeprefix("Value error, ")
@@ -66,12 +67,13 @@ def _shown(key: str, value: Any) -> str:
     shown = repr(value)
     if any(word in key for word in _MAY_BE_SECRET) or len(shown) > MAX_SHOWN_CHARACTERS:
         return ""
+    # A user and password come before an @, tokens after a ? or #.
     is_url_with_secret = "url" in key and any(mark in shown for mark in "@?#")
     return "" if is_url_with_secret else f" (is {shown})"
 
 
 def _known_keys(annotation: Any) -> str:
-    """The keys of the mapping that a type describes, where it is a single one."""
+    """The keys of the mapping that a type describes, if it describes exactly one."""
     alternatives = list(_alternatives(annotation).values())
     if len(alternatives) != 1 or not _is_model(alternatives[0]):
         return _REFERENCE
@@ -79,10 +81,11 @@ def _known_keys(annotation: Any) -> str:
 
 
 def _resolve(model: type[BaseModel], location: KeyPath) -> tuple[KeyPath, Any]:
-    """The path of a fault as it is in the file, and the type of what belongs there.
+    """The path of a fault as the file has it, and the type of the value that belongs there.
 
-    Pydantic names the alternative of a union in the location, which the file does not. The type
-    is that of the mapping around it for an unknown key, and None where it cannot be followed.
+    Pydantic's location also holds the names of union alternatives, which the file does not
+    have. For an unknown key the type is that of the mapping around it. It is None where it
+    cannot be followed.
     """
     path: list[str | int] = []
     annotation: Any = model
@@ -100,14 +103,15 @@ def _resolve(model: type[BaseModel], location: KeyPath) -> tuple[KeyPath, Any]:
 
 
 def _alternatives(annotation: Any) -> dict[str, Any]:
-    """What a value may be, by the name that pydantic has for it, without None and metadata."""
+    """The types that a value may have, by pydantic's names for them, without None and metadata."""
     if get_origin(annotation) is Annotated:
         return _alternatives(get_args(annotation)[0])
     if get_origin(annotation) not in (Union, UnionType):
         return {"": annotation}
     alternatives: dict[str, Any] = {}
     for member in get_args(annotation):
-        tags = [each.tag for each in getattr(member, "__metadata__", ()) if isinstance(each, Tag)]
+        metadata = getattr(member, "__metadata__", ())
+        tags = [mark.tag for mark in metadata if isinstance(mark, Tag)]
         if tags:
             alternatives[tags[0]] = get_args(member)[0]
         elif member is not NoneType:
@@ -117,7 +121,7 @@ def _alternatives(annotation: Any) -> dict[str, Any]:
 
 
 def _names(alternative: Any) -> tuple[str, ...]:
-    """The values that an alternative allows for its `type`, or what it is called."""
+    """The values that an alternative allows for its `type`, or else its own name."""
     if _is_model(alternative) and "type" in alternative.model_fields:
         types = alternative.model_fields["type"].annotation
         if get_origin(types) is Literal:
@@ -126,7 +130,7 @@ def _names(alternative: Any) -> tuple[str, ...]:
 
 
 def _inner(annotation: Any, part: str | int) -> Any:
-    """The type of an item or of the value under a key, None where it is not known."""
+    """The type of an item or of the value at a key; None if it is not known."""
     if _is_model(annotation):
         field = annotation.model_fields.get(str(part))
         return None if field is None else field.annotation

@@ -1,4 +1,4 @@
-"""From a file and the environment to a validated configuration, or to all that is wrong with it."""
+"""Turns a file and the environment into a validated configuration, or lists all their faults."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def validated(
     environ: Mapping[str, str] | None = None,
     renames: Renames = _NO_RENAMES,
 ) -> SectionT:
-    """The configuration that `file` and `environ` set; None and an empty file are the defaults.
+    """The configuration that `file` and `environ` set; without them, the defaults.
 
-    Raises `ConfigError` with one line for each fault: where it is, key, value, what is allowed.
+    Raises `ConfigError` with one line for each fault: place, key, value, what is allowed.
     """
     values = {} if file is None or file.values is None else file.values
     if not isinstance(values, dict):
         assert file is not None
         raise ConfigError(f"{file.name}: must be a mapping of keys, not {_kind(values)}")
-    laid = overlay(values, environ or {}, model.model_fields.keys() | renames.sections)
-    origins = Origins(file, laid.variables)
-    values, faults = refuse_old_names(laid.values, origins, renames)
+    merged = overlay(values, environ or {}, model.model_fields.keys() | renames.sections)
+    origins = Origins(file, merged.variables)
+    values, faults = refuse_old_names(merged.values, origins, renames)
     try:
         configuration = model.model_validate(values)
     except ValidationError as error:
-        # Not as the cause: it quotes values, which may be secrets.
+        # Not chained: pydantic's error quotes values, which may be secrets.
         raise ConfigError("\n".join(faults + explain(error, model, origins))) from None
     if faults:
         raise ConfigError("\n".join(faults))

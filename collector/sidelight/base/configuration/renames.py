@@ -1,4 +1,4 @@
-"""Keys and types that have another name now: an old one is refused, and its new name told."""
+"""Renamed keys and types: an old name is a fault that says the new name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sidelight.base.configuration.yaml_file import KeyPath
 
 @dataclass(frozen=True, slots=True)
 class Renames:
-    """What was renamed; where several keys fit, the longest counts."""
+    """What was renamed. If several old keys fit a key, the longest one counts."""
 
     keys: Mapping[str, str] = field(default_factory=dict)
     """New key by old key, both dotted: `{"receive.tokens": "auth.tokens"}`."""
@@ -38,11 +38,11 @@ class Renames:
 def refuse_old_names(
     values: Mapping[str, Any], origins: Origins, renames: Renames
 ) -> tuple[dict[str, Any], list[str]]:
-    """`values` without old keys and with new types, and a fault for each old name in them.
+    """`values` without old keys and with new types, and a fault for each old name.
 
-    What is left can be validated, so that all other faults are told in the same run.
+    The remaining values can be validated, so one run reports all other faults as well.
     """
-    kept = dict(values)
+    current = dict(values)
     faults = [
         f"environment: {variable}: renamed to {variable_of(new)}"
         for path, variable in origins.variables.items()
@@ -52,14 +52,14 @@ def refuse_old_names(
         path = tuple(old.split("."))
         if origins.file is not None and _is_set(origins.file.values, old, path, renames):
             faults.append(f"{origins.file.place(path)}: {old}: renamed to {new}")
-        _remove(kept, path)
+        _remove(current, path)
     for key, new_types in renames.types.items():
-        faults += _new_types(kept, tuple(key.split(".")), new_types, origins)
-    return kept, faults
+        faults += _new_types(current, tuple(key.split(".")), new_types, origins)
+    return current, faults
 
 
 def _is_set(values: Any, old: str, path: tuple[str, ...], renames: Renames) -> bool:
-    """Whether an old key is in a file, with more below it than what has gone elsewhere."""
+    """Whether the file sets an old key, and more below it than keys with renames of their own."""
     for part in path:
         if not isinstance(values, dict) or part not in values:
             return False
@@ -69,7 +69,7 @@ def _is_set(values: Any, old: str, path: tuple[str, ...], renames: Renames) -> b
 
 
 def _remove(values: dict[str, Any], path: tuple[str, ...]) -> None:
-    """Take the key at `path` out; the mappings on the way are copied, because others hold them."""
+    """Remove the key at `path`. The mappings above it are copied: the file's values share them."""
     *above, last = path
     for part in above:
         if not isinstance(values.get(part), dict):
@@ -81,7 +81,7 @@ def _remove(values: dict[str, Any], path: tuple[str, ...]) -> None:
 def _new_types(
     values: dict[str, Any], path: KeyPath, new_types: Mapping[str, str], origins: Origins
 ) -> list[str]:
-    """Replace old types in the list at `path`; a fault for each."""
+    """Replace old types in the list at `path`; returns a fault for each."""
     *above, last = path
     for part in above:
         if not isinstance(values.get(str(part)), dict):

@@ -1,4 +1,4 @@
-"""What every section of sidelight.yaml is made of: strict mappings, URLs, named secrets."""
+"""The building blocks of sidelight.yaml: strict mappings, URLs, secrets by reference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 Port = Annotated[int, Field(ge=0, le=65535, description="0: the system chooses one.")]
 Host = Annotated[
-    str, Field(description="Address to listen on; 127.0.0.1 is reached from this machine alone.")
+    str, Field(description="Address to listen on. 127.0.0.1: only this machine reaches it.")
 ]
 MIB = 1024 * 1024
 
@@ -25,20 +25,22 @@ def _http_url(url: str) -> str:
         parts = urlsplit(url)
         has_port = parts.port != 0
     except ValueError:
-        # Python's words quote what is around the port: half a password, if a slash is in it.
+        # Not Python's own message: it quotes what it takes for the port, which is half of a
+        # password that holds a slash.
         raise ValueError("must be a URL; its port, if it has one, from 1 to 65535") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or not has_port:
         raise ValueError("must be an http:// or https:// URL with a host")
     if any(map(str.isspace, url)):
-        raise ValueError("must not hold white space")
+        raise ValueError("must not contain white space")
     if parts.username or parts.password:
-        raise ValueError("must not hold a user or password: name them by environment or file")
+        raise ValueError("must not contain a user or password: name them by environment or file")
     return url.rstrip("/")
 
 
 def _base_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.query or parts.fragment:
+        # The URL is shown in log lines, in the doctor's report and on /readyz.
         raise ValueError("must be a base URL without ? and #: a secret there would be logged")
     return url
 
@@ -48,7 +50,7 @@ BaseUrl = Annotated[HttpUrl, AfterValidator(_base_url)]
 
 
 class Section(BaseModel):
-    """A mapping of the file: unknown keys are errors, values do not change."""
+    """A mapping of the file. Unknown keys are errors; values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -63,22 +65,22 @@ class Section(BaseModel):
             for name, field in cls.model_fields.items()
             if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
         }
-        return {key: each for key, each in value.items() if each is not None or key not in sections}
+        return {key: item for key, item in value.items() if item is not None or key not in sections}
 
 
 class Secret(Section):
-    """Where a secret is: `{env: NAME}` or `{file: PATH}`; its value is read when it is used."""
+    """Where a secret is: `{env: NAME}` or `{file: PATH}`. It is read whenever it is used."""
 
-    env: str | None = Field(None, description="Environment variable that holds it.")
-    file: Path | None = Field(None, description="File that holds it, read again when it is used.")
+    env: str | None = Field(None, description="Environment variable that holds the secret.")
+    file: Path | None = Field(
+        None, description="File that holds the secret, read whenever it is used."
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _no_literal(cls, value: Any) -> Any:
         if isinstance(value, str):
-            raise ValueError(
-                "a secret must not stand in the file; write {env: NAME} or {file: PATH}"
-            )
+            raise ValueError("a secret must not be in the file; write {env: NAME} or {file: PATH}")
         return value
 
     @model_validator(mode="after")
@@ -90,7 +92,7 @@ class Secret(Section):
     def read(self) -> str | None:
         """The secret without surrounding white space, or None if it is unset or empty.
 
-        A file is read each time, so that a rotated secret is picked up without a restart.
+        A file is read each time, so a rotated secret is used without a restart.
 
         Raises `ConfigError` if the file cannot be read.
         """
@@ -102,8 +104,8 @@ class Secret(Section):
         except OSError as error:
             raise ConfigError(f"secret file {self.file}: {error.strerror}") from error
         except UnicodeDecodeError:
-            # Not even the cause may come along: it holds the secret's bytes.
-            raise ConfigError(f"secret file {self.file}: it is not UTF-8 text") from None
+            # Not chained: the error holds the bytes of the secret.
+            raise ConfigError(f"secret file {self.file}: not UTF-8 text") from None
 
     def __str__(self) -> str:
         return f"${self.env}" if self.env is not None else str(self.file)

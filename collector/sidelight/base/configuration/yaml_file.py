@@ -1,7 +1,7 @@
 """Reads a YAML file into plain values, and knows the line of each key.
 
-PyYAML keeps the last of two equal keys without a word; here a key that stands twice is an error,
-because half of what its author wrote would have no effect.
+PyYAML silently keeps the last of two equal keys. Here a repeated key is an error, because half of
+what its author wrote would have no effect.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import yaml
 from sidelight.base.configuration.section import ConfigError
 
 KeyPath = tuple[str | int, ...]
-"""The way to a value: keys of mappings and indices of lists; empty for the whole file."""
-
+"""The path to a value: keys of mappings and indices of lists; empty for the whole file."""
 
 _QUOTED = re.compile(r"""(['"])(.*?)\1""")
 
@@ -24,8 +23,8 @@ _QUOTED = re.compile(r"""(['"])(.*?)\1""")
 class YamlFile:
     """The values of a YAML file, and where they are.
 
-    A line is looked up in the tree of nodes when it is asked for. A table of all of them would
-    grow without bound for a file whose aliases refer to each other.
+    Lines are looked up in the tree of nodes on demand. A table of all lines would grow without
+    bound for a file whose aliases refer to each other.
     """
 
     def __init__(self, name: str, root: yaml.Node | None, values: Any) -> None:
@@ -40,9 +39,9 @@ class YamlFile:
         return _follow(self._root, path)[1] == len(path)
 
     def place(self, path: KeyPath) -> str:
-        """`name:line` of the key at `path`, or of the nearest one above it that is there.
+        """`name:line` of the key at `path`, or of the nearest key above it in the file.
 
-        The name alone for what concerns the whole file.
+        The name alone for a fault of the whole file.
         """
         line, depth = _follow(self._root, path)
         return f"{self.name}:{line}" if depth else self.name
@@ -51,16 +50,16 @@ class YamlFile:
 def read(path: Path) -> YamlFile:
     """The file at `path`.
 
-    Raises `ConfigError` with a line for each fault: what cannot be read, what is not YAML, and
-    each key that stands twice. No message quotes the file, because a secret may stand there.
+    Raises `ConfigError` with a line for each fault: unreadable, not YAML, repeated keys. No
+    message quotes the file, because a secret may be in it.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:
-        # Not even as the cause: it holds the bytes of the file.
-        raise ConfigError(f"{path}: not valid YAML: it is not UTF-8 text") from None
+        # Not chained: the error holds the bytes of the file.
+        raise ConfigError(f"{path}: not valid YAML: not UTF-8 text") from None
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
@@ -79,8 +78,8 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """The value of a node.
 
-        SafeLoader lets Python's own errors escape for a scalar that does not fit its type, for
-        instance the date 2026-13-01 or `!!int x`.
+        For a scalar that does not fit its type, such as the date 2026-13-01 or `!!int x`,
+        SafeLoader raises Python's own errors instead of YAML's.
         """
         try:
             return super().construct_object(node, deep)
@@ -91,11 +90,11 @@ class _Loader(yaml.SafeLoader):
 
 
 def _follow(node: yaml.Node | None, path: KeyPath) -> tuple[int, int]:
-    """The line of the deepest key of `path` that is there, and its depth."""
+    """The line of the deepest key of `path` that exists, and its depth."""
     line = 1
     for depth, part in enumerate(path):
         if isinstance(node, yaml.MappingNode):
-            # The last one counts: what `<<` merges in is put before a mapping's own keys.
+            # The last one counts: PyYAML puts what `<<` merges before a mapping's own keys.
             pairs = [pair for pair in node.value if pair[0].value == str(part)]
             if not pairs:
                 return line, depth
@@ -112,35 +111,35 @@ def _follow(node: yaml.Node | None, path: KeyPath) -> tuple[int, int]:
 
 
 def _repeated_keys(root: yaml.Node | None, name: str) -> list[str]:
-    """A fault for each key that stands twice in one mapping, in the order of lines."""
+    """A fault for each repeated key of a mapping, in the order of lines."""
     faults: list[tuple[int, str]] = []
-    waiting: list[tuple[yaml.Node | None, str]] = [(root, "")]
+    pending: list[tuple[yaml.Node | None, str]] = [(root, "")]
     seen: set[int] = set()
-    while waiting:
-        node, above = waiting.pop()
-        # Aliases make a graph of the tree, perhaps with a circle in it.
+    while pending:
+        node, above = pending.pop()
+        # Aliases turn the tree into a graph, which may have cycles.
         if id(node) in seen:
             continue
         seen.add(id(node))
         if isinstance(node, yaml.SequenceNode):
-            waiting += [(item, f"{above}{index}.") for index, item in enumerate(node.value)]
+            pending += [(item, f"{above}{index}.") for index, item in enumerate(node.value)]
         elif isinstance(node, yaml.MappingNode):
             lines: dict[tuple[str, str], int] = {}
             for key, value in node.value:
-                waiting.append((value, f"{above}{key.value}."))
+                pending.append((value, f"{above}{key.value}."))
                 if not isinstance(key, yaml.ScalarNode):
-                    continue  # constructing the values refuses it
+                    continue  # an error of its own when the values are constructed
                 line = key.start_mark.line + 1
                 same = (key.tag, key.value)
                 if same in lines:
                     where = f"{name}:{line}: {above}{key.value}"
-                    faults.append((line, f"{where}: stands twice, first in line {lines[same]}"))
+                    faults.append((line, f"{where}: repeated, first in line {lines[same]}"))
                 lines.setdefault(same, line)
     return [fault for _, fault in sorted(faults)]
 
 
 def _syntax_fault(path: Path, text: str, error: yaml.YAMLError) -> str:
-    """Where and what, without the line itself: it may hold a secret in the wrong place."""
+    """Place and problem, without the line itself: it may hold a misplaced secret."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         place = f"{path}:{mark.line + 1}:{mark.column + 1}"
@@ -152,7 +151,7 @@ def _syntax_fault(path: Path, text: str, error: yaml.YAMLError) -> str:
 
 
 def _without_quotations(problem: str) -> str:
-    """PyYAML's words on a fault; of what they quote only single characters and kinds of token."""
+    """PyYAML's message, with only single characters and kinds of token left of its quotations."""
 
     def shown(quoted: re.Match[str]) -> str:
         inner = quoted[2]

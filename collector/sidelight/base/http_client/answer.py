@@ -1,4 +1,4 @@
-"""What a backend answered, put together from the bytes it sent."""
+"""Parses the answer of a backend from the bytes of a connection."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Literal
 
 import httptools
 
+# Against a backend that sends headers without end; the largest sane head is a tenth of it.
 _MAX_HEAD_BYTES = 64 * 1024
 _SWITCHING = 101
 _REDIRECTS = 300
 
 Ending = Literal["whole", "limit", "late", "broken"]
-"""Where a body ends: where it should, at our limit, at the deadline, or with the connection."""
+"""What ended a body: its own end, our limit, the deadline, or the end of the connection."""
 
 
 class NotHttpError(Exception):
-    """The bytes are no answer in HTTP/1.1."""
+    """The bytes are not an HTTP/1.1 answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a backend answered; `headers` have lower-case names.
+    """An answer; the names of `headers` are in lower case.
 
-    `body` is what came before its `ending`.
+    `body` is what arrived before its `ending`.
     """
 
     status: int
@@ -34,7 +35,7 @@ class Answer:
 
 
 class AnswerReader:
-    """Fed with what a connection brings, it knows when an answer has begun and ended.
+    """Reads one answer from the bytes it is fed, and knows when it has begun and ended.
 
     `feed` raises `NotHttpError`.
     """
@@ -52,11 +53,11 @@ class AnswerReader:
         """Known once the head is whole."""
         self.is_whole = False
         self.is_cut = False
-        """More of the body came than is wanted."""
+        """The body is larger than the limit; the rest is not read."""
         self.keeps_alive = False
 
     def feed(self, data: memoryview) -> None:
-        """Take what came next; anything behind the answer's end is no part of it."""
+        """Read the next bytes. Bytes after the end of the answer do not belong to it."""
         self._fed += len(data)
         try:
             self._parser.feed_data(data)
@@ -65,39 +66,40 @@ class AnswerReader:
         except httptools.HttpParserError as error:
             if not self.is_whole:
                 raise NotHttpError(str(error)) from error
-            # What came behind the answer would be taken for the next one.
+            # The next request would take the bytes after this answer for its own.
             self.keeps_alive = False
         if self.status is None and self._fed > _MAX_HEAD_BYTES:
             raise NotHttpError("its head is too large")
 
     @property
     def has_begun(self) -> bool:
-        """At least a byte came."""
+        """Whether at least one byte has arrived."""
         return self._fed > 0
 
     @property
     def is_refusal(self) -> bool:
-        """The status is there, and says that the request is not taken, read or unread."""
+        """Whether the status is known and means that the backend does not take the request."""
         return self.status is not None and self.status >= _REDIRECTS
 
     def answer(self, ending: Ending) -> Answer:
-        """What came so far; the status is known."""
+        """What has arrived so far; only valid once the status is known."""
         assert self.status is not None
         return Answer(self.status, self._headers, bytes(self._body), ending)
 
     def end(self) -> None:
-        """The connection was closed, which ends an answer that does not tell its length."""
+        """The connection was closed, which is the end of an answer without a length."""
         has_length = "content-length" in self._headers or "transfer-encoding" in self._headers
         self.is_whole = self.is_whole or not has_length
 
-    # What the parser calls.
+    # ── httptools calls these ────────────────────────────────────────────────────────────
 
     def on_message_begin(self) -> None:
         if self.is_whole:
-            raise NotHttpError("another answer came that nobody asked for")
+            raise NotHttpError("a second answer arrived for one request")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        # Repeated headers are one list (RFC 9110, section 5.2).
         known = self._headers.get(key)
         self._headers[key] = text if known is None else f"{known}, {text}"
 
@@ -113,7 +115,7 @@ class AnswerReader:
         self._body += body[:room]
 
     def on_message_complete(self) -> None:
-        if self.status is None:  # 100 and 103 announce the answer
+        if self.status is None:  # 100 and 103 only announce the answer
             self._begin()
         else:
             self.is_whole = True

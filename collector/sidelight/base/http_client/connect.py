@@ -1,4 +1,4 @@
-"""New connections: names to addresses, a share of the time for each, tunnels through proxies."""
+"""Opens connections: looks up names, tries each address in turn, tunnels through proxies."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _READ_BYTES = 16 * 1024
 async def connect(host: str, port: int, ends_at: float) -> socket.socket:
     """A socket connected to the first address that accepts.
 
-    Each address may take an equal share of the time left until `ends_at` (the loop's time), so
-    that one which swallows packets leaves some for the next. Raises `OSError` of the address
+    Each address gets an equal share of the time left until `ends_at` (the loop's time), so that
+    an address that drops packets leaves time for the next. Raises the `OSError` of the address
     tried last.
     """
     loop = asyncio.get_running_loop()
@@ -41,6 +41,8 @@ async def _connect_to(
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)
+        # Nagle's algorithm would hold back the end of a request until the backend acknowledges
+        # its beginning: 40 ms with delayed acknowledgements.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await asyncio.get_running_loop().sock_connect(sock, address)
     except BaseException:
@@ -53,8 +55,10 @@ _Addresses = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple
 
 
 async def _resolve(host: str, port: int) -> _Addresses:
-    """Not through the loop's own getaddrinfo: a resolver that hangs would keep the threads of
-    its pool from the disk, and the process from exiting.
+    """The addresses of a host.
+
+    Not by the loop's own getaddrinfo: a resolver that hangs would occupy the threads of its
+    pool, which the disk needs, and keep the process from exiting.
     """
     look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     try:
@@ -62,12 +66,12 @@ async def _resolve(host: str, port: int) -> _Addresses:
             return list(look_up(flags=socket.AI_NUMERICHOST))
         except socket.gaierror:  # a name, not an address
             return list(await run_in_thread(look_up, "sidelight-resolver"))
-    except UnicodeError:  # a part of the name is empty or too long
+    except UnicodeError:  # a label of the name is empty or too long
         raise socket.gaierror(socket.EAI_NONAME, "the host is not a valid name") from None
 
 
 async def tunnel(sock: socket.socket, proxy: Proxy, target: Origin) -> None:
-    """Have the proxy that `sock` is connected to pass on bytes to `target` from now on.
+    """Ask the proxy that `sock` is connected to for a tunnel to `target`.
 
     Raises `OSError`, `NotHttpError` and `ProxyAnswerError`.
     """
@@ -76,7 +80,7 @@ async def tunnel(sock: socket.socket, proxy: Proxy, target: Origin) -> None:
     request = f"CONNECT {target.place} HTTP/1.1\r\nHost: {target.place}\r\n{authorization}\r\n"
     await loop.sock_sendall(sock, request.encode("latin-1"))
     reader = AnswerReader(0)
-    # Nothing is read behind the answer's head: over TLS the client is the first to speak.
+    # Nothing arrives after the head of the answer: in TLS the client speaks first.
     while reader.status is None:
         received = await loop.sock_recv(sock, _READ_BYTES)
         if not received:

@@ -1,4 +1,4 @@
-"""Why a request got no answer, in one sentence that says what to do."""
+"""Explains why a request got no answer: one sentence with the cause and what to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HOSTNAME_MISMATCH = (62, 64)
 
 
 class NoAnswerError(Exception):
-    """No status came back; the message is one sentence that says what to do."""
+    """The backend did not answer. The message is one sentence with the cause and what to do."""
 
     def __init__(self, message: str, *, is_timeout: bool = False) -> None:
         super().__init__(message)
@@ -33,8 +33,8 @@ class ProxyAnswerError(OSError):
 def explain(
     error: BaseException, *, place: str, proxy: Proxy | None, timeout_seconds: float
 ) -> str:
-    """What went wrong with an exchange with the backend at `place` (host and port)."""
-    # The backend behind a proxy is never connected to from here.
+    """What went wrong in an exchange with the backend at `place` (host and port)."""
+    # With a proxy, the collector connects to the proxy only.
     peer = place if proxy is None else f"the proxy {proxy.place}"
     match error:
         case TimeoutError():
@@ -52,10 +52,10 @@ def explain(
             assert proxy is not None
             return _explain_proxy(status, proxy, place)
         case ConnectionError():
-            return "it closed the connection before it answered"
+            return "the server closed the connection before it answered"
         case NotHttpError():
             return (
-                "its answer is not HTTP/1.1; if this is an OTLP/gRPC port (4317), "
+                "the answer is not HTTP/1.1; if this is an OTLP/gRPC port (4317), "
                 "use the HTTP port (4318)"
             )
         case OSError(strerror=str(text)):
@@ -67,7 +67,7 @@ def explain(
 
 
 def _source(proxy: Proxy | None) -> str:
-    """The setting that names what is connected to."""
+    """The setting that names the address."""
     return "the url" if proxy is None else proxy.setting
 
 
@@ -76,26 +76,27 @@ def _explain_proxy(status: int, proxy: Proxy, place: str) -> str:
     if status == 407:
         return (
             f"{what}: it requires credentials; "
-            f"put them into {proxy.setting} as http://user:password@host:port"
+            f"set {proxy.setting} to http://user:password@host:port"
         )
     if status == 403:
-        return f"{what}: it does not allow connections to {place}; have them allowed"
-    return f"{what} and opened no connection to {place}; check the proxy"
+        return f"{what}: it forbids connections to {place}; allow them in the proxy"
+    return f"{what} and did not connect to {place}; check the proxy"
 
 
 def _explain_tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in _HOSTNAME_MISMATCH:
-            return f"its TLS certificate is not for this host ({error.verify_message})"
+            return f"the server's TLS certificate is for another host ({error.verify_message})"
         if error.verify_code == _CERTIFICATE_EXPIRED:
-            return "its TLS certificate has expired; renew it"
+            return "the server's TLS certificate has expired; renew it"
         return (
-            f"its TLS certificate is not trusted ({error.verify_message}); "
+            f"the server's TLS certificate is not trusted ({error.verify_message}); "
             "set SSL_CERT_FILE to the file of its CA"
         )
+    # OpenSSL's reasons, before and since 3.2, for an answer in plain text.
     if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-        return "it does not speak TLS; use http:// in the url, or correct the port"
+        return "the server does not speak TLS; use http:// in the url, or correct the port"
     if "CERTIFICATE_REQUIRED" in (error.reason or ""):
-        return "it requires a client certificate"
+        return "the server requires a client certificate"
     reason = str(error.reason or "handshake failed").replace("_", " ").lower()
     return f"TLS failed: {reason}"

@@ -1,4 +1,4 @@
-"""Where a URL leads: scheme, host and port, as sockets and headers write them."""
+"""The origin of a URL: scheme, host and port, as sockets and headers need them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _USUAL_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A server; `host` is as the DNS has it, IPv6 addresses without brackets."""
+    """A server. `host` is as the DNS needs it: IDNA-encoded, IPv6 addresses without brackets."""
 
     scheme: str
     host: str
@@ -18,7 +18,7 @@ class Origin:
 
     @classmethod
     def of(cls, url: SplitResult) -> Origin:
-        """The origin of a split URL. Raises `ValueError` for other schemes than HTTP's."""
+        """The origin of a split URL. Raises `ValueError` if the scheme is not http or https."""
         if url.scheme not in _USUAL_PORTS:
             raise ValueError(f"the scheme {url.scheme!r} is not http or https")
         host = url.hostname or ""
@@ -38,7 +38,7 @@ class Origin:
 
     @property
     def authority(self) -> str:
-        """The Host header: without the port where it is the scheme's own."""
+        """The Host header: without the port if it is the scheme's default (RFC 9110, 7.2)."""
         is_usual = self.port == _USUAL_PORTS[self.scheme]
         return self._bracketed_host if is_usual else self.place
 

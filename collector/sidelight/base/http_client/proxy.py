@@ -1,4 +1,4 @@
-"""Which proxy leads to a URL: one rule for everything that the collector connects to."""
+"""Chooses the proxy for a URL, by one rule for everything that the collector connects to."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class ProxySettingError(ValueError):
-    """A proxy's URL cannot be used; the message names the setting, never its credentials."""
+    """A proxy URL that cannot be used. The message names the setting and no credentials."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy. `authorization` is the value of Proxy-Authorization, and secret."""
+    """An HTTP proxy. `authorization` is the value of Proxy-Authorization, a secret."""
 
     origin: Origin
     setting: str
-    """Where it was configured, for messages."""
+    """The key or variable that names the proxy, for messages."""
     authorization: str | None = field(default=None, repr=False)
     url: str = field(default="", repr=False)
-    """As it was configured, with credentials."""
+    """The configured URL, with credentials."""
 
     @property
     def place(self) -> str:
@@ -57,7 +57,7 @@ def proxy_for(url: str, environ: Mapping[str, str], explicit: str | None = None)
 
 
 def _variable(name: str, environ: Mapping[str, str]) -> str | None:
-    """The variable that is set and not empty: `name` as it is, or in upper case."""
+    """The variable that is set: `name` as it is or, second, in upper case."""
     names = [name]
     if name != "http_proxy" or "REQUEST_METHOD" not in environ:
         names.append(name.upper())
@@ -70,8 +70,7 @@ def _parse(text: str, setting: str) -> Proxy:
         parts = urlsplit(url)
         if parts.scheme != "http":
             raise ProxySettingError(
-                f"{setting}: proxies of the type {parts.scheme}:// are not supported; "
-                "name an http:// proxy"
+                f"{setting}: {parts.scheme}:// proxies are not supported; name an http:// proxy"
             )
         origin = Origin.of(parts)
     except ProxySettingError:
@@ -97,6 +96,7 @@ def _is_loopback(host: str) -> bool:
     address = _address(host)
     if address is None:
         return False
+    # ::ffff:127.0.0.1; before Python 3.13 ipaddress does not count it as loopback.
     mapped = getattr(address, "ipv4_mapped", None)
     return address.is_loopback or (mapped is not None and mapped.is_loopback)
 

@@ -1,4 +1,4 @@
-"""One connection: reads a request, answers it, reads the next; keeps its times."""
+"""One connection: reads a request, answers it, reads the next, and enforces the timeouts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sidelight.base.http_server.messages import (
     Budget,
     Explain,
     Handler,
+    HttpLimits,
     HttpRequest,
     HttpResponse,
-    Limits,
     RefusedError,
 )
 from sidelight.base.http_server.reader import RequestReader
@@ -22,18 +22,18 @@ from sidelight.base.http_server.reader import RequestReader
 _logger = logging.getLogger(__name__)
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-# How long a client that is refused may go on sending. Closing at once would reset the
-# connection, and the client would see that instead of the answer.
+# How long a refused client may go on sending. Closing at once would reset the connection, and
+# the client would see the reset instead of the answer.
 _LINGER_SECONDS = 2.0
-# Connections over the limit that may linger; with more than these all are closed at once.
+# Refused connections beyond `max_connections` that may linger; with more, all close at once.
 _MAX_TURNED_AWAY = 128
 
 
 class Owner(Protocol):
-    """What a connection needs of its server."""
+    """What a connection needs from its server."""
 
     handler: Handler
-    limits: Limits
+    limits: HttpLimits
     admit: Admit | None
     explain: Explain
     budget: Budget
@@ -44,7 +44,7 @@ class Owner(Protocol):
 
 
 class Connection(asyncio.BufferedProtocol):
-    """While a request is answered nothing is read: a client goes no faster than the disk."""
+    """Reads nothing while it answers a request, so a client sends no faster than the disk."""
 
     def __init__(self, server: Owner) -> None:
         self._server = server
@@ -62,7 +62,7 @@ class Connection(asyncio.BufferedProtocol):
     # ── reading ──────────────────────────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # uvloop's is no asyncio.Transport
+        self._transport = transport  # type: ignore[assignment]  # uvloop has a class of its own
         self._reader.is_certified = bool(transport.get_extra_info("peercert"))
         server = self._server
         if len(server.connections) < self._limits.max_connections:
@@ -70,13 +70,14 @@ class Connection(asyncio.BufferedProtocol):
             self._set_timer(self._limits.header_timeout_seconds)
         else:
             server.turned_away.add(self)
+            # An answer, not a reset: it tells the client to try again.
             busy = "too many connections; try again"
             self._refuse(RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, busy, {"Retry-After": "1"}))
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 (asyncio's signature)
-        """The body's own buffer, or one that all connections share for heads.
+        """The body's own buffer or, for heads, one that all connections share.
 
-        Sharing is safe: the loop fills it and calls `buffer_updated` without a turn between.
+        Sharing is safe: between filling it and calling `buffer_updated` the loop runs nothing.
         """
         buffer = None if self._refusal is not None else self._reader.body_buffer
         return self._server.read_buffer if buffer is None else buffer
@@ -140,7 +141,7 @@ class Connection(asyncio.BufferedProtocol):
             if is_last:
                 self._close()
             elif self._room_to_write is not None:
-                # A client that does not read its answers gets no more of them.
+                # A client that does not read its answers would fill our memory with them.
                 self._set_timer(self._limits.body_timeout_seconds)
                 await self._room_to_write
         self._task = None
@@ -158,6 +159,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             return await self._server.handler(request)
         except Exception:
+            # The client gets no exception text: it may quote what another sender sent.
             _logger.exception("%s %s failed", request.method, request.path)
             sentence = "internal error, see the collector's log"
             kind, body = self._server.explain(request.path, request.headers, sentence)
@@ -207,7 +209,7 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse(RefusedError(HTTPStatus.REQUEST_TIMEOUT, late))
 
     def _linger(self) -> None:
-        """Read what still comes and forget it, for a while, so that the answer arrives."""
+        """Read and discard what still comes, for a while, so that the answer arrives."""
         if self._transport is None or self._transport.is_closing():
             return
         if len(self._server.turned_away) > _MAX_TURNED_AWAY:
@@ -219,19 +221,19 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.resume_reading()
 
     def _close(self) -> None:
-        """Go once the answers are out; a client that does not take them is cut off in time."""
+        """Close once the answers are sent; a client that does not read them is cut off in time."""
         self._closing = True
         if self._transport is not None:
             self._transport.close()
             self._set_timer(self._limits.body_timeout_seconds)
 
     def close_if_idle(self) -> None:
-        """Part of a drain: go at once unless a request is under way."""
+        """For a drain: close now unless a request is under way."""
         if self._task is None and self._reader.phase == "idle":
             self._close()
 
     def abort(self) -> None:
-        """Go at once."""
+        """Close now."""
         self._closing = True
         self._clear_timer()
         if self._transport is not None:
@@ -242,8 +244,8 @@ class Connection(asyncio.BufferedProtocol):
         self._clear_timer()
         self.resume_writing()
         self._reader.forget()
-        for waiting in self._reader.received:
-            self._server.budget.give_back(waiting.held_bytes)
+        for pipelined in self._reader.received:
+            self._server.budget.give_back(pipelined.held_bytes)
         self._reader.received.clear()
         self._server.connections.discard(self)
         self._server.turned_away.discard(self)

@@ -1,4 +1,4 @@
-"""What passes between the server and its handler, and what clients may take of it."""
+"""Requests and responses between the server and its handler, and the server's limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A whole request; header names are lower case, values stripped."""
+    """A complete request. Header names are in lower case, values are stripped."""
 
     method: str
     path: str
@@ -19,7 +19,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """An answer; Content-Length is added."""
+    """An answer. The server adds Content-Length."""
 
     status: int
     body: bytes = b""
@@ -31,7 +31,7 @@ Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is known of a request before its body; `is_certified`: over mutual TLS."""
+    """A request before its body. `is_certified`: the client showed a trusted certificate."""
 
     method: str
     path: str
@@ -40,28 +40,27 @@ class Head:
 
 
 Admit = Callable[[Head], HttpResponse | None]
-"""The answer to a request that is refused at its head, None for one that may go on."""
+"""The answer to a request that is refused before its body is read; None to accept it."""
 
 
 Explain = Callable[[str, Mapping[str, str], str], tuple[str, bytes]]
-"""Content type and body of an answer that says what is wrong.
+"""Content type and body of an error.
 
-Given the request's path and headers, empty or incomplete where no more of it is known, and a
-sentence.
+The arguments are the request's path and headers, as far as they have arrived, and a sentence.
 """
 
 
 def in_words(path: str, headers: Mapping[str, str], sentence: str) -> tuple[str, bytes]:  # noqa: ARG001 (an Explain)
-    """As a line of text."""
+    """The error as a line of text."""
     return "text/plain", f"{sentence}\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What clients may take of the server.
+class HttpLimits:
+    """What clients may use of the server.
 
-    `max_buffered_bytes` is for the bodies of all connections together, from their first byte
-    until they are answered.
+    `max_buffered_bytes` bounds the bodies of all connections together, each from its first
+    byte until its answer.
     """
 
     max_body_bytes: int
@@ -73,7 +72,7 @@ class Limits:
 
 
 class RefusedError(Exception):
-    """The request is refused and nothing more is read of its connection."""
+    """The request is refused, and nothing more is read from its connection."""
 
     def __init__(
         self, status: HTTPStatus, message: str, headers: Mapping[str, str] | None = None
@@ -85,13 +84,13 @@ class RefusedError(Exception):
 
     @classmethod
     def with_response(cls, response: HttpResponse) -> RefusedError:
-        """The same with an answer that is ready."""
+        """A refusal with a complete answer."""
         error = cls(HTTPStatus(response.status), "")
         error._response = response
         return error
 
     def response(self, explain: Explain, path: str, headers: Mapping[str, str]) -> HttpResponse:
-        """The answer to a request, of whose head so much is known."""
+        """The answer to a request; `path` and `headers` are what is known of its head."""
         if self._response is not None:
             return self._response
         content_type, body = explain(path, headers, str(self))
@@ -99,20 +98,20 @@ class RefusedError(Exception):
 
 
 class Budget:
-    """Bytes that the bodies of all connections may take together."""
+    """The memory that the bodies of all connections share."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
         self.used = 0
 
     @property
     def has_plenty(self) -> bool:
-        """Whether there is no need to be careful."""
-        return self.used < self.most // 4
+        """Whether less than a quarter is used, so that a body may get memory in advance."""
+        return self.used < self.max_bytes // 4
 
     def take(self, count: int) -> None:
-        """Raises `RefusedError` if there is not enough."""
-        if count > 0 and self.used + count > self.most:
+        """Reserve `count` bytes. Raises `RefusedError` if they are not free."""
+        if count > 0 and self.used + count > self.max_bytes:
             raise RefusedError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "too much is being received at once; try again",
@@ -121,5 +120,5 @@ class Budget:
         self.used += count
 
     def give_back(self, count: int) -> None:
-        """What was taken is free again."""
+        """Free `count` bytes."""
         self.used -= count

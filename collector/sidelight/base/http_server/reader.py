@@ -1,4 +1,4 @@
-"""From the bytes of one connection to whole requests; no sockets, no clock."""
+"""Parses the bytes of one connection into complete requests; no sockets, no clock."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ Phase = Literal["idle", "head", "body"]
 MAX_HEAD_BYTES = 32 * 1024
 # Pipelined requests that may wait on one connection while the first is answered.
 _MAX_WAITING = 32
-# A body's memory begins with this and grows as bytes arrive: what a client merely announces
-# costs little. While there is plenty, a body of usual size is spared the copying.
+# The memory of a body starts at this size and grows as bytes arrive, so a Content-Length alone
+# costs little. While memory is plentiful, a body of usual size gets all of it at once, which
+# saves the copying.
 _FIRST_BODY_BYTES = 64 * 1024
 _USUAL_BODY_BYTES = 1024 * 1024
 _BODY_GROWTH = 8
 
 
 class Received(NamedTuple):
-    """A whole request; `held_bytes` of the budget are its own until it is answered."""
+    """A complete request, which holds `held_bytes` of the budget until it is answered."""
 
     request: HttpRequest
     keep_alive: bool
@@ -38,10 +39,10 @@ class Received(NamedTuple):
 
 
 class RequestReader:
-    """Fed by a connection, it fills `received`.
+    """Collects requests in `received` from the bytes that a connection feeds it.
 
     A body of known length goes straight into `body_buffer`, past the parser. `feed` and
-    `body_filled` raise `RefusedError` for what is wrong or too much; nothing may be fed after
+    `body_filled` raise `RefusedError` for an invalid or too large request; feed nothing after
     that.
     """
 
@@ -50,9 +51,9 @@ class RequestReader:
         self._budget = budget
         self._admit = admit
         self.is_certified = False
-        """The client has shown a certificate that was asked for."""
+        """The client has shown a trusted certificate."""
         self.received: deque[Received] = deque()
-        # The last request said `Connection: close`: what comes behind it is ignored.
+        # The last request said `Connection: close`: bytes after it are ignored.
         self._is_at_end = False
         self.wants_continue = False
         """The client waits for `100 Continue` before it sends the body."""
@@ -70,7 +71,7 @@ class RequestReader:
         self._in_body = False
         self._ignores_upgrade = False
         self._length: int | None = None
-        # Before the parser is left, and for chunks.
+        # The beginning of a body, parsed together with the head, and all chunks of a chunked one.
         self._start = bytearray()
         self._unparsed_bytes = 0
         self._body: bytearray | None = None
@@ -81,33 +82,33 @@ class RequestReader:
 
     @property
     def phase(self) -> Phase:
-        """What the next bytes belong to."""
+        """The part of a request that the next bytes belong to."""
         if self._in_body:
             return "body"
         return "head" if self._head_bytes else "idle"
 
     @property
     def path(self) -> str:
-        """Of the request under way, as far as it has come."""
+        """The path of the request under way, as far as it has arrived."""
         return _path(self._url) if self._url else ""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Of the request under way, as far as they have come."""
+        """The headers of the request under way, as far as they have arrived."""
         return self._headers
 
     @property
     def body_buffer(self) -> memoryview | None:
-        """Where the next bytes belong, or None if they are for `feed`."""
+        """The buffer for the next bytes, or None if they go to `feed`."""
         return None if self._body is None else self._view[self._got :]
 
     def body_filled(self, count: int) -> None:
-        """So many bytes came into `body_buffer`."""
+        """The next `count` bytes are in `body_buffer`."""
         self._got += count
         self._grow_body()
 
     def feed(self, data: memoryview) -> None:
-        """Bytes that did not come into `body_buffer`."""
+        """Parse bytes that are not in `body_buffer`."""
         if self._has_ended():
             return
         if self._in_body:
@@ -122,6 +123,7 @@ class RequestReader:
         except httptools.HttpParserError as error:
             if self._has_ended():
                 return
+            # httptools wraps what a callback of ours raises.
             if isinstance(error.__context__, RefusedError):
                 raise error.__context__ from None
             raise RefusedError(
@@ -139,23 +141,22 @@ class RequestReader:
         return self._is_at_end
 
     def forget(self) -> None:
-        """Give back what a request that never became whole has taken of the budget."""
+        """Give back the budget of a request that never became complete."""
         self._budget.give_back(self._held_bytes)
         self._reset_message()
 
     def _go_on_without_upgrade(self, rest: memoryview) -> None:
-        """Go on in HTTP/1.1, as a server may that does not know the protocol asked for.
+        """Ignore an Upgrade header, as a server may (RFC 9110, section 7.8).
 
-        Java's HttpClient asks for h2c with the first request on each connection. The parser
-        thinks that the request has no body then, so another one gets the same head without
-        the wish.
+        Java's HttpClient asks for h2c with the first request of each connection. httptools then
+        takes the request to have no body, so another parser gets the head without the header.
         """
         method = self._parser.get_method()
         if method == b"CONNECT":
             raise RefusedError(HTTPStatus.NOT_IMPLEMENTED, "this server is not a proxy")
-        kept = {k: v for k, v in self._headers.items() if k not in ("upgrade", "connection")}
+        headers = {k: v for k, v in self._headers.items() if k not in ("upgrade", "connection")}
         lines = [b"%b %b HTTP/1.1" % (method, self._url)]
-        lines += [f"{name}: {value}".encode("latin-1") for name, value in kept.items()]
+        lines += [f"{name}: {value}".encode("latin-1") for name, value in headers.items()]
         self._begin()
         self.feed(memoryview(b"\r\n".join(lines) + b"\r\n\r\n"))
         while rest:
@@ -163,13 +164,13 @@ class RequestReader:
             if buffer is None:
                 self.feed(rest)
                 return
-            taken = min(len(rest), len(buffer))
-            buffer[:taken] = rest[:taken]
-            self.body_filled(taken)
-            rest = rest[taken:]
+            count = min(len(rest), len(buffer))
+            buffer[:count] = rest[:count]
+            self.body_filled(count)
+            rest = rest[count:]
 
     def _leave_parser(self, length: int) -> None:
-        """In mid-body: the rest has a known length and needs no parsing."""
+        """Go on without the parser: the rest of the body has a known length."""
         start = self._start
         first = _USUAL_BODY_BYTES if self._budget.has_plenty else _FIRST_BODY_BYTES
         self._body = bytearray(min(length, max(first, len(start))))
@@ -181,7 +182,7 @@ class RequestReader:
         self._grow_body()
 
     def _grow_body(self) -> None:
-        """Where the body's memory is full: give it more, or hand the whole body on."""
+        """If the body's memory is full, complete the request or give it more memory."""
         assert self._body is not None
         assert self._length is not None
         if self._got < len(self._body):
@@ -228,13 +229,14 @@ class RequestReader:
         self._header_bytes += len(name) + len(value)
         if len(self._url) + self._header_bytes > MAX_HEAD_BYTES:
             raise _head_too_large()
-        if not self._in_body:  # a chunked body's trailers change nothing
+        if not self._in_body:  # trailers of a chunked body are ignored
             self._headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
 
     def on_headers_complete(self) -> None:
         self._ignores_upgrade = self._parser.should_upgrade()
         if self._ignores_upgrade:
             return
+        # Before the body: an unknown sender must not cost more than its head.
         if self._admit is not None:
             self._ask(self._admit)
         self._in_body = True
@@ -284,7 +286,7 @@ def _head_too_large() -> RefusedError:
 
 
 def _path(url: bytes) -> str:
-    """The path of a request's target, which proxies write with scheme and host."""
+    """The path of a request's target, which may have a scheme and host (from proxies)."""
     if not url.startswith(b"/"):
         url = b"/" + url.partition(b"://")[2].partition(b"/")[2]
     return url.partition(b"?")[0].decode("latin-1")

@@ -1,4 +1,4 @@
-"""Listens, counts connections, drains."""
+"""An HTTP server: listens, tracks its connections, drains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sidelight.base.http_server.messages import (
     Budget,
     Explain,
     Handler,
-    Limits,
+    HttpLimits,
     in_words,
 )
 from sidelight.base.http_server.tls import TlsAcceptor, TlsOptions
@@ -19,20 +19,20 @@ _READ_BYTES = 64 * 1024
 
 
 class HttpServer:
-    """Hands whole requests to `handler`, of each connection one at a time."""
+    """Passes complete requests to `handler`, one at a time for each connection."""
 
     def __init__(
         self,
         handler: Handler,
-        limits: Limits,
+        limits: HttpLimits,
         *,
         admit: Admit | None = None,
         explain: Explain = in_words,
         tls: TlsOptions | None = None,
     ) -> None:
-        """`admit` is asked before a body is read; with `tls` nothing else is spoken.
+        """`admit` is called before a body is read. `explain` writes the server's own errors.
 
-        `explain` says what the server itself finds wrong with a request.
+        With `tls` the port speaks TLS only.
         """
         self.handler = handler
         self.limits = limits
@@ -47,18 +47,21 @@ class HttpServer:
         self._tls = tls
 
     def become(self, other: HttpServer) -> None:
-        """Answer as another server that never listened; connections keep their own limits."""
+        """Take over the handler and limits of `other`, which never listened, for a reload.
+
+        Open connections keep their limits.
+        """
         self.handler = other.handler
         self.limits = other.limits
-        self.budget.most = other.budget.most
+        self.budget.max_bytes = other.budget.max_bytes
 
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
-        """Listen; returns the port, which the system chooses if `port` is 0.
+        """Listen and return the port, which the system chooses if `port` is 0.
 
-        With `reuse_port` other processes may listen there too, and the kernel shares
-        connections out.
+        With `reuse_port` other processes may listen on the same port; the kernel distributes
+        the connections.
 
-        Raises `OSError` if the address cannot be had.
+        Raises `OSError` if the address is not available.
         """
         loop = asyncio.get_running_loop()
         if self._tls is not None:
@@ -77,7 +80,7 @@ class HttpServer:
         return chosen
 
     async def stop(self, timeout_seconds: float) -> None:
-        """Take no new connections, let requests under way finish, then close all."""
+        """Accept no new connections, let requests under way finish, then close all."""
         self.draining = True
         if self._server is not None:
             self._server.close()

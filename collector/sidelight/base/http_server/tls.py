@@ -1,4 +1,4 @@
-"""Connections over TLS: the first byte, the handshake, and a word to who speaks plain HTTP."""
+"""Accepts TLS connections, and tells clients that speak plain HTTP to use https."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 HandshakeFault = Literal["timeout", "plain", "closed", "certificate", "tls", "full"]
+"""Why a handshake failed; a label value of the counter of failed handshakes."""
 
 _logger = logging.getLogger(__name__)
+# The content type of a TLS record that starts a handshake (RFC 8446, section 5.1).
 _HANDSHAKE = b"\x16"
 _SHUTDOWN_SECONDS = 2.0
-# The system is out of files or memory: to ask again at once would only burn the CPU.
+# The system is out of files or memory: trying again at once would only use up the CPU.
 _PAUSE_SECONDS = 0.5
 _PLAIN = b"this port speaks TLS: use https://\n"
 _ANSWER_TO_PLAIN = (
@@ -27,7 +29,11 @@ _ANSWER_TO_PLAIN = (
 
 @dataclass(frozen=True, slots=True)
 class TlsOptions:
-    """`context` is asked for each connection, so that it may change while the server runs."""
+    """TLS of a listener.
+
+    `context` is called for each connection, so certificates can change while the server runs.
+    `failed` is called for each failed handshake.
+    """
 
     context: Callable[[], ssl.SSLContext]
     handshake_timeout_seconds: float
@@ -35,42 +41,44 @@ class TlsOptions:
 
 
 class TlsAcceptor:
-    """Accepts connections and hands those on whose handshake succeeds.
+    """Accepts connections and passes on those whose handshake succeeds.
 
-    asyncio's own server would keep one context for ever, and cut off without a word who
-    speaks plain HTTP.
+    asyncio's own server would keep its first context for ever, and close connections in plain
+    HTTP without an answer.
     """
 
     def __init__(
-        self, options: TlsOptions, protocol: Callable[[], asyncio.BaseProtocol], most_pending: int
+        self, options: TlsOptions, protocol: Callable[[], asyncio.BaseProtocol], max_pending: int
     ) -> None:
         self._options = options
         self._protocol = protocol
-        self._most_pending = most_pending
+        self._max_pending = max_pending
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._pending: set[asyncio.Task[None]] = set()
 
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
-        """Listen; returns the port. Raises `OSError` if the address cannot be had."""
+        """Listen and return the port. Raises `OSError` if the address is not available."""
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = await loop.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
         try:
-            for family, _, _, _, address in dict.fromkeys(found):
+            for family, _, _, _, address in dict.fromkeys(addresses):
                 self._sockets.append(_listening(family, address, reuse_port))
         except OSError:
             self.close()
             raise
-        self._accepting = [loop.create_task(self._accept(each)) for each in self._sockets]
+        self._accepting = [loop.create_task(self._accept(listening)) for listening in self._sockets]
         chosen: int = self._sockets[0].getsockname()[1]
         return chosen
 
     def close(self) -> None:
-        """Take no new connections; handshakes under way are given up."""
+        """Accept no new connections, and abort handshakes under way."""
         for task in (*self._accepting, *self._pending):
             task.cancel()
-        for each in self._sockets:
-            each.close()
+        for listening in self._sockets:
+            listening.close()
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -78,19 +86,21 @@ class TlsAcceptor:
             try:
                 accepted, _ = await loop.sock_accept(listening)
             except OSError as error:
-                _logger.warning("a connection cannot be accepted: %s", error.strerror)
+                _logger.warning("cannot accept a connection: %s", error.strerror)
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
-            if len(self._pending) >= self._most_pending:
+            # Handshakes cost CPU and memory before the limit of connections applies.
+            if len(self._pending) >= self._max_pending:
                 accepted.close()
                 self._options.failed("full")
                 continue
-            task = loop.create_task(self._welcome(accepted))
+            task = loop.create_task(self._handshake(accepted))
             self._pending.add(task)
             task.add_done_callback(self._pending.discard)
 
-    async def _welcome(self, accepted: socket.socket) -> None:
+    async def _handshake(self, accepted: socket.socket) -> None:
         fault: HandshakeFault | None
+        # From then on asyncio's transport owns the socket, and closes it.
         is_handed_on = False
         try:
             accepted.setblocking(False)
@@ -99,10 +109,10 @@ class TlsAcceptor:
                 first = await _first_byte(accepted)
                 if first == _HANDSHAKE:
                     is_handed_on = True
-                    await self._shake_hands(accepted)
+                    await self._start_tls(accepted)
                     return
             if first:
-                await _say_to_plain(accepted)
+                await _answer_plain(accepted)
             fault = "plain" if first else "closed"
         except TimeoutError:
             fault = "timeout"
@@ -117,7 +127,7 @@ class TlsAcceptor:
                 accepted.close()
         self._options.failed(fault)
 
-    async def _shake_hands(self, accepted: socket.socket) -> None:
+    async def _start_tls(self, accepted: socket.socket) -> None:
         await asyncio.get_running_loop().connect_accepted_socket(
             self._protocol,
             accepted,
@@ -128,7 +138,7 @@ class TlsAcceptor:
 
 
 async def _first_byte(accepted: socket.socket) -> bytes:
-    """What the client begins with, left where it is; empty if it goes without a word."""
+    """The client's first byte, not consumed; empty if it closes without sending anything."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     loop.add_reader(accepted, readable.set)
@@ -139,8 +149,12 @@ async def _first_byte(accepted: socket.socket) -> bytes:
         loop.remove_reader(accepted)
 
 
-async def _say_to_plain(accepted: socket.socket) -> None:
-    """Read what came before closing, or the reset would overtake the answer."""
+async def _answer_plain(accepted: socket.socket) -> None:
+    """Answer a client in plain HTTP.
+
+    What it has sent is read before closing: unread bytes would cause a reset, which destroys
+    the answer.
+    """
     loop = asyncio.get_running_loop()
     with suppress(TimeoutError):
         async with asyncio.timeout(_SHUTDOWN_SECONDS):
@@ -156,6 +170,7 @@ def _listening(family: int, address: tuple[object, ...], reuse_port: bool) -> so
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # As asyncio does: with a dual-stack socket the IPv4 address could not be bound as well.
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.setblocking(False)

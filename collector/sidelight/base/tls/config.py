@@ -1,4 +1,4 @@
-"""TLS of a listener, in sidelight.yaml."""
+"""The section `tls` of a listener in sidelight.yaml."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from sidelight.base.configuration.section import Section
 
 
 class Tls(Section):
-    """TLS of a listener; the files are PEM and looked at again for each new connection."""
+    """TLS of a listener. Files are PEM; changed files are used for new connections."""
 
-    certificate: Path = Field(description="The server's certificate and those that vouch for it.")
-    key: Path = Field(description="The certificate's private key.")
+    certificate: Path = Field(description="Server certificate, followed by its chain.")
+    key: Path = Field(description="Private key of the certificate.")
     client_ca: Path | None = Field(
-        None, description="Who shows no certificate from one of these authorities is refused."
+        None,
+        description="Authorities of client certificates. Clients without a certificate from one "
+        "of them are refused.",
     )
-    handshake_timeout_seconds: float = Field(10.0, gt=0, le=300, description="Longest handshake.")
+    handshake_timeout_seconds: float = Field(
+        10.0, gt=0, le=300, description="Longest time of a handshake."
+    )

@@ -15,17 +15,18 @@ def tls_options(
     section: str,
     failed: Callable[[str, HandshakeFault], None],
     *,
-    certificate_wanted: ssl.VerifyMode = ssl.CERT_REQUIRED,
+    client_certificate: ssl.VerifyMode = ssl.CERT_REQUIRED,
 ) -> TlsOptions | None:
     """The options of the listener at `section`; None for plain text.
 
-    `failed` is told the section and why a handshake failed. `certificate_wanted` counts where
-    a client CA is configured. Raises `ConfigError` for certificates that cannot be used.
+    `failed` is called with the section and the fault of each failed handshake.
+    `client_certificate` applies if a client CA is configured. Raises `ConfigError` for
+    certificates that cannot be used.
     """
     if tls is None:
         return None
     return TlsOptions(
-        context_of(tls, section, certificate_wanted=certificate_wanted),
+        context_of(tls, section, client_certificate=client_certificate),
         tls.handshake_timeout_seconds,
         lambda fault: failed(section, fault),
     )

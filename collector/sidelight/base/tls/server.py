@@ -1,4 +1,4 @@
-"""Certificates of listeners: read, checked, and followed when their files change."""
+"""Reads and checks the certificates of listeners, and follows changes of their files."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from sidelight.base.tls.watched import Watched
 
 
 def context_of(
-    tls: Tls, section: str, *, certificate_wanted: ssl.VerifyMode = ssl.CERT_REQUIRED
+    tls: Tls, section: str, *, client_certificate: ssl.VerifyMode = ssl.CERT_REQUIRED
 ) -> Callable[[], ssl.SSLContext]:
-    """The context for the next connection; it changes with the files.
+    """A function that returns the context for the next connection; it follows the files.
 
-    `certificate_wanted` counts where a client CA is configured. Raises `ConfigError` naming
-    key and file.
+    `client_certificate` applies if a client CA is configured. Raises `ConfigError` naming key
+    and file.
     """
-    watched = Watched(files(tls), lambda: make_context(tls, section, certificate_wanted))
+    watched = Watched(files(tls), lambda: make_context(tls, section, client_certificate))
     return watched.current
 
 
 def files(tls: Tls) -> list[Path]:
-    """All files it is made of."""
-    return [each for each in (tls.certificate, tls.key, tls.client_ca) if each is not None]
+    """The files of a `tls` section."""
+    return [path for path in (tls.certificate, tls.key, tls.client_ca) if path is not None]
 
 
-def make_context(tls: Tls, section: str, certificate_wanted: ssl.VerifyMode) -> ssl.SSLContext:
-    """TLS 1.2 or above. Raises `ConfigError` naming key and file."""
+def make_context(tls: Tls, section: str, client_certificate: ssl.VerifyMode) -> ssl.SSLContext:
+    """A context for TLS 1.2 and above. Raises `ConfigError` naming key and file."""
+    # Checked before OpenSSL reads them: its errors name neither the file nor the fault.
     _pem(tls.certificate, f"{section}.tls.certificate", "CERTIFICATE")
     if b"ENCRYPTED" in _pem(tls.key, f"{section}.tls.key", "PRIVATE KEY"):
         raise ConfigError(
-            f"{section}.tls.key: {tls.key} is encrypted: write it without a passphrase, "
-            "readable by this user alone"
+            f"{section}.tls.key: {tls.key} is encrypted: store it without a passphrase, "
+            "readable by this user only"
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -52,7 +53,7 @@ def make_context(tls: Tls, section: str, certificate_wanted: ssl.VerifyMode) -> 
             raise ConfigError(
                 f"{where}: {tls.client_ca} does not hold a valid certificate"
             ) from None
-        context.verify_mode = certificate_wanted
+        context.verify_mode = client_certificate
     return context
 
 
@@ -74,7 +75,7 @@ def _pair_problem(tls: Tls, section: str, error: OSError) -> str:
     if "MISMATCH" in reason:
         return (
             f"{section}.tls.key: {tls.key} does not belong to the certificate {tls.certificate}: "
-            "name the key it was made with; in the certificate's file the server's own comes first"
+            "name its own key; the server's certificate must come first in the file"
         )
     return (
         f"{section}.tls: {tls.certificate} and {tls.key} cannot be used"

@@ -1,4 +1,4 @@
-"""What is made of files that change while the service runs: certificates and tokens."""
+"""Values read from files that change while the service runs: certificates and tokens."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from sidelight.base.configuration.section import ConfigError
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+# A rotated token counts after a second at most, and a thousand requests share one look.
 LOOK_SECONDS = 1.0
 Stamp = tuple[int, int, int] | None
 
 
 class Watched(Generic[T]):
-    """A value made from files, and made again once one of them has changed.
+    """A value made from files, and made again after one of them has changed.
 
-    Files are looked at when the value is asked for, at most once in `LOOK_SECONDS`; they are
-    read only if time, size or inode have changed (a mounted Kubernetes secret changes by a
-    link that leads elsewhere). Files that cannot be used leave the value as it was.
+    Using the value looks at the files, at most once in `LOOK_SECONDS`. They are read again if
+    time, size or inode differ (a mounted Kubernetes secret changes by a symbolic link). If they
+    cannot be used, the value stays as it was.
     """
 
     def __init__(self, paths: Sequence[Path], make: Callable[[], T]) -> None:
@@ -34,7 +35,7 @@ class Watched(Generic[T]):
         self._value = make()
 
     def current(self) -> T:
-        """The value of now."""
+        """The current value."""
         if self._paths and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + LOOK_SECONDS
             self._renew()
@@ -44,12 +45,13 @@ class Watched(Generic[T]):
         stamps = self._look()
         if stamps == self._stamps:
             return
-        # Before reading: what changes in between is seen at the next look.
+        # Before reading: a change in between is then seen at the next look.
         self._stamps = stamps
         try:
             self._value = self._make()
         except ConfigError as error:
-            _logger.error("%s; the earlier content stays in use", error)
+            # An unusable file must not close a port that works: it may be half written.
+            _logger.error("%s; the previous content stays in use", error)
         else:
             _logger.info("reloaded: %s", ", ".join(map(str, self._paths)))
 
@@ -58,9 +60,9 @@ class Watched(Generic[T]):
 
 
 def stamp(path: Path) -> Stamp:
-    """Time, size and inode of a file, None if it is not there: differs once it has changed."""
+    """Time, size and inode of a file, which change with it; None if it is missing."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -76,7 +76,7 @@ class ServeAccess:
             self._serve.tls,
             "serve",
             self._metrics.failed_handshake,
-            certificate_wanted=ssl.CERT_OPTIONAL,
+            client_certificate=ssl.CERT_OPTIONAL,
         )
 
     def admit(self) -> Admit | None:

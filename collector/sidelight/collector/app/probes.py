@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Protocol
 
-from sidelight.base.http_server import Handler, HttpRequest, HttpResponse, Limits
+from sidelight.base.http_server import Handler, HttpLimits, HttpRequest, HttpResponse
 from sidelight.base.listening import connections
 
 _PATHS = ("/metrics", "/healthz", "/readyz")
@@ -26,9 +26,9 @@ class Probed(Protocol):
         """Whether what comes in can be kept, and the state of all parts."""
 
 
-def limits() -> Limits:
+def limits() -> HttpLimits:
     """What the port of the probes allows."""
-    return Limits(
+    return HttpLimits(
         max_body_bytes=64 * 1024,
         max_buffered_bytes=1024 * 1024,
         max_connections=connections(_CONNECTIONS, "serve"),

@@ -118,7 +118,7 @@ class TestFile:
             ("destinations: [{name: a}]", r"destinations\.0\.type: must be one of phoenix, "),
             (
                 "metrics: {retrieval: {collections: docs-*}}",
-                r"metrics\.retrieval\.collections \(is 'docs-\*'\): must be a list, ",
+                r"metrics\.retrieval\.collections \(is 'docs-\*'\): must be a list; ",
             ),
             ("log: {directory: 7}", r"log\.directory \(is 7\): must be a path$"),
             ("destinations: [{type: otlp_http, url: 'http://h'}]", r"destinations\.0\.name: .*"),
@@ -144,7 +144,7 @@ class TestFile:
             ),
             (
                 "destinations: [{type: phoenix, url: 'http://h /x'}]",
-                r"destinations\.0\.url .*: must not hold white space",
+                r"destinations\.0\.url .*: must not contain white space",
             ),
         ],
     )
@@ -178,7 +178,7 @@ class TestFile:
         with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
             load(tmp_path)
         (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(ConfigError, match="not valid YAML: it is not UTF-8 text"):
+        with pytest.raises(ConfigError, match="not valid YAML: not UTF-8 text"):
             load(tmp_path / "bytes.yaml")
 
 

@@ -159,7 +159,7 @@ BAD = {
         ":2: prices.0: give either prices per million tokens"
     ),
     "prices:\n  - model: m\n    model: n\n    gpu_second: 1": (
-        ":3: prices.0.model: stands twice, first in line 2"
+        ":3: prices.0.model: repeated, first in line 2"
     ),
     "prices: [": ":1:10: not valid YAML",
 }

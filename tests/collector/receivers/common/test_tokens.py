@@ -225,7 +225,7 @@ def test_a_broken_file_leaves_the_tokens_as_they_were(guarded: Guarded, broken: 
 
     (line,) = eventually(said)
     assert str(guarded.file) in line
-    assert ("line 1" if broken else "is empty") in line
+    assert ("line 1" if broken else ": empty;") in line
     assert TEAM_A not in guarded.collector.output
 
 
@@ -348,7 +348,7 @@ def test_metrics_can_be_guarded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tokens", "env", "words"),
     [
-        ([{"env": "NOT_SET"}], {}, "auth.tokens.0 ($NOT_SET): it is empty: set the variable"),
+        ([{"env": "NOT_SET"}], {}, "auth.tokens.0 ($NOT_SET): empty; set the variable"),
         ([{"file": "nowhere"}], {}, "secret file nowhere: No such file"),
         ([{"env": "T"}], {"T": "short"}, "line 1: the token has fewer than 16 characters"),
         ([{"env": "T"}], {"T": f"{PLAIN}\na b"}, "auth.tokens.0 ($T): line 2: must be a token"),

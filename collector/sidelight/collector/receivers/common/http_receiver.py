@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from sidelight.base.http_server import Admit, Explain, Handler, HttpServer, Limits, in_words
+from sidelight.base.http_server import Admit, Explain, Handler, HttpLimits, HttpServer, in_words
 from sidelight.base.listening import bind, connections
 from sidelight.base.tls.options import tls_options
 from sidelight.collector.receivers.common.http_config import HttpListenerConfig
@@ -84,7 +84,7 @@ class HttpReceiver(Generic[ConfigT]):
         service = self._serve(config, self._context)
         return HttpServer(
             service.handler,
-            Limits(
+            HttpLimits(
                 max_body_bytes=config.max_body_bytes,
                 max_buffered_bytes=max(config.max_buffered_bytes, config.max_body_bytes),
                 max_connections=connections(config.max_connections, self._section),
