@@ -20,6 +20,7 @@ from sidelight.collector.log.record import Record
 from sidelight.collector.log.retention import Dropped, RetentionPolicy
 from sidelight.collector.log.view import LogView
 from sidelight.otlp.signals import SIGNALS, Signal
+from support.waiting import eventually
 
 _POLICY = RetentionPolicy(max_bytes=1 << 30, max_age_seconds=3600)
 _WANTED: dict[str, frozenset[Signal]] = {"reader": frozenset(SIGNALS)}
@@ -86,15 +87,17 @@ class TestLeftovers:
             [],
         ]
 
-    def test_a_cursor_survives_a_restart_in_any_of_them(
-        self, log: DurableLog, tmp_path: Path
-    ) -> None:
+    def test_a_cursor_survives_a_restart_in_any_of_them(self, tmp_path: Path) -> None:
         """Each folder keeps its own part of the cursor."""
-        for left in (["b", "c", "d"], ["c", "d"], ["d"], []):
+        leave(tmp_path, "a", "b", worker=0)
+        leave(tmp_path, "c", worker=1)
+        for left in (["b", "c"], ["c"], []):
+            log = opened(tmp_path)
             commit(log.cursor("reader"), 1)
             log.close()
-            log.__init__(tmp_path, segment_bytes=1)  # type: ignore[misc]
+            log = opened(tmp_path)
             assert rest(log.cursor("reader")) == left
+            log.close()
 
     def test_a_commit_may_step_over_a_folder(self, log: DurableLog) -> None:
         """Batches that are done together are committed as one."""
@@ -236,9 +239,7 @@ class TestReplay:
             (place,) = (each for each in view.views(tmp_path) if each.directory.name == "worker-0")
             oldest = next(iter(place.headers())).start
             asked = pool.submit(place.rewind, "reader", oldest, patience_seconds=30)
-            while not (requests := log.replay_requests()):
-                pass
-            (request,) = requests
+            (request,) = eventually(log.replay_requests, "the command's request")
             assert request.subscription == "reader"
             assert cursor.has_passed(request.position)
             cursor.rewind(request.position)

@@ -328,6 +328,9 @@ class FolderLog:
         del readers
         failed = []
         for segment in (*self._undeleted, *segments):
+            if self._is_closed:
+                # The folder may be another process's by now.
+                return
             path = path_of(self.directory, segment)
             try:
                 path.unlink(missing_ok=True)
