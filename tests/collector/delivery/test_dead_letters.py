@@ -1,0 +1,47 @@
+"""Dead letters: bounded files of whole lines."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from sidelight.collector.delivery.dead_letters import DeadLetters
+from support.forwarding import traces
+
+
+class TestDeadLetters:
+    def test_the_file_is_bounded(self, tmp_path: Path) -> None:
+        """One older file is kept, and neither grows beyond its bound."""
+        letters = DeadLetters(tmp_path, max_bytes=3000)
+        for number in range(50):
+            letters.add("phoenix", traces(f"span-{number}"), status=400, reason="bad")
+        files = sorted(tmp_path.iterdir())
+        assert [file.name for file in files] == ["phoenix.jsonl", "phoenix.old.jsonl"]
+        assert all(file.stat().st_size <= 3000 for file in files)
+        assert all(file.stat().st_mode & 0o077 == 0 for file in files)
+
+    def test_a_full_disk_leaves_no_half_line(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """What could not be written is logged, and the next line stands alone."""
+        letters = DeadLetters(tmp_path)
+        letters.add("phoenix", traces("first"), status=400, reason="bad")
+        write = os.write
+        calls = iter([True])
+
+        def half_then_full(fd: int, data: bytes) -> int:
+            if next(calls, False):
+                return write(fd, data[:20])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", half_then_full)
+            letters.add("phoenix", traces("lost"), status=400, reason="bad")
+        assert "No space left on device" in caplog.text
+        letters.add("phoenix", traces("second"), status=400, reason="bad")
+        lines = letters.path("phoenix").read_text().splitlines()
+        assert [json.loads(line)["items"] for line in lines] == [1, 1]

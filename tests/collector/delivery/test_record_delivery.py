@@ -1,0 +1,229 @@
+"""One record is delivered, retried, halved or kept aside; its content reaches no log line."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import errno
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from sidelight.collector.delivery.faults import MAX_FAULTS
+from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Refused, Retry
+from sidelight.collector.log.durable_log import DurableLog
+from sidelight.collector.log.record import Record
+from support.backend import Reply
+from support.forwarding import Scripted, forwarding, names_of, traces
+from support.sending import Sending
+from support.span_store import SpanStore
+
+
+async def test_a_retry_sends_the_same_bytes_until_they_are_taken(
+    log: DurableLog, tmp_path: Path
+) -> None:
+    """The trouble is named while it lasts, and each attempt is counted."""
+    sent: list[bytes] = []
+    log.append([traces("a"), traces("b")])
+
+    def answer(record: Record) -> Outcome:
+        sent.append(record.payload)
+        return Retry("its disk is full") if len(sent) < 4 else Delivered()
+
+    async with forwarding(log, Scripted(answer), tmp_path) as running:
+        await running.until(lambda: running.forwarder.status.trouble == "its disk is full")
+        await running.until(lambda: log.cursor("scripted").position == log.end)
+        assert running.forwarder.status.trouble is None
+    assert sent[0] == sent[1] == sent[2] == sent[3]
+    assert running.tally.counts["scripted", "retried"] == 3
+    assert running.tally.counts["scripted", "delivered"] == 2
+
+
+@pytest.mark.parametrize("bad", [0, 3, 6])
+async def test_a_refused_batch_is_halved_down_to_the_bad_span(
+    log: DurableLog, tmp_path: Path, bad: int
+) -> None:
+    """Its neighbours are delivered in order; it is kept with the reason, to be read back."""
+    names = [f"span-{number}" for number in range(7)]
+    log.append([traces(*names), traces("next")])
+    destination = Scripted(
+        lambda record: Refused("bad id", 400) if names[bad] in names_of(record) else Delivered()
+    )
+    async with forwarding(log, destination, tmp_path) as running:
+        await running.settled()
+    assert destination.taken == [name for name in names if name != names[bad]] + ["next"]
+    assert running.tally.counts == {
+        ("scripted", "delivered"): 7,
+        ("scripted", "dropped", "refused"): 1,
+    }
+    (line,) = running.dead_letters.path("scripted").read_text().splitlines()
+    letter = json.loads(line)
+    assert (letter["status"], letter["reason"], letter["items"]) == (400, "bad id", 1)
+    kept = gzip.decompress(base64.b64decode(letter["request_gzip_base64"]))
+    request = ExportTraceServiceRequest.FromString(kept)
+    assert request.resource_spans[0].scope_spans[0].spans[0].name == names[bad]
+    assert destination.asked < 2 * len(names)
+
+
+async def test_a_retry_in_the_middle_of_halving(log: DurableLog, tmp_path: Path) -> None:
+    """Trouble that comes while a batch is halved is waited out like any other."""
+    failures = iter([Retry("busy"), Retry("busy")])
+
+    def answer(record: Record) -> Outcome:
+        if len(names_of(record)) > 1:
+            return Refused("too large", 413)
+        return next(failures, Delivered())
+
+    destination = Scripted(answer)
+    log.append([traces("a", "b", "c", "d")])
+    async with forwarding(log, destination, tmp_path) as running:
+        await running.until(lambda: log.cursor("scripted").position == log.end)
+    assert destination.taken == ["a", "b", "c", "d"]
+    assert ("scripted", "dropped", "refused") not in running.tally.counts
+
+
+async def test_a_partial_success_is_counted(log: DurableLog, tmp_path: Path) -> None:
+    """What the backend rejected is dropped, not delivered."""
+    log.append([traces("a", "b", "c")])
+    async with forwarding(log, Scripted(lambda _: Delivered(2, "bad")), tmp_path) as running:
+        await running.settled()
+    assert running.tally.counts == {
+        ("scripted", "delivered"): 1,
+        ("scripted", "dropped", "rejected"): 2,
+    }
+
+
+async def test_what_a_backend_says_of_a_batch_reaches_no_log_line(
+    log: DurableLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may quote it: one line a record counts what was refused, the dead letters say why."""
+    log.append([traces(*(f"span-{number}" for number in range(50)))])
+    said = b"bad value: my credit card is 4111 1111"
+    reply = Reply(400, said, {"Content-Type": "text/plain"})
+    with SpanStore(refuse=lambda _: reply) as store:
+        async with Sending(log, store.destination("store")) as sending:
+            await sending.settled()
+            assert sending.forwarders[0].status.trouble is None
+    assert sending.tally.counts["store", "dropped", "refused"] == 50
+    letters = tmp_path / "log" / "dead-letters" / "store.jsonl"
+    lines = letters.read_text().splitlines()
+    assert len(lines) == 50
+    assert all(said.decode() in json.loads(line)["reason"] for line in lines)
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == [
+        f"store refused 50 of 50 items for good (status 400); see dead letters {letters}"
+    ]
+    assert "4111" not in caplog.text
+
+
+async def test_the_words_of_a_partial_success_reach_no_log_line(
+    log: DurableLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The batch is kept with them, for a person to see which items they are about."""
+    log.append([traces("a", "b", "c")])
+    destination = Scripted(lambda _: Delivered(2, said="bad value: 4111 1111"))
+    async with forwarding(log, destination, tmp_path) as running:
+        await running.settled()
+    path = running.dead_letters.path("scripted")
+    assert f"scripted rejected 2 of 3 items: see dead letters {path}" in caplog.text
+    assert "4111" not in caplog.text
+    assert "4111 1111" in json.loads(path.read_text())["reason"]
+
+
+async def test_a_fault_in_the_destination_is_retried(
+    log: DurableLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An exception nobody foresaw loses nothing; its place is logged, not its message."""
+    attempts = iter([ZeroDivisionError("oops")])
+
+    def answer(record: Record) -> Outcome:
+        error = next(attempts, None)
+        if error is not None:
+            raise error
+        return Delivered()
+
+    destination = Scripted(answer)
+    log.append([traces("a")])
+    async with forwarding(log, destination, tmp_path) as running:
+        await running.until(lambda: log.cursor("scripted").position == log.end)
+    assert destination.taken == ["a"]
+    assert "ZeroDivisionError in test_record_delivery.py, line" in caplog.text
+    assert "oops" not in caplog.text
+
+
+async def test_a_record_that_cannot_be_sent_holds_up_nobody(
+    log: DurableLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After the same exception so many times it is kept whole, counted, and said once."""
+
+    def answer(record: Record) -> Outcome:
+        if "bad" in names_of(record):
+            raise ZeroDivisionError("the content")
+        return Delivered()
+
+    destination = Scripted(answer)
+    log.append([traces("a"), traces("bad", "worse"), traces("b")])
+    async with forwarding(log, destination, tmp_path) as running:
+        await running.until(lambda: log.cursor("scripted").position == log.end)
+        assert running.forwarder.status.trouble is None
+    assert destination.taken == ["a", "b"]
+    assert destination.asked == MAX_FAULTS + 2
+    assert running.tally.counts["scripted", "dropped", "failed"] == 2
+    (line,) = running.dead_letters.path("scripted").read_text().splitlines()
+    assert (json.loads(line)["items"], json.loads(line)["status"]) == (2, None)
+    assert [each.levelname for each in caplog.records].count("ERROR") == 1
+    assert "the content" not in caplog.text
+
+
+async def test_what_the_machine_lacks_is_waited_for(log: DurableLog, tmp_path: Path) -> None:
+    """However often files or memory run out, no record is given up for it."""
+    lacks = iter([OSError(errno.EMFILE, "Too many open files"), MemoryError()] * MAX_FAULTS)
+
+    def answer(record: Record) -> Outcome:
+        error = next(lacks, None)
+        if error is not None:
+            raise error
+        return Delivered()
+
+    log.append([traces("a")])
+    async with forwarding(log, Scripted(answer), tmp_path) as running:
+        await running.until(lambda: log.cursor("scripted").position == log.end)
+    assert running.tally.counts["scripted", "delivered"] == 1
+
+
+async def test_what_cannot_be_halved_is_kept_whole(log: DurableLog, tmp_path: Path) -> None:
+    """A record that is no OTLP after all does not hold up those behind it."""
+    broken = Record("traces", gzip.compress(b"\x0a\xff"), 5, 1)
+    log.append([broken, traces("next")])
+    destination = Scripted(
+        lambda record: Refused("what is this", 400) if record.items == 5 else Delivered()
+    )
+    async with forwarding(log, destination, tmp_path) as running:
+        await running.until(lambda: log.cursor("scripted").position == log.end)
+    assert destination.taken == ["next"]
+    assert running.tally.counts["scripted", "dropped", "refused"] == 5
+    (line,) = running.dead_letters.path("scripted").read_text().splitlines()
+    assert gzip.decompress(base64.b64decode(json.loads(line)["request_gzip_base64"])) == b"\x0a\xff"
+
+
+async def test_the_pace_is_kept(
+    log: DurableLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it asks to wait for between batches is their spans divided by the rate."""
+    waits: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+        await sleep(0)
+
+    log.append([traces(*"abcdefghij") for _ in range(4)])
+    destination = Scripted(pace_items_per_second=0.001)
+    async with forwarding(log, destination, tmp_path) as running:
+        monkeypatch.setattr(asyncio, "sleep", note)
+        async with asyncio.timeout(120):
+            await running.forwarder.status.settled()
+        monkeypatch.undo()
+    assert [round(each, -2) for each in waits] == [10_000, 20_000, 30_000]

@@ -1,0 +1,93 @@
+"""A forwarder at work for a destination whose answers a test decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from sidelight.collector.delivery.dead_letters import DeadLetters
+from sidelight.collector.delivery.forwarder import Forwarder
+from sidelight.collector.destinations.common.outcome import Delivered, Outcome
+from sidelight.collector.log.durable_log import DurableLog
+from sidelight.collector.log.record import Record
+from sidelight.otlp.signals import SIGNALS, Signal
+from support import otlp_requests
+from support.sending import Tally
+from support.waiting import eventually_async
+
+
+def names_of(record: Record) -> list[str]:
+    request = ExportTraceServiceRequest.FromString(record.body())
+    return [
+        span.name
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+
+
+def traces(*names: str) -> Record:
+    return otlp_requests.traces([otlp_requests.span(name) for name in names])
+
+
+@dataclass
+class Scripted:
+    """A destination that answers as `answer` says and remembers what it took."""
+
+    answer: Callable[[Record], Outcome] = lambda _: Delivered()
+    name: str = "scripted"
+    signals: frozenset[Signal] = frozenset(SIGNALS)
+    pace_items_per_second: float | None = None
+    taken: list[str] = field(default_factory=list)
+    asked: int = 0
+
+    async def send(self, record: Record) -> Outcome:
+        self.asked += 1
+        outcome = await asyncio.to_thread(self.answer, record)
+        if isinstance(outcome, Delivered):
+            self.taken += names_of(record) if record.signal == "traces" else [record.signal]
+        return outcome
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Running:
+    """A forwarder at work."""
+
+    def __init__(self, log: DurableLog, destination: Scripted, directory: Path) -> None:
+        self.tally = Tally()
+        self.dead_letters = DeadLetters(directory / "dead-letters")
+        self.forwarder = Forwarder(
+            destination,
+            log.cursor(destination.name),
+            dead_letters=self.dead_letters,
+            observer=self.tally,
+            max_backoff_seconds=0.02,
+        )
+
+    async def settled(self) -> None:
+        async with asyncio.timeout(120):
+            await self.forwarder.status.settled()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        await eventually_async(condition)
+
+
+@asynccontextmanager
+async def forwarding(log: DurableLog, destination: Scripted, path: Path) -> AsyncIterator[Running]:
+    """Leaving it is a crash as far as the forwarder knows."""
+    running = Running(log, destination, path)
+    task = asyncio.create_task(running.forwarder.run())
+    try:
+        yield running
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        running.forwarder.close()
+        await running.forwarder.closed()
