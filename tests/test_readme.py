@@ -158,4 +158,4 @@ class TestClaims:
         assert foreign[0].startswith(f"{own} µs")
         assert f"about {peer} µs" in foreign[1]
         server = rows["CPU added to vLLM's API server"][0]
-        assert f"adds {server} to" in (DOCS / "overhead.md").read_text()
+        assert f"about {server} of the API server's CPU time" in (DOCS / "overhead.md").read_text()
