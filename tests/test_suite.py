@@ -8,14 +8,19 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from sidelight.demo import environments
+from sidelight.demo.environments import EnvironmentBuildError
 from support.paths import TESTS
 from support.ports import free_port
+from support.suite import builds as builds_module
+from support.suite.builds import Builds
 from support.suite.plan import Plan, Unit
 from support.waiting import eventually
 
@@ -35,7 +40,8 @@ def run(folder: Path, *options: str, **files: str) -> tuple[str, list[tuple[str,
     """Run the files as a suite: the output, and the tests in their order, each with its process."""
     ran = folder / "ran"
     (folder / "pytest.ini").write_text(MARKS)
-    (folder / "conftest.py").write_text(NOTED.format(ran=str(ran)))
+    imports = "from impatient import *\n" if "impatient" in files else ""
+    (folder / "conftest.py").write_text(imports + NOTED.format(ran=str(ran)))
     for name, text in files.items():
         (folder / f"{name}.py").write_text(f"import os, pytest\n{textwrap.dedent(text)}")
     command = [
@@ -187,6 +193,72 @@ def test_what_waits_in_vain_says_for_what() -> None:
         eventually(list, "a bus", seconds=0, state=lambda: "the street is empty")
     with pytest.raises(AssertionError, match=re.escape("for eventually(lambda: 1 > 2")):
         eventually(lambda: 1 > 2, seconds=0)
+
+
+def test_what_takes_long_is_said(tmp_path: Path) -> None:
+    """Which test, for how long, and what it waits for."""
+    impatient = """
+        from support import waiting
+        from support.suite import plugin
+        plugin._TELL_EVERY_SECONDS = 0.3
+        waiting._WORTH_TELLING_SECONDS = 0.0
+    """
+    slow = """
+        import time
+        from support.waiting import eventually, waiting_for
+        def test_bus():
+            end = time.monotonic() + 2
+            eventually(lambda: time.monotonic() > end, "the bus")
+        def test_train():
+            with waiting_for("the train"):
+                time.sleep(2)
+    """
+    for options in ((), SPREAD):
+        output, _ = run(tmp_path, *options, impatient=impatient, test_it=slow)
+        for name in ("bus", "train"):
+            assert f" test_it.py::test_{name}: waiting for the {name}, " in output
+
+
+class Heard:
+    """What builds say."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.lines: list[str] = []
+        self.may_end = threading.Event()
+        self.builds = Builds(self.lines.append, folder)
+        monkeypatch.setattr(builds_module, "definition", lambda name: name)
+        monkeypatch.setattr(environments, "ensure", self._ensure)
+
+    def _ensure(self, name: str, *, progress: Callable[[str], None], **_: object) -> None:
+        if name == "there":
+            return
+        progress("making the environment")
+        if name == "bad":
+            raise EnvironmentBuildError("no such package\nand more")
+        assert self.may_end.wait(60)
+
+
+def test_builds_are_said_and_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What the machine has takes no line; a build that fails is over as well."""
+    heard = Heard(monkeypatch, tmp_path)
+    heard.builds.start(["there", "bad", "new"])
+    try:
+        eventually(lambda: heard.builds.settled(["there", "bad"]))
+        eventually(lambda: heard.builds.under_way())
+        assert heard.builds.under_way() == ["building the new environment: making the environment"]
+        assert not heard.builds.settled(["new"])
+        heard.may_end.set()
+        eventually(lambda: heard.builds.settled(["new"]))
+    finally:
+        heard.may_end.set()
+        heard.builds.stop()
+    begun = "environment, once on this machine: making the environment …"
+    assert sorted(heard.lines) == [
+        f"building the bad {begun}",
+        f"building the new {begun}",
+        "built the new environment in 0 s",
+        "the bad environment cannot be built: no such package",
+    ]
 
 
 def test_no_two_processes_are_given_one_port() -> None:

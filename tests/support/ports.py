@@ -7,6 +7,8 @@ import os
 import random
 import socket
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -23,8 +25,7 @@ def free_port() -> int:
 
     It stays this process's until that ends, so a test may also count on nobody listening there.
     """
-    locks = Path(tempfile.gettempdir()) / f"sidelight-test-ports-{os.getuid()}"
-    locks.mkdir(exist_ok=True)
+    locks = _folder()
     # Each process begins elsewhere, as a rule free of others' locks.
     first = random.randrange(_FIRST, _LAST + 1)
     ports: list[int] = [*range(first, _LAST + 1), *range(_FIRST, first)]
@@ -40,6 +41,22 @@ def free_port() -> int:
             return port
         file.close()
     raise RuntimeError(f"no free port from {_FIRST} to {_LAST}")
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """No other test process is in a block of this name: for servers that look for free ports
+    themselves, from the same number on, and bind them later.
+    """
+    with (_folder() / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"sidelight-test-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _is_free(port: int) -> bool:

@@ -13,6 +13,7 @@ import signal
 import tempfile
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,14 @@ class _Leader:
         self._scheduling: Any = None
         self._started: dict[str, float] = {}
         self._start = time.monotonic()
+        self._terminal = -1
         self._over = threading.Event()
         self._telling = threading.Thread(target=self._tell, daemon=True)
 
     def pytest_sessionstart(self) -> None:
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            self._terminal = os.dup(1)
         waiting.note = self._shared / "main.waiting"
         self._telling.start()
 
@@ -122,16 +127,20 @@ class _Leader:
 
     def pytest_unconfigure(self) -> None:
         self._over.set()
+        if self._telling.is_alive():
+            self._telling.join()
         self._builds.stop()
         waiting.note = None
+        if self._terminal >= 0:
+            os.close(self._terminal)
         shutil.rmtree(self._shared, ignore_errors=True)
 
     def _say(self, line: str) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and self._config.option.verbose >= 0:
-            reporter.ensure_newline()
             passed = int(time.monotonic() - self._start)
-            reporter.write_line(f"[{passed // 60}:{passed % 60:02}] {line}")
+            # Not by the reporter: while a test runs in this process, what it writes is captured.
+            os.write(self._terminal, f"\n[{passed // 60}:{passed % 60:02}] {line}\n".encode())
 
     def _tell(self) -> None:
         """Say what takes long, until the run is over."""

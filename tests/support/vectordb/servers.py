@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 from sidelight.demo.processes import Process, Processes, tail
 from support import environments, paths
-from support.ports import free_port
+from support.ports import alone, free_port
 from support.vectordb.record import Outcome
 from support.waiting import eventually
 
@@ -93,8 +93,12 @@ def milvus_standalone(
     python = python_of("milvus")
     command = [python, python.with_name("milvus-server"), "--data", directory / "data"]
     extra = [f"--extra-config={name}={value}" for name, value in (settings or {}).items()]
-    with _started(directory, [*command, "--proxy-port", port, *extra]) as process:
-        _wait(process, lambda: _milvus_answers(port))
+    with ExitStack() as stack:
+        with alone("milvus"):
+            process = stack.enter_context(
+                _started(directory, [*command, "--proxy-port", port, *extra])
+            )
+            _wait(process, lambda: _milvus_answers(port))
         # The server is the child of a Python program that only writes its configuration.
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         yield Server(f"http://127.0.0.1:{port}", pid=int(children[0]))
