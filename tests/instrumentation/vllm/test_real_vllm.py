@@ -123,7 +123,8 @@ def test_chat(service: Service) -> None:
     assert attributes[names.FINISH_REASONS] == ["length"]
     assert attributes[names.BATCH_SIZE_MAX] >= 1
     assert attributes[names.KV_USAGE_PEAK] > 0
-    assert attributes[names.STEPS] >= 24
+    # A step belongs to a request by its time, which on a busy machine may fall just outside.
+    assert attributes[names.STEPS] >= 20
     assert names.INPUT_TOKENS not in attributes
     assert trace["decode"][0].attributes[names.STEPS_WITH_PREFILL] == 0
     assert server.resource[names.SERVICE_NAME] == "vllm"
