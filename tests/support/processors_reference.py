@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 
 from sidelight.collector.processors.content import names as sensitive
 from sidelight.collector.processors.extensions.processor import MAX_FAULTS
-from sidelight.collector.processors.normalise.tables import PLAIN, TABLES, Table
+from sidelight.collector.processors.normalise.instrumentors.plain import PLAIN
+from sidelight.collector.processors.normalise.registry import TABLES
+from sidelight.collector.processors.normalise.table import Table
 from sidelight.collector.processors.redact.rules import RULES
 from support.paths import DOCS
 
@@ -72,13 +74,13 @@ def _table(table: Table) -> str:
     if table.scopes:
         lines.append(f"Scopes: {_codes(table.scopes)}, and what continues them with a point.")
     rows = ["| name | becomes |", "|---|---|"]
-    rows += [f"| `{name}` | `{to}` |" for name, to in table.moves.items()]
-    rows += [f"| `{start}*{end}` | `{to}` |" for start, end, to in table.patterns]
-    rows += [f"| `{name}` | `{to}` as well |" for name, to in table.copies.items()]
-    rows += [f"| `{name}` | goes |" for name in sorted(table.drops)]
+    rows += [f"| `{name}` | `{to}` |" for name, to in table.renamed.items()]
+    rows += [f"| `{start}*{end}` | `{to}` |" for start, end, to in table.renamed_patterns]
+    rows += [f"| `{name}` | `{to}` as well |" for name, to in table.copied.items()]
+    rows += [f"| `{name}` | goes |" for name in sorted(table.dropped)]
     lines.append("\n".join(rows))
-    if table.kind_name:
-        lines.append(f"Kind by `{table.kind_name}`: {_pairs(table.kinds)}.")
+    if table.kind_attribute:
+        lines.append(f"Kind by `{table.kind_attribute}`: {_pairs(table.kinds)}.")
     return "\n\n".join(lines)
 
 

@@ -19,7 +19,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 import sidelight.instrumentation.vectordb
-from sidelight.collector.processors.normalise.tables import TABLES, table_for
+from sidelight.collector.processors.normalise.registry import TABLES, table_for
 from sidelight.collector.receivers.scrape.config import ScrapeTarget
 from sidelight.collector.receivers.scrape.presets import PRESETS
 from sidelight.instrumentation.vectordb.core.description import Database, OperationKind
@@ -124,8 +124,8 @@ class TestDescription:
             table = tables[spans.instrumentation]
             assert spans.scopes
             assert all(table_for(scope) is table for scope in spans.scopes)
-            assert spans.renamed.items() <= table.moves.items()
-            assert {*spans.renamed_patterns} <= {*table.patterns}
+            assert spans.renamed.items() <= table.renamed.items()
+            assert {*spans.renamed_patterns} <= {*table.renamed_patterns}
 
     def test_imports_neither_opentelemetry_nor_a_client(self) -> None:
         """The collector and the docs read descriptions without what an observed process has."""

@@ -19,7 +19,7 @@ from sidelight.collector.processors.extensions.processor import LoadedExtension,
 from sidelight.collector.processors.limits.ids import refuse_bad_ids
 from sidelight.collector.processors.limits.processor import LimitsProcessor
 from sidelight.collector.processors.normalise.processor import normalise
-from sidelight.collector.processors.normalise.tables import table_for
+from sidelight.collector.processors.normalise.registry import table_for
 from sidelight.collector.processors.redact.processor import RedactProcessor
 from sidelight.otlp.otlp_pb2 import Request, Scopes
 from sidelight.otlp.remember import remembered

@@ -16,7 +16,8 @@ from sidelight import conventions as c
 from sidelight.collector.processors.common.editable_span import EditableSpan
 from sidelight.collector.processors.content import names as sensitive
 from sidelight.collector.processors.normalise.processor import normalise
-from sidelight.collector.processors.normalise.tables import TABLES, Table, table_for
+from sidelight.collector.processors.normalise.registry import TABLES, table_for
+from sidelight.collector.processors.normalise.table import Table
 from sidelight.collector.processors.pipeline import Pipeline
 from support import paths
 from support.processing import processed, processed_span, request, span, spans, values
@@ -370,7 +371,7 @@ class TestScopes:
 
 _NAMES = st.one_of(
     st.sampled_from(sorted({
-        *(name for table in TABLES for name in (*table.moves, *table.copies, *table.drops)),
+        *(name for table in TABLES for name in (*table.renamed, *table.copied, *table.dropped)),
         *(name for name in c.ATTRIBUTES),
         "gen_ai.prompt.0.content", "gen_ai.prompt.0.role", "gen_ai.prompt.x",
         "gen_ai.completion.0.tool_calls.0.name", "retrieval.documents.0.document.content",
@@ -404,7 +405,7 @@ def test_any_span_can_be_made_canonical(one: Span, table: Table) -> None:
     made = made_canonical(table, one)
     for name in ("trace_id", "span_id", "name", "start_time_unix_nano", "links"):
         assert getattr(made, name) == getattr(one, name)
-    foreign = {*table.moves} - set(c.ATTRIBUTES)
+    foreign = {*table.renamed} - set(c.ATTRIBUTES)
     if not table.is_engine or one.name == "llm_request":
         assert not foreign & {pair.key for pair in made.attributes}
     assert made_canonical(table, made) == made
@@ -417,5 +418,9 @@ def test_tables_lead_to_defined_names() -> None:
     assert {
         to
         for table in TABLES
-        for to in (*table.moves.values(), *table.copies.values(), *(p[2] for p in table.patterns))
+        for to in (
+            *table.renamed.values(),
+            *table.copied.values(),
+            *(p[2] for p in table.renamed_patterns),
+        )
     } <= set(c.ATTRIBUTES)

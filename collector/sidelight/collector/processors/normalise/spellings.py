@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from sidelight import conventions as c
+from sidelight.collector.processors.normalise.table import Names
 from sidelight.instrumentation.vectordb.registry import DATABASES
-
-Names = Mapping[str, str]
 
 PROVIDERS: Names = MappingProxyType(
     {
@@ -100,8 +99,3 @@ LISTS = frozenset({c.FINISH_REASONS, c.REQUEST_STOP})
 
 COUNTS = frozenset({c.VECTOR_DIMENSION, c.RETRIEVAL_TOP_K, c.VECTOR_QUERY_COUNT, c.DB_BATCH_SIZE})
 """Names that hold a whole number, where others write it as text ("[2]")."""
-
-# The engine's ids of requests begin with the kind of the call (seen on vLLM 0.32).
-VLLM_OPERATIONS: Names = MappingProxyType(
-    {"chatcmpl": "chat", "resp": "chat", "cmpl": "text_completion", "embd": "embeddings"}
-)

@@ -1,0 +1,67 @@
+"""vLLM's own tracer, seen from 0.5 to 0.33: the span of a request inside the engine."""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+from typing import Final
+
+from sidelight import conventions as c
+from sidelight.collector.processors.common.editable_span import EditableSpan
+from sidelight.collector.processors.normalise.table import Names, Table
+
+# The engine's ids of requests begin with the kind of the call: chatcmpl-…, cmpl-…, resp-….
+_ID_KIND = re.compile(r"[a-z]+")
+_OPERATIONS: Final[Names] = MappingProxyType(
+    {"chatcmpl": "chat", "resp": "chat", "cmpl": "text_completion", "embd": "embeddings"}
+)
+
+REQUEST_SPAN: Final = "llm_request"
+"""The name of the only span that is made canonical; others are of the engine's start."""
+
+VLLM = Table(
+    name="vLLM's own tracer",
+    scopes=(c.SCOPE_VLLM_BUILTIN, c.SCOPE_VLLM_BUILTIN_OLD),
+    # Langfuse adds any unknown gen_ai.usage.* to the token total (51 tokens shown for 50), so
+    # none of them may stay.
+    renamed=MappingProxyType(
+        {
+            c.VLLM_PROMPT_TOKENS: c.SERVED_INPUT_TOKENS,
+            c.VLLM_COMPLETION_TOKENS: c.SERVED_OUTPUT_TOKENS,
+            c.VLLM_NUM_SEQUENCES: c.ENGINE_SEQUENCES,
+            c.VLLM_REQUEST_ID: c.ENGINE_REQUEST_ID,
+            c.VLLM_REQUEST_N: c.REQUEST_CHOICES,
+            c.VLLM_LATENCY_E2E: c.E2E_TIME,
+            c.VLLM_LATENCY_TTFT: c.TIME_TO_FIRST_TOKEN,
+            c.VLLM_LATENCY_QUEUE: c.QUEUE_TIME,
+            c.VLLM_LATENCY_PREFILL: c.PREFILL_TIME,
+            c.VLLM_LATENCY_DECODE: c.DECODE_TIME,
+            c.VLLM_LATENCY_INFERENCE: c.INFERENCE_TIME,
+            c.VLLM_LATENCY_SCHEDULER: c.SCHEDULER_TIME,
+            c.VLLM_LATENCY_FORWARD: c.FORWARD_TIME,
+            c.VLLM_LATENCY_EXECUTE: c.EXECUTE_TIME,
+        }
+    ),
+    is_engine=True,
+)
+
+
+def complete_request(span: EditableSpan) -> None:
+    """vLLM's own `llm_request` span (`--otlp-traces-endpoint`).
+
+    A span with a parent becomes a CHAIN that carries the server's own counts only: the
+    client's span above is the LLM span, and both Langfuse and Phoenix add up gen_ai.usage.*
+    over a trace. A root span is the LLM span itself.
+    """
+    is_llm = not span.proto.parent_span_id
+    span.set_missing(c.SPAN_KIND, "LLM" if is_llm else "CHAIN")
+    call = _ID_KIND.match(span.text(c.ENGINE_REQUEST_ID))
+    span.set_missing(c.OPERATION, _OPERATIONS.get(call.group() if call else ""))
+    span.set_missing(c.PROVIDER, c.PROVIDER_VLLM)
+    span.copy(c.RESPONSE_MODEL, c.REQUEST_MODEL)
+    decode, tokens = span.number(c.DECODE_TIME), span.get(c.SERVED_OUTPUT_TOKENS)
+    if decode is not None and isinstance(tokens, int) and tokens > 1:
+        span.set_missing(c.TIME_PER_OUTPUT_TOKEN, decode / (tokens - 1))
+    if is_llm:
+        span.copy(c.SERVED_INPUT_TOKENS, c.INPUT_TOKENS)
+        span.copy(c.SERVED_OUTPUT_TOKENS, c.OUTPUT_TOKENS)
