@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their own set-up; see README.md.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint docs system-packages soak fuzz bench bench-docs bench-backlog bench-vectordb dashboards config-docs database-docs names proto clean
+.PHONY: help demo test check lint docs system-packages soak fuzz bench bench-docs bench-backlog bench-vectordb dashboards config-docs database-docs names generated proto clean
 
 SOURCES := instrumentation dashboards collector examples scripts tests
 BIN := .venv/bin
@@ -25,6 +25,7 @@ help:
 	@echo "make config-docs     the schema of sidelight.yaml and docs/configuration.md anew"
 	@echo "make database-docs   docs/databases/ and the tables that list all databases"
 	@echo "make names           what docs/names.md and docs/vllm.md say of attributes and metrics"
+	@echo "make generated       all of these four, and every other generated table and list"
 	@echo "make proto           generate the protobuf code anew"
 	@echo "make clean           remove what these commands made in this folder"
 
@@ -100,6 +101,11 @@ database-docs: .venv/test
 
 names: .venv/test
 	$(BIN)/python scripts/names_pages.py docs
+
+generated: dashboards config-docs database-docs names
+	PYTHONPATH=tests $(BIN)/python -m support.processors_reference
+	PYTHONPATH=tests $(BIN)/python -m support.import_layers
+	PYTHONPATH=tests $(BIN)/python -m support.public_api > tests/public_api.txt
 
 proto: .venv/test
 	cd collector && ../$(BIN)/python -m grpc_tools.protoc -I. \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from playwright.sync_api import sync_playwright
 
 from sidelight.collector.app.configuration.loading import RENAMES
 from support import import_layers
@@ -18,6 +20,7 @@ from support.paths import DOCS, ROOT, TESTS
 
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+_BROKEN_IMAGES = "[...document.images].filter(i => i.naturalWidth == 0).map(i => i.src)"
 each_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
 
 
@@ -46,6 +49,23 @@ class TestSite:
             assert not fetched.search(page.read_text()), page.name
         for style in site.rglob("*.css"):
             assert not re.search(r"url\([\"']?https?:", style.read_text()), style.name
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+    def test_a_browser_asks_for_files_alone(self, site: Path) -> None:
+        """Neither the theme's scripts nor a page of ours calls anybody once they run."""
+        asked: list[str] = []
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+            )
+            page = browser.new_page()
+            page.on("request", lambda request: asked.append(request.url))
+            for name in ("index", "architecture", "processors", "dashboards", "benchmarks"):
+                page.goto((site / f"{name}.html").as_uri(), wait_until="networkidle")
+                assert page.evaluate(_BROKEN_IMAGES) == []
+            browser.close()
+        assert {url.partition(":")[0] for url in asked} <= {"file", "data", "blob"}
 
     def test_no_address_that_does_not_exist_yet(self) -> None:
         """Neither of the site nor of a repository."""
@@ -95,7 +115,7 @@ class TestEachPage:
 
 class TestArchitecture:
     def test_the_layers_are_those_of_the_contracts(self) -> None:
-        """Run `python -m support.import_layers` to bring the table up to date."""
+        """`make generated` brings the table up to date."""
         page = import_layers.PAGE.read_text()
         assert import_layers.written(page) == page
 

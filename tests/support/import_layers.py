@@ -1,6 +1,6 @@
 """The layers of the import contracts, as a table of docs/architecture.md.
 
-`PYTHONPATH=tests python -m support.import_layers` writes it into the page.
+`make generated` writes it into the page.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The tables of docs/processors.md, made from the data that the collector works with.
 
-`PYTHONPATH=tests python -m support.processors_reference` writes them into the page.
+`make generated` writes them into the page.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What users of Sidelight rely on: names, signatures, entry points, commands and variables.
 
-`PYTHONPATH=tests python -m support.public_api > tests/public_api.txt` writes the list anew.
+`make generated` writes the list to tests/public_api.txt.
 """
 
 from __future__ import annotations

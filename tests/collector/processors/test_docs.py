@@ -12,7 +12,7 @@ from support.processors_reference import PAGE, parts, written
 
 
 def test_the_page_is_up_to_date() -> None:
-    """Every table of the page is the one made from the data: run support.processors_reference."""
+    """Every table of the page is the one made from the data: run `make generated`."""
     page = PAGE.read_text()
     assert written(page) == page
 
