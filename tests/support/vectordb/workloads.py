@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from support.vectordb.record import SECRET, Called
@@ -60,7 +62,7 @@ class Log:
     def stalled_server(self) -> Iterator[None]:
         """The server takes requests but answers none for as long as this block lasts."""
         assert self._server is not None
-        os.kill(self._server, signal.SIGSTOP)
+        _stop(self._server)
         try:
             yield
         finally:
@@ -69,8 +71,23 @@ class Log:
     def kill_server_in_mid_call(self) -> None:
         """Stops the server at once, so that the next call hangs, and kills it a little later."""
         assert self._server is not None
-        os.kill(self._server, signal.SIGSTOP)
+        _stop(self._server)
         threading.Timer(0.5, os.kill, (self._server, signal.SIGKILL)).start()
+
+
+def _stop(pid: int) -> None:
+    """Stops a process, every thread of it: on a busy machine it may run on for a moment."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{pid}/task")
+    end = time.monotonic() + 60
+    while any(_state(thread) != "T" for thread in threads.iterdir()):
+        assert time.monotonic() < end, f"{pid} does not stop"
+        time.sleep(0.001)
+
+
+def _state(thread: Path) -> str:
+    """The state of a thread: it follows the program's name, which may hold anything, in braces."""
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def milvus(client: Any, log: Log) -> Work:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,6 +48,16 @@ class Patches:
         self.missing.append(paths[0])
         return None
 
+    def find_classes(self, wrapped: WrappedClasses) -> Iterator[Any]:
+        """The classes of `wrapped` that there are; what should be and is not is `missing`."""
+        for paths in wrapped.classes:
+            owner = self.find(*paths)
+            if owner is None:
+                continue
+            if not inspect.isroutine(vars(owner).get(wrapped.essential)):
+                self.missing.append(f"{owner.__module__}:{owner.__qualname__}.{wrapped.essential}")
+            yield owner
+
     def replace(
         self, owner: Any, name: str, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]
     ) -> bool:
@@ -73,12 +83,7 @@ class Patches:
         Skips a method that a class lacks; an essential one is added to `missing`.
         """
         self._observers.append(observer)
-        for paths in wrapped.classes:
-            owner = self.find(*paths)
-            if owner is None:
-                continue
-            if not inspect.isroutine(vars(owner).get(wrapped.essential)):
-                self.missing.append(f"{owner.__module__}:{owner.__qualname__}.{wrapped.essential}")
+        for owner in self.find_classes(wrapped):
             for name, observed in methods.items():
                 wrapper = _async if inspect.iscoroutinefunction(vars(owner).get(name)) else _sync
                 self.replace(owner, name, functools.partial(wrapper, observer, observed))

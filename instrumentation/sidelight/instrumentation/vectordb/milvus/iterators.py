@@ -29,13 +29,11 @@ def observe_iterators(patches: Patches, observer: CallObserver) -> None:
     """Observes the iterators of every client API of pymilvus, which share these classes."""
     for wrapped in (SEARCH_ITERATORS, QUERY_ITERATORS):
         (operation,) = wrapped.operations
-        for paths in wrapped.classes:
-            iterator = patches.find(*paths)
-            if iterator is not None:
-                observed = _Iterators(observer, operation.name)
-                patches.replace(iterator, "__init__", observed.created)
-                patches.replace(iterator, "next", observed.next)
-                patches.replace(iterator, "close", observed.close)
+        for iterator in patches.find_classes(wrapped):
+            observed = _Iterators(observer, operation.name)
+            patches.replace(iterator, "__init__", observed.created)
+            patches.replace(iterator, "next", observed.next)
+            patches.replace(iterator, "close", observed.close)
 
 
 def _own_requests(arguments: Arguments) -> bool:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 def _install(patches: Patches, observer: CallObserver) -> None:
     # Imported here, as these import OpenTelemetry, which a description must not need.
-    from sidelight.instrumentation.vectordb.qdrant.answers import read_answers
     from sidelight.instrumentation.vectordb.qdrant.calls import client_methods
+    from sidelight.instrumentation.vectordb.qdrant.responses import read_responses
 
     patches.observe(CLIENTS, observer, client_methods(observer))
-    read_answers(patches, observer)
+    read_responses(patches, observer)
 
 
 LIBRARY: Final = ClientLibrary(QDRANT, describe_error, _install)

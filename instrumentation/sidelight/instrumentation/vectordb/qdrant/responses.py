@@ -1,7 +1,7 @@
-"""Reads the server's time and usage from Qdrant's answers, which its client throws away.
+"""Reads the server's time and hardware usage from Qdrant's responses.
 
-The client unpacks an answer's `result` and drops the rest; here the answer is seen on its way
-through the REST client, or through the gRPC stub, while a call is observed.
+qdrant-client returns the `result` of a response and discards the rest. While a call is observed,
+the response is read on its way through the REST client or the gRPC stub.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _GRPC: Final = (
 )
 
 
-def read_answers(patches: Patches, observer: CallObserver) -> None:
+def read_responses(patches: Patches, observer: CallObserver) -> None:
     """Watches the REST and gRPC clients of every Qdrant client."""
     reader = _Reader(observer)
     rest, asynchronous = patches.find(_REST), patches.find(_ASYNC_REST)
@@ -46,41 +46,41 @@ class _Reader:
         self._observer = observer
 
     def watch(self, method: _Method) -> _Method:
-        """`method`, whose answers are read."""
+        """`method`, whose responses are read."""
 
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            answer = method(*args, **kwargs)
-            self._read(answer)
-            return answer
+            response = method(*args, **kwargs)
+            self._read(response)
+            return response
 
         return wrapper
 
     def watch_async(self, method: _Method) -> _Method:
-        """The coroutine function `method`, whose answers are read."""
+        """The coroutine function `method`, whose responses are read."""
 
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            answer = await method(*args, **kwargs)
-            self._read(answer)
-            return answer
+            response = await method(*args, **kwargs)
+            self._read(response)
+            return response
 
         return wrapper
 
     def stub(self, stub: Any) -> Any:
-        """`stub` itself, or while a call is observed one that passes its answers by."""
+        """`stub` itself, or while a call is observed one whose responses are read."""
         return stub if current_call() is None else _Stub(stub, self)
 
-    def _read(self, answer: Any) -> None:
+    def _read(self, response: Any) -> None:
         call = current_call()
         if call is None:
             return
         try:
-            _note(call, answer)
+            _note(call, response)
         except Exception as error:  # noqa: BLE001
-            self._observer.fault("answer", error)
+            self._observer.fault("response", error)
 
 
 class _Stub(wrapt.ObjectProxy):  # type: ignore[type-arg]
-    """A gRPC stub whose methods' answers are read."""
+    """A gRPC stub whose methods' responses are read."""
 
     def __init__(self, stub: Any, reader: _Reader) -> None:
         super().__init__(stub)
@@ -95,13 +95,13 @@ class _Stub(wrapt.ObjectProxy):  # type: ignore[type-arg]
         return reader.watch_async(method) if asynchronous else reader.watch(method)
 
 
-def _note(call: DatabaseCall, answer: Any) -> None:
-    """Adds up what one or, in an upload, several answers say."""
-    seconds = getattr(answer, "time", None)
+def _note(call: DatabaseCall, response: Any) -> None:
+    """Adds up what one or, in an upload, several responses say."""
+    seconds = getattr(response, "time", None)
     if seconds:
         before = call.attributes.get(names.QDRANT_SERVER_DURATION, 0.0)
         call.attributes[names.QDRANT_SERVER_DURATION] = float(before) + seconds
-    usage = getattr(answer, "usage", None)
+    usage = getattr(response, "usage", None)
     hardware = getattr(usage, "hardware", None)
     if hardware is None or not hardware.cpu:
         return
