@@ -34,6 +34,8 @@ class _Compiled:
     pattern: Any
     group: int
     skips_escape: bool
+    # The same at once behind a match: what it ended with is masked, and a boundary by that.
+    glued: Any = None
 
 
 class Redactor:
@@ -133,7 +135,7 @@ class Redactor:
 def _mask(each: _Compiled, text: bytes, counts: Counter[str]) -> bytes:
     pieces: list[bytes] = []
     kept = position = 0
-    while (found := each.pattern.search(text, position)) is not None:
+    while (found := _next(each, text, position, is_behind_match=kept == position > 0)) is not None:
         start, end = found.span(each.group)
         if start < 0:  # an own pattern's group that took no part
             start, end = found.span()
@@ -156,6 +158,14 @@ def _mask(each: _Compiled, text: bytes, counts: Counter[str]) -> bytes:
     return b"".join((*pieces, text[kept:])) if pieces else text
 
 
+def _next(each: _Compiled, text: bytes, position: int, *, is_behind_match: bool) -> Any:
+    if is_behind_match and each.glued is not None:
+        found = each.glued.match(text, position)
+        if found is not None:
+            return found
+    return each.pattern.search(text, position)
+
+
 def _framed(rule: Rule) -> str:
     pattern = rule.trigger or rule.body
     return word(pattern) if rule.is_word else pattern
@@ -163,7 +173,9 @@ def _framed(rule: Rule) -> str:
 
 def _compiled(rule: Rule) -> _Compiled:
     pattern = rule.body
+    glued = None
     if rule.is_word:
+        glued = compile_pattern(rf"({rule.body})(?:[^0-9A-Za-z]|$)")
         before = r"[^0-9A-Za-z.]|(?:^|[^0-9])\." if rule.is_number else "[^0-9A-Za-z]"
         pattern = rf"(?:^|{before}|{_ESCAPE})({rule.body})(?:[^0-9A-Za-z]|$)"
     compiled = compile_pattern(pattern)
@@ -173,4 +185,5 @@ def _compiled(rule: Rule) -> _Compiled:
         compiled,
         group=compiled.groups,
         skips_escape=not rule.is_word,
+        glued=glued,
     )
