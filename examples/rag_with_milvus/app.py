@@ -45,7 +45,7 @@ def embed(text: str) -> list[float]:
 
 
 def index(store: MilvusClient) -> None:
-    """Fill the collection anew."""
+    """Create the collection and fill it."""
     store.drop_collection("passages")
     store.create_collection("passages", dimension=DIMENSION, metric_type="COSINE")
     rows = [{"id": i, "vector": embed(text), "text": text} for i, text in enumerate(PASSAGES)]

@@ -38,16 +38,28 @@ def test_every_example_is_listed_and_run() -> None:
     assert {name for name in folders if f"def test_{name}(" not in tests} == set()
 
 
+@pytest.fixture(scope="session")
+def webhook(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the distribution of own_destination, installed there by pip."""
+    folder = tmp_path_factory.mktemp("webhook")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-deps", "--no-build-isolation", "--target", str(folder)]
+    done = subprocess.run(
+        [*command, EXAMPLES / "own_destination"], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.mark.parametrize(
-    "file", sorted(EXAMPLES.rglob("sidelight.yaml")), ids=lambda f: f.parent.name
+    "file", sorted(EXAMPLES.rglob("sidelight.yaml")), ids=lambda file: file.parent.name
 )
-def test_config_check_accepts(file: Path) -> None:
+def test_config_check_accepts(file: Path, webhook: Path) -> None:
     """`sidelight config check` finds no fault in it as it stands."""
     command = [sys.executable, "-m", "sidelight.collector", "config", "check", "-c", file.name]
     secrets = dict.fromkeys(re.findall(r"env: (\w+)", file.read_text()), "x" * 20)
-    done = subprocess.run(
-        command, cwd=file.parent, env=environment(secrets), capture_output=True, text=True
-    )
+    env = environment({**secrets, "PYTHONPATH": str(webhook)})
+    done = subprocess.run(command, cwd=file.parent, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -192,6 +204,26 @@ def test_own_extension(tmp_path: Path) -> None:
             eventually(lambda: phoenix.names())
     teams = {one.name: one.attributes.get("team") for one in phoenix.spans()}
     assert teams == {"chat": "law"}
+
+
+def test_own_destination(tmp_path: Path, webhook: Path) -> None:
+    """Found by its entry point; it hears of the failed span, after an answer that is repeated."""
+    posted: list[object] = []
+
+    def hook(request: Request) -> Reply:
+        posted.append(json.loads(request.body))
+        return Reply(503 if len(posted) == 1 else 200)
+
+    failed = span("failed")
+    failed.status.code = failed.status.STATUS_CODE_ERROR
+    with Backend(hook) as backend:
+        config = configuration("own_destination", tmp_path, {"webhook": backend.url})
+        with Collector(config, tmp_path, env={"PYTHONPATH": str(webhook)}) as collector:
+            assert collector.post(traces([span("fine"), failed]).body())[0] == 200
+            eventually(lambda: len(posted) == 2)
+            name = "sidelight_collector_delivered_total"
+            eventually(lambda: collector.metric(name, destination="webhook") == 1)
+    assert posted == [{"text": "production: failed"}] * 2
 
 
 def test_tail_sampling(tmp_path: Path) -> None:
