@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sidelight.base.auth.guard import Guard
 from sidelight.collector.ingest.intake import Intake
+from sidelight.collector.metrics.instruments import Counter
 from sidelight.collector.metrics.registry import Registry
-from sidelight.collector.metrics.values import Counter
 from sidelight.collector.receivers.common.admission import Admission
 from sidelight.collector.receivers.common.type import ReceiverContext
 

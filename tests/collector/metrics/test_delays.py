@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidelight import conventions as names
-from sidelight.collector.metrics.delays import CAUSES, Delays, causes
+from sidelight.collector.metrics.delays import CAUSES, DelayMetrics, causes
 from sidelight.collector.metrics.registry import Registry
 from support import openmetrics
 from support.measured_spans import span
@@ -94,7 +94,7 @@ def test_they_are_histograms_that_lead_to_traces() -> None:
     """By service and model; a cause that took no time is not observed."""
     registry = Registry()
     seen = span(served(), seconds=3.0)
-    Delays(registry).observe("api", seen)
+    DelayMetrics(registry).observe("api", seen)
     sums = {
         each.labels["cause"]: each.value for each in openmetrics.samples(f"{DELAY}_sum", registry)
     }
@@ -116,7 +116,7 @@ def test_they_are_histograms_that_lead_to_traces() -> None:
 def test_preemptions_are_counted() -> None:
     """With the trace of the request that met them last."""
     registry = Registry()
-    delays = Delays(registry)
+    delays = DelayMetrics(registry)
     for preemptions in (0, 2, 1):
         delays.observe("api", span(served(PREEMPTIONS=preemptions)))
     (sample,) = openmetrics.samples(PREEMPTIONS, registry)
@@ -127,7 +127,7 @@ def test_preemptions_are_counted() -> None:
 def test_labels_are_bounded() -> None:
     """However many models and services, the number of series stays bounded."""
     registry = Registry()
-    delays = Delays(registry)
+    delays = DelayMetrics(registry)
     for number in range(1000):
         delays.observe(f"s{number}", span(served(REQUEST_MODEL=f"m{number}"), seconds=3.0))
     found = openmetrics.samples(f"{DELAY}_count", registry)

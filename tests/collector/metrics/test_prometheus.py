@@ -19,7 +19,7 @@ from sidelight.collector.metrics.exposition import OPENMETRICS, Exposition
 from sidelight.collector.metrics.family import ScrapedFamily
 from sidelight.collector.metrics.received import ReceivedMetrics
 from sidelight.collector.metrics.registry import Registry
-from sidelight.collector.metrics.requests import Requests
+from sidelight.collector.metrics.requests import RequestMetrics
 from sidelight.collector.receivers.scrape.text_format import TextReader
 from sidelight.otlp.span import SpanRecord
 from support.exposition_server import serve_pages
@@ -53,7 +53,7 @@ class Running:
 def exposition() -> Exposition:
     registry = Registry()
     now = time.time_ns()
-    requests = Requests(registry)
+    requests = RequestMetrics(registry)
     requests.observe(
         "api",
         SpanRecord(

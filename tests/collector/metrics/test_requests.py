@@ -8,7 +8,7 @@ from prometheus_client.samples import Sample
 
 from sidelight import conventions as names
 from sidelight.collector.metrics.registry import Registry
-from sidelight.collector.metrics.requests import Requests
+from sidelight.collector.metrics.requests import RequestMetrics
 from sidelight.otlp.span import Attributes, SpanRecord
 from support import openmetrics
 
@@ -29,12 +29,12 @@ class Clock:
 
 
 class Measured:
-    """`Requests` with its registry, and its samples read from OpenMetrics."""
+    """`RequestMetrics` with its registry, and its samples read from OpenMetrics."""
 
     def __init__(self) -> None:
         self.registry = Registry()
         self.clock = Clock()
-        self.requests = Requests(self.registry, clock=self.clock)
+        self.requests = RequestMetrics(self.registry, clock=self.clock)
 
     def samples(self, name: str) -> list[Sample]:
         return openmetrics.samples(name, self.registry)
@@ -96,7 +96,7 @@ def test_a_failed_request_has_a_duration_and_no_token_times() -> None:
 
 
 def test_a_model_that_was_only_asked_for_opens_no_label() -> None:
-    """Requests for models that do not exist are counted under `other`."""
+    """RequestMetrics for models that do not exist are counted under `other`."""
     measured = Measured()
     measured.requests.observe("api", span(REQUEST_MODEL="no-such", ERROR_TYPE="404"))
     (sample,) = measured.samples(f"{DURATION}_count")

@@ -10,7 +10,7 @@ from prometheus_client.samples import Sample
 from sidelight import conventions as names
 from sidelight.collector.metrics.config import Usage as Options
 from sidelight.collector.metrics.registry import Registry
-from sidelight.collector.metrics.usage import MOST_MODELS, Usage
+from sidelight.collector.metrics.usage import MAX_MODELS, UsageMetrics
 from sidelight.otlp.span import SpanRecord
 from support import openmetrics
 from support.measured_spans import span
@@ -20,11 +20,11 @@ COST = f"{names.prometheus_name(names.COST)}_total"
 
 
 class Measured:
-    """`Usage` with its registry."""
+    """`UsageMetrics` with its registry."""
 
     def __init__(self, **options: Any) -> None:
         self.registry = Registry()
-        self.usage = Usage(self.registry, Options(**options))
+        self.usage = UsageMetrics(self.registry, Options(**options))
 
     def observe(self, *spans: SpanRecord) -> None:
         for each in spans:
@@ -177,7 +177,7 @@ class TestBounds:
             measured.usage.observe(f"s{number}", span(call(RESPONSE_MODEL=f"m{number}")))
         found = measured.samples(TOKENS)
         assert sum(each.value for each in found) == 2000 * 16
-        assert len({each.labels["gen_ai_response_model"] for each in found}) <= MOST_MODELS + 1
+        assert len({each.labels["gen_ai_response_model"] for each in found}) <= MAX_MODELS + 1
         assert len(found) <= 1002
 
     def test_an_allow_list_names_the_models(self) -> None:

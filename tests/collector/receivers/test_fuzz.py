@@ -18,8 +18,8 @@ from sidelight.base.http_server import HttpRequest, HttpResponse
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.ingest.intake import Receipt
 from sidelight.collector.ingest.refusals import Refusals
+from sidelight.collector.metrics.instruments import Counter
 from sidelight.collector.metrics.registry import Registry
-from sidelight.collector.metrics.values import Counter
 from sidelight.collector.receivers.common.gzip_body import TooLargeError, gunzip
 from sidelight.collector.receivers.otlp_http import receiver as otlp_http
 from sidelight.collector.receivers.otlp_http.otlp_json import from_json

@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status
 from sidelight.base.http_server import HttpRequest
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.ingest.intake import Receipt, UnavailableError
-from sidelight.collector.metrics.values import Counter
+from sidelight.collector.metrics.instruments import Counter
 from sidelight.collector.receivers.otlp_grpc.receiver import OtlpGrpcReceiver
 from sidelight.collector.receivers.otlp_http import receiver as otlp_http
 from sidelight.otlp.signals import Signal

@@ -9,10 +9,10 @@ import pytest
 from sidelight import conventions as names
 from sidelight.collector.app.delivery_metrics import DeliveryMetrics
 from sidelight.collector.metrics.histogram import Histogram
+from sidelight.collector.metrics.instruments import Counter, Gauge
 from sidelight.collector.metrics.registry import Registry
-from sidelight.collector.metrics.requests import Requests
-from sidelight.collector.metrics.retrieval import Retrieval
-from sidelight.collector.metrics.values import Counter, Gauge
+from sidelight.collector.metrics.requests import RequestMetrics
+from sidelight.collector.metrics.retrieval.metrics import RetrievalMetrics
 from sidelight.dashboards.catalog.metric import CatalogMetric
 from sidelight.dashboards.catalog.sidelight import (
     DB_DURATION,
@@ -51,7 +51,7 @@ class RecordingRegistry(Registry):
         return super().histogram(metric, labels)
 
 
-@pytest.mark.parametrize("make", [Requests, Retrieval, DeliveryMetrics])
+@pytest.mark.parametrize("make", [RequestMetrics, RetrievalMetrics, DeliveryMetrics])
 def test_labels_are_those_of_the_collectors_metrics(make: Callable[[Registry], object]) -> None:
     """A label added or renamed there must be here too, or filters and groupings miss it."""
     registry = RecordingRegistry()

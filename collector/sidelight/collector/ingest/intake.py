@@ -13,10 +13,10 @@ from sidelight import conventions as c
 from sidelight.collector.ingest.refusals import Refusals
 from sidelight.collector.log.duplicates import Duplicates
 from sidelight.collector.log.errors import LogBusyError, LogFailedError
-from sidelight.collector.metrics.calls import Calls
 from sidelight.collector.metrics.config import MetricsConfig
 from sidelight.collector.metrics.received import ReceivedMetrics
 from sidelight.collector.metrics.registry import Registry
+from sidelight.collector.metrics.span_metrics import SpanMetrics
 from sidelight.collector.processors.common.processed import Processed
 from sidelight.collector.processors.pipeline import Pipeline
 from sidelight.otlp.otlp_pb2 import Request
@@ -62,7 +62,7 @@ class Intake:
         """Without a `pipeline` spans are made canonical, and nothing is taken out of them."""
         self._storage = storage
         self._pipeline = pipeline or Pipeline()
-        self._calls = Calls(registry, metrics or MetricsConfig())
+        self._span_metrics = SpanMetrics(registry, metrics or MetricsConfig())
         self._received_metrics = received_metrics
         self._received = registry.counter(c.COLLECTOR_RECEIVED, ("signal",))
         self._duplicates = registry.counter(c.COLLECTOR_DUPLICATES, ("signal",))
@@ -160,7 +160,7 @@ class Intake:
             self._faults.labels(extension).inc(spans)
         for extension, spans in processed.dropped.items():
             self._dropped.labels(extension).inc(spans)
-        self._calls.observe(processed.measured)
+        self._span_metrics.observe(processed.measured)
 
     def _guard(self, measure: Callable[[], None]) -> None:
         """Measuring must not turn an acknowledged request into a refused one."""

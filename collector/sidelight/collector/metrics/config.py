@@ -1,4 +1,4 @@
-"""The `measure` section: which names get series of their own, and what is called drift."""
+"""The `metrics` section: which names get series of their own, and what counts as drift."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from sidelight.base.configuration.section import Section
 
-_MOST_WINDOWS = 100
+_MAX_WINDOWS = 100
 
 
 class Retrieval(Section):
@@ -30,9 +30,9 @@ class Retrieval(Section):
     @model_validator(mode="after")
     def _baseline_fits(self) -> Retrieval:
         windows = self.drift_baseline_seconds / self.drift_window_seconds
-        if not 2 <= windows <= _MOST_WINDOWS:
+        if not 2 <= windows <= _MAX_WINDOWS:
             raise ValueError(
-                f"drift_baseline_seconds must be between 2 and {_MOST_WINDOWS} times "
+                f"drift_baseline_seconds must be between 2 and {_MAX_WINDOWS} times "
                 f"drift_window_seconds (is {windows:g} times)"
             )
         return self
@@ -49,7 +49,7 @@ class Usage(Section):
 
 
 class MetricsConfig(Section):
-    """What is measured of the spans that come by."""
+    """What is measured of received spans."""
 
     retrieval: Retrieval = Retrieval()
     usage: Usage = Usage()

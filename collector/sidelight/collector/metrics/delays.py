@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from sidelight import conventions as c
 from sidelight.collector.metrics.config import Usage as Options
-from sidelight.collector.metrics.histogram import Cell
-from sidelight.collector.metrics.labels import OTHER, Allowed, text
+from sidelight.collector.metrics.histogram import HistogramSeries
+from sidelight.collector.metrics.instruments import CounterSeries
+from sidelight.collector.metrics.labels import OTHER, LabelValues, text
 from sidelight.collector.metrics.registry import Registry
-from sidelight.collector.metrics.values import Count
 from sidelight.otlp.prometheus.names import label_name
 from sidelight.otlp.span import Attributes, SpanRecord
 
 CAUSES = ("queue", "prefill", "decode", "interference", "preemption", "outside")
-_MOST_LABEL_SETS = 64
+_MAX_LABEL_SETS = 64
 _LABELS = (label_name(c.SERVICE_NAME), label_name(c.REQUEST_MODEL))
 
 
@@ -26,17 +27,17 @@ def causes(span: SpanRecord) -> dict[str, float]:
     place and the prompt worked on again included, because the engine does not tell them apart.
     `outside` is what the engine does not know of: reading the request, tokenising, the network.
     """
-    found = span.attributes
-    queue, prefill = _seconds(found, c.QUEUE_TIME), _seconds(found, c.PREFILL_TIME)
-    decode = _seconds(found, c.DECODE_TIME)
+    attributes = span.attributes
+    queue, prefill = _number(attributes, c.QUEUE_TIME), _number(attributes, c.PREFILL_TIME)
+    decode = _number(attributes, c.DECODE_TIME)
     if queue is None or prefill is None:
         return {}
     parts = dict.fromkeys(CAUSES, 0.0)
     parts["queue"], parts["prefill"] = queue, prefill
-    if (_seconds(found, c.PREEMPTIONS) or 0) > 0:
+    if (_number(attributes, c.PREEMPTIONS) or 0) > 0:
         parts["preemption"] = decode or 0.0
     else:
-        disturbed = (decode or 0.0) * _share(found)
+        disturbed = (decode or 0.0) * _share(attributes)
         parts["interference"] = disturbed
         parts["decode"] = (decode or 0.0) - disturbed
     inside = sum(parts.values())
@@ -48,53 +49,63 @@ def causes(span: SpanRecord) -> dict[str, float]:
     return parts
 
 
-class Delays:
-    """Observes served requests, each once; labels are bounded, the rest is `other`."""
+class _DelaySeries(NamedTuple):
+    by_cause: dict[str, HistogramSeries]
+    preemptions: CounterSeries
+
+
+class DelayMetrics:
+    """Observes served requests; labels are bounded, and values beyond the bound are `other`."""
 
     def __init__(self, registry: Registry, options: Options | None = None) -> None:
         self._delay = registry.histogram(c.REQUEST_DELAY, (*_LABELS, label_name(c.DELAY_CAUSE)))
         self._preemptions = registry.counter(c.REQUEST_PREEMPTIONS, _LABELS)
-        self._services = Allowed(_MOST_LABEL_SETS)
-        self._models = Allowed(_MOST_LABEL_SETS, (options or Options()).models)
-        self._known: dict[tuple[str, str], tuple[dict[str, Cell], Count]] = {}
+        self._services = LabelValues(_MAX_LABEL_SETS)
+        self._models = LabelValues(_MAX_LABEL_SETS, (options or Options()).models)
+        self._series: dict[tuple[str, str], _DelaySeries] = {}
 
     def observe(self, service: str, span: SpanRecord) -> None:
         """Count a served request, if the engine told of it."""
         parts = causes(span)
         if not parts:
             return
-        cells, preemptions = self._cells(service, span)
+        series = self._series_of(service, span)
         for cause, seconds in parts.items():
             if seconds > 0:
-                cells[cause].observe(seconds, span.trace_id, span.span_id)
-        if count := _seconds(span.attributes, c.PREEMPTIONS):
-            preemptions.inc(count, span.trace_id, span.span_id)
+                series.by_cause[cause].observe(seconds, span.trace_id, span.span_id)
+        if count := _number(span.attributes, c.PREEMPTIONS):
+            series.preemptions.inc(count, span.trace_id, span.span_id)
 
-    def _cells(self, service: str, span: SpanRecord) -> tuple[dict[str, Cell], Count]:
-        found = span.attributes
-        model = text(found.get(c.REQUEST_MODEL)) or text(found.get(c.RESPONSE_MODEL))
-        names = (self._services.of(service), self._models.of(model, admit=not span.is_error))
-        known = self._known.get(names)
-        if known is None:
-            is_full = len(self._known) >= _MOST_LABEL_SETS
-            kept = (OTHER, OTHER) if is_full else names
-            known = (
-                {cause: self._delay.labels(*kept, cause) for cause in CAUSES},
-                self._preemptions.labels(*kept),
+    def _series_of(self, service: str, span: SpanRecord) -> _DelaySeries:
+        attributes = span.attributes
+        model = text(attributes.get(c.REQUEST_MODEL)) or text(attributes.get(c.RESPONSE_MODEL))
+        labels = (
+            self._services.shown(service),
+            # A failed request's model is whatever the client wrote: it must not use up the label.
+            self._models.shown(model, admit=not span.is_error),
+        )
+        series = self._series.get(labels)
+        if series is None:
+            is_full = len(self._series) >= _MAX_LABEL_SETS
+            shown = (OTHER, OTHER) if is_full else labels
+            series = _DelaySeries(
+                {cause: self._delay.labels(*shown, cause) for cause in CAUSES},
+                self._preemptions.labels(*shown),
             )
             if not is_full:
-                self._known[names] = known
-        return known
+                self._series[labels] = series
+        return series
 
 
-def _share(found: Attributes) -> float:
+def _share(attributes: Attributes) -> float:
     """How much of the decode steps also carried others' prompts, between 0 and 1."""
-    steps, shared = _seconds(found, c.STEPS), _seconds(found, c.STEPS_WITH_PREFILL)
+    steps, shared = _number(attributes, c.STEPS), _number(attributes, c.STEPS_WITH_PREFILL)
     return min(1.0, shared / steps) if steps and shared else 0.0
 
 
-def _seconds(found: Attributes, name: str) -> float | None:
-    value = found.get(name)
+def _number(attributes: Attributes, name: str) -> float | None:
+    """An attribute that is a number from zero."""
+    value = attributes.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) and value >= 0 else None

@@ -1,4 +1,4 @@
-"""What may stand in a label: bounded in number and length, the rest is `other`."""
+"""Which values may stand in a label: bounded in number and length, so that series are too."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from fnmatch import fnmatchcase
 from sidelight.otlp.span import AttributeValue
 
 OTHER = "other"
-LONGEST = 128
+"""The value of a label for all values beyond its bound."""
+MAX_LABEL_CHARACTERS = 128
 
 
-class Allowed:
-    """The values a label may have; every other one is `other`, and none is empty.
+class LabelValues:
+    """The values that one label has had; every further one is shown as `other`.
 
-    With `patterns` (`*` and `?` match) only what fits one is a value of its own; in either
-    case only the first `limit`.
+    With `patterns` (`*` and `?` match) only a value that fits one is shown as it is. Either way
+    only the first `limit` are, for a sender chooses them and each makes series that stay.
     """
 
     def __init__(self, limit: int, patterns: Sequence[str] = ()) -> None:
         self._limit = limit
         self._patterns = tuple(patterns)
+        # An empty value leaves the label out, which costs nothing.
         self._values = {""}
 
-    def of(self, value: str, *, admit: bool = True) -> str:
-        """The value as it may be shown; without `admit` a new one is not kept."""
+    def shown(self, value: str, *, admit: bool = True) -> str:
+        """The value, or `other`; without `admit` a value that is new does not become known."""
         if value not in self._values:
             if not admit or len(self._values) > self._limit or not self._fits(value):
                 return OTHER
@@ -32,7 +34,7 @@ class Allowed:
         return value
 
     def _fits(self, value: str) -> bool:
-        if len(value) > LONGEST:
+        if len(value) > MAX_LABEL_CHARACTERS:
             return False
         return not self._patterns or any(fnmatchcase(value, each) for each in self._patterns)
 

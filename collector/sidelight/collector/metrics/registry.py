@@ -8,7 +8,7 @@ from sidelight import conventions
 from sidelight.collector.metrics import process
 from sidelight.collector.metrics.family import Family
 from sidelight.collector.metrics.histogram import Histogram
-from sidelight.collector.metrics.values import Counter, Gauge
+from sidelight.collector.metrics.instruments import Counter, Gauge
 from sidelight.conventions import Instrument
 
 

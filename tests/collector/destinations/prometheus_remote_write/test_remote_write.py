@@ -23,7 +23,10 @@ from sidelight.collector.destinations.prometheus_remote_write import exporter as
 from sidelight.collector.destinations.prometheus_remote_write import snappy
 from sidelight.collector.destinations.prometheus_remote_write.config import RemoteWriteDestination
 from sidelight.collector.destinations.prometheus_remote_write.exporter import RemoteWriter
-from sidelight.collector.destinations.prometheus_remote_write.series import Converted, convert
+from sidelight.collector.destinations.prometheus_remote_write.series import (
+    ConvertedMetrics,
+    convert,
+)
 from sidelight.collector.log.record import Record, encode
 from support.backend import Backend, Reply
 from support.prometheus import Prometheus, run_prometheus
@@ -50,7 +53,7 @@ def request(*metrics: Metric) -> ExportMetricsServiceRequest:
     return made
 
 
-def converted(*metrics: Metric) -> Converted:
+def converted(*metrics: Metric) -> ConvertedMetrics:
     return convert(request(*metrics).SerializeToString())
 
 

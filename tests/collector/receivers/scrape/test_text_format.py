@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 
 from sidelight.collector.metrics.exposition import Exposition
 from sidelight.collector.metrics.family import AnyFamily, ScrapedFamily
-from sidelight.collector.receivers.scrape.text_format import MalformedError, TextReader
+from sidelight.collector.receivers.scrape.text_format import MalformedExpositionError, TextReader
 from support import openmetrics
 from support.paths import DATA
 
@@ -144,13 +144,13 @@ def test_a_target_that_insists_on_openmetrics_is_understood() -> None:
 )
 def test_what_is_no_sample_is_refused_with_its_line(line: str) -> None:
     """One bad line refuses the scrape, since it would break the scrape of Sidelight itself."""
-    with pytest.raises(MalformedError, match="line 2"):
+    with pytest.raises(MalformedExpositionError, match="line 2"):
         read(f"ok 1\n{line}\n")
 
 
 def test_a_hostile_line_is_refused_in_linear_time() -> None:
     """A megabyte of almost-labels neither hangs nor passes."""
-    with pytest.raises(MalformedError):
+    with pytest.raises(MalformedExpositionError):
         read("a{" + 'x="",' * 200_000 + "x} 1\n")
 
 

@@ -13,7 +13,10 @@ from sidelight.collector.destinations.common.http_exporter import HttpExporter, 
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Retry
 from sidelight.collector.destinations.prometheus_remote_write import snappy
 from sidelight.collector.destinations.prometheus_remote_write.config import RemoteWriteDestination
-from sidelight.collector.destinations.prometheus_remote_write.series import Converted, convert
+from sidelight.collector.destinations.prometheus_remote_write.series import (
+    ConvertedMetrics,
+    convert,
+)
 from sidelight.collector.log.record import Record
 
 _HEADERS = {
@@ -57,7 +60,7 @@ class RemoteWriter(HttpExporter):
         return kept if isinstance(outcome, Delivered) else outcome
 
 
-def _encoded(record: Record) -> tuple[Converted, bytes]:
+def _encoded(record: Record) -> tuple[ConvertedMetrics, bytes]:
     """A record's samples, and the request's body that carries them."""
     converted = convert(record.body())
     return converted, snappy.compress(converted.request.SerializeToString())

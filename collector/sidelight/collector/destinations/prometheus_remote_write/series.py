@@ -34,20 +34,20 @@ _TYPES: Final = {
 
 
 @dataclass(slots=True)
-class Converted:
+class ConvertedMetrics:
     """The series of a request, and the metrics that are not wholly in it, by why."""
 
     request: WriteRequest = field(default_factory=WriteRequest)
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def convert(body: bytes) -> Converted:
+def convert(body: bytes) -> ConvertedMetrics:
     """All points of a serialised metrics export request.
 
     Left out are deltas, which need a memory of what was before, exponential histograms, whose
     buckets would have to be native ones, and malformed points.
     """
-    converted = Converted()
+    converted = ConvertedMetrics()
     described: set[str] = set()
     for resource in walk(ExportMetricsServiceRequest.FromString(body)):
         newest_ns = 0

@@ -9,7 +9,7 @@ from typing import Final
 from sidelight import conventions as c
 from sidelight.base.auth.config import ANY_TENANT
 from sidelight.base.auth.guard import Guard, Identity, Reason
-from sidelight.collector.metrics.values import Counter
+from sidelight.collector.metrics.instruments import Counter
 from sidelight.otlp.signals import Signal
 from sidelight.otlp.stamp import Stamp
 

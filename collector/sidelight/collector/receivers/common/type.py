@@ -13,8 +13,8 @@ from sidelight.base.http_client.client import Answer
 from sidelight.base.http_server import HandshakeFault
 from sidelight.collector.ingest.intake import Intake
 from sidelight.collector.metrics.family import Source
+from sidelight.collector.metrics.instruments import Counter
 from sidelight.collector.metrics.registry import Registry
-from sidelight.collector.metrics.values import Counter
 from sidelight.collector.receivers.common.admission import Admission
 from sidelight.collector.receivers.common.config import ReceiverConfig
 from sidelight.collector.receivers.common.http_api import HttpApi

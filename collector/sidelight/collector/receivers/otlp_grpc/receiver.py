@@ -17,7 +17,7 @@ from google.rpc.status_pb2 import Status
 
 from sidelight.base.listening import bind, connections
 from sidelight.collector.ingest.intake import Intake, UnavailableError
-from sidelight.collector.metrics.values import Counter
+from sidelight.collector.metrics.instruments import Counter
 from sidelight.collector.receivers.common.admission import (
     AUTHORIZATION,
     PROJECT_HEADER,

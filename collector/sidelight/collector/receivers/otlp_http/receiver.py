@@ -16,7 +16,7 @@ from sidelight.base.http_server import (
     in_words,
 )
 from sidelight.collector.ingest.intake import Intake, UnavailableError
-from sidelight.collector.metrics.values import Counter
+from sidelight.collector.metrics.instruments import Counter
 from sidelight.collector.receivers.common.admission import (
     AUTHORIZATION,
     PROJECT_HEADER,

@@ -18,7 +18,7 @@ from sidelight.base.http_client.client import Answer, HttpClient, NoAnswerError
 from sidelight.collector.metrics.family import AnyFamily, Family, ScrapedFamily, Series, labels_text
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.receivers.scrape.config import Scrape, ScrapeTarget
-from sidelight.collector.receivers.scrape.text_format import MalformedError, TextReader
+from sidelight.collector.receivers.scrape.text_format import MalformedExpositionError, TextReader
 from sidelight.otlp.prometheus.values import NumberValue
 
 # The text format alone: asked for OpenMetrics without `escaping=allow-utf-8`, vLLM's
@@ -151,7 +151,7 @@ class Scraper:
             outcome = error.outcome
             if target.is_up is not False:
                 _logger.warning("scrape of %s failed: %s", target.shown, error)
-        except MalformedError as error:
+        except MalformedExpositionError as error:
             outcome = "malformed"
             if target.is_up is not False:
                 _logger.warning(

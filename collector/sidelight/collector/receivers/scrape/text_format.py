@@ -53,7 +53,7 @@ _SUFFIXES: dict[FamilyType, tuple[str, ...]] = {
 _BOUND = {"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}
 
 
-class MalformedError(Exception):
+class MalformedExpositionError(Exception):
     """A text that is no exposition; the message names the line by number and shows its start."""
 
 
@@ -84,7 +84,7 @@ class TextReader:
         Timestamps go because the two formats disagree on their unit and a scrape's own time
         is the better one. `openmetrics` is the content type the target declared.
 
-        Raises `MalformedError`; then nothing of the text may be used, as with Prometheus.
+        Raises `MalformedExpositionError`; then nothing of the text may be used, as with Prometheus.
         """
         lines = text.replace("\r\n", "\n").split("\n")
         groups = _groups(lines, openmetrics=openmetrics)
@@ -106,13 +106,17 @@ class TextReader:
             else:
                 match = _SAMPLE.fullmatch(line)
                 if match is None or not _is_number(match[3]):
-                    raise MalformedError(f"line {line_number} is no sample: {line[:80]!r}")
+                    raise MalformedExpositionError(
+                        f"line {line_number} is no sample: {line[:80]!r}"
+                    )
                 name, value = match[1], match[3]
                 group = groups.get(name) or _untyped(groups, name)
                 try:
                     spelled = self._spell(name, match[2] or "", group.type)
                 except ValueError as error:
-                    raise MalformedError(f"line {line_number}: {error}: {line[:80]!r}") from None
+                    raise MalformedExpositionError(
+                        f"line {line_number}: {error}: {line[:80]!r}"
+                    ) from None
                 if match.end(3) != len(line):  # a timestamp or exemplar: not `series value`
                     group.lines.append(f"{spelled} {value}\n")
                     continue

@@ -1,7 +1,7 @@
-"""Whether scores are still spread as they were: a population stability index, and its baseline.
+"""Tells whether scores are distributed as before: a population stability index and its baseline.
 
-Pure but for a seeded choice of which scores to keep. What the figures mean and how long the
-windows are is explained in docs/retrieval-health.md.
+Pure but for a seeded choice of which scores to keep. docs/retrieval-health.md explains the
+figures and the windows.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from itertools import chain, pairwise
 
 BINS = 10
 MIN_WINDOW = 200
-"""Fewer scores than these in the window say nothing: chance alone would look like drift."""
+"""With fewer scores in the window, chance alone would look like drift."""
 MIN_BASELINE = 500
 # Of one slot, which is half a window: while it is in the window, and once it is in the baseline.
 _FRESH_SCORES = 192
 _KEPT_SCORES = 128
-# The one that fills and two full ones: never less than the window, however it lies.
+# The one that fills and two full ones: together never less than the window.
 _WINDOW_SLOTS = 3
-# The worst so many of a hundred of the baseline's scores are poor ones.
+# How many of a hundred scores of the baseline are poor: the worst ones.
 _POOR_PERCENT = 5
 
 
@@ -46,10 +46,10 @@ def edges(ordered: Sequence[float], bins: int = BINS) -> list[float]:
 
 def counts(values: Sequence[float], bounds: Sequence[float]) -> list[int]:
     """How many values are in each bin."""
-    found = [0] * (len(bounds) + 1)
+    binned = [0] * (len(bounds) + 1)
     for value in values:
-        found[bisect_left(bounds, value)] += 1
-    return found
+        binned[bisect_left(bounds, value)] += 1
+    return binned
 
 
 def psi(expected: Sequence[int], actual: Sequence[int]) -> float:
@@ -67,7 +67,7 @@ def psi(expected: Sequence[int], actual: Sequence[int]) -> float:
 
 
 class _Slot:
-    """Half a window's scores: all of them, or that many drawn evenly from them."""
+    """The scores of half a window: all of them, or an even sample."""
 
     __slots__ = ("number", "scores", "seen")
 
@@ -84,7 +84,7 @@ class _Slot:
             self.scores[place] = score
 
     def shrink(self, chance: random.Random) -> None:
-        """It leaves the window for the baseline."""
+        """Keep fewer scores, once the slot has left the window for the baseline."""
         if len(self.scores) > _KEPT_SCORES:
             self.scores = array("f", chance.sample(list(self.scores), _KEPT_SCORES))
 
@@ -106,8 +106,8 @@ class Drift:
     ) -> None:
         """`lower_is_better` is None where that is not known: then no score is poor.
 
-        `phase`, from 0 to 1, shifts when the half windows begin: series whose phases differ are
-        not all sorted anew at the same moment.
+        `phase`, from 0 to 1, shifts when the half windows begin, so that not all series sort
+        their baseline at the same moment.
         """
         self._slot_seconds = window_seconds / 2
         self._baseline_slots = math.ceil(baseline_seconds / self._slot_seconds)
@@ -155,10 +155,10 @@ class Drift:
     def _advance(self, now: float) -> None:
         """Move slots from the window to the baseline and out of it, as time goes."""
         last = self._last_of_baseline(now)
-        moved = False
+        has_moved = False
         while self._slots and self._slots[0].number <= last - self._baseline_slots:
             self._slots.popleft()
-            moved = True
+            has_moved = True
         for slot in reversed(self._slots):
             if slot.number > last:
                 continue
@@ -166,8 +166,8 @@ class Drift:
                 break
             slot.shrink(self._chance)
             slot.seen = 0
-            moved = True
-        if moved:
+            has_moved = True
+        if has_moved:
             self._rebase(last)
 
     def _rebase(self, last: int) -> None:

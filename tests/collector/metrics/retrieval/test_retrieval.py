@@ -11,7 +11,7 @@ from prometheus_client.samples import Sample
 from sidelight import conventions as names
 from sidelight.collector.metrics.config import Retrieval as Options
 from sidelight.collector.metrics.registry import Registry
-from sidelight.collector.metrics.retrieval import MOST_SCORE_SERIES, Retrieval
+from sidelight.collector.metrics.retrieval.metrics import MAX_SCORE_SERIES, RetrievalMetrics
 from sidelight.otlp.span import SpanRecord
 from support import openmetrics
 from support.measured_spans import search, span
@@ -27,12 +27,12 @@ OWN, FOREIGN = names.SCOPE_VECTORDB, "opentelemetry.instrumentation.milvus"
 
 
 class Measured:
-    """`Retrieval` with its registry and a clock moved by hand."""
+    """`RetrievalMetrics` with its registry and a clock moved by hand."""
 
     def __init__(self, **options: Any) -> None:
         self.registry = Registry()
         self.now = 0.0
-        self.retrieval = Retrieval(self.registry, Options(**options), clock=lambda: self.now)
+        self.retrieval = RetrievalMetrics(self.registry, Options(**options), clock=lambda: self.now)
 
     def observe(self, *spans: SpanRecord, scope: str = OWN) -> None:
         self.retrieval.observe([(scope, each) for each in spans])
@@ -344,7 +344,7 @@ class TestBounds:
         assert measured.total(f"{SEARCHES}_total") == 2000
         assert len(measured.samples(f"{SEARCHES}_total")) <= 10 + 20
         assert measured.total(f"{SEARCHES}_total", db_collection_name="other") >= 1980
-        assert len(measured.samples(f"{TOP}_count")) <= MOST_SCORE_SERIES + 20
+        assert len(measured.samples(f"{TOP}_count")) <= MAX_SCORE_SERIES + 20
         assert measured.total(f"{TOP}_count") == 2000
 
     def test_scales_are_bounded(self) -> None:
@@ -354,7 +354,7 @@ class TestBounds:
             measured.observe(span(search(VECTOR_RANKER=f"ranker-{number}")))
         measured.observe(span(search(VECTOR_RANKER="x" * 1000)))
         found = measured.samples(f"{TOP}_count")
-        assert len(found) == MOST_SCORE_SERIES + 1
+        assert len(found) == MAX_SCORE_SERIES + 1
         assert sum(each.value for each in found) == 1001
 
     def test_an_allow_list_names_the_collections(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidelight.collector.metrics.drift import (
+from sidelight.collector.metrics.retrieval.drift import (
     BINS,
     MIN_BASELINE,
     MIN_WINDOW,

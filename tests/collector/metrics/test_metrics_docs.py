@@ -12,12 +12,12 @@ import yaml
 
 from sidelight import conventions as names
 from sidelight.collector.app.configuration.config import Config
-from sidelight.collector.metrics import drift
 from sidelight.collector.metrics.config import MetricsConfig
 from sidelight.collector.metrics.delays import CAUSES
 from sidelight.collector.metrics.registry import Registry
-from sidelight.collector.metrics.retrieval import MOST_SCORE_SERIES, Retrieval
-from sidelight.collector.metrics.usage import MOST_MODELS, Usage
+from sidelight.collector.metrics.retrieval import drift
+from sidelight.collector.metrics.retrieval.metrics import MAX_SCORE_SERIES, RetrievalMetrics
+from sidelight.collector.metrics.usage import MAX_MODELS, UsageMetrics
 from sidelight.collector.receivers.scrape.presets import PRESETS, address
 from support import paths
 from support.measured_spans import search, span
@@ -79,8 +79,8 @@ def test_causes_are_as_described() -> None:
 def test_numbers_are_as_described() -> None:
     """Samples and bounds."""
     assert f"{drift.MIN_WINDOW} scores in the window and {drift.MIN_BASELINE} in" in HEALTH
-    assert f"{MOST_SCORE_SERIES} series of scores" in HEALTH
-    assert f"first {MOST_MODELS} models" in HEALTH
+    assert f"{MAX_SCORE_SERIES} series of scores" in HEALTH
+    assert f"first {MAX_MODELS} models" in HEALTH
 
 
 @pytest.mark.parametrize("wrong", [3600.0, 101 * 3600.0])
@@ -95,7 +95,7 @@ def test_memory_of_scores_is_as_described() -> None:
     kilobytes = int(re.findall(r"a series take at most (\d+) kB", HEALTH)[0])
     series = 8
     now = [0.0]
-    retrieval = Retrieval(Registry(), clock=lambda: now[0])
+    retrieval = RetrievalMetrics(Registry(), clock=lambda: now[0])
     buckets = [bound * 0.999 for bound in names.SCORE_BUCKETS]
     told = [search(DB_COLLECTION=f"c{number}") for number in range(series)]
     tracemalloc.start()
@@ -112,13 +112,13 @@ def test_memory_of_scores_is_as_described() -> None:
         tracemalloc.stop()
     remembered = 450_000
     assert after - before < series * kilobytes * 1000 + remembered
-    assert MOST_SCORE_SERIES * kilobytes * 1000 + remembered < 4_000_000
+    assert MAX_SCORE_SERIES * kilobytes * 1000 + remembered < 4_000_000
 
 
 def test_memory_of_counted_calls_is_as_described() -> None:
     """However many calls come, so much of them is remembered."""
     (megabytes,) = re.findall(r"in less than (\d+) MB", HEALTH)
-    usage = Usage(Registry())
+    usage = UsageMetrics(Registry())
     told: dict[str, Any] = {names.SPAN_KIND: "LLM", names.INPUT_TOKENS: 1, names.USAGE_COST: 1.0}
     around = span({})
     tracemalloc.start()

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.utils import floatToGoString
 
 from sidelight.collector.metrics import process
-from sidelight.collector.metrics.values import Counter, Gauge
+from sidelight.collector.metrics.instruments import Counter, Gauge
 from sidelight.otlp.prometheus.names import spelled
 from support.openmetrics import lines
 
@@ -66,7 +66,7 @@ class TestCounter:
 
 def test_a_gauge_shows_what_was_set_or_what_it_reads() -> None:
     """A function is asked whenever it is shown."""
-    gauge = Gauge("level", "Level.")
+    gauge = Gauge("level", "GaugeSeries.")
     assert lines(gauge.family()) == "level 0\n"
     gauge.set(2.5)
     assert lines(gauge.family()) == "level 2.5\n"
@@ -114,7 +114,7 @@ def test_a_counter_leads_to_the_trace_it_last_counted() -> None:
 
 def test_a_gauge_shows_nothing_while_it_knows_nothing() -> None:
     """NaN is no value: a mean over it would be none either."""
-    gauge = Gauge("level", "Level.", ("of",))
+    gauge = Gauge("level", "GaugeSeries.", ("of",))
     gauge.labels("a").set(math.nan)
     gauge.labels("b").set(1)
     assert lines(gauge.family()) == 'level{of="b"} 1\n'

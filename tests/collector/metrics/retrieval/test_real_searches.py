@@ -9,7 +9,7 @@ import pytest
 
 from sidelight import conventions as names
 from sidelight.collector.metrics.registry import Registry
-from sidelight.collector.metrics.retrieval import Retrieval
+from sidelight.collector.metrics.retrieval.metrics import RetrievalMetrics
 from sidelight.otlp.span import SpanRecord
 from support import openmetrics
 from support.vectordb import servers
@@ -67,7 +67,7 @@ def test_searches_and_records_are_those_that_were_made(
         done: Outcome = run_workload(mode, server, environment=environment)
     registry = Registry()
     spans = [(names.SCOPE_VECTORDB, record(each)) for each in done.seen]
-    Retrieval(registry).observe(spans)
+    RetrievalMetrics(registry).observe(spans)
 
     compare = COMPARE[mode.partition("-")[0]]
     searches = [call for call in done.called if call.operation in compare]

@@ -1,4 +1,4 @@
-"""What a span says of a vector search, or of a write: read from canonical attributes, no more."""
+"""Reads what a canonical span says of a vector search or of a write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sidelight.otlp.span import Attributes, AttributeValue, SpanRecord
 
 Outcome = Literal["found", "empty", "error", "unknown"]
 
-# The database of calls that name none.
+# The namespace of calls that name none.
 _DEFAULT_NAMESPACES: Final = {
     database.name: database.default_namespace
     for database in DATABASES
@@ -25,7 +25,7 @@ _DEFAULT_NAMESPACES: Final = {
 _DELETES: Final = "delete"
 _UNKNOWN: Final[Mapping[str, OperationKind]] = {}
 _DIRECTIONS: Final = frozenset({"higher_is_better", "lower_is_better"})
-# Scopes that do otherwise than the rest, by database.
+# Scopes whose spans differ from the rest, by database.
 _ROWS_ARE_QUERIES: Final = {
     database.name: tuple(
         scope
@@ -44,10 +44,11 @@ _READS_ARE_SEARCHES: Final = {
     )
     for database in DATABASES
 }
-# Others' documents are read for their scores up to this length only.
-_LONGEST_DOCUMENTS: Final = 65_536
-# Clients compare floats of 32 bits; one number beyond them would make a sum infinite for ever.
-_LARGEST_SCORE: Final = 3.5e38
+# Documents of other instrumentors are parsed for their scores: on the event loop, so not at any
+# length.
+_MAX_DOCUMENTS_CHARACTERS: Final = 65_536
+# Databases compare floats of 32 bits. One number beyond them would make a sum infinite for good.
+_MAX_SCORE: Final = 3.5e38
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Search:
     """One logical search; a batch of queries is one, with the number of its queries.
 
     `top` and `gap` are a batch's means. `scale` is what scores are measured in: a metric type
-    or a ranker; `direction` tells which are better; both are empty where that is not known.
+    or a ranker. `direction` tells which scores are better. Both are empty where not known.
     """
 
     place: Place
@@ -89,70 +90,74 @@ class Write:
 
 def read(span: SpanRecord, scope: str = "") -> Search | Write | None:
     """The search or write that a canonical span of a scope is; None for every other span."""
-    found = span.attributes
-    system = text(found.get(c.DB_SYSTEM))
+    attributes = span.attributes
+    system = text(attributes.get(c.DB_SYSTEM))
     if not system:
         return None
-    operation = text(found.get(c.DB_OPERATION))
+    operation = text(attributes.get(c.DB_OPERATION))
     kind = OPERATION_KINDS.get(system, _UNKNOWN).get(operation)
     if kind == "read" and scope.startswith(_READS_ARE_SEARCHES.get(system, ())):
         kind = None
-    if _is_search(kind, found):
+    if _is_search(kind, attributes):
         counts_queries = scope.startswith(_ROWS_ARE_QUERIES.get(system, ()))
-        return _search(_place(system, found), span, counts_queries=counts_queries)
-    records = _count(found.get(c.VECTOR_RECORDS))
+        return _search(_place(system, attributes), span, counts_queries=counts_queries)
+    records = _count(attributes.get(c.VECTOR_RECORDS))
     if records and not span.is_error:
         is_delete = kind == "delete" if kind is not None else operation.startswith(_DELETES)
-        return Write(_place(system, found), records, is_delete)
+        return Write(_place(system, attributes), records, is_delete)
     return None
 
 
-def _is_search(kind: OperationKind | None, found: Attributes) -> bool:
-    if kind == "search" or c.VECTOR_EMPTY in found:
+def _is_search(kind: OperationKind | None, attributes: Attributes) -> bool:
+    if kind == "search" or c.VECTOR_EMPTY in attributes:
         return True
-    # Of an operation that no description names, only the span itself can say it.
-    return kind is None and found.get(c.OPERATION) == "retrieval"
+    # What no description names is a search only if the span itself says so.
+    return kind is None and attributes.get(c.OPERATION) == "retrieval"
 
 
-def _place(system: str, found: Attributes) -> Place:
-    namespace = text(found.get(c.DB_NAMESPACE)) or _DEFAULT_NAMESPACES.get(system, "")
-    return Place(system, namespace, text(found.get(c.DB_COLLECTION)))
+def _place(system: str, attributes: Attributes) -> Place:
+    namespace = text(attributes.get(c.DB_NAMESPACE)) or _DEFAULT_NAMESPACES.get(system, "")
+    return Place(system, namespace, text(attributes.get(c.DB_COLLECTION)))
 
 
 def _search(place: Place, span: SpanRecord, *, counts_queries: bool) -> Search:
-    found = span.attributes
-    queries = max(1, _count(found.get(c.VECTOR_QUERY_COUNT)) or 1)
-    rows = None if counts_queries else _count(found.get(c.DB_RETURNED_ROWS))
-    top, gap = _score(found.get(c.VECTOR_SCORE_TOP)), _score(found.get(c.VECTOR_SCORE_GAP))
-    direction = text(found.get(c.VECTOR_SCORE_DIRECTION))
-    if top is None and queries == 1 and not span.is_error and c.VECTOR_EMPTY not in found:
-        listed = _listed(found.get(c.RETRIEVAL_DOCUMENTS))
+    attributes = span.attributes
+    queries = max(1, _count(attributes.get(c.VECTOR_QUERY_COUNT)) or 1)
+    rows = None if counts_queries else _count(attributes.get(c.DB_RETURNED_ROWS))
+    top, gap = (
+        _score(attributes.get(c.VECTOR_SCORE_TOP)),
+        _score(attributes.get(c.VECTOR_SCORE_GAP)),
+    )
+    direction = text(attributes.get(c.VECTOR_SCORE_DIRECTION))
+    if top is None and queries == 1 and not span.is_error and c.VECTOR_EMPTY not in attributes:
+        listed = _listed(attributes.get(c.RETRIEVAL_DOCUMENTS))
         if listed is not None:
             rows = len(listed) if rows is None else rows
             top, gap, direction = _of_list(listed)
-    empty = _empty(found, queries, rows)
+    empty = _empty(attributes, queries, rows)
     return Search(
         place=place,
         queries=queries,
         empty=empty,
         outcome=_outcome(span, queries, rows, empty),
         rows=0 if span.is_error else rows or 0,
-        scale=text(found.get(c.VECTOR_RANKER)) or text(found.get(c.VECTOR_METRIC_TYPE)).upper(),
+        scale=text(attributes.get(c.VECTOR_RANKER))
+        or text(attributes.get(c.VECTOR_METRIC_TYPE)).upper(),
         direction=direction if direction in _DIRECTIONS else "",
         top=None if span.is_error else top,
-        # Less than nothing is no distance.
+        # A distance is never negative.
         gap=None if span.is_error or gap is None or gap < 0 else gap,
     )
 
 
-def _empty(found: Attributes, queries: int, rows: int | None) -> int:
-    """Queries that found nothing."""
-    told = _count(found.get(c.VECTOR_EMPTY_QUERIES))
+def _empty(attributes: Attributes, queries: int, rows: int | None) -> int:
+    """How many queries found nothing."""
+    told = _count(attributes.get(c.VECTOR_EMPTY_QUERIES))
     if told is not None:
         return min(told, queries)
     if rows == 0:
         return queries
-    return 1 if found.get(c.VECTOR_EMPTY) is True else 0
+    return 1 if attributes.get(c.VECTOR_EMPTY) is True else 0
 
 
 def _outcome(span: SpanRecord, queries: int, rows: int | None, empty: int) -> Outcome:
@@ -165,8 +170,8 @@ def _outcome(span: SpanRecord, queries: int, rows: int | None, empty: int) -> Ou
 
 
 def _listed(documents: AttributeValue) -> list[object] | None:
-    """Others' documents as a list; None if they are not told or too long to read here."""
-    if not isinstance(documents, str) or len(documents) > _LONGEST_DOCUMENTS:
+    """Documents of another instrumentor as a list; None without any, or if they are too long."""
+    if not isinstance(documents, str) or len(documents) > _MAX_DOCUMENTS_CHARACTERS:
         return None
     try:
         # An integer of a thousand digits is no float.
@@ -177,7 +182,7 @@ def _listed(documents: AttributeValue) -> list[object] | None:
 
 
 def _of_list(listed: list[object]) -> tuple[float | None, float | None, str]:
-    """Top score, gap and direction of documents, which stand best first."""
+    """Top score, gap and direction of documents that are listed best first."""
     scores = [_score(each.get("score")) if isinstance(each, dict) else None for each in listed]
     if not scores or scores[0] is None:
         return None, None, ""
@@ -197,4 +202,4 @@ def _count(value: AttributeValue) -> int | None:
 def _score(value: AttributeValue) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) and abs(value) < _LARGEST_SCORE else None
+    return float(value) if math.isfinite(value) and abs(value) < _MAX_SCORE else None

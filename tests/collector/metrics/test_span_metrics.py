@@ -10,10 +10,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as names
-from sidelight.collector.metrics.calls import Calls
 from sidelight.collector.metrics.config import MetricsConfig
 from sidelight.collector.metrics.registry import Registry
-from sidelight.collector.metrics.searches import Search, read
+from sidelight.collector.metrics.retrieval.searches import Search, read
+from sidelight.collector.metrics.span_metrics import SpanMetrics
 from sidelight.collector.processors.common.processed import Processed
 from sidelight.collector.processors.pipeline import Pipeline
 from sidelight.otlp.otlp_pb2 import Request
@@ -52,7 +52,7 @@ def processed(*spans: Made, kind: int = Span.SPAN_KIND_CLIENT) -> Processed:
 def measured(*received: Processed) -> dict[str, float]:
     """Sums of the counters after requests were measured one after the other."""
     registry = Registry()
-    calls = Calls(registry, MetricsConfig())
+    calls = SpanMetrics(registry, MetricsConfig())
     for each in received:
         calls.observe(each.measured)
     return {
@@ -181,7 +181,7 @@ def test_recorded_spans_of_a_real_vllm() -> None:
     assert requests
     registry = Registry()
     received = Request.FromString(request_of(recorded).SerializeToString())
-    Calls(registry, MetricsConfig()).observe(Pipeline().traces(received).measured)
+    SpanMetrics(registry, MetricsConfig()).observe(Pipeline().traces(received).measured)
 
     def total(name: str) -> float:
         return sum(each.value for each in openmetrics.samples(name, registry))
