@@ -95,6 +95,7 @@ config-docs: .venv/test
 	$(BIN)/sidelight config schema > collector/sidelight/collector/app/configuration/sidelight.schema.json
 	$(BIN)/sidelight config reference > docs/configuration.md
 	$(BIN)/sidelight config pages docs
+	$(BIN)/python scripts/processors_page.py docs
 
 database-docs: .venv/test
 	$(BIN)/python scripts/database_pages.py docs
@@ -103,7 +104,6 @@ names: .venv/test
 	$(BIN)/python scripts/names_pages.py docs
 
 generated: dashboards config-docs database-docs names
-	PYTHONPATH=tests $(BIN)/python -m support.processors_reference
 	PYTHONPATH=tests $(BIN)/python -m support.import_layers
 	PYTHONPATH=tests $(BIN)/python -m support.public_api > tests/public_api.txt
 

@@ -21,7 +21,7 @@ from sidelight.collector.processors.normalise.instrumentors.openllmetry import (
 from sidelight.collector.processors.normalise.table import Table
 
 PLAIN = Table(
-    name="plain GenAI and OpenInference names",
+    name="Plain GenAI and OpenInference names",
     hints=(b"gen_ai.", b"openinference.span.kind"),
     renamed=MappingProxyType({**OLD_GENAI, **OPENINFERENCE_NAMES, **TRACELOOP, **OLD_DATABASE}),
     copied=OPENINFERENCE_COPIED,
