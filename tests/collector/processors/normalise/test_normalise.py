@@ -362,9 +362,9 @@ class TestScopes:
         }  # fmt: skip
         assert list(tables.values()) == [
             "OpenLLMetry",
-            "plain GenAI and OpenInference names",
+            "Plain GenAI and OpenInference names",
             "OpenLIT",
-            "plain GenAI and OpenInference names",
+            "Plain GenAI and OpenInference names",
             None,
         ]
 
