@@ -11,7 +11,7 @@ _STEP_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Exemplar:
+class FoundExemplar:
     """One point of a metric and the trace it came from."""
 
     series: str
@@ -42,10 +42,10 @@ class PrometheusReader:
         values = [value for each in self.series(query) for value in each]
         return max(values, default=None)
 
-    def exemplars(self, query: str) -> list[Exemplar]:
+    def exemplars(self, query: str) -> list[FoundExemplar]:
         """The exemplars of the series of a query that carry a trace id."""
         return [
-            Exemplar(
+            FoundExemplar(
                 series=each["seriesLabels"].get("__name__", ""),
                 trace_id=exemplar["labels"]["trace_id"],
                 value=float(exemplar["value"]),

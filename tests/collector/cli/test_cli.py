@@ -61,8 +61,8 @@ def test_bad_configuration_exits_2(tmp_path: Path, command: str) -> None:
     assert answer.returncode == 2
     lines = answer.stderr.splitlines()
     assert [line.partition(": unknown")[0] for line in lines] == [
-        "sidelight: c.yaml: a",
-        "sidelight: c.yaml: b",
+        "sidelight: c.yaml:1: a",
+        "sidelight: c.yaml:2: b",
     ]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sidelight.collector.cli.config import config
-from sidelight.collector.cli.log import log
+from sidelight.collector.cli.log.commands import log
 from sidelight.collector.cli.options import config_option, fail, load_config
 
 

@@ -15,7 +15,7 @@ from sidelight.collector.processors.redact.rules import Rule
 
 # Masking can bring digits together that match only then; two passes are enough for the
 # rules here, and own patterns must not go on for ever.
-_MOST_PASSES = 4
+_MAX_PASSES = 4
 # A match that its check refuses may hide a right one that begins a little later. Looking for
 # it costs a new search from the next byte, which longer texts must not do: linear time.
 _LOOK_INSIDE_BYTES = 64
@@ -79,7 +79,7 @@ class Redactor:
             if masked is not text:
                 text, choice = masked, self._choice.found(masked)
         # JSON as well: a secret may be known by the key beside it.
-        for _ in range(_MOST_PASSES):
+        for _ in range(_MAX_PASSES):
             before = text
             for index in choice:
                 text = _mask(self._rules[index], text, counts)
