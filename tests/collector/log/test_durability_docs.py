@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from sidelight import conventions as c
-from sidelight.collector.app.configuration.config import LogOptions
+from sidelight.collector.log.config import LogOptions
 from support.paths import DOCS, TESTS
 
 _TEXT = (DOCS / "durability.md").read_text()

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from sidelight.collector.app.configuration.config import LogOptions
 from sidelight.collector.app.delivery_metrics import DeliveryMetrics
 from sidelight.collector.delivery.deliveries import Deliveries
+from sidelight.collector.log.config import LogOptions
 from sidelight.collector.log.durable_log import DurableLog
 from sidelight.collector.log.retention import RetentionPolicy
 

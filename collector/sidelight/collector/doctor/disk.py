@@ -6,7 +6,7 @@ import shutil
 
 from sidelight.base.check import Check
 from sidelight.base.writable import nearest, probe
-from sidelight.collector.app.configuration.config import LogOptions
+from sidelight.collector.log.config import LogOptions
 from sidelight.collector.log.view import disk_bytes
 
 _NAME = "disk"

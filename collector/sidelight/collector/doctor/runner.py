@@ -19,8 +19,8 @@ from sidelight.collector.doctor import (
     credentials,
     destinations,
     disk,
-    own,
     packages,
+    running_collector,
 )
 from sidelight.collector.receivers.common.type import CheckContext, Look
 from sidelight.collector.receivers.registry import enabled
@@ -44,7 +44,7 @@ def run(config: Config, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[Che
 async def _run(
     config: Config, used: tuple[AnyDestination, ...], timeout_seconds: float
 ) -> list[Check]:
-    running = await own.look(config.serve, timeout_seconds)
+    running = await running_collector.look(config.serve, timeout_seconds)
     exposition = None if running is None else running.exposition
     context = CheckContext(timeout_seconds, running is not None, exposition)
     serve = config.serve

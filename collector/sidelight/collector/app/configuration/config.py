@@ -14,51 +14,14 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from sidelight.base.auth.config import Auth
-from sidelight.base.configuration.section import MIB, Section
+from sidelight.base.configuration.section import Section
 from sidelight.collector.app.configuration.serve import Serve
 from sidelight.collector.app.configuration.workers import Workers
 from sidelight.collector.destinations.registry import AnyDestination, subscription_names
+from sidelight.collector.log.config import LogOptions
 from sidelight.collector.metrics.config import MetricsConfig
 from sidelight.collector.processors.config import ProcessorsConfig
 from sidelight.collector.receivers.registry import Receivers
-
-
-class LogOptions(Section):
-    """The durable log on disk."""
-
-    directory: Path = Field(Path("sidelight-data"), description="Folder; it is made if missing.")
-    segment_bytes: int = Field(
-        64 * MIB, ge=64 * 1024, description="A segment above it is followed by another."
-    )
-    max_bytes: int = Field(
-        10 * 1024 * MIB,
-        ge=MIB,
-        description="Size cap: above it the oldest segment goes, counted and logged.",
-    )
-    max_age_seconds: float = Field(
-        7 * 86400, gt=0, description="Age above which a segment goes, counted and logged."
-    )
-    keep_seconds: float = Field(
-        3600,
-        ge=0,
-        description="What every destination has got stays so long, for `sidelight log replay`.",
-    )
-    keep_bytes: int = Field(
-        256 * MIB, ge=0, description="Most that is kept for `sidelight log replay`."
-    )
-    dedupe_seconds: float = Field(
-        60,
-        ge=0,
-        description="A request that is sent again within this time is stored once; 0: never.",
-    )
-    compression: Literal["gzip", "none"] = Field(
-        "gzip",
-        description="How batches are stored, and sent on as they are: gzip costs CPU and saves "
-        "three quarters of disk and network.",
-    )
-    max_pending_bytes: int = Field(
-        64 * MIB, ge=MIB, description="Bytes waiting for the disk above which senders get 429."
-    )
 
 
 class Dashboards(Section):
