@@ -1,4 +1,4 @@
-"""The `processors` section, made of the sections of each processor."""
+"""The `processors` section, made of the section of each processor."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sidelight.collector.processors.redact.config import Redact
 
 
 class ProcessorsConfig(Section):
-    """What happens to spans and log records before they touch the disk."""
+    """What happens to spans and log records before they are stored."""
 
     limits: Limits = Limits()
     content: Content = Content()
     redact: Redact = Redact()
     prices: Path | None = Field(None, description="YAML file of prices; none: no cost is set.")
     extensions: tuple[Extension, ...] = Field(
-        (), description="Callables of one's own, in the order in which they are called."
+        (), description="Functions of your own, in the order in which they are called."
     )

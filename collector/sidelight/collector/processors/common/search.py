@@ -30,25 +30,27 @@ class Trigger:
 
     A text inside a message holds a match only if these bytes do, wherever the message's own
     framing lies, so long as no pattern asks for a text's or a word's end: such ones would see
-    the framing. What is found may also be framing that looks like it: it is opened in vain.
+    the framing. Framing may also look like a match: then a message is opened in vain.
     """
 
     def __init__(self, patterns: Sequence[str], *, are_bytes: bool = False) -> None:
         """With `are_bytes` the patterns are over bytes, else over UTF-8."""
-        self._pattern = compiled("|".join(f"(?:{each})" for each in patterns), are_bytes=are_bytes)
+        self._pattern = compiled(
+            "|".join(f"(?:{pattern})" for pattern in patterns), are_bytes=are_bytes
+        )
 
     def suspects(self, items: Sequence[bytes]) -> Iterator[int]:
         """Indexes of the messages in which a pattern begins."""
         joined = b"\n".join(items)
-        found = self._pattern.search(joined)
+        match = self._pattern.search(joined)
         start = 0
         for index, item in enumerate(items):
-            if found is None:
+            if match is None:
                 return
             end = start + len(item)
-            if found.start() < start:  # it began in an item before, which was named
-                found = self._pattern.search(joined, start)
-            if found is not None and found.start() < end:
+            if match.start() < start:  # it began in an earlier item, which was named
+                match = self._pattern.search(joined, start)
+            if match is not None and match.start() < end:
                 yield index
             start = end + 1
 
@@ -77,10 +79,10 @@ def holding(
     `presence` is of what the messages came in.
     """
     presence = Presence(b"".join(items)) if presence is None else presence
-    there = [hint for hint in hints if presence.has(hint)]
-    if not there:
+    present = [hint for hint in hints if presence.has(hint)]
+    if not present:
         return ()
-    return [index for index, item in enumerate(items) if any(hint in item for hint in there)]
+    return [index for index, item in enumerate(items) if any(hint in item for hint in present)]
 
 
 class Choice:
@@ -94,14 +96,14 @@ class Choice:
             self._set.Add(pattern)
         self._set.Compile()
 
-    def found(self, text: bytes) -> list[int]:
+    def found_in(self, text: bytes) -> list[int]:
         """Indexes of the patterns, in their order."""
         return sorted(self._set.Match(text) or ())
 
 
 def compiled(pattern: str, *, are_bytes: bool = False) -> Any:
     """A pattern in RE2's syntax. Raises `BadPatternError`."""
-    # Only who uses it pays for it: 3 MB.
+    # Imported only where it is used: it takes 3 MB.
     import re2
 
     try:

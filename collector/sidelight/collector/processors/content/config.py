@@ -20,25 +20,25 @@ def _policy(value: Any) -> Any:
 
 
 class Content(Section):
-    """How much of what users and documents said is passed on, by service.
+    """How much of the content of prompts, answers and documents is kept, by service.
 
-    Senders decide first, by their own setting; a policy here can only take away.
+    Senders decide first, by their own setting; a policy here can only remove content.
     """
 
     default: ContentPolicy | None = Field(
         None,
         description="none: SIDELIGHT_CAPTURE_CONTENT if it is set for the collector, else full, "
-        "which passes on what senders chose to send.",
+        "which keeps what senders chose to send.",
     )
     services: dict[str, ContentPolicy] = Field(
         default_factory=dict,
-        description="Policy by service.name; * and ? match, an exact name wins.",
+        description="Policy by service.name; * and ? match. An exact name wins.",
     )
     max_characters: int = Field(1000, ge=0, description="Longest text under truncated.")
     hash_key: Secret | None = Field(
         None,
-        description="Key of the marks under hashed; none: a new one at each start, so that equal "
-        "texts have equal marks only until the next.",
+        description="Key of the hashes; none: a new one at each start, so that equal texts have "
+        "equal hashes only until the next start.",
     )
 
     @field_validator("default", mode="before")
@@ -65,7 +65,7 @@ class Content(Section):
             return "full"
         for policy in get_args(ContentPolicy):
             if value == policy:
-                found: ContentPolicy = policy
-                return found
+                chosen: ContentPolicy = policy
+                return chosen
         allowed = ", ".join(get_args(ContentPolicy))
         raise ValueError(f"{_CAPTURE_CONTENT} (is {value!r}): must be one of {allowed}")

@@ -215,9 +215,9 @@ STEMS = (
 @remembered(maxsize=8192)
 def kind_of(name: str) -> Kind | None:
     """What an attribute of any type holds, or None if it is no content by its name alone."""
-    found = EXACT.get(name)
-    if found is not None:
-        return found
+    kind = EXACT.get(name)
+    if kind is not None:
+        return kind
     for prefix, kind in FAMILIES.items():
         if name.startswith(prefix):
             last = name.rpartition(".")[2]
@@ -230,8 +230,8 @@ def kind_of(name: str) -> Kind | None:
 @remembered(maxsize=8192)
 def kind_of_text(name: str) -> Kind | None:
     """What an attribute holds whose value is no number; wider than `kind_of`."""
-    found = kind_of(name)
-    if found is None and name.startswith(NAMESPACES) and ".error." not in name:
+    kind = kind_of(name)
+    if kind is None and name.startswith(NAMESPACES) and ".error." not in name:
         last = name.rpartition(".")[2]
         return "text" if last in LAST_SEGMENTS else None
-    return found
+    return kind

@@ -1,4 +1,4 @@
-"""How much of what users and documents said is kept: the content policy of each service."""
+"""Applies the content policy of a service: how much of prompts, answers and documents is kept."""
 
 from __future__ import annotations
 
@@ -127,11 +127,11 @@ class Texts:
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, list):
-            return [self._json(each) for each in value]
+            return [self._json(item) for item in value]
         if isinstance(value, dict):
             return {
-                key: each if key in STRUCTURE and _is_plain(each) else self._json(each)
-                for key, each in value.items()
+                key: inner if key in STRUCTURE and _is_plain(inner) else self._json(inner)
+                for key, inner in value.items()
             }
         if value is None or not self.drops_numbers:
             return value
@@ -139,7 +139,7 @@ class Texts:
 
 
 class ContentProcessor:
-    """The content policy of each service, ready to be applied."""
+    """Holds the policies, and applies that of a span's service."""
 
     def __init__(
         self,
@@ -224,7 +224,7 @@ def _hash_key(section: Content, otherwise: bytes) -> bytes:
     if secret is None:
         raise ConfigError(
             f"processors.content.hash_key: {section.hash_key} is empty: set it, or leave "
-            "the key out for marks that change at each start"
+            "the key out for hashes that change at each start"
         )
     return hashlib.sha256(secret.encode()).digest()
 
@@ -309,11 +309,13 @@ def _ids_only(text: str) -> str | None:
     except (ValueError, RecursionError):
         return None
     if not isinstance(documents, list) or not all(
-        isinstance(each, dict) and "id" in each for each in documents
+        isinstance(document, dict) and "id" in document for document in documents
     ):
         return None
     kept = ("id", "score")
-    return _dumps([{key: each[key] for key in kept if key in each} for each in documents])
+    return _dumps(
+        [{key: document[key] for key in kept if key in document} for document in documents]
+    )
 
 
 def _cut(text: str, *, length: int) -> str:

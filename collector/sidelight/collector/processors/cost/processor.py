@@ -1,4 +1,4 @@
-"""What a request cost, by the price table, under the names that the backends read."""
+"""Sets what a request cost, by the price table, under the names that the backends read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sidelight.collector.processors.common.editable_span import EditableSpan
 from sidelight.collector.processors.cost.prices import Price, PriceTable
 
 _MILLION = 1_000_000
-# Costs are sums of tiny amounts: more digits than this are noise of the binary form.
+# Costs are sums of tiny amounts: further digits are noise of the binary representation.
 _DIGITS = 12
 
 HINTS = (b"gen_ai.usage.", b"sidelight.inference.time", b"sidelight.decode.time")
@@ -19,8 +19,8 @@ HINTS = (b"gen_ai.usage.", b"sidelight.inference.time", b"sidelight.decode.time"
 def add_cost(prices: PriceTable, service: str, span: EditableSpan) -> None:
     """Set the cost of a canonical span, unless its sender did.
 
-    By tokens where the span has gen_ai.usage.*, which only one span of a call has; by
-    GPU-seconds where it has the engine's times.
+    The price is by tokens if the span has gen_ai.usage.*, which only one span of a call has, or by
+    GPU-seconds if it has the engine's times.
     """
     if span.number(c.USAGE_COST) or c.LLM_COST_TOTAL in span or c.LANGFUSE_COST in span:
         return

@@ -10,11 +10,11 @@ from sidelight.base.configuration.section import Section
 
 
 class Extension(Section):
-    """A callable of one's own, span in, span out; a text alone is its `call`."""
+    """A function of your own that gets spans; a text alone is its `call`."""
 
     call: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:function")
     scopes: tuple[str, ...] = Field(
-        (), description="Beginnings of the instrumentation scopes it is for; none: all."
+        (), description="Prefixes of the instrumentation scopes whose spans it gets; none: all."
     )
 
     @model_validator(mode="before")

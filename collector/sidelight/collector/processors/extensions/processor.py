@@ -1,4 +1,4 @@
-"""The user's own callables on spans: named in the configuration, span in, span out."""
+"""Runs the user's own functions on spans: each takes a span and returns it, changed or not."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ MAX_FAULTS = 10
 
 @dataclass(slots=True)
 class LoadedExtension:
-    """One callable, and how it fares."""
+    """An imported function, and its faults."""
 
     name: str
     call: Call
     scopes: tuple[str, ...] = ()
-    """Beginnings of the instrumentation scopes it is for; none: all."""
+    """Prefixes of the instrumentation scopes whose spans it gets; none: all."""
     faults: int = field(default=0)
     """Faults in a row."""
 
@@ -42,10 +42,10 @@ class LoadedExtension:
         return self.faults >= MAX_FAULTS
 
     def apply(self, item: bytes) -> bytes | None:
-        """A serialised span after the callable, None if it drops it.
+        """The serialised span that the function returns, None if it drops the span.
 
-        Raises whatever the callable raises, and `TypeError` or `ValueError` for what it
-        returns if that is no span that can be kept.
+        Raises whatever the function raises, and `TypeError` or `ValueError` if it returns
+        anything that is not a span with valid ids.
         """
         made = self.call(Span.FromString(item))
         if made is None:
@@ -60,7 +60,7 @@ class LoadedExtension:
 
 
 def load(section: Extension) -> LoadedExtension:
-    """The extension of a configuration. Raises `ConfigError` if it cannot be had."""
+    """Import the function of a configuration. Raises `ConfigError` if that fails."""
     module_name, _, function = section.call.partition(":")
     where = f"processors.extensions: {section.call}"
     try:
@@ -72,14 +72,14 @@ def load(section: Extension) -> LoadedExtension:
         ) from error
     call = getattr(module, function, None)
     if not callable(call):
-        raise ConfigError(f"{where}: {module_name} has no callable {function}")
+        raise ConfigError(f"{where}: {module_name} has no function {function}")
     return LoadedExtension(section.call, call, section.scopes)
 
 
 def extend(
     extensions: Sequence[LoadedExtension], scope_name: str, scope: Scopes, processed: Processed
 ) -> None:
-    """Put the spans of a scope through the extensions that are for it, in their order."""
+    """Apply the extensions to the spans of a scope, in their order."""
     for extension in extensions:
         if extension.scopes and not scope_name.startswith(extension.scopes):
             continue
@@ -100,7 +100,7 @@ def extend(
 
 
 def _guarded(extension: LoadedExtension, item: bytes, faults: Counter[str]) -> bytes | None:
-    """The span after the extension; as it was if that fails."""
+    """The span after the extension, or unchanged if the extension fails."""
     try:
         made = extension.apply(item)
     except Exception as error:  # noqa: BLE001 (the code of others may raise anything)
@@ -108,8 +108,8 @@ def _guarded(extension: LoadedExtension, item: bytes, faults: Counter[str]) -> b
         extension.faults += 1
         if extension.is_off:
             _logger.error(
-                "the extension %s is switched off after %d faults in a row, the last a %s; "
-                "mend it and restart",
+                "extension %s switched off after %d consecutive faults, the last one %s; "
+                "fix it and restart",
                 extension.name,
                 extension.faults,
                 place(error),

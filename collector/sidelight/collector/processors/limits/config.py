@@ -8,7 +8,7 @@ from sidelight.base.configuration.section import MIB, Section
 
 
 class Limits(Section):
-    """What a span or log record may have; one that has more is refused to its sender."""
+    """How much a span or log record may hold; one that holds more is refused."""
 
     attributes: int = Field(2048, ge=1, description="Most attributes of a span or log record.")
     attribute_bytes: int = Field(

@@ -1,4 +1,4 @@
-"""How many attributes a span or log record may have, and how large: the rest is refused."""
+"""Refuses spans and log records with too many or too large attributes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class LimitsProcessor:
             sentence = (
                 f"a {kind} may have {self.attributes} attributes (processors.limits.attributes)"
             )
-        elif is_large and any(len(each) > self.attribute_bytes for each in attributes):
+        elif is_large and any(len(attribute) > self.attribute_bytes for attribute in attributes):
             sentence = (
                 f"an attribute may have {self.attribute_bytes} bytes "
                 "(processors.limits.attribute_bytes)"

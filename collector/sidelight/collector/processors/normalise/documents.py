@@ -1,4 +1,4 @@
-"""Documents found, in others' shapes, read into the ones that the backends display."""
+"""Reads documents of other instrumentors, and writes them as the backends show them."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ _RESULT_PARTS = {
 FLATTENED = "retrieval.documents."
 
 
-def from_event(held: Mapping[str, Any]) -> Document:
+def from_event(attributes: Mapping[str, Any]) -> Document:
     """The document of one of OpenLLMetry's result events."""
-    found: Document = {}
-    for name, value in held.items():
+    document: Document = {}
+    for name, value in attributes.items():
         part = _RESULT_PARTS.get(name.rpartition(".")[2])
         if part is not None and ".result." in name and value is not None:
-            found.setdefault(part, value)
-    if "id" in found:
-        found["id"] = str(found["id"])
-    if "score" in found:
-        score = _number(found["score"])
+            document.setdefault(part, value)
+    if "id" in document:
+        document["id"] = str(document["id"])
+    if "score" in document:
+        score = _number(document["score"])
         if score is None:
-            del found["score"]
+            del document["score"]
         else:
-            found["score"] = score
-    if isinstance(found.get("metadata"), str):
-        found["metadata"] = _json(found["metadata"])
-    return found
+            document["score"] = score
+    if isinstance(document.get("metadata"), str):
+        document["metadata"] = _json(document["metadata"])
+    return document
 
 
 def from_output(text: str) -> list[Document]:
@@ -50,19 +50,18 @@ def from_output(text: str) -> list[Document]:
         value = value.get("documents")
     if not isinstance(value, list):
         return []
-    found = []
-    for each in value:
-        if not isinstance(each, dict):
+    documents = []
+    for item in value:
+        if not isinstance(item, dict):
             return []
-        content = each.get("page_content", each.get("content", each.get("text")))
         document = {
-            "id": each.get("id"),
-            "score": _number(each.get("score")),
-            "content": content,
-            "metadata": each.get("metadata"),
+            "id": item.get("id"),
+            "score": _number(item.get("score")),
+            "content": item.get("page_content", item.get("content", item.get("text"))),
+            "metadata": item.get("metadata"),
         }
-        found.append({key: kept for key, kept in document.items() if kept is not None})
-    return [each for each in found if each]
+        documents.append({part: known for part, known in document.items() if known is not None})
+    return [document for document in documents if document]
 
 
 def from_flattened(pairs: Iterable[tuple[str, Any]]) -> list[Document]:
@@ -85,7 +84,7 @@ def flattened(documents: Iterable[Document]) -> dict[str, str | float]:
 
 
 def all_scored(documents: Iterable[Document]) -> bool:
-    """Whether each has a score: Phoenix drops a list of which one has none."""
+    """Whether all have a score: Phoenix drops a list in which one has none."""
     return all("score" in document for document in documents)
 
 

@@ -1,4 +1,4 @@
-"""Prompts and answers in others' shapes, read into the two that the backends display.
+"""Reads prompts and answers of other instrumentors, and writes them as the backends show them.
 
 Phoenix takes `gen_ai.*.messages` (JSON in the parts schema), Langfuse `input.value` and
 `output.value` in the shape of OpenAI's API.
@@ -46,7 +46,7 @@ def _listed(value: Any) -> Any:
         return value
     if value and all(key.isdecimal() for key in value):
         return [_listed(value[key]) for key in sorted(value, key=int)]
-    return {key: _listed(each) for key, each in value.items()}
+    return {key: _listed(inner) for key, inner in value.items()}
 
 
 def from_indexed(items: Iterable[Any], *, are_answers: bool) -> list[Message]:
@@ -61,41 +61,43 @@ def from_indexed(items: Iterable[Any], *, are_answers: bool) -> list[Message]:
 
 def from_openinference(items: Iterable[Any], *, are_answers: bool) -> list[Message]:
     """Messages of `llm.input_messages.N.*` and `llm.output_messages.N.*` once `nested`."""
-    found = []
+    messages = []
     for item in items:
         message = item.get("message") if isinstance(item, Mapping) else None
         if not isinstance(message, Mapping):
             continue
         contents = [
-            {"type": held.get("type"), "text": held.get("text")}
-            for each in _list(message.get("contents"))
-            if isinstance(held := _mapping(each).get("message_content"), Mapping)
+            {"type": part.get("type"), "text": part.get("text")}
+            for content in _list(message.get("contents"))
+            if isinstance(part := _mapping(content).get("message_content"), Mapping)
         ]
         calls = [
             {"id": call.get("id"), **_mapping(call.get("function"))}
-            for each in _list(message.get("tool_calls"))
-            if isinstance(call := _mapping(each).get("tool_call"), Mapping)
+            for entry in _list(message.get("tool_calls"))
+            if isinstance(call := _mapping(entry).get("tool_call"), Mapping)
         ]
         plain = {**message, "content": message.get("content") or contents, "tool_calls": calls}
-        found.append(_message(plain, str(message.get("role") or "user"), are_answers=are_answers))
-    return found
+        messages.append(
+            _message(plain, str(message.get("role") or "user"), are_answers=are_answers)
+        )
+    return messages
 
 
-def from_event(name: str, held: Mapping[str, Any]) -> tuple[bool, Message] | None:
+def from_event(name: str, attributes: Mapping[str, Any]) -> tuple[bool, Message] | None:
     """The message a span event carries, and whether it is an answer; None if it carries none."""
     if name == "gen_ai.choice":
-        message = held.get("message", held)
+        message = attributes.get("message", attributes)
         if isinstance(message, str):
             message = _json(message)
         if not isinstance(message, Mapping):
             message = {"content": message}
-        reason = {"finish_reason": held.get("finish_reason") or message.get("finish_reason")}
+        reason = {"finish_reason": attributes.get("finish_reason") or message.get("finish_reason")}
         role = str(message.get("role") or "assistant")
         return True, _message({**message, **reason}, role, are_answers=True)
     role = _ROLES.get(name, "")
     if not role:
         return None
-    return False, _message(held, str(held.get("role") or role), are_answers=False)
+    return False, _message(attributes, str(attributes.get("role") or role), are_answers=False)
 
 
 def finished(messages: list[Any]) -> list[Any] | None:
@@ -103,11 +105,11 @@ def finished(messages: list[Any]) -> list[Any] | None:
 
     Phoenix drops the whole list where one lacks it.
     """
-    if not all(isinstance(each, dict) for each in messages):
+    if not all(isinstance(message, dict) for message in messages):
         return None
-    if all("finish_reason" in each for each in messages):
+    if all("finish_reason" in message for message in messages):
         return None
-    return [{**each, "finish_reason": each.get("finish_reason", "")} for each in messages]
+    return [{**message, "finish_reason": message.get("finish_reason", "")} for message in messages]
 
 
 def displayed(messages: Iterable[Any], *, are_answers: bool) -> str | None:
@@ -129,14 +131,14 @@ def query_of(text: str) -> str | None:
     """What was searched for: a plain text, or the `query` of a JSON object."""
     if text[:1] not in ("{", "["):
         return text or None
-    found = _mapping(_json(text)).get("query")
-    return found if isinstance(found, str) else None
+    query = _mapping(_json(text)).get("query")
+    return query if isinstance(query, str) else None
 
 
 def parsed(text: str) -> list[Any]:
     """Messages out of an attribute; empty if it holds none."""
-    found = _json(text)
-    return found if isinstance(found, list) else []
+    listed = _json(text)
+    return listed if isinstance(listed, list) else []
 
 
 def mime_type(text: str) -> str:
@@ -157,7 +159,7 @@ def dumps(value: Any) -> str:
     return text
 
 
-# Made once: json.dumps makes an encoder for each call that is not a plain one.
+# Made once: json.dumps makes an encoder at each call that does not use its defaults.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
@@ -170,7 +172,7 @@ def _message(item: Mapping[str, Any], role: str, *, are_answers: bool) -> Messag
         ]
     else:
         parts = _parts(content)
-    parts += [_call(each) for each in _list(item.get("tool_calls")) if isinstance(each, Mapping)]
+    parts += [_call(call) for call in _list(item.get("tool_calls")) if isinstance(call, Mapping)]
     message: Message = {"role": role, "parts": parts}
     if are_answers:
         message["finish_reason"] = str(item.get("finish_reason") or "")
@@ -184,13 +186,13 @@ def _parts(content: Any) -> list[dict[str, Any]]:
             return [{"type": "text", "content": content}] if content else []
         content = listed
     parts = []
-    for each in _list(content):
-        if isinstance(each, str):
-            parts.append({"type": "text", "content": each})
-        elif isinstance(each, Mapping):
-            text = each.get("text", each.get("content"))
-            kind = each.get("type") or "text"
-            parts.append({"type": kind, "content": text} if text is not None else dict(each))
+    for part in _list(content):
+        if isinstance(part, str):
+            parts.append({"type": "text", "content": part})
+        elif isinstance(part, Mapping):
+            text = part.get("text", part.get("content"))
+            kind = part.get("type") or "text"
+            parts.append({"type": kind, "content": text} if text is not None else dict(part))
     return parts
 
 

@@ -40,17 +40,17 @@ def read_events(span: EditableSpan) -> None:
                 nanoseconds = event.time_unix_nano - span.proto.start_time_unix_nano
                 span.set(c.TIME_TO_FIRST_TOKEN, max(0, nanoseconds) / 1e9)
             continue
-        held = attributes(event.attributes)
+        carried = attributes(event.attributes)
         if event.name in _CONTENT_EVENTS:
             key, name = _CONTENT_EVENTS[event.name]
-            text = held.get(key)
+            text = carried.get(key)
             if isinstance(text, str):
                 span.set_missing(name, text)
                 read.append(index)
-        elif event.name in documents.RESULT_EVENTS and held:
-            retrieved.append(documents.from_event(held))
+        elif event.name in documents.RESULT_EVENTS and carried:
+            retrieved.append(documents.from_event(carried))
             read.append(index)
-        elif held and (message := messages.from_event(event.name, held)) is not None:
+        elif carried and (message := messages.from_event(event.name, carried)) is not None:
             (answered if message[0] else asked).append(message[1])
             read.append(index)
     set_messages(span, c.INPUT_MESSAGES, asked)

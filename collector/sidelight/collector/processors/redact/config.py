@@ -24,20 +24,20 @@ RuleName = Literal[
 
 
 class OwnPattern(Section):
-    """A pattern of one's own to mask, in RE2 syntax; a group limits what is masked."""
+    """A pattern of your own to mask; a group limits what is masked."""
 
     name: str = Field(
-        pattern=r"^[a-z][a-z0-9_]{0,39}$", description="What it is counted under as a rule."
+        pattern=r"^[a-z][a-z0-9_]{0,39}$", description="The name under which masks are counted."
     )
     pattern: str = Field(min_length=1, max_length=1000, description="RE2 syntax.")
     mark: str = Field("", max_length=60, description="none: the name in brackets.")
 
 
 class Redact(Section):
-    """Masking of personal data and secrets, in spans and log records of all services."""
+    """Masks personal data and secrets in spans and log records of all services."""
 
     enabled: bool = Field(False, description="Whether anything is masked.")
     rules: tuple[RuleName, ...] = Field(
-        get_args(RuleName), description="Rules that are on; all of them by default."
+        get_args(RuleName), description="Rules that are applied; default: all."
     )
-    patterns: tuple[OwnPattern, ...] = Field((), description="Patterns of one's own to mask.")
+    patterns: tuple[OwnPattern, ...] = Field((), description="Patterns of your own to mask.")

@@ -14,16 +14,16 @@ from sidelight.collector.processors.common.search import compiled as compile_pat
 from sidelight.collector.processors.redact.rules import Rule
 
 # Masking can bring digits together that match only then; two passes are enough for the
-# rules here, and own patterns must not go on for ever.
+# rules here, and patterns of the user must not go on for ever.
 _MAX_PASSES = 4
 # A match that its check refuses may hide a right one that begins a little later. Looking for
 # it costs a new search from the next byte, which longer texts must not do: linear time.
 _LOOK_INSIDE_BYTES = 64
-# What stands before a match inside JSON text that could not be parsed (cut off by a cap).
+# What may precede a match inside JSON text that could not be parsed (cut off by a cap).
 _ESCAPE = r"\\[nrtbf]|\\u[0-9a-fA-F]{4}"
 _BACKSLASH = 0x5C
-# What makes an own pattern depend on what stands around the text: it must be looked for in the
-# text itself, so every message is opened. Asking too often (an escaped $) only costs time.
+# What makes a pattern of the user depend on what is around the text: it must be searched in the
+# text itself, so every message is opened. To see one too many (an escaped $) only costs time.
 _ANCHORS = re.compile(r"\\[AzbB]|(?<!\[)\^|\$")
 
 
@@ -34,7 +34,7 @@ class _Compiled:
     pattern: Any
     group: int
     skips_escape: bool
-    # The same at once behind a match: what it ended with is masked, and a boundary by that.
+    # The same right behind a match: that match is masked, which makes a boundary.
     glued: Any = None
 
 
@@ -64,20 +64,20 @@ class Redactor:
             return range(len(items))
         if len(self._triggers) == 1:
             return list(self._triggers[0].suspects(items))
-        return sorted({index for each in self._triggers for index in each.suspects(items)})
+        return sorted({index for trigger in self._triggers for index in trigger.suspects(items)})
 
     def text(self, text: bytes, counts: Counter[str]) -> bytes:
         """UTF-8 text with what the rules find masked; JSON stays JSON.
 
         Adds the number of things masked to `counts`, by name of the rule.
         """
-        choice = self._choice.found(text)
+        choice = self._choice.found_in(text)
         if not choice:
             return text
         if text[:1] in (b"{", b"["):
             masked = self._json(text, counts)
             if masked is not text:
-                text, choice = masked, self._choice.found(masked)
+                text, choice = masked, self._choice.found_in(masked)
         # JSON as well: a secret may be known by the key beside it.
         for _ in range(_MAX_PASSES):
             before = text
@@ -85,7 +85,7 @@ class Redactor:
                 text = _mask(self._rules[index], text, counts)
             if text is before:
                 break
-            choice = self._choice.found(text)
+            choice = self._choice.found_in(text)
         return text
 
     def _json(self, text: bytes, counts: Counter[str]) -> bytes:
@@ -110,15 +110,15 @@ class Redactor:
         if isinstance(value, str):
             return self._string(value, counts)
         if isinstance(value, list):
-            return [self._value(each, counts) for each in value]
+            return [self._value(item, counts) for item in value]
         if isinstance(value, dict):
             entries: dict[str, Any] = {}
-            for key, each in value.items():
+            for key, inner in value.items():
                 new = self._string(key, counts)
                 # Two people's entries must not become one.
                 while new != key and (new in entries or new in value):
                     new += "'"
-                entries[new] = self._value(each, counts)
+                entries[new] = self._value(inner, counts)
             return entries
         if isinstance(value, int) and not isinstance(value, bool):
             text = str(value)
@@ -132,38 +132,40 @@ class Redactor:
         return text if masked is data else masked.decode("utf-8", "surrogatepass")
 
 
-def _mask(each: _Compiled, text: bytes, counts: Counter[str]) -> bytes:
+def _mask(compiled: _Compiled, text: bytes, counts: Counter[str]) -> bytes:
     pieces: list[bytes] = []
     kept = position = 0
-    while (found := _next(each, text, position, is_behind_match=kept == position > 0)) is not None:
-        start, end = found.span(each.group)
-        if start < 0:  # an own pattern's group that took no part
-            start, end = found.span()
-        if each.skips_escape and start > position and text[start - 1] == _BACKSLASH:
+    while (
+        match := _next(compiled, text, position, is_behind_match=kept == position > 0)
+    ) is not None:
+        start, end = match.span(compiled.group)
+        if start < 0:  # the group of a user's pattern took no part in the match
+            start, end = match.span()
+        if compiled.skips_escape and start > position and text[start - 1] == _BACKSLASH:
             position = start + (5 if text[start : start + 1] == b"u" else 1)
             continue
         length = end - start
-        if each.rule.check is not None:
-            checked = each.rule.check(text[start:end])
+        if compiled.rule.check is not None:
+            checked = compiled.rule.check(text[start:end])
             if checked is None:
                 position = end if length > _LOOK_INSIDE_BYTES else start + 1
                 continue
             length = checked
-        if length == 0:  # an own pattern that can be empty masks nothing there
+        if length == 0:  # a user's pattern that can be empty masks nothing there
             position = end + 1
             continue
-        pieces += (text[kept:start], each.mark)
+        pieces += (text[kept:start], compiled.mark)
         kept = position = start + length
-        counts[each.rule.name] += 1
+        counts[compiled.rule.name] += 1
     return b"".join((*pieces, text[kept:])) if pieces else text
 
 
-def _next(each: _Compiled, text: bytes, position: int, *, is_behind_match: bool) -> Any:
-    if is_behind_match and each.glued is not None:
-        found = each.glued.match(text, position)
-        if found is not None:
-            return found
-    return each.pattern.search(text, position)
+def _next(compiled: _Compiled, text: bytes, position: int, *, is_behind_match: bool) -> Any:
+    if is_behind_match and compiled.glued is not None:
+        match = compiled.glued.match(text, position)
+        if match is not None:
+            return match
+    return compiled.pattern.search(text, position)
 
 
 def _framed(rule: Rule) -> str:

@@ -73,8 +73,8 @@ def _is_card(digits: bytes) -> bool:
     ):
         return False
     total = 0
-    for position, each in enumerate(reversed(digits)):
-        digit = each - 48
+    for position, character in enumerate(reversed(digits)):
+        digit = character - 48
         if position % 2:
             digit = digit * 2 - 9 if digit > 4 else digit * 2
         total += digit
@@ -82,7 +82,7 @@ def _is_card(digits: bytes) -> bool:
 
 
 def _digits(text: bytes) -> bytes:
-    return bytes(each for each in text if 48 <= each <= 57)
+    return bytes(byte for byte in text if 48 <= byte <= 57)
 
 
 def _group_ends(text: bytes) -> list[int]:
@@ -116,13 +116,13 @@ def iban(text: bytes) -> int | None:
     wanted = _IBAN_LENGTHS.get(text[:2].decode().upper())
     if wanted is None:
         return None
-    ends = [end for end, each in enumerate(text, 1) if each not in b" -"]
+    ends = [end for end, byte in enumerate(text, 1) if byte not in b" -"]
     end = ends[wanted - 1] if len(ends) >= wanted else 0
-    # What follows must not go on: a longer word is no IBAN of this country.
+    # A longer word is not an IBAN of this country.
     if not end or text[end : end + 1].isalnum():
         return None
     compact = text[:end].translate(None, b" -").decode()
-    number = "".join(str(int(each, 36)) for each in compact[4:] + compact[:4])
+    number = "".join(str(int(character, 36)) for character in compact[4:] + compact[:4])
     return end if int(number) % 97 == 1 else None
 
 
@@ -147,7 +147,7 @@ def phone(text: bytes) -> int | None:
 
 
 def _has_digit(text: bytes) -> int | None:
-    return len(text) if any(48 <= each <= 57 for each in text) else None
+    return len(text) if any(48 <= byte <= 57 for byte in text) else None
 
 
 def _is_credentials(text: bytes) -> int | None:
