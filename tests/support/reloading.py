@@ -20,7 +20,7 @@ def reload(collector: Collector, directory: Path, config: Mapping[str, Any] | st
     collector.process.send_signal(signal.SIGHUP)
 
     def said() -> list[str]:
-        return [line for line in collector.messages[len(before) :] if line.startswith("reload: ")]
+        return [line for line in collector.messages[len(before) :] if line.startswith("reload ")]
 
     eventually(said)
     # All its lines are written in one go: who is answered after the first has seen them all.

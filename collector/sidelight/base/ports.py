@@ -17,25 +17,24 @@ def check(key: str, host: str, port: int, *, running: bool) -> Check:
 
     `running`: a Sidelight answers on the configured serve port.
     """
-    name = f"port {port} ({key})"
     place = f"{host}:{port}"
     if port == 0:
-        return Check(name, "ok", "any free port")
+        return Check(key, "ok", "any free port")
     try:
         _bind(host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return _in_use(name, place, key, port, running=running)
+            return _in_use(key, place, port, running=running)
         if error.errno == errno.EACCES:
             advice = f"Set {key}.port to 1024 or above."
-            return Check(name, "fail", f"{place} requires root privileges", advice)
+            return Check(key, "fail", f"{place} requires root privileges", advice)
         return Check(
-            name,
+            key,
             "fail",
             f"{host} is not an address of this machine",
             f"Set {key}.host to 127.0.0.1, or to 0.0.0.0 for all interfaces.",
         )
-    return Check(name, "ok", f"{place} is free")
+    return Check(key, "ok", f"{place} is free")
 
 
 def owner(port: int) -> tuple[int, str] | None:
@@ -65,14 +64,14 @@ def _bind(host: str, port: int) -> None:
         probe.listen()
 
 
-def _in_use(name: str, place: str, key: str, port: int, *, running: bool) -> Check:
+def _in_use(key: str, place: str, port: int, *, running: bool) -> Check:
     listener = owner(port)
     process = f"{listener[1]} (process {listener[0]})" if listener else "another process"
     # The process of another user is not visible; a Sidelight that answers is then the likely one.
     if running and (listener is None or "sidelight" in listener[1]):
-        return Check(name, "ok", f"{place} is served by the running Sidelight, {process}")
+        return Check(key, "ok", f"{place} is served by the running Sidelight, {process}")
     return Check(
-        name,
+        key,
         "fail",
         f"{place} is in use by {process}",
         f"Stop that process, or set {key}.port to another port.",

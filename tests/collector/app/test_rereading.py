@@ -57,7 +57,7 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "sidelight.yaml"
     for text in ("", " \n"):
         file.write_text(text)
-        with pytest.raises(ConfigError, match=r"is empty; write \{\} for the defaults"):
+        with pytest.raises(ConfigError, match=r": empty; write \{\} for the defaults"):
             reread(file, Config(), (_PHOENIX,))
     file.write_text("{}")
     assert reread(file, Config(), (_PHOENIX,))[1] == (_PHOENIX,)

@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sidelight.collector.delivery.faults import MAX_FAULTS
-from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Refused, Retry
+from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Rejected, Retry
 from sidelight.collector.log.durable_log import DurableLog
 from sidelight.collector.log.record import Record
 from support.backend import Reply
@@ -50,7 +50,7 @@ async def test_a_refused_batch_is_halved_down_to_the_bad_span(
     names = [f"span-{number}" for number in range(7)]
     log.append([traces(*names), traces("next")])
     destination = Scripted(
-        lambda record: Refused("bad id", 400) if names[bad] in names_of(record) else Delivered()
+        lambda record: Rejected("bad id", 400) if names[bad] in names_of(record) else Delivered()
     )
     async with forwarding(log, destination, tmp_path) as running:
         await running.settled()
@@ -74,7 +74,7 @@ async def test_a_retry_in_the_middle_of_halving(log: DurableLog, tmp_path: Path)
 
     def answer(record: Record) -> Outcome:
         if len(names_of(record)) > 1:
-            return Refused("too large", 413)
+            return Rejected("too large", 413)
         return next(failures, Delivered())
 
     destination = Scripted(answer)
@@ -198,7 +198,7 @@ async def test_what_cannot_be_halved_is_kept_whole(log: DurableLog, tmp_path: Pa
     broken = Record("traces", gzip.compress(b"\x0a\xff"), 5, 1)
     log.append([broken, traces("next")])
     destination = Scripted(
-        lambda record: Refused("what is this", 400) if record.items == 5 else Delivered()
+        lambda record: Rejected("what is this", 400) if record.items == 5 else Delivered()
     )
     async with forwarding(log, destination, tmp_path) as running:
         await running.until(lambda: log.cursor("scripted").position == log.end)

@@ -164,7 +164,7 @@ def test_no_two_subscriptions_share_a_cursor() -> None:
     """A route's name with its destination's must be unlike every other destination's."""
     route = {"name": "b", "match": {"team": "b"}}
     a = {"type": "otlp_http", "name": "a", "url": "http://a", "routes": [route]}
-    with pytest.raises(ValueError, match=r"two destinations or routes are called 'a\.b'"):
+    with pytest.raises(ValueError, match=r"two destinations or routes are named 'a\.b'"):
         Config.model_validate({"destinations": [a, {**a, "name": "a.b", "routes": []}]})
-    with pytest.raises(ValueError, match=r"two destinations or routes are called 'a\.b'"):
+    with pytest.raises(ValueError, match=r"two destinations or routes are named 'a\.b'"):
         Config.model_validate({"destinations": [{**a, "routes": [route, route]}]})

@@ -108,7 +108,7 @@ def test_langfuse_sdk(guarded: Guarded) -> None:
     assert found.keys() == {"question", "answer"}
     assert {resource[c.TENANT] for resource, _ in found.values()} == {"langfuse-app"}
     assert found["answer"][1]["langfuse.observation.type"] == "generation"
-    assert "Sidelight takes traces for Langfuse" in log
+    assert "Sidelight accepts only traces" in log
 
 
 def test_langfuse_sdk_with_other_keys(guarded: Guarded) -> None:

@@ -49,7 +49,7 @@ def test_the_next_start_brings_what_a_dead_destination_missed(tmp_path: Path) ->
         assert collector.post(request_of(ids))[0] == 200
         eventually(lambda: "nothing listens" in collector.output)
         assert collector.terminate(60) == 0
-        assert "stopped before store had everything" in collector.output
+        assert "stopped with undelivered data of store" in collector.output
     with SpanStore(port=port) as store, Collector(config, tmp_path) as collector:
         eventually(lambda: set(ids) <= store.ids.keys())
         assert collector.terminate() == 0
@@ -84,7 +84,7 @@ def test_a_second_signal_leaves_at_once(tmp_path: Path) -> None:
             assert collector.process.wait(60) == 1
             assert (
                 collector.messages[-1]
-                == "second SIGINT: exiting at once; the log keeps undelivered data"
+                == "second SIGINT: exiting now; the log keeps undelivered data"
             )
         store.refuse = lambda _: None
         with Collector(config, tmp_path):

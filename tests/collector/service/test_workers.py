@@ -276,8 +276,8 @@ class TestSignals:
                 config["processors"] = {"redact": {"enabled": True}}
                 config["serve"]["port"] = 1
                 done, waiting = reload(collector, tmp_path, config)
-                assert done == "reload: done; destinations: new added"
-                assert waiting.endswith("it needs a restart: serve.port")
+                assert done == "reload done; destinations: new added"
+                assert waiting.endswith("that need a restart: serve.port")
                 so_far = len(load.acknowledged)
                 eventually(lambda: len(load.acknowledged) > so_far + 500)
                 load.stop()
@@ -298,7 +298,7 @@ class TestSignals:
             config = settings(tmp_path, workers=2, destinations=[store.destination()])
             with Collector(config, tmp_path) as collector:
                 said = reload(collector, tmp_path, text)
-                assert any("stays as it was" in line and fault in line for line in said)
+                assert any("nothing changed" in line and fault in line for line in said)
                 assert collector.metric("sidelight_collector_config_reload_ok") == 0
                 os.kill(_children(collector.pid)[0], signal.SIGKILL)
                 eventually(lambda: "restarting in" in collector.output)
@@ -412,7 +412,7 @@ class TestStarting:
         code, messages = run_to_end(config, tmp_path)
         assert code == 2
         assert "'phoenix' has sample" in messages[0]
-        assert "set workers to 1 or take sample out" in messages[0]
+        assert "set workers to 1, or remove sample" in messages[0]
 
     def test_configured_ports(self, tmp_path: Path) -> None:
         """As they are in the file."""

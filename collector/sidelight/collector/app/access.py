@@ -1,4 +1,4 @@
-"""Who may send and who may read /metrics, as the configuration says."""
+"""Access control: which senders may send, and which clients may read /metrics."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _GUARDED_PATH = "/metrics"
 
 
 def has_credentials(config: Config) -> bool:
-    """Whether senders must show credentials; reads none of them."""
+    """Whether senders must show credentials. Reads no secret."""
     return any(source is not None for source in _sender_credentials(config))
 
 
 def sender_guard(config: Config) -> Guard:
-    """Knows the credentials of senders: tokens, and what receivers configure of their own.
+    """The guard of all receivers: the tokens in `auth`, and the receivers' own credentials.
 
     Raises `ConfigError` for credentials that cannot be read.
     """
@@ -42,7 +42,7 @@ def sender_guard(config: Config) -> Guard:
 def _sender_credentials(config: Config) -> list[CredentialSource | None]:
     return [
         token_source(config.auth.tokens, "auth.tokens"),
-        *(each.credentials(section) for each, section in enabled(config.receivers)),
+        *(receiver.credentials(section) for receiver, section in enabled(config.receivers)),
     ]
 
 
@@ -59,9 +59,9 @@ class AccessMetrics:
 
 
 class ServeAccess:
-    """Who may read /metrics; /healthz and /readyz are open to all.
+    """Access to /metrics. /healthz and /readyz need no credentials: kubelets have none.
 
-    Raises `ConfigError` for tokens and certificates that cannot be used, here and in `tls`.
+    Creating it and `tls` raise `ConfigError` for tokens and certificates that cannot be used.
     """
 
     def __init__(self, serve: Serve, metrics: AccessMetrics) -> None:
@@ -71,7 +71,7 @@ class ServeAccess:
         self._readers = Admission(guard, metrics.unauthorized)
 
     def tls(self) -> TlsOptions | None:
-        """TLS of the port; probes need no client certificate."""
+        """TLS of the port. A client certificate is optional, so that probes can connect."""
         return tls_options(
             self._serve.tls,
             "serve",
@@ -80,15 +80,16 @@ class ServeAccess:
         )
 
     def admit(self) -> Admit | None:
-        """Asks for a token or a certificate on /metrics; None if all may read."""
-        wants_certificate = self._serve.tls is not None and self._serve.tls.client_ca is not None
-        if self._readers.is_open and not wants_certificate:
+        """Requires a token or a certificate for /metrics; None if neither is configured."""
+        tls = self._serve.tls
+        needs_certificate = tls is not None and tls.client_ca is not None
+        if self._readers.is_open and not needs_certificate:
             return None
 
         def ask(head: Head) -> HttpResponse | None:
             if head.path != _GUARDED_PATH:
                 return None
-            if wants_certificate and not head.is_certified:
+            if needs_certificate and not head.is_certified:
                 self._metrics.unauthorized.labels("metrics", "certificate").inc()
                 return _refusal(403, WHY["certificate"])
             try:
@@ -102,16 +103,16 @@ class ServeAccess:
 
 
 def warn_of_open_listeners(config: Config, *, has_credentials: bool) -> None:
-    """Say which receivers other machines reach without proving who they are.
+    """Warn about receivers that other machines reach without credentials or without TLS.
 
-    They are not refused: in a cluster a network policy may be what guards them.
+    This is not an error: in a cluster a network policy may protect them.
     """
     for listener in receiver_listeners(config):
         if is_loopback(listener.host):
             continue
         if not has_credentials and not listener.asks_for_certificate:
             _logger.warning(
-                "%s listens on %s and takes data from every sender that reaches it: "
+                "%s listens on %s and accepts data from every sender that reaches it: "
                 "set auth.tokens or %s.tls.client_ca, or listen on 127.0.0.1",
                 listener.key,
                 listener.host,
@@ -119,7 +120,7 @@ def warn_of_open_listeners(config: Config, *, has_credentials: bool) -> None:
             )
         elif listener.tls is None:
             _logger.warning(
-                "%s listens on %s without TLS, so tokens can be read on the network: set %s.tls",
+                "%s listens on %s without TLS, which shows tokens to the network: set %s.tls",
                 listener.key,
                 listener.host,
                 listener.key,

@@ -46,7 +46,7 @@ class ConfiguredReceiver:
 
 
 class Sources:
-    """The families that receivers show on /metrics, as one `Source`."""
+    """The metric families that receivers add to /metrics, as one `Source`."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
@@ -78,7 +78,7 @@ class Parts:
 
 @dataclass(slots=True)
 class CurrentConfig:
-    """The configuration in force; a reload replaces it."""
+    """The configuration in use; a reload replaces it."""
 
     config: Config
 
@@ -93,15 +93,15 @@ def assemble(
     """Build all parts; needs a running event loop.
 
     A `worker` of several shares its ports with the others and has a part of the log.
-    `hash_key`: of the marks under the content policy `hashed`, where the configuration has
-    none.
+    `hash_key`: the key of the content policy `hashed`, unless the configuration has one.
 
-    Raises `LogError` if the log folder cannot be used, `ConfigError` for what only shows when
-    parts are built.
+    Raises `LogError` if the log folder cannot be used, and `ConfigError` for faults that only
+    building shows.
     """
     config = current.config
     registry = Registry()
     access = AccessMetrics(registry)
+    # One guard for all receivers, so that tokens are read, and rotated, only once.
     guard = sender_guard(config)
     delivery_metrics = DeliveryMetrics(registry)
     received = ReceivedMetrics(registry)
@@ -136,23 +136,27 @@ def assemble(
             failed_handshake=access.failed_handshake,
             shares_port=worker is not None,
             http_apis=[
-                each.http_api for each, _ in enabled(config.receivers) if each.http_api is not None
+                receiver_type.http_api
+                for receiver_type, _ in enabled(config.receivers)
+                if receiver_type.http_api is not None
             ],
         ),
     )
+    # Workers have the same listeners: one warning is enough.
     if not worker:
         warn_of_open_listeners(config, has_credentials=not guard.is_open)
-    sources = (each.receiver.source() for each in receivers)
+    sources = (configured.receiver.source() for configured in receivers)
     scraped = Sources([source for source in sources if source is not None])
     retention = Retention(
         log,
         deliveries,
         delivery_metrics,
+        # Read at each pass: a reload changes them.
         options=lambda: current.config.log,
         is_in_trouble=lambda: writer.trouble is not None,
     )
     self_metrics = SelfMetrics(
-        registry, [each.receiver for each in receivers], writer, deliveries, log
+        registry, [configured.receiver for configured in receivers], writer, deliveries, log
     )
     exposition = Exposition((registry, received, scraped))
     health = Health(writer, deliveries, exposition, self_metrics.refresh)
@@ -182,9 +186,9 @@ def assemble(
 
 
 def _receivers(config: Config, context: ReceiverContext) -> tuple[ConfiguredReceiver, ...]:
-    """The enabled receivers that are more than an API on another one's port."""
+    """The enabled receivers, except APIs on the port of another receiver."""
     return tuple(
-        ConfiguredReceiver(each, each.build(section, context))
-        for each, section in enabled(config.receivers)
-        if each.build is not None
+        ConfiguredReceiver(receiver_type, receiver_type.build(section, context))
+        for receiver_type, section in enabled(config.receivers)
+        if receiver_type.build is not None
     )

@@ -1,4 +1,4 @@
-"""Counts what happens on the way from the log to the destinations."""
+"""Counts deliveries, drops, retries and sampling decisions by destination."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sidelight.collector.metrics.registry import Registry
 
 
 class DeliveryMetrics:
-    """The counters of all destinations; an `Observer`."""
+    """The counters of all destinations; delivery's `Observer`."""
 
     def __init__(self, registry: Registry) -> None:
         self._delivered = registry.counter(c.COLLECTOR_DELIVERED, ("destination",))
@@ -18,19 +18,19 @@ class DeliveryMetrics:
         self._sampled = registry.counter(c.COLLECTOR_SAMPLED, ("destination", "decision", "reason"))
 
     def delivered(self, destination: str, items: int) -> None:
-        """The destination took `items`."""
+        """The destination accepted `items`."""
         self._delivered.labels(destination).inc(items)
 
     def dropped(self, destination: str, items: int, reason: str) -> None:
-        """Acknowledged items were given up."""
+        """Acknowledged items will not be delivered, because of `reason`."""
         self._dropped.labels(destination, reason).inc(items)
 
     def retried(self, destination: str) -> None:
-        """A send failed and will be repeated."""
+        """A send failed and will be retried."""
         self._retries.labels(destination).inc()
 
     def withheld(self, destination: str, reason: str, items: int) -> None:
-        """The destination does not get `items` because its configuration says so."""
+        """The configuration of the destination excludes `items`."""
         self._withheld.labels(destination, reason).inc(items)
 
     def sampled(self, destination: str, decision: Decision) -> None:

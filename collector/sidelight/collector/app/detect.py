@@ -1,4 +1,4 @@
-"""The destinations of a service that has none configured: those that are auto-detected."""
+"""Auto-detects the destinations of a service without configured ones."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sidelight.collector.log.view import is_behind
 
 
 def destinations(config: Config) -> tuple[AnyDestination, ...]:
-    """The configured destinations or, if the configuration has none, those detected.
+    """The configured destinations or, without any, the detected ones.
 
-    Each type of destination says how it is detected. Raises `ConfigError` if what it goes by
-    (an environment variable) cannot be used.
+    Each type of destination detects itself. Raises `ConfigError` if an environment variable
+    that it reads cannot be used.
     """
     if config.destinations is not None:
         return config.destinations
@@ -21,5 +21,5 @@ def destinations(config: Config) -> tuple[AnyDestination, ...]:
         names = subscription_names(destination)
         return any(is_behind(config.log.directory, name) for name in names)
 
-    detected = (each.detect(has_backlog) for each in TYPES.values() if each.detect is not None)
-    return tuple(each for each in detected if each is not None)
+    detected = (type_.detect(has_backlog) for type_ in TYPES.values() if type_.detect is not None)
+    return tuple(destination for destination in detected if destination is not None)

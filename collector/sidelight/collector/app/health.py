@@ -1,4 +1,4 @@
-"""The state of one process: whether it can store what it receives, and what it measured."""
+"""Health of one process: metrics, liveness and readiness."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from sidelight.collector.metrics.exposition import Exposition
 
 
 class Health:
-    """Ready means: what is received can be stored. A dead destination does not make a process
-    unready, or an outage of one backend would take pods out of service that lose nothing by it.
+    """Answers the probes of one process.
+
+    Ready means that received data can be stored. A dead destination does not make a process
+    unready: the outage of a backend would take pods out of service that lose nothing.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Health:
 
     async def trouble(self) -> str | None:
         """None: a process that answers needs no restart."""
+        # A hanging event loop does not answer at all, which is what the probe notices.
         return None
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
@@ -47,7 +50,10 @@ class Health:
         else:
             state = "ready"
         destinations = {
-            each.name: {"lag_seconds": round(each.lag_seconds, 3), "trouble": each.trouble}
-            for each in self._deliveries.all
+            delivery.name: {
+                "lag_seconds": round(delivery.lag_seconds, 3),
+                "trouble": delivery.trouble,
+            }
+            for delivery in self._deliveries.all
         }
         return state == "ready", {"status": state, "destinations": destinations}

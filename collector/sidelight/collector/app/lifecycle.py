@@ -1,4 +1,4 @@
-"""A collector's life: start, serve, reload, drain, stop."""
+"""The lifecycle of a collector: start, serve, reload, drain, stop."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from sidelight.collector.processors import build as processors
 _logger = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 1.0
-# In a drain: for requests that have begun to arrive.
+# How long a drain waits for requests under way, out of shutdown_seconds.
 _FINISH_SECONDS = 2.0
-# Beyond shutdown_seconds, for closing.
-_LATEST_SECONDS = 3.0
+# After shutdown_seconds, for closing files and connections.
+_CLOSE_SECONDS = 3.0
 
 Plan = tuple[Config, tuple[AnyDestination, ...]]
-"""A configuration, and the destinations it comes to, auto-detected ones included."""
+"""A configuration and its destinations, including auto-detected ones."""
 
 
 class Service:
-    """The running collector. Build it inside a running event loop, then `run`.
+    """The running collector. Create it inside a running event loop, then `run` it.
 
-    Raises `LogError` if the log folder cannot be used, `ConfigError` for what only shows when
-    parts are built.
+    Raises `LogError` if the log folder cannot be used, and `ConfigError` for faults that only
+    building shows.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class Service:
         hash_key: bytes | None = None,
     ) -> None:
         """A `worker` of several shares its ports with the others and leaves /metrics to its
-        supervisor. `hash_key`: of the marks under the content policy `hashed`, where the
-        configuration has none.
+        supervisor. `hash_key`: the key of the content policy `hashed`, unless the configuration
+        has one.
         """
         self._current = CurrentConfig(config)
         self._worker = worker
@@ -75,21 +75,21 @@ class Service:
 
     @property
     def config(self) -> Config:
-        """The configuration in force."""
+        """The configuration in use."""
         return self._current.config
 
     @property
     def destinations(self) -> tuple[AnyDestination, ...]:
-        """Those that data is sent to now."""
+        """The destinations in use."""
         return self._parts.deliveries.destinations
 
     @property
     def health(self) -> Health:
-        """How the collector is, for probes."""
+        """The collector's health, for probes."""
         return self._parts.health
 
     def snapshot(self) -> Snapshot:
-        """What has been measured, to be merged with what other workers measured."""
+        """All metrics, to be merged with those of other workers."""
         parts = self._parts
         parts.self_metrics.refresh()
         return Snapshot(
@@ -101,7 +101,7 @@ class Service:
     async def run(self) -> None:
         """Serve until a signal or `stop`, then drain.
 
-        Raises `ServiceError` if a port cannot be had.
+        Raises `ServiceError` if a port is not available.
         """
         background: list[asyncio.Task[None]] = []
         try:
@@ -116,7 +116,8 @@ class Service:
                 )
             ]
             self._catch_signals()
-            # What is here now stays: the collector of garbage need not look at it again.
+            # What exists now lives as long as the process: the garbage collector skips it from
+            # here on, which keeps its pauses out of the latency of requests.
             gc.collect()
             gc.freeze()
             self.is_serving.set()
@@ -132,15 +133,15 @@ class Service:
             self._parts.log.close()
 
     def stop(self) -> None:
-        """Begin to drain."""
+        """Start the drain."""
         self._stop.set()
 
     async def _listen(self) -> None:
         listening = []
-        for each in self._parts.receivers:
-            address = await each.receiver.start()
+        for configured in self._parts.receivers:
+            address = await configured.receiver.start()
             if address is not None:
-                listening.append(f"{each.type.title} on {address}")
+                listening.append(f"{configured.type.title} on {address}")
         if self._worker is None:
             serve = self.config.serve
             port = await bind(self._parts.serve.start, serve.host, serve.port, "serve")
@@ -149,8 +150,7 @@ class Service:
         _logger.info(
             "log in %s, destinations: %s",
             self._parts.log.directory,
-            ", ".join(each.name for each in self._parts.deliveries.all)
-            or "none (data is kept until one is configured or retention drops it)",
+            ", ".join(delivery.name for delivery in self._parts.deliveries.all) or "none",
         )
 
     def _catch_signals(self) -> None:
@@ -160,51 +160,53 @@ class Service:
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop.is_set():
-            _exit(1, f"second {number.name}: exiting at once; the log keeps undelivered data")
+            _exit(1, f"second {number.name}: exiting now; the log keeps undelivered data")
         seconds = self.config.shutdown_seconds
         _logger.info("%s: draining, at most %.0f s", number.name, seconds)
         self._stop.set()
-        # A thread that waits for a dead disk or a name server cannot be stopped otherwise.
-        late = "exiting although something hangs; the log keeps undelivered data"
-        watchdog = threading.Timer(seconds + _LATEST_SECONDS, _exit, (0, late))
+        # A thread that hangs on a dead disk or name server would keep the process alive.
+        late = "the drain hangs, exiting now; the log keeps undelivered data"
+        watchdog = threading.Timer(seconds + _CLOSE_SECONDS, _exit, (0, late))
         watchdog.daemon = True
         watchdog.start()
 
     async def _probe(self) -> None:
+        # /readyz must notice a full or dead disk, and its recovery, without any traffic.
         while True:
             await self._parts.writer.probe()
             await asyncio.sleep(_PROBE_SECONDS)
 
     async def _write_dashboards(self) -> None:
-        """In a process of its own: the Grafana SDK would stay in this one's memory."""
+        """Write them in a process of its own: the Grafana SDK would stay in this one's memory."""
         directory = self.config.dashboards.directory
         if directory is None:
             return
-        # Not through the event loop's own fork, which gRPC's threads complain about.
+        # Not by the event loop's own fork: gRPC's threads log warnings about it.
         process = await asyncio.to_thread(_dashboards_process, directory)
         if process.returncode == 0:
             _logger.info("dashboards written to %s", directory)
         else:
             reason = process.stderr.strip().rpartition("\n")[2].removeprefix("sidelight: ")
-            _logger.warning("dashboards were not written: %s", reason)
+            _logger.warning("dashboards not written: %s", reason)
 
     async def reload(self, read: Callable[[], Plan]) -> Change | None:
-        """Run with what `read` (which may block and raise `ConfigError`) returns.
+        """Apply the configuration that `read` returns; it may block and raise `ConfigError`.
 
-        Connections stay, and so does what is in the log. None if it failed; then everything is
-        as it was, and the log says why.
+        Connections and the log stay. Returns None if it failed: nothing has changed then, and
+        the log says why.
         """
         if self._stop.is_set():
             return None
         return await self._reloads.attempt(partial(self._change, read))
 
     async def _change(self, read: Callable[[], Plan]) -> Change:
-        wanted, destinations = await asyncio.to_thread(read)
-        config, waiting = reloaded(self.config, wanted)
+        # All that can fail comes first, so that a faulty configuration changes nothing.
+        new, destinations = await asyncio.to_thread(read)
+        config, waiting = reloaded(self.config, new)
         pipeline = await asyncio.to_thread(processors.build, config.processors, self._hash_key)
         applies = [
-            each.receiver.prepare(getattr(config.receivers, each.type.name))
-            for each in self._parts.receivers
+            configured.receiver.prepare(getattr(config.receivers, configured.type.name))
+            for configured in self._parts.receivers
         ]
         changed = self._parts.deliveries.apply(destinations)
         # From here on nothing can fail.
@@ -216,30 +218,32 @@ class Service:
         return Change(tuple(changed), tuple(waiting))
 
     async def _drain(self) -> None:
-        """Finish requests under way, then give the destinations what time is left."""
+        """Finish requests under way, then deliver for the rest of `shutdown_seconds`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.config.shutdown_seconds
+        # First of all, so that Kubernetes sends no more traffic.
         self._parts.health.is_draining = True
         await self._stop_receivers(min(_FINISH_SECONDS, self.config.shutdown_seconds))
         await self._parts.writer.close()
         deliveries = self._parts.deliveries
         with suppress(TimeoutError):
             await asyncio.wait_for(deliveries.settled(), max(0.0, deadline - loop.time()))
-        behind = [each.name for each in deliveries.all if each.is_behind]
+        behind = [delivery.name for delivery in deliveries.all if delivery.is_behind]
         if behind:
             _logger.warning(
-                "stopped before %s had everything; the log keeps the rest for the next start",
+                "stopped with undelivered data of %s; the log keeps it for the next start",
                 " and ".join(behind),
             )
+        # Last, so that probes and a final scrape see the drain.
         await self._parts.serve.stop(0.5)
 
     async def _stop_receivers(self, timeout_seconds: float) -> None:
-        stops = (each.receiver.stop(timeout_seconds) for each in self._parts.receivers)
-        await asyncio.gather(*stops)
+        receivers = (configured.receiver for configured in self._parts.receivers)
+        await asyncio.gather(*(receiver.stop(timeout_seconds) for receiver in receivers))
 
 
 def _exit(code: int, message: str) -> NoReturn:
-    """End the process whatever its threads do: what was acknowledged is on the disk."""
+    """End the process, whatever its threads do. Acknowledged data is on the disk."""
     _logger.warning(message)
     os._exit(code)
 

@@ -1,4 +1,4 @@
-"""The sockets that the configured service listens on."""
+"""The sockets that a configured service listens on."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from sidelight.collector.receivers.registry import enabled
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One socket; port 0 means any free one.
+    """One listening socket; with port 0 the system chooses a free port.
 
-    `key` is its place in the configuration, `title` its protocol for a person.
-    `asks_for_certificate`: a sender shows a certificate of a configured CA.
+    `key` is its place in the configuration. `title` is its protocol, for messages.
     """
 
     key: str
@@ -26,21 +25,21 @@ class Listener:
 
     @property
     def asks_for_certificate(self) -> bool:
-        """Whether senders show a certificate of a configured CA."""
+        """Whether clients must show a certificate of a configured CA."""
         return self.tls is not None and self.tls.client_ca is not None
 
 
 def receiver_listeners(config: Config) -> list[Listener]:
-    """Those of the receivers that are enabled."""
+    """The listeners of the enabled receivers."""
     return [
-        Listener(f"receivers.{each.name}", each.title, section.host, section.port, section.tls)
-        for each, section in enabled(config.receivers)
+        Listener(f"receivers.{type_.name}", type_.title, section.host, section.port, section.tls)
+        for type_, section in enabled(config.receivers)
         if isinstance(section, ListenerConfig)
     ]
 
 
 def listeners(config: Config) -> list[Listener]:
-    """Those of the receivers, and the one of /metrics."""
+    """The listeners of the enabled receivers, and the one of /metrics."""
     serve = config.serve
     metrics = Listener("serve", "/metrics", serve.host, serve.port, serve.tls)
     return [*receiver_listeners(config), metrics]

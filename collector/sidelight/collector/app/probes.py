@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz: what operators and probes ask of a process or of all workers."""
+"""Serves /metrics, /healthz and /readyz, for one process or for all workers."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from sidelight.base.listening import connections
 
 _PATHS = ("/metrics", "/healthz", "/readyz")
 # Probes and scrapes are small and few.
-_CONNECTIONS = 128
+_MAX_CONNECTIONS = 128
 
 
 class Probed(Protocol):
-    """What answers for the service."""
+    """The state of the service, as the handler needs it."""
 
     async def metrics(self, accept: str | None) -> tuple[str, bytes]:
         """Content type and exposition for an Accept header."""
 
     async def trouble(self) -> str | None:
-        """Why only a restart helps; None while none is needed."""
+        """Why the service must be restarted; None if it need not."""
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
-        """Whether what comes in can be kept, and the state of all parts."""
+        """Whether received data can be stored, and a report on all parts."""
 
 
 def limits() -> HttpLimits:
-    """What the port of the probes allows."""
+    """The limits of the port."""
     return HttpLimits(
         max_body_bytes=64 * 1024,
         max_buffered_bytes=1024 * 1024,
-        max_connections=connections(_CONNECTIONS, "serve"),
+        max_connections=connections(_MAX_CONNECTIONS, "serve"),
         header_timeout_seconds=10.0,
         body_timeout_seconds=10.0,
         idle_timeout_seconds=120.0,
@@ -45,7 +45,7 @@ def handler(probed: Probed) -> Handler:
         if request.path not in _PATHS:
             return _plain(404, f"not found; paths: {', '.join(_PATHS)}")
         if request.method not in ("GET", "HEAD"):
-            return _plain(405, f"{request.path} takes GET only")
+            return _plain(405, f"{request.path} accepts only GET")
         if request.path == "/metrics":
             content_type, body = await probed.metrics(request.headers.get("accept"))
             return HttpResponse(200, body, {"Content-Type": content_type})

@@ -1,4 +1,4 @@
-"""Reloading: one at a time, all or nothing, and visible in the log and in the metrics."""
+"""Runs reloads: one at a time, all or nothing, reported in the log and in metrics."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from sidelight.collector.metrics.registry import Registry
 _logger = logging.getLogger(__name__)
 
 MAX_RELOADS = 2
-"""One that runs and one that waits: it will see all that was written until it begins."""
+"""One that runs and one that waits, which will read everything written until it starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a reload did: a word on each destination that changed, keys that need a restart."""
+    """The result of a reload: the changed destinations, and changed keys that need a restart."""
 
     destinations: tuple[str, ...]
     waiting: tuple[str, ...]
 
 
 class Reloads:
-    """Tries reloads and remembers how the last one went."""
+    """Runs reloads, and shows in metrics whether the last one succeeded."""
 
     def __init__(self, registry: Registry, faults: type[Exception]) -> None:
-        """`faults`: what a change raises for a bad configuration, a line for each fault."""
+        """`faults`: the exception for a faulty configuration, with a line for each fault."""
         self._faults = faults
         self._lock = asyncio.Lock()
         self._is_ok = registry.gauge(c.COLLECTOR_RELOAD_OK)
@@ -37,24 +37,25 @@ class Reloads:
         self._succeeded()
 
     async def attempt(self, change: Callable[[], Awaitable[Change]]) -> Change | None:
-        """Run `change`, which raises its faults before it has changed anything, or nothing.
+        """Run `change`, which raises faults of the configuration before it changes anything.
 
-        None if it failed; what is wrong is in the log then.
+        Returns None if it failed; the log says why.
         """
         async with self._lock:
             try:
-                done = await change()
+                result = await change()
             except self._faults as error:
                 self._is_ok.set(0)
                 for fault in str(error).splitlines():
-                    _logger.error("reload: the configuration stays as it was: %s", fault)
+                    _logger.error("reload failed, nothing changed: %s", fault)
                 return None
             except Exception:
                 self._is_ok.set(0)
-                _logger.exception("reload: it failed, the configuration may be half the new one")
+                # Not a fault of the configuration but of ours, so it may have come half-way.
+                _logger.exception("reload failed: parts of the new configuration may be in use")
                 return None
             self._succeeded()
-            return done
+            return result
 
     def _succeeded(self) -> None:
         self._is_ok.set(1)
@@ -62,13 +63,7 @@ class Reloads:
 
 
 def report(change: Change) -> None:
-    """Say in the log what a reload has done."""
-    _logger.info("reload: done; destinations: %s", ", ".join(change.destinations) or "as before")
+    """Log what a reload has changed."""
+    _logger.info("reload done; destinations: %s", ", ".join(change.destinations) or "unchanged")
     if change.waiting:
-        _logger.warning(
-            "reload: %s: %s",
-            "one key is as before, because it needs a restart"
-            if len(change.waiting) == 1
-            else "some keys are as before, because they need a restart",
-            ", ".join(change.waiting),
-        )
+        _logger.warning("reload ignored keys that need a restart: %s", ", ".join(change.waiting))

@@ -1,4 +1,4 @@
-"""Applies retention every few seconds, and counts and logs what it dropped."""
+"""Applies retention every few seconds, and counts and logs what it deleted."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sidelight.collector.log.retention import RetentionPolicy
 
 _logger = logging.getLogger(__name__)
 
-_SECONDS = 5.0
+_INTERVAL_SECONDS = 5.0
 
 
 class Retention:
     """Trims the log until cancelled.
 
-    `options` are asked for each time, since a reload changes them, and so is whether the disk
+    Each pass reads the `options`, since a reload changes them, and whether the disk
     `is_in_trouble`: then nothing is kept for a replay.
     """
 
@@ -40,10 +40,10 @@ class Retention:
         self._is_in_trouble = is_in_trouble
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Trim the log until cancelled."""
         while True:
             await self._trim()
-            await asyncio.sleep(_SECONDS)
+            await asyncio.sleep(_INTERVAL_SECONDS)
 
     async def _trim(self) -> None:
         options = self._options()

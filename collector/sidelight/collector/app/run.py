@@ -1,4 +1,4 @@
-"""`sidelight up`: the service in its event loop, and which destinations it has."""
+"""`sidelight up`: runs the service in an event loop, and reloads it on SIGHUP."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ from sidelight.collector.receivers.registry import enabled
 
 _logger = logging.getLogger(__name__)
 
-_FILES = 16384
+# Three listeners of 1,024 connections, the log's segments and the destinations fit into it.
+_OPEN_FILES = 16384
 
 
 def up(config: Config, path: Path | None) -> int:
     """Serve until a signal; SIGHUP reads `path` and the environment again.
 
-    Returns the exit code: 0, or 1 if it cannot start, or 2 for what is wrong in the
-    configuration.
+    Returns the exit code: 0, 1 if the service cannot start, or 2 if the configuration has a
+    fault.
     """
     if config.workers > 1:
-        # The process stays, what it has loaded goes.
+        # Replaces this program: the supervisor does without most of what is loaded by now.
         command = [sys.executable, "-m", "sidelight.collector.app.workers"]
         os.execv(sys.executable, [*command, str(path)] if path else command)  # noqa: S606 (as it should be)
     for receiver_type, _ in enabled(config.receivers):
         for package in receiver_type.packages:
-            # Now, so that nothing is logged or started where a package is missing.
+            # Before anything is started or logged, so that a missing package is the only message.
             import_module(package)
     logs.configure(config.logging.level, config.logging.format)
     raise_file_limit()
@@ -51,7 +52,7 @@ def up(config: Config, path: Path | None) -> int:
 
 
 def exit_code(serve: Callable[[], None]) -> int:
-    """What a process that serves ends with; why it could not is logged."""
+    """Run `serve` and return the exit code; logs why it could not start."""
     try:
         serve()
     except KeyboardInterrupt:
@@ -66,18 +67,22 @@ def exit_code(serve: Callable[[], None]) -> int:
 
 
 def raise_file_limit() -> None:
-    """Many connections need many files; the soft limit is often 1024 for no reason but age."""
+    """Raise the soft limit of open files, within the hard one. Each connection is a file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    # The usual 1024 is for programs that use select(), which this one does not.
+    target = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
 
 
-async def _serve(config: Config, found: tuple[AnyDestination, ...], path: Path | None) -> None:
-    service = Service(config, found)
+async def _serve(
+    config: Config, destinations: tuple[AnyDestination, ...], path: Path | None
+) -> None:
+    service = Service(config, destinations)
     reloads: set[asyncio.Task[None]] = set()
 
     def hang_up() -> None:
+        # The one that waits will read the newest file: more signals change nothing.
         if len(reloads) >= MAX_RELOADS:
             return
         task = asyncio.create_task(_reload(service, path))
@@ -97,32 +102,35 @@ async def _reload(service: Service, path: Path | None) -> None:
 def reread(
     path: Path | None, running: Config, present: tuple[AnyDestination, ...]
 ) -> tuple[Config, tuple[AnyDestination, ...]]:
-    """What is configured now. An auto-detected destination stays.
+    """The current configuration and its destinations. An auto-detected destination stays.
 
-    Raises `ConfigError`, also for an empty file: editors and tools empty a file before they
-    write it, and its defaults would take every destination away.
+    Raises `ConfigError`, also for an empty file: editors truncate a file before they write it,
+    and the defaults would remove every destination.
     """
     config = load(path)
     if path is not None and not path.read_text().strip():
-        raise ConfigError(f"{path}: is empty; write {{}} for the defaults")
-    found = detect.destinations(config)
+        raise ConfigError(f"{path}: empty; write {{}} for the defaults")
+    detected = detect.destinations(config)
     if config.destinations is None and running.destinations is None:
-        # It may just be down, and what is received until it is back must be kept for it.
-        names = {each.name for each in found}
-        found += tuple(each for each in present if each.name not in names)
-    return config, found
+        # A known destination that is down now still gets what arrives until it is back.
+        names = {destination.name for destination in detected}
+        detected += tuple(known for known in present if known.name not in names)
+    return config, detected
 
 
 def destinations(config: Config) -> tuple[AnyDestination, ...]:
-    """Where data goes, auto-detected destinations included; without any a warning is logged."""
-    found = detect.destinations(config)
-    if not found:
-        looked = "no Phoenix answers on localhost:6006 and no Langfuse keys are set"
-        why = looked if config.destinations is None else "destinations is empty"
+    """The destinations, including auto-detected ones. Logs a warning if there are none."""
+    used = detect.destinations(config)
+    if not used:
+        reason = (
+            "no Phoenix on localhost:6006, no Langfuse keys in the environment"
+            if config.destinations is None
+            else "the list of destinations is empty"
+        )
         _logger.warning(
-            "nothing is delivered: %s; data is kept in %s; "
-            "reload (SIGHUP) or restart once a destination is configured",
-            why,
+            "no destination (%s): data is stored in %s and not delivered; "
+            "configure one and reload (SIGHUP)",
+            reason,
             config.log.directory,
         )
-    return found
+    return used

@@ -1,4 +1,4 @@
-"""What the collector tells of itself: gauges of what it holds now."""
+"""The collector's metrics of itself: lag, log size, pending and buffered bytes, connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sidelight.collector.receivers.common.type import Receiver
 
 
 class SelfMetrics:
-    """Gauges that are read from the parts when somebody looks, not kept up to date."""
+    """Gauges that are read from the parts at each scrape instead of being kept up to date."""
 
     def __init__(
         self,
@@ -36,11 +36,11 @@ class SelfMetrics:
         self._connections = registry.gauge(c.COLLECTOR_CONNECTIONS)
 
     def refresh(self) -> None:
-        """Set all gauges to how things are now."""
-        lags = {each.name: each.lag_seconds for each in self._deliveries.all}
-        for gone in self._with_lag - lags.keys():
+        """Set all gauges to the current state."""
+        lags = {delivery.name: delivery.lag_seconds for delivery in self._deliveries.all}
+        for removed in self._with_lag - lags.keys():
             # A destination that a reload has removed must not show its last lag for ever.
-            self._lag.labels(gone).set(math.nan)
+            self._lag.labels(removed).set(math.nan)
         for name, seconds in lags.items():
             self._lag.labels(name).set(seconds)
         self._with_lag |= lags.keys()

@@ -1,4 +1,4 @@
-"""`sidelight config`: the schema of sidelight.yaml, its reference, and whether a file is right."""
+"""`sidelight config`: checks sidelight.yaml, and prints its schema and reference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sidelight.collector.cli.options import config_option, fail, load_config
 
 @click.group()
 def config() -> None:
-    """Look at the configuration and its schema."""
+    """Check sidelight.yaml; print its schema and reference."""
 
 
 @config.command(short_help="Print the JSON schema of sidelight.yaml.")
@@ -31,31 +31,32 @@ def reference() -> None:
     click.echo(page(current()), nl=False)
 
 
-@config.command(short_help="Write the pages of all receivers and destinations.")
+@config.command(short_help="Write a page for each receiver and destination.")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 def pages(directory: Path) -> None:
     """Write a Markdown page for each receiver and destination below DIRECTORY."""
-    from sidelight.collector.app.configuration.pages import pages as made
+    from sidelight.collector.app.configuration.pages import pages as generated
     from sidelight.collector.app.configuration.schema import schema as current
 
-    for path, text in made(current()):
+    for path, text in generated(current()):
         file = directory / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         click.echo(file)
 
 
-@config.command(short_help="Say what is wrong with a configuration, or what it comes to.")
+@config.command(short_help="Report faults, or print the effective configuration.")
 @config_option
 def check(path: Path | None) -> None:
-    """Say every fault of a configuration, or print all that would be used, as YAML.
+    """Report every fault of a configuration. Without faults, print the effective configuration.
 
-    Nothing is connected, and no secret is shown. `sidelight doctor` looks further: whether
-    the destinations answer.
+    Nothing is connected to, and no secret is shown. `sidelight doctor` also checks that the
+    destinations answer.
 
-    Exit codes: 0 it can be used, 2 it cannot.
+    Exit codes: 0 no fault, 2 faults.
     """
-    found = load_config(path)
+    loaded = load_config(path)
+    # Imported late, so that faults of the file are reported at once.
     from sidelight.base.configuration.section import ConfigError
     from sidelight.collector.app.configuration.effective import effective
     from sidelight.collector.delivery.build import build_exporter
@@ -63,11 +64,12 @@ def check(path: Path | None) -> None:
     from sidelight.collector.processors.build import build as build_pipeline
 
     try:
-        build_pipeline(found.processors)
-        for config in subscription_configs(found.destinations or ()):
+        # Some faults only show here: a price table, an extension, a header's name.
+        build_pipeline(loaded.processors)
+        for config in subscription_configs(loaded.destinations or ()):
             build_exporter(config).close()
     except ConfigError as error:
         fail(str(error), 2)
-    where = path or "defaults and environment"
-    click.echo(f"# {where}: no fault; this would be used")
-    click.echo(effective(found), nl=False)
+    source = path or "defaults and environment"
+    click.echo(f"# {source}: no faults. Effective configuration:")
+    click.echo(effective(loaded), nl=False)

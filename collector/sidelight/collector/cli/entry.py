@@ -1,4 +1,4 @@
-"""The `sidelight` command's door: a clear sentence where the optional parts are missing."""
+"""The entry point of the `sidelight` command: explains missing packages in one sentence."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; exits 2 if the extra it needs is not installed."""
+    """Run the command line. Exits 2 if a package of an extra is not installed."""
     try:
         from sidelight.collector.cli.main import sidelight
 
         sidelight()
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
+        # A missing module of our own is a bug, and needs its traceback.
         if missing in ("", "sidelight"):
             raise
         sys.stderr.write(
-            f"sidelight: the command needs {missing}, which is not installed: "
+            f"sidelight: this command needs {missing}, which is not installed: "
             "pip install 'sidelight[all]'\n"
         )
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""What several of the commands share: --config, and how a command fails."""
+"""Shared by several commands: the option --config, and how a command fails."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ config_option = click.option(
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="SIDELIGHT_CONFIG",
-    help="sidelight.yaml; without it defaults and SIDELIGHT_… variables count.",
+    help="The configuration, sidelight.yaml. Without it: defaults and SIDELIGHT_… variables.",
 )
 
 
 def load_config(path: Path | None) -> Config:
-    """The configuration; ends the process with 2 if it cannot be used."""
-    # Imported late: `sidelight dashboards` needs nothing of the collector's.
+    """The configuration. Ends the process with 2 if it has faults."""
+    # Imported late: `sidelight dashboards` runs without the collector's packages.
     from sidelight.base.configuration.section import ConfigError
     from sidelight.collector.app.configuration.loading import load
 
@@ -34,7 +34,7 @@ def load_config(path: Path | None) -> Config:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Say why on standard error and end the process."""
+    """Print the message on standard error and end the process."""
     for line in message.splitlines():
         click.echo(f"sidelight: {line}", err=True)
     sys.exit(code)

@@ -18,7 +18,7 @@ from sidelight.collector.destinations.common.outcome import (
     Delivered,
     Exporter,
     Outcome,
-    Refused,
+    Rejected,
     Retry,
 )
 from sidelight.collector.log.record import Record
@@ -98,7 +98,7 @@ class RecordDelivery:
                     if delivered.rejected:
                         await self._note_rejected(record, delivered)
                     return
-                case Refused() as refusal:
+                case Rejected() as refusal:
                     self._recovered()
                     await self._halve(record, refusal, refused)
                     return
@@ -137,7 +137,7 @@ class RecordDelivery:
             why or "it does not say why",
         )
 
-    async def _halve(self, record: Record, refusal: Refused, refused: Counter[int]) -> None:
+    async def _halve(self, record: Record, refusal: Rejected, refused: Counter[int]) -> None:
         """Send both halves of what was refused whole, so that only what is bad is given up."""
         try:
             parts = await self._disk.run(lambda: halves(record.body()))

@@ -1,4 +1,4 @@
-"""Every type of destination: the built-in ones, and those of other distributions."""
+"""All types of destinations: built-in ones, and those of other distributions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sidelight.collector.destinations.prometheus_remote_write.component import (
 from sidelight.collector.destinations.splunk_hec.component import SPLUNK_HEC
 
 ENTRY_POINTS = "sidelight.destinations"
-"""The group in which other distributions name their `DestinationType`s."""
+"""The entry point group in which other distributions name their `DestinationType`s."""
 
 BUILT_IN = (
     PHOENIX,
@@ -38,9 +38,9 @@ TYPES: dict[str, DestinationType] = registry(BUILT_IN, ENTRY_POINTS, Destination
 if TYPE_CHECKING:
     AnyDestination = DestinationConfig
 else:
-    # The type checker cannot know a union that is made from a registry.
+    # A union made from the registry, unknown to type checkers.
     AnyDestination = Annotated[
-        Union[tuple(each.Config for each in TYPES.values())],  # noqa: UP007
+        Union[tuple(destination.Config for destination in TYPES.values())],  # noqa: UP007
         Field(discriminator="type"),
     ]
 
@@ -51,18 +51,19 @@ def type_of(config: DestinationConfig) -> DestinationType:
 
 
 def subscription_names(destination: DestinationConfig) -> list[str]:
-    """The names of a destination's subscriptions: its own, its routes' and its scores'."""
-    names = [destination.name, *(f"{destination.name}.{each.name}" for each in destination.routes)]
+    """The names of a destination's subscriptions: its own, and those of routes and scores."""
+    routes = (f"{destination.name}.{route.name}" for route in destination.routes)
+    names = [destination.name, *routes]
     if destination.score_attributes:
         names += [score_subscription(name) for name in names]
     return names
 
 
 def score_subscription(name: str) -> str:
-    """The name of the subscription for scores beside the subscription `name`."""
+    """The name of the subscription for the scores of the subscription `name`."""
     return f"{name}.scores"
 
 
 def unknown_type(name: Any, names: Iterable[str] = TYPES) -> str:
-    """What to say of a `type` that is not in the registry."""
+    """The message for a `type` that is not in the registry."""
     return f"{name!r} is not a type of destination; types: {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""Whether this machine's clock agrees with the destinations'."""
+"""Checks this machine's clock against the clocks of the destinations."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ _NAME = "clock"
 
 
 async def check(destinations: tuple[AnyDestination, ...], timeout_seconds: float) -> Check:
-    """Compare with the Date header of each destination that answers; the worst counts."""
-    urls = [each.url for each in destinations if isinstance(each, UrlDestination)]
+    """Compare it with the Date header of each destination that answers; the largest skew counts.
+
+    A skew shows in traces of several machines: children start before their parents.
+    """
+    urls = [config.url for config in destinations if isinstance(config, UrlDestination)]
     measured = await asyncio.gather(*(skew_seconds(url, timeout_seconds) for url in urls))
     pairs = zip(urls, measured, strict=True)
     skews = {url: skew for url, skew in pairs if skew is not None}
     if not skews:
-        return Check(_NAME, "ok", "not compared: no destination told its time")
+        return Check(_NAME, "ok", "not compared: no destination sent its time")
     url, worst = max(skews.items(), key=lambda pair: abs(pair[1]))
     if abs(worst) > MAX_SKEW_SECONDS:
         side = "behind" if worst > 0 else "ahead of"
@@ -30,7 +33,7 @@ async def check(destinations: tuple[AnyDestination, ...], timeout_seconds: float
             _NAME,
             "warn",
             f"{abs(worst):.0f} s {side} that of {url}",
-            "Let NTP set both machines' clocks, or traces of several machines will not line up.",
+            "Set both clocks by NTP. Otherwise spans of several machines do not line up.",
         )
     return Check(_NAME, "ok", f"agrees with {', '.join(skews)}")
 
@@ -42,7 +45,7 @@ async def skew_seconds(url: str, timeout_seconds: float) -> float | None:
     try:
         sent = (await client.get("/")).headers.get("date")
         after = time.time()
-        # A Date is cut to whole seconds: on average half a second has gone.
+        # A Date is truncated to whole seconds, which is half a second on average.
         theirs = parsedate_to_datetime(sent).timestamp() + 0.5 if sent else None
     except (NoAnswerError, TypeError, ValueError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""Whether the configuration, valid as it is, asks for something unwise."""
+"""Checks a valid configuration for mistakes: shared ports, no destination, open ports."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ from sidelight.collector.destinations.registry import AnyDestination
 
 
 def check(config: Config, destinations: tuple[AnyDestination, ...]) -> Check:
-    """What goes where, and who can reach it."""
+    """Show where data is sent, and warn if other machines can send or read without credentials."""
     name = "configuration"
     used = listeners(config)
-    places = [(each.host, each.port) for each in used if each.port]
-    twice = next((place for place in places if places.count(place) > 1), None)
-    if twice is not None:
-        keys = " and ".join(each.key for each in used if (each.host, each.port) == twice)
-        return Check(name, "fail", f"{keys} share port {twice[1]}", "Give each a port of its own.")
-    names = ", ".join(f"{each.name} ({each.place})" for each in destinations)
+    addresses = [(listener.host, listener.port) for listener in used if listener.port]
+    shared = next((address for address in addresses if addresses.count(address) > 1), None)
+    if shared is not None:
+        sharing = (listener.key for listener in used if (listener.host, listener.port) == shared)
+        found = f"{' and '.join(sharing)} have the same port, {shared[1]}"
+        return Check(name, "fail", found, "Give each its own port.")
+    names = ", ".join(f"{destination.name} ({destination.place})" for destination in destinations)
     if not destinations:
         return Check(
             name,
             "warn",
-            "no destination: what arrives is stored and goes nowhere",
-            "Start Phoenix on localhost, set Langfuse's keys, or name destinations in the file.",
+            "no destination: data is stored and not delivered",
+            "Start Phoenix on localhost, set Langfuse's keys, or configure destinations.",
         )
     exposed = ", ".join(
-        f"{each.key} ({each.host})"
-        for each in used
-        if not _is_guarded(config, each) and not is_loopback(each.host)
+        f"{listener.key} ({listener.host})"
+        for listener in used
+        if not _is_guarded(config, listener) and not is_loopback(listener.host)
     )
     if exposed:
         return Check(
             name,
             "warn",
-            f"to {names}; open to other machines without authentication: {exposed}",
-            "Bind 127.0.0.1, set tokens or a client CA (docs/receiving.md), or let only the "
-            "senders' network reach these ports.",
+            f"sends to {names}; open to other machines without credentials: {exposed}",
+            "Set host to 127.0.0.1, set tokens or a client CA (docs/receiving.md), or restrict "
+            "these ports to the senders' network.",
         )
-    return Check(name, "ok", f"to {names}")
+    return Check(name, "ok", f"sends to {names}")
 
 
 def _is_guarded(config: Config, listener: Listener) -> bool:
-    """Whether a client shows a token, a key pair or a certificate."""
+    """Whether clients must show a token, a key pair or a certificate."""
     if listener.asks_for_certificate:
         return True
     if listener.key == "serve":

@@ -1,4 +1,4 @@
-"""Whether certificates and tokens can be used, without a start to find out."""
+"""Checks that certificates and tokens can be read and used."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ NAME = "certificates and tokens"
 
 
 def check(config: Config) -> Check:
-    """Read all of them as a start would."""
-    secured = [each for each in listeners(config) if each.tls is not None]
+    """Read all of them, as the service does when it starts."""
+    secured = [listener for listener in listeners(config) if listener.tls is not None]
     try:
         for listener in secured:
             assert listener.tls is not None
@@ -26,6 +26,6 @@ def check(config: Config) -> Check:
         Guard([token_source(config.serve.tokens, "serve.tokens")])
     except ConfigError as error:
         return Check(NAME, "fail", str(error), "Correct it: the service does not start with it.")
-    over = ", ".join(each.key for each in secured) or "none"
-    asked = "not required" if guard.is_open else "required"
-    return Check(NAME, "ok", f"TLS on: {over}; credentials of senders: {asked}")
+    keys = ", ".join(listener.key for listener in secured) or "none"
+    required = "not required" if guard.is_open else "required"
+    return Check(NAME, "ok", f"TLS on: {keys}; credentials of senders: {required}")

@@ -1,4 +1,4 @@
-"""Whether the log's folder can be written and has room."""
+"""Checks that the folder of the log can be written and has room."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAME = "disk"
 
 
 def check(options: LogOptions) -> Check:
-    """Write and sync a small file where the folder exists; nothing is left behind."""
+    """Write, sync and delete a small file in the folder, or in the nearest one that exists."""
     directory = options.directory.absolute()
     existing = nearest(directory)
     place = f"log.directory {directory}"
@@ -29,7 +29,7 @@ def check(options: LogOptions) -> Check:
             _NAME,
             "fail",
             f"{place} cannot be written: {reason}",
-            f"Let this user write {existing}, or set log.directory to another folder.",
+            f"Allow this user to write {existing}, or set log.directory to another folder.",
         )
     free = shutil.disk_usage(existing).free
     if free < options.segment_bytes:
@@ -37,17 +37,19 @@ def check(options: LogOptions) -> Check:
             _NAME,
             "fail",
             f"{place}: only {_size(free)} free, less than one segment",
-            "Make room, or set log.directory to a larger disk.",
+            "Free disk space, or set log.directory to a larger disk.",
         )
-    held = disk_bytes(directory)
-    if free + held < options.max_bytes:
+    # The log's own files count as room: retention replaces them.
+    log_bytes = disk_bytes(directory)
+    if free + log_bytes < options.max_bytes:
         return Check(
             _NAME,
             "warn",
             f"{place}: {_size(free)} free, but the log may grow to {_size(options.max_bytes)}",
-            f"Set log.max_bytes to at most {free + held}, or make room.",
+            f"Set log.max_bytes to at most {free + log_bytes}, or free disk space.",
         )
-    return Check(_NAME, "ok", f"{place} is writable, {_size(free)} free, holds {_size(held)}")
+    found = f"{place} is writable, {_size(free)} free, {_size(log_bytes)} used by the log"
+    return Check(_NAME, "ok", found)
 
 
 def _size(count: int) -> str:

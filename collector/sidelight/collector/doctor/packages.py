@@ -1,4 +1,4 @@
-"""Whether the packages that the configuration makes use of are installed."""
+"""Checks that the packages which the configuration needs are installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAME = "packages"
 
 
 def check(config: Config, used: Iterable[AnyDestination]) -> Check:
-    """Look for the packages, without importing them."""
+    """Look for the packages without importing them, which would take seconds."""
     needed = {
         package: True
         for packages in (
@@ -33,18 +33,18 @@ def check(config: Config, used: Iterable[AnyDestination]) -> Check:
         return Check(
             _NAME,
             "warn",
-            "grafana_foundation_sdk is missing, so no dashboards are written",
-            "Run: pip install 'sidelight[dashboards]', or set dashboards.directory to nothing.",
+            "grafana_foundation_sdk is missing: no dashboards are written",
+            "Run: pip install 'sidelight[dashboards]', or set dashboards.directory to ''.",
         )
     if _missing({"uvloop": True}):
         return Check(
             _NAME,
             "warn",
-            "uvloop is missing; the service runs on asyncio's slower loop",
+            "uvloop is missing: the service uses asyncio's slower event loop",
             "Run: pip install uvloop",
         )
-    return Check(_NAME, "ok", "all there")
+    return Check(_NAME, "ok", "all installed")
 
 
-def _missing(wanted: dict[str, bool]) -> str:
-    return ", ".join(name for name, used in wanted.items() if used and find_spec(name) is None)
+def _missing(packages: dict[str, bool]) -> str:
+    return ", ".join(name for name, used in packages.items() if used and find_spec(name) is None)

@@ -1,4 +1,4 @@
-"""The doctor's findings as a table."""
+"""Prints the doctor's findings as a table."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _MARKS: dict[Status, tuple[str, str]] = {
 
 
 def render(checks: Iterable[Check], console: Console) -> None:
-    """Print one row a check, with what to do below what was found."""
-    # Rich is needed here alone; the service that imports this package runs without it.
+    """Print one row for each check: what was found and, below it, what to do."""
+    # Only needed here: the service imports the checks, and runs without Rich.
     from rich.table import Table
     from rich.text import Text
 
@@ -29,9 +29,9 @@ def render(checks: Iterable[Check], console: Console) -> None:
     table.add_column(overflow="fold")
     for check in checks:
         mark, style = _MARKS[check.status]
-        # Text, not markup: what was found comes from outside.
-        words = Text(check.found)
+        # Not as markup: findings quote servers and files.
+        finding = Text(check.found)
         if check.advice:
-            words.append(f"\n{check.advice}", style="italic")
-        table.add_row(Text(mark, style=style), Text(check.name), words)
+            finding.append(f"\n{check.advice}", style="italic")
+        table.add_row(Text(mark, style=style), Text(check.name), finding)
     console.print(table)

@@ -1,4 +1,4 @@
-"""`sidelight doctor`: look at each configured part and say what to do about what is wrong."""
+"""`sidelight doctor`: runs the checks of all configured parts at the same time."""
 
 from __future__ import annotations
 
@@ -26,24 +26,26 @@ from sidelight.collector.receivers.common.type import CheckContext, Look
 from sidelight.collector.receivers.registry import enabled
 
 TIMEOUT_SECONDS = 3.0
-# Requests have timeouts of their own; what waits for a disk has none.
-_PATIENCE_SECONDS = 15.0
+# Requests have timeouts of their own. A check that waits for a disk has none.
+_MAX_SECONDS = 15.0
 _HANGS = "Check this machine's disks and name servers: one of them hangs."
 
 
 def run(config: Config, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[Check]:
-    """All checks, made at the same time; each request waits at most `timeout_seconds`."""
+    """All checks, run at the same time. Each request waits at most `timeout_seconds`."""
     try:
         configs = subscription_configs(detect.destinations(config))
     except ConfigError as error:
-        return [Check("configuration", "fail", str(error), "Correct it and run this again.")]
-    used = tuple(each.destination for each in configs if not each.is_scores)
+        return [Check("configuration", "fail", str(error), "Correct it, then run doctor again.")]
+    # A route is checked like a destination: its keys and address are its own.
+    used = tuple(config.destination for config in configs if not config.is_scores)
     return asyncio.run(_run(config, used, timeout_seconds))
 
 
 async def _run(
     config: Config, used: tuple[AnyDestination, ...], timeout_seconds: float
 ) -> list[Check]:
+    # First, because other checks need it: a port in use is fine if this Sidelight uses it.
     running = await running_collector.look(config.serve, timeout_seconds)
     exposition = None if running is None else running.exposition
     context = CheckContext(timeout_seconds, running is not None, exposition)
@@ -60,7 +62,10 @@ async def _run(
             for look in receiver_type.looks(section, context)
         ),
         ("serve", on_thread(serve_port)),
-        *((each.name, partial(destinations.check, each, timeout_seconds)) for each in used),
+        *(
+            (destination.name, partial(destinations.check, destination, timeout_seconds))
+            for destination in used
+        ),
         ("clock", partial(clock.check, used, timeout_seconds)),
     ]
     return await _all_at_once(looks)
@@ -68,7 +73,7 @@ async def _run(
 
 async def _all_at_once(looks: list[Look]) -> list[Check]:
     checks = [asyncio.create_task(_check(name, look)) for name, look in looks]
-    await asyncio.wait(checks, timeout=_PATIENCE_SECONDS)
+    await asyncio.wait(checks, timeout=_MAX_SECONDS)
     return [
         task.result() if task.done() else Check(name, "fail", "no result in time", _HANGS)
         for (name, _), task in zip(looks, checks, strict=True)
@@ -78,5 +83,5 @@ async def _all_at_once(looks: list[Look]) -> list[Check]:
 async def _check(name: str, look: Callable[[], Awaitable[Check]]) -> Check:
     try:
         return await look()
-    except Exception as error:  # noqa: BLE001 (one check's fault must not hide the others)
+    except Exception as error:  # noqa: BLE001 (a fault of one check must not hide the others)
         return Check(name, "fail", f"the check itself failed: {type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""The Sidelight that already runs with this configuration, as its /metrics shows it."""
+"""Finds a Sidelight that already runs with this configuration, by its /metrics."""
 
 from __future__ import annotations
 
@@ -19,34 +19,35 @@ from sidelight.collector.receivers.scrape.check import sample_names
 _OWN = names.COLLECTOR_LAG.rpartition(".")[0]
 _MAX_BYTES = 32 * 1024 * 1024
 _PATH = "/metrics"
+# One listens on all interfaces, but cannot connect to "all".
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """`exposition` is None where a client certificate would be needed to read it."""
+    """A running Sidelight. `exposition` is None if reading it needs a client certificate."""
 
     exposition: Answer | None
 
 
 async def look(serve: Serve, timeout_seconds: float) -> Own | None:
-    """What answers on the port of /metrics, if that is a Sidelight of this configuration."""
+    """The Sidelight on the port of /metrics; None if nothing or something else answers."""
     answer = await _ask(serve, timeout_seconds)
     if answer is None:
         return None
     if answer.status == 403 and serve.tls is not None and serve.tls.client_ca is not None:
-        # Nobody else has the certificate that was shown.
+        # The server has the configured certificate, so it is ours.
         return Own(None)
-    ours = [names.prometheus_name(each) for each in names.METRICS if each.startswith(_OWN)]
-    is_ours = any(each.startswith(tuple(ours)) for each in sample_names(answer.body))
+    ours = tuple(names.prometheus_name(name) for name in names.METRICS if name.startswith(_OWN))
+    is_ours = any(name.startswith(ours) for name in sample_names(answer.body))
     return Own(answer) if answer.status == 200 and is_ours else None
 
 
 async def _ask(serve: Serve, timeout_seconds: float) -> Answer | None:
     host = _LOOPBACK.get(serve.host, serve.host)
     try:
-        known = await run_in_thread(partial(_first_token, serve), "sidelight-secrets")
-        headers = {} if known is None else {"Authorization": known[0]}
+        credential = await run_in_thread(partial(_first_token, serve), "sidelight-secrets")
+        headers = {} if credential is None else {"Authorization": credential[0]}
         if serve.tls is not None:
             ask = partial(_over_tls, host, serve.port, serve.tls, headers, timeout_seconds)
             return await run_in_thread(ask, "sidelight-check")
@@ -69,7 +70,8 @@ def _first_token(serve: Serve) -> tuple[str, object] | None:
 def _over_tls(
     host: str, port: int, tls: Tls, headers: dict[str, str], timeout_seconds: float
 ) -> Answer:
-    """Trusts the configured certificate and no other, under whatever name."""
+    """Ask over TLS. Trusts the configured certificate and no other, whatever its host name."""
+    # The token must not go to another process that listens on the port.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

@@ -1,4 +1,4 @@
-"""What every receiver calls: check, process, append, measure; return once it is on the disk."""
+"""The way of all received requests: check, process, store on disk, measure."""
 
 from __future__ import annotations
 
@@ -30,16 +30,19 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was acknowledged: of the items `rejected` were refused, for `reason`."""
+    """An acknowledgement. `rejected` of the items were refused, because of `reason`.
+
+    `rejected` is OTLP's word, in its partial success.
+    """
 
     rejected: int = 0
     reason: str = ""
 
 
 class UnavailableError(Exception):
-    """Nothing was taken; the sender should come again after `retry_after_seconds`.
+    """Nothing was stored; the sender should send again after `retry_after_seconds`.
 
-    `is_busy` tells pressure (429) from a fault of the disk (503).
+    `is_busy`: too much is waiting for the disk (429); otherwise the disk has a fault (503).
     """
 
     def __init__(self, message: str, *, is_busy: bool, retry_after_seconds: int) -> None:
@@ -49,7 +52,7 @@ class UnavailableError(Exception):
 
 
 class Intake:
-    """The way from a received request to the acknowledged one."""
+    """Takes received requests: checks, processes and stores them, then measures them."""
 
     def __init__(
         self,
@@ -59,7 +62,7 @@ class Intake:
         pipeline: Pipeline | None = None,
         metrics: MetricsConfig | None = None,
     ) -> None:
-        """Without a `pipeline` spans are made canonical, and nothing is taken out of them."""
+        """Without a `pipeline`, spans are made canonical and nothing is removed from them."""
         self._storage = storage
         self._pipeline = pipeline or Pipeline()
         self._span_metrics = SpanMetrics(registry, metrics or MetricsConfig())
@@ -72,7 +75,7 @@ class Intake:
         self._dropped = registry.counter(c.COLLECTOR_EXTENSION_DROPPED, ("extension",))
 
     def process_with(self, pipeline: Pipeline) -> None:
-        """Process what comes from now on in this way."""
+        """Use this pipeline for requests from now on."""
         self._pipeline = pipeline
 
     async def accept(
@@ -83,13 +86,13 @@ class Intake:
         *,
         already_refused: int = 0,
     ) -> Receipt:
-        """Take a serialised export request; on return it is durable.
+        """Store a serialised export request; on return it is durable.
 
-        Items that are not valid are refused, the others taken. `stamp` says whose it is, before
-        anything else looks at it. `already_refused`: invalid items that the receiver left out.
+        Invalid items are refused, the others are stored. `stamp` sets the tenant before anything
+        else reads the request. `already_refused`: invalid items that the receiver left out.
 
-        Raises `MalformedError` if nothing of it is valid and `UnavailableError` if it cannot be
-        stored now; nothing of it is kept then.
+        Raises `MalformedError` if no item is valid, and `UnavailableError` if the request cannot
+        be stored now. In both cases nothing of it is kept.
         """
         request, body, invalid = self._parsed(signal, body)
         invalid += already_refused
@@ -104,15 +107,16 @@ class Intake:
             self._duplicates.labels(signal).inc(items)
             return receipt
         self._received.labels(signal).inc(items)
-        # Measured once stored: a sender that is told to come again is not counted twice.
+        # Only now: a request that could not be stored is sent again, and would count twice.
         self._guard(lambda: self._measure(signal, body, processed))
         return receipt
 
     def _parsed(self, signal: Signal, body: bytes) -> tuple[Request, bytes, int]:
-        """The request, its bytes, and how many of its items had to be left out of both."""
+        """The request, its bytes, and the number of invalid items left out of both."""
         try:
             return parse(signal, body), body, 0
         except MalformedError as malformed:
+            # Only then item by item, which costs far more than parsing a valid request.
             try:
                 salvaged = salvage(signal, body)
                 if not salvaged.valid:
@@ -125,6 +129,7 @@ class Intake:
     def _receipt(self, signal: Signal, processed: Processed, invalid: int) -> Receipt:
         sentences = []
         if invalid:
+            # The same sentence goes to the sender and to the log, so it quotes no content.
             sentences.append(f"{invalid} of the {signal} are not valid OTLP")
             self.refusals.note(signal, "malformed", sentences[0], invalid)
         for refusal, items in processed.refused.items():
@@ -140,7 +145,7 @@ class Intake:
         return Processed()
 
     async def _append(self, signal: Signal, body: bytes, items: int) -> bool:
-        """Whether it was stored now, or else before."""
+        """Whether it was stored now; False if an equal request was stored before."""
         try:
             return await self._storage.append(signal, body, items)
         except LogBusyError as error:
@@ -163,8 +168,8 @@ class Intake:
         self._span_metrics.observe(processed.measured)
 
     def _guard(self, measure: Callable[[], None]) -> None:
-        """Measuring must not turn an acknowledged request into a refused one."""
+        """Measure, and log a failure: the request is stored and must be acknowledged."""
         try:
             measure()
         except Exception:
-            _logger.exception("a received request could not be measured; it is stored all the same")
+            _logger.exception("cannot measure a received request; it is stored")

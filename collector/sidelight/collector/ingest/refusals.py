@@ -1,4 +1,4 @@
-"""What senders are refused: counted by cause, and logged often enough to be seen."""
+"""Counts refused items by cause, and logs each cause at most once a minute."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sidelight.otlp.signals import Signal
 
 _logger = logging.getLogger(__name__)
 
-# A sender that is refused repeats itself many times a second; one line a minute shows it.
+# A faulty sender may be refused many times a second; one line a minute shows it.
 _LOG_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class _Unlogged:
-    """Refusals since the last line, and when that was."""
+    """Refusals since the last log line, and the time of that line."""
 
     items: int = 0
     logged_at: float | None = None
@@ -34,13 +34,13 @@ class Refusals:
         self._unlogged: dict[tuple[Signal, str], _Unlogged] = {}
 
     def count(self, signal: Signal, reason: str, items: int) -> None:
-        """Count a refusal that needs no line: the sender sends again."""
+        """Count a refusal without logging it, because the sender will send again."""
         self._refused.labels(signal, reason).inc(items)
 
     def note(self, signal: Signal, reason: str, sentence: str, items: int = 1) -> None:
-        """Count a refusal for good, and log it with `sentence`, which must hold no content.
+        """Count a final refusal, and log it with `sentence`, which must not hold content.
 
-        `items` is 1 for a request whose items were not counted.
+        `items` is 1 for a request whose items cannot be counted.
         """
         self.count(signal, reason, items)
         unlogged = self._unlogged.setdefault((signal, reason), _Unlogged())

@@ -1,4 +1,4 @@
-"""Every type of receiver: the built-in ones, and those of other distributions."""
+"""All types of receivers: built-in ones, and those of other distributions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sidelight.collector.receivers.scrape.component import SCRAPE
 from sidelight.collector.receivers.zipkin.component import ZIPKIN
 
 ENTRY_POINTS = "sidelight.receivers"
-"""The group in which other distributions name their `ReceiverType`s."""
+"""The entry point group in which other distributions name their `ReceiverType`s."""
 
 BUILT_IN = (OTLP_HTTP, OTLP_GRPC, LANGFUSE_API, ZIPKIN, SCRAPE)
 
@@ -27,7 +27,7 @@ TYPES: dict[str, ReceiverType] = registry(BUILT_IN, ENTRY_POINTS, ReceiverType)
 if TYPE_CHECKING:
 
     class Receivers(Section):
-        """One key for each type of receiver, which the type checker cannot know."""
+        """The section `receivers`. Its keys come from the registry, unknown to type checkers."""
 
         def __getattr__(self, name: str) -> Any: ...
 
@@ -35,13 +35,16 @@ else:
     Receivers = create_model(
         "Receivers",
         __base__=Section,
-        __doc__="What comes in, by type of receiver.",
-        **{each.name: (each.Config, Field(default_factory=each.Config)) for each in TYPES.values()},
+        __doc__="Receivers, by type.",
+        **{
+            receiver.name: (receiver.Config, Field(default_factory=receiver.Config))
+            for receiver in TYPES.values()
+        },
     )
 
 
 def enabled(receivers: Receivers) -> Iterator[tuple[ReceiverType, ReceiverConfig]]:
-    """The types of the receivers that are enabled, each with its configuration."""
+    """The types of the enabled receivers, with their configurations."""
     for receiver_type in TYPES.values():
         config: ReceiverConfig = getattr(receivers, receiver_type.name)
         if config.enabled:

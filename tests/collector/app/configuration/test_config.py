@@ -124,7 +124,7 @@ class TestFile:
             ("destinations: [{type: otlp_http, url: 'http://h'}]", r"destinations\.0\.name: .*"),
             (
                 "destinations: [{type: phoenix}, {type: phoenix}]",
-                r"\(whole file\): .*called 'phoenix'; give one another name",
+                r"\(whole file\): .*named 'phoenix'; rename one of them",
             ),
             (
                 "destinations: [{type: phoenix, prject: p}]",

@@ -218,7 +218,7 @@ class TestCheck:
         )
         answer = _run("check", "-c", "c.yaml", cwd=tmp_path)
         assert answer.returncode == 0, answer.stderr
-        assert answer.stdout.startswith("# c.yaml: no fault; this would be used\n")
+        assert answer.stdout.startswith("# c.yaml: no faults. Effective configuration:\n")
         (tmp_path / "again.yaml").write_text(answer.stdout)
         assert load(tmp_path / "again.yaml") == load(file)
 

@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from sidelight.base.http_client.client import Answer
 from sidelight.collector.destinations.common.answer import judge, retry_after_seconds
-from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Refused, Retry
+from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Rejected, Retry
 
 URL = "http://backend:4318/v1/traces"
 PROTOBUF = {"content-type": "application/x-protobuf"}
@@ -65,7 +65,7 @@ def test_wrong_paths_are_retried(status: int) -> None:
 def test_bad_batches_are_refused(status: int) -> None:
     """What blames the batch is never tried again as it is."""
     result = outcome(status)
-    assert isinstance(result, Refused)
+    assert isinstance(result, Rejected)
     assert result.status == status
 
 
@@ -161,7 +161,7 @@ def test_the_backends_words_are_passed_on() -> None:
         outcome(400, PROTOBUF, status.SerializeToString()),
         outcome(400, {"content-type": "text/plain"}, b"bad request\nsecond line"),
     ]
-    assert [each.said for each in answers if isinstance(each, Refused)] == [
+    assert [each.said for each in answers if isinstance(each, Rejected)] == [
         "Invalid span id",
         "Unsupported content type",
         "invalid argument",
@@ -173,7 +173,7 @@ def test_the_backends_words_are_passed_on() -> None:
 def test_words_that_judge_the_batch_stand_apart(status: int) -> None:
     """They may quote it without quotation marks, so no reason, which is logged, holds them."""
     result = outcome(status, {"content-type": "text/plain"}, b"bad value: card 4111 1111")
-    assert isinstance(result, Refused)
+    assert isinstance(result, Rejected)
     assert "4111" in result.said
     assert "4111" not in result.reason
 
@@ -182,7 +182,7 @@ def test_the_backends_words_carry_no_content() -> None:
     """What it quotes goes unless it is a name, and the rest stays one short line."""
     message = 'attribute "input.value" is too long: "tell me about my\x1b[31m illness, \n please"'
     result = outcome(400, JSON, json.dumps({"message": message + " x" * 500}).encode())
-    assert isinstance(result, Refused)
+    assert isinstance(result, Rejected)
     assert "illness" not in result.said
     assert '"input.value" is too long: …' in result.said
     assert result.said.isprintable()
@@ -204,7 +204,7 @@ def test_the_backends_words_carry_no_content() -> None:
 def test_no_answer_breaks_the_judge(status: int, headers: dict[str, str], body: bytes) -> None:
     """Whatever a backend answers is an outcome, in one printable line."""
     result = outcome(status, headers, body)
-    assert isinstance(result, Delivered | Retry | Refused)
+    assert isinstance(result, Delivered | Retry | Rejected)
     assert result.reason.isprintable()
     if not isinstance(result, Retry):
         assert result.said.isprintable()

@@ -226,5 +226,5 @@ def test_a_route_may_not_be_called_as_the_scores() -> None:
     """Cursors are kept by name, so no two subscriptions have one."""
     route = {"name": "scores", "match": {"team": "a"}, "project": "p"}
     destination = {"type": "phoenix", "scores": NAMES, "routes": [route]}
-    with pytest.raises(ValueError, match=r"are called 'phoenix\.scores'"):
+    with pytest.raises(ValueError, match=r"are named 'phoenix\.scores'"):
         Config.model_validate({"destinations": [destination]})

@@ -10,7 +10,7 @@ import pytest
 
 from sidelight.base.configuration.section import Secret
 from sidelight.collector.destinations.common.http_exporter import HttpExporter
-from sidelight.collector.destinations.common.outcome import Delivered, Refused, Retry
+from sidelight.collector.destinations.common.outcome import Delivered, Rejected, Retry
 from sidelight.collector.destinations.langfuse import exporter as langfuse
 from sidelight.collector.destinations.langfuse.config import LangfuseDestination
 from support import otlp_requests
@@ -72,7 +72,7 @@ async def test_a_bad_span_refuses_its_batch(
     """One span without a valid id is refused for good, so that the batch can be halved."""
     spans = [otlp_requests.span(), otlp_requests.span(trace_id=b"\0" * 16)]
     outcome = await destination.send(otlp_requests.traces(spans))
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, Rejected)
     assert outcome.status == 400
     assert "Invalid trace id" in outcome.said
     assert server.rows == []

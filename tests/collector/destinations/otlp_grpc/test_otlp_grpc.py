@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from sidelight.base.configuration.section import ConfigError
-from sidelight.collector.destinations.common.outcome import Delivered, Refused, Retry
+from sidelight.collector.destinations.common.outcome import Delivered, Rejected, Retry
 from sidelight.collector.destinations.otlp_grpc import exporter as otlp_grpc
 from sidelight.collector.destinations.otlp_grpc.config import OtlpGrpcDestination
 from sidelight.collector.destinations.otlp_grpc.exporter import OtlpGrpcExporter
@@ -126,7 +126,7 @@ async def test_a_bad_batch_is_refused(
     """INVALID_ARGUMENT blames the batch, which is then halved."""
     server.answer = Answer(grpc.StatusCode.INVALID_ARGUMENT, "bad span")
     outcome = await destination.send(otlp_requests.logs())
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, Rejected)
     assert outcome.status == 400
 
 
@@ -135,7 +135,7 @@ async def test_a_batch_above_the_cap_is_refused(
 ) -> None:
     """gRPC's own cap of 4 MiB answers as pressure does; it is told from it, and halving helps."""
     outcome = await destination.send(otlp_requests.logs("x" * 5_000_000))
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, Rejected)
     assert outcome.status == 413
     assert server.calls == []
 

@@ -372,7 +372,7 @@ def test_faults_at_the_start(
 
 @pytest.mark.parametrize(
     ("tokens", "words"),
-    [([], "takes data from every sender"), ([{"env": "T"}], "without TLS")],
+    [([], "accepts data from every sender"), ([{"env": "T"}], "without TLS")],
 )
 def test_open_doors_are_warned_of(tmp_path: Path, tokens: list[Any], words: str) -> None:
     """Beyond loopback: one line for each receiver without tokens, or with tokens in the clear."""

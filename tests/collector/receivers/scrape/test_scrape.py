@@ -247,7 +247,7 @@ async def test_a_target_that_fell_silent_is_dropped() -> None:
 def test_targets_that_cannot_be_told_apart_are_refused() -> None:
     """The message names both and says what to do."""
     same = {"url": "http://127.0.0.1:8000/metrics"}
-    with pytest.raises(ConfigError, match="give one a label of its own"):
+    with pytest.raises(ConfigError, match="give one of them another label"):
         Scraped(same, same)
     Scraped(same, {**same, "labels": {"zone": "b"}})
 

@@ -141,7 +141,7 @@ class TestRefused:
             ({"traceId": "0"}, "not all zero"),
             ({"id": None}, "span 1: id must be"),
             ({"parentId": "1" * 17}, "span 1: parentId must be 1 to 16"),
-            ({"name": 4}, "span 1: name must be a text"),
+            ({"name": 4}, "span 1: name must be a string"),
             ({"name": "\ud800"}, "span 1: name must be valid Unicode"),
             ({"timestamp": "secret"}, "span 1: timestamp must be a number"),
             ({"timestamp": -1}, "between 0 and"),

@@ -1,9 +1,8 @@
 """sidelight.yaml: its keys and their defaults.
 
-Every key can also come from the environment: `SIDELIGHT_` and the path joined by two
-underscores, for instance `SIDELIGHT_RECEIVERS__OTLP_HTTP__PORT=4319`; lists are JSON. The
-environment wins over the file. Secrets never stand in the file: they are named by an
-environment variable or a file that holds them.
+Environment variables can set every key: `SIDELIGHT_` and the path joined by two underscores, for
+instance `SIDELIGHT_RECEIVERS__OTLP_HTTP__PORT=4319`; lists are JSON. The environment wins over the
+file. Secrets are never in the file, which names an environment variable or a file for each.
 """
 
 from __future__ import annotations
@@ -25,15 +24,17 @@ from sidelight.collector.receivers.registry import Receivers
 
 
 class Dashboards(Section):
-    """Where generated dashboards are written when the service starts."""
+    """Grafana dashboards, written when the service starts."""
 
     directory: Path | None = Field(
-        Path("sidelight-dashboards"), description="Folder; empty: none are written."
+        Path("sidelight-dashboards"),
+        description="Folder of the dashboards. Empty: none are written.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
+        # An environment variable can only be empty; pydantic would make the path "." of it.
         if isinstance(value, dict) and value.get("directory") == "":
             return {**value, "directory": None}
         return value
@@ -43,7 +44,7 @@ class Logging(Section):
     """The service's own log lines, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Lines below it are left out."
+        "info", description="Lowest level that is logged."
     )
     format: Literal["text", "json"] | None = Field(
         None, description="none: text on a terminal, JSON otherwise."
@@ -61,33 +62,42 @@ class Config(Section):
     log: LogOptions = LogOptions()
     destinations: tuple[AnyDestination, ...] | None = Field(
         None,
-        description="none: those that are auto-detected, Phoenix if it answers on localhost and "
-        "Langfuse if its keys are set.",
+        description="Where data is sent. none: auto-detected (Phoenix if it answers on "
+        "localhost:6006, Langfuse if its keys are set).",
     )
     dashboards: Dashboards = Dashboards()
     logging: Logging = Logging()
-    shutdown_seconds: float = Field(10.0, ge=0, description="Longest drain after SIGTERM.")
+    shutdown_seconds: float = Field(
+        10.0, ge=0, description="Longest time of the drain after SIGTERM."
+    )
     workers: Workers = Field(
         1,
-        description="Processes that share the ports, each with a log of its own; auto: one a core.",
+        description="Processes that share the ports, each with its own log. auto: one per core.",
     )
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Config:
-        names = [name for each in self.destinations or () for name in subscription_names(each)]
+        # A name is a cursor's file and a metric's label: two subscriptions would overwrite both.
+        names = [
+            name
+            for destination in self.destinations or ()
+            for name in subscription_names(destination)
+        ]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(
-                    f"two destinations or routes are called {name!r}; give one another name"
+                    f"two destinations or routes are named {name!r}; rename one of them"
                 )
         return self
 
     @model_validator(mode="after")
     def _traces_stay_whole(self) -> Config:
-        for each in self.destinations or ():
-            if each.sample is not None and self.workers > 1:
+        # The kernel spreads connections: the spans of one trace arrive at several workers.
+        for destination in self.destinations or ():
+            if destination.sample is not None and self.workers > 1:
                 raise ValueError(
-                    f"destination {each.name!r} has sample, which needs whole traces in one "
-                    f"process, and workers is {self.workers}: set workers to 1 or take sample out"
+                    f"destination {destination.name!r} has sample, which needs all spans of a "
+                    f"trace in one process, but workers is {self.workers}: set workers to 1, or "
+                    "remove sample"
                 )
         return self

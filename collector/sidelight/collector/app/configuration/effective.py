@@ -1,4 +1,4 @@
-"""What a configuration comes to, for a person to read: YAML in which no secret stands."""
+"""Prints the effective configuration as YAML, without secrets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sidelight.collector.app.configuration.config import Config
 
 
 def effective(config: Config) -> str:
-    """Every key with the value that would be used.
+    """Every key with the value that is in use.
 
-    Secrets are shown by the name of their variable or file; what stands behind ? or # in a URL
-    may be one, and is masked.
+    Secrets are shown as the name of their variable or file. In a URL, everything after ? or #
+    may be a secret and is masked.
     """
     values = _shown(config.model_dump(mode="json"))
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
@@ -24,18 +24,18 @@ def effective(config: Config) -> str:
 def _shown(value: Any) -> Any:
     if isinstance(value, Mapping):
         if value.keys() == {"env", "file"}:
-            return {name: each for name, each in value.items() if each is not None}
-        return {name: _shown(each) for name, each in value.items()}
+            return {name: place for name, place in value.items() if place is not None}
+        return {name: _shown(item) for name, item in value.items()}
     if isinstance(value, str):
         return _masked(value) if "://" in value else value
     if isinstance(value, Sequence):
-        return [_shown(each) for each in value]
+        return [_shown(item) for item in value]
     return value
 
 
 def _masked(url: str) -> str:
     for mark in "?#":
-        start, found, _ = url.partition(mark)
-        if found:
+        start, separator, _ = url.partition(mark)
+        if separator:
             return f"{start}{mark}…"
     return url

@@ -9,8 +9,8 @@ from sidelight.collector.receivers.registry import TYPES
 
 _SectionT = TypeVar("_SectionT", bound=Section)
 
-# A key stands for all below it. What is not here (ports, folders, whatever is added) needs a
-# restart, which a reload says instead of doing half of it.
+# A key includes all keys below it. Keys that are not listed (ports, folders, new keys) need a
+# restart; a reload names them in a warning instead of applying half of the change.
 LIVE_KEYS: Final = frozenset(
     {
         "destinations",
@@ -22,32 +22,32 @@ LIVE_KEYS: Final = frozenset(
         "processors",
         "shutdown_seconds",
         *(
-            f"receivers.{each.name}" if key == "*" else f"receivers.{each.name}.{key}"
-            for each in TYPES.values()
-            for key in sorted(each.live_keys)
+            f"receivers.{receiver.name}" if key == "*" else f"receivers.{receiver.name}.{key}"
+            for receiver in TYPES.values()
+            for key in sorted(receiver.live_keys)
         ),
     }
 )
 
 
 def is_live(key: str) -> bool:
-    """Whether a reload changes the key, for instance `log.max_bytes`."""
+    """Whether a reload applies the key, for instance `log.max_bytes`."""
     parts = key.split(".")
     return any(".".join(parts[:length]) in LIVE_KEYS for length in range(1, len(parts) + 1))
 
 
-def reloaded(running: _SectionT, wanted: _SectionT, below: str = "") -> tuple[_SectionT, list[str]]:
-    """What runs after a reload of `wanted`, and the keys that would need a restart."""
+def reloaded(running: _SectionT, new: _SectionT, below: str = "") -> tuple[_SectionT, list[str]]:
+    """The configuration after a reload of `new`, and its changed keys that need a restart."""
     values = {}
     waiting: list[str] = []
     for name in type(running).model_fields:
         key = f"{below}{name}"
-        old, new = getattr(running, name), getattr(wanted, name)
+        old_value, new_value = getattr(running, name), getattr(new, name)
         if is_live(key):
-            values[name] = new
-        elif isinstance(old, Section) and isinstance(new, Section):
-            values[name], inner = reloaded(old, new, f"{key}.")
+            values[name] = new_value
+        elif isinstance(old_value, Section) and isinstance(new_value, Section):
+            values[name], inner = reloaded(old_value, new_value, f"{key}.")
             waiting += inner
-        elif old != new:
+        elif old_value != new_value:
             waiting.append(key)
     return running.model_copy(update=values), waiting

@@ -20,13 +20,13 @@ RENAMES = Renames(
     },
     types={"destinations": {"otlp": "otlp_http"}},
 )
-"""Keys and types of earlier versions, by what they are called now."""
+"""Keys and types of earlier versions, with their new names."""
 
 
 def load(path: Path | None) -> Config:
     """The configuration from `path` (None: defaults) and the environment, which wins.
 
     Raises `ConfigError` with one line for each fault: file and line or variable, key, value,
-    what is allowed.
+    and what is allowed.
     """
     return validated(Config, None if path is None else read(path), os.environ, RENAMES)

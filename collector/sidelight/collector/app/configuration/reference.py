@@ -1,4 +1,4 @@
-"""The reference page of sidelight.yaml, made from its schema."""
+"""Generates the reference page of sidelight.yaml from its schema."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ from sidelight.collector.app.configuration.live import is_live
 _ANY_SCALAR = "text or whole number or number or true or false"
 _HEAD = """# Configuration
 
-Every key of `sidelight.yaml`. `make config-docs` makes this page from the schema, and the
-schema from the code that reads the file; `sidelight config schema` prints it. An editor with a YAML
-language server checks and completes the file after
+All keys of `sidelight.yaml`. `make config-docs` generates this page from the code that reads the
+file.
+
+`sidelight config check -c sidelight.yaml` prints every fault with its line, key, value and what is
+allowed. Without a fault it prints the effective configuration. A repeated key is a fault.
+
+An environment variable can set any key; the tables name it. The environment wins over the file.
+Lists and mappings are JSON in a variable.
+
+Secrets are never in the file. It names an environment variable or a file for each secret.
+
+A reload (SIGHUP) applies the keys marked **Live**. All other keys need a restart: see
+[Operating](operating.md).
+
+An editor with a YAML language server checks and completes the file. Write the schema,
 
 ```
 sidelight config schema > sidelight.schema.json
 ```
 
-and a first line like
+and start the file with
 
 ```yaml
 # yaml-language-server: $schema=./sidelight.schema.json
 ```
-
-`sidelight config check -c sidelight.yaml` prints every fault with its line, its key, its value and
-what is allowed, or else the configuration that would be used. A key that stands twice is a fault.
-Secrets are never in the file: it names an environment variable or a file that holds them.
-
-Every key can also come from the environment, under the variable in the table; the environment wins
-over the file. Lists and mappings are written there as JSON. What is **live** is changed by a reload
-(SIGHUP); all else needs a restart: see [Operating](operating.md).
 """
 
 
@@ -44,7 +48,7 @@ def page(schema: dict[str, Any]) -> str:
         parts.append(
             f"## `{path}`\n{_first(section)}\n\n{book.table(section, path)}".rstrip() + "\n"
         )
-    parts.append("## What lists hold and several keys share\n")
+    parts.append("## Items of lists and shared sections\n")
     parts += book.shared()
     return "\n".join(parts)
 
@@ -52,17 +56,17 @@ def page(schema: dict[str, Any]) -> str:
 def keys_table(schema: dict[str, Any], definition: str, reference: str) -> str:
     """The keys of one definition of the schema, in Markdown.
 
-    `reference` is the path of the reference page, for links to what several keys share.
+    `reference` is the path of the reference page, for links to shared sections.
     """
     book = _Book(schema["$defs"], reference)
     return book.table(_whole(schema["$defs"][definition]), None)
 
 
 class _Book:
-    """Sections in the order of the file; what several share comes at the end, once."""
+    """Sections in the order of the file. A shared section is described once, at the end."""
 
     def __init__(self, definitions: dict[str, Any], page: str = "") -> None:
-        """`page`: where the shared definitions are, if not on the page itself."""
+        """`page`: the page of the shared sections, if it is another one."""
         self._definitions = definitions
         self._page = page
         self._shared: list[str] = []
@@ -72,21 +76,22 @@ class _Book:
             inner = _section_name(value)
             if inner is not None and "default" not in value:
                 below = f"{path}{name}"
-                found = self._definitions[inner]
-                yield below, found
-                yield from self.sections(found, f"{below}.")
+                definition = self._definitions[inner]
+                yield below, definition
+                yield from self.sections(definition, f"{below}.")
 
     def shared(self) -> Iterator[str]:
-        """Definitions that were referred to, and those that they refer to."""
+        """Definitions that were linked to, and those that they link to."""
         done = 0
+        # Writing a table may link to further definitions.
         while done < len(self._shared):
             name = self._shared[done]
-            found = _whole(self._definitions[name])
+            definition = _whole(self._definitions[name])
             done += 1
-            yield f"### {_spoken(name)}\n{_first(found)}\n\n{self.table(found, None)}"
+            yield f"### {_spoken(name)}\n{_first(definition)}\n\n{self.table(definition, None)}"
 
     def table(self, section: dict[str, Any], path: str | None) -> str:
-        """Its keys; without a path they are an item's, which no variable reaches."""
+        """The keys of a section. Keys of list items (no path) have no variable."""
         head = "| key | value | default | |"
         lines = [f"{head} variable |" if path is not None else head]
         lines.append("|---|---|---|---|---|" if path is not None else "|---|---|---|---|")
@@ -109,18 +114,19 @@ class _Book:
         return _section_name(value) is not None and "default" not in value
 
     def _kind(self, value: dict[str, Any]) -> str:
-        """What may stand there."""
+        """The values that are allowed, in words."""
         if "$ref" in value:
             return self._link(value["$ref"].rpartition("/")[2])
         for several in ("anyOf", "oneOf"):
             if several in value:
-                kinds = [self._kind(each) for each in value[several] if each != {"type": "null"}]
+                alternatives = (one for one in value[several] if one != {"type": "null"})
+                kinds = [self._kind(alternative) for alternative in alternatives]
                 words = " or ".join(dict.fromkeys(kinds))
                 return words.replace(_ANY_SCALAR, "value")
         if "const" in value:
             return f"`{value['const']}`"
         if "enum" in value:
-            return ", ".join(f"`{each}`" for each in value["enum"] if each is not False)
+            return ", ".join(f"`{word}`" for word in value["enum"] if word is not False)
         match value.get("type"):
             case "array":
                 return f"list of {self._kind(value['items'])}"
@@ -149,13 +155,13 @@ def _spoken(name: str) -> str:
 
 
 def _whole(definition: dict[str, Any]) -> dict[str, Any]:
-    """The mapping of a definition that has a short form too."""
-    found: dict[str, Any] = definition["anyOf"][0] if "anyOf" in definition else definition
-    return found
+    """The definition's mapping, for definitions that also allow a short form."""
+    mapping: dict[str, Any] = definition["anyOf"][0] if "anyOf" in definition else definition
+    return mapping
 
 
 def _section_name(value: dict[str, Any]) -> str | None:
-    refs = [each["$ref"] for each in value.get("anyOf", ()) if "$ref" in each]
+    refs = [one["$ref"] for one in value.get("anyOf", ()) if "$ref" in one]
     nullable = {"type": "null"} in value.get("anyOf", ())
     return refs[0].rpartition("/")[2] if len(refs) == 1 and nullable else None
 

@@ -1,4 +1,4 @@
-"""The JSON schema of sidelight.yaml, made from the models that read it."""
+"""Generates the JSON schema of sidelight.yaml from the models that read the file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.live import LIVE_KEYS
 
 RELOAD: Final = "x-reload"
-"""Keyword of keys that a reload changes."""
+"""Keyword of keys that a reload applies."""
 
 _ID: Final = "urn:sidelight:sidelight.yaml"
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-# What the models read besides a mapping: see their validators.
+# Short forms that validators of the models turn into a mapping.
 _SHORT_FORMS: Final[dict[str, dict[str, Any]]] = {
     "Match": {"type": "string", "description": "One of kinds alone."},
     "Extension": {"type": "string", "description": "Its call alone."},
@@ -23,69 +23,70 @@ _SECRETS: Final = ("Secret", "Tokens")
 
 
 def schema() -> dict[str, Any]:
-    """The schema, in the dialect of 2020-12; YAML language servers understand it.
+    """The schema, in JSON Schema 2020-12, which YAML language servers understand.
 
-    It takes whatever is valid. Some rules that one key has with another it cannot know:
+    It accepts every valid file. It does not know rules between keys, which
     `sidelight config check` does.
     """
-    found: dict[str, Any] = Config.model_json_schema()
-    definitions = found.pop("$defs")
-    for section in (found, *definitions.values()):
-        for each in section.get("properties", {}).values():
-            _tidy(each)
+    root: dict[str, Any] = Config.model_json_schema()
+    definitions = root.pop("$defs")
+    for section in (root, *definitions.values()):
+        for value in section.get("properties", {}).values():
+            _tidy(value)
     for name in _SECRETS:
         definitions[name]["oneOf"] = [{"required": ["env"]}, {"required": ["file"]}]
     for key in LIVE_KEYS:
-        _property(found, definitions, key)[RELOAD] = True
-    for section in (found, *definitions.values()):
-        for name, each in section.get("properties", {}).items():
-            section["properties"][name] = _or_empty(each)
+        _property(root, definitions, key)[RELOAD] = True
+    for section in (root, *definitions.values()):
+        for name, value in section.get("properties", {}).items():
+            section["properties"][name] = _or_empty(value)
     for name, short in _SHORT_FORMS.items():
         definitions[name] = {"anyOf": [definitions[name], short]}
-    del found["title"]
+    del root["title"]
     return {
         "$schema": _DIALECT,
         "$id": _ID,
         "title": "sidelight.yaml",
-        **found,
+        **root,
         "$defs": dict(sorted(definitions.items())),
     }
 
 
 def text() -> str:
-    """The schema as it is published."""
+    """The schema as JSON text."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _tidy(value: dict[str, Any]) -> None:
-    """Without titles that only repeat the key and defaults that only repeat a section's."""
+    """Remove titles that repeat the key, and defaults that repeat those of the section."""
     value.pop("title", None)
     if "$ref" in value and isinstance(value.get("default"), dict) and "env" not in value["default"]:
         del value["default"]
-    for each in _inside(value):
-        if each.get("type") == "array" and "minLength" in each:
-            each["minItems"] = each.pop("minLength")
-        if "off" in each.get("enum", ()):
-            # YAML 1.1 reads a bare `off` as false, and so do the models.
-            each["enum"].append(False)
-            del each["type"]
+    for schema_part in _inside(value):
+        # Pydantic writes min_length of a tuple as if it were a string's.
+        if schema_part.get("type") == "array" and "minLength" in schema_part:
+            schema_part["minItems"] = schema_part.pop("minLength")
+        if "off" in schema_part.get("enum", ()):
+            # YAML 1.1 reads a bare `off` as false, which the models accept.
+            schema_part["enum"].append(False)
+            del schema_part["type"]
 
 
 def _inside(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
         yield value
-        for each in value.values():
-            yield from _inside(each)
+        for item in value.values():
+            yield from _inside(item)
     elif isinstance(value, list):
-        for each in value:
-            yield from _inside(each)
+        for item in value:
+            yield from _inside(item)
 
 
 def _or_empty(value: dict[str, Any]) -> dict[str, Any]:
     """A section whose keys are all commented out is null to YAML."""
     if "$ref" not in value:
         return value
-    rest = {key: each for key, each in value.items() if key != "$ref"}
+    rest = {keyword: item for keyword, item in value.items() if keyword != "$ref"}
     return {"anyOf": [{"$ref": value["$ref"]}, {"type": "null"}], **rest}
 
 
@@ -94,5 +95,5 @@ def _property(root: dict[str, Any], definitions: dict[str, Any], key: str) -> di
     *path, last = key.split(".")
     for part in path:
         section = definitions[section["properties"][part]["$ref"].rpartition("/")[2]]
-    found: dict[str, Any] = section["properties"][last]
-    return found
+    value: dict[str, Any] = section["properties"][last]
+    return value

@@ -1,4 +1,4 @@
-"""Where /metrics, /healthz and /readyz are served."""
+"""The section `serve` of sidelight.yaml."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from sidelight.base.tls.config import Tls
 
 
 class Serve(Section):
-    """Where /metrics, /healthz and /readyz are served."""
+    """The port of /metrics, /healthz and /readyz."""
 
     host: Host = "127.0.0.1"
     port: Port = 9464
     tls: Tls | None = Field(None, description="none: plain text.")
-    tokens: tuple[Tokens, ...] = Field((), description="For /metrics alone.")
+    tokens: tuple[Tokens, ...] = Field(
+        (), description="Bearer tokens for /metrics. none: every client may read it."
+    )

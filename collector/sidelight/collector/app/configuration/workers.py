@@ -1,4 +1,4 @@
-"""How many processes share the work."""
+"""The number of workers, which `auto` takes from the cores."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-_MOST = 64
+_MAX_WORKERS = 64
+# cgroup v2: quota and period in microseconds. Containers see all cores of the machine otherwise.
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def cores() -> int:
-    """Cores that this process may use, as its affinity and its cgroup have it."""
+    """Cores that this process may use, by its CPU affinity and its cgroup."""
     allowed = len(os.sched_getaffinity(0))
     try:
         quota, period = _QUOTA.read_text().split()
@@ -24,10 +25,10 @@ def cores() -> int:
 
 
 def _count(value: Any) -> Any:
-    return min(cores(), _MOST) if value == "auto" else value
+    return min(cores(), _MAX_WORKERS) if value == "auto" else value
 
 
-_Count = Annotated[int, Field(ge=1, le=_MOST)]
+_Count = Annotated[int, Field(ge=1, le=_MAX_WORKERS)]
 Workers = Annotated[
     _Count, BeforeValidator(_count, json_schema_input_type=_Count | Literal["auto"])
 ]

@@ -1,6 +1,6 @@
-"""Several processes that share the ports: a small supervisor, and workers that share nothing.
+"""Several processes that share the ports: a supervisor, and workers that share nothing else.
 
-`python -m sidelight.collector.app.workers [FILE]` is the supervisor, to which `sidelight up` turns
-when `workers` is more than one. It imports neither pydantic nor gRPC: what needs them runs in
-the workers, or in a process of its own for a moment.
+`python -m sidelight.collector.app.workers [FILE]` is the supervisor, which `sidelight up` becomes
+if `workers` is above one. It imports neither pydantic nor gRPC: code that needs them runs in the
+workers, or in a short-lived process of its own. See docs/decisions/0010-workers-share-ports.md.
 """

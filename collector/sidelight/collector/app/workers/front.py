@@ -1,4 +1,4 @@
-"""The workers seen from outside as one: their metrics summed, their readiness together."""
+"""Shows all workers as one service: summed metrics, common readiness."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SUPERVISOR = "supervisor"
 
 
 class _Last:
-    """What was put together last; a `Source`."""
+    """The metrics merged last, as a `Source` of the exposition."""
 
     def __init__(self) -> None:
         self.merged: list[AnyFamily] = []
@@ -30,71 +30,78 @@ class _Last:
 
 
 class Front:
-    """Answers for all `workers`; those that are restarting just now have nothing to give."""
+    """Answers probes and scrapes for all `workers`; one that is restarting is left out."""
 
     def __init__(self, workers: Mapping[int, WorkerProcess], registry: Registry) -> None:
-        """`registry`: what the supervisor itself measures."""
+        """`registry` holds the supervisor's own metrics."""
         self._workers = workers
         self._registry = registry
-        self._gone = Snapshot()
+        self._retired = Snapshot()
         self._last = _Last()
         self._exposition = Exposition((self._last,))
         self.is_draining = False
 
     def retire(self, worker: WorkerProcess) -> None:
-        """A worker is gone: what it counted goes on being counted."""
-        self._gone = what_stays(self._gone, worker.last, time.monotonic())
+        """A worker has exited. Its counters stay in the sums, which must not decrease."""
+        self._retired = what_stays(self._retired, worker.last, time.monotonic())
 
     async def metrics(self, accept: str | None) -> tuple[str, bytes]:
         """Content type and exposition for an Accept header."""
-        found, _ = await self._asked(lambda each: each.snapshot())
-        # Of one that is silent what it said last, or the sums would go back for a while. One
-        # that has gone while others were asked is counted among the gone already.
+        current, _ = await self._ask_all(lambda worker: worker.snapshot())
+        # For a worker that does not answer its last snapshot: without it the sums would decrease
+        # for a while. A worker that exited during the question is in the retired ones by now.
         snapshots = {
-            str(number): found.get(number) or worker.last
+            str(number): current.get(number) or worker.last
             for number, worker in sorted(self._workers.items())
         }
         own = Snapshot(own=list(self._registry.families()))
-        self._last.merged = merged({_SUPERVISOR: own, **snapshots}, self._gone, time.monotonic())
+        now = time.monotonic()
+        self._last.merged = merged({_SUPERVISOR: own, **snapshots}, self._retired, now)
         return self._exposition.render(accept)
 
     async def trouble(self) -> str | None:
-        """A worker that runs and does not answer, as a single process would not either."""
-        _, silent = await self._asked(lambda each: each.health())
+        """The workers that run and do not answer; a single process would not answer either."""
+        _, silent = await self._ask_all(lambda worker: worker.health())
         if not silent:
             return None
         return "; ".join(f"worker {number}: {why}" for number, why in silent.items())
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
-        """Ready are all that run, and at least one does: the kernel gives each its share.
+        """Ready if at least one worker runs and all that run are ready.
 
-        One that is restarting gets no connections, so it does not count.
+        All must be, because the kernel sends each of them connections. A worker that is
+        restarting gets none, so it does not count.
         """
-        found, silent = await self._asked(lambda each: each.health())
-        states = {number: report["status"] for number, (_, report) in found.items()}
+        answers, silent = await self._ask_all(lambda worker: worker.health())
+        states = {number: report["status"] for number, (_, report) in answers.items()}
         states |= silent
         if self.is_draining:
             state = "draining"
         elif not states:
-            state = "no worker runs"
+            state = "no worker is running"
         else:
-            bad = [f"worker {n}: {each}" for n, each in sorted(states.items()) if each != "ready"]
-            state = "; ".join(bad) or "ready"
+            unready = [
+                f"worker {number}: {status}"
+                for number, status in sorted(states.items())
+                if status != "ready"
+            ]
+            state = "; ".join(unready) or "ready"
         return state == "ready", {
             "status": state,
-            "destinations": _destinations(report for _, report in found.values()),
-            "workers": {str(number): each for number, each in sorted(states.items())},
+            "destinations": _destinations(report for _, report in answers.values()),
+            "workers": {str(number): status for number, status in sorted(states.items())},
         }
 
-    async def _asked(
+    async def _ask_all(
         self, ask: Callable[[WorkerProcess], Awaitable[_T]]
     ) -> tuple[dict[int, _T], dict[int, str]]:
-        """What those that serve answer, and why others do not."""
-        asked = [each for each in self._workers.values() if each.is_serving.is_set()]
-        answers = await asyncio.gather(*map(ask, asked), return_exceptions=True)
-        found: dict[int, _T] = {}
+        """The answers of the workers that serve, and why others do not answer, by number."""
+        asked = [worker for worker in self._workers.values() if worker.is_serving.is_set()]
+        results = await asyncio.gather(*map(ask, asked), return_exceptions=True)
+        answers: dict[int, _T] = {}
         silent: dict[int, str] = {}
-        for worker, answer in zip(asked, answers, strict=True):
+        for worker, answer in zip(asked, results, strict=True):
+            # It has exited since, and perhaps another process has its number by now.
             if self._workers.get(worker.number) is not worker:
                 continue
             if isinstance(answer, LinkError):
@@ -103,16 +110,16 @@ class Front:
             elif isinstance(answer, BaseException):
                 raise answer
             else:
-                found[worker.number] = answer
-        return found, silent
+                answers[worker.number] = answer
+        return answers, silent
 
 
 def _destinations(reports: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The longest lag of each destination, and the first trouble anybody has with it."""
-    found: dict[str, Any] = {}
+    """The longest lag of each destination, and the first worker's trouble with it."""
+    destinations: dict[str, Any] = {}
     for report in reports:
-        for name, each in report["destinations"].items():
-            known = found.setdefault(name, dict(each))
-            known["lag_seconds"] = max(known["lag_seconds"], each["lag_seconds"])
-            known["trouble"] = known["trouble"] or each["trouble"]
-    return found
+        for name, state in report["destinations"].items():
+            worst = destinations.setdefault(name, dict(state))
+            worst["lag_seconds"] = max(worst["lag_seconds"], state["lag_seconds"])
+            worst["trouble"] = worst["trouble"] or state["trouble"]
+    return destinations

@@ -1,6 +1,6 @@
-"""What supervisor and worker say to each other: JSON over a pair of sockets.
+"""Questions and answers between supervisor and worker: JSON over a pair of sockets.
 
-It needs no file in the file system, and ends when either side ends, however that happens.
+A socket pair needs no file, and the kernel closes it when either process ends, even by kill -9.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from contextlib import suppress
 from typing import Any
 
 _LENGTH = struct.Struct("!I")
-# Neither side lies, but a fault must not take all memory.
+# Both sides are ours, but a fault must not use up the memory.
 _MAX_BYTES = 512 * 1024 * 1024
 
 Answer = Callable[[dict[str, Any]], Awaitable[Any]]
 
 
 class LinkError(Exception):
-    """The other side is gone or does not answer."""
+    """The other process has exited or does not answer."""
 
 
 class Link:
-    """One end. Questions may be asked by both; `answer` answers those of the other."""
+    """One end of the link. Both ends may ask; `answer` answers the other end's questions."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer
@@ -39,12 +39,12 @@ class Link:
 
     @classmethod
     async def over(cls, sock: socket.socket, answer: Answer) -> Link:
-        """The end that is `sock`."""
+        """The end of the link at `sock`."""
         reader, writer = await asyncio.open_unix_connection(sock=sock)
         return cls(reader, writer, answer)
 
     async def run(self) -> None:
-        """Read until the other side is gone."""
+        """Read until the other end is closed."""
         try:
             while True:
                 (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
@@ -56,11 +56,11 @@ class Link:
         finally:
             for future in self._waiting.values():
                 if not future.done():
-                    future.set_exception(LinkError("it is gone"))
+                    future.set_exception(LinkError("it has exited"))
             self._writer.close()
 
     async def ask(self, question: dict[str, Any], timeout_seconds: float) -> Any:
-        """The other side's answer. Raises `LinkError`."""
+        """The other end's answer. Raises `LinkError`."""
         self._asked += 1
         number = self._asked
         self._waiting[number] = asyncio.get_running_loop().create_future()
@@ -84,11 +84,11 @@ class Link:
 
     async def _reply(self, message: dict[str, Any]) -> None:
         answer = await self._answer(message["body"])
-        with suppress(LinkError):  # who asked is gone
+        with suppress(LinkError):  # the process that asked has exited
             self._send({"answer": message["ask"], "body": answer})
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._writer.is_closing():
-            raise LinkError("it is gone")
+            raise LinkError("it has exited")
         data = json.dumps(message).encode()
         self._writer.write(_LENGTH.pack(len(data)) + data)

@@ -1,7 +1,8 @@
-"""What is to run, found out in a process of its own: `python -m …workers.plan [FILE]`.
+"""Makes the supervisor's plan in a process of its own: `python -m …workers.plan [FILE]`.
 
-Standard input holds the plan that runs now, or nothing. Standard output gets the plan that
-should, as JSON; what is wrong with the configuration goes to standard error, with exit code 2.
+Reading the configuration needs pydantic, which would stay in the supervisor's memory. Standard
+input holds the running plan, or nothing. Standard output gets the new plan, as JSON. Faults of
+the configuration go to standard error, with exit code 2.
 """
 
 from __future__ import annotations
@@ -24,14 +25,18 @@ from sidelight.collector.destinations.registry import AnyDestination
 _DESTINATIONS: TypeAdapter[tuple[AnyDestination, ...]] = TypeAdapter(tuple[AnyDestination, ...])
 
 
-def to_json(config: Config, found: tuple[AnyDestination, ...]) -> dict[str, Any]:
-    """A configuration and its destinations as plain values, in which no secret stands."""
+def to_json(config: Config, used: tuple[AnyDestination, ...]) -> dict[str, Any]:
+    """A configuration and its destinations as plain values. Secrets are references only."""
     return {
         "config": config.model_dump(mode="json"),
-        "destinations": _DESTINATIONS.dump_python(found, mode="json"),
+        "destinations": _DESTINATIONS.dump_python(used, mode="json"),
         "listeners": {
-            each.key.rpartition(".")[2]: {"title": each.title, "host": each.host, "port": each.port}
-            for each in receiver_listeners(config)
+            listener.key.rpartition(".")[2]: {
+                "title": listener.title,
+                "host": listener.host,
+                "port": listener.port,
+            }
+            for listener in receiver_listeners(config)
         },
     }
 
@@ -45,21 +50,21 @@ def from_json(plan: dict[str, Any]) -> tuple[Config, tuple[AnyDestination, ...]]
 
 
 def make(path: Path | None, running: dict[str, Any] | None) -> dict[str, Any]:
-    """The plan; `waiting` names the keys that stay as they run because they need a restart.
+    """The new plan. Its `waiting` names changed keys that need a restart.
 
     Raises `ConfigError`.
     """
     if running is None:
         config = load(path)
         return {**to_json(config, destinations(config)), "waiting": []}
-    present, found = from_json(running)
-    wanted, found = reread(path, present, found)
-    config, waiting = reloaded(present, wanted)
-    return {**to_json(config, found), "waiting": waiting}
+    present, used = from_json(running)
+    new, used = reread(path, present, used)
+    config, waiting = reloaded(present, new)
+    return {**to_json(config, used), "waiting": waiting}
 
 
 def main() -> int:
-    """The process; returns its exit code."""
+    """Make the plan; returns the exit code."""
     text = sys.stdin.read()
     try:
         plan = make(Path(sys.argv[1]) if len(sys.argv) > 1 else None, json.loads(text or "null"))

@@ -1,4 +1,4 @@
-"""The ports that workers share: chosen and held before any of them listens."""
+"""Reserves the ports that workers share, before any worker listens."""
 
 from __future__ import annotations
 
@@ -10,42 +10,43 @@ from sidelight.base.listening import refused
 
 
 class Ports:
-    """The addresses of all enabled receivers, held until `close`, so that they stay ours.
+    """Bound sockets for the addresses of all enabled receivers, which reserve them until `close`.
 
-    A held socket does not listen, so nobody's connection ends there. Raises `ServiceError` if
-    an address cannot be had; that somebody else listens there would go unnoticed otherwise,
-    since a shared port is shared with every process of the same user.
+    The sockets do not listen, so they get no connections. Raises `ServiceError` if an address
+    is not available. Without this, another process on the port would go unnoticed: a shared
+    port is shared with every process of the same user.
     """
 
     def __init__(self, listeners: Mapping[str, Any]) -> None:
-        self._held: list[socket.socket] = []
+        self._sockets: list[socket.socket] = []
         self.numbers: dict[str, int] = {}
-        """By receiver, for instance `otlp_http`; where it was 0 the system has chosen one."""
+        """Ports by receiver, for instance `otlp_http`. For 0 the port that the system chose."""
         try:
             for name, listener in listeners.items():
-                self.numbers[name] = self._hold(name, listener["host"], listener["port"])
+                self.numbers[name] = self._reserve(name, listener["host"], listener["port"])
         except BaseException:
             self.close()
             raise
 
-    def _hold(self, name: str, host: str, port: int) -> int:
+    def _reserve(self, name: str, host: str, port: int) -> int:
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            family, _, _, _, address = found[0]
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            family, _, _, _, address = addresses[0]
+            # Without SO_REUSEPORT: this bind fails if another process uses the port.
             with socket.socket(family, socket.SOCK_STREAM) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
                 chosen: int = probe.getsockname()[1]
-            held = socket.socket(family, socket.SOCK_STREAM)
-            self._held.append(held)
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            held.bind((address[0], chosen, *address[2:]))
+            reserved = socket.socket(family, socket.SOCK_STREAM)
+            self._sockets.append(reserved)
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            reserved.bind((address[0], chosen, *address[2:]))
         except OSError as error:
             raise refused(error, host, port, f"receivers.{name}") from error
         return chosen
 
     def close(self) -> None:
-        """Let others have them."""
-        for each in self._held:
-            each.close()
+        """Release the ports."""
+        for reserved in self._sockets:
+            reserved.close()

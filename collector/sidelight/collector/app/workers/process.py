@@ -1,4 +1,4 @@
-"""One worker as its supervisor sees it: a process and the link to it."""
+"""One worker, as its supervisor sees it: a process and the link to it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ANSWER_SECONDS = 5.0
 
 
 class WorkerProcess:
-    """A running worker; `last` is what it had measured when it was asked last."""
+    """A worker's process. `last` is its latest snapshot of metrics."""
 
     def __init__(self, number: int, order: Callable[[], dict[str, Any]]) -> None:
-        """`order`: what it is to do, when it asks."""
+        """`order` returns the plan, ports and key that the worker asks for."""
         self.number = number
         self.is_serving = asyncio.Event()
         self.last = Snapshot()
@@ -31,15 +31,16 @@ class WorkerProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether its process has not ended."""
+        """Whether its process has started and not exited."""
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        """Begin the process. Raises `OSError`."""
+        """Start the process. Raises `OSError`."""
         ours, its = socket.socketpair()
         command = (sys.executable, "-m", "sidelight.collector.app.workers.worker", str(self.number))
         with its:
-            # A group of its own: Ctrl-C is the supervisor's to pass on, once.
+            # A process group of its own: the terminal sends Ctrl-C to the supervisor only, which
+            # passes it on once.
             self._process = await asyncio.create_subprocess_exec(
                 *command, stdin=its.fileno(), process_group=0
             )
@@ -47,12 +48,12 @@ class WorkerProcess:
         self._following = asyncio.create_task(self._link.run())
 
     async def started(self) -> None:
-        """Return once it serves, or its process has ended."""
+        """Return once it serves or has exited."""
         while self.is_running and not self.is_serving.is_set():  # noqa: ASYNC110 (either of two)
             await asyncio.sleep(0.05)
 
     async def ended(self) -> int:
-        """Its exit code, once it has ended; negative for a signal."""
+        """Wait for its exit and return the exit code, negative for a signal."""
         assert self._process is not None
         code = await self._process.wait()
         if self._following is not None:
@@ -60,14 +61,13 @@ class WorkerProcess:
         return code
 
     def send_signal(self, number: signal.Signals) -> None:
-        """If it still runs."""
+        """Send a signal, unless it has exited."""
         if self._process is not None and self.is_running:
             self._process.send_signal(number)
 
     async def snapshot(self) -> Snapshot:
-        """What it has measured. Raises `LinkError`."""
-        found = await self._ask({"what": "snapshot"})
-        self.last = Snapshot.from_json(found)
+        """Its metrics. Raises `LinkError`."""
+        self.last = Snapshot.from_json(await self._ask({"what": "snapshot"}))
         return self.last
 
     async def health(self) -> tuple[bool, dict[str, Any]]:
@@ -76,13 +76,13 @@ class WorkerProcess:
         return is_ready, report
 
     async def reload(self, plan: dict[str, Any], timeout_seconds: float) -> Change | None:
-        """What it changed, or None if it refused and said why. Raises `LinkError`."""
-        found = await self._ask({"what": "reload", "plan": plan}, timeout_seconds)
-        return Change(tuple(found["destinations"]), tuple(found["waiting"])) if found else None
+        """What it changed, or None if it failed and logged why. Raises `LinkError`."""
+        answer = await self._ask({"what": "reload", "plan": plan}, timeout_seconds)
+        return Change(tuple(answer["destinations"]), tuple(answer["waiting"])) if answer else None
 
     async def _ask(self, question: dict[str, Any], seconds: float = _ANSWER_SECONDS) -> Any:
         if self._link is None or not self.is_serving.is_set():
-            raise LinkError("it does not serve yet")
+            raise LinkError("it is still starting")
         return await self._link.ask(question, seconds)
 
     async def _answer(self, question: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What one of several workers has of the whole."""
+"""Divides a configuration among workers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def share_of(
     worker: int,
     ports: dict[str, int],
 ) -> tuple[Config, tuple[AnyDestination, ...]]:
-    """The configuration of one worker, and its destinations.
+    """The configuration and the destinations of one worker.
 
-    A share of the log's size limits and of each destination's pace, so that together they keep
-    to what is configured. Scraping and dashboards are the first one's.
+    It gets a share of the log's size limits and of each destination's pace, so that all workers
+    together observe what is configured. Only the first worker scrapes and writes dashboards.
     """
     workers = config.workers
     log = config.log.model_copy(
@@ -30,8 +30,8 @@ def share_of(
         }
     )
     receivers = {
-        each.name: _receiver(each, getattr(config.receivers, each.name), worker, workers, ports)
-        for each in TYPES.values()
+        type_.name: _receiver(type_, getattr(config.receivers, type_.name), worker, workers, ports)
+        for type_ in TYPES.values()
     }
     update: dict[str, object] = {
         "log": log,
@@ -41,7 +41,7 @@ def share_of(
         update["dashboards"] = config.dashboards.model_copy(update={"directory": None})
     return (
         config.model_copy(update=update),
-        tuple(_destination(each, worker, workers) for each in destinations),
+        tuple(_destination(destination, worker, workers) for destination in destinations),
     )
 
 
@@ -53,6 +53,7 @@ def _receiver(
     ports: Mapping[str, int],
 ) -> ReceiverConfig:
     shared = receiver_type.share(config, worker, workers)
+    # All workers listen on the port that the supervisor has reserved, also for a configured 0.
     port = ports.get(receiver_type.name)
     return shared if port is None else shared.model_copy(update={"port": port})
 

@@ -1,4 +1,4 @@
-"""Starts the workers, restarts those that die, passes on signals and reloads."""
+"""Starts the workers, restarts those that exit, passes on signals and reloads."""
 
 from __future__ import annotations
 
@@ -29,20 +29,21 @@ _logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 30.0
-# Who served so long did not die of its start.
-_GOOD_SECONDS = 60.0
+# A worker that ran for this long did not exit because of its start: the pause begins again.
+_STABLE_SECONDS = 60.0
 _RELOAD_SECONDS = 60.0
-# Workers leave by themselves three seconds after the deadline.
-_LATEST_SECONDS = 6.0
+# After shutdown_seconds. Workers exit by themselves three seconds after it.
+_KILL_SECONDS = 6.0
 _KEY_BYTES = 32
 
 
 class _PlanError(Exception):
-    """The configuration has faults, a line each."""
+    """Faults of the configuration, one a line."""
 
 
 def supervise(path: Path | None) -> int:
-    """Serve until a signal; returns the exit code, as `sidelight up` has it."""
+    """Serve until a signal; returns the exit code of `sidelight up`."""
+    # A reload before the workers run would end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure("info", None)
     try:
@@ -65,11 +66,12 @@ async def _supervise(path: Path | None) -> int:
 
 
 class Supervisor:
-    """The parent of all workers. Raises `ServiceError` if a port cannot be had."""
+    """The parent process of all workers. Raises `ServiceError` if a port is not available."""
 
     def __init__(self, path: Path | None, plan: dict[str, Any]) -> None:
         self._path = path
         self._plan = plan
+        # One for all workers: equal texts must have equal hashes, whichever worker gets them.
         self._hash_key = os.urandom(_KEY_BYTES).hex()
         self._ports = Ports(plan["listeners"])
         self._registry = Registry()
@@ -77,7 +79,7 @@ class Supervisor:
         self._restarts = self._registry.counter(c.COLLECTOR_WORKER_RESTARTS)
         self._workers: dict[int, WorkerProcess] = {}
         self._registry.gauge(c.COLLECTOR_WORKERS).set_function(
-            lambda: sum(each.is_serving.is_set() for each in self._workers.values())
+            lambda: sum(worker.is_serving.is_set() for worker in self._workers.values())
         )
         self._front = Front(self._workers, self._registry)
         self._serve = self._probe_server()
@@ -86,18 +88,18 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
-        """Until a signal, or until a worker cannot start at the beginning; the exit code."""
+        """Serve until a signal, or until a worker fails in its first start; the exit code."""
         config = self._plan["config"]
-        keeping = [asyncio.create_task(self._keep(each)) for each in range(config["workers"])]
+        keeping = [asyncio.create_task(self._keep(number)) for number in range(config["workers"])]
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
         try:
             if await self._all_serve(keeping):
-                where = await self._listen()
+                addresses = await self._listen()
                 loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-                _logger.info("listening: %s", ", ".join(where))
-                names = [each["name"] for each in self._plan["destinations"]]
+                _logger.info("listening: %s", ", ".join(addresses))
+                names = [destination["name"] for destination in self._plan["destinations"]]
                 _logger.info(
                     "log in %s, %d workers, destinations: %s",
                     config["log"]["directory"],
@@ -118,7 +120,7 @@ class Supervisor:
         handler = probes.handler(self._front)
         if not (serve["tls"] or serve["tokens"]):
             return HttpServer(handler, probes.limits())
-        # Only who wants TLS or tokens pays for what they need.
+        # Imported only if TLS or tokens are configured: they need pydantic.
         from sidelight.base.configuration.section import ConfigError
         from sidelight.collector.app.access import AccessMetrics, ServeAccess
         from sidelight.collector.app.configuration.serve import Serve
@@ -131,10 +133,10 @@ class Supervisor:
         return HttpServer(handler, probes.limits(), admit=admit, tls=tls)
 
     async def _all_serve(self, keeping: list[asyncio.Task[None]]) -> bool:
-        """Whether all do, or the service is to end before they did."""
+        """Wait until all workers serve; False if the service has to stop before."""
         while not self._stop.is_set():
-            serving = [each for each in self._workers.values() if each.is_serving.is_set()]
-            if len(serving) == len(keeping):
+            serving = sum(worker.is_serving.is_set() for worker in self._workers.values())
+            if serving == len(keeping):
                 return True
             await asyncio.sleep(0.02)
         return False
@@ -170,11 +172,11 @@ class Supervisor:
             try:
                 await worker.start()
                 if self._stop.is_set():
-                    # The signal to all came while this one was starting.
+                    # The signal for all workers came while this one was starting.
                     worker.send_signal(signal.SIGTERM)
                 code = await worker.ended()
             except OSError as error:
-                _logger.error("worker %d cannot be started: %s", number, error)
+                _logger.error("cannot start worker %d: %s", number, error)
                 code = 1
             self._front.retire(worker)
             del self._workers[number]
@@ -183,13 +185,14 @@ class Supervisor:
                 return
             has_served = has_served or worker.is_serving.is_set()
             if not has_served:
-                # Its own line says what is wrong, unless it was killed.
+                # A fault of the configuration or the machine, which a restart would only repeat.
+                # The worker itself has logged it, unless it was killed.
                 if code < 0:
                     _logger.error("worker %d exited while starting (%s)", number, _how(code))
                 self._code = code if code > 0 else 1
                 self._stop.set()
                 return
-            if time.monotonic() - began > _GOOD_SECONDS:
+            if time.monotonic() - began > _STABLE_SECONDS:
                 pause = _FIRST_PAUSE_SECONDS
             _logger.error("worker %d exited (%s), restarting in %.1f s", number, _how(code), pause)
             self._restarts.inc()
@@ -210,61 +213,61 @@ class Supervisor:
             report(change)
 
     async def _change_all(self) -> Change:
-        """All workers or, where the configuration has faults, none."""
+        """Reload all workers or, if the configuration has faults, none of them."""
         plan = await _plan(self._path, self._plan)
         asked = list(self._workers.values())
-        changes = [await self._change(each, plan) for each in asked]
-        refused = [each.number for each, change in zip(asked, changes, strict=True) if not change]
-        if refused:
-            for worker, change in zip(asked, changes, strict=True):
+        changes = [await self._change(worker, plan) for worker in asked]
+        results = list(zip(asked, changes, strict=True))
+        failed = [worker.number for worker, change in results if not change]
+        if failed:
+            # Back to the running plan, so that all workers process alike.
+            for worker, change in results:
                 if change:
                     await self._change(worker, self._plan)
-            raise _PlanError(f"worker {refused[0]} refused it; its own lines say why")
+            raise _PlanError(f"worker {failed[0]} cannot apply it; its own log lines say why")
         self._plan = plan
         for worker in list(self._workers.values()):
             if worker not in asked:
-                # Started in between, perhaps with the old plan.
+                # It started during the reload, perhaps with the old plan.
                 await self._change(worker, plan)
-        words = next((change.destinations for change in changes if change), ())
-        return Change(words, tuple(plan["waiting"]))
+        # All workers have the same destinations, so one report stands for all.
+        destinations = next((change.destinations for change in changes if change), ())
+        return Change(destinations, tuple(plan["waiting"]))
 
     async def _change(self, worker: WorkerProcess, plan: dict[str, Any]) -> Change | None:
-        """What the worker changed, or None if it refused; nothing if it is gone."""
+        """What the worker changed: None if it failed, nothing if it has exited."""
         try:
             await worker.started()
             return await worker.reload(plan, _RELOAD_SECONDS)
         except LinkError as error:
-            # When it restarts, it takes the plan of the others.
-            _logger.warning("reload: worker %d: %s", worker.number, error)
+            # It will restart with the plan of the others.
+            _logger.warning("reload of worker %d failed: %s", worker.number, error)
             return Change((), ())
 
     # ── ending ───────────────────────────────────────────────────────────────────────────
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop.is_set():
-            _logger.warning(
-                "second %s: exiting at once; the log keeps undelivered data", number.name
-            )
+            _logger.warning("second %s: exiting now; the log keeps undelivered data", number.name)
             for worker in self._workers.values():
                 worker.send_signal(signal.SIGKILL)
-            # Workers would be killed with it anyhow.
             os._exit(1)
         seconds = self._plan["config"]["shutdown_seconds"]
         _logger.info("%s: draining, at most %.0f s", number.name, seconds)
         self._stop.set()
 
     async def _end(self, keeping: list[asyncio.Task[None]]) -> None:
-        """Let every worker drain; who does not end in time is killed."""
+        """Let every worker drain, and kill those that do not exit in time."""
         self._stop.set()
         self._front.is_draining = True
         for worker in self._workers.values():
             worker.send_signal(signal.SIGTERM)
-        seconds = self._plan["config"]["shutdown_seconds"] + _LATEST_SECONDS
+        seconds = self._plan["config"]["shutdown_seconds"] + _KILL_SECONDS
         _, late = await asyncio.wait(keeping, timeout=seconds)
         if late:
             for worker in self._workers.values():
                 _logger.error(
-                    "worker %d hangs, killing it; its log keeps undelivered data", worker.number
+                    "worker %d hangs: killing it; its log keeps undelivered data", worker.number
                 )
                 worker.send_signal(signal.SIGKILL)
             await asyncio.wait(late)
@@ -275,7 +278,7 @@ def _how(code: int) -> str:
 
 
 async def _plan(path: Path | None, running: dict[str, Any] | None) -> dict[str, Any]:
-    """What is to run, found out in a process of its own. Raises `_PlanError`."""
+    """The plan, made in a process of its own. Raises `_PlanError`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -288,10 +291,11 @@ async def _plan(path: Path | None, running: dict[str, Any] | None) -> dict[str, 
     )
     out, faults = await process.communicate(json.dumps(running).encode())
     if process.returncode != 0:
-        raise _PlanError(faults.decode().strip() or f"{path} could not be read")
-    found: dict[str, Any] = json.loads(out)
-    options = found["config"]["logging"]
+        raise _PlanError(faults.decode().strip() or f"cannot read {path}")
+    plan: dict[str, Any] = json.loads(out)
+    options = plan["config"]["logging"]
     logs.configure(options["level"], options["format"])
+    # Warnings of that process, for instance that no destination is configured.
     for line in faults.decode().splitlines():
         _logger.warning("%s", line)
-    return found
+    return plan

@@ -1,4 +1,4 @@
-"""One worker's process: `python -m …workers.worker NUMBER`, with the link as standard input."""
+"""The process of a worker: `python -m …workers.worker NUMBER`, with the link as standard input."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from sidelight.collector.app.workers.share import share_of
 
 _logger = logging.getLogger(__name__)
 
+# From <sys/prctl.h>: the signal that the kernel sends when the parent process exits.
 _PR_SET_PDEATHSIG = 1
 _START_SECONDS = 60.0
 
 
 class Worker:
-    """One worker: the service, and what its supervisor asks of it."""
+    """One worker: runs the service and answers its supervisor."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -36,7 +37,7 @@ class Worker:
         self._ports: dict[str, int] = {}
 
     async def run(self, sock: socket.socket) -> None:
-        """Serve until a signal, or until the supervisor is gone."""
+        """Serve until a signal, or until the supervisor exits."""
         link = await Link.over(sock, self._answer)
         following = asyncio.create_task(self._follow(link))
         order = await link.ask({"what": "order"}, _START_SECONDS)
@@ -49,22 +50,22 @@ class Worker:
             worker=self._number,
             hash_key=bytes.fromhex(order["hash_key"]),
         )
-        serving = asyncio.create_task(self._say_serving(link, self._service))
+        serving = asyncio.create_task(self._report_serving(link, self._service))
         await self._service.run()
         following.cancel()
         serving.cancel()
 
-    async def _say_serving(self, link: Link, service: Service) -> None:
+    async def _report_serving(self, link: Link, service: Service) -> None:
         await service.is_serving.wait()
         await link.ask({"what": "serving"}, _START_SECONDS)
 
-    def _mine(self, whole: dict[str, Any]) -> Plan:
-        return share_of(*plan.from_json(whole), self._number, self._ports)
+    def _mine(self, common: dict[str, Any]) -> Plan:
+        return share_of(*plan.from_json(common), self._number, self._ports)
 
     async def _follow(self, link: Link) -> None:
         await link.run()
-        # What was acknowledged is on the disk, and the next supervisor needs the ports.
-        _logger.error("the supervisor exited: exiting at once; the log keeps undelivered data")
+        # Acknowledged data is on the disk, and the next supervisor needs the ports.
+        _logger.error("the supervisor has exited: exiting now; the log keeps undelivered data")
         os._exit(1)
 
     async def _answer(self, question: dict[str, Any]) -> Any:
@@ -83,12 +84,13 @@ class Worker:
 
 
 def main() -> int:
-    """The process; returns its exit code."""
-    # Also where the loop hangs and does not notice that the supervisor is gone.
+    """Run the worker; returns the exit code."""
+    # For an event loop that hangs and cannot notice that the supervisor has exited.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     raise_file_limit()
     number = int(sys.argv[1])
+    # Nothing else may read from the link, so standard input becomes /dev/null.
     with socket.socket(fileno=os.dup(0)) as sock:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         return exit_code(lambda: uvloop.run(Worker(number).run(sock)))

@@ -1,4 +1,4 @@
-"""What an HTTP answer to an export means: delivered, try again, or never."""
+"""Judges the HTTP answer to an export: delivered, retry, or rejected."""
 
 from __future__ import annotations
 
@@ -15,62 +15,65 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from sidelight.base.http_client.client import Answer
-from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Refused, Retry
+from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Rejected, Retry
 
+# A backend that names a date next year must not stop its destination for that long.
 MAX_RETRY_AFTER_SECONDS = 3600.0
-_MAX_SAID = 200
-# A closing quote may have been cut away; an apostrophe inside a word opens nothing.
+_MAX_WORDS_CHARACTERS = 200
+# The closing quote may be cut off. An apostrophe inside a word does not open a quotation.
 _QUOTED = re.compile(r"\"[^\"]*(?:\"|$)|(?<!\w)'[^']*(?:'|$)")
-# Those 4xx that time or a person can resolve; the others blame the batch itself.
-_MENDABLE = {
-    401: "it does not accept the credentials",
+# 4xx statuses that time or a person can resolve. All others blame the batch.
+_RETRIED = {
+    401: "the credentials are not valid",
     402: "payment is due, or a quota is used up",
-    403: "the credentials do not allow it",
+    403: "the credentials do not permit it",
     404: "not found",
-    405: "it does not take POST on this path",
+    405: "POST is not allowed on this path",
     407: "a proxy requires credentials",
-    408: "it waited too long for the request",
-    415: "it takes neither protobuf nor gzip, so it is the wrong endpoint",
+    408: "the backend waited too long for the request",
+    415: "the endpoint does not accept protobuf or gzip, so it is the wrong one",
     421: "the request reached the wrong server",
-    425: "it is too early",
-    429: "it limits the rate of requests",
+    425: "the backend is not ready for the request",
+    429: "the backend limits the rate of requests",
 }
 
 
 def judge(answer: Answer, *, url: str, credentials: str) -> Outcome:
-    """The outcome of a POST to `url`; `credentials` says where a person finds them.
+    """The outcome of a POST to `url`. `credentials` says where they are configured.
 
-    Langfuse answers 500 while its storage is down and Phoenix 503 while its queue is full,
-    so every 5xx is tried again.
+    Every 5xx is retried: Langfuse answers 500 while its storage is down, and Phoenix 503 while
+    its queue is full.
     """
     status = answer.status
     place = f"{url} answered {status}"
     if 200 <= status < 300:
+        # A web UI answers 200 to every path.
         if _media_type(answer) == "text/html":
-            return Retry(f"{place} with a web page: nothing takes OTLP there; correct the url")
+            return Retry(f"{place} with a web page, so it is not an OTLP endpoint; correct the url")
         return _delivered(answer)
     if 300 <= status < 400:
         target = plain(answer.headers.get("location", "elsewhere").partition("?")[0])
-        return Retry(f"{place}: redirects are not followed; put the address it names, {target}")
+        # Credentials must not be sent to another address.
+        return Retry(f"{place}: redirects are not followed; set the url to the new one, {target}")
     words = _words(answer)
     said = with_words("", words)
     if status in (401, 403):
-        return Retry(f"{place}: {_MENDABLE[status]}; check {credentials}{said}")
+        return Retry(f"{place}: {_RETRIED[status]}; check {credentials}{said}")
     if status in (404, 405, 415):
-        return Retry(f"{place}: {_MENDABLE[status]}; correct the url{said}")
-    if status in _MENDABLE:
-        return Retry(f"{place}: {_MENDABLE[status]}{said}", retry_after_seconds(answer))
+        return Retry(f"{place}: {_RETRIED[status]}; correct the url{said}")
+    if status in _RETRIED:
+        return Retry(f"{place}: {_RETRIED[status]}{said}", retry_after_seconds(answer))
     if status == 413:
-        return Refused(f"{place}: the batch is too large", status, words)
+        return Rejected(f"{place}: the batch is too large", status, words)
     if 400 <= status < 500:
-        return Refused(f"{place}: it does not take the batch", status, words)
-    return Retry(f"{place}{said or ': it has trouble of its own'}", retry_after_seconds(answer))
+        return Rejected(f"{place}: it rejects the batch", status, words)
+    return Retry(f"{place}{said or ': the backend has a fault'}", retry_after_seconds(answer))
 
 
 def retry_after_seconds(answer: Answer) -> float | None:
-    """The answer's Retry-After, in seconds or as a date, at most an hour; None if there is none.
+    """The answer's Retry-After, in seconds or as a date, at most an hour; None without one.
 
-    A date counts from the answer's own Date where it has one: the clocks may differ.
+    A date is compared with the answer's own Date, if it has one: clocks may differ.
     """
     text = answer.headers.get("retry-after", "").strip()
     if not text:
@@ -106,7 +109,7 @@ def _delivered(answer: Answer) -> Delivered:
         counts = [str(value) for key, value in partial.items() if key.startswith("rejected")]
         rejected = int(counts[0]) if counts and re.fullmatch("[0-9]{1,18}", counts[0]) else 0
         return Delivered(rejected, said=plain(str(partial.get("errorMessage", ""))))
-    # The three signals' responses have the same fields on the wire.
+    # The responses of all signals have the same fields on the wire.
     try:
         response = ExportTraceServiceResponse.FromString(answer.body)
     except DecodeError:
@@ -117,21 +120,21 @@ def _delivered(answer: Answer) -> Delivered:
 
 
 def with_words(reason: str, words: str) -> str:
-    """`reason` and, as its bracketed end, the backend's own words if there are any."""
+    """`reason`, followed by the backend's own words in brackets, if there are any."""
     return f"{reason} (it says: {words})" if words else reason
 
 
 def _words(answer: Answer) -> str:
-    """The backend's own words, or nothing."""
+    """The backend's own words on the request; empty if there are none."""
     kind = _media_type(answer)
     words = ""
     if kind == "application/json":
         values = _json(answer)
-        found = [values.get(key) for key in ("message", "detail", "error")]
-        words = next((each for each in found if isinstance(each, str)), "")
+        texts = (values.get(key) for key in ("message", "detail", "error"))
+        words = next((text for text in texts if isinstance(text, str)), "")
     elif kind == "application/x-protobuf":
         try:
-            # google.rpc.Status: its message stands in the same field as this one's.
+            # A google.rpc.Status has its message in the same field.
             words = ExportTracePartialSuccess.FromString(answer.body).error_message
         except DecodeError:
             words = ""
@@ -149,16 +152,18 @@ def _json(answer: Answer) -> dict[str, Any]:
 
 
 def plain(words: str) -> str:
-    """One short printable line.
+    """The words as one short printable line.
 
-    What is quoted goes unless it looks like a name, because it may be a span's content.
-    Content may stand there unquoted too: where the words judge a batch they go to the dead
-    letters alone.
+    Quotations are removed unless they look like a name, because they may be a span's content.
+    Content may also be there without quotes, so words about a batch only go to the dead
+    letters.
     """
-    words = "".join(each if each.isprintable() else " " for each in words[: 4 * _MAX_SAID])
+    beginning = words[: 4 * _MAX_WORDS_CHARACTERS]
+    words = "".join(letter if letter.isprintable() else " " for letter in beginning)
     words = _QUOTED.sub(_name_or_ellipsis, words)
     words = " ".join(words.split())
-    return words if len(words) <= _MAX_SAID else words[: _MAX_SAID - 1] + "…"
+    is_short = len(words) <= _MAX_WORDS_CHARACTERS
+    return words if is_short else words[: _MAX_WORDS_CHARACTERS - 1] + "…"
 
 
 def _name_or_ellipsis(quoted: re.Match[str]) -> str:

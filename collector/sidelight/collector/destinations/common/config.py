@@ -1,4 +1,4 @@
-"""What every destination of sidelight.yaml has: name, pace, rules, sampling."""
+"""Keys that all destinations of sidelight.yaml have: name, pace, rules, sampling."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Name = Annotated[
     str,
     Field(
         pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$",
-        description="Its cursor, its metrics and its dead letters go by it.",
+        description="Name of its cursor, its metrics and its dead letters.",
     ),
 ]
 Signals = Annotated[
     tuple[Literal["traces", "metrics", "logs"], ...],
-    Field(min_length=1, description="What is sent of the three."),
+    Field(min_length=1, description="Signals that are sent."),
 ]
 Headers = Annotated[
-    dict[str, Secret], Field(description="Headers with every request; their values are secrets.")
+    dict[str, Secret], Field(description="Headers of every request. The values are secrets.")
 ]
 Scores = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
     Field(
-        description="Span attributes whose numbers are also written as scores (Langfuse) or "
+        description="Span attributes with numbers that are also sent as scores (Langfuse) or "
         "annotations (Phoenix), for instance sidelight.time_to_first_token."
     ),
 ]
@@ -36,38 +36,44 @@ ALL_SIGNALS: Signals = ("traces", "metrics", "logs")
 
 
 class DestinationConfig(Section):
-    """What all destinations share."""
+    """Keys of all destinations."""
 
     type: str
     name: Name
     timeout_seconds: float = Field(
-        10.0, gt=0, le=600, description="Longest exchange, connecting and the answer included."
+        10.0, gt=0, le=600, description="Longest time of a request, from connecting to the answer."
     )
-    max_backoff_seconds: float = Field(30.0, gt=0, description="Longest pause between two tries.")
+    max_backoff_seconds: float = Field(30.0, gt=0, description="Longest pause before a retry.")
     pace_items_per_second: float | None = Field(
-        None, gt=0, description="Most spans, points or records a second; none: as fast as it goes."
+        None,
+        gt=0,
+        description="Most spans, metrics or log records sent per second. none: no limit.",
     )
     only: tuple[Match, ...] = Field(
-        (), description="What fits one of these is sent; none: everything."
+        (), description="Only data that matches one of these rules is sent. none: all data."
     )
-    drop: tuple[Match, ...] = Field((), description="What fits one of these is not sent.")
-    sample: Sampling | None = Field(None, description="none: every trace is sent.")
+    drop: tuple[Match, ...] = Field(
+        (), description="Data that matches one of these rules is not sent."
+    )
+    sample: Sampling | None = Field(
+        None, description="Tail sampling of traces. none: every trace is sent."
+    )
     routes: tuple[Route, ...] = Field((), description=ROUTES)
     unmatched: Unmatched = "default"
 
     @property
     def place(self) -> str:
-        """Where data goes, for a person."""
+        """The address of the destination, for messages."""
         raise NotImplementedError
 
     @property
     def score_attributes(self) -> tuple[str, ...]:
-        """Span attributes that a score stream beside the traces sends; none without one."""
+        """Span attributes that are also sent as scores, by a subscription of its own."""
         return ()
 
 
 class UrlDestination(DestinationConfig):
-    """A destination with a base URL, to which the paths of its protocol are added."""
+    """A destination with a base URL, to which it adds the paths of its protocol."""
 
     url: BaseUrl = Field(description="Base URL.")
 
@@ -77,13 +83,15 @@ class UrlDestination(DestinationConfig):
 
 
 class ConcurrentDestination(UrlDestination):
-    """A destination that several batches may be on their way to, in any order."""
+    """A destination that can take several batches at the same time, in any order."""
 
-    concurrency: int = Field(1, ge=1, le=32, description="Most requests at the same time.")
+    concurrency: int = Field(
+        1, ge=1, le=32, description="Requests at the same time. Above 1, batches may be reordered."
+    )
 
 
 class ScoredDestination(UrlDestination):
-    """A destination that stores numbers of spans as scores."""
+    """A destination that can store numbers of spans as scores."""
 
     scores: Scores = ()
 

@@ -1,4 +1,4 @@
-"""Request headers made of secrets, which are read when needed and never shown."""
+"""Builds request headers from secrets, which are read when needed and never shown."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from sidelight.base.configuration.section import ConfigError, Secret
 
 
 class Credentials(Protocol):
-    """What a destination proves itself with."""
+    """The credentials that a destination sends."""
 
     @property
     def sources(self) -> str:
-        """Where a person finds them: names of variables and files, never a value."""
+        """Where they are configured, for messages: names of variables and files, no values."""
 
     def headers(self) -> dict[str, str]:
-        """The headers, from secrets read now. Raises `ConfigError` saying what is missing."""
+        """The headers, from secrets read now. Raises `ConfigError` for a missing secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Basic:
-    """HTTP Basic: both secrets must be set."""
+    """HTTP Basic authentication. Both secrets must be set."""
 
     user: Secret
     password: Secret
@@ -40,7 +40,7 @@ class Basic:
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """A bearer token; unset, the backend is taken to want none."""
+    """A bearer token. If it is not set, no header is sent: the backend may not need one."""
 
     token: Secret
 
@@ -55,14 +55,14 @@ class Bearer:
 
 @dataclass(frozen=True, slots=True)
 class SecretHeaders:
-    """Headers whose values are secrets; all must be set."""
+    """Headers with secret values. All must be set."""
 
     secrets: Mapping[str, Secret]
 
     @property
     def sources(self) -> str:
         if not self.secrets:
-            return "whether it wants a header; none is configured under headers"
+            return "whether it requires a header (none is configured under headers)"
         return " and ".join(f"{secret} (header {name})" for name, secret in self.secrets.items())
 
     def headers(self) -> dict[str, str]:
@@ -76,13 +76,16 @@ def required_value(secret: Secret) -> str:
     """The secret. Raises `ConfigError` if it is not set."""
     value = secret.read()
     if not value:
-        what = "set it in the environment" if secret.env else "the file is empty"
-        raise ConfigError(f"the secret {secret} is missing; {what}")
+        problem = "is not set in the environment" if secret.env else "is empty"
+        raise ConfigError(f"the secret {secret} {problem}")
     return value
 
 
 def header_value(value: str, secret: Secret) -> str:
-    """The value, unless a header cannot hold it: the HTTP library would show it in its error."""
+    """The value. Raises `ConfigError` if a header cannot hold it.
+
+    Checked here, because the error of a library would quote the value.
+    """
     if not re.fullmatch(r"[\x20-\x7e]*", value):
-        raise ConfigError(f"the secret {secret} holds a line break or a character beyond ASCII")
+        raise ConfigError(f"the secret {secret} has a line break or a character outside ASCII")
     return value

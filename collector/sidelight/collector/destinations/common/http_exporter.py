@@ -1,4 +1,4 @@
-"""An OTLP/HTTP exporter of stored bytes: what Langfuse, Phoenix and plain OTLP have in common."""
+"""The common part of HTTP exporters: sends stored bytes, with credentials that can be rotated."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sidelight.collector.destinations.common.outcome import Outcome, Retry
 from sidelight.collector.log.record import Record
 from sidelight.otlp.signals import Signal
 
-# Exactly this: Phoenix answers 415 to anything else.
+# Phoenix answers 415 to any other spelling.
 _CONTENT_TYPE = {"Content-Type": "application/x-protobuf"}
 _UNAUTHORIZED = (401, 403)
 
 
 class HttpExporter:
-    """Sends records as they are stored, each to the path of its signal."""
+    """Sends each record as it is stored, to the path of its signal."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class HttpExporter:
         self._client = HttpClient(config.url, config.timeout_seconds)
 
     async def send(self, record: Record) -> Outcome:
-        """Send one record; never raises for a fault of the network, the backend or the keys."""
+        """Send one record. Faults of network, backend and credentials are outcomes."""
         path = self._paths[record.signal]
         try:
             encoding = {} if record.encoding == "identity" else {"Content-Encoding": "gzip"}
@@ -53,11 +53,11 @@ class HttpExporter:
         return judge(answer, url=self.url + path, credentials=self._credentials.sources)
 
     def close(self) -> None:
-        """Close the connections; a `send` under way answers `Retry` at once."""
+        """Close the connections. A `send` under way returns `Retry` at once."""
         self._client.close()
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """POST with the credentials, read again if they are refused.
+        """POST with the credentials, which are read again if the backend does not accept them.
 
         Raises `NoAnswerError`, and `ConfigError` if a secret cannot be read.
         """
@@ -67,7 +67,7 @@ class HttpExporter:
         answer = await self._client.post(path, body, {**headers, **used})
         if answer.status not in _UNAUTHORIZED:
             return answer
-        # The keys may have been rotated: their files hold newer ones.
+        # They may have been rotated: the files or variables have newer ones.
         self._authorization = None
         fresh = await self._read_credentials()
         if fresh == used:
@@ -76,12 +76,12 @@ class HttpExporter:
         return await self._client.post(path, body, {**headers, **fresh})
 
     async def _read_credentials(self) -> dict[str, str]:
-        """On a thread: they may be in files, and those on a disk that hangs."""
+        """Read the credentials on a thread: they may be files on a disk that hangs."""
         return await run_in_thread(self._credentials.headers, "sidelight-secrets")
 
 
 def check_headers(destination: str, names: Iterable[str]) -> None:
-    """Raise `ConfigError` if one of the names of a destination's headers is not valid."""
+    """Raise `ConfigError` if the name of a header is not valid."""
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
             raise ConfigError(f"destination {destination}: {name!r} is not a valid header name")

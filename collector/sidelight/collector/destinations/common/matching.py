@@ -1,4 +1,4 @@
-"""Rules of sidelight.yaml that say which data a destination gets."""
+"""Rules of sidelight.yaml that select the data of a destination."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from sidelight.conventions import KIND_OF_OPERATION, SPAN_KINDS
 
 
 def _listed(value: Any) -> Any:
-    """One value is a list of one; numbers and truth values are compared as text."""
+    """A list of texts. A single value is a list of one; numbers and booleans become text."""
     values = value if isinstance(value, list | tuple) else [value]
     return [
-        str(each).lower() if isinstance(each, bool) else str(each)
-        for each in values
-        if each is not None
+        str(item).lower() if isinstance(item, bool) else str(item)
+        for item in values
+        if item is not None
     ]
 
 
 def _span_kind(value: str) -> str:
-    # An operation stands for its kind: `retrieval` is `retriever`.
+    # The names of operations are accepted as well: `retrieval` means `retriever`.
     kind = KIND_OF_OPERATION.get(value.lower(), value.upper())
     if kind not in SPAN_KINDS:
-        raise ValueError(f"must be one of {', '.join(each.lower() for each in SPAN_KINDS)}")
+        raise ValueError(f"must be one of {', '.join(known.lower() for known in SPAN_KINDS)}")
     return kind
 
 
@@ -38,10 +38,10 @@ SpanKind = Annotated[str, BeforeValidator(_span_kind)]
 
 
 class Match(Section):
-    """Conditions that must all hold; of several values one is enough.
+    """A rule. All its conditions must match; of a list of values, one must match.
 
-    Values are exact or patterns with `*` and `?`. A rule with a condition on spans (kinds,
-    names, attributes, errors) is about traces and leaves metrics and logs alone.
+    Values are exact, or patterns with `*` and `?`. A rule with a condition on spans (kinds,
+    names, attributes, errors) does not apply to metrics and logs.
     """
 
     services: Patterns | None = Field(None, description="service.name of the resource.")
@@ -67,7 +67,7 @@ class Match(Section):
     def _asks_something(self) -> Match:
         if self == Match.model_construct():
             raise ValueError(
-                "a rule without a condition fits everything: "
-                f"name one of {', '.join(sorted(Match.model_fields))}"
+                "a rule without a condition matches everything: "
+                f"set one of {', '.join(sorted(Match.model_fields))}"
             )
         return self

@@ -1,4 +1,4 @@
-"""What can come of sending a batch, and what the forwarder does about it."""
+"""The outcomes of sending a batch, and what the forwarder does with each."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sidelight.otlp.signals import Signal
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Taken; of its items `rejected` were refused by the backend (OTLP partial success).
+    """The backend accepted the batch, except `rejected` items (OTLP partial success).
 
-    `said` holds the backend's own words on them, which may quote content: they belong into
-    the dead letters, never into a log line.
+    `said` holds the backend's own words on them. They may quote content, so they go to the
+    dead letters and never to the log.
     """
 
     rejected: int = 0
@@ -24,10 +24,10 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Not taken, may be later: send the same bytes again after `after_seconds` or a backoff.
+    """Not accepted now. The same bytes are sent again after `after_seconds`, or after a backoff.
 
-    Wrong keys and wrong addresses are retried too: a person can correct them, and what was
-    acknowledged must not be lost until then. `reason` is one sentence that says what to do.
+    Wrong credentials and addresses are retried as well: a person can correct them, and
+    acknowledged data must not be lost until then. `reason` is one sentence that says what to do.
     """
 
     reason: str
@@ -35,11 +35,11 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """Never taken as it is, for its size or a bad item: halve it; a single item is dead-lettered.
+class Rejected:
+    """Rejected for good, for its size or a bad item. It is halved; a single item is dead-lettered.
 
-    `status` is the HTTP status. `said` holds the backend's own words on the batch, which may
-    quote its content: they belong into the dead letters, never into a log line.
+    `status` is the HTTP status. `said` holds the backend's own words on the batch. They may
+    quote content, so they go to the dead letters and never to the log.
     """
 
     reason: str
@@ -47,30 +47,30 @@ class Refused:
     said: str = ""
 
 
-Outcome = Delivered | Retry | Refused
+Outcome = Delivered | Retry | Rejected
 
 
 class Exporter(Protocol):
-    """What sends to one backend. All of it runs on the event loop, and none of it blocks there."""
+    """Sends to one backend. It runs on the event loop and never blocks it."""
 
     @property
     def name(self) -> str:
-        """The configured name: the cursor's and the metric label's."""
+        """The configured name, which is also that of the cursor and of the metrics' label."""
 
     @property
     def signals(self) -> frozenset[Signal]:
-        """What it takes; other records are passed over."""
+        """The signals that it sends; records of others are skipped."""
 
     @property
     def pace_items_per_second(self) -> float | None:
-        """Most items a second, or None for no limit."""
+        """Most items per second; None for no limit."""
 
     async def send(self, record: Record) -> Outcome:
-        """Send one record; faults of the network and the backend are outcomes, not exceptions.
+        """Send one record. Faults of network and backend are outcomes, not exceptions.
 
-        Cancelled, it ends when nothing of it is under way any more: what follows may send the
-        same record again.
+        When it is cancelled, it ends only after its work has stopped: the same record may be
+        sent again right after it.
         """
 
     def close(self) -> None:
-        """Give up connections; a `send` under way may fail with `Retry`."""
+        """Close connections. A `send` under way may return `Retry`."""

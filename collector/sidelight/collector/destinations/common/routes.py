@@ -1,4 +1,4 @@
-"""Routes of a destination: where some resources go, under which keys."""
+"""Routes of a destination: other addresses or credentials for some resources."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from pydantic import Field
 from sidelight.base.configuration.section import BaseUrl, Secret, Section
 from sidelight.collector.destinations.common.matching import Patterns
 
-ROUTES = "Subscriptions of their own for some resources; the first that fits counts."
-"""The description of the key `routes`, which each destination types for itself."""
+ROUTES = "Routes for some resources, each a subscription of its own. The first match counts."
+"""The description of the key `routes`, whose type differs among destinations."""
 
 RouteName = Annotated[
     str,
     Field(
         pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$",
-        description="Its cursor and its metrics go by it, after the destination's name and a dot.",
+        description="Its cursor and metrics are named DESTINATION.NAME.",
     ),
 ]
 
 
 Unmatched = Annotated[
     Literal["default", "drop"],
-    Field(description="What fits no route goes to the destination itself, or is left out."),
+    Field(
+        description="Data that matches no route: `default` sends it to the destination itself, "
+        "`drop` does not send it."
+    ),
 ]
 
 
 class Route(Section):
-    """A way of its own for some resources; it fits if all of `match` holds.
-
-    Of several routes that fit the first one counts.
-    """
+    """A route for resources that match all of `match`. The first route that matches counts."""
 
     name: RouteName
     match: Annotated[
@@ -41,14 +41,14 @@ class Route(Section):
 
 
 class UrlRoute(Route):
-    """A route that may lead to another place."""
+    """A route that may have another address."""
 
-    url: BaseUrl | None = Field(None, description="none: the destination's.")
+    url: BaseUrl | None = Field(None, description="Base URL. none: that of the destination.")
 
 
 class HeadersRoute(UrlRoute):
-    """With other headers, or to another endpoint."""
+    """A route with other headers, or to another endpoint."""
 
     headers: dict[str, Secret] | None = Field(
-        None, description="Headers with every request; none: the destination's."
+        None, description="Headers of every request. none: those of the destination."
     )

@@ -1,4 +1,4 @@
-"""Numbers on spans as scores, for trace UIs that filter and chart by scores: pure."""
+"""Turns numbers of spans into scores, for trace UIs that filter and chart by scores: pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sidelight.otlp.span_view import SpanView
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One number of one span; ids in hex, `name` is the attribute's."""
+    """One number of one span. Ids are hexadecimal; `name` is that of the attribute."""
 
     trace_id: str
     span_id: str
@@ -23,14 +23,15 @@ class Score:
 
     @property
     def id(self) -> str:
-        """The same whenever it is made of the same span: sent again, it replaces itself."""
+        """An id derived from the span and the name, so that a repeated score replaces itself."""
         text = f"{self.trace_id}-{self.span_id}-{self.name}"
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def scores(record: Record, attributes: Sequence[str]) -> list[Score]:
-    """The scores of a record of traces, in order of its spans."""
-    names = [each.encode() for each in attributes]
+    """The scores of a record of traces, in the order of its spans."""
+    names = [name.encode() for name in attributes]
+    # A span is decoded only if its bytes contain one of the names.
     return [
         score
         for resource in Request.FromString(record.body()).resources
@@ -43,9 +44,9 @@ def scores(record: Record, attributes: Sequence[str]) -> list[Score]:
 
 def _of_span(item: bytes, attributes: Sequence[str]) -> list[Score]:
     span, head = SpanView(item), SpanHead.FromString(item)
-    found = ((name, span.attribute(name)) for name in attributes)
+    values = ((name, span.attribute(name)) for name in attributes)
     return [
         Score(head.trace_id.hex(), head.span_id.hex(), name, float(value), isinstance(value, bool))
-        for name, value in found
+        for name, value in values
         if isinstance(value, bool | int | float)
     ]

@@ -1,4 +1,4 @@
-"""What a type of destination is: its name, its configuration, and how to build and check it."""
+"""The interface of a type of destination: name, configuration, how to build and check it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sidelight.otlp.signals import Signal
 
 @dataclass(frozen=True, slots=True)
 class SelectionOptions:
-    """What a destination wants done to the data selected for it.
+    """Changes to the data selected for a destination.
 
-    `mark_roots`: mark spans whose ancestors are all withheld as roots. `project_from`: the
+    `mark_roots`: mark spans as roots if none of their ancestors is sent. `project_from`: the
     resource attribute that names the project, and the project of resources without it.
     """
 
@@ -27,16 +27,19 @@ class SelectionOptions:
 
 @dataclass(frozen=True, slots=True)
 class DestinationType:
-    """One type of destination; the callables take an instance of `Config`.
+    """One type of destination. The callables take an instance of `Config`.
 
-    `name` is the `type` in sidelight.yaml, and the folder's name. `build` connects to nothing
-    and reads no secret; it raises `ConfigError` for what only shows then. `build_scores`
-    builds the exporter of the score stream. `check` is the doctor's: it takes the name to
-    show, and asks what can be asked without storing anything. `detect` finds a destination
-    that needs no configuration; it takes a function that tells of a name whether the log still
-    holds data for it. `share` adapts a configuration to one of several workers: worker, workers.
-    `packages` must be importable.
-    `page` is the folder's page of documentation.
+    - `name`: the `type` in sidelight.yaml, and the name of the folder.
+    - `build`: does not connect and reads no secret. Raises `ConfigError` for faults that only
+      building shows.
+    - `check`: the doctor's check. It takes the name to show, and stores nothing in the backend.
+    - `page`: the folder's page of documentation.
+    - `build_scores`: builds the exporter of scores.
+    - `concurrency`: the number of requests at the same time.
+    - `detect`: finds a destination that needs no configuration. Its argument tells whether the
+      log still has undelivered data for a destination.
+    - `share`: adapts a configuration to one of several workers (worker, workers).
+    - `packages`: packages that must be importable.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Whether the folder of a file destination can be written."""
+"""The doctor's check of a file destination: the folder can be written."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sidelight.collector.destinations.file.config import FileDestination
 
 
 async def check(name: str, config: FileDestination) -> Check:
-    """Write a small file into the folder, or where the folder would be created."""
+    """Write a small file to the folder or, if it does not exist, to the nearest one above it."""
     directory = config.directory.absolute()
     try:
         await run_in_thread(lambda: probe(nearest(directory)), "sidelight-check")
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
-        advice = "Let this user write there, or set the destination's directory to another."
+        advice = "Allow this user to write there, or set directory to another folder."
         return Check(name, "fail", f"{directory} cannot be written: {reason}", advice)
     return Check(name, "ok", f"{directory} is writable")

@@ -11,7 +11,7 @@ from sidelight.collector.destinations.file.exporter import FileWriter
 
 
 def _share(config: FileDestination, worker: int, workers: int) -> FileDestination:
-    """Two processes that number and delete files in one folder would take each other's."""
+    """Give each worker its own folder: two would number and delete each other's files."""
     if workers == 1:
         return config
     name = f"worker-{worker}"

@@ -18,23 +18,27 @@ from sidelight.collector.destinations.common.routes import ROUTES, Route
 
 
 class FileRoute(Route):
-    """Into another folder."""
+    """A route to another folder."""
 
     directory: Path = Field(description="Folder of the files.")
 
 
 class FileDestination(DestinationConfig):
-    """Files in a folder: a line of OTLP/JSON, or a length and an OTLP message, for each batch."""
+    """Writes files, with a line of OTLP/JSON or a length-prefixed OTLP message for each batch."""
 
-    type: Literal["file"] = Field(description="All signals, to files.")
+    type: Literal["file"] = Field(description="Writes all signals to files.")
     name: Name = "file"
-    directory: Path = Field(description="Folder of the files; it is made if it is missing.")
+    directory: Path = Field(description="Folder of the files; created if it is missing.")
     format: Literal["json", "protobuf"] = Field(
-        "json", description="A line of OTLP/JSON, or a length and an OTLP message."
+        "json",
+        description="Per batch, `json` is a line of OTLP/JSON, `protobuf` a length and an OTLP "
+        "message.",
     )
     signals: Signals = ALL_SIGNALS
-    max_bytes: int = Field(64 * MIB, ge=1024, description="A file above it is followed by another.")
-    max_files: int = Field(10, ge=2, description="Of each signal; above it the oldest goes.")
+    max_bytes: int = Field(64 * MIB, ge=1024, description="Size above which a new file starts.")
+    max_files: int = Field(
+        10, ge=2, description="Files of each signal. Above it the oldest is deleted."
+    )
     routes: tuple[FileRoute, ...] = Field((), description=ROUTES)
 
     @property

@@ -1,8 +1,8 @@
-"""Files in a folder, rotated by size: for archives, for other tools, for a look.
+"""Writes batches to files, rotated by size.
 
-JSON has a line of OTLP/JSON for each batch. Protobuf has each batch's OTLP request behind
-its length in four bytes, big-endian. Both are what the OpenTelemetry Collector's file
-exporter writes and its receiver reads.
+JSON files have a line of OTLP/JSON for each batch. Protobuf files have the OTLP request of each
+batch after its length in four bytes, big-endian. The OpenTelemetry Collector's file exporter writes
+both formats, and its file receiver reads them.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _IDS = ("traceId", "spanId", "parentSpanId")
 
 
 class FileWriter:
-    """Appends each record to the newest file of its signal, synced before it counts as sent.
+    """Appends each record to the newest file of its signal, and syncs it before it counts as sent.
 
-    A new process begins new files, so that a line torn by a crash stays the last of its file;
-    the batch is then in the next one.
+    A new process starts new files, so that a line torn by a crash is the last of its file. Its
+    batch is then in the next file.
     """
 
     def __init__(self, config: FileDestination) -> None:
@@ -48,7 +48,7 @@ class FileWriter:
         self._closing = asyncio.Event()
 
     async def send(self, record: Record) -> Outcome:
-        """Write one record; a disk that refuses is asked again later."""
+        """Write one record. A fault of the disk is retried."""
         if self._closing.is_set():
             return Retry(f"{self._config.directory}: not written, the destination is closing")
         self._is_writing = True
@@ -60,9 +60,9 @@ class FileWriter:
                 self._close_files()
 
     def close(self) -> None:
-        """Close the files; a `send` under way does so when it ends.
+        """Close the files. A `send` under way closes them when it ends.
 
-        Closed under it, their numbers could be another file's by the time it writes.
+        If they were closed earlier, it could write to another file with the same descriptor.
         """
         self._closing.set()
         self._disk.close()
@@ -100,12 +100,13 @@ class FileWriter:
                 view = view[os.write(descriptor, view) :]
             os.fdatasync(descriptor)
         except OSError:
+            # The batch will be written again: half of it must not stay.
             os.ftruncate(descriptor, size)
             raise
         self._files[signal] = (descriptor, size + len(data))
 
     def _open(self, signal: Signal) -> tuple[int, int]:
-        """A new file behind all others of the signal; the oldest beyond the most go."""
+        """Open a new file of the signal, and delete the oldest beyond `max_files`."""
         directory = self._config.directory
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         existing = self._existing(signal)
@@ -121,18 +122,21 @@ class FileWriter:
         return descriptor, 0
 
     def _existing(self, signal: Signal) -> list[Path]:
-        """The signal's files, oldest first: by number, for a clock may have been set back."""
+        """The files of the signal, oldest first.
+
+        Sorted by number and not by time, because a clock may have been set back.
+        """
         pattern = re.compile(rf"{signal}-\d{{8}}T\d{{6}}Z-(\d{{8}})\.\w+")
-        found = [
+        numbered = [
             (match[1], path)
             for path in self._config.directory.iterdir()
             if (match := pattern.fullmatch(path.name))
         ]
-        return [path for _, path in sorted(found)]
+        return [path for _, path in sorted(numbered)]
 
 
 def to_json(signal: Signal, body: bytes) -> bytes:
-    """A serialised export request as a line of OTLP/JSON, ids in hex and enums as numbers."""
+    """A serialised export request as a line of OTLP/JSON: hexadecimal ids, numeric enums."""
     message = FULL[signal].FromString(body)
     values = json_format.MessageToDict(message, use_integers_for_enums=True)
     return json.dumps(_with_hex_ids(values), separators=(",", ":")).encode() + b"\n"
@@ -140,10 +144,10 @@ def to_json(signal: Signal, body: bytes) -> bytes:
 
 def _with_hex_ids(value: Any) -> Any:
     if isinstance(value, list):
-        return [_with_hex_ids(each) for each in value]
+        return [_with_hex_ids(item) for item in value]
     if not isinstance(value, dict):
         return value
     return {
-        key: base64.b64decode(each).hex() if key in _IDS else _with_hex_ids(each)
-        for key, each in value.items()
+        key: base64.b64decode(item).hex() if key in _IDS else _with_hex_ids(item)
+        for key, item in value.items()
     }

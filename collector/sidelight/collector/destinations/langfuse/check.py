@@ -1,4 +1,4 @@
-"""Whether Langfuse is there and accepts the keys."""
+"""The doctor's check of Langfuse: it answers and accepts the keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sidelight.collector.destinations.langfuse.exporter import PROJECTS_PATH, cr
 
 
 async def check(name: str, config: LangfuseDestination) -> Check:
-    """Ask for the project that the keys belong to."""
+    """Ask for the project of the keys."""
     keys = credentials(config)
     client = HttpClient(config.url, config.timeout_seconds)
     try:
@@ -21,9 +21,10 @@ async def check(name: str, config: LangfuseDestination) -> Check:
             PROJECTS_PATH, await run_in_thread(keys.headers, "sidelight-secrets")
         )
     except ConfigError as error:
-        return Check(name, "fail", str(error), "Langfuse shows keys under Settings, API Keys.")
+        advice = "Create keys in Langfuse under Settings, API Keys."
+        return Check(name, "fail", str(error), advice)
     except NoAnswerError as error:
-        advice = "The url is Langfuse's base, without /api. Check that Langfuse runs."
+        advice = "Check that Langfuse runs. The url is its base URL, without /api."
         return Check(name, "fail", str(error), advice)
     finally:
         client.close()
@@ -31,9 +32,9 @@ async def check(name: str, config: LangfuseDestination) -> Check:
         return Check(
             name,
             "fail",
-            f"{config.url} answered {answer.status}: it does not accept the keys",
-            f"Check {keys.sources}. Keys belong to one project on one host: "
-            "Langfuse's EU and US clouds and your own Langfuse have different ones.",
+            f"{config.url} answered {answer.status}: the keys are not valid",
+            f"Check {keys.sources}. Keys belong to one project on one host: Langfuse's EU cloud, "
+            "its US cloud and your own Langfuse have different keys.",
         )
     try:
         project = json.loads(answer.body)["data"][0]
@@ -43,6 +44,6 @@ async def check(name: str, config: LangfuseDestination) -> Check:
         return Check(
             name,
             "fail",
-            f"{config.url}{PROJECTS_PATH} answered {answer.status}, not as Langfuse does",
-            "Correct the destination's url: it is Langfuse's base, without /api.",
+            f"{config.url}{PROJECTS_PATH} answered {answer.status}, unlike Langfuse",
+            "Correct the url: it is the base URL of Langfuse, without /api.",
         )

@@ -20,7 +20,7 @@ LANGFUSE = DestinationType(
     check=check,
     detect=detect,
     concurrency=lambda config: config.concurrency,
-    # Langfuse shows a trace's name and input by its root, which may have been withheld.
+    # Langfuse takes a trace's name and input from its root, which rules may have excluded.
     selection=lambda _: SelectionOptions(mark_roots=True),
     page=Path(__file__).with_name("page.md"),
 )

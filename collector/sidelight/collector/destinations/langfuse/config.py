@@ -16,22 +16,22 @@ from sidelight.collector.destinations.common.routes import ROUTES, UrlRoute
 
 
 class LangfuseRoute(UrlRoute):
-    """To another Langfuse project: keys belong to one."""
+    """A route to another Langfuse project. Keys belong to one project."""
 
-    public_key: Secret = Field(description="Where the project's public key is.")
-    secret_key: Secret = Field(description="Where the project's secret key is.")
+    public_key: Secret = Field(description="Public key of the project.")
+    secret_key: Secret = Field(description="Secret key of the project.")
 
 
 class LangfuseDestination(ConcurrentDestination, ScoredDestination):
-    """Langfuse, cloud or self-hosted."""
+    """Sends traces to Langfuse, cloud or self-hosted."""
 
-    type: Literal["langfuse"] = Field(description="Traces, to Langfuse.")
+    type: Literal["langfuse"] = Field(description="Sends traces to Langfuse.")
     name: Name = "langfuse"
     url: BaseUrl = Field("https://cloud.langfuse.com", description="Base URL.")
     public_key: Secret = Field(
-        Secret(env="LANGFUSE_PUBLIC_KEY"), description="Where the project's public key is."
+        Secret(env="LANGFUSE_PUBLIC_KEY"), description="Public key of the project."
     )
     secret_key: Secret = Field(
-        Secret(env="LANGFUSE_SECRET_KEY"), description="Where the project's secret key is."
+        Secret(env="LANGFUSE_SECRET_KEY"), description="Secret key of the project."
     )
     routes: tuple[LangfuseRoute, ...] = Field((), description=ROUTES)

@@ -1,4 +1,4 @@
-"""A Langfuse whose keys are in the environment is used without configuration."""
+"""Auto-detects a Langfuse by its keys in the environment."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sidelight.base.configuration.section import ConfigError
 from sidelight.collector.destinations.common.config import DestinationConfig
 from sidelight.collector.destinations.langfuse.config import LangfuseDestination
 
-# Those that Langfuse's own SDK reads, in its order.
+# Those of Langfuse's own SDK, in its order.
 _URL_VARIABLES = ("LANGFUSE_BASE_URL", "LANGFUSE_HOST")
 
 
 def detect(_has_backlog: Callable[[DestinationConfig], bool]) -> LangfuseDestination | None:
-    """The Langfuse that the SDK's variables name, if both keys are set.
+    """The Langfuse of the SDK's variables; None unless both keys are set.
 
-    Raises `ConfigError` if the variable of its address does not hold a URL.
+    Raises `ConfigError` if the variable of its address is not a URL.
     """
     cloud = LangfuseDestination(type="langfuse")
     if not (cloud.public_key.read() and cloud.secret_key.read()):

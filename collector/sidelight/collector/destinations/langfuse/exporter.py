@@ -1,7 +1,7 @@
-"""Langfuse: traces over OTLP/HTTP with Basic keys.
+"""Sends traces to Langfuse, over OTLP/HTTP with Basic authentication.
 
-It takes gzip and no gRPC, stores no metrics (its endpoint for them answers 200 and throws
-them away), and makes a second row of a span that is sent twice.
+Langfuse accepts gzip but not gRPC. It stores no metrics: their endpoint answers 200 and discards
+them. A span that is sent twice becomes two rows.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sidelight.collector.destinations.langfuse.config import LangfuseDestination
 
 TRACES_PATH = "/api/public/otel/v1/traces"
 PROJECTS_PATH = "/api/public/projects"
-# Langfuse refuses versions above the one it knows.
+# The data model of Langfuse 4. Langfuse answers 400 to a version that it does not know.
 INGESTION_VERSION = {"x-langfuse-ingestion-version": "4"}
 
 
@@ -22,7 +22,7 @@ def credentials(config: LangfuseDestination) -> Basic:
 
 
 def build(config: LangfuseDestination) -> HttpExporter:
-    """The exporter to the project the keys belong to."""
+    """The exporter to the project of the keys."""
     return HttpExporter(
         config,
         paths={"traces": TRACES_PATH},

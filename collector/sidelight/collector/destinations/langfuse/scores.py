@@ -1,4 +1,4 @@
-"""Scores in Langfuse: one request each, and a subscription of their own."""
+"""Sends scores to Langfuse, one request for each, by a subscription of their own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sidelight.base.executor import off_loop_if
 from sidelight.base.http_client.client import NoAnswerError
 from sidelight.collector.destinations.common.answer import judge
 from sidelight.collector.destinations.common.http_exporter import HttpExporter
-from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Refused, Retry
+from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Rejected, Retry
 from sidelight.collector.destinations.common.scores import Score, scores
 from sidelight.collector.destinations.langfuse import exporter as langfuse
 from sidelight.collector.destinations.langfuse.config import LangfuseDestination
@@ -21,7 +21,10 @@ _JSON = {"Content-Type": "application/json"}
 
 
 class LangfuseScores(HttpExporter):
-    """Sends a record's scores one by one, and goes on where it was when it has to wait."""
+    """Sends the scores of a record one by one. A retry continues with the score that failed.
+
+    The endpoint takes a single score (Langfuse 4.16).
+    """
 
     def __init__(self, config: LangfuseDestination) -> None:
         self._keys = langfuse.credentials(config)
@@ -33,17 +36,18 @@ class LangfuseScores(HttpExporter):
         self._reason = self._said = ""
 
     async def send(self, record: Record) -> Outcome:
-        """Send what is left of the record's scores; one that is refused stops no other."""
+        """Send the remaining scores of the record. A rejected score does not stop the others."""
         if record is not self._record:
             self._record = record
             decode = partial(scores, record, self._attributes)
+            # Reversed, because sent scores are removed from the end.
             self._left = (await off_loop_if(record.is_large, decode))[::-1]
             self._rejected, self._reason, self._said = 0, "", ""
         while self._left:
             outcome = await self._send(self._left[-1])
             if isinstance(outcome, Retry):
                 return outcome
-            if isinstance(outcome, Refused):
+            if isinstance(outcome, Rejected):
                 self._rejected += 1
                 self._reason, self._said = outcome.reason, outcome.said
             self._left.pop()

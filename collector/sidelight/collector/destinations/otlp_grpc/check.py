@@ -1,4 +1,4 @@
-"""Whether an OTLP/gRPC endpoint takes the configured signals."""
+"""The doctor's check of an OTLP/gRPC endpoint: it accepts the configured signals."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from sidelight.collector.destinations.otlp_grpc.exporter import build
 
 
 async def check(name: str, config: OtlpGrpcDestination) -> Check:
-    """Send it an empty export of each signal."""
+    """Send an empty export of each signal."""
     try:
         troubles = await export_nothing(build(config), config.signals)
     except ConfigError as error:
         return misconfigured(name, error)
     if troubles:
-        advice = "The url is host and port; https:// for TLS; signals names what it takes."
+        advice = (
+            "The url is host and port, with https:// for TLS. signals lists the signals that "
+            "the endpoint accepts."
+        )
         return Check(name, "fail", "; ".join(troubles), advice)
-    return Check(name, "ok", f"{config.url} takes {', '.join(config.signals)} over gRPC")
+    return Check(name, "ok", f"{config.url} accepts {', '.join(config.signals)} over gRPC")

@@ -16,9 +16,9 @@ from sidelight.collector.destinations.common.routes import ROUTES, HeadersRoute
 
 
 class OtlpGrpcDestination(ConcurrentDestination):
-    """Any OTLP/gRPC endpoint; https:// means TLS, http:// none."""
+    """Sends to any OTLP/gRPC endpoint. https:// means TLS, http:// plain text."""
 
-    type: Literal["otlp_grpc"] = Field(description="All signals, by OTLP/gRPC.")
+    type: Literal["otlp_grpc"] = Field(description="Sends all signals by OTLP/gRPC.")
     signals: Signals = ALL_SIGNALS
     headers: Headers = Field(default_factory=dict)
     routes: tuple[HeadersRoute, ...] = Field((), description=ROUTES)

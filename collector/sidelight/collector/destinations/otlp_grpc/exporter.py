@@ -1,4 +1,4 @@
-"""Any OTLP/gRPC endpoint, sent the serialised requests as they are stored."""
+"""Sends to any OTLP/gRPC endpoint. Requests stay serialised, as they are stored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sidelight.collector.destinations.common.answer import (
     with_words,
 )
 from sidelight.collector.destinations.common.credentials import SecretHeaders
-from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Refused, Retry
+from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Rejected, Retry
 from sidelight.collector.destinations.otlp_grpc.config import OtlpGrpcDestination
 from sidelight.collector.log.record import Record
 from sidelight.otlp.signals import Signal
@@ -42,7 +42,7 @@ _OPTIONS = (
     ("grpc.primary_user_agent", f"sidelight/{version('sidelight')}"),
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
 )
-# Those that blame the request itself; as at HTTP every other is tried again.
+# Codes that blame the request, by the HTTP status they stand for. All others are retried.
 _BLAMING = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
     grpc.StatusCode.FAILED_PRECONDITION: 400,
@@ -50,7 +50,7 @@ _BLAMING = {
     grpc.StatusCode.NOT_FOUND: 404,
     grpc.StatusCode.ALREADY_EXISTS: 409,
 }
-# gRPC's servers say so, with the same status as for pressure.
+# gRPC's servers use RESOURCE_EXHAUSTED both for a large message, with these words, and for load.
 _TOO_LARGE = re.compile(r"(?i)message (?:is )?larger than|too large|message length")
 
 
@@ -60,17 +60,21 @@ def build(config: OtlpGrpcDestination) -> OtlpGrpcExporter:
     Raises `ConfigError` for a URL with a path and for a header that gRPC cannot carry.
     """
     if urlsplit(config.url).path:
-        raise ConfigError(f"destination {config.name}: url: gRPC has no paths; end it at the port")
+        raise ConfigError(
+            f"destination {config.name}: url must end with the port, because gRPC has no paths"
+        )
     for header in config.headers:
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", header) or header.lower().startswith("grpc-"):
             raise ConfigError(
-                f"destination {config.name}: {header!r} is not a valid name of gRPC metadata"
+                f"destination {config.name}: {header!r} is not a valid metadata key of gRPC"
             )
     return OtlpGrpcExporter(config)
 
 
 def _proxy_options(url: str) -> tuple[tuple[str, object], ...]:
-    """The proxy as for HTTP destinations: gRPC's own rule would send loopback through it too.
+    """gRPC's options for the proxy, chosen as for HTTP destinations.
+
+    gRPC's own rule would use the proxy for loopback addresses as well.
 
     Raises `ProxySettingError`.
     """
@@ -81,10 +85,10 @@ def _proxy_options(url: str) -> tuple[tuple[str, object], ...]:
 
 
 class OtlpGrpcExporter:
-    """One channel, kept; it finds a restarted backend again by itself.
+    """Sends over one channel, which reconnects by itself.
 
-    Calls are made through gRPC's thread-safe API and wake the loop: `grpc.aio` costs the same,
-    but can only start calls on the loop, which waits while the request is compressed.
+    Calls use gRPC's thread-safe API and wake the loop. `grpc.aio` costs the same, but it can
+    only start calls on the loop, which then waits while the request is compressed.
     """
 
     def __init__(self, config: OtlpGrpcDestination) -> None:
@@ -112,12 +116,12 @@ class OtlpGrpcExporter:
         }
 
     async def send(self, record: Record) -> Outcome:
-        """Send one record; never raises for a fault of the network, the backend or the keys."""
+        """Send one record. Faults of network, backend and credentials are outcomes."""
         if self._proxy_fault is not None:
             return Retry(f"{self._url}: {self._proxy_fault}")
         try:
             headers = await run_in_thread(self._credentials.headers, "sidelight-secrets")
-            # gRPC compresses while a call is started: 10 ms for a request of 1 MB.
+            # gRPC compresses when a call starts: 10 ms for a request of 1 MB.
             start = partial(self._start, record, headers)
             call = await off_loop_if(record.is_large, start)
             answer = await _answer(call)
@@ -125,7 +129,7 @@ class OtlpGrpcExporter:
             return Retry(str(error))
         except grpc.RpcError as error:
             return self._judge(error)
-        except ValueError:
+        except ValueError:  # gRPC's error for a closed channel
             return Retry(f"{self._url}: not sent, the destination is closing")
         return _delivered(answer)
 
@@ -138,7 +142,7 @@ class OtlpGrpcExporter:
         )
 
     def close(self) -> None:
-        """Close the channel; a `send` under way answers `Retry` at once."""
+        """Close the channel. A `send` under way returns `Retry` at once."""
         self._channel.close()
 
     def _judge(self, error: Any) -> Outcome:
@@ -148,16 +152,16 @@ class OtlpGrpcExporter:
         if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
             return Retry(f"{place}: check {self._credentials.sources}{words}")
         if code is grpc.StatusCode.UNIMPLEMENTED:
-            return Retry(f"{place}: it does not take this signal; correct url or signals{words}")
+            return Retry(f"{place}: it does not accept this signal; correct url or signals{words}")
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return Retry(
                 f"{self._url}: no answer within {self._timeout_seconds:g} s; "
-                "is it overloaded? timeout_seconds can be raised"
+                "check whether it is overloaded, or raise timeout_seconds"
             )
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE.search(error.details() or ""):
-            return Refused(f"{place}: the batch is too large", 413, said)
+            return Rejected(f"{place}: the batch is too large", 413, said)
         if code in _BLAMING:
-            return Refused(f"{place}: it does not take the batch", _BLAMING[code], said)
+            return Rejected(f"{place}: it rejects the batch", _BLAMING[code], said)
         return Retry(f"{place}{words}", _retry_after_seconds(error))
 
 
@@ -167,7 +171,7 @@ async def _answer(call: grpc.Future) -> bytes:
     is_done = asyncio.Event()
 
     def wake(_: grpc.Future) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed, so nothing waits for the answer
             loop.call_soon_threadsafe(is_done.set)
 
     call.add_done_callback(wake)
@@ -181,7 +185,7 @@ async def _answer(call: grpc.Future) -> bytes:
 
 
 def _delivered(answer: bytes) -> Delivered:
-    # The three signals' responses have the same fields on the wire.
+    # The responses of all signals have the same fields on the wire.
     try:
         partial = ExportTraceServiceResponse.FromString(answer).partial_success
     except DecodeError:
@@ -190,7 +194,7 @@ def _delivered(answer: bytes) -> Delivered:
 
 
 def _retry_after_seconds(error: Any) -> float | None:
-    """The RetryInfo of the answer, at most an hour; None if there is none."""
+    """The delay of the answer's RetryInfo, at most an hour; None without one."""
     for key, value in error.trailing_metadata() or ():
         if key != "grpc-status-details-bin":
             continue

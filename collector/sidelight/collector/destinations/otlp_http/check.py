@@ -1,4 +1,4 @@
-"""Whether an OTLP/HTTP endpoint takes the configured signals."""
+"""The doctor's check of an OTLP/HTTP endpoint: it accepts the configured signals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sidelight.collector.destinations.otlp_http.exporter import build
 
 
 async def check(name: str, config: OtlpHttpDestination) -> Check:
-    """Send it an empty export of each signal."""
+    """Send an empty export of each signal."""
     try:
         troubles = await export_nothing(build(config), config.signals)
     except ConfigError as error:
@@ -20,7 +20,7 @@ async def check(name: str, config: OtlpHttpDestination) -> Check:
             name,
             "fail",
             "; ".join(troubles),
-            "The url is the base, to which /v1/traces and the like are added; "
-            "signals names what the endpoint takes.",
+            "The url is the base URL, without /v1/traces. signals lists the signals that the "
+            "endpoint accepts.",
         )
-    return Check(name, "ok", f"{config.url} takes {', '.join(config.signals)}")
+    return Check(name, "ok", f"{config.url} accepts {', '.join(config.signals)}")

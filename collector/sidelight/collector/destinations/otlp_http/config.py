@@ -16,9 +16,9 @@ from sidelight.collector.destinations.common.routes import ROUTES, HeadersRoute
 
 
 class OtlpHttpDestination(ConcurrentDestination):
-    """Any OTLP/HTTP endpoint; `url` is the base, to which /v1/<signal> is added."""
+    """Sends to any OTLP/HTTP endpoint. /v1/<signal> is added to `url`."""
 
-    type: Literal["otlp_http"] = Field(description="All signals, by OTLP/HTTP.")
+    type: Literal["otlp_http"] = Field(description="Sends all signals by OTLP/HTTP.")
     signals: Signals = ALL_SIGNALS
     headers: Headers = Field(default_factory=dict)
     routes: tuple[HeadersRoute, ...] = Field((), description=ROUTES)

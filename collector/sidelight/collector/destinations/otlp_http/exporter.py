@@ -1,4 +1,4 @@
-"""Any OTLP/HTTP endpoint: another collector, or a backend that speaks OTLP."""
+"""Sends to any OTLP/HTTP endpoint: another collector, or a backend that speaks OTLP."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def credentials(config: OtlpHttpDestination) -> SecretHeaders:
 def build(config: OtlpHttpDestination) -> HttpExporter:
     """The exporter of the configured signals.
 
-    Raises `ConfigError` if a header's name is not one.
+    Raises `ConfigError` if the name of a header is not valid.
     """
     check_headers(config.name, config.headers)
     paths = {signal: PATHS[signal] for signal in config.signals}

@@ -1,4 +1,4 @@
-"""Scores as span annotations in Phoenix, which must have stored the span before."""
+"""Sends scores to Phoenix as span annotations, which need the span to be stored before."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from sidelight.collector.destinations.phoenix.config import PhoenixDestination
 from sidelight.collector.log.record import Record
 
 ANNOTATIONS_PATH = "/v1/span_annotations?sync=true"
-# By then a span that is still not stored has been dropped, or was never sent.
+# A span that is not stored by then has been dropped by Phoenix, or was never sent.
 GIVE_UP_SECONDS = 600.0
-_MOST = 500
+_MAX_ANNOTATIONS = 500
 _POLL_SECONDS = 0.5
 _JSON = {"Content-Type": "application/json"}
 
 
 class PhoenixAnnotations(HttpExporter):
-    """Annotates a record's spans once Phoenix has stored them."""
+    """Annotates the spans of a record once Phoenix has stored them."""
 
     def __init__(self, config: PhoenixDestination) -> None:
         self._key = phoenix.credentials(config)
@@ -37,23 +37,24 @@ class PhoenixAnnotations(HttpExporter):
         self._attributes = config.scores
 
     async def send(self, record: Record) -> Outcome:
-        """Send the record's annotations, which replace themselves when they are sent again."""
+        """Send the annotations of the record. Repeated ones replace themselves."""
         decode = partial(scores, record, self._attributes)
-        made = await off_loop_if(record.is_large, decode)
+        to_send = await off_loop_if(record.is_large, decode)
         rejected, reason = 0, ""
-        for start in range(0, len(made), _MOST):
-            outcome = await self._annotate(made[start : start + _MOST], record.time_ns)
+        for start in range(0, len(to_send), _MAX_ANNOTATIONS):
+            chunk = to_send[start : start + _MAX_ANNOTATIONS]
+            outcome = await self._annotate(chunk, record.time_ns)
             if not isinstance(outcome, Delivered):
                 return outcome
             rejected += outcome.rejected
             reason = outcome.reason or reason
         return Delivered(min(rejected, record.items), reason)
 
-    async def _annotate(self, made: list[Score], since_ns: int) -> Outcome:
+    async def _annotate(self, left: list[Score], since_ns: int) -> Outcome:
         rejected = 0
         deadline = time.monotonic() + self.timeout_seconds
-        while made:
-            body = json.dumps({"data": [_annotation(each) for each in made]}).encode()
+        while left:
+            body = json.dumps({"data": [_annotation(score) for score in left]}).encode()
             try:
                 answer = await self.post(ANNOTATIONS_PATH, body, _JSON)
             except (NoAnswerError, ConfigError) as error:
@@ -65,14 +66,15 @@ class PhoenixAnnotations(HttpExporter):
                 )
                 return Delivered(rejected) if isinstance(outcome, Delivered) else outcome
             if time.time_ns() - since_ns > GIVE_UP_SECONDS * 1e9:
-                left = [each for each in made if each.span_id not in missing]
-                rejected += len(made) - len(left)
-                made = left
+                # Phoenix takes all annotations of a request or none.
+                stored = [score for score in left if score.span_id not in missing]
+                rejected += len(left) - len(stored)
+                left = stored
             elif time.monotonic() < deadline:
                 await asyncio.sleep(_POLL_SECONDS)
             else:
-                return Retry(f"{self.url} has not stored {len(missing)} spans to annotate yet")
-        return Delivered(rejected, "Phoenix never stored the spans")
+                return Retry(f"{self.url} has not yet stored {len(missing)} spans to annotate")
+        return Delivered(rejected, "Phoenix did not store the spans")
 
 
 def _annotation(score: Score) -> dict[str, Any]:
@@ -86,7 +88,7 @@ def _annotation(score: Score) -> dict[str, Any]:
 
 
 def _missing(answer: Answer) -> set[str]:
-    """The spans that Phoenix says it does not have."""
+    """The ids of spans that Phoenix does not have, by its answer."""
     text = answer.body.decode("utf-8", "replace")
     if answer.status != 404 or "do not exist" not in text:
         return set()

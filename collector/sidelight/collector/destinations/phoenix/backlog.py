@@ -1,4 +1,4 @@
-"""What a backend has taken and not yet stored, by sample spans whose storage can be asked for."""
+"""Tracks spans that a backend has accepted and not yet stored, by asking for sample spans."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _SPANS_PER_SAMPLE = 100
 
 
 class Backlog:
-    """Counts spans from delivery to storage, which a backend does roughly in order."""
+    """Counts spans between delivery and storage. A backend stores them roughly in order."""
 
     def __init__(self) -> None:
-        # Span id in hex and the spans it stands for, itself included; the oldest first.
+        # A hexadecimal span id and the number of spans it represents; the oldest first.
         self._samples: deque[tuple[str, int]] = deque()
         self.spans = 0
 
     def add(self, body: bytes) -> None:
-        """Note a delivered batch: a serialised export request of traces."""
+        """Add a delivered batch: a serialised export request of traces."""
         request = Request.FromString(body)
         items = [
             item
@@ -32,14 +32,14 @@ class Backlog:
             self._samples.append((SpanHead.FromString(group[-1]).span_id.hex(), len(group)))
         self.spans += len(items)
 
-    def samples(self, most: int) -> list[str]:
-        """At most so many span ids to ask for, spread evenly, the newest among them."""
+    def samples(self, limit: int) -> list[str]:
+        """At most `limit` span ids to ask for, evenly distributed, with the newest one."""
         count = len(self._samples)
-        steps = min(most, count)
+        steps = min(limit, count)
         return [self._samples[count * step // steps - 1][0] for step in range(1, steps + 1)]
 
     def confirm(self, stored: Collection[str]) -> bool:
-        """Take off all up to the newest stored sample; whether there was any."""
+        """Remove all spans up to the newest stored sample. Returns whether there was one."""
         through = max(
             (place for place, (sample, _) in enumerate(self._samples, 1) if sample in stored),
             default=0,

@@ -1,4 +1,4 @@
-"""Whether Phoenix is there and takes traces."""
+"""The doctor's check of Phoenix: it answers and accepts traces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sidelight.collector.destinations.phoenix.exporter import VERSION_PATH, buil
 
 
 async def check(name: str, config: PhoenixDestination) -> Check:
-    """Ask for its version and send it an empty export."""
+    """Ask for its version, and send an empty export."""
     version = await phoenix_version(config.url, config.timeout_seconds)
     try:
         troubles = await export_nothing(build(config), ("traces",))
@@ -21,26 +21,26 @@ async def check(name: str, config: PhoenixDestination) -> Check:
         return misconfigured(name, error)
     trouble = next(iter(troubles), "")
     if str(config.api_key) in trouble:
-        advice = f"Put an API key of Phoenix (Settings, API Keys) into {config.api_key}."
+        advice = f"Set {config.api_key} to an API key of Phoenix (Settings, API Keys)."
         return Check(name, "fail", trouble, advice)
     if version is None:
         if trouble:
-            # The trouble itself says to start what does not listen, or to correct the url.
+            # The fault itself says whether to start a server or to correct the url.
             return Check(name, "fail", trouble, "Start Phoenix with: phoenix serve")
         return Check(
             name,
             "fail",
-            f"{config.url}: the server there is not Phoenix",
-            "Correct the destination's url.",
+            f"{config.url}: the server is not Phoenix",
+            "Correct the url.",
         )
     if trouble:
-        return Check(name, "fail", trouble, "See Phoenix's own log and its disk.")
+        return Check(name, "fail", trouble, "Check Phoenix's own log and its disk.")
     project = f", project {config.project}" if config.project else ""
-    return Check(name, "ok", f"Phoenix {version} at {config.url}{project} takes traces")
+    return Check(name, "ok", f"Phoenix {version} at {config.url}{project} accepts traces")
 
 
 async def phoenix_version(url: str, timeout_seconds: float) -> str | None:
-    """The version of the Phoenix at `url`, or None if no Phoenix answers there."""
+    """The version of the Phoenix at `url`; None if Phoenix does not answer."""
     client = HttpClient(url, timeout_seconds)
     try:
         answer = await client.get(VERSION_PATH)

@@ -12,25 +12,26 @@ from sidelight.collector.destinations.common.routes import ROUTES, UrlRoute
 
 
 class PhoenixRoute(UrlRoute):
-    """To another Phoenix project."""
+    """A route to another Phoenix project."""
 
-    project: str | None = Field(None, description="Phoenix project; none: the destination's.")
-    api_key: Secret | None = Field(None, description="Its key; none: the destination's.")
+    project: str | None = Field(None, description="Phoenix project. none: that of the destination.")
+    api_key: Secret | None = Field(None, description="API key. none: that of the destination.")
 
 
 class PhoenixDestination(ScoredDestination):
-    """Arize Phoenix, over HTTP (no 4 MiB cap there, and the project header works)."""
+    """Sends traces to Arize Phoenix, over HTTP."""
 
-    type: Literal["phoenix"] = Field(description="Traces, to Arize Phoenix.")
+    type: Literal["phoenix"] = Field(description="Sends traces to Arize Phoenix.")
     name: Name = "phoenix"
     url: BaseUrl = Field("http://127.0.0.1:6006", description="Base URL.")
-    project: str | None = Field(None, description="Phoenix project; none: Phoenix's default.")
+    project: str | None = Field(None, description="Phoenix project. none: Phoenix's default.")
     project_from: str | None = Field(
         None,
         min_length=1,
-        description="Resource attribute that names the project; without it `project` does.",
+        description="Resource attribute with the name of the project. Resources without it go to "
+        "`project`.",
     )
     api_key: Secret = Field(
-        Secret(env="PHOENIX_API_KEY"), description="Where its key is; empty: none is sent."
+        Secret(env="PHOENIX_API_KEY"), description="API key. If it is empty, none is sent."
     )
     routes: tuple[PhoenixRoute, ...] = Field((), description=ROUTES)

@@ -1,4 +1,4 @@
-"""A Phoenix on this machine is used without configuration."""
+"""Auto-detects a Phoenix on this machine."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _TIMEOUT_SECONDS = 1.0
 def detect(
     has_backlog: Callable[[DestinationConfig], bool], url: str = DEFAULT_URL
 ) -> PhoenixDestination | None:
-    """The Phoenix that answers at `url`, or that has data waiting in the log.
+    """The Phoenix that answers at `url`, or that has undelivered data in the log.
 
-    Blocks; not for a thread with a running event loop.
-    One that is down just now would otherwise lose what waits for it to retention.
+    Blocks; do not call it on a thread with a running event loop.
     """
     local = PhoenixDestination(type="phoenix", url=url)
+    # A known Phoenix counts even if it is down: retention would delete its data otherwise.
     if has_backlog(local) or asyncio.run(phoenix_version(local.url, _TIMEOUT_SECONDS)) is not None:
         return local
     return None

@@ -1,10 +1,12 @@
-"""Arize Phoenix: traces over OTLP/HTTP, which has no size cap and knows the project header.
+"""Sends traces to Arize Phoenix, over OTLP/HTTP.
 
-Phoenix says 200 before it stores: up to 20,000 spans wait in its memory, gone if it stops,
-while SQLite on two cores stores about 150 a second. So this destination asks Phoenix now
-and then how far it has come, and keeps no more than `WINDOW_SPANS` ahead of it; the rest
-waits in our log, on disk. That finds the pace of any Phoenix by itself, be it on SQLite or
-on PostgreSQL. A configured `pace_items_per_second` holds as well.
+HTTP has no size limit there, unlike gRPC (4 MiB), and only over HTTP does Phoenix read the header
+that names the project.
+
+Phoenix answers 200 before it stores: up to 20,000 spans wait in its memory and are lost if it
+stops, while SQLite on two cores stores about 150 a second. This exporter therefore asks Phoenix
+how far it has come, and sends at most `WINDOW_SPANS` ahead. The rest waits in the log, on disk.
+That adapts to the pace of any Phoenix. `pace_items_per_second` applies in addition.
 """
 
 from __future__ import annotations
@@ -28,23 +30,23 @@ TRACES_PATH = "/v1/traces"
 VERSION_PATH = "/arize_phoenix_version"
 GRAPHQL_PATH = "/graphql"
 WINDOW_SPANS = 1000
-# A sample costs Phoenix about 3 ms to look up.
+# Phoenix takes about 3 ms to look up a sample.
 _SAMPLES = 4
 _POLL_SECONDS = 0.25
 
 
 def credentials(config: PhoenixDestination) -> Bearer:
-    """The API key, if Phoenix wants one."""
+    """The API key, which is optional."""
     return Bearer(config.api_key)
 
 
 def build(config: PhoenixDestination) -> PhoenixExporter:
     """The exporter to the configured project.
 
-    Raises `ConfigError` if no header can hold the project's name.
+    Raises `ConfigError` if a header cannot hold the name of the project.
     """
     if not re.fullmatch(r"[\x20-\x7e]*", config.project or ""):
-        raise ConfigError(f"destination {config.name}: project must be of ASCII characters")
+        raise ConfigError(f"destination {config.name}: project must be ASCII")
     return PhoenixExporter(config)
 
 
@@ -56,7 +58,7 @@ class PhoenixExporter(HttpExporter):
             config,
             paths={"traces": TRACES_PATH},
             credentials=credentials(config),
-            # Phoenix heeds the header before the resource, which `project_from` names.
+            # In Phoenix the header wins over the resource attribute, which `project_from` sets.
             headers=(
                 {"x-project-name": config.project}
                 if config.project and not config.project_from
@@ -66,7 +68,7 @@ class PhoenixExporter(HttpExporter):
         self._backlog = Backlog()
 
     async def send(self, record: Record) -> Outcome:
-        """Wait until Phoenix has stored enough of what it took before, then send one record."""
+        """Wait until Phoenix has stored enough of the earlier spans, then send one record."""
         stalled = await self._wait_for_room()
         if stalled is not None:
             return stalled
@@ -80,31 +82,31 @@ class PhoenixExporter(HttpExporter):
         while self._backlog.spans >= WINDOW_SPANS:
             stored = await self._stored(self._backlog.samples(_SAMPLES))
             if stored is None:
-                # It is down, or cannot be asked; its 503 when its queue is full remains.
+                # It is down or cannot be asked. Its 503 for a full queue still slows us down.
                 self._backlog.clear()
             elif self._backlog.confirm(stored):
                 progress = time.monotonic()
             elif time.monotonic() - progress > self.timeout_seconds:
-                # The samples may be spans that Phoenix dropped: they must not block for ever.
+                # Phoenix may have dropped the samples: they must not block us for ever.
                 waiting = self._backlog.spans
                 self._backlog.clear()
                 return Retry(
-                    f"{self.url} has stored none of the {waiting} spans it took for "
-                    f"{self.timeout_seconds:g} s; see its log and its disk"
+                    f"{self.url} has {waiting} spans in its queue and has stored none for "
+                    f"{self.timeout_seconds:g} s; check its log and its disk"
                 )
             else:
                 await asyncio.sleep(_POLL_SECONDS)
         return None
 
     async def _stored(self, span_ids: list[str]) -> set[str] | None:
-        """Which of the spans Phoenix has stored, or None if it does not say."""
+        """The spans that Phoenix has stored; None if it does not answer the question."""
         fields = " ".join(
             f's{span_id}: getSpanByOtelId(spanId: "{span_id}") {{ id }}' for span_id in span_ids
         )
         query = json.dumps({"query": f"{{ {fields} }}"}).encode()
         try:
             answer = await self.post(GRAPHQL_PATH, query, {"Content-Type": "application/json"})
-            found = json.loads(answer.body)["data"]
-            return {span_id for span_id in span_ids if found[f"s{span_id}"] is not None}
+            spans = json.loads(answer.body)["data"]
+            return {span_id for span_id in span_ids if spans[f"s{span_id}"] is not None}
         except (NoAnswerError, ConfigError, ValueError, KeyError, TypeError):
             return None

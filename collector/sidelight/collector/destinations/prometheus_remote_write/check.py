@@ -1,4 +1,4 @@
-"""Whether an endpoint takes Prometheus remote write."""
+"""The doctor's check of an endpoint of Prometheus remote write."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from sidelight.collector.destinations.prometheus_remote_write.exporter import bu
 
 
 async def check(name: str, config: RemoteWriteDestination) -> Check:
-    """Send it an empty write."""
+    """Send an empty write."""
     try:
         troubles = await export_nothing(build(config), ("metrics",))
     except ConfigError as error:
         return misconfigured(name, error)
     if troubles:
         advice = (
-            "The url is the endpoint itself, at Prometheus <base>/api/v1/write, which it "
-            "serves if started with --web.enable-remote-write-receiver."
+            "The url is the endpoint itself, for Prometheus <base>/api/v1/write. Prometheus "
+            "serves it if it is started with --web.enable-remote-write-receiver."
         )
         return Check(name, "fail", "; ".join(troubles), advice)
-    return Check(name, "ok", f"{config.url} takes remote write")
+    return Check(name, "ok", f"{config.url} accepts remote write")

@@ -11,13 +11,13 @@ from sidelight.collector.destinations.common.routes import ROUTES, HeadersRoute
 
 
 class RemoteWriteDestination(UrlDestination):
-    """Prometheus remote write (1.0) of metrics; `url` is the endpoint itself.
+    """Sends metrics by Prometheus remote write 1.0. `url` is the endpoint itself.
 
-    One request at a time: samples of a series must arrive in order.
+    It sends one request at a time, because samples of a series must arrive in order.
     """
 
     type: Literal["prometheus_remote_write"] = Field(
-        description="Metrics, by Prometheus remote write."
+        description="Sends metrics by Prometheus remote write."
     )
     name: Name = "prometheus"
     headers: Headers = Field(default_factory=dict)

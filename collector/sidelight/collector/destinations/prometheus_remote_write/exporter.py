@@ -1,4 +1,4 @@
-"""Prometheus remote write 1.0: metrics as samples, to Prometheus, Mimir, Thanos and the like."""
+"""Sends metrics by Prometheus remote write 1.0, to Prometheus, Mimir, Thanos and others."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from sidelight.collector.destinations.prometheus_remote_write.series import (
 )
 from sidelight.collector.log.record import Record
 
+# As the specification of remote write 1.0 requires; the version is that of the protocol's draft.
 _HEADERS = {
     "Content-Type": "application/x-protobuf",
     "Content-Encoding": "snappy",
@@ -27,40 +28,39 @@ _HEADERS = {
 
 
 def build(config: RemoteWriteDestination) -> RemoteWriter:
-    """The writer. Raises `ConfigError` if a header's name is not one."""
+    """The exporter. Raises `ConfigError` if the name of a header is not valid."""
     check_headers(config.name, config.headers)
     return RemoteWriter(config)
 
 
 class RemoteWriter(HttpExporter):
-    """One request for each stored batch, in order."""
+    """Sends one request for each stored batch, in order."""
 
     def __init__(self, config: RemoteWriteDestination) -> None:
         self._secrets = SecretHeaders(config.headers)
         super().__init__(config, paths={"metrics": ""}, credentials=self._secrets)
 
     async def send(self, record: Record) -> Outcome:
-        """Send the record's samples; never raises for a fault of network, backend or keys."""
-        # Some 14 µs a point, of which a metric may have thousands.
+        """Send the samples of a record. Faults of network, backend and credentials are outcomes."""
+        # On a thread: a point takes 14 µs, and a metric may have thousands of them.
         converted, body = await run_in_thread(partial(_encoded, record), "sidelight-remote-write")
         left_out = converted.left_out.total()
-        kept = Delivered(
-            left_out,
-            "what remote write cannot hold: " + ", ".join(sorted(converted.left_out))
-            if left_out
-            else "",
+        reasons = ", ".join(sorted(converted.left_out))
+        delivered = Delivered(
+            left_out, f"not supported by remote write: {reasons}" if left_out else ""
         )
+        # Nothing is left to send. An empty record is the doctor's, and is sent.
         if record.items and not converted.request.timeseries:
-            return kept
+            return delivered
         try:
             answer = await self.post("", body, _HEADERS)
         except (NoAnswerError, ConfigError) as error:
             return Retry(str(error))
         outcome = judge(answer, url=self.url, credentials=self._secrets.sources)
-        return kept if isinstance(outcome, Delivered) else outcome
+        return delivered if isinstance(outcome, Delivered) else outcome
 
 
 def _encoded(record: Record) -> tuple[ConvertedMetrics, bytes]:
-    """A record's samples, and the request's body that carries them."""
+    """The samples of a record, and the body of the request with them."""
     converted = convert(record.body())
     return converted, snappy.compress(converted.request.SerializeToString())

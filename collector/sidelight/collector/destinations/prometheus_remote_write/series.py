@@ -1,7 +1,7 @@
-"""OTLP metrics as the samples of a remote write request, both serialised: no input or output.
+"""Converts OTLP metrics to a remote write request: pure.
 
-Names, labels and values are those of /metrics, by the same walk (`sidelight.otlp.prometheus`),
-so that a dashboard reads the same from a scrape and from remote write.
+Names, labels and values are those of /metrics, from the same walk (`sidelight.otlp.prometheus`). A
+dashboard shows the same data from a scrape and from remote write.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sidelight.otlp.prometheus.values import Exemplar, samples
 from sidelight.otlp.prometheus.walk import Fault, MetricSeries, Point, walk
 
 _NANOSECONDS_PER_MILLISECOND: Final = 1_000_000
-# The very bits by which Prometheus knows that a series has ended.
+# Prometheus's stale marker: a NaN with these bits says that a series has ended.
 _STALE: Final[float] = struct.unpack("<d", (0x7FF0000000000002).to_bytes(8, "little"))[0]
 _TYPES: Final = {
     "counter": MetricMetadata.COUNTER,
@@ -35,17 +35,17 @@ _TYPES: Final = {
 
 @dataclass(slots=True)
 class ConvertedMetrics:
-    """The series of a request, and the metrics that are not wholly in it, by why."""
+    """The series of a request, and the number of metrics that are left out, by reason."""
 
     request: WriteRequest = field(default_factory=WriteRequest)
     left_out: Counter[str] = field(default_factory=Counter)
 
 
 def convert(body: bytes) -> ConvertedMetrics:
-    """All points of a serialised metrics export request.
+    """Convert all points of a serialised metrics export request.
 
-    Left out are deltas, which need a memory of what was before, exponential histograms, whose
-    buckets would have to be native ones, and malformed points.
+    Left out are deltas, which need the sum of earlier ones; exponential histograms, which need
+    native histograms; and malformed points.
     """
     converted = ConvertedMetrics()
     described: set[str] = set()
@@ -55,7 +55,7 @@ def convert(body: bytes) -> ConvertedMetrics:
             if metric.is_delta or metric.kind == "empty":
                 converted.left_out["delta" if metric.is_delta else "empty"] += 1
                 continue
-            for point in _kept(metric, converted.left_out):
+            for point in _valid(metric, converted.left_out):
                 if metric.name not in described:
                     described.add(metric.name)
                     _describe(converted.request, metric)
@@ -68,8 +68,8 @@ def convert(body: bytes) -> ConvertedMetrics:
     return converted
 
 
-def _kept(metric: MetricSeries, left_out: Counter[str]) -> Iterable[Point]:
-    """The points that can be written. A metric counts once, however many of its points cannot."""
+def _valid(metric: MetricSeries, left_out: Counter[str]) -> Iterable[Point]:
+    """The points that can be written. A metric with others counts as left out, once."""
     reason = ""
     for point in metric.points:
         if isinstance(point, Fault):
@@ -91,7 +91,7 @@ def _add(request: WriteRequest, metric: MetricSeries, point: Point) -> None:
 
 
 def _series(request: WriteRequest, name: str, labels: Mapping[str, str]) -> TimeSeries:
-    """A new series; remote write wants labels sorted by name."""
+    """A new series. Remote write requires labels sorted by name."""
     series = request.timeseries.add()
     for label, value in sorted({**labels, "__name__": name}.items()):
         series.labels.add(name=label, value=value)
@@ -99,11 +99,12 @@ def _series(request: WriteRequest, name: str, labels: Mapping[str, str]) -> Time
 
 
 def _add_exemplars(series: TimeSeries, exemplars: Iterable[Exemplar]) -> None:
-    for each in exemplars:
-        exemplar = series.exemplars.add(value=each.value, timestamp=round(each.seconds * 1000))
-        exemplar.labels.add(name="trace_id", value=each.trace_id)
-        if each.span_id:
-            exemplar.labels.add(name="span_id", value=each.span_id)
+    for exemplar in exemplars:
+        timestamp = round(exemplar.seconds * 1000)
+        added = series.exemplars.add(value=exemplar.value, timestamp=timestamp)
+        added.labels.add(name="trace_id", value=exemplar.trace_id)
+        if exemplar.span_id:
+            added.labels.add(name="span_id", value=exemplar.span_id)
 
 
 def _describe(request: WriteRequest, metric: MetricSeries) -> None:

@@ -1,4 +1,4 @@
-"""Snappy's block format: compressed by cramjam if it is installed, valid without it as well."""
+"""Snappy's block format: compressed if cramjam is installed, otherwise valid but uncompressed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from types import ModuleType
 
 from sidelight.otlp import varint
 
-_MOST = 65536
+# The length of a literal is written in two bytes.
+_MAX_LITERAL_BYTES = 65536
 
 
 def compress(data: bytes) -> bytes:
@@ -18,7 +19,7 @@ def compress(data: bytes) -> bytes:
 
 @lru_cache(maxsize=1)
 def loaded() -> ModuleType | None:
-    """cramjam or None. Not before it is needed: it takes 1.4 MB, most need no remote write."""
+    """cramjam, or None. Imported when needed: it takes 1.4 MB, and few use remote write."""
     try:
         import cramjam
     except ImportError:
@@ -27,16 +28,16 @@ def loaded() -> ModuleType | None:
 
 
 def stored(data: bytes) -> bytes:
-    """A block of literals only: as large as `data`, and any reader of snappy takes it."""
+    """A block of literals only: as large as `data`, and readable by every implementation."""
     parts = [varint.encode(len(data))]
-    for start in range(0, len(data), _MOST):
-        chunk = data[start : start + _MOST]
+    for start in range(0, len(data), _MAX_LITERAL_BYTES):
+        chunk = data[start : start + _MAX_LITERAL_BYTES]
         parts += (_literal_tag(len(chunk)), chunk)
     return b"".join(parts)
 
 
 def _literal_tag(length: int) -> bytes:
-    """What stands before a literal: its length less one, in the tag or in two bytes behind it."""
+    """The tag before a literal: its length minus one, in the tag or in two bytes after it."""
     if length <= 60:
         return bytes(((length - 1) << 2,))
     return b"\xf4" + (length - 1).to_bytes(2, "little")

@@ -1,4 +1,4 @@
-"""Whether Splunk's event collector is there and accepts the token."""
+"""The doctor's check of Splunk HEC: it answers and accepts the token."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sidelight.collector.destinations.splunk_hec.exporter import (
 
 
 async def check(name: str, config: SplunkHecDestination) -> Check:
-    """Send it no event: HEC looks at the token first, and then says that nothing came."""
+    """Send a request without events. HEC checks the token first, then says that data is missing."""
     exporter = build(config)
     try:
         answer = await exporter.post(EVENT_PATH, b"", {"Content-Type": "application/json"})
     except ConfigError as error:
         return misconfigured(name, error)
     except NoAnswerError as error:
-        advice = "The url is host and port of the event collector, usually port 8088."
+        advice = "The url is the host and port of the event collector, usually port 8088."
         return Check(name, "fail", str(error), advice)
     finally:
         exporter.close()
@@ -36,12 +36,12 @@ async def check(name: str, config: SplunkHecDestination) -> Check:
         return Check(
             name,
             "fail",
-            f"{place} answered {answer.status}: it does not accept the token",
-            f"Check {HecToken(config.token).sources}: it must be an enabled HEC token.",
+            f"{place} answered {answer.status}: the token is not valid",
+            f"Set {HecToken(config.token).sources} to an enabled HEC token.",
         )
     return Check(
         name,
         "fail",
-        f"{place} answered {answer.status}, not as an event collector does",
-        "Correct the url: it is host and port alone. Check that HEC is enabled in Splunk.",
+        f"{place} answered {answer.status}, unlike an event collector",
+        "Correct the url: it is host and port only. Check that HEC is enabled in Splunk.",
     )

@@ -14,31 +14,31 @@ Index = Annotated[
     str | None,
     Field(
         pattern=r"^[a-z0-9_][a-z0-9_-]{0,79}$",
-        description="Splunk index; none: the token's default index.",
+        description="Splunk index. none: the default index of the token.",
     ),
 ]
 
 
 class SplunkHecRoute(UrlRoute):
-    """With another token, or to another index."""
+    """A route with another token, or to another index."""
 
-    token: Secret | None = Field(None, description="Its token; none: the destination's.")
+    token: Secret | None = Field(None, description="Token. none: that of the destination.")
     index: Index = None
 
 
 class SplunkHecDestination(ConcurrentDestination):
-    """Splunk's HTTP Event Collector; `url` is the base, without /services/collector."""
+    """Sends to Splunk's HTTP Event Collector. `url` is its base, without /services/collector."""
 
-    type: Literal["splunk_hec"] = Field(description="Traces and logs, to Splunk.")
+    type: Literal["splunk_hec"] = Field(description="Sends traces and logs to Splunk.")
     name: Name = "splunk"
     token: Secret = Field(
-        Secret(env="SPLUNK_HEC_TOKEN"), description="Where the token of the event collector is."
+        Secret(env="SPLUNK_HEC_TOKEN"), description="Token of the event collector."
     )
     signals: Annotated[
         tuple[Literal["traces", "logs"], ...],
-        Field(min_length=1, description="What is sent of the two."),
+        Field(min_length=1, description="Signals that are sent."),
     ] = ("traces", "logs")
     index: Index = None
-    source: str = Field("otel", max_length=200, description="The events' `source`.")
-    sourcetype: str = Field("otel", max_length=200, description="The events' `sourcetype`.")
+    source: str = Field("otel", max_length=200, description="`source` of the events.")
+    sourcetype: str = Field("otel", max_length=200, description="`sourcetype` of the events.")
     routes: tuple[SplunkHecRoute, ...] = Field((), description=ROUTES)

@@ -1,7 +1,7 @@
-"""Spans and log records as events of Splunk's HTTP Event Collector: pure.
+"""Converts spans and log records to events of Splunk's HTTP Event Collector: pure.
 
-The shape of the events is that of the OpenTelemetry Collector's Splunk HEC exporter, so that
-searches and dashboards made for it go on working.
+The events have the form of the OpenTelemetry Collector's Splunk HEC exporter, so searches and
+dashboards for it keep working.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from sidelight import conventions as c
 from sidelight.otlp.signals import Signal
 from sidelight.otlp.span import attributes
 
+# A hostile value must not exhaust the stack.
 _MAX_NESTING: Final = 16
 Event = dict[str, Any]
 
 
 def events(signal: Signal, body: bytes, envelope: Mapping[str, str]) -> bytes:
-    """An export request of traces or logs as concatenated JSON events, one for each item.
+    """Convert an export request of traces or logs to concatenated JSON events, one per item.
 
-    `envelope` holds what every event carries: index, source, sourcetype.
+    `envelope` has the common fields of all events: index, source, sourcetype.
     """
     make = _spans if signal == "traces" else _log_records
     return b"".join(
@@ -96,7 +97,7 @@ def _log_record(record: LogRecord, origin: Event) -> Event:
         fields["trace_id"] = record.trace_id.hex()
     if record.span_id:
         fields["span_id"] = record.span_id.hex()
-    # HEC refuses an event that is empty, with the whole batch.
+    # HEC rejects the whole batch for one empty event.
     event = _value(record.body)
     time = record.time_unix_nano or record.observed_time_unix_nano
     return origin | {
@@ -116,7 +117,7 @@ def _origin(resource: Resource) -> Event:
 
 
 def _seconds(nanoseconds: int) -> float:
-    """Epoch seconds; HEC keeps milliseconds."""
+    """Seconds since the epoch; HEC stores milliseconds."""
     return round(nanoseconds / 1e9, 3)
 
 
@@ -143,7 +144,7 @@ _TEXTS: Final[tuple[tuple[type, Callable[[Any], Any]], ...]] = ((bytes, bytes.he
 
 
 def _scalar(value: Any) -> Any:
-    """A value that JSON and HEC's fields can hold: no bytes, no NaN, no list in a list."""
+    """The value for JSON and HEC's fields, which have no bytes, no NaN and no nested lists."""
     for kind, text in _TEXTS:
         if isinstance(value, kind):
             return text(value)

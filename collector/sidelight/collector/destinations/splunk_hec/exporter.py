@@ -1,6 +1,6 @@
-"""Splunk's HTTP Event Collector (HEC): events over HTTP with a token.
+"""Sends to Splunk's HTTP Event Collector (HEC): events over HTTP with a token.
 
-Statuses and codes are those of Splunk's "Troubleshoot HTTP Event Collector".
+Status codes and HEC's own codes are documented in Splunk's "Troubleshoot HTTP Event Collector".
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from sidelight.otlp.signals import Signal
 EVENT_PATH = "/services/collector/event"
 HEALTH_PATH = "/services/collector/health"
 NO_DATA = 5
-"""HEC's code for a request without events, given once the token is accepted."""
+"""HEC's code for a request without events and with a valid token."""
 
 _HEADERS = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-# Answered 400, and yet not the batch's fault: a person changes the token or the configuration.
+# HEC answers 400 to these, but the batch is not at fault: the token or its settings are.
 _DESTINATION_FAULTS = {
     7: "the token may not write to the index: correct the index, or allow it for the token",
     10: "the token uses indexer acknowledgement, which needs a channel: use a token without it",
@@ -41,7 +41,7 @@ _DESTINATION_FAULTS = {
 
 @dataclass(frozen=True, slots=True)
 class HecToken:
-    """The token, in the header that HEC reads."""
+    """The token, in HEC's own form of the Authorization header."""
 
     token: Secret
 
@@ -55,12 +55,12 @@ class HecToken:
 
 
 def build(config: SplunkHecDestination) -> SplunkHecExporter:
-    """The exporter; nothing is connected yet and no secret read."""
+    """The exporter. Does not connect and reads no secret."""
     return SplunkHecExporter(config)
 
 
 class SplunkHecExporter(HttpExporter):
-    """Sends each record as one request of events, compressed."""
+    """Sends each record as one compressed request of events."""
 
     def __init__(self, config: SplunkHecDestination) -> None:
         self._token = HecToken(config.token)
@@ -71,8 +71,8 @@ class SplunkHecExporter(HttpExporter):
             self._envelope["index"] = config.index
 
     async def send(self, record: Record) -> Outcome:
-        """Send one record; never raises for a fault of the network, HEC or the token."""
-        # Some 40 µs a span: a batch of hundreds would hold up the other destinations.
+        """Send one record. Faults of network, HEC and token are outcomes."""
+        # On a thread: a span takes 40 µs, and hundreds would hold up the other destinations.
         body = await run_in_thread(partial(_encoded, record, self._envelope), "sidelight-splunk")
         try:
             answer = await self.post(EVENT_PATH, body, _HEADERS)
@@ -90,7 +90,7 @@ def _encoded(record: Record, envelope: Mapping[str, str]) -> bytes:
 
 
 def hec_code(answer: Answer) -> int:
-    """HEC's own code in an answer; -1 without one."""
+    """HEC's own code in an answer; -1 if there is none."""
     try:
         code = json.loads(answer.body)["code"]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a receiver asks of a request's head: who sends it, and for which tenant."""
+"""Admission of requests by their headers: the sender's identity, tenant and project."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from sidelight.otlp.stamp import Stamp
 
 AUTHORIZATION: Final = "authorization"
 PROJECT_HEADER: Final = "x-project-name"
-"""Phoenix's: it counts before what the resource says, for traces alone."""
+"""Phoenix's header for the project of traces. It wins over the resource attribute."""
+# The value goes into every resource of a request.
 MAX_PROJECT_CHARACTERS: Final = 256
 
 WHY: Final[Mapping[Reason, str]] = {
-    "missing": "credentials are needed: send the header Authorization: Bearer TOKEN",
+    "missing": "credentials are required: send the header Authorization: Bearer TOKEN",
     "scheme": "the Authorization header must be Bearer TOKEN, or Basic with Langfuse's keys",
-    "unknown": "the token or key pair is not known here",
-    "certificate": "a client certificate is needed",
+    "unknown": "the token or key pair is not valid",
+    "certificate": "a client certificate is required",
 }
 
 
 class NotAdmittedError(Exception):
-    """The sender is not admitted, for `reason`."""
+    """The sender is refused, because of `reason`."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(WHY[reason])
@@ -35,11 +36,11 @@ class NotAdmittedError(Exception):
 
 
 class ProjectError(ValueError):
-    """A project's name that cannot be used."""
+    """The name of a project is too long."""
 
 
 class Admission:
-    """Asked by every receiver, with headers whose names are lower case."""
+    """Identifies senders for all receivers, and counts those it refuses."""
 
     def __init__(self, guard: Guard, unauthorized: Counter) -> None:
         """`unauthorized` counts by protocol and reason."""
@@ -48,22 +49,22 @@ class Admission:
 
     @property
     def is_open(self) -> bool:
-        """Whether every sender is admitted."""
+        """Whether every sender is accepted."""
         return self._guard.is_open
 
     def identify(self, protocol: str, authorization: str | None) -> Identity | None:
-        """Who sends; None where nobody is asked. Raises `NotAdmittedError`, and counts it."""
+        """The sender; None if no credentials are required. Raises `NotAdmittedError`."""
         if self._guard.is_open:
             return None
-        found = self._guard.identify(authorization)
-        if isinstance(found, Identity):
-            return found
-        self._unauthorized.labels(protocol, found).inc()
-        raise NotAdmittedError(found)
+        identity = self._guard.identify(authorization)
+        if isinstance(identity, Identity):
+            return identity
+        self._unauthorized.labels(protocol, identity).inc()
+        raise NotAdmittedError(identity)
 
 
 def stamp(signal: Signal, identity: Identity | None, project: str | None) -> Stamp | None:
-    """What is to be said of the request's resources, None if nothing.
+    """The attributes to set on the resources of a request; None if there are none.
 
     Raises `ProjectError`.
     """
@@ -75,8 +76,10 @@ def stamp(signal: Signal, identity: Identity | None, project: str | None) -> Sta
     return _stamp(tenant, project)
 
 
+# A few tenants and projects send all requests: a stamp is serialised once for each.
 @lru_cache(maxsize=512)
 def _stamp(tenant: str | None, project: str | None) -> Stamp | None:
+    # A tenant of None removes the attribute: a sender cannot claim another tenant's name.
     attributes: dict[str, str | None] = {} if tenant == ANY_TENANT else {c.TENANT: tenant}
     if project is not None:
         attributes[c.PROJECT_NAME] = project

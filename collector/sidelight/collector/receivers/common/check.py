@@ -1,4 +1,4 @@
-"""The doctor's look at a receiver that listens: its port."""
+"""The doctor's check of a receiver that listens: its port."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sidelight.collector.receivers.common.type import CheckContext, Look
 
 
 def port_look(name: str, config: ListenerConfig, context: CheckContext) -> Look:
-    """Whether the port of the receiver `name` is free, or held by the running Sidelight."""
+    """Check that the port of the receiver `name` is free or used by the running Sidelight."""
     key = f"receivers.{name}"
     check = partial(ports.check, key, config.host, config.port, running=context.is_running)
     return key, on_thread(check)

@@ -1,4 +1,4 @@
-"""What the receivers of sidelight.yaml have in common."""
+"""Keys that all receivers of sidelight.yaml have."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from sidelight.base.tls.config import Tls
 
 
 class ReceiverConfig(Section):
-    """What all receivers share."""
+    """Keys of all receivers."""
 
-    enabled: bool = Field(True, description="Whether it receives.")
+    enabled: bool = Field(True, description="Whether the receiver runs.")
 
 
 class ListenerConfig(ReceiverConfig):
-    """A receiver that listens on a port of its own."""
+    """A receiver with its own port."""
 
     host: Host = "127.0.0.1"
     port: Port

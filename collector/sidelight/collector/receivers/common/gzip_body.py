@@ -1,4 +1,4 @@
-"""Gzipped request bodies, decompressed up to a limit."""
+"""Decompresses gzipped request bodies, up to a limit."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from isal import isal_zlib
 
 from sidelight.otlp.request import MalformedError
 
+# zlib's largest window (15) plus 16, which selects gzip.
 _GZIP_WINDOW: Final = 31
 _GZIP_STEP_BYTES: Final = 256 * 1024
-# Each costs 100 µs and may be 20 bytes; senders make one, proxies that join bodies a few.
+# A member costs 100 µs and can be as small as 20 bytes. Senders make one, proxies that join
+# bodies a few.
 _MAX_GZIP_MEMBERS: Final = 256
 
 
 class TooLargeError(Exception):
-    """The body is larger than allowed once decompressed."""
+    """The decompressed body is larger than allowed."""
 
 
 def gunzip(body: bytes | bytearray, max_bytes: int) -> bytes:
-    """The decompressed body; inflating stops as soon as it passes `max_bytes`.
+    """The decompressed body. Stops as soon as it exceeds `max_bytes`.
 
     Raises `TooLargeError`, and `MalformedError` if the body is not a complete gzip stream.
     """
@@ -28,12 +30,12 @@ def gunzip(body: bytes | bytearray, max_bytes: int) -> bytes:
     compressed = memoryview(body)
     at = 0
     try:
-        for _ in range(_MAX_GZIP_MEMBERS):  # streams may stand one behind another
+        for _ in range(_MAX_GZIP_MEMBERS):  # gzip streams may follow each other (RFC 1952)
             member = isal_zlib.decompressobj(_GZIP_WINDOW)
             while not member.eof:
                 if at == len(compressed):
                     raise MalformedError("the gzip body ends too early")
-                # In steps, because the member copies what lies behind its end.
+                # In steps: a member copies all bytes after its end into `unused_data`.
                 step = compressed[at : at + _GZIP_STEP_BYTES]
                 piece = member.decompress(step, room + 1)
                 at += len(step)

@@ -1,4 +1,4 @@
-"""An HTTP API that shares the port of OTLP/HTTP, for clients that know one base URL."""
+"""An HTTP API on the port of OTLP/HTTP, for clients that use one base URL for both."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sidelight.otlp.signals import Signal
 
 @dataclass(frozen=True, slots=True)
 class HttpApi:
-    """Everything below `prefix` is its own.
+    """An API with all paths below `prefix`.
 
     POSTs to `otlp_paths` are OTLP/HTTP exports of a signal. `open_paths` need no credentials.
-    `answer` serves all other requests; `refuse` answers one without valid credentials, given
-    the reason.
+    `answer` serves all other requests. `refuse` answers a request without valid credentials;
+    its argument is the reason.
     """
 
     prefix: str

@@ -1,4 +1,4 @@
-"""A receiver that listens for HTTP: limits, TLS, reload and drain, whatever it serves."""
+"""The common part of HTTP receivers: limits, TLS, reload, drain."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ConfigT = TypeVar("ConfigT", bound=HttpListenerConfig)
 
 @dataclass(frozen=True, slots=True)
 class HttpService:
-    """What an HTTP receiver serves.
+    """The service of an HTTP receiver.
 
-    `admit` is asked before a body is read; None admits every request. `explain` writes the
-    answer to a request that the server itself finds wrong.
+    `admit` is called before a body is read; None accepts every request. `explain` writes the
+    body of the server's own errors.
     """
 
     handler: Handler
@@ -30,7 +30,7 @@ class HttpService:
 
 
 class HttpReceiver(Generic[ConfigT]):
-    """Listens for HTTP and serves what `serve` makes of the configuration.
+    """Listens for HTTP, with the service that `serve` builds from the configuration.
 
     Raises `ConfigError` for certificates that cannot be used.
     """
@@ -51,14 +51,15 @@ class HttpReceiver(Generic[ConfigT]):
         self._server = self._build(config)
 
     async def start(self) -> str:
-        """Listen. Raises `ServiceError` if the address cannot be had."""
+        """Listen. Raises `ServiceError` if the address is not available."""
         host = self._config.host
         start = partial(self._server.start, reuse_port=self._context.shares_port)
         port = await bind(start, host, self._config.port, self._section)
         return f"{host}:{port}"
 
     def prepare(self, config: ConfigT) -> Callable[[], None]:
-        """What applies other limits; connections stay."""
+        """For a reload: a function that applies the new limits. Open connections stay."""
+        # Built now, because building can fail and applying must not.
         server = self._build(config) if config != self._config else None
 
         def apply() -> None:
@@ -69,15 +70,15 @@ class HttpReceiver(Generic[ConfigT]):
         return apply
 
     async def stop(self, timeout_seconds: float) -> None:
-        """Take no new connections and let requests under way finish."""
+        """Accept no new connections, and let requests under way finish."""
         await self._server.stop(timeout_seconds)
 
     def source(self) -> None:
-        """Nothing to show on /metrics besides the collector's own."""
+        """No metrics besides the collector's own."""
         return
 
     def load(self) -> Load:
-        """Bytes of the requests under way, and open connections."""
+        """Bytes of requests under way, and open connections."""
         return Load(self._server.budget.used, len(self._server.connections))
 
     def _build(self, config: ConfigT) -> HttpServer:
@@ -86,6 +87,7 @@ class HttpReceiver(Generic[ConfigT]):
             service.handler,
             HttpLimits(
                 max_body_bytes=config.max_body_bytes,
+                # At least one body of the largest size must fit.
                 max_buffered_bytes=max(config.max_buffered_bytes, config.max_body_bytes),
                 max_connections=connections(config.max_connections, self._section),
                 header_timeout_seconds=config.header_timeout_seconds,

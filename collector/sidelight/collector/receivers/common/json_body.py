@@ -1,4 +1,4 @@
-"""JSON bodies, converted where they do not hold up others."""
+"""Converts JSON bodies without holding up the event loop."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Final, TypeVar
 
 from sidelight.collector.receivers.common.gzip_body import TooLargeError
 
-# Read as a whole, JSON takes Python 10 µs an object and 20 times its text in memory.
+# Read as a whole by Python, JSON takes 10 µs an object, and 20 times its size in memory.
 MAX_JSON_BYTES: Final = 8 * 1024 * 1024
 MAX_JSON_OBJECTS: Final = 150_000
-# Above this, 1 ms of work, a body goes to a thread and others are served in between.
+# About 1 ms of work. A larger body goes to a thread, and other requests are served meanwhile.
 _MAX_QUICK_BYTES: Final = 8 * 1024
 
 
@@ -20,10 +20,10 @@ _T = TypeVar("_T")
 
 
 class JsonBodies:
-    """Converts JSON bodies: small ones at once, large ones one after another on a thread.
+    """Converts small JSON bodies at once, and large ones one after another on a thread.
 
-    One thread, so that JSON never takes the memory of more than one request; it is started
-    when it is needed.
+    There is one thread, so that JSON takes the memory of one request at a time. It starts with
+    the first large body.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class JsonBodies:
     async def convert(
         self, convert: Callable[[bytes | bytearray], _T], body: bytes | bytearray
     ) -> _T:
-        """What `convert` makes of `body`, or raises."""
+        """The result of `convert(body)`, or what it raises."""
         if len(body) <= _MAX_QUICK_BYTES:
             return convert(body)
         loop = asyncio.get_running_loop()
@@ -40,16 +40,13 @@ class JsonBodies:
 
 
 def check_length(body: bytes | bytearray) -> None:
-    """Raise `TooLargeError` if `body` is too long to be read as a whole."""
+    """Raise `TooLargeError` if `body` is too large to be read as a whole."""
     if len(body) > MAX_JSON_BYTES:
-        raise _too_much(f"more than {MAX_JSON_BYTES} bytes")
+        raise _too_large(f"more than {MAX_JSON_BYTES} bytes")
 
 
 class ObjectLimit:
-    """An `object_hook` that lets `MAX_JSON_OBJECTS` pass.
-
-    Raises `TooLargeError` above it, while the body is parsed.
-    """
+    """An `object_hook` that raises `TooLargeError` after `MAX_JSON_OBJECTS` objects."""
 
     def __init__(self) -> None:
         self._left = MAX_JSON_OBJECTS
@@ -57,9 +54,9 @@ class ObjectLimit:
     def __call__(self, mapping: dict[str, Any]) -> dict[str, Any]:
         self._left -= 1
         if self._left < 0:
-            raise _too_much(f"more than {MAX_JSON_OBJECTS} objects")
+            raise _too_large(f"more than {MAX_JSON_OBJECTS} objects")
         return mapping
 
 
-def _too_much(what: str) -> TooLargeError:
-    return TooLargeError(f"the body is {what} of JSON: send smaller batches, or protobuf")
+def _too_large(what: str) -> TooLargeError:
+    return TooLargeError(f"the body has {what} of JSON: send smaller batches, or protobuf")

@@ -1,4 +1,4 @@
-"""What a type of receiver is: its name, its configuration, and how to build and check it."""
+"""The interface of a type of receiver: name, configuration, how to build and check it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sidelight.otlp.signals import Signal
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a receiver holds now: bytes of requests under way, and open connections."""
+    """The current load of a receiver: bytes of requests under way, and open connections."""
 
     buffered_bytes: int = 0
     connections: int = 0
@@ -33,34 +33,34 @@ class Receiver(Protocol):
     """A built receiver."""
 
     async def start(self) -> str | None:
-        """Begin to receive; returns where it listens, for the log, or None.
+        """Start to receive. Returns the address it listens on, for the log, or None.
 
-        Raises `ServiceError` if its address cannot be had.
+        Raises `ServiceError` if the address is not available.
         """
 
     def prepare(self, config: Any) -> Callable[[], None]:
-        """For a reload: what applies the live keys of `config`, and cannot fail.
+        """For a reload: a function that applies the live keys of `config` and cannot fail.
 
-        Raises `ConfigError`; then nothing has changed.
+        Raises `ConfigError`; nothing has changed then.
         """
 
     async def stop(self, timeout_seconds: float) -> None:
-        """Take nothing new and let requests under way finish."""
+        """Accept nothing new, and let requests under way finish."""
 
     def source(self) -> Source | None:
-        """Families to show on /metrics besides the collector's own."""
+        """Metrics to show on /metrics besides the collector's own."""
 
     def load(self) -> Load:
-        """What it holds now."""
+        """The current load."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiverContext:
-    """What a receiver may use.
+    """The parts of the collector that a receiver uses.
 
-    `requests` counts by protocol and outcome. `failed_handshake` counts for a listener.
-    With `shares_port` other processes listen on the same port. `http_apis` are the APIs that
-    share the port of OTLP/HTTP.
+    `requests` counts by protocol and outcome, `failed_handshake` by listener and fault.
+    `shares_port`: other processes listen on the same port. `http_apis` are served on the port
+    of OTLP/HTTP.
     """
 
     intake: Intake
@@ -76,8 +76,8 @@ class ReceiverContext:
 class CheckContext:
     """What the doctor knows when it checks a receiver.
 
-    `is_running`: a Sidelight with this configuration runs. `exposition`: its /metrics, if it
-    can be read.
+    `is_running`: a Sidelight with this configuration is running. `exposition`: its /metrics, if
+    readable.
     """
 
     timeout_seconds: float
@@ -86,22 +86,26 @@ class CheckContext:
 
 
 ALL_KEYS = frozenset({"*"})
-"""The `live_keys` of a receiver that a reload changes as a whole."""
+"""The `live_keys` of a receiver that a reload can change as a whole."""
 
 Look = tuple[str, Callable[[], Awaitable[Check]]]
-"""A name and a check to make under it; looks run at the same time, on one event loop."""
+"""The name of a check, and the function that makes it. Checks run concurrently on one loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiverType:
-    """One type of receiver; the callables take an instance of `Config`.
+    """One type of receiver. The callables take an instance of `Config`.
 
-    `name` is the key below `receivers` in sidelight.yaml, and the folder's name; `title` is
-    for log lines. `build` raises `ConfigError` for what only shows then; it is None for a
-    receiver that only adds its `http_api` to the OTLP/HTTP port. `looks` are the doctor's.
-    `credentials`: who may send besides the tokens in `auth`. `live_keys` change on a reload.
-    `share` adapts a configuration to one of several workers: worker, workers. `packages` must
-    be importable. `page` is the folder's page of documentation.
+    - `name`: the key below `receivers` in sidelight.yaml, and the name of the folder.
+    - `title`: the name in log lines.
+    - `looks`: the doctor's checks.
+    - `page`: the folder's page of documentation.
+    - `build`: raises `ConfigError` for faults that only building shows. None for a receiver that
+      only adds its `http_api` to the OTLP/HTTP port.
+    - `credentials`: its own, besides the tokens in `auth`.
+    - `live_keys`: the keys that a reload applies.
+    - `share`: adapts a configuration to one of several workers (worker, workers).
+    - `packages`: packages that must be importable.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Langfuse's public API, as far as its SDKs ask for it when an app sends traces.
+"""The part of Langfuse's public API that its SDKs use to send traces.
 
-Measured with the Langfuse SDK 5: it sends spans to the OTLP path below, asks for its project
-when told to check its keys, and posts scores and media to paths that nothing here can keep.
+Seen with the Langfuse SDK 5: it sends spans to the OTLP path below, and asks for its project to
+check its keys. It posts scores and media to paths that are not served here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PROJECTS_PATH: Final = "/api/public/projects"
 OTLP_PATHS: Final = MappingProxyType[str, Signal](
     {
         "/api/public/otel/v1/traces": "traces",
-        # Langfuse answers 200 and throws them away; here they are kept.
+        # Langfuse answers 200 and discards metrics; here they are stored.
         "/api/public/otel/v1/metrics": "metrics",
     }
 )
@@ -28,28 +28,30 @@ _UNNAMED: Final = "sidelight"
 
 
 def answer(request: HttpRequest, identity: Identity | None) -> HttpResponse:
-    """To everything below `PREFIX` that is not OTLP."""
+    """The answer to a request below `PREFIX` that is not OTLP."""
     if request.path == HEALTH_PATH and request.method == "GET":
         return _json(200, {"status": "OK", "version": "sidelight"})
     if request.path == PROJECTS_PATH and request.method == "GET":
         return _json(200, {"data": [_project(identity)]})
+    # Langfuse's own form of an error: its SDKs show the message to their user.
     return _json(
         404,
         {
-            "message": f"Sidelight takes traces for Langfuse and passes them on; {request.method} "
-            f"{request.path} is for Langfuse itself: use a client with its URL for that",
+            "message": "Sidelight accepts only traces and metrics here; send "
+            f"{request.method} {request.path} to Langfuse itself, with a client for its URL",
             "error": "LangfuseNotFoundError",
         },
     )
 
 
 def refusal(message: str) -> HttpResponse:
-    """To keys that are not known."""
+    """The answer to keys that are not valid, in Langfuse's form."""
     body = {"message": f"Invalid credentials: {message}", "error": "UnauthorizedError"}
     return _json(401, body, {"WWW-Authenticate": 'Basic realm="sidelight"'})
 
 
 def _project(identity: Identity | None) -> dict[str, Any]:
+    # The tenant of the keys is what comes closest to a project; SDKs only need one to exist.
     name = (identity.tenant if identity is not None else None) or _UNNAMED
     owner = {"id": _UNNAMED, "name": "Sidelight"}
     return {"id": name, "name": name, "organization": owner, "metadata": {}}

@@ -1,4 +1,4 @@
-"""The doctor's look at the Langfuse API: whether its key pairs can be read."""
+"""The doctor's check of the Langfuse API: its key pairs can be read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME = "receivers.langfuse_api"
 
 
 def looks(config: LangfuseApi, _context: CheckContext) -> list[Look]:
-    """One, if key pairs are configured."""
+    """One check, if key pairs are configured."""
     return [(_NAME, on_thread(partial(_check, config)))] if config.keys else []
 
 
@@ -24,4 +24,4 @@ def _check(config: LangfuseApi) -> Check:
         Guard([credentials(config)])
     except ConfigError as error:
         return Check(_NAME, "fail", str(error), "Correct it: the service does not start with it.")
-    return Check(_NAME, "ok", f"{len(config.keys)} key pairs of Langfuse SDKs may send")
+    return Check(_NAME, "ok", f"{len(config.keys)} key pairs accepted")

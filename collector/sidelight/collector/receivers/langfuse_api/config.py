@@ -17,14 +17,14 @@ PublicKey = Annotated[
 
 
 class LangfuseKey(Section):
-    """A key pair as the Langfuse SDKs send it."""
+    """A key pair of a Langfuse SDK."""
 
-    public_key: PublicKey = Field(description="The public key itself, or where it is.")
-    secret_key: Secret = Field(description="Where the secret key is.")
-    tenant: Tenant | None = Field(None, description="Whose data comes with it.")
+    public_key: PublicKey = Field(description="The public key itself, or its variable or file.")
+    secret_key: Secret = Field(description="Variable or file of the secret key.")
+    tenant: Tenant | None = Field(None, description="Tenant of the data sent with the keys.")
 
 
 class LangfuseApi(ReceiverConfig):
-    """Langfuse's own API, as far as its SDKs need it to send traces; on the OTLP/HTTP port."""
+    """The part of Langfuse's API that its SDKs use to send traces, on the OTLP/HTTP port."""
 
-    keys: tuple[LangfuseKey, ...] = Field((), description="Key pairs that may send.")
+    keys: tuple[LangfuseKey, ...] = Field((), description="Accepted key pairs.")

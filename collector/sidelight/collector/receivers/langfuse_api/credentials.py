@@ -1,4 +1,4 @@
-"""Key pairs of the Langfuse SDKs, read from files and variables."""
+"""Reads key pairs of Langfuse SDKs from files and environment variables."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def credentials(config: LangfuseApi) -> CredentialSource | None:
     """The configured key pairs; None if there are none."""
     if not config.keys:
         return None
-    named = [secret for key in config.keys for secret in (key.public_key, key.secret_key)]
-    files = tuple(each.file for each in named if isinstance(each, Secret) and each.file)
+    secrets = [secret for key in config.keys for secret in (key.public_key, key.secret_key)]
+    files = tuple(secret.file for secret in secrets if isinstance(secret, Secret) and secret.file)
     return CredentialSource(lambda: _headers(config.keys), files)
 
 
 def _headers(keys: Sequence[LangfuseKey]) -> Iterator[Credential]:
-    """Every key pair, as the Basic header that the Langfuse SDKs make of it.
+    """Every key pair, as the Basic header that Langfuse SDKs send.
 
-    Raises `ConfigError` naming the key that is missing.
+    Raises `ConfigError` naming the missing key.
     """
     for index, pair in enumerate(keys):
         where = f"receivers.langfuse_api.keys.{index}"
@@ -33,7 +33,7 @@ def _headers(keys: Sequence[LangfuseKey]) -> Iterator[Credential]:
         )
         if len(secret) < MIN_TOKEN_CHARACTERS:
             raise ConfigError(
-                f"{where}.secret_key: it has fewer than {MIN_TOKEN_CHARACTERS} characters"
+                f"{where}.secret_key: must have at least {MIN_TOKEN_CHARACTERS} characters"
             )
         encoded = base64.b64encode(f"{public}:{secret}".encode()).decode()
         yield f"basic {encoded}", pair.tenant

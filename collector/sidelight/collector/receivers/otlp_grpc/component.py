@@ -1,4 +1,4 @@
-"""OTLP/gRPC as a type of receiver; gRPC's library (10 MB) is loaded where one is built."""
+"""OTLP/gRPC as a type of receiver. gRPC's library takes 10 MB, so it is imported when needed."""
 
 from __future__ import annotations
 

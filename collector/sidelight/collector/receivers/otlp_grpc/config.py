@@ -9,7 +9,9 @@ from sidelight.collector.receivers.common.config import ListenerConfig
 
 
 class OtlpGrpc(ListenerConfig):
-    """The OTLP/gRPC receiver."""
+    """Receives OTLP over gRPC."""
 
     port: Port = 4317
-    max_message_bytes: int = Field(32 * MIB, ge=1024, description="Largest message, decompressed.")
+    max_message_bytes: int = Field(
+        32 * MIB, ge=1024, description="Largest message after decompression."
+    )

@@ -1,4 +1,4 @@
-"""OTLP over gRPC; requests come as raw bytes, since nothing here wants them decoded."""
+"""Receives OTLP over gRPC. Requests stay raw bytes: decoding them here would be wasted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ _SERVICES: Final[dict[Signal, str]] = {
 }
 _SECTION: Final = "receivers.otlp_grpc"
 MAX_CONNECTIONS: Final = 1024
+# gRPC's default is 120 s, in which a silent client keeps its connection.
 _HANDSHAKE_SECONDS: Final = 10.0
+# The metadata in which gRPC carries a google.rpc.Status.
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 
 
@@ -56,7 +58,7 @@ class _Export:
         self._requests = requests
 
     def handler(self, stamp: Stamp | None) -> grpc.RpcMethodHandler:
-        """The method for a call whose resources are to be stamped."""
+        """The method for a call whose resources get `stamp`."""
         return grpc.unary_unary_rpc_method_handler(
             partial(self._export, stamp),
             response_serializer=lambda message: message.SerializeToString(),
@@ -75,11 +77,11 @@ class _Export:
                 grpc.StatusCode.RESOURCE_EXHAUSTED if error.is_busy else grpc.StatusCode.UNAVAILABLE
             )
             self._count(code)
-            # Without RetryInfo the specification has clients give RESOURCE_EXHAUSTED up.
+            # By the OTLP specification, clients retry RESOURCE_EXHAUSTED only with RetryInfo.
             details = _retry_details(code, str(error), error.retry_after_seconds)
             await context.abort(code, str(error), ((_DETAILS_KEY, details),))
         except Exception:
-            # gRPC would tell the sender the exception's words, which may hold its content.
+            # gRPC would send the exception's message, which may quote content of other senders.
             _logger.exception("gRPC Export of %s failed", self.signal)
             self._count(grpc.StatusCode.INTERNAL)
             await context.abort(grpc.StatusCode.INTERNAL, "internal error, see the collector's log")
@@ -98,11 +100,11 @@ def _retry_details(code: grpc.StatusCode, message: str, seconds: int) -> bytes:
 
 
 class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
-    """Finds the method of a call; who may not send is refused before the message is read."""
+    """Finds the method of a call. Refuses unknown senders before their message is read."""
 
     def __init__(self, exports: Sequence[_Export], admission: Admission, requests: Counter) -> None:
-        self._exports = {f"/{_SERVICES[each.signal]}/Export": each for each in exports}
-        self._handlers = {method: each.handler(None) for method, each in self._exports.items()}
+        self._exports = {f"/{_SERVICES[export.signal]}/Export": export for export in exports}
+        self._handlers = {method: export.handler(None) for method, export in self._exports.items()}
         self._admission = admission
         self._requests = requests
 
@@ -113,19 +115,21 @@ class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
         headers = dict(details.invocation_metadata)
         try:
             identity = self._admission.identify("grpc", headers.get(AUTHORIZATION))
-            whose = stamp(export.signal, identity, headers.get(PROJECT_HEADER))
+            resource_stamp = stamp(export.signal, identity, headers.get(PROJECT_HEADER))
         except NotAdmittedError as error:
             return self._refusal(grpc.StatusCode.UNAUTHENTICATED, str(error))
         except ProjectError as error:
             return self._refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        return self._handlers[details.method] if whose is None else export.handler(whose)
+        if resource_stamp is None:
+            return self._handlers[details.method]
+        return export.handler(resource_stamp)
 
     def _refusal(self, code: grpc.StatusCode, message: str) -> grpc.RpcMethodHandler:
         async def refuse(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
             self._requests.labels("grpc", code.name).inc()
             await context.abort(code, message)
 
-        # As a stream, because gRPC reads the message of any other method first.
+        # As a stream: for any other method gRPC reads the message first.
         return grpc.stream_unary_rpc_method_handler(refuse)
 
 
@@ -146,7 +150,7 @@ class OtlpGrpcReceiver:
                     connections(MAX_CONNECTIONS, _SECTION),
                 ),
                 ("grpc.server_handshake_timeout_ms", int(handshake_seconds * 1000)),
-                # Two servers on one port would share its clients without anybody knowing.
+                # gRPC's default is 1: a second server on the port would silently share its clients.
                 ("grpc.so_reuseport", int(context.shares_port)),
             ]
         )
@@ -155,14 +159,14 @@ class OtlpGrpcReceiver:
         self._server.add_generic_rpc_handlers((services,))
 
     async def start(self) -> str:
-        """Listen. Raises `ServiceError` if the address cannot be had."""
+        """Listen. Raises `ServiceError` if the address is not available."""
         host = self._config.host
         port = await bind(self._listen, host, self._config.port, _SECTION)
         return f"{host}:{port}"
 
     async def _listen(self, host: str, port: int) -> int:
         if not self._shares_port:
-            _see_whether_free(host, port)
+            _check_free(host, port)
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             chosen: int = (
@@ -171,7 +175,7 @@ class OtlpGrpcReceiver:
                 else self._server.add_secure_port(address, self._credentials)
             )
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}: is the port taken?") from error
+            raise OSError("gRPC cannot bind it; the port may be in use") from error
         await self._server.start()
         return chosen
 
@@ -180,20 +184,23 @@ class OtlpGrpcReceiver:
         return lambda: None
 
     async def stop(self, timeout_seconds: float) -> None:
-        """Take no new calls and let those under way finish."""
+        """Accept no new calls, and let those under way finish."""
         await self._server.stop(timeout_seconds)
 
     def source(self) -> None:
-        """Nothing to show on /metrics besides the collector's own."""
+        """No metrics besides the collector's own."""
         return
 
     def load(self) -> Load:
-        """gRPC does not tell what it holds."""
+        """Always empty: gRPC does not report its load."""
         return Load()
 
 
-def _see_whether_free(host: str, port: int) -> None:
-    """gRPC itself says little and writes lines of its own to standard error."""
+def _check_free(host: str, port: int) -> None:
+    """Raise `OSError` with the cause if the port is not free.
+
+    gRPC itself does not say the cause, and writes its own lines to standard error.
+    """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))

@@ -1,4 +1,4 @@
-"""TLS of the gRPC port: certificates in gRPC's own terms, followed when their files change."""
+"""TLS of the gRPC port: gRPC's own credentials, which follow changes of the files."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from sidelight.base.tls.watched import Watched
 
 
 def credentials_of(tls: Tls, section: str) -> grpc.ServerCredentials:
-    """TLS 1.2 or above, as gRPC has it; gRPC asks for the certificate at each handshake.
+    """Credentials for TLS 1.2 and above. gRPC fetches the certificate for each handshake.
 
     Raises `ConfigError` naming key and file.
     """
     watched = Watched(files(tls), lambda: _configuration(tls, section))
-    given = watched.current()
+    current = watched.current()
 
     def renewed() -> Any:
-        # None leaves what gRPC has. Its threads ask one at a time.
-        nonlocal given
-        last, given = given, watched.current()
-        return None if given is last else given
+        # None means unchanged. gRPC calls this from one thread at a time.
+        nonlocal current
+        last, current = current, watched.current()
+        return None if current is last else current
 
     return grpc.dynamic_ssl_server_credentials(
-        given, renewed, require_client_authentication=tls.client_ca is not None
+        current, renewed, require_client_authentication=tls.client_ca is not None
     )
 
 
 def _configuration(tls: Tls, section: str) -> Any:
-    # gRPC itself says of broken files no more than that they are.
+    # gRPC does not say what is wrong with a file, so the files are checked first.
     make_context(tls, section, ssl.CERT_REQUIRED)
     try:
         ca = None if tls.client_ca is None else tls.client_ca.read_bytes()

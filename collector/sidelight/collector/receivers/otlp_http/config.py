@@ -7,6 +7,6 @@ from sidelight.collector.receivers.common.http_config import HttpListenerConfig
 
 
 class OtlpHttp(HttpListenerConfig):
-    """The OTLP/HTTP receiver."""
+    """Receives OTLP over HTTP."""
 
     port: Port = 4318

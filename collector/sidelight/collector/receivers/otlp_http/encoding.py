@@ -1,4 +1,4 @@
-"""The encodings of OTLP/HTTP, and its answers."""
+"""The answers of OTLP/HTTP, in protobuf and JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ JSON: Final = "application/json"
 
 
 def response(signal: Signal, rejected: int, reason: str) -> Message:
-    """The export response of a signal; with `rejected` > 0 a partial success."""
+    """The export response of a signal; a partial success if `rejected` is above 0.
+
+    Without rejected items the field must be unset (OTLP specification, "Full Success").
+    """
     if signal == "traces":
         if not rejected:
             return ExportTraceServiceResponse()
@@ -52,7 +55,7 @@ def response(signal: Signal, rejected: int, reason: str) -> Message:
 
 
 def status(message: str) -> Status:
-    """What OTLP wants in the body of an error."""
+    """The body that OTLP requires for an error."""
     return Status(message=message)
 
 

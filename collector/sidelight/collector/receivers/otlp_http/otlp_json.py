@@ -1,8 +1,8 @@
-"""OTLP's JSON as protobuf, item by item: memory and faults stay those of one item.
+"""Converts OTLP's JSON to protobuf, one item at a time.
 
-A body is first cut into its items without making Python objects of them (msgspec, 100 MB/s).
-Read as a whole it would take twenty times its size, and one lone surrogate or NaN in a span
-would cost the batch.
+msgspec first cuts a body into its items, at 100 MB/s and without creating Python objects. Read as
+a whole, a body would take 20 times its size in memory, and one lone surrogate or NaN in a span
+would invalidate the batch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sidelight.otlp.signals import Signal
 
 _HEX_IDS: Final = frozenset({"traceId", "spanId", "parentSpanId"})
 _QUOTED: Final = re.compile(r"\"[^\"]*(?:\"|$)|(?<!\w)'[^']*(?:'|$)")
-# Lists around an item: of resources, of scopes, of items.
+# An item is in a list of items, in a list of scopes, in a list of resources, counted from 0.
 _ITEM_DEPTH: Final = 2
 _ABSENT: Final = msgspec.Raw(b"null")
 
@@ -88,7 +88,7 @@ _ITEMS: Final[dict[Signal, type[Message]]] = {
     "metrics": Metric,
     "logs": LogRecord,
 }
-# Names of the repeated fields of request, resource and scope.
+# The repeated fields of request, resource and scope, in protobuf's spelling.
 _FIELDS: Final[dict[Signal, tuple[str, str, str]]] = {
     "traces": ("resource_spans", "scope_spans", "spans"),
     "metrics": ("resource_metrics", "scope_metrics", "metrics"),
@@ -96,6 +96,7 @@ _FIELDS: Final[dict[Signal, tuple[str, str, str]]] = {
 }
 
 
+# What json and protobuf's json_format raise for values that do not fit.
 _INVALID: Final = (
     ValueError,
     RecursionError,
@@ -106,18 +107,18 @@ _INVALID: Final = (
 
 
 class Converted(NamedTuple):
-    """A serialised export request, and how many of the body's items are not valid."""
+    """A serialised export request, and the number of invalid items that it leaves out."""
 
     body: bytes
     invalid: int
 
 
 def from_json(signal: Signal, body: bytes | bytearray) -> Converted:
-    """A request in OTLP's JSON as protobuf; some hundred times dearer than protobuf itself.
+    """Convert a request in OTLP's JSON; costs about a hundred times as much as protobuf.
 
-    OTLP differs from protobuf's own JSON: ids are hexadecimal, and unknown fields are to be
-    ignored (OTLP specification, "JSON Protobuf Encoding"). An item that is not valid is left
-    out. Raises `MalformedError` if the body is not a request, or none of its items is valid.
+    OTLP differs from protobuf's own JSON: ids are hexadecimal, and unknown fields are ignored
+    (OTLP specification, "JSON Protobuf Encoding"). Invalid items are left out. Raises
+    `MalformedError` if the body is not a request, or if no item is valid.
     """
     request = _cut(signal, body)
     resources_name, scopes_name, items_name = _FIELDS[signal]
@@ -125,24 +126,25 @@ def from_json(signal: Signal, body: bytes | bytearray) -> Converted:
     first_fault: Exception | None = None
     valid = invalid = 0
     for resource in request.resources or ():
-        made = getattr(message, resources_name).add(schema_url=resource.schema_url)
+        resource_message = getattr(message, resources_name).add(schema_url=resource.schema_url)
         try:
-            _fill(made.resource, resource.resource)
+            _fill(resource_message.resource, resource.resource)
         except _INVALID as error:
             first_fault = first_fault or error
             invalid += sum(len(scope.items or ()) for scope in resource.scopes or ())
             del getattr(message, resources_name)[-1]
             continue
         for scope in resource.scopes or ():
-            made_scope = getattr(made, scopes_name).add(schema_url=scope.schema_url)
+            scopes = getattr(resource_message, scopes_name)
+            scope_message = scopes.add(schema_url=scope.schema_url)
             try:
-                _fill(made_scope.scope, scope.scope)
+                _fill(scope_message.scope, scope.scope)
             except _INVALID as error:
                 first_fault = first_fault or error
                 invalid += len(scope.items or ())
-                del getattr(made, scopes_name)[-1]
+                del scopes[-1]
                 continue
-            items = getattr(made_scope, items_name)
+            items = getattr(scope_message, items_name)
             for raw in scope.items or ():
                 try:
                     item = _ITEMS[signal]()
@@ -162,9 +164,9 @@ def from_json(signal: Signal, body: bytes | bytearray) -> Converted:
 def _cut(signal: Signal, body: bytes | bytearray) -> Any:
     """The request with its items still in JSON.
 
-    What is not JSON to the letter (a NaN, as Python's json writes it) is read by Python's json,
-    within limits, because it takes more memory. Raises `MalformedError`, and `TooLargeError`
-    beyond these limits.
+    A body that is not strictly JSON (with NaN, as Python's json writes it) is read by Python's
+    json. That takes more memory, so limits apply. Raises `MalformedError`, and `TooLargeError`
+    above the limits.
     """
     try:
         return _DECODERS[signal].decode(body)
@@ -180,7 +182,7 @@ def _cut(signal: Signal, body: bytes | bytearray) -> Any:
 
 
 def _with_raw_items(values: Any, depth: int = 0) -> Any:
-    """What lies three lists deep, and each resource and scope, as text again."""
+    """Turn items, resources and scopes back into JSON text, as msgspec leaves them."""
     if isinstance(values, dict):
         return {
             key: _with_raw_items(value, depth)
@@ -192,8 +194,8 @@ def _with_raw_items(values: Any, depth: int = 0) -> Any:
         }
     if isinstance(values, list):
         return [
-            _raw(each) if depth == _ITEM_DEPTH else _with_raw_items(each, depth + 1)
-            for each in values
+            _raw(value) if depth == _ITEM_DEPTH else _with_raw_items(value, depth + 1)
+            for value in values
         ]
     return values
 
@@ -203,7 +205,7 @@ def _raw(value: Any) -> msgspec.Raw:
 
 
 def _fill(message: Message, raw: msgspec.Raw) -> None:
-    """Parse one item, resource or scope into `message`. Raises one of `_INVALID`."""
+    """Parse an item, resource or scope into `message`. Raises one of `_INVALID`."""
     values = json.loads(bytes(raw), object_hook=_with_hex_ids)
     if values is None:
         return
@@ -213,10 +215,10 @@ def _fill(message: Message, raw: msgspec.Raw) -> None:
 
 
 def _with_hex_ids(mapping: dict[str, Any]) -> dict[str, Any]:
-    """Write ids as protobuf's own JSON has them: in base64."""
+    """Convert OTLP's hexadecimal ids to base64, as protobuf's own JSON has them."""
     for key in _HEX_IDS & mapping.keys():
         value = mapping[key]
-        if value is None:  # in protobuf's JSON the same as absent
+        if value is None:  # means absent in protobuf's JSON
             continue
         try:
             mapping[key] = base64.b64encode(bytes.fromhex(value)).decode()
@@ -226,6 +228,6 @@ def _with_hex_ids(mapping: dict[str, Any]) -> dict[str, Any]:
 
 
 def _malformed(error: Exception) -> MalformedError:
-    """Without the values that protobuf's words quote: they are content, and SDKs log answers."""
+    """The fault without quoted values: they are content, and SDKs log the answers they get."""
     reason = _QUOTED.sub("…", str(error).partition("\n")[0])[:200]
     return MalformedError(f"the body is not a valid OTLP request in JSON: {reason}")

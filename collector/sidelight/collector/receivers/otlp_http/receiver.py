@@ -1,4 +1,4 @@
-"""OTLP over HTTP: paths, content types, statuses; what is inside is the intake's business."""
+"""Receives OTLP over HTTP: paths, content types, status codes. The intake does the rest."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _service(config: OtlpHttp, context: ReceiverContext) -> HttpService:
 
 
 class OtlpPaths:
-    """Which paths take OTLP, and which belong to the APIs that share the port."""
+    """The paths of the port: those that accept OTLP, and those of the other APIs."""
 
     def __init__(self, http_apis: Sequence[HttpApi] = ()) -> None:
         self._apis = tuple(http_apis)
@@ -73,7 +73,7 @@ class OtlpPaths:
         self._open = frozenset(path for api in self._apis for path in api.open_paths)
 
     def signal(self, path: str) -> Signal | None:
-        """The signal that is exported to `path`; None if it takes no OTLP."""
+        """The signal that `path` accepts; None if it does not accept OTLP."""
         return self._signals.get(path)
 
     def is_open(self, path: str) -> bool:
@@ -82,13 +82,12 @@ class OtlpPaths:
 
     def api(self, path: str) -> HttpApi | None:
         """The API that `path` belongs to, or None."""
-        return next((each for each in self._apis if path.startswith(each.prefix)), None)
+        return next((api for api in self._apis if path.startswith(api.prefix)), None)
 
     def explain(self, path: str, headers: Mapping[str, str], sentence: str) -> tuple[str, bytes]:
-        """As a Status, which OTLP wants of every error, in the encoding of the request.
+        """The error as a `Status`, which OTLP requires, in the encoding of the request.
 
-        In words for a client that plainly wants something else: another path without an
-        encoding of OTLP.
+        Plain text if the request is clearly not OTLP: another path, and no encoding of OTLP.
         """
         kind = _media_type(headers)
         if path and path not in self._signals and kind not in (PROTOBUF, JSON):
@@ -103,6 +102,7 @@ class OtlpPaths:
         api = self.api(path)
         if api is not None:
             return api.refuse(str(error))
+        # RFC 6750: a request without any credentials gets no error code.
         fault = "" if error.reason == "missing" else ', error="invalid_token"'
         challenge = {"WWW-Authenticate": f'Bearer realm="sidelight"{fault}'}
         return self.fault(401, path, headers, str(error), challenge)
@@ -115,13 +115,13 @@ class OtlpPaths:
         sentence: str,
         headers: Mapping[str, str] | None = None,
     ) -> HttpResponse:
-        """An error as its path and encoding want it; `asked` are the request's headers."""
+        """An error in the form that path and encoding require; `asked`: the request's headers."""
         kind, body = self.explain(path, asked, sentence)
         return HttpResponse(code, body, {"Content-Type": kind, **(headers or {})})
 
 
 def admit(admission: Admission, requests: Counter, paths: OtlpPaths) -> Admit:
-    """Refuses at its head a request that may not be sent: nothing of the body is read."""
+    """Refuses requests without valid credentials before their body is read."""
 
     def ask(head: Head) -> HttpResponse | None:
         try:
@@ -146,7 +146,7 @@ def handler(
     admission: Admission,
     paths: OtlpPaths,
 ) -> Handler:
-    """Answers one request as the OTLP/HTTP specification has it."""
+    """Answers requests by the OTLP/HTTP specification."""
     export = _Export(config, intake, admission, paths)
 
     async def handle(request: HttpRequest) -> HttpResponse:
@@ -158,7 +158,7 @@ def handler(
 
 
 class _Export:
-    """One request to its answer."""
+    """Turns a request into its answer."""
 
     def __init__(
         self, config: OtlpHttp, intake: Intake, admission: Admission, paths: OtlpPaths
@@ -175,23 +175,24 @@ class _Export:
             return api.answer(request, None)
         try:
             identity = self._admission.identify("http", request.headers.get(AUTHORIZATION))
-        except NotAdmittedError as error:  # The token was taken away while the body came.
+        except NotAdmittedError as error:  # the token was removed while the body arrived
             return self._paths.unauthorized(request.path, request.headers, error)
         signal = self._paths.signal(request.path)
         if signal is None:
             if api is not None:
                 return api.answer(request, identity)
-            return self._refusal(request, 404, f"not found; OTLP goes to {', '.join(PATHS)}")
+            return self._refusal(request, 404, f"not found; OTLP paths: {', '.join(PATHS)}")
         if request.method != "POST":
-            return self._refusal(request, 405, f"{request.path} takes POST only", {"Allow": "POST"})
+            allow = {"Allow": "POST"}
+            return self._refusal(request, 405, f"{request.path} accepts only POST", allow)
         content_type = _media_type(request.headers)
         if content_type not in (PROTOBUF, JSON):
             return self._refusal(request, 415, f"Content-Type must be {PROTOBUF} or {JSON}")
         try:
-            whose = stamp(signal, identity, request.headers.get(PROJECT_HEADER))
+            resource_stamp = stamp(signal, identity, request.headers.get(PROJECT_HEADER))
             converted = await self._protobuf(signal, request, content_type)
             receipt = await self._intake.accept(
-                signal, converted.body, whose, already_refused=converted.invalid
+                signal, converted.body, resource_stamp, already_refused=converted.invalid
             )
         except (MalformedError, ProjectError) as error:
             return self._refusal(request, 400, str(error))
@@ -218,7 +219,7 @@ class _Export:
         elif encoding != "identity":
             raise _EncodingError("Content-Encoding must be gzip or absent")
         if content_type != JSON:
-            # Nobody changes it any more, and all that reads it takes either; a copy costs 2 %.
+            # A bytearray is as good as bytes, because nothing changes it; a copy would cost 2 %.
             return Converted(cast("bytes", body), 0)
         try:
             return await self._json.convert(partial(from_json, signal), body)
@@ -237,4 +238,4 @@ class _Export:
 
 
 class _EncodingError(Exception):
-    """A Content-Encoding that is not understood."""
+    """A Content-Encoding that is not supported."""

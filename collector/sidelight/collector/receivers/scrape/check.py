@@ -1,4 +1,4 @@
-"""Whether a scrape target serves vLLM's metrics, of which version, and with our plugin."""
+"""The doctor's check of a scrape target: vLLM's metrics, its version, Sidelight's plugin."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from sidelight.collector.receivers.scrape.config import Scrape, ScrapeTarget
 _SAMPLE = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)", re.MULTILINE)
 _SUFFIX = re.compile(r"_(?:total|created|bucket|sum|count|info)$")
 _PLAIN = "text/plain; version=0.0.4"
-# What a Prometheus before 3.0 asks for, without the word that names may be UTF-8.
+# The Accept header of Prometheus before 3.0, which does not allow UTF-8 names.
 _OLD_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-# The first recorded version that always exports the name, the newest first.
+# The first version that always exports a metric, newest first; from recorded expositions.
 _FIRST_SEEN = (
     ("0.32", "request_num_preemptions"),
     ("0.20.2", "prompt_tokens_by_source"),
@@ -32,7 +32,7 @@ _FIRST_SEEN = (
 
 
 def looks(scrape: Scrape, context: CheckContext) -> list[Look]:
-    """One for each target."""
+    """One check for each target."""
     return [
         (
             target.url,
@@ -45,7 +45,7 @@ def looks(scrape: Scrape, context: CheckContext) -> list[Look]:
 async def check(
     target: ScrapeTarget, scrape: Scrape, timeout_seconds: float, own: Answer | None
 ) -> Check:
-    """Read the target as the scraper does. `own` is the running Sidelight's exposition."""
+    """Read the target as the scraper does. `own` is the exposition of the running Sidelight."""
     name = f"scrape {target.job}"
     parts = urlsplit(target.url)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
@@ -64,27 +64,31 @@ async def check(
         families = vllm_families(served)
         if not families:
             return _no_vllm(name, target, served)
-        version = await _told_version(client) or inferred_version(families)
+        version = await _served_version(client) or inferred_version(families)
+        # Asked twice: vLLM renames its metrics for an older Prometheus.
         old = sample_names((await client.get(path, {"Accept": _OLD_OPENMETRICS})).body)
     except NoAnswerError as error:
         return Check(
-            name, "fail", str(error), "Is vLLM up? Its metrics are at /metrics of its HTTP port."
+            name,
+            "fail",
+            str(error),
+            "Check that the server runs. vLLM's metrics are at /metrics of its HTTP port.",
         )
     finally:
         client.close()
     found = f"vLLM {version} at {target.url}, {len(families)} metrics"
     if _has_colon_bug(served, old):
-        found += "; a Prometheus before 3.0 reads them as vllm_…, which the dashboards know"
+        found += "; Prometheus before 3.0 reads them as vllm_…, which the dashboards support"
     if plugin_metrics(served) or (own is not None and plugin_metrics(sample_names(own.body))):
         return Check(name, "ok", f"{found}; Sidelight's plugin is active")
     if own is None:
-        return Check(name, "ok", f"{found}; whether the plugin is active shows once Sidelight runs")
+        return Check(name, "ok", f"{found}; plugin not checked, because Sidelight is not running")
     return Check(
         name,
         "warn",
-        f"{found}; nothing has come from Sidelight's plugin",
-        "Run pip install sidelight in vLLM's environment, point "
-        "OTEL_EXPORTER_OTLP_ENDPOINT at this collector, restart vLLM and send it a request.",
+        f"{found}; no data from Sidelight's plugin",
+        "Run pip install sidelight in vLLM's environment, set OTEL_EXPORTER_OTLP_ENDPOINT to "
+        "this collector, restart vLLM and send it a request.",
     )
 
 
@@ -94,7 +98,7 @@ def sample_names(exposition: bytes) -> set[str]:
 
 
 def vllm_families(served: Iterable[str]) -> set[str]:
-    """vLLM's metrics among the names, without prefix and suffix, whatever exports them."""
+    """vLLM's metrics among the names, without prefix and suffix; Ray adds a prefix of its own."""
     return {
         _SUFFIX.sub("", match[1])
         for name in served
@@ -103,17 +107,17 @@ def vllm_families(served: Iterable[str]) -> set[str]:
 
 
 def inferred_version(families: set[str]) -> str:
-    """The range of versions that the names tell."""
+    """The range of versions that export exactly such names."""
     upper = ""
     for version, family in _FIRST_SEEN:
         if family in families:
-            return f"{version} or later{upper}, by its metrics,"
-        upper = f" but before {version}"
-    return "of an unknown version"
+            return f"{version} or later{upper} (by its metrics)"
+        upper = f", before {version}"
+    return "(unknown version)"
 
 
 def plugin_metrics(served: set[str]) -> bool:
-    """Whether the metrics of Sidelight's plugin are among the names."""
+    """Whether metrics of Sidelight's plugin are among the names."""
     steps = names.prometheus_name(names.ENGINE_STEPS)
     return any(name.startswith(steps) for name in served)
 
@@ -124,23 +128,24 @@ def _has_colon_bug(served: set[str], old: set[str]) -> bool:
     )
 
 
-async def _told_version(client: HttpClient) -> str | None:
-    """What vLLM's own /version says."""
+async def _served_version(client: HttpClient) -> str | None:
+    """The version that vLLM serves at /version; None without a valid one."""
     try:
         version = json.loads((await client.get("/version")).body)["version"]
     except (NoAnswerError, ValueError, KeyError, TypeError):
         return None
-    known = isinstance(version, str) and re.fullmatch(r"[\w.+-]{1,64}", version)
-    return version if known else None
+    # Printed in the report, so it must look like a version.
+    is_valid = isinstance(version, str) and re.fullmatch(r"[\w.+-]{1,64}", version)
+    return version if is_valid else None
 
 
 def _no_vllm(name: str, target: ScrapeTarget, served: set[str]) -> Check:
     if served and not target.job.startswith("vllm"):
-        return Check(name, "ok", f"{len(served)} series names at {target.url}")
-    what = f"{len(served)} series names, none of vLLM's" if served else "no metrics"
+        return Check(name, "ok", f"{len(served)} metrics at {target.url}")
+    what = f"{len(served)} metrics, but none of vLLM" if served else "no metrics"
     return Check(
         name,
         "warn",
         f"{target.url} serves {what}",
-        "See that the url is vLLM's and that it runs without --disable-log-stats.",
+        "Check that the url is vLLM's, and that vLLM runs without --disable-log-stats.",
     )

@@ -11,7 +11,7 @@ from sidelight.collector.receivers.scrape.receiver import ScrapeReceiver
 
 
 def _share(config: Scrape, worker: int, _workers: int) -> Scrape:
-    """One worker scrapes for all."""
+    """Let the first worker scrape for all."""
     return config if worker == 0 else config.model_copy(update={"targets": ()})
 
 

@@ -1,4 +1,4 @@
-"""The configuration of the scraper."""
+"""The configuration of the scrape receiver."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ from sidelight.collector.receivers.scrape.presets import NOT_SCRAPED, PRESETS, P
 
 
 class ScrapeTarget(Section):
-    """One exposition to scrape and serve again on /metrics."""
+    """A server whose metrics are scraped, and served again on /metrics."""
 
-    url: HttpUrl = Field(description="Where the exposition is.")
+    url: HttpUrl = Field(description="URL of the metrics.")
     preset: PresetName | None = Field(
         None,
-        description="The kind of server: its port and /metrics where the url names none, its name "
-        "as job, and the families that are worth keeping.",
+        description="Kind of server. Sets the port and path if the URL has none, the job, and "
+        "the metric families that are kept.",
     )
     job: str = Field(
-        "vllm", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="The label `job` of its samples."
+        "vllm", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Label `job` of the samples."
     )
-    labels: dict[str, str] = Field(default_factory=dict, description="More labels of its samples.")
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="Further labels of the samples."
+    )
     families: tuple[str, ...] = Field(
-        (), description="Families to keep, * and ? match; none: the preset's, or all."
+        (),
+        description="Metric families that are kept; `*` and `?` match. none: those of the preset, "
+        "or all.",
     )
 
     @model_validator(mode="before")
@@ -46,9 +50,9 @@ class ScrapeTarget(Section):
 
 
 class Scrape(ReceiverConfig):
-    """Which expositions to scrape, and how often."""
+    """Scrapes metrics of vLLM, vector databases and other servers."""
 
-    targets: tuple[ScrapeTarget, ...] = Field((), description="What is scraped.")
-    interval_seconds: float = Field(15.0, ge=1.0, description="From one scrape to the next.")
-    timeout_seconds: float = Field(5.0, gt=0, description="Longest scrape.")
-    max_bytes: int = Field(32 * MIB, ge=1024, description="Largest exposition that is read.")
+    targets: tuple[ScrapeTarget, ...] = Field((), description="Servers to scrape.")
+    interval_seconds: float = Field(15.0, ge=1.0, description="Time between two scrapes.")
+    timeout_seconds: float = Field(5.0, gt=0, description="Longest time of a scrape.")
+    max_bytes: int = Field(32 * MIB, ge=1024, description="Largest answer that is read.")

@@ -1,6 +1,6 @@
-"""Expositions of servers that are known: where they are, and which families are worth keeping.
+"""Presets of known servers: where their metrics are, and which families are worth keeping.
 
-The descriptions of databases contain theirs.
+The presets of vector databases are part of their descriptions.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ PRESETS: Final[Mapping[str, ScrapePreset]] = MappingProxyType(
 NOT_SCRAPED: Final[Mapping[str, str]] = MappingProxyType(
     {database.name: database.not_scraped for database in DATABASES if database.scrape is None}
 )
-"""Servers without a preset: why, and what to do instead."""
+"""Servers without metrics to scrape: why, and what to do instead."""
 
 if TYPE_CHECKING:
     PresetName = str
 else:
-    # The names are data, which a type checker does not evaluate; pydantic does.
+    # Pydantic evaluates the names; a type checker cannot.
     PresetName = Literal[("vllm", *(database.name for database in DATABASES))]
 
 
 def address(preset: ScrapePreset, url: str) -> str:
-    """A URL with the preset's port and /metrics where it names none.
+    """The URL, with the preset's port and /metrics if it has none.
 
-    Raises `ValueError` if it is no URL with a host.
+    Raises `ValueError` if it is not a URL with a host.
     """
     parts = urlsplit(url)
     if not parts.hostname:

@@ -1,4 +1,4 @@
-"""The scraper as a receiver: started, reloaded and stopped like the others."""
+"""The scraper as a receiver: start, reload, stop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sidelight.collector.receivers.scrape.scraper import Scraper
 class ScrapeReceiver:
     """Scrapes the configured targets while it runs.
 
-    Raises `ConfigError` if two targets cannot be told apart.
+    Raises `ConfigError` if two targets have the same labels.
     """
 
     def __init__(self, config: Scrape, context: ReceiverContext) -> None:
@@ -24,11 +24,14 @@ class ScrapeReceiver:
         self._scraping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Scrape from now on, in the background."""
+        """Start to scrape in the background."""
         self._restart()
 
     def prepare(self, config: Scrape) -> Callable[[], None]:
-        """What makes it scrape the targets of `config`; those that stay keep their samples."""
+        """For a reload: a function that switches to the targets of `config`.
+
+        Unchanged targets keep their samples.
+        """
         targets = self._scraper.prepare(config)
 
         def apply() -> None:
@@ -40,17 +43,17 @@ class ScrapeReceiver:
         return apply
 
     async def stop(self, timeout_seconds: float) -> None:
-        """Stop scraping; a scrape under way is given up."""
+        """Stop scraping. A scrape under way is cancelled."""
         if self._scraping is not None:
             self._scraping.cancel()
             await asyncio.wait([self._scraping], timeout=timeout_seconds)
 
     def source(self) -> Source:
-        """What the targets serve."""
+        """The metrics of the targets."""
         return self._scraper
 
     def load(self) -> Load:
-        """Nothing is held."""
+        """Always empty: scraping has no requests to answer."""
         return Load()
 
     def _restart(self) -> None:

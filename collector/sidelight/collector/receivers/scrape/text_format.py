@@ -1,7 +1,7 @@
-"""A scraped exposition (text 0.0.4 or OpenMetrics) read into families with labels added.
+"""Reads a scraped exposition (text 0.0.4 or OpenMetrics) into families, and adds labels.
 
-Only as far as needed: values stay text, and a series seen in the last scrape is looked up,
-not parsed again. What is read can be written again without breaking either format.
+It parses only what is needed: values stay text, and a series of the last scrape is looked up
+instead of parsed. The result can be written in either format.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sidelight.collector.metrics.family import FamilyType, ScrapedFamily, labels
 from sidelight.otlp.prometheus.names import spelled
 
 _LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*+[ \t]*+=[ \t]*+"(?:[^"\\]++|\\.)*+"[ \t]*+'
-# Possessive throughout: a hostile line is refused in linear time.
+# All quantifiers are possessive, so a hostile line is refused in linear time.
 _SAMPLE = re.compile(
     r"[ \t]*+([a-zA-Z_:][a-zA-Z0-9_:]*+)"
     rf"(?:[ \t]*+\{{[ \t]*+((?:{_LABEL}(?:,[ \t]*+|(?=\}})))*+)\}}[ \t]*+|[ \t]++)"
@@ -25,8 +25,7 @@ _PAIR = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]++|\\.)*+)"
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPES = {"n": "\n", "\\": "\\", '"': '"'}
 
-# What Prometheus stores of a name before UTF-8 names; others are refused, since Prometheus 2
-# fails a whole scrape for one bad name.
+# Names that Prometheus 2 accepts. It fails a whole scrape for one name with other characters.
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 _TYPES: dict[str, FamilyType] = {
@@ -54,7 +53,7 @@ _BOUND = {"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}
 
 
 class MalformedExpositionError(Exception):
-    """A text that is no exposition; the message names the line by number and shows its start."""
+    """A text that is not an exposition. The message has the number and start of the line."""
 
 
 @dataclass(slots=True)
@@ -66,34 +65,36 @@ class _Group:
 
 
 class TextReader:
-    """Reads one target's expositions; `extra` labels are put before each sample's own.
+    """Reads the expositions of one target. `extra` labels come before each sample's own.
 
-    A sample's own label of the same name is kept as `exported_<name>`, as Prometheus does.
-    With `families` (`*` and `?` match) only these are read; the lines of others are not looked
-    at. They are named as in the exposition, a counter's `_total` included or not.
+    A sample's own label of the same name becomes `exported_<name>`, as in Prometheus. With
+    `families` (`*` and `?` match) only these are read. They are named as in the exposition, a
+    counter with or without `_total`.
     """
 
     def __init__(self, extra: Mapping[str, str], families: Sequence[str] = ()) -> None:
         self._extra = dict(extra)
-        self._wanted = re.compile("|".join(map(translate, families))) if families else None
+        self._selected = re.compile("|".join(map(translate, families))) if families else None
         self._known: dict[str, str] = {}
 
     def read(self, text: str, *, openmetrics: bool) -> list[ScrapedFamily]:
         """The families of one scrape, without `_created` samples, timestamps and exemplars.
 
-        Timestamps go because the two formats disagree on their unit and a scrape's own time
-        is the better one. `openmetrics` is the content type the target declared.
+        Timestamps are dropped: the formats use different units, and the time of the scrape is
+        more useful. `openmetrics`: the target declared OpenMetrics as its content type.
 
-        Raises `MalformedExpositionError`; then nothing of the text may be used, as with Prometheus.
+        Raises `MalformedExpositionError`. Like Prometheus, it then returns nothing of the text.
         """
         lines = text.replace("\r\n", "\n").split("\n")
         groups = _groups(lines, openmetrics=openmetrics)
-        kept: dict[str, bool] = {}
+        is_selected: dict[str, bool] = {}
         known, self._known = self._known, {}
         for line_number, line in enumerate(lines, start=1):
             if not line or line[0] == "#":
                 continue
-            if self._wanted is not None and not _keeps(self._wanted, line, groups, kept):
+            if self._selected is not None and not _selects(
+                self._selected, line, groups, is_selected
+            ):
                 continue
             series, _, value = line.rpartition(" ")
             spelled = known.get(series)
@@ -106,20 +107,17 @@ class TextReader:
             else:
                 match = _SAMPLE.fullmatch(line)
                 if match is None or not _is_number(match[3]):
-                    raise MalformedExpositionError(
-                        f"line {line_number} is no sample: {line[:80]!r}"
-                    )
+                    raise MalformedExpositionError(f"line {line_number} is not a sample: {line[:80]!r}")
                 name, value = match[1], match[3]
                 group = groups.get(name) or _untyped(groups, name)
                 try:
                     spelled = self._spell(name, match[2] or "", group.type)
                 except ValueError as error:
-                    raise MalformedExpositionError(
-                        f"line {line_number}: {error}: {line[:80]!r}"
-                    ) from None
+                    raise MalformedExpositionError(f"line {line_number}: {error}: {line[:80]!r}") from None
                 if match.end(3) != len(line):  # a timestamp or exemplar: not `series value`
                     group.lines.append(f"{spelled} {value}\n")
                     continue
+            # A repeated series counts once, as in Prometheus.
             if series in self._known:
                 continue
             self._known[series] = spelled
@@ -136,25 +134,29 @@ class TextReader:
             if label in self._extra:
                 label = f"exported_{label}"
             if label in pairs:
-                raise ValueError(f"label {label} stands twice")
+                raise ValueError(f"label {label} is repeated")
             pairs[label] = value
         return f"{name}{{{labels_text(pairs)}}}" if pairs else name
 
 
-def _keeps(
-    wanted: re.Pattern[str], line: str, groups: Mapping[str, _Group], kept: dict[str, bool]
+def _selects(
+    pattern: re.Pattern[str],
+    line: str,
+    groups: Mapping[str, _Group],
+    is_selected: dict[str, bool],
 ) -> bool:
-    """Whether the line's family is to be read; `kept` remembers it by sample name."""
+    """Whether `pattern` selects the family of the line; `is_selected` caches it by sample name."""
     name = line.partition("{")[0].partition(" ")[0]
-    keeps = kept.get(name)
-    if keeps is None:
+    selects = is_selected.get(name)
+    if selects is None:
         family = groups[name].name if name in groups else name
-        keeps = kept[name] = bool(wanted.match(family) or wanted.match(f"{family}_total"))
-    return keeps
+        selects = bool(pattern.match(family) or pattern.match(f"{family}_total"))
+        is_selected[name] = selects
+    return selects
 
 
 def _groups(lines: list[str], *, openmetrics: bool) -> dict[str, _Group]:
-    """A group for each sample name that a TYPE line announces."""
+    """The groups that TYPE lines declare, by the names of their samples."""
     types: dict[str, FamilyType] = {}
     helps: dict[str, str] = {}
     for line in lines:
@@ -174,7 +176,7 @@ def _groups(lines: list[str], *, openmetrics: bool) -> dict[str, _Group]:
         if kind == "counter" and not openmetrics:
             family = name.removesuffix("_total")
             if family == name or family in types:
-                family, kind = name, "unknown"  # OpenMetrics wants `_total` on every counter
+                family, kind = name, "unknown"  # in OpenMetrics every counter ends in `_total`
         group = _Group(family, kind, helps.get(name, ""))
         for suffix in _SUFFIXES[kind]:
             groups.setdefault(family + suffix, group)
@@ -187,10 +189,9 @@ def _untyped(groups: dict[str, _Group], name: str) -> _Group:
 
 
 def _families(groups: dict[str, _Group]) -> list[ScrapedFamily]:
-    """The groups that hold samples, without those of creation times.
+    """The groups with samples, without creation times.
 
-    Of a typed family and a stray sample of its bare name the typed one, which stands first,
-    is kept.
+    If an untyped sample has the name of a typed family, the family counts; it comes first.
     """
     unique: dict[str, _Group] = {}
     for group in groups.values():

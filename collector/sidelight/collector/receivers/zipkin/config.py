@@ -9,7 +9,7 @@ from sidelight.collector.receivers.common.http_config import HttpListenerConfig
 
 
 class Zipkin(HttpListenerConfig):
-    """The Zipkin receiver, for spans in Zipkin's JSON of version 2."""
+    """Receives spans in Zipkin's JSON, version 2."""
 
-    enabled: bool = Field(False, description="Whether it receives.")
+    enabled: bool = Field(False, description="Whether the receiver runs.")
     port: Port = 9411

@@ -1,4 +1,4 @@
-"""Zipkin over HTTP: one path, JSON of version 2."""
+"""Receives Zipkin spans over HTTP: one path, JSON of version 2."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _service(config: Zipkin, context: ReceiverContext) -> HttpService:
 
 
 def _admit(admission: Admission, context: ReceiverContext) -> Admit:
-    """Refuses at its head a request that may not be sent: nothing of the body is read."""
+    """Refuses requests without valid credentials before their body is read."""
 
     def ask(head: Head) -> HttpResponse | None:
         try:
@@ -52,7 +52,7 @@ def _admit(admission: Admission, context: ReceiverContext) -> Admit:
 
 
 def handler(config: Zipkin, context: ReceiverContext) -> Handler:
-    """Answers one request, as Zipkin's server does: 202 for what is stored."""
+    """Answers requests as Zipkin's server does: 202 for stored spans."""
     bodies = JsonBodies()
 
     async def handle(request: HttpRequest) -> HttpResponse:
@@ -67,10 +67,10 @@ async def _answer(
     request: HttpRequest, config: Zipkin, context: ReceiverContext, bodies: JsonBodies
 ) -> HttpResponse:
     if request.path != SPANS_PATH:
-        return _plain(404, f"not found; Zipkin spans go to {SPANS_PATH}")
+        return _plain(404, f"not found; Zipkin path: {SPANS_PATH}")
     if request.method != "POST":
-        return _plain(405, f"{SPANS_PATH} takes POST only", {"Allow": "POST"})
-    # Zipkin's own server takes a body without a content type as JSON, and so do its senders.
+        return _plain(405, f"{SPANS_PATH} accepts only POST", {"Allow": "POST"})
+    # Like Zipkin's server, read a body without a content type as JSON; some senders omit it.
     content_type = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
     if content_type != _JSON:
         return _plain(415, f"Content-Type must be {_JSON}")
@@ -84,7 +84,7 @@ async def _answer(
             body = gunzip(body, config.max_decompressed_bytes)
         converted = await bodies.convert(to_otlp, body)
         receipt = await context.intake.accept("traces", converted, stamp("traces", identity, None))
-    except NotAdmittedError as error:  # The token was taken away while the body came.
+    except NotAdmittedError as error:  # the token was removed while the body arrived
         return _unauthorized(error)
     except MalformedError as error:
         return _plain(400, str(error))
@@ -94,7 +94,7 @@ async def _answer(
         retry_after = {"Retry-After": str(error.retry_after_seconds)}
         return _plain(429 if error.is_busy else 503, str(error), retry_after)
     if receipt.rejected:
-        # Zipkin knows no partial success: the sender's own log is the place for it.
+        # Zipkin has no partial success, but some senders log the body of an answer.
         return _plain(202, f"{receipt.rejected} spans were refused: {receipt.reason}")
     return HttpResponse(202, b"", {})
 

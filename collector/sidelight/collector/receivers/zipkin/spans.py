@@ -1,7 +1,7 @@
-"""Zipkin's JSON of version 2 as an OTLP export request: pure, bytes in, bytes out.
+"""Converts Zipkin's JSON, version 2, to an OTLP export request: pure, bytes in, bytes out.
 
 The mapping is the reverse of OpenTelemetry's "OpenTelemetry to Zipkin Transformation"
-(specification, trace/sdk_exporters/zipkin.md); fields are those of zipkin2-api.yaml.
+(specification, trace/sdk_exporters/zipkin.md). The fields are those of zipkin2-api.yaml.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ _STATUS_CODES: Final = {"OK": Status.STATUS_CODE_OK, "ERROR": Status.STATUS_CODE
 _UNKNOWN_SERVICE: Final = "unknown_service"
 _TRACE_ID: Final = re.compile(r"[0-9a-fA-F]{1,32}")
 _SPAN_ID: Final = re.compile(r"[0-9a-fA-F]{1,16}")
-# Tags that tell of the scope and the status; the older spelling comes second.
+# Tags with the scope and the status; the older names come second.
 _SCOPE_NAME: Final = ("otel.scope.name", "otel.library.name")
 _SCOPE_VERSION: Final = ("otel.scope.version", "otel.library.version")
 _STATUS_CODE: Final = "otel.status_code"
 _STATUS_DESCRIPTION: Final = "otel.status_description"
 _ERROR: Final = "error"
-# Times are microseconds; beyond this OTLP's nanoseconds do not fit into 64 bits.
+# Above this number of microseconds, OTLP's nanoseconds do not fit into 64 bits.
 _MAX_MICROSECONDS: Final = (2**64 - 1) // 1000
 
 
 def to_otlp(body: bytes | bytearray) -> bytes:
-    """A list of Zipkin spans as a serialised export request.
+    """Convert a list of Zipkin spans to a serialised export request.
 
-    Raises `MalformedError` naming position and field, never a value: it may be content.
-    Raises `TooLargeError` for too long a body or too many JSON objects.
+    Raises `MalformedError`, naming position and field but no value, which may be content.
+    Raises `TooLargeError` for too large a body or too many JSON objects.
     """
     check_length(body)
     try:
@@ -81,6 +81,7 @@ def _fill(span: Span, fields: _Fields, local: _Fields, tags: dict[str, str]) -> 
     span.span_id = fields.id("id", _SPAN_ID, 16)
     if fields.has("parentId"):
         span.parent_span_id = fields.id("parentId", _SPAN_ID, 16)
+    # Client and server share one span id in Zipkin; in OTLP an id belongs to one span.
     if fields.value("shared") is True:
         span.parent_span_id = span.span_id
         span.span_id = _own_id(span.trace_id, span.span_id)
@@ -105,12 +106,12 @@ def _fill(span: Span, fields: _Fields, local: _Fields, tags: dict[str, str]) -> 
 
 
 def _own_id(trace_id: bytes, span_id: bytes) -> bytes:
-    """The same whenever the span is sent again, and never that of another span of the trace."""
+    """An id for the server's part of a shared span: the same for every copy, unique in a trace."""
     return blake2b(trace_id + span_id + b"shared", digest_size=8).digest()
 
 
 def _set_status(span: Span, tags: dict[str, str]) -> None:
-    """Take the tags that tell of it out of `tags`, and set it."""
+    """Set the status from its tags, and remove these from `tags`."""
     code = tags.pop(_STATUS_CODE, "")
     message = tags.pop(_STATUS_DESCRIPTION, "")
     error = tags.pop(_ERROR, None)
@@ -132,13 +133,13 @@ def _set_endpoint(span: Span, endpoint: _Fields, address: str, port: str) -> Non
 
 
 def _first(tags: dict[str, str], names: tuple[str, ...]) -> str:
-    """The first of the tags that is set, taken out of `tags` with the others; or nothing."""
+    """The first of the tags that is set, or an empty text. All are removed from `tags`."""
     texts = [tags.pop(name, "") for name in names]
     return next(filter(None, texts), "")
 
 
 class _Fields:
-    """One JSON object, read field by field; `where` is its place for messages."""
+    """Reads the fields of one JSON object; `where` is its place, for messages."""
 
     def __init__(self, value: Any, where: str) -> None:
         if not isinstance(value, Mapping):
@@ -157,7 +158,7 @@ class _Fields:
         if value is None:
             return ""
         if not isinstance(value, str):
-            raise self._fault(name, "must be a text")
+            raise self._fault(name, "must be a string")
         return self._checked(name, value)
 
     def id(self, name: str, pattern: re.Pattern[str], digits: int) -> bytes:
@@ -191,12 +192,12 @@ class _Fields:
         if not isinstance(tags, Mapping):
             raise self._fault("tags", "must be a JSON object")
         for key, value in tags.items():
-            # Zipkin says texts; senders that write numbers and truth values are understood.
+            # By Zipkin's schema a text, but some senders write numbers and booleans.
             text = value if isinstance(value, str) else json.dumps(value)
             yield self._checked("tags", key), self._checked("tags", text)
 
     def _checked(self, name: str, text: str) -> str:
-        """JSON can hold half a surrogate pair, protobuf cannot."""
+        """The text. Raises `MalformedError` for a lone surrogate, which protobuf cannot hold."""
         try:
             text.encode()
         except UnicodeEncodeError as error:
