@@ -169,7 +169,7 @@ def test_the_project_comes_from_another_attribute() -> None:
 @pytest.mark.parametrize(
     ("rule", "problem"),
     [
-        ({}, "a rule without a condition fits everything"),
+        ({}, "a rule without a condition matches everything"),
         ("question", "must be one of chain, agent"),
         ({"kinds": []}, "at least 1"),
         ({"service": "vllm"}, "Extra inputs"),

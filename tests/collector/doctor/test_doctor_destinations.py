@@ -76,7 +76,7 @@ class TestLangfuse:
         with Backend(lambda _: Reply(200, b"<html>")) as backend:
             check = examine(self.config(backend.url))["langfuse"]
         assert check.status == "fail"
-        assert "not as Langfuse does" in check.found
+        assert "unlike Langfuse" in check.found
 
     def test_a_hang_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A destination that never answers ends the check within its timeout."""

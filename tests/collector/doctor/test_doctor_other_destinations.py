@@ -27,7 +27,7 @@ def test_otlp_grpc() -> None:
     with OtlpGrpcServer() as server:
         check = look({"type": "otlp_grpc", "name": "g", "url": server.url, "signals": ["traces"]})
     assert check.status == "ok"
-    assert "takes traces over gRPC" in check.found
+    assert "accepts traces over gRPC" in check.found
     gone = look({"type": "otlp_grpc", "name": "g", "url": f"http://127.0.0.1:{free_port()}"})
     assert gone.status == "fail"
     assert "host and port" in gone.advice

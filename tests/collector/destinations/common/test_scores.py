@@ -205,7 +205,7 @@ async def test_a_span_that_is_not_stored_yet_is_waited_for(monkeypatch: pytest.M
         outcome = await destination.send(record(SERVED))
         destination.close()
     assert isinstance(outcome, Retry)
-    assert "has not stored" in outcome.reason
+    assert "has not yet stored" in outcome.reason
 
 
 async def test_a_span_that_never_comes_is_given_up() -> None:

@@ -99,7 +99,7 @@ async def test_partial_success_counts(
         (Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, "slow down"), "RESOURCE_EXHAUSTED"),
         (Answer(grpc.StatusCode.INTERNAL), "INTERNAL"),
         (Answer(grpc.StatusCode.UNIMPLEMENTED), "correct url or signals"),
-        (Answer(grpc.StatusCode.UNAUTHENTICATED), "check whether it wants a header"),
+        (Answer(grpc.StatusCode.UNAUTHENTICATED), "check whether it requires a header"),
     ],
 )
 async def test_what_time_or_a_person_can_mend_is_retried(
@@ -183,8 +183,8 @@ async def test_a_restarted_server_is_found_again(
     ("options", "problem"),
     [
         ({"url": "http://127.0.0.1:4317/v1/traces"}, "gRPC has no paths"),
-        ({"headers": {"a b": {"env": "X"}}}, "not a valid name of gRPC metadata"),
-        ({"headers": {"grpc-timeout": {"env": "X"}}}, "not a valid name of gRPC metadata"),
+        ({"headers": {"a b": {"env": "X"}}}, "not a valid metadata key of gRPC"),
+        ({"headers": {"grpc-timeout": {"env": "X"}}}, "not a valid metadata key of gRPC"),
     ],
 )
 def test_bad_options_are_told(options: dict[str, object], problem: str) -> None:

@@ -148,7 +148,7 @@ def test_what_a_person_can_mend_is_tried_again(
 
 @pytest.mark.parametrize(
     ("token", "status", "words"),
-    [(TOKEN, "ok", "accepts the token"), ("wrong", "fail", "does not accept the token")],
+    [(TOKEN, "ok", "accepts the token"), ("wrong", "fail", "the token is not valid")],
 )
 async def test_the_doctor(
     splunk: SplunkHecStandIn, monkeypatch: pytest.MonkeyPatch, token: str, status: str, words: str

@@ -107,13 +107,17 @@ class TextReader:
             else:
                 match = _SAMPLE.fullmatch(line)
                 if match is None or not _is_number(match[3]):
-                    raise MalformedExpositionError(f"line {line_number} is not a sample: {line[:80]!r}")
+                    raise MalformedExpositionError(
+                        f"line {line_number} is not a sample: {line[:80]!r}"
+                    )
                 name, value = match[1], match[3]
                 group = groups.get(name) or _untyped(groups, name)
                 try:
                     spelled = self._spell(name, match[2] or "", group.type)
                 except ValueError as error:
-                    raise MalformedExpositionError(f"line {line_number}: {error}: {line[:80]!r}") from None
+                    raise MalformedExpositionError(
+                        f"line {line_number}: {error}: {line[:80]!r}"
+                    ) from None
                 if match.end(3) != len(line):  # a timestamp or exemplar: not `series value`
                     group.lines.append(f"{spelled} {value}\n")
                     continue
