@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +122,14 @@ async def test_no_more_than_configured_go_at_once(
     with opened(tmp_path) as log:
         async with Sending(log, destination(backend, 4)) as sending:
             sending.append(*(record(Made(name)) for name in batches))
-            await sending.until(lambda: gate.together == 4)
-            await asyncio.sleep(0.1)
-            for event in gate.open.values():
+
+            def is_delivered(number: int) -> bool:
+                return sending.tally.counts["otlp", "delivered"] >= number
+
+            for number, event in enumerate(gate.open.values(), start=1):
                 event.set()
+                # One at a time, so that there is every chance to send too many.
+                await sending.until(partial(is_delivered, number))
             await sending.settled()
     assert gate.most_together == 4
     assert sending.tally.counts["otlp", "delivered"] == 9
