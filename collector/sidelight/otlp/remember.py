@@ -25,11 +25,11 @@ def remembered(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> R:
             size = 0
-            for each in args:
-                if isinstance(each, bytes | str):
-                    size += len(each)
-                elif isinstance(each, tuple):
-                    size += sum(len(part) for part in each)
+            for argument in args:
+                if isinstance(argument, bytes | str):
+                    size += len(argument)
+                elif isinstance(argument, tuple):
+                    size += sum(len(part) for part in argument)
             return cached(*args, **kwargs) if size <= MAX_BYTES else function(*args, **kwargs)
 
         return call

@@ -57,9 +57,9 @@ class SpanView:
         if key.encode() not in self._item:
             return None
         start = _start(key)
-        found = [each for each in list(self._traits.attributes) if each.startswith(start)]
-        if found:
-            return value(KeyValue.FromString(found[-1]).value)
+        pairs = [pair for pair in list(self._traits.attributes) if pair.startswith(start)]
+        if pairs:
+            return value(KeyValue.FromString(pairs[-1]).value)
         # Protobuf allows a value before its key, though nobody writes it so.
         return attributes(Span.FromString(self._item).attributes).get(key)
 

@@ -79,7 +79,7 @@ class Stamp:
         if not any(needle in resource for needle in self._needles):
             return resource
         message = Resource.FromString(resource)
-        kept = [each for each in message.attributes if each.key not in self._names]
+        kept = [pair for pair in message.attributes if pair.key not in self._names]
         if len(kept) == len(message.attributes):
             return resource
         del message.attributes[:]

@@ -111,9 +111,10 @@ def sample_lines(family: AnyFamily, *, exemplars: bool) -> Iterator[str]:
     for series in family.series:
         braced = f"{{{series.labels}}}" if series.labels else ""
         with_own = f"{{{series.labels}," if series.labels else "{"
-        for suffix, label, label_value, value, held in samples(kind, series.value):
+        for suffix, label, label_value, value, own in samples(kind, series.value):
             number = _number(value)
-            mark = _exemplar(held[-1]) if exemplars and held else ""
+            # A sample has room for one exemplar.
+            mark = _exemplar(own[-1]) if exemplars and own else ""
             if label:
                 yield f'{name}{suffix}{with_own}{label}="{label_value}"}} {number}{mark}\n'
             else:

@@ -95,12 +95,12 @@ def family_name(name: str, unit: str, kind: Literal["counter", "gauge", "other"]
 
 def attribute_labels(pairs: Iterable[KeyValue]) -> dict[str, str]:
     """Attributes as labels, sorted by key; values whose keys fall together are joined by `;`."""
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for pair in sorted(pairs, key=lambda pair: pair.key):
         label = label_name(pair.key)
         text = attribute_text(pair.value)
-        found[label] = f"{found[label]};{text}" if label in found else text
-    return found
+        labels[label] = f"{labels[label]};{text}" if label in labels else text
+    return labels
 
 
 def attribute_text(any_value: AnyValue) -> str:
@@ -117,15 +117,15 @@ def attribute_text(any_value: AnyValue) -> str:
 
 def identity(resource: Mapping[str, str]) -> dict[str, str]:
     """`job` and `instance` of a resource, as far as it names them."""
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     name = resource.get(conventions.SERVICE_NAME)
     if name:
         namespace = resource.get(SERVICE_NAMESPACE)
-        found["job"] = f"{namespace}/{name}" if namespace else name
+        labels["job"] = f"{namespace}/{name}" if namespace else name
     instance = resource.get(conventions.SERVICE_INSTANCE_ID)
     if instance:
-        found["instance"] = instance
-    return found
+        labels["instance"] = instance
+    return labels
 
 
 def is_identity(attribute: str) -> bool:

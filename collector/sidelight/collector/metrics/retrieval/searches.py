@@ -183,7 +183,7 @@ def _listed(documents: AttributeValue) -> list[object] | None:
 
 def _of_list(listed: list[object]) -> tuple[float | None, float | None, str]:
     """Top score, gap and direction of documents that are listed best first."""
-    scores = [_score(each.get("score")) if isinstance(each, dict) else None for each in listed]
+    scores = [_score(item.get("score")) if isinstance(item, dict) else None for item in listed]
     if not scores or scores[0] is None:
         return None, None, ""
     top, second, last = scores[0], scores[1] if len(scores) > 1 else None, scores[-1]

@@ -43,8 +43,10 @@ class EditableSpan:
 
     def number(self, name: str) -> float | None:
         """The value if it is a number."""
-        found = self.get(name)
-        return float(found) if isinstance(found, int | float) and found is not True else None
+        plain = self.get(name)
+        if isinstance(plain, bool) or not isinstance(plain, int | float):
+            return None
+        return float(plain)
 
     def beginning(self, prefix: str) -> Iterator[tuple[str, AttributeValue]]:
         """What follows `prefix` in the names that begin so, and their values."""

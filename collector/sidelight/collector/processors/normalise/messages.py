@@ -182,7 +182,7 @@ def _message(item: Mapping[str, Any], role: str, *, are_answers: bool) -> Messag
 def _parts(content: Any) -> list[dict[str, Any]]:
     if isinstance(content, str):
         listed = _json(content) if content[:1] == "[" else None
-        if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+        if not isinstance(listed, list) or not all(isinstance(part, dict) for part in listed):
             return [{"type": "text", "content": content}] if content else []
         content = listed
     parts = []
