@@ -160,6 +160,17 @@ class TestKinds:
         exponential.exponential_histogram.data_points.add(count=1)
         assert points(exponential) == [Fault("exponential_histogram")]
 
+    def test_points_may_be_read_later(self) -> None:
+        """After the next metric was asked for, which is of another kind."""
+        (resource,) = walk(request(gauge(), histogram([1], [])))
+        first, second = resource.metrics
+        (of_histogram,) = second.points
+        (of_gauge,) = first.points
+        assert isinstance(of_gauge, Point)
+        assert isinstance(of_gauge.value, NumberValue)
+        assert isinstance(of_histogram, Point)
+        assert isinstance(of_histogram.value, HistogramValue)
+
     def test_a_series_that_has_ended(self) -> None:
         """The flag is told, though the point has no value."""
         metric = pb.Metric(name="m")

@@ -11,6 +11,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
@@ -122,7 +123,7 @@ def _metrics(of_resource: pb.ResourceMetrics, own: dict[str, str]) -> Iterator[M
                 metric.description,
                 metric.unit,
                 is_delta,
-                (_point(context, kind, point) for point in points),
+                map(partial(_point, context, kind), points),
             )
 
 
