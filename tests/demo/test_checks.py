@@ -173,7 +173,7 @@ def edited(span_id: str, **changes: Any) -> list[SeenSpan]:
         ),
         (
             edited("server", attributes={}),
-            "server's own token counts agree",
+            "server's token counts as the client saw them",
             "(None, None) instead of (100, 20)",
         ),
         (
@@ -240,7 +240,7 @@ def test_an_error_that_is_not_marked_is_told() -> None:
     found = faults(check_traces(ANSWERS, seen))
 
     assert found["failed calls marked as errors"] == "not marked: HTTPStatusError: HTTP 404"
-    assert found["refused requests as failed spans"] == "none"
+    assert found["rejected requests marked as errors"] == "none"
 
 
 def test_a_server_of_ones_own_may_lack_the_instrumentation() -> None:

@@ -81,7 +81,7 @@ def test_is_made_once(tiny: Environment, tmp_path: Path) -> None:
                 range(2),
             )
         )
-    made = heard.count("making the environment")
+    made = heard.count("creating the environment")
     heard.clear()
     again = environments.ensure(tiny, cache=tmp_path / "cache", progress=heard.append)
 

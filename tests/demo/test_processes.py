@@ -150,7 +150,7 @@ def test_an_early_end_is_told_with_the_log(tmp_path: Path) -> None:
     """A process that dies while it is waited for is named with its code and its last words."""
     with Processes(tmp_path) as processes:
         server = processes.start("server", python("print('no such file'); raise SystemExit(3)"))
-        with pytest.raises(ProcessError, match=r"(?s)server ended with exit code 3.*no such file"):
+        with pytest.raises(ProcessError, match=r"(?s)server exited with code 3.*no such file"):
             server.wait_for_http("http://127.0.0.1:9/", 20)
 
 
@@ -177,7 +177,7 @@ def test_starts_nothing_once_ended(tmp_path: Path) -> None:
     processes = Processes(tmp_path)
     processes.close()
 
-    with pytest.raises(ProcessError, match="the program is ending"):
+    with pytest.raises(ProcessError, match="the program is exiting"):
         processes.start("late", python(SLEEPER))
 
 

@@ -31,7 +31,9 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     screen, printed = console()
 
     assert run(DemoOptions(directory=tmp_path), screen) == EXIT_CANNOT_RUN
-    assert printed.getvalue() == ("The demo needs httpx, pymilvus: pip install 'sidelight[demo]'\n")
+    assert printed.getvalue() == (
+        "The demo needs httpx, pymilvus: run pip install 'sidelight[demo]'\n"
+    )
 
 
 def test_two_demos_do_not_share_a_directory(tmp_path: Path) -> None:
@@ -80,6 +82,6 @@ def test_what_the_demo_did_not_write_is_left_alone(tmp_path: Path) -> None:
 
     assert run(DemoOptions(directory=tmp_path), screen) == EXIT_CANNOT_RUN
     said = " ".join(printed.getvalue().split())
-    assert "holds what the demo did not write (my-notes.txt): move it away" in said
+    assert "has files that are not the demo's (my-notes.txt): move them" in said
     assert (tmp_path / "my-notes.txt").read_text() == "mine"
     assert (tmp_path / "milvus.db").exists()

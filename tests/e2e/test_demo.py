@@ -133,8 +133,8 @@ def test_everything_is_found(kept: Demo) -> None:
         "documents with scores",
         "LLM tokens as the client saw them",
         "LLM → server span → queue, prefill, decode",
-        "KV-cache use",
-        "exemplars that lead to a trace",
+        "KV-cache usage",
+        "exemplars with a trace",
         "queries of sidelight-overview.json with data",
     ):
         assert re.search(rf"✓ │ *\w* *│ {re.escape(what)} ", kept.output), kept.output
@@ -142,7 +142,7 @@ def test_everything_is_found(kept: Demo) -> None:
 
 def test_the_bursts_queue_and_preempt(kept: Demo) -> None:
     """The traffic fills the KV cache, so that some requests wait and some are preempted."""
-    assert re.search(r"KV-cache use +│ at most (9\d|100)%", kept.output), kept.output
+    assert re.search(r"KV-cache usage +│ at most (9\d|100)%", kept.output), kept.output
     assert re.search(r"preemptions +│ [1-9]", kept.output), kept.output
 
 
@@ -236,8 +236,9 @@ def test_a_directory_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     demo = run(tmp_path)
 
     assert demo.process.returncode == 2
-    assert "is not empty and was not made by the demo; give --directory another" in " ".join(
-        demo.output.split()
+    assert (
+        "is not empty and not a folder of the demo: set --directory to another folder"
+        in " ".join(demo.output.split())
     )
     assert precious.read_text() == "years of work"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from sidelight.base.check import Check
@@ -45,12 +46,21 @@ def owner(port: int) -> tuple[int, str] | None:
     sockets = {f"socket:[{inode}]" for inode in inodes}
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if any(str(file.readlink()) in sockets for file in (process / "fd").iterdir()):
+            if _has_open(process, sockets):
                 command = (process / "cmdline").read_bytes().split(b"\0")
                 return int(process.name), _program(command)
         except OSError:
             continue  # it has ended, or belongs to another user
     return None
+
+
+def _has_open(process: Path, sockets: set[str]) -> bool:
+    for file in (process / "fd").iterdir():
+        # Files are closed in between; in our own process, one is that of the listing itself.
+        with suppress(OSError):
+            if str(file.readlink()) in sockets:
+                return True
+    return False
 
 
 def _bind(host: str, port: int) -> None:

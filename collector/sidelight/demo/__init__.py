@@ -1,1 +1,1 @@
-"""The demo: a small RAG app, a real vLLM, Milvus Lite and Phoenix, seen through Sidelight."""
+"""The demo: a small RAG app, a real vLLM, Milvus Lite and Phoenix, observed by Sidelight."""

@@ -1,10 +1,10 @@
-"""Run in vLLM's environment as a script: makes a tiny model with random weights.
+"""A script for vLLM's environment: creates a tiny model with random weights.
 
 Usage: python _build_model.py TEXT_FILE DIRECTORY
 
-A 2-layer Qwen3 and a byte-level BPE tokenizer trained on the text, so that its prompts
-take about as many tokens as a real tokenizer would give. Its answers are gibberish; its
-queueing, batching, KV-cache use and timing are a real server's.
+The model is a 2-layer Qwen3. Its byte-level BPE tokenizer is trained on the text, so prompts have
+about as many tokens as with a real tokenizer. Answers are gibberish, but queueing, batching,
+KV-cache usage and timing are those of a real server.
 """
 
 import sys
@@ -47,7 +47,8 @@ def tokenizer(text: str) -> PreTrainedTokenizerFast:
 
 
 def model(end_token_id: int) -> Qwen3ForCausalLM:
-    """A Qwen3 with random weights, always the same ones."""
+    """A Qwen3 with random weights."""
+    # The same weights each time: the demo's findings must not depend on chance.
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=VOCABULARY,

@@ -1,6 +1,6 @@
-"""Run in Phoenix's environment as a script: Phoenix without its gRPC receiver.
+"""A script for Phoenix's environment: runs Phoenix without its gRPC receiver.
 
-That one always binds every interface and cannot be told otherwise; all we send is HTTP.
+The gRPC receiver listens on all interfaces, which no setting changes. The demo sends HTTP only.
 """
 
 import sys

@@ -1,15 +1,15 @@
-"""A small RAG application and its tracing: the demo's subject, and an example to read.
+"""A small RAG application with tracing: what the demo observes, and an example to read.
 
 One question becomes one trace:
 
-    answer question              CHAIN      made here
-    ├─ embeddings MODEL          EMBEDDING  made here
-    ├─ search passages           RETRIEVER  made by sidelight.instrumentation.vectordb.milvus
-    └─ chat MODEL                LLM        made here, around a streaming HTTP call to vLLM
-       └─ …                                 made inside vLLM by sidelight.instrumentation.vllm
+    answer question              CHAIN      created here
+    ├─ embeddings MODEL          EMBEDDING  created here
+    ├─ search passages           RETRIEVER  from sidelight.instrumentation.vectordb.milvus
+    └─ chat MODEL                LLM        created here, around a streaming HTTP call to vLLM
+       └─ …                                 from sidelight.instrumentation.vllm, inside vLLM
 
-What joins the app's part to vLLM's is the `traceparent` header that `_generate` injects.
-All of it goes to Sidelight's collector, which `telemetry` names, and nowhere else.
+The `traceparent` header that `_generate` injects connects the app's part with vLLM's. All spans and
+metrics go to Sidelight's collector (`telemetry`).
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ from sidelight.instrumentation.vectordb import milvus, query_text
 
 COLLECTION = "passages"
 TOP_K = 4
-# The same for every question and ahead of all that differs, so that the prefix cache can
-# hold it; long enough to fill whole KV-cache blocks, for only those are shared.
+# The prefix cache shares it: it is the same for every question, and before all that differs. It
+# is long enough to fill whole KV-cache blocks, because only whole blocks are shared.
 SYSTEM_PROMPT = """\
 You are the assistant of a team that runs language models in production. Engineers ask you \
 about serving, batching, caching, retrieval and monitoring, often while something is slow or \
 broken, so they need answers they can act upon at once.
-Rules. RagAnswer from the passages below the rules and from nothing else. Name the passage that \
+Rules. Answer from the passages below the rules and from nothing else. Name the passage that \
 each statement rests on. If the passages do not hold the answer, say that you do not know, and \
 say which information would settle the question. Begin with the answer, then give the reason. \
 Prefer numbers to adjectives, and name the metric, the span or the setting to look at. When \
@@ -68,7 +68,7 @@ Passages follow, the most similar first."""
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One passage of the knowledge base, and how well it fits if it was searched for."""
+    """One passage of the knowledge base, with the score of the search that returned it."""
 
     title: str
     text: str
@@ -77,14 +77,14 @@ class Passage:
 
 @dataclass(slots=True)
 class RagAnswer:
-    """What the application, as vLLM's client, saw of one question."""
+    """The answer to one question, as vLLM's client saw it."""
 
     question: str
     trace_id: str = ""
     text: str = ""
     passages: Sequence[Passage] = ()
     finish_reason: str | None = None
-    # The server's usage as it reached the client; None where the stream ended before it.
+    # The server's usage as the client got it; None if the stream ended before.
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
@@ -103,9 +103,9 @@ class Ask:
     session: str = "demo"
     user: str = "demo"
     max_tokens: int = 96
-    # The asker leaves after that many pieces of the answer.
+    # The client disconnects after this number of pieces of the answer.
     give_up_after_pieces: int | None = None
-    # Mistakes that callers make: what is wrong with the question, if it is meant to fail.
+    # Whether the request is meant to fail, as requests of real callers sometimes do.
     mistake: bool = False
     model: str | None = None
     collection: str = COLLECTION
@@ -113,7 +113,7 @@ class Ask:
 
 
 def telemetry(collector_url: str, project: str) -> tuple[TracerProvider, MeterProvider]:
-    """Providers that send spans and metrics to a collector's OTLP/HTTP port."""
+    """Providers that send spans and metrics to the OTLP/HTTP port of a collector."""
     resource = Resource.create(
         {
             names.SERVICE_NAME: "rag-app",
@@ -130,7 +130,7 @@ def telemetry(collector_url: str, project: str) -> tuple[TracerProvider, MeterPr
 
 
 class RagApp:
-    """Answers questions from passages in Milvus with a model behind an OpenAI-like API."""
+    """Answers questions from passages in Milvus, with a model behind an OpenAI-compatible API."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class RagApp:
         http: httpx.AsyncClient,
         model: str,
     ) -> None:
-        # Content is off by default; the demo's questions and passages are its own to show.
+        # Content is off by default. The demo's questions and passages are not confidential.
         shown = Settings(capture_content="full")
         milvus.instrument(tracer_provider=tracers, meter_provider=meters, settings=shown)
         self._tracer: Tracer = tracers.get_tracer("sidelight.demo")
@@ -152,23 +152,24 @@ class RagApp:
         self._model = model
 
     def index(self, passages: Sequence[Passage]) -> None:
-        """Fill the collection with the passages, in one traced step."""
+        """Create the collection with the passages, in one span."""
         with self._tracer.start_as_current_span("index passages") as span:
             span.set_attribute(names.SPAN_KIND, "CHAIN")
-            vectors = self._embedder.embed([f"{each.title}: {each.text}" for each in passages])
+            texts = [f"{passage.title}: {passage.text}" for passage in passages]
+            vectors = self._embedder.embed(texts)
             self._store.create_collection(
                 COLLECTION, dimension=embedder.DIMENSION, metric_type="COSINE"
             )
             self._store.insert(
                 COLLECTION,
                 [
-                    {"id": number, "vector": vector, "title": each.title, "text": each.text}
-                    for number, (each, vector) in enumerate(zip(passages, vectors, strict=True))
+                    {"id": number, "vector": vector, "title": passage.title, "text": passage.text}
+                    for number, (passage, vector) in enumerate(zip(passages, vectors, strict=True))
                 ],
             )
 
     async def answer(self, ask: Ask) -> RagAnswer:
-        """RagAnswer one question. Whatever fails is in `RagAnswer.error` and on the trace."""
+        """Answer one question. A failure is in `RagAnswer.error` and on the trace."""
         answer = RagAnswer(ask.question, meant_to_fail=ask.mistake)
         started = time.perf_counter()
         try:
@@ -190,7 +191,7 @@ class RagApp:
                 await self._generate(ask, answer)
                 span.set_attribute(names.OUTPUT_VALUE, answer.text)
                 span.set_attribute(names.OUTPUT_MIME_TYPE, "text/plain")
-        except Exception as error:  # noqa: BLE001  the span has recorded it; a demo goes on
+        except Exception as error:  # noqa: BLE001 (the span has recorded it, and the demo goes on)
             answer.error = f"{type(error).__name__}: {error}"
         answer.seconds = time.perf_counter() - started
         return answer
@@ -208,14 +209,14 @@ class RagApp:
                     names.OUTPUT_VALUE: f"1 vector of {embedder.DIMENSION} dimensions",
                 }
             )
-            # Not in a thread: it takes 15 ms, and ten times that while it fights the streams of
-            # answers for the interpreter's lock.
+            # Not on a thread: it takes 15 ms here, and ten times that on a thread which competes
+            # with the streams of answers for the interpreter's lock.
             (vector,) = self._embedder.embed([question])
             return vector
 
     async def _retrieve(self, ask: Ask, vector: list[float]) -> list[Passage]:
-        # No span here: the instrumented client makes one. It sees a vector only, so the
-        # text that is searched for is told to it.
+        # No span here: the instrumented client creates one. It only sees a vector, so
+        # `query_text` adds the text of the query.
         with query_text(ask.question):
             (hits,) = await asyncio.to_thread(
                 self._store.search,
@@ -244,7 +245,7 @@ class RagApp:
                     names.REQUEST_STREAM: True,
                     names.SERVER_ADDRESS: base.hostname or "",
                     names.SERVER_PORT: base.port or 80,
-                    names.INPUT_MESSAGES: json.dumps([_parts(each) for each in messages]),
+                    names.INPUT_MESSAGES: json.dumps([_parts(message) for message in messages]),
                     names.INPUT_VALUE: json.dumps(messages),
                     names.INPUT_MIME_TYPE: "application/json",
                 }
@@ -256,6 +257,7 @@ class RagApp:
                 "messages": messages,
                 "max_tokens": ask.max_tokens,
                 "stream": True,
+                # Without it the last event of the stream has no token counts.
                 "stream_options": {"include_usage": True},
             }
             started = time.perf_counter()
@@ -281,15 +283,15 @@ class RagApp:
 
 
 def read_passages(text: str) -> list[Passage]:
-    """The passages of a text that has one on each line, `title: text`."""
+    """The passages of a text with one on each line, `title: text`."""
     halves = (line.split(": ", 1) for line in text.splitlines() if line.strip())
     return [Passage(title, rest) for title, rest in halves]
 
 
 def _messages(question: str, passages: Sequence[Passage]) -> list[dict[str, str]]:
-    found = "\n\n".join(f"[{each.title}] {each.text}" for each in passages)
+    context = "\n\n".join(f"[{passage.title}] {passage.text}" for passage in passages)
     return [
-        {"role": "system", "content": f"{SYSTEM_PROMPT}\n\n{found}"},
+        {"role": "system", "content": f"{SYSTEM_PROMPT}\n\n{context}"},
         {"role": "user", "content": question},
     ]
 
@@ -323,12 +325,12 @@ async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
             continue
         event = json.loads(data)
         if "error" in event:
-            raise RuntimeError(f"the stream broke off: {event['error'].get('message')}")
+            raise RuntimeError(f"the stream ended with an error: {event['error'].get('message')}")
         yield event
 
 
 def _take(event: dict[str, Any], answer: RagAnswer) -> bool:
-    """Add one event of the stream to the answer; whether it brought text."""
+    """Add one event of the stream to the answer. Returns whether it had text."""
     if usage := event.get("usage"):
         answer.input_tokens = usage["prompt_tokens"]
         answer.output_tokens = usage["completion_tokens"]
@@ -363,4 +365,4 @@ def _describe(span: Span, answer: RagAnswer) -> None:
             span.set_attribute(name, tokens)
     if answer.gave_up:
         span.set_attribute(names.CLIENT_ABORTED, True)
-        span.set_status(Status(StatusCode.ERROR, "the asker left before the answer was complete"))
+        span.set_status(Status(StatusCode.ERROR, "the client left before the answer was complete"))

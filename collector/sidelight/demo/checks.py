@@ -1,4 +1,4 @@
-"""What the demo must find when it queries back: pure functions from what was seen to findings."""
+"""Checks what the demo read back: pure functions from answers and spans to findings."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ PHASES = ("queue", "prefill", "decode")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked for. `seen` says what was there, or what is missing."""
+    """The result of one check. `seen` says what was found, or what is missing."""
 
     place: str
     what: str
     found: bool
     seen: str
-    # What is optional is told but does not fail the demo.
+    # An optional check is shown but does not fail the demo.
     required: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The parts of one question's trace; None where a part is missing."""
+    """The parts of the trace of one question; None for a missing part."""
 
     root: SeenSpan | None
     embedding: SeenSpan | None
@@ -37,7 +37,7 @@ class Tree:
 
     @property
     def missing(self) -> list[str]:
-        """What the trace of a completed answer lacks, named."""
+        """The names of missing app spans, for a completed answer."""
         parts = {
             "CHAIN": self.root,
             "EMBEDDING": self.embedding,
@@ -48,14 +48,14 @@ class Tree:
 
     @property
     def missing_in_server(self) -> list[str]:
-        """What is missing below the LLM span, named."""
+        """The names of missing spans below the LLM span."""
         if self.server is None:
             return ["server span"]
         return [phase for phase in PHASES if phase not in self.phases]
 
 
 def tree(spans: Iterable[SeenSpan]) -> Tree:
-    """Find the parts by kind and parent, the way a reader would."""
+    """Find the parts by kind and parent."""
     children: dict[str | None, list[SeenSpan]] = {}
     for span in spans:
         children.setdefault(span.parent_id, []).append(span)
@@ -83,7 +83,7 @@ def check_traces(
 ) -> list[Finding]:
     """Compare what the client saw with what Phoenix shows.
 
-    `instrumented` says whether spans from inside vLLM are required.
+    `instrumented`: spans from inside vLLM are required.
     """
     complete = [answer for answer in answers if answer.output_tokens is not None]
     trees = {answer.trace_id: tree(traces.get(answer.trace_id, ())) for answer in answers}
@@ -181,7 +181,7 @@ def _server(
         for answer in gave_up
         if (server := trees[answer.trace_id].server) and server.get(names.CLIENT_ABORTED)
     ]
-    refused = [
+    rejected = [
         server
         for answer in answers
         if answer.error and (server := trees[answer.trace_id].server) and server.failed
@@ -197,7 +197,7 @@ def _server(
             "in all",
         ),
         of_all(
-            "server's own token counts agree",
+            "server's token counts as the client saw them",
             {
                 answer.trace_id: wrong
                 for answer in complete
@@ -208,9 +208,9 @@ def _server(
         of_all(
             "KV cache and batch each request met",
             {
-                answer.trace_id: "no " + ", ".join(lacking)
+                answer.trace_id: "no " + ", ".join(missing)
                 for answer in complete
-                if (lacking := _lacking_engine_facts(trees[answer.trace_id]))
+                if (missing := _missing_engine_conditions(trees[answer.trace_id]))
             },
             "in all",
         ),
@@ -223,9 +223,9 @@ def _server(
         ),
         Finding(
             "vLLM",
-            "refused requests as failed spans",
-            bool(refused),
-            f"{len(refused)} with status {_statuses(refused)}" if refused else "none",
+            "rejected requests marked as errors",
+            bool(rejected),
+            f"{len(rejected)} with status {_statuses(rejected)}" if rejected else "none",
             required,
         ),
     ]
@@ -239,23 +239,23 @@ def _of_all(
     good: str,
     required: bool = True,
 ) -> Finding:
-    """A finding about every completed answer; `wrong` says by trace id what is not as it should."""
+    """A finding about all completed answers; `wrong` has the faults, by trace id."""
     if not complete:
         return Finding(place, what, False, "no question was answered completely", required)
     if wrong:
         trace_id, why = next(iter(wrong.items()))
-        seen = f"{len(wrong)} of {len(complete)} not so; trace {trace_id}: {why}"
+        seen = f"wrong in {len(wrong)} of {len(complete)}; trace {trace_id}: {why}"
         return Finding(place, what, False, seen, required)
     return Finding(place, what, True, good, required)
 
 
 def scored_documents(span: SeenSpan | None) -> int:
-    """How many documents of a RETRIEVER Phoenix shows with a score."""
+    """The number of documents of a RETRIEVER that Phoenix shows with a score."""
     documents = span.get("retrieval.documents") if span else None
     if not isinstance(documents, list):
         return 0
     return sum(
-        isinstance((each.get("document") or {}).get("score"), int | float) for each in documents
+        isinstance((item.get("document") or {}).get("score"), int | float) for item in documents
     )
 
 
@@ -277,11 +277,11 @@ def _other_served_tokens(answer: RagAnswer, span: SeenSpan | None) -> str:
     return "" if seen == expected else f"{seen} instead of {expected}"
 
 
-def _lacking_engine_facts(parts: Tree) -> list[str]:
+def _missing_engine_conditions(parts: Tree) -> list[str]:
     spans = [span for span in (parts.server, *parts.phases.values()) if span]
-    # What it met at admission is not known of an engine's very first request.
-    facts = (names.KV_USAGE_PEAK, names.BATCH_SIZE_MEAN)
-    return [fact for fact in facts if all(span.get(fact) is None for span in spans)]
+    # Not the conditions at admission, which are unknown for the first request of an engine.
+    conditions = (names.KV_USAGE_PEAK, names.BATCH_SIZE_MEAN)
+    return [name for name in conditions if all(span.get(name) is None for span in spans)]
 
 
 def _sums(answers: Sequence[RagAnswer]) -> str:
@@ -295,7 +295,7 @@ def _statuses(spans: Iterable[SeenSpan]) -> str:
 
 
 def unfinished(answers: Sequence[RagAnswer], traces: Mapping[str, Sequence[SeenSpan]]) -> list[str]:
-    """The ids of traces that may still grow: something of them has not been seen yet."""
+    """The ids of traces with spans that have not arrived yet."""
 
     def may_grow(answer: RagAnswer) -> bool:
         parts = tree(traces.get(answer.trace_id, ()))
@@ -307,7 +307,7 @@ def unfinished(answers: Sequence[RagAnswer], traces: Mapping[str, Sequence[SeenS
 def most_telling(
     answers: Sequence[RagAnswer], traces: Mapping[str, Sequence[SeenSpan]]
 ) -> str | None:
-    """The trace id worth looking at first: complete, preempted if any, and long in the queue."""
+    """The trace to show: a complete one, preempted if there is one, with the longest queue."""
 
     def interest(answer: RagAnswer) -> tuple[bool, int, float]:
         parts = tree(traces.get(answer.trace_id, ()))

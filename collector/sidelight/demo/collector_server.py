@@ -1,4 +1,4 @@
-"""Sidelight's own collector as a child process, as `sidelight up` runs it."""
+"""Runs Sidelight's collector as a child process, by `sidelight up`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CollectorServer:
         return f"{self.url}/metrics"
 
     def wait_until_ready(self, timeout_seconds: float = READY_SECONDS) -> None:
-        """Wait until it takes spans. Raises `ProcessError` with the end of its log."""
+        """Wait until it serves. Raises `ProcessError` with the end of its log."""
         self.process.wait_for_http(f"{self.url}/healthz", timeout_seconds)
 
 
@@ -42,7 +42,7 @@ def configuration(
     phoenix_url: str,
     vllm_metrics_url: str,
 ) -> dict[str, object]:
-    """The collector's configuration: every port on loopback, everything on disk in `directory`."""
+    """The collector's configuration: all ports on loopback, all files in `directory`."""
     return {
         "receivers": {
             "otlp_http": {"port": http_port},
@@ -60,7 +60,7 @@ def configuration(
                 "type": "phoenix",
                 "url": phoenix_url,
                 "project": PROJECT,
-                # Phoenix starts beside the collector and is soon there.
+                # Phoenix starts at the same time, so retries soon succeed.
                 "max_backoff_seconds": 2,
             }
         ],
@@ -78,7 +78,7 @@ def start(
     phoenix_url: str,
     vllm_metrics_url: str,
 ) -> CollectorServer:
-    """Start the collector; `wait_until_ready` says when it serves."""
+    """Start the collector; `wait_until_ready` waits until it serves."""
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "sidelight.yaml"
     settings = configuration(
@@ -90,7 +90,7 @@ def start(
         vllm_metrics_url=vllm_metrics_url,
     )
     file.write_text(yaml.safe_dump(settings, sort_keys=False))
-    # The caller's settings of a collector of theirs would win over the file.
+    # Variables of the user's own collector would win over the file.
     variables = {
         name: value
         for name, value in os.environ.items()

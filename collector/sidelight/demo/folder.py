@@ -1,4 +1,4 @@
-"""The folder that a demo writes into: its own, empty, and locked while it runs."""
+"""The folder of a demo: emptied before it starts, and locked while it runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from sidelight.demo.processes import ProcessError
 
 _LOCK = ".sidelight-demo"
-# All that a demo writes into its directory.
+# Everything that a demo writes to its folder.
 _OWN = frozenset(
     {
         "dashboards",
@@ -28,21 +28,22 @@ _OWN = frozenset(
 
 @contextmanager
 def emptied(directory: Path) -> Iterator[None]:
-    """Empty the demo's folder and lock it until the block ends.
+    """Empty the folder of the demo, and lock it until the block ends.
 
-    Only what a demo writes is deleted. Raises `ProcessError` for a folder that holds anything
-    else, which belongs to the user, and for one that another demo uses.
+    Deletes only what a demo writes. Raises `ProcessError` if the folder has other files, which
+    belong to the user, or if another demo uses it.
     """
     lock = directory / _LOCK
-    found = {entry.name for entry in directory.iterdir()} if directory.exists() else set()
-    if found and not lock.is_file():
+    names = {entry.name for entry in directory.iterdir()} if directory.exists() else set()
+    if names and not lock.is_file():
         raise ProcessError(
-            f"{directory} is not empty and was not made by the demo; give --directory another"
+            f"{directory} is not empty and not a folder of the demo: "
+            "set --directory to another folder"
         )
-    if foreign := sorted(found - _OWN - {_LOCK}):
+    if foreign := sorted(names - _OWN - {_LOCK}):
         raise ProcessError(
-            f"{directory} holds what the demo did not write ({', '.join(foreign[:3])}): "
-            "move it away, or give --directory another"
+            f"{directory} has files that are not the demo's ({', '.join(foreign[:3])}): "
+            "move them, or set --directory to another folder"
         )
     directory.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
@@ -50,9 +51,10 @@ def emptied(directory: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ProcessError(
-                f"another demo is running in {directory}; give --directory another"
+                f"another demo is running in {directory}: set --directory to another folder"
             ) from None
-        for entry in (directory / name for name in found - {_LOCK}):
+        for entry in (directory / name for name in names - {_LOCK}):
+            # A symbolic link is removed, but not what it points to.
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             else:

@@ -1,8 +1,8 @@
-"""Put Sidelight's instrumentation into a server's environment without installing it there.
+"""Adds Sidelight's instrumentation to a server without installing it in its environment.
 
-A server finds the instrumentation through entry points, which need no more than the
-package's files and its metadata in a directory on PYTHONPATH. The environment itself stays
-as it is, and the code is the one that runs here, be it installed or in development.
+A server finds the instrumentation by entry points. These only need the package's files and metadata
+in a folder on PYTHONPATH. The environment itself does not change, and the server uses the same code
+that runs here, installed or in development.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _METADATA = ("METADATA", "entry_points.txt")
 
 
 def write(directory: Path) -> Path:
-    """Copy the instrumentation and its entry points into `directory` and return that.
+    """Copy the instrumentation and its entry points to `directory`, and return it.
 
-    It is emptied first. Raises `RuntimeError` if Sidelight is not installed, since without
-    its metadata no server would find the entry points.
+    The folder is emptied first. Raises `RuntimeError` if Sidelight is not installed: without
+    its metadata, servers do not find the entry points.
     """
     try:
         distribution = importlib.metadata.distribution("sidelight")
@@ -45,7 +45,7 @@ def write(directory: Path) -> Path:
 
 
 def _source(module: str) -> Path:
-    """The folder of a package that is importable here."""
+    """The folder of an importable package."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise RuntimeError(f"cannot find the source of {module}")

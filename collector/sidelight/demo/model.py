@@ -1,4 +1,4 @@
-"""The demo's model: tiny, with random weights, made on the spot because none may be fetched."""
+"""The demo's tiny model with random weights, created locally so that nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TIMEOUT_SECONDS = 120
 
 
 def ensure(python: Path, processes: Processes, *, cache: Path | None = None) -> Path:
-    """Make the model with vLLM's `python` unless it is in the cache; return its directory.
+    """Create the model with vLLM's `python`, unless it is in the cache; returns its folder.
 
     Raises `ProcessError` with the end of the script's output.
     """
@@ -33,9 +33,9 @@ def ensure(python: Path, processes: Processes, *, cache: Path | None = None) -> 
             environment={**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"},
         )
         if process.wait(_TIMEOUT_SECONDS) != 0:
-            raise ProcessError(f"the tiny model could not be made:\n{process.log_tail()}")
+            raise ProcessError(f"cannot create the tiny model:\n{process.log_tail()}")
         processes.stop(process)
-        # Another program may have been faster; one is as good as the other.
+        # Another process may have been faster; its model is the same.
         if not directory.is_dir():
             unfinished.rename(directory)
     finally:

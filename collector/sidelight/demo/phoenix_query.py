@@ -1,4 +1,4 @@
-"""Reads traces back out of Phoenix, as its own pages do: by GraphQL."""
+"""Reads traces back from Phoenix by GraphQL, as its own pages do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ query ($traceId: String!) {
 
 @dataclass(frozen=True, slots=True)
 class SeenSpan:
-    """One span as Phoenix understands it: its kind, tokens and documents are Phoenix's columns."""
+    """One span as Phoenix shows it: kind, tokens and documents are Phoenix's own columns."""
 
     span_id: str
     parent_id: str | None
@@ -39,7 +39,7 @@ class SeenSpan:
     attributes: Mapping[str, Any]
 
     def get(self, attribute: str) -> Any:
-        """An attribute by its dotted name, or None; Phoenix keeps them as nested objects."""
+        """An attribute by its dotted name, or None. Phoenix stores attributes as nested objects."""
         value: Any = self.attributes
         for part in attribute.split("."):
             if not isinstance(value, Mapping) or part not in value:
@@ -49,7 +49,7 @@ class SeenSpan:
 
 
 class PhoenixReader:
-    """Questions to a Phoenix server. Every method raises `httpx.HTTPError`."""
+    """Queries a Phoenix server. All methods raise `httpx.HTTPError`."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -60,7 +60,7 @@ class PhoenixReader:
         return f"{self._url}/redirects/traces/{trace_id}"
 
     def trace(self, trace_id: str) -> list[SeenSpan]:
-        """The spans of a trace that are stored so far; empty if it is unknown."""
+        """The stored spans of a trace; empty if there are none yet."""
         response = self._http.post(
             "/graphql", json={"query": _TRACE, "variables": {"traceId": trace_id}}
         )

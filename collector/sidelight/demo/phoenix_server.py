@@ -1,4 +1,4 @@
-"""A real Arize Phoenix with SQLite, on loopback."""
+"""Runs a real Arize Phoenix with SQLite, on loopback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PhoenixServer:
     url: str
 
     def wait_until_ready(self, timeout_seconds: float = READY_SECONDS) -> None:
-        """Wait until it takes requests. Raises `ProcessError` with the end of its log."""
+        """Wait until it serves. Raises `ProcessError` with the end of its log."""
         self.process.wait_for_http(f"{self.url}/healthz", timeout_seconds)
 
 
@@ -32,9 +32,9 @@ def start(
     port: int,
     name: str = "phoenix",
 ) -> PhoenixServer:
-    """Start Phoenix with its database in `directory`; `wait_until_ready` says when it serves."""
+    """Start Phoenix with its database in `directory`; `wait_until_ready` waits until it serves."""
     directory.mkdir(parents=True, exist_ok=True)
-    # The caller's settings may name a database of theirs, or make Phoenix trace itself.
+    # Variables of the user may name another database, or make Phoenix trace itself.
     variables = {
         name: value
         for name, value in os.environ.items()

@@ -1,4 +1,4 @@
-"""Child processes that never outlive the program that started them."""
+"""Child processes that do not outlive the program that started them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _POLL_SECONDS = 0.1
 
 
 class ProcessError(RuntimeError):
-    """A child process did not start, did not get ready, or ended early."""
+    """A child process did not start, did not become ready, or exited early."""
 
 
 class Process:
-    """One child process, the leader of a session (and process group) of its own."""
+    """One child process, the leader of its own session and process group."""
 
     def __init__(self, name: str, popen: subprocess.Popen[bytes], log_path: Path) -> None:
         self.name = name
@@ -40,30 +40,28 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code, negative for a signal's number; None while it runs."""
+        """The exit code, negative for a signal; None while it runs."""
         return self._popen.poll()
 
     def log_tail(self, lines: int = _TAIL_LINES) -> str:
-        """The last lines of the process's output."""
+        """The last lines of the output."""
         return tail(self.log_path, lines)
 
     def wait(self, timeout_seconds: float | None = None) -> int:
-        """Wait for the end and return the exit code. Raises `subprocess.TimeoutExpired`."""
+        """Wait for the exit and return the exit code. Raises `subprocess.TimeoutExpired`."""
         return self._popen.wait(timeout_seconds)
 
     def wait_for_http(self, url: str, timeout_seconds: float) -> None:
         """Wait until `url` answers 2xx.
 
-        Raises `ProcessError` with the tail of the log if the process ends first or the
-        time is up.
+        Raises `ProcessError` with the end of the log if the process exits before or the time
+        is over.
         """
         deadline = time.monotonic() + timeout_seconds
         last = "no answer"
         while True:
             if (code := self.exit_code) is not None:
-                raise ProcessError(
-                    self._explain(f"ended with exit code {code} before {url} was up")
-                )
+                raise ProcessError(self._explain(f"exited with code {code} before {url} answered"))
             try:
                 with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310
                     response.read()
@@ -79,7 +77,7 @@ class Process:
             time.sleep(_POLL_SECONDS)
 
     def stop(self, grace_seconds: float = 10.0) -> None:
-        """End the process and what it started: SIGTERM, then SIGKILL to the whole group."""
+        """Stop the process and its children: SIGTERM, then SIGKILL to the whole group."""
         with self._stop_lock:
             if self._popen.returncode is not None:
                 return
@@ -87,12 +85,13 @@ class Process:
                 with suppress(ProcessLookupError):
                     os.kill(self.pid, signal.SIGTERM)
                 self._has_ended(grace_seconds)
-            # The leader is not reaped yet, so its group's id cannot be somebody else's.
+            # The leader has not been reaped yet, so no other process can have its group's id.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
             self._popen.wait()
 
     def _has_ended(self, timeout_seconds: float) -> bool:
+        # WNOWAIT: do not reap the process, see `stop`.
         deadline = time.monotonic() + timeout_seconds
         while True:
             try:
@@ -109,10 +108,10 @@ class Process:
 
 
 class Processes:
-    """The child processes of one program, ended in reverse order when it leaves the `with`.
+    """The child processes of a program. Leaving the `with` stops them in reverse order.
 
-    On Linux a child also gets SIGTERM when the thread that started it ends for whatever
-    reason, kill -9 included: start one from a thread that lives as long as the child should.
+    On Linux a child also gets SIGTERM when the thread that started it ends for any reason, even
+    by kill -9. Start it from a thread that lives as long as the child should.
     """
 
     def __init__(self, log_directory: Path) -> None:
@@ -134,7 +133,7 @@ class Processes:
 
     @property
     def closed(self) -> bool:
-        """Whether the processes are being ended or have been."""
+        """Whether the processes are being stopped, or have been."""
         return self._closed
 
     def start(
@@ -146,17 +145,17 @@ class Processes:
         directory: Path | None = None,
         log_path: Path | None = None,
     ) -> Process:
-        """Start `command` with its output in a log file.
+        """Start `command`, with its output in a log file.
 
-        `environment` is the whole environment; without it the child has this process's.
-        Raises `ProcessError` if this group of processes is already being ended.
+        `environment` is the complete environment; without it the child inherits this one's.
+        Raises `ProcessError` if the processes are already being stopped.
         """
         log_path = log_path or self.log_directory / f"{name}.log"
         log_path.parent.mkdir(parents=True, exist_ok=True)
         launch = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
         with self._lock:
             if self._closed:
-                raise ProcessError(f"{name} was not started: the program is ending")
+                raise ProcessError(f"{name} not started: the program is exiting")
             with log_path.open("wb") as log:
                 popen = subprocess.Popen(
                     [*launch, *map(str, command)],
@@ -172,32 +171,34 @@ class Processes:
         return process
 
     def stop(self, process: Process, grace_seconds: float = 10.0) -> None:
-        """End one process now."""
+        """Stop one process now."""
         process.stop(grace_seconds)
         with self._lock, suppress(ValueError):
             self._running.remove(process)
 
     def close(self) -> None:
-        """End every process, the last started first; start no more."""
+        """Stop every process, the last started first, and start no more."""
         with self._lock:
             self._closed = True
             running, self._running = self._running, []
-        with ExitStack() as each_of_them:
+        # An ExitStack, so that a fault with one process does not leave the others running.
+        with ExitStack() as stops:
             for process in running:
-                each_of_them.callback(process.stop)
+                stops.callback(process.stop)
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback TCP ports that are free now, all different."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Different loopback TCP ports that are free now."""
+    # All bound at the same time: the system would choose a closed one again.
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for bound in sockets:
+            bound.bind(("127.0.0.1", 0))
+        return [bound.getsockname()[1] for bound in sockets]
 
 
 def is_free(port: int) -> bool:
-    """Whether a loopback TCP port can be taken now."""
+    """Whether a loopback TCP port is free now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -208,7 +209,7 @@ def is_free(port: int) -> bool:
 
 
 def tail(path: Path, lines: int = _TAIL_LINES) -> str:
-    """The last lines of a text file, without reading all of it; empty if there is none."""
+    """The last lines of a text file, without reading all of it; empty if it does not exist."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 65_536))

@@ -1,4 +1,4 @@
-"""Reads numbers and exemplars back out of Prometheus."""
+"""Reads numbers and exemplars back from Prometheus."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class FoundExemplar:
 
 
 class PrometheusReader:
-    """Questions to a Prometheus about one span of time.
+    """Queries a Prometheus about one time range.
 
-    `start` and `end` are Unix times in seconds. Every method raises `httpx.HTTPError`, with
-    Prometheus's own words where it refuses a query.
+    `start` and `end` are Unix times in seconds. All methods raise `httpx.HTTPError`, with
+    Prometheus's own message if it rejects a query.
     """
 
     def __init__(self, url: str, start: float, end: float) -> None:
@@ -32,26 +32,27 @@ class PrometheusReader:
         self._end = end
 
     def series(self, query: str) -> list[list[float]]:
-        """The values over the time of every series a query returns; NaN is left out."""
+        """The values of each series that a query returns, without NaN."""
         result = self._get("query_range", query, step=_STEP_SECONDS)["result"]
-        numbers = ([float(value) for _, value in each["values"]] for each in result)
-        return [kept for each in numbers if (kept := [value for value in each if value == value])]
+        numbers = ([float(value) for _, value in series["values"]] for series in result)
+        # A NaN is not equal to itself.
+        without_nan = ([value for value in values if value == value] for values in numbers)
+        return [values for values in without_nan if values]
 
     def peak(self, query: str) -> float | None:
-        """The highest value of any series of a query, or None if there is no data."""
-        values = [value for each in self.series(query) for value in each]
-        return max(values, default=None)
+        """The highest value of all series of a query; None without data."""
+        return max((max(values) for values in self.series(query)), default=None)
 
     def exemplars(self, query: str) -> list[FoundExemplar]:
-        """The exemplars of the series of a query that carry a trace id."""
+        """The exemplars with a trace id of all series of a query."""
         return [
             FoundExemplar(
-                series=each["seriesLabels"].get("__name__", ""),
+                series=series["seriesLabels"].get("__name__", ""),
                 trace_id=exemplar["labels"]["trace_id"],
                 value=float(exemplar["value"]),
             )
-            for each in self._get("query_exemplars", query)
-            for exemplar in each["exemplars"]
+            for series in self._get("query_exemplars", query)
+            for exemplar in series["exemplars"]
             if "trace_id" in exemplar["labels"]
         ]
 
@@ -65,7 +66,7 @@ class PrometheusReader:
         response = self._http.get(f"/api/v1/{what}", params=parameters)
         if response.is_error:
             raise httpx.HTTPStatusError(
-                f"Prometheus refused {query!r}: {response.text[:300]}",
+                f"Prometheus rejected {query!r}: {response.text[:300]}",
                 request=response.request,
                 response=response,
             )

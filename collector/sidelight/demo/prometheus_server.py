@@ -1,4 +1,4 @@
-"""A real Prometheus, if one is installed, that scrapes a few targets on loopback."""
+"""Runs a real Prometheus, if it is installed, that scrapes targets on loopback."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class PrometheusServer:
     url: str
 
     def wait_until_ready(self, timeout_seconds: float = READY_SECONDS) -> None:
-        """Wait until it takes queries. Raises `ProcessError` with the end of its log."""
+        """Wait until it serves. Raises `ProcessError` with the end of its log."""
         self.process.wait_for_http(f"{self.url}/-/ready", timeout_seconds)
 
 
 def binary() -> Path | None:
-    """The installed `prometheus`, or None."""
-    found = shutil.which("prometheus")
-    return Path(found) if found else None
+    """The path of the installed `prometheus`, or None."""
+    path = shutil.which("prometheus")
+    return Path(path) if path else None
 
 
 def configuration(targets: Mapping[str, str]) -> dict[str, object]:
-    """A Prometheus configuration that scrapes each job's URL once a second."""
+    """A configuration that scrapes the URL of each job once a second."""
     jobs = []
     for job, url in targets.items():
         parts = urlsplit(url)
@@ -45,7 +45,7 @@ def configuration(targets: Mapping[str, str]) -> dict[str, object]:
                 "scheme": parts.scheme,
                 "metrics_path": parts.path or "/metrics",
                 "static_configs": [{"targets": [parts.netloc]}],
-                # The collector serves what it scraped with the job and instance it came from.
+                # The collector serves scraped metrics with the job and instance of their source.
                 "honor_labels": True,
             }
         )

@@ -1,4 +1,4 @@
-"""What the demo says at its end: what it saw, one trace in full, and where to look."""
+"""Prints the demo's result: the findings, one complete trace, and where to look."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from sidelight import conventions as names
 from sidelight.demo.checks import Finding
 from sidelight.demo.phoenix_query import SeenSpan
 
-# What a reader should see of a span at a glance, and under which short name.
+# Attributes that are shown beside a span, with short names.
 _SHOWN = {
     names.VECTOR_SCORE_TOP: "top score",
     names.DB_RETURNED_ROWS: "documents",
     names.HTTP_STATUS: "status",
-    names.WAITING_AT_ARRIVAL: "waiting before it",
+    names.WAITING_AT_ARRIVAL: "requests waiting",
     names.SERVED_INPUT_TOKENS: "prompt tokens",
     names.SERVED_CACHED_TOKENS: "from the prefix cache",
     names.KV_USAGE_AT_ADMISSION: "KV cache at admission",
-    names.SERVED_OUTPUT_TOKENS: "tokens written",
+    names.SERVED_OUTPUT_TOKENS: "output tokens",
     names.TIME_PER_OUTPUT_TOKEN: "seconds per token",
     names.BATCH_SIZE_MEAN: "mean batch",
     names.BATCH_SIZE_MAX: "largest batch",
-    names.KV_USAGE_PEAK: "KV cache at most",
+    names.KV_USAGE_PEAK: "KV cache peak",
     names.STEPS_WITH_PREFILL: "steps shared with a prefill",
     names.PREEMPTIONS: "preemptions",
 }
-# The order in which the parts of a question happen; Phoenix returns them in any.
+# The order in which the spans of a question start; Phoenix returns them in any order.
 _ORDER = ("EMBEDDING", "RETRIEVER", "LLM")
 _PHASES = ("queue", "prefill", "decode")
 
@@ -41,7 +41,7 @@ def show(
     spans: Sequence[SeenSpan],
     links: Sequence[tuple[str, str]],
 ) -> None:
-    """Print the table of findings, the tree of the most telling trace, and the links."""
+    """Print the table of findings, the tree of one trace, and the links."""
     console.print(_table(findings))
     if spans:
         console.print()
@@ -50,7 +50,7 @@ def show(
         console.print()
         width = max(len(what) for what, _ in links)
         for what, where in links:
-            # Not wrapped, so that it can be copied and clicked as a whole.
+            # Not wrapped, so that links can be copied and clicked.
             line = Text(f"{what:{width}}  ").append(where, "cyan")
             console.print(line, soft_wrap=True)
     console.print()
@@ -58,7 +58,7 @@ def show(
     if all(finding.found for finding in findings):
         console.print("Everything was found.", style="bold green")
     elif not missing:
-        console.print("Everything that must be there was found.", style="bold green")
+        console.print("Everything required was found.", style="bold green")
     for finding in missing:
         console.print(
             f"Missing: {finding.place}: {finding.what}: {finding.seen}",
@@ -69,11 +69,11 @@ def show(
 
 
 def _table(findings: Iterable[Finding]) -> Table:
-    table = Table(title="What was sent, queried back", title_justify="left", title_style="bold")
+    table = Table(title="What arrived", title_justify="left", title_style="bold")
     table.add_column("")
     table.add_column("Where")
     table.add_column("What")
-    table.add_column("Seen", overflow="fold")
+    table.add_column("Result", overflow="fold")
     place = ""
     for finding in findings:
         if finding.found:
@@ -90,7 +90,7 @@ def _tree(spans: Sequence[SeenSpan]) -> Tree:
     children: dict[str | None, list[SeenSpan]] = {}
     for span in spans:
         children.setdefault(span.parent_id, []).append(span)
-    heading = Tree(Text("One question, from the app to the engine", "bold"), guide_style="dim")
+    heading = Tree(Text("One question, from the app to vLLM's engine", "bold"), guide_style="dim")
 
     def grow(branch: Tree, parent_id: str | None) -> None:
         for span in sorted(children.get(parent_id, ()), key=_rank):
@@ -116,7 +116,7 @@ def _line(span: SeenSpan) -> Text:
         f"{label} {_number(value)}"
         for name, label in _SHOWN.items()
         if (value := span.get(name)) is not None
-        # The server span repeats what its phases say.
+        # The server span repeats the attributes of its phases.
         and (span.name in _PHASES or not name.startswith("sidelight."))
     ]
     line.append(", ".join(facts), "dim")

@@ -1,4 +1,4 @@
-"""`sidelight demo`: what may be asked of it, what it needs, and how it ends."""
+"""`sidelight demo`: its options, its requirements and its exit codes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-# What the extra [demo] brings, by the name it is imported under.
-_NEEDED = ("httpx", "milvus_lite", "numpy", "pymilvus", "safetensors", "tokenizers")
+# The packages of the extra [demo], by their import names.
+_PACKAGES = ("httpx", "milvus_lite", "numpy", "pymilvus", "safetensors", "tokenizers")
+# For output that is not a terminal: the rows of the report fit into it.
 _PLAIN_WIDTH = 120
 EXIT_MISSING = 1
 EXIT_CANNOT_RUN = 2
@@ -22,11 +23,11 @@ EXIT_INTERRUPTED = 130
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What the user asked for.
+    """The options of the command.
 
-    `directory` holds all the demo writes and is emptied first. `vllm_url` is the base URL of
-    a server of the user's own, used instead of the tiny one. `keep` goes on serving until
-    interrupted. `verbose` shows where each process logs.
+    `directory` gets all files of the demo, and is emptied first. `vllm_url` is the base URL of
+    the user's own server, used instead of a tiny one. `keep`: keep serving until interrupted.
+    `verbose`: show where the processes log.
     """
 
     directory: Path = Path("sidelight-demo")
@@ -38,25 +39,25 @@ class DemoOptions:
 def run(options: DemoOptions, console: Console | None = None) -> int:
     """Run the demo and return its exit code.
 
-    0: everything was found; 1: something is missing, and named; 2: it could not run;
-    130: interrupted. Every process it started has ended when it returns.
+    0: everything was found; 1: something is missing; 2: it could not run; 130: interrupted. All
+    processes that it started have exited when it returns.
     """
     console = console or Console()
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         console.print(
-            f"The demo needs {', '.join(missing)}: pip install 'sidelight[demo]'", markup=False
+            f"The demo needs {', '.join(missing)}: run pip install 'sidelight[demo]'", markup=False
         )
         return EXIT_CANNOT_RUN
     if sys.platform == "win32":
         console.print("The demo runs vLLM, which needs Linux; use WSL or a container.")
         return EXIT_CANNOT_RUN
-    # Must be set before numpy is imported: with more threads each small product waits for a
-    # core that vLLM holds, and an embedding takes a second instead of 15 ms.
+    # Set before numpy is imported. With more threads each small product waits for a core that
+    # vLLM uses, and an embedding takes a second instead of 15 ms.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # gRPC's C library and pymilvus write to the terminal what the spans say anyway.
+    # gRPC's C library and pymilvus would write errors to the terminal that the spans show.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from sidelight.demo.stage import CannotRunError, play
 
@@ -67,7 +68,7 @@ def run(options: DemoOptions, console: Console | None = None) -> int:
         console.print(f"\n{error}", style="red", markup=False, highlight=False)
         return EXIT_CANNOT_RUN
     except (KeyboardInterrupt, asyncio.CancelledError):
-        console.print("\nInterrupted. Everything the demo started has ended.")
+        console.print("\nInterrupted. Everything that the demo started has stopped.")
         return EXIT_INTERRUPTED
     missed = [finding for finding in findings if finding.required and not finding.found]
     return EXIT_MISSING if missed else 0

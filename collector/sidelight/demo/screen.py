@@ -1,4 +1,4 @@
-"""What the demo shows while it works: one line a step, with a spinner and the time so far."""
+"""The demo's progress display: one line a step, with a spinner and the elapsed time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-# Where there is no terminal to redraw, a long step speaks up this often.
+# Without a terminal, a long step prints its progress at this interval.
 _PLAIN_SECONDS = 15.0
 
 
 @dataclass(slots=True)
 class ProgressStep:
-    """One step under way; `say` puts a few words beside its title."""
+    """One step of the demo; `say` shows a few words beside its title."""
 
     title: str
     screen: Screen
@@ -30,14 +30,14 @@ class ProgressStep:
     spoke: float = field(default_factory=time.monotonic)
 
     def say(self, words: str) -> None:
-        """What the step is doing now; may be called from any thread."""
+        """Show what the step is doing now. May be called from any thread."""
         self.words = words
         if not self.screen.live and time.monotonic() - self.spoke > _PLAIN_SECONDS:
             self.spoke = time.monotonic()
             self.screen.console.print(f"  {self.title}: {words}", markup=False, highlight=False)
 
     def conclude(self, words: str) -> None:
-        """What came of the step, shown when it has ended."""
+        """Set the result of the step, which is shown once it has ended."""
         self.words = words
 
     @property
@@ -46,7 +46,7 @@ class ProgressStep:
 
 
 class Screen:
-    """The steps so far; redrawn in place on a terminal, printed line by line elsewhere."""
+    """Shows the steps: redrawn in place on a terminal, otherwise printed line by line."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -56,7 +56,7 @@ class Screen:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Draw the steps until the end of the block."""
+        """Show the steps until the end of the block."""
         if not self.console.is_terminal:
             yield
             return
@@ -71,7 +71,7 @@ class Screen:
 
     @contextmanager
     def step(self, title: str) -> Iterator[ProgressStep]:
-        """One step: done at the end of the block, failed if it raises."""
+        """One step. It succeeds at the end of the block, or fails if the block raises."""
         step = ProgressStep(title, self)
         self._steps.append(step)
         try:

@@ -1,4 +1,4 @@
-"""The demo's composition root: starts every part, sends traffic, queries back and reports."""
+"""The demo's composition root: starts all parts, sends traffic, reads it back and reports."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _METRIC_MILLISECONDS = 1_000
 
 
 class CannotRunError(RuntimeError):
-    """The demo could not be run to its end; the message says why and what to do."""
+    """The demo could not finish. The message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class DemoPorts:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The model that answers: where, under which name, and whether it is the demo's own."""
+    """The model that answers. `own`: it is the demo's, not the user's."""
 
     url: str
     name: str
@@ -73,7 +73,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class RunningDemo:
-    """Everything that runs."""
+    """The started parts."""
 
     model: Model
     embedder: Embedder
@@ -84,7 +84,7 @@ class RunningDemo:
 
 
 async def play(options: DemoOptions, console: Console) -> list[Finding]:
-    """Run the whole demo; every process it started has ended when it returns or raises.
+    """Run the demo. All processes that it started have exited when it returns or raises.
 
     Raises `CannotRunError`, and `asyncio.CancelledError` on SIGINT and SIGTERM.
     """
@@ -94,18 +94,18 @@ async def play(options: DemoOptions, console: Console) -> list[Finding]:
     directory = options.directory.absolute()
     screen = Screen(console)
     try:
-        # The processes end before anything waits for threads, which may wait for processes.
+        # The processes stop before anything waits for threads, which may wait for processes.
         with emptied(directory), Processes(directory / "logs") as processes:
             with screen.running():
                 parts = await _start(options, directory, processes, screen)
                 with closing(parts.store):
                     started = time.time()
                     answers = await _ask(parts, screen)
-                found = await _query_back(parts, answers, started, screen)
-            _report(options, parts, answers, found, directory, console)
+                read_back = await _read_back(parts, answers, started, screen)
+            _report(options, parts, answers, read_back, directory, console)
             if options.keep:
                 await _until_interrupted(console)
-            return found.findings
+            return read_back.findings
     except Exception as error:
         first = _first(error)
         if isinstance(first, ProcessError | EnvironmentBuildError | httpx.HTTPError | OSError):
@@ -149,7 +149,7 @@ async def _start(
         program = prometheus_server.binary()
         with screen.step("Prometheus") as step:
             if program is None:
-                step.conclude("skipped: it is not installed (apt install prometheus)")
+                step.conclude("skipped: not installed (apt install prometheus)")
                 return None
             server = prometheus_server.start(
                 processes,
@@ -165,14 +165,14 @@ async def _start(
     async def start_vllm() -> Model:
         if options.vllm_url is not None:
             with screen.step("Your vLLM") as step:
-                found = await _served_model(options.vllm_url)
-                step.conclude(f"{found.name} at {found.url}")
-                return found
+                served = await _served_model(options.vllm_url)
+                step.conclude(f"{served.name} at {served.url}")
+                return served
         with screen.step("vLLM with a tiny model") as step:
             python = await asyncio.to_thread(
                 environments.ensure, "vllm", progress=step.say, processes=processes
             )
-            step.say("making the model")
+            step.say("creating the model")
             weights = await asyncio.to_thread(model.ensure, python, processes)
             step.say("starting, which takes half a minute")
             server = vllm_server.start(
@@ -183,7 +183,7 @@ async def _start(
                 instrumentation=inject.write(directory / "instrumentation"),
                 otlp_endpoint=collector.otlp_url,
                 environment={
-                    # The demo's questions and passages are its own to show.
+                    # The demo's questions and passages are not confidential.
                     "SIDELIGHT_CAPTURE_CONTENT": "full",
                     "OTEL_METRIC_EXPORT_INTERVAL": str(_METRIC_MILLISECONDS),
                     "OTEL_RESOURCE_ATTRIBUTES": f"openinference.project.name={PROJECT}",
@@ -208,13 +208,14 @@ async def _start(
             step.conclude("in this process")
             return store
 
-    async with asyncio.TaskGroup() as together:
-        together.create_task(start_collector())
-        together.create_task(start_phoenix())
-        prometheus = together.create_task(start_prometheus())
-        served = together.create_task(start_vllm())
-        loaded = together.create_task(start_embedder())
-        store = together.create_task(start_milvus())
+    # At the same time: vLLM and Phoenix each take half a minute.
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(start_collector())
+        tasks.create_task(start_phoenix())
+        prometheus = tasks.create_task(start_prometheus())
+        served = tasks.create_task(start_vllm())
+        loaded = tasks.create_task(start_embedder())
+        store = tasks.create_task(start_milvus())
     return RunningDemo(
         model=served.result(),
         embedder=loaded.result(),
@@ -232,7 +233,7 @@ async def _ask(parts: RunningDemo, screen: Screen) -> list[RagAnswer]:
         base_url=parts.model.url,
         headers={"Authorization": f"Bearer {key}"} if key else None,
         timeout=_ANSWER_SECONDS,
-        # vLLM closes a connection after 5 s of silence; using one at that moment fails.
+        # vLLM closes an idle connection after 5 s. Using one at that moment would fail.
         limits=httpx.Limits(max_connections=2 * traffic.BURST_SIZE, keepalive_expiry=2),
     ) as http:
         app = RagApp(
@@ -243,20 +244,21 @@ async def _ask(parts: RunningDemo, screen: Screen) -> list[RagAnswer]:
             http=http,
             model=parts.model.name,
         )
-        with screen.step("Passages indexed") as step:
+        with screen.step("Indexing passages") as step:
             passages = read_passages(_PASSAGES.read_text(encoding="utf-8"))
             await asyncio.to_thread(app.index, passages)
-            step.conclude(f"{len(passages)} of them")
-        with screen.step("Questions asked in bursts") as step:
+            step.conclude(f"{len(passages)} passages")
+        with screen.step("Asking questions in bursts") as step:
             answers = await traffic.run(
                 app, traffic.plan(), lambda done, of: step.say(f"{done} of {of}")
             )
+    # Sends what is still buffered.
     await asyncio.to_thread(tracers.shutdown)
     await asyncio.to_thread(meters.shutdown)
     return answers
 
 
-async def _query_back(
+async def _read_back(
     parts: RunningDemo, answers: list[RagAnswer], started: float, screen: Screen
 ) -> Evidence:
     prometheus_url = parts.prometheus_url
@@ -265,8 +267,8 @@ async def _query_back(
         assert prometheus_url is not None
         return PrometheusReader(prometheus_url, started, time.time())
 
-    with screen.step("Querying back") as step:
-        found = await asyncio.to_thread(
+    with screen.step("Reading back what arrived") as step:
+        read_back = await asyncio.to_thread(
             evidence.gather,
             answers=answers,
             phoenix=PhoenixReader(parts.phoenix_url),
@@ -277,19 +279,19 @@ async def _query_back(
             patience_seconds=_PATIENCE_SECONDS,
             progress=step.say,
         )
-        step.conclude("all there" if found.complete else "something is missing")
-        return found
+        step.conclude("complete" if read_back.complete else "incomplete")
+        return read_back
 
 
 def _report(
     options: DemoOptions,
     parts: RunningDemo,
     answers: list[RagAnswer],
-    found: Evidence,
+    read_back: Evidence,
     directory: Path,
     console: Console,
 ) -> None:
-    best = most_telling(answers, found.traces)
+    best = most_telling(answers, read_back.traces)
     links = [("Dashboard files", str(parts.collector.dashboards))]
     if options.verbose:
         links.append(("Logs", str(directory / "logs")))
@@ -301,16 +303,18 @@ def _report(
         if parts.prometheus_url:
             links.append(("Prometheus", parts.prometheus_url))
         links.append(("vLLM", parts.model.url))
-    report.show(console, found.findings, found.traces.get(best or "", []), links)
+    report.show(console, read_back.findings, read_back.traces.get(best or "", []), links)
     if parts.model.own:
         console.print(
-            "The model's weights are random: its answers are gibberish, its load is real.",
+            "The model has random weights: its answers are gibberish, but its load is real.",
             style="dim",
         )
-    if not parts.model.own and (lacking := [each for each in found.findings if not each.found]):
+    missing = [finding for finding in read_back.findings if not finding.found]
+    if not parts.model.own and missing:
         console.print(
-            f"{len(lacking)} of these need Sidelight inside your vLLM: install it beside vLLM "
-            f"and start vLLM with OTEL_EXPORTER_OTLP_ENDPOINT={parts.collector.otlp_url}",
+            f"{len(missing)} of these need Sidelight in your vLLM. Run pip install sidelight in "
+            "its environment, and start vLLM with OTEL_EXPORTER_OTLP_ENDPOINT="
+            f"{parts.collector.otlp_url}",
             markup=False,
         )
 
@@ -341,11 +345,15 @@ async def _served_model(url: str) -> Model:
 
 
 def _ports(*, preferred: bool) -> DemoPorts:
-    """Free ports; with `preferred` OTLP's own where they are free, where senders look first."""
+    """Free ports. With `preferred`, OTLP's default ports if they are free.
+
+    The user's own vLLM was started before the demo, and sends to a default port if anywhere.
+    """
     vllm, phoenix, prometheus, collector, *otlp = free_ports(6)
     if preferred:
         otlp = [
-            own if is_free(own) else other for own, other in zip(_OTLP_PORTS, otlp, strict=True)
+            default if is_free(default) else other
+            for default, other in zip(_OTLP_PORTS, otlp, strict=True)
         ]
     return DemoPorts(vllm, phoenix, prometheus, collector, *otlp)
 

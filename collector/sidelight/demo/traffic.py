@@ -1,4 +1,4 @@
-"""The demo's traffic: bursts that queue and preempt, shared prefixes, aborts and errors."""
+"""The demo's traffic: bursts that cause queues and preemption, shared prefixes, aborts, errors."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ BURSTS = 6
 BURST_SIZE = 16
 BURST_PAUSE_SECONDS = 2.0
 ABORTS_PER_BURST = 1
-# Long enough that the server is still writing when a slow client leaves.
+# Long enough that the server is still generating when a slow client leaves.
 ABORTED_TOKENS = 1_200
 
 
@@ -67,12 +67,12 @@ def plan(seed: int = 0) -> list[Burst]:
     """The demo's traffic, the same for the same seed."""
     chance = random.Random(seed)  # noqa: S311
     bursts = [Burst([Ask(question, session="warm-up")]) for question in QUESTIONS[:3]]
-    # Alone with the server a client is quick enough to leave in mid-answer for certain; in a
-    # burst it may read so late that the answer is complete.
+    # A single client certainly leaves before the answer is complete. In a burst it may read so
+    # late that the answer is already complete.
     bursts += [Burst([_impatient(question, "warm-up")]) for question in QUESTIONS[3:6]]
     for number in range(BURSTS):
         session = f"session-{number}"
-        # A third of the questions is asked twice at once: their whole prompt is shared.
+        # A third of the questions is asked twice at the same time, so their prompts are shared.
         questions = chance.sample(QUESTIONS, BURST_SIZE * 2 // 3)
         questions += questions[: BURST_SIZE - len(questions)]
         asks = [
@@ -93,20 +93,20 @@ def _impatient(question: str, session: str) -> Ask:
 
 
 def mistakes() -> list[Ask]:
-    """Questions that fail: at vLLM for two reasons, and at the vector database."""
-    unknown_model = Ask(QUESTIONS[0], model="no-such-model")
+    """Questions that fail: two in vLLM, for different reasons, and one in the vector database."""
+    unknown_model = Ask(QUESTIONS[0], model="unknown-model")
     too_many_tokens = Ask(QUESTIONS[1], max_tokens=10_000_000)
-    no_collection = Ask(QUESTIONS[2], collection="no_such_one")
+    unknown_collection = Ask(QUESTIONS[2], collection="unknown_collection")
     return [
         replace(ask, mistake=True, session="mistakes", tags=("demo", "mistake"))
-        for ask in (unknown_model, too_many_tokens, no_collection)
+        for ask in (unknown_model, too_many_tokens, unknown_collection)
     ]
 
 
 async def run(
     app: RagApp, bursts: Sequence[Burst], progress: Callable[[int, int], None]
 ) -> list[RagAnswer]:
-    """Ask everything; `progress` hears how many of how many questions are done."""
+    """Ask all questions. `progress` gets the number of answers and of all questions."""
     total = sum(len(burst.asks) for burst in bursts)
     answers: list[RagAnswer] = []
 
@@ -115,8 +115,8 @@ async def run(
         progress(len(answers), total)
 
     for burst in bursts:
-        async with asyncio.TaskGroup() as together:
+        async with asyncio.TaskGroup() as tasks:
             for ask in burst.asks:
-                together.create_task(ask_one(ask))
+                tasks.create_task(ask_one(ask))
         await asyncio.sleep(burst.pause_seconds)
     return answers

@@ -1,4 +1,4 @@
-"""A real vLLM server on the CPU with the tiny model and Sidelight's instrumentation in it."""
+"""Runs a real vLLM server on the CPU, with the tiny model and Sidelight's instrumentation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sidelight.demo.processes import Process, Processes
 
 MODEL_NAME = "sidelight/tiny-qwen3"
 SERVICE_NAME = "vllm"
-# Half a minute on two idle cores; many times that on busy ones.
+# It takes half a minute on two idle cores, and many times that on busy ones.
 READY_SECONDS = 600.0
-# Few KV-cache blocks (of 128 tokens on CPUs) and more places in the batch than they can
-# hold, so that a burst queues and some requests are preempted.
+# Few KV-cache blocks (of 128 tokens on CPUs), and a batch limit above what they can hold: a burst
+# queues, and some requests are preempted.
 KV_BLOCKS = 24
 MAX_BATCH_REQUESTS = 12
 
@@ -32,7 +32,7 @@ class VllmServer:
         return f"{self.url}/metrics"
 
     def wait_until_ready(self, timeout_seconds: float = READY_SECONDS) -> None:
-        """Wait until it takes requests. Raises `ProcessError` with the end of its log."""
+        """Wait until it serves. Raises `ProcessError` with the end of its log."""
         self.process.wait_for_http(f"{self.url}/health", timeout_seconds)
 
 
@@ -48,10 +48,10 @@ def start(
     arguments: Sequence[str] = (),
     name: str = "vllm",
 ) -> VllmServer:
-    """Start vLLM on a loopback port; `wait_until_ready` says when it serves.
+    """Start vLLM on a loopback port; `wait_until_ready` waits until it serves.
 
-    `instrumentation` is a directory made by `inject.write`, `otlp_endpoint` the base URL of
-    an OTLP/HTTP receiver, `environment` more variables, `arguments` more of vLLM's own.
+    `instrumentation` is a folder written by `inject.write`, `otlp_endpoint` the base URL of an
+    OTLP/HTTP receiver. `environment` and `arguments` add variables and options of vLLM.
     """
     variables = {
         **os.environ,
@@ -62,7 +62,7 @@ def start(
         "TRANSFORMERS_OFFLINE": "1",
         "OTEL_SERVICE_NAME": SERVICE_NAME,
     }
-    # The caller's own Python settings are not meant for another environment.
+    # The user's own Python settings are for another environment.
     for foreign in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_PLUGINS"):
         variables.pop(foreign, None)
     if instrumentation:
@@ -71,7 +71,7 @@ def start(
         variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = otlp_endpoint
         variables["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf"
     variables.update(environment or {})
-    # The `vllm` script by its path: it stands beside the environment's Python.
+    # The `vllm` script of the environment, which need not be on the PATH.
     command: list[str | Path] = [python, python.with_name("vllm"), "serve", model]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     command += ["--served-model-name", MODEL_NAME]

@@ -66,7 +66,7 @@ class TestLangfuse:
             check = examine(self.config(server.url))["langfuse"]
             paths = [request.path for request in server.requests]
         assert check.status == "fail"
-        assert "$LANGFUSE_PUBLIC_KEY is missing" in check.found
+        assert "$LANGFUSE_PUBLIC_KEY is not set" in check.found
         assert "/api/public/projects" not in paths
 
     def test_something_else(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ async def test_missing_keys_are_retried_without_a_request(
     monkeypatch.delenv("LANGFUSE_SECRET_KEY")
     outcome = await destination.send(record)
     assert isinstance(outcome, Retry)
-    assert "$LANGFUSE_SECRET_KEY is missing" in outcome.reason
+    assert "$LANGFUSE_SECRET_KEY is not set" in outcome.reason
     assert server.requests == []
     monkeypatch.setenv("LANGFUSE_SECRET_KEY", server.secret_key)
     assert await destination.send(record) == Delivered()

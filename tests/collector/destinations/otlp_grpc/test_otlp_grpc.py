@@ -72,7 +72,7 @@ async def test_secrets_go_as_metadata(
     destination = build(server.url, headers={"Authorization": {"env": "GRPC_KEY"}})
     outcome = await destination.send(otlp_requests.logs())
     assert isinstance(outcome, Retry)
-    assert "$GRPC_KEY is missing" in outcome.reason
+    assert "$GRPC_KEY is not set" in outcome.reason
     assert server.calls == []
     monkeypatch.setenv("GRPC_KEY", "Bearer abc")
     assert await destination.send(otlp_requests.logs()) == Delivered()

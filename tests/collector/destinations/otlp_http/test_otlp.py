@@ -111,7 +111,7 @@ def test_what_http_cannot_carry_is_said_at_once() -> None:
     with pytest.raises(ConfigError, match="'x token' is not a valid header name"):
         build(config("http://127.0.0.1:1", headers={"x token": {"env": "A"}}))
     project = {"type": "phoenix", "project": "Gespräche\n"}
-    with pytest.raises(ConfigError, match="project must be of ASCII"):
+    with pytest.raises(ConfigError, match="project must be ASCII"):
         build(PhoenixDestination.model_validate(project))
 
 
