@@ -214,7 +214,7 @@ def test_another_builder_is_waited_for(tiny: Environment, tmp_path: Path) -> Non
                 environments.ensure, tiny, cache=tmp_path / "cache", progress=heard.append
             )
             eventually(lambda: heard)
-            assert heard == ["waiting for another program that is making it"]
+            assert heard == ["waiting for another process that creates it"]
             assert not (directory / f"tiny-{tiny.key}").exists()
             os.kill(holder.pid, signal.SIGKILL)
             holder.wait()
