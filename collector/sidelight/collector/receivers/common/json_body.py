@@ -12,6 +12,8 @@ from sidelight.collector.receivers.common.gzip_body import TooLargeError
 # Read as a whole by Python, JSON takes 10 µs an object, and 20 times its size in memory.
 MAX_JSON_BYTES: Final = 8 * 1024 * 1024
 MAX_JSON_OBJECTS: Final = 150_000
+# Cut into its items it takes some 300 bytes an object, the message made of it included.
+MAX_CUT_OBJECTS: Final = 500_000
 # About 1 ms of work. A larger body goes to a thread, and other requests are served meanwhile.
 _MAX_QUICK_BYTES: Final = 8 * 1024
 
@@ -37,6 +39,15 @@ class JsonBodies:
             return convert(body)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, convert, body)
+
+
+def check_objects(body: bytes | bytearray) -> None:
+    """Raise `TooLargeError` if `body` may hold too many objects to be cut into its items.
+
+    Braces in texts are counted too: looking at them would cost as much as reading the body.
+    """
+    if body.count(b"{") > MAX_CUT_OBJECTS:
+        raise _too_large(f"more than {MAX_CUT_OBJECTS} objects")
 
 
 def check_length(body: bytes | bytearray) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -24,6 +24,13 @@ from sidelight.otlp.signals import Signal
 
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
+
+
+class Converted(NamedTuple):
+    """A serialised export request, and the number of invalid items that it leaves out."""
+
+    body: bytes
+    invalid: int
 
 
 def response(signal: Signal, rejected: int, reason: str) -> Message:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 from google.protobuf import json_format
@@ -19,7 +19,8 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sidelight.collector.receivers.common.json_body import ObjectLimit, check_length
+from sidelight.collector.receivers.common.json_body import ObjectLimit, check_length, check_objects
+from sidelight.collector.receivers.otlp_http.encoding import Converted
 from sidelight.otlp.request import FULL, MalformedError
 from sidelight.otlp.signals import Signal
 
@@ -106,13 +107,6 @@ _INVALID: Final = (
 )
 
 
-class Converted(NamedTuple):
-    """A serialised export request, and the number of invalid items that it leaves out."""
-
-    body: bytes
-    invalid: int
-
-
 def from_json(signal: Signal, body: bytes | bytearray) -> Converted:
     """Convert a request in OTLP's JSON; costs about a hundred times as much as protobuf.
 
@@ -168,6 +162,7 @@ def _cut(signal: Signal, body: bytes | bytearray) -> Any:
     json. That takes more memory, so limits apply. Raises `MalformedError`, and `TooLargeError`
     above the limits.
     """
+    check_objects(body)
     try:
         return _DECODERS[signal].decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as strict:

@@ -34,11 +34,11 @@ from sidelight.collector.receivers.otlp_http.config import OtlpHttp
 from sidelight.collector.receivers.otlp_http.encoding import (
     JSON,
     PROTOBUF,
+    Converted,
     encode,
     response,
     status,
 )
-from sidelight.collector.receivers.otlp_http.otlp_json import Converted, from_json
 from sidelight.otlp.request import MalformedError
 from sidelight.otlp.signals import Signal
 
@@ -222,7 +222,7 @@ class _Export:
             # A bytearray is as good as bytes, because nothing changes it; a copy would cost 2 %.
             return Converted(cast("bytes", body), 0)
         try:
-            return await self._json.convert(partial(from_json, signal), body)
+            return await self._json.convert(partial(_from_json, signal), body)
         except MalformedError:
             self._intake.refusals.note(signal, "malformed", "a request is not valid OTLP in JSON")
             raise
@@ -235,6 +235,13 @@ class _Export:
         headers: Mapping[str, str] | None = None,
     ) -> HttpResponse:
         return self._paths.fault(code, request.path, request.headers, sentence, headers)
+
+
+def _from_json(signal: Signal, body: bytes | bytearray) -> Converted:
+    # msgspec takes 5 MB, and most senders use protobuf.
+    from sidelight.collector.receivers.otlp_http.otlp_json import from_json
+
+    return from_json(signal, body)
 
 
 class _EncodingError(Exception):
