@@ -173,6 +173,13 @@ def test_a_test_says_what_it_needs(
     assert ran == []
 
 
+def test_by_default_there_is_one_process_more_than_processors(tmp_path: Path) -> None:
+    """While one waits for a server, another has the processor."""
+    wanted = len(os.sched_getaffinity(0)) + 1
+    output, _ = run(tmp_path, "-n", "auto", "--dist", "loadfile", test_it="def test_it(): ...")
+    assert f"created: {wanted}/{wanted} workers" in output
+
+
 def test_ctrl_c_works_in_the_background() -> None:
     """A shell starts background jobs with Ctrl-C ignored; tests that interrupt still do."""
     program = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 # The request's Accept header in; content type and body out.
@@ -26,7 +26,9 @@ def serve_pages(pages: Mapping[str, Page]) -> Iterator[str]:
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            # Prometheus leaves in the middle when it is stopped.
+            with suppress(ConnectionError):
+                self.wfile.write(body)
 
         def log_message(self, *arguments: object) -> None:
             pass

@@ -120,7 +120,13 @@ def _pip(directory: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout[-4000:]
 
 
-_PIP = {"PIP_NO_INPUT": "1", "PIP_ROOT_USER_ACTION": "ignore", "PIP_PROGRESS_BAR": "off"}
+_PIP = {
+    "PIP_NO_INPUT": "1",
+    "PIP_ROOT_USER_ACTION": "ignore",
+    "PIP_PROGRESS_BAR": "off",
+    # Most of what is installed is never imported.
+    "PIP_NO_COMPILE": "1",
+}
 
 
 @contextmanager

@@ -36,6 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Leader(config))
 
 
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`: one more than there are processors, as tests often wait."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def heed_ctrl_c() -> None:
     """Heed Ctrl-C also in the background.
 
@@ -91,11 +97,6 @@ class _Leader:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Without other processes."""
         self._builds.start(make_plan(session.items).environments)
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_auto_num_workers(self) -> int:
-        """For `-n auto`: one more than there are processors, as tests often wait."""
-        return len(os.sched_getaffinity(0)) + 1
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
