@@ -9,6 +9,7 @@ from typing import Literal
 
 from sidelight.base.executor import run_in_thread
 
+# A warning is something that works and is probably not meant.
 Status = Literal["ok", "warn", "fail"]
 
 

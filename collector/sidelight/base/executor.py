@@ -1,4 +1,4 @@
-"""Threads that do what the event loop asks of them."""
+"""Runs blocking calls of the event loop on threads."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ _T = TypeVar("_T")
 
 
 class _Turn(NamedTuple):
+    """A call that waits for a thread, and the future for its result."""
+
     call: Callable[[], Any]
     done: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
 
 
 class DaemonExecutor:
-    """Runs calls on threads of its own, as `concurrent.futures` does.
+    """Runs calls on its own threads, like an executor of `concurrent.futures`.
 
-    Its threads are daemons: a disk that hangs does not keep the process from exiting. A turn is
-    also a fifth cheaper, and every batch takes one or two. With one thread turns are done one
-    after another. Threads start with the first turns.
+    Its threads are daemons: a disk that hangs does not keep the process from exiting. A call is
+    also a fifth cheaper, and every batch needs one or two. With one thread, calls run one after
+    another. Threads start with the first calls.
     """
 
     def __init__(self, name: str, threads: int = 1) -> None:
         self._name = name
-        self._most = threads
+        self._max_threads = threads
         self._turns: SimpleQueue[_Turn | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._is_closed = False
@@ -36,21 +38,22 @@ class DaemonExecutor:
 
     @property
     def is_closed(self) -> bool:
-        """Whether it takes no more turns."""
+        """Whether it accepts no more calls."""
         return self._is_closed
 
     async def run(self, call: Callable[[], _T]) -> _T:
-        """What `call` returns or raises on a thread. Raises `RuntimeError` once closed.
+        """Run `call` on a thread; returns or raises what it does.
 
-        A turn that is cancelled before it starts is skipped.
+        A call that is cancelled before it starts is skipped. Raises `RuntimeError` after
+        `close`.
         """
         return await self.submit(call)
 
     def submit(self, call: Callable[[], _T]) -> asyncio.Future[_T]:
-        """As `run`, without waiting."""
+        """Like `run`, without waiting."""
         if self._is_closed:
             raise RuntimeError(f"{self._name} is closed")
-        if len(self._threads) < self._most:
+        if len(self._threads) < self._max_threads:
             thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -60,7 +63,8 @@ class DaemonExecutor:
         return done
 
     async def run_to_end(self, call: Callable[[], _T]) -> _T:
-        """As `run` but, cancelled, it ends only when nothing of `call` is under way any more."""
+        """Like `run`, but a cancellation only takes effect once `call` has ended or was skipped."""
+        # A write that goes on after its cancellation could overlap with the next one.
         turn = asyncio.ensure_future(self.run(call))
         cancelled: asyncio.CancelledError | None = None
         while not turn.done():
@@ -73,9 +77,9 @@ class DaemonExecutor:
         return turn.result()
 
     def close(self, last: Callable[[], None] | None = None) -> None:
-        """Take no more turns; what is under way is finished, those that wait are skipped.
+        """Accept no more calls. Those under way are finished, those that wait are skipped.
 
-        `last` is called on a thread after what is under way, provided that any thread started.
+        `last` runs on a thread after them, if any thread has started.
         """
         self._is_closed = True
         self._last = last
@@ -83,7 +87,7 @@ class DaemonExecutor:
             self._turns.put(None)
 
     def join(self) -> None:
-        """After `close`: wait for the end of what is under way; blocks."""
+        """After `close`: block until the calls under way have ended."""
         for thread in self._threads:
             thread.join()
 
@@ -97,13 +101,13 @@ class DaemonExecutor:
                 continue
             try:
                 result = call()
-            except BaseException as error:  # noqa: BLE001 (whatever it is, the caller gets it)
+            except BaseException as error:  # noqa: BLE001 (the caller gets it, whatever it is)
                 _tell(loop, _fail, done, error)
                 del error
             else:
                 _tell(loop, _finish, done, result)
                 del result
-            # What a turn held must not live until the next one.
+            # A batch of some MB must not stay in memory until the next call.
             del turn, call, done
         last, self._last = self._last, None
         if last is not None:
@@ -111,14 +115,15 @@ class DaemonExecutor:
 
 
 async def off_loop_if(is_long: bool, call: Callable[[], _T]) -> _T:
-    """What `call` returns: computed on a thread if it `is_long` (takes more than a few
-    milliseconds), otherwise on the loop, which is cheaper.
+    """Run `call` on a thread if it `is_long` (more than a few milliseconds), else on the loop.
+
+    The loop is cheaper, but everything else waits for it.
     """
     return await run_in_thread(call, "sidelight-compute") if is_long else call()
 
 
 async def run_in_thread(call: Callable[[], _T], name: str) -> _T:
-    """What `call` returns or raises on a thread of its own, started for it.
+    """Run `call` on a new thread; returns or raises what it does.
 
     For rare calls that may hang: they delay neither other calls nor the exit of the process.
     """
@@ -138,7 +143,7 @@ async def run_in_thread(call: Callable[[], _T], name: str) -> _T:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, what: Callable[..., Any], *arguments: Any) -> None:
-    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+    with suppress(RuntimeError):  # the loop is closed, so nothing waits for the result
         loop.call_soon_threadsafe(what, *arguments)
 
 
@@ -148,7 +153,7 @@ def _finish(done: asyncio.Future[Any], result: Any) -> None:
 
 
 def _fail(done: asyncio.Future[Any], error: BaseException) -> None:
-    if isinstance(error, StopIteration):  # no future takes one
+    if isinstance(error, StopIteration):  # a future cannot hold one
         error = RuntimeError(f"a turn raised {error!r}")
     if not done.done():
         done.set_exception(error)

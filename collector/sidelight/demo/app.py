@@ -123,6 +123,7 @@ def telemetry(collector_url: str, project: str) -> tuple[TracerProvider, MeterPr
     )
     tracers = TracerProvider(resource=resource)
     spans = OTLPSpanExporter(endpoint=f"{collector_url}/v1/traces")
+    # Every second instead of every 5 (spans) and 60 (metrics): the demo reads them back soon.
     tracers.add_span_processor(BatchSpanProcessor(spans, schedule_delay_millis=1_000))
     metrics = OTLPMetricExporter(endpoint=f"{collector_url}/v1/metrics")
     reader = PeriodicExportingMetricReader(metrics, export_interval_millis=1_000)
@@ -181,6 +182,7 @@ class RagApp:
                         names.SESSION_ID: ask.session,
                         names.USER_ID: ask.user,
                         names.TAGS: list(ask.tags),
+                        # Langfuse takes the name of a trace from here, Phoenix from the root.
                         names.LANGFUSE_TRACE_NAME: "answer question",
                         names.INPUT_VALUE: ask.question,
                         names.INPUT_MIME_TYPE: "text/plain",
@@ -206,6 +208,7 @@ class RagApp:
                     names.REQUEST_MODEL: embedder.MODEL_NAME,
                     names.INPUT_TOKENS: self._embedder.count_tokens([question]),
                     names.INPUT_VALUE: question,
+                    # Not the vector itself: UIs would show 384 numbers.
                     names.OUTPUT_VALUE: f"1 vector of {embedder.DIMENSION} dimensions",
                 }
             )
@@ -245,6 +248,7 @@ class RagApp:
                     names.REQUEST_STREAM: True,
                     names.SERVER_ADDRESS: base.hostname or "",
                     names.SERVER_PORT: base.port or 80,
+                    # Both forms: one set of attributes for Phoenix and Langfuse.
                     names.INPUT_MESSAGES: json.dumps([_parts(message) for message in messages]),
                     names.INPUT_VALUE: json.dumps(messages),
                     names.INPUT_MIME_TYPE: "application/json",
@@ -271,6 +275,7 @@ class RagApp:
                         pieces += 1
                         if pieces == 1:
                             answer.first_token_seconds = time.perf_counter() - started
+                            # Langfuse derives the time to first token from it.
                             span.set_attribute(
                                 names.LANGFUSE_COMPLETION_START, datetime.now(UTC).isoformat()
                             )
@@ -347,6 +352,7 @@ def _take(event: dict[str, Any], answer: RagAnswer) -> bool:
 
 def _describe(span: Span, answer: RagAnswer) -> None:
     message = {"role": "assistant", "content": answer.text}
+    # Phoenix drops output messages without a finish reason.
     finish = "abort" if answer.gave_up else answer.finish_reason or "unknown"
     span.set_attributes(
         {

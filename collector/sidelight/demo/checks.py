@@ -85,6 +85,7 @@ def check_traces(
 
     `instrumented`: spans from inside vLLM are required.
     """
+    # Usage comes at the end of the stream, so it marks a complete answer.
     complete = [answer for answer in answers if answer.output_tokens is not None]
     trees = {answer.trace_id: tree(traces.get(answer.trace_id, ())) for answer in answers}
     return [

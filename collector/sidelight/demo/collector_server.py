@@ -49,6 +49,7 @@ def configuration(
             "otlp_grpc": {"port": grpc_port},
             "scrape": {
                 "targets": [{"url": vllm_metrics_url, "job": "vllm"}],
+                # The bursts are short: every 15 seconds would miss their peaks.
                 "interval_seconds": 1,
             },
         },

@@ -162,6 +162,7 @@ def _build(
     pip = own if have_pip else [str(python), "-m", "pip"]
     install: list[str | Path] = [*pip, "install", "--no-input", "--no-compile"]
     install += ["--progress-bar", "off"]
+    # torch brings its own requirements: the plain build needs packages that +cpu builds do not.
     if environment.resolved:
         command = [*install, "-c", environment.pinned, "-r", environment.resolved]
         _run_pip(environment, command, directory, progress, processes)
@@ -173,6 +174,7 @@ def _build(
         (metadata / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
         )
+    # Last: an interrupted build is repeated.
     (directory / _COMPLETE).touch()
 
 

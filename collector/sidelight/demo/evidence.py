@@ -117,6 +117,7 @@ def _prometheus(
         seen = "skipped: prometheus is not installed (apt install prometheus)"
         return [Finding("Prometheus", "KV cache, batch, exemplars, dashboard", False, seen, False)]
     reader = reader_now()
+    # Short, because a burst lasts a few seconds.
     view = View({}, window="10s")
     kv_usage = reader.peak(str(kv_cache.usage(view)))
     preempted = reader.peak(str(series.any_name(view, vllm.PREEMPTIONS, "total")))

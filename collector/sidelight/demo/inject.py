@@ -35,6 +35,7 @@ def write(directory: Path) -> Path:
         (metadata / name).write_text(distribution.read_text(name) or "")
     package = directory / "sidelight"
     package.mkdir()
+    # Nothing of the collector: it needs packages that the server's environment does not have.
     for name in ("conventions", "instrumentation"):
         shutil.copytree(
             _source(f"sidelight.{name}"),

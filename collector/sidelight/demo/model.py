@@ -24,6 +24,7 @@ def ensure(python: Path, processes: Processes, *, cache: Path | None = None) -> 
     directory = (cache or cache_directory()) / "models" / f"tiny-qwen3-{key}"
     if directory.is_dir():
         return directory
+    # Renamed when complete, so that an interrupted build leaves no broken model.
     unfinished = directory.with_name(f"{directory.name}.{os.getpid()}")
     unfinished.mkdir(parents=True, exist_ok=True)
     try:

@@ -159,11 +159,13 @@ class Processes:
             with log_path.open("wb") as log:
                 popen = subprocess.Popen(
                     [*launch, *map(str, command)],
+                    # A child must not read from the user's terminal.
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     env=dict(environment) if environment is not None else None,
                     cwd=directory,
+                    # Ctrl-C goes to this program only, which then stops its children.
                     start_new_session=True,
                 )
             process = Process(name, popen, log_path)
@@ -212,6 +214,7 @@ def tail(path: Path, lines: int = _TAIL_LINES) -> str:
     """The last lines of a text file, without reading all of it; empty if it does not exist."""
     try:
         with path.open("rb") as file:
+            # A server's log may be large, and its end is enough.
             file.seek(max(0, file.seek(0, os.SEEK_END) - 65_536))
             text = file.read().decode("utf-8", "replace")
     except FileNotFoundError:

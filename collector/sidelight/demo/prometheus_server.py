@@ -13,6 +13,7 @@ import yaml
 from sidelight.demo.processes import Process, Processes
 
 READY_SECONDS = 60.0
+# The demo takes a minute or two: it needs more points than the usual 15 seconds give.
 SCRAPE_SECONDS = 1
 
 

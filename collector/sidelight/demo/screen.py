@@ -32,6 +32,7 @@ class ProgressStep:
     def say(self, words: str) -> None:
         """Show what the step is doing now. May be called from any thread."""
         self.words = words
+        # A log file does not need every phrase of pip.
         if not self.screen.live and time.monotonic() - self.spoke > _PLAIN_SECONDS:
             self.spoke = time.monotonic()
             self.screen.console.print(f"  {self.title}: {words}", markup=False, highlight=False)

@@ -90,6 +90,7 @@ async def play(options: DemoOptions, console: Console) -> list[Finding]:
     """
     task = asyncio.current_task()
     assert task is not None
+    # SIGINT does the same by itself.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     directory = options.directory.absolute()
     screen = Screen(console)
@@ -107,6 +108,7 @@ async def play(options: DemoOptions, console: Console) -> list[Finding]:
                 await _until_interrupted(console)
             return read_back.findings
     except Exception as error:
+        # A TaskGroup wraps what its tasks raise.
         first = _first(error)
         if isinstance(first, ProcessError | EnvironmentBuildError | httpx.HTTPError | OSError):
             raise CannotRunError(str(first)) from error
@@ -156,6 +158,7 @@ async def _start(
                 program=program,
                 directory=directory / "prometheus",
                 port=ports.prometheus,
+                # Only the collector, which serves vLLM's metrics as well.
                 targets={"sidelight": collector.metrics_url},
             )
             await asyncio.to_thread(server.wait_until_ready)

@@ -48,6 +48,7 @@ QUESTIONS = (
     "What does tensor parallelism need from the machine?",
 )
 BURSTS = 6
+# Above vLLM's batch limit in the demo (12), so that some requests queue.
 BURST_SIZE = 16
 BURST_PAUSE_SECONDS = 2.0
 ABORTS_PER_BURST = 1

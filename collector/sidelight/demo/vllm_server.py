@@ -75,7 +75,9 @@ def start(
     command: list[str | Path] = [python, python.with_name("vllm"), "serve", model]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     command += ["--served-model-name", MODEL_NAME]
+    # Without compilation, which would take longer than the demo.
     command += ["--enforce-eager", "--max-model-len", "2048"]
+    # Cached tokens in the usage, to compare them with those of the spans.
     command += ["--enable-prompt-tokens-details"]
     command += ["--num-gpu-blocks-override", str(KV_BLOCKS)]
     command += ["--max-num-seqs", str(MAX_BATCH_REQUESTS)]

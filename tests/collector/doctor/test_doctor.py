@@ -169,7 +169,7 @@ class TestPackages:
         [
             ("grpc", "fail", "sidelight[collector]"),
             ("grafana_foundation_sdk", "warn", "sidelight[dashboards]"),
-            ("uvloop", "warn", "pip install uvloop"),
+            ("uvloop", "fail", "sidelight[collector]"),
         ],
     )
     def test_a_missing_one_is_named(

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from sidelight.base.configuration.origins import Origins
 from sidelight.base.configuration.yaml_file import KeyPath
 
+# A fault is one line; a larger value is easier to see in the file itself.
 MAX_SHOWN_CHARACTERS = 100
 _REFERENCE = "see docs/configuration.md or `sidelight config schema`"
 # A user may have written the secret itself where its variable or file belongs.

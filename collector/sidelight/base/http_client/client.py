@@ -1,4 +1,4 @@
-"""HTTP/1.1 to one backend: kept connections, one total deadline, small answers, no redirects."""
+"""An HTTP/1.1 client for one backend: keep-alive, one total deadline, no redirects."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ from sidelight.base.tls.client import ClientCertificate, TlsFileError, shared
 
 __all__ = ["MAX_ANSWER_BYTES", "Answer", "HttpClient", "NoAnswerError"]
 
+# Answers to exports are a few bytes; an error page may be large.
 MAX_ANSWER_BYTES = 64 * 1024
 _USER_AGENT = f"sidelight/{version('sidelight')}"
-# In a path; the percent sign because what is encoded already stays so.
+# Characters that are not encoded in a path. With the percent sign, an encoded path stays as it is.
 _SAFE = "/%:@!$&'()*+,;=~-._"
 
 
 class HttpClient:
-    """Requests to one base URL, on one event loop. Credentials never leave its host and port."""
+    """Sends requests to one base URL, on one event loop.
+
+    It follows no redirects, so credentials only go to the host and port of the URL.
+    """
 
     def __init__(
         self,
@@ -70,7 +74,7 @@ class HttpClient:
         return await self._request("POST", path, headers, body)
 
     def close(self) -> None:
-        """Close the connections; a request under way fails at once, and so does any later one."""
+        """Close the connections. Requests under way and later ones fail at once."""
         self._is_closed = True
         for deadline in self._deadlines:
             if not deadline.expired():
@@ -106,18 +110,20 @@ class HttpClient:
 
     @cached_property
     def _proxy(self) -> Proxy | None:
+        # Not in __init__: a wrong variable must fail requests, which are retried, not the start.
         return proxy_for(self.url, os.environ, self._proxy_setting)
 
     async def _run(
         self, exchange: Exchange, proxy: Proxy | None, deadline: asyncio.Timeout
     ) -> None:
-        connection = self._kept() or await self._open(proxy, deadline)
-        is_kept = connection.is_used
+        connection = self._reusable() or await self._open(proxy, deadline)
+        is_reused = connection.is_used
         try:
             await connection.run(exchange)
         except ConnectionError:
-            # The backend closed an idle connection just when it was used again.
-            if not is_kept or exchange.reader.has_begun:
+            # The backend may have closed an idle connection just when it was used again. If the
+            # answer has begun, the request has arrived, and sending it again would repeat it.
+            if not is_reused or exchange.reader.has_begun:
                 raise
             exchange.restart()
             connection = await self._open(proxy, deadline)
@@ -125,8 +131,8 @@ class HttpClient:
         if connection.is_open and not self._is_closed:
             self._idle.append(connection)
 
-    def _kept(self) -> ClientConnection | None:
-        """The idle connection used last, which is the likeliest to be alive."""
+    def _reusable(self) -> ClientConnection | None:
+        """The idle connection used last, which is the most likely to be alive."""
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_dropped():

@@ -1,4 +1,4 @@
-"""One kept connection: a request out, an answer in, one after the other."""
+"""One connection to a backend: sends a request, reads the answer, then the next."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import cast
 
 from sidelight.base.http_client.answer import Answer, AnswerReader, NotHttpError
 
-# What the transport is given at once. It keeps what the kernel does not take, and over TLS
-# encrypts all of it in one go, while the loop waits.
+# A larger body goes to the transport in pieces: the transport buffers what the kernel does not
+# take, and encrypts a piece as a whole while the loop waits.
 _CHUNK_BYTES = 256 * 1024
 _READ_BYTES = 64 * 1024
 
@@ -21,7 +21,7 @@ class HungUpError(ConnectionError):
 
 
 class Exchange:
-    """A request and what has come of it."""
+    """A request and its answer, as far as it has arrived."""
 
     def __init__(self, head: bytes, body: bytes | None, max_answer_bytes: int) -> None:
         self.head = head
@@ -29,30 +29,30 @@ class Exchange:
         self._max_answer_bytes = max_answer_bytes
         self.reader = AnswerReader(max_answer_bytes)
         self.is_sent = False
-        """The kernel has all of the request."""
+        """Whether the kernel has all of the request."""
 
     def restart(self) -> None:
-        """Forget what came; the request is sent again over another connection."""
+        """Start again, to send the request over another connection."""
         self.reader = AnswerReader(self._max_answer_bytes)
         self.is_sent = False
 
     @property
     def is_over(self) -> bool:
-        """Nothing more is to be sent or read."""
+        """Whether there is nothing more to send or read."""
         reader = self.reader
         return self.has_answer and (reader.is_whole or reader.is_cut)
 
     @property
     def has_answer(self) -> bool:
-        """The backend has judged the request, whatever goes wrong from now on.
+        """Whether the backend has judged the request; later faults do not matter then.
 
-        A backend may refuse a request without reading all of it. A success before the request
-        is sent does not count: the backend has not seen the rest.
+        A backend may reject a request without reading all of it. A success counts only after
+        all of the request is sent: before, the backend cannot know the rest.
         """
         return self.reader.is_refusal or (self.reader.status is not None and self.is_sent)
 
     def answer(self, error: BaseException | None) -> Answer:
-        """What came before `error` or, without one, all that is wanted."""
+        """The answer as far as it arrived before `error`; without an error, all of it."""
         if self.reader.is_whole:
             return self.reader.answer("whole")
         if self.reader.is_cut:
@@ -75,11 +75,11 @@ class ClientConnection(asyncio.Protocol):
         self._is_lost = False
         self._is_tls = False
         self.is_used = False
-        """It has carried an exchange before."""
+        """Whether it has carried an exchange before."""
 
     @property
     def is_open(self) -> bool:
-        """Whether it can carry another exchange, as far as is known without looking."""
+        """Whether it can carry another exchange, as far as the loop knows."""
         return not self._is_lost
 
     def is_dropped(self) -> bool:
@@ -92,8 +92,8 @@ class ClientConnection(asyncio.Protocol):
     async def run(self, exchange: Exchange) -> None:
         """Send the request and return when it has an answer.
 
-        Raises `OSError` and `NotHttpError`. The connection is closed then, and also whenever
-        rests of this exchange could be taken for the next answer.
+        Raises `OSError` and `NotHttpError`. The connection is closed then, and also if the rest
+        of this answer could be mistaken for the next one.
         """
         self._exchange = exchange
         self._over = over = asyncio.get_running_loop().create_future()
@@ -114,7 +114,7 @@ class ClientConnection(asyncio.Protocol):
                 self.abort()
 
     def abort(self) -> None:
-        """Close it now; an exchange under way fails."""
+        """Close the connection now. An exchange under way fails."""
         self._lose(HungUpError("the connection was closed"))
 
     def _send(self, exchange: Exchange) -> None:
@@ -130,6 +130,7 @@ class ClientConnection(asyncio.Protocol):
         self._send_on(exchange)
 
     def _send_on(self, exchange: Exchange) -> None:
+        # The backend has rejected the request: the rest of the body is in vain.
         if exchange.reader.is_refusal:
             return
         while self._unsent and not self._is_paused:
@@ -155,7 +156,7 @@ class ClientConnection(asyncio.Protocol):
             self._over.set_result(None)
 
     def _lose(self, error: BaseException) -> None:
-        """Nothing more comes from the connection."""
+        """The connection is lost: end the exchange, with its answer if there is one."""
         if not self._is_lost:
             self._is_lost = True
             self._transport.abort()
@@ -168,12 +169,12 @@ class ClientConnection(asyncio.Protocol):
         else:
             over.set_exception(error)
 
-    # What the transport calls.
+    # ── the transport calls these ────────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._is_tls = transport.get_extra_info("ssl_object") is not None
-        # Told as soon as the kernel does not take everything, and again once it has.
+        # Pause as soon as the kernel does not take everything, and resume once it has.
         self._transport.set_write_buffer_limits(high=1, low=0)
 
     def data_received(self, data: bytes) -> None:
@@ -207,9 +208,10 @@ class ClientConnection(asyncio.Protocol):
             self._send_on(self._exchange)
 
     def _read_what_came(self, exchange: Exchange) -> None:
-        """Read a refusal that the backend sent before its reset, which made our sending fail.
+        """Read a rejection that the backend sent before it reset the connection.
 
-        Under TLS it is lost: the layer that could decrypt it is closed by now.
+        Sending has failed because of the reset, but the answer may be in the socket. With TLS it
+        is lost: the layer that could decrypt it is closed.
         """
         if self._is_tls:
             return

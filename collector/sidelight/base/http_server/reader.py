@@ -210,6 +210,7 @@ class RequestReader:
         method = self._parser.get_method().decode("latin-1")
         request = HttpRequest(method, _path(self._url), self._headers, body)
         keep_alive = self._parser.should_keep_alive()
+        # A client must send nothing after `Connection: close`.
         self._is_at_end = not keep_alive
         self.received.append(Received(request, keep_alive, self._held_bytes))
         self._held_bytes = 0

@@ -1,7 +1,7 @@
-"""TLS towards backends: one context for each distinct set of certificates, built off the loop.
+"""TLS to backends: one context for each distinct set of certificates, built on a thread.
 
-A context of the system's authorities takes 0.9 MB and 45 to 90 ms of CPU, so the connections of
-all destinations share them.
+A context with the system's authorities takes 0.9 MB and 45 to 90 ms of CPU, so all destinations
+share contexts.
 """
 
 from __future__ import annotations
@@ -16,27 +16,24 @@ from typing import NamedTuple
 from sidelight.base.executor import DaemonExecutor
 from sidelight.base.tls.watched import Stamp, stamp
 
-# They choose the authorities where no `ca` is configured; OpenSSL reads them itself.
+# OpenSSL takes the authorities from them if no `ca` is configured.
 _VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class TlsFileError(Exception):
-    """Certificates cannot be used; the message names the file and what is wrong with it."""
+    """Certificates that cannot be used. The message names the file and the problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """What is shown to servers that ask for a certificate.
-
-    Both files are PEM, the key without a passphrase.
-    """
+    """A client certificate. Both files are PEM; the key has no passphrase."""
 
     certificate: Path
     key: Path
 
 
 class _Source(NamedTuple):
-    """What a context is made of."""
+    """What a context is built from; contexts with equal sources are shared."""
 
     ca: Path | None
     client_certificate: ClientCertificate | None
@@ -47,33 +44,33 @@ class _Source(NamedTuple):
         if self.client_certificate is not None:
             paths += [self.client_certificate.certificate, self.client_certificate.key]
         if self.ca is None:
-            found = ssl.get_default_verify_paths()
-            paths += [Path(path) for path in (found.cafile, found.capath) if path]
+            defaults = ssl.get_default_verify_paths()
+            paths += [Path(path) for path in (defaults.cafile, defaults.capath) if path]
         return paths
 
 
 class ClientContexts:
-    """Contexts by what they are made of; one whose files have changed is made again."""
+    """Shared contexts. A context is built again once one of its files has changed."""
 
     def __init__(self) -> None:
-        # One thread: those that want the same context at the same time build it once.
+        # One thread: destinations that need the same context at the same time build it once.
         self._worker = DaemonExecutor("sidelight-tls")
         self._contexts: dict[_Source, tuple[list[Stamp], ssl.SSLContext]] = {}
 
     async def get(
         self, ca: Path | None = None, client_certificate: ClientCertificate | None = None
     ) -> ssl.SSLContext:
-        """The context for a new connection; the files are looked at each time.
+        """The context for a new connection. Checks each time whether the files have changed.
 
-        `ca`, a PEM file, replaces the system's authorities, which are those of
-        `ssl.create_default_context`: SSL_CERT_FILE and SSL_CERT_DIR count. Raises `TlsFileError`.
+        `ca`, a PEM file, replaces the system's authorities, which SSL_CERT_FILE and SSL_CERT_DIR
+        can set. Raises `TlsFileError`.
         """
         variables = tuple(os.environ.get(name) for name in _VARIABLES)
         source = _Source(ca, client_certificate, variables)
         return await self._worker.run(partial(self._current, source))
 
     def _current(self, source: _Source) -> ssl.SSLContext:
-        # Looked at before reading: what changes in between is seen the next time.
+        # Before reading: a change in between is then seen the next time.
         stamps = [stamp(path) for path in source.files()]
         known = self._contexts.get(source)
         if known is not None and known[0] == stamps:
@@ -84,7 +81,7 @@ class ClientContexts:
 
 
 shared = ClientContexts()
-"""Those of this process."""
+"""The contexts of this process."""
 
 
 def _build(source: _Source) -> ssl.SSLContext:

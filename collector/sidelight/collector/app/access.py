@@ -23,6 +23,7 @@ from sidelight.collector.receivers.common.admission import (
 from sidelight.collector.receivers.registry import enabled
 
 _logger = logging.getLogger(__name__)
+# Metrics show names of services, models and collections; probes show no data.
 _GUARDED_PATH = "/metrics"
 
 

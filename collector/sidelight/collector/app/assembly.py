@@ -112,6 +112,7 @@ def assemble(
         workers=config.workers,
     )
     deliveries = Deliveries(log, delivery_metrics)
+    # The writer wakes deliveries after each append, so nothing polls the log.
     writer = LogWriter(
         log,
         max_pending_bytes=config.log.max_pending_bytes,
@@ -122,6 +123,7 @@ def assemble(
         writer,
         seconds=config.log.dedupe_seconds,
         is_repetition=is_repetition,
+        # A sender that got no answer before a crash sends again after the restart.
         recovered=log.newest(MAX_RECOVERED_BYTES),
     )
     pipeline = processors.build(config.processors, hash_key)
@@ -167,6 +169,7 @@ def assemble(
         admit=serve_access.admit(),
         tls=serve_access.tls(),
     )
+    # Last: it starts the first sends, and everything before it can fail.
     deliveries.apply(destinations)
     return Parts(
         registry=registry,

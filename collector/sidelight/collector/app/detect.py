@@ -18,6 +18,7 @@ def destinations(config: Config) -> tuple[AnyDestination, ...]:
         return config.destinations
 
     def has_backlog(destination: DestinationConfig) -> bool:
+        # Routes and scores have cursors of their own.
         names = subscription_names(destination)
         return any(is_behind(config.log.directory, name) for name in names)
 

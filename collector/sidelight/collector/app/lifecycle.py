@@ -124,6 +124,7 @@ class Service:
             await self._stop.wait()
             await self._drain()
         finally:
+            # Also after a failed start, so that ports and the log's folder are free again.
             for task in background:
                 task.cancel()
             await self._parts.deliveries.close()
@@ -195,6 +196,7 @@ class Service:
         Connections and the log stay. Returns None if it failed: nothing has changed then, and
         the log says why.
         """
+        # A drain ends what a reload would start.
         if self._stop.is_set():
             return None
         return await self._reloads.attempt(partial(self._change, read))
@@ -249,6 +251,7 @@ def _exit(code: int, message: str) -> NoReturn:
 
 
 def _dashboards_process(directory: Path) -> subprocess.CompletedProcess[str]:
+    # The command line, because it explains a missing package in one sentence.
     return subprocess.run(
         [sys.executable, "-m", "sidelight.collector", "dashboards", "write", directory],
         capture_output=True,

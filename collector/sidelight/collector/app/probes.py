@@ -42,6 +42,7 @@ def handler(probed: Probed) -> Handler:
     """Answers the three paths."""
 
     async def handle(request: HttpRequest) -> HttpResponse:
+        # Liveness, readiness and metrics are apart: a full disk must not restart the pod.
         if request.path not in _PATHS:
             return _plain(404, f"not found; paths: {', '.join(_PATHS)}")
         if request.method not in ("GET", "HEAD"):

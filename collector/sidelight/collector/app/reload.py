@@ -32,6 +32,7 @@ class Reloads:
         """`faults`: the exception for a faulty configuration, with a line for each fault."""
         self._faults = faults
         self._lock = asyncio.Lock()
+        # For an alert: a failed reload is otherwise only a line in the log.
         self._is_ok = registry.gauge(c.COLLECTOR_RELOAD_OK)
         self._loaded = registry.gauge(c.COLLECTOR_CONFIG_LOADED)
         self._succeeded()

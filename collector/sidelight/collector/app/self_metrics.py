@@ -43,6 +43,7 @@ class SelfMetrics:
             self._lag.labels(removed).set(math.nan)
         for name, seconds in lags.items():
             self._lag.labels(name).set(seconds)
+        # Only names are kept, at most one for each destination of any configuration.
         self._with_lag |= lags.keys()
         self._log_bytes.set(self._log.size_bytes)
         self._pending.set(self._writer.pending_bytes)

@@ -17,6 +17,7 @@ def config() -> None:
 @config.command(short_help="Print the JSON schema of sidelight.yaml.")
 def schema() -> None:
     """Print the JSON schema of sidelight.yaml, for editors and other tools."""
+    # Imports are inside the commands, so that --help takes no second.
     from sidelight.collector.app.configuration.schema import text
 
     click.echo(text(), nl=False)

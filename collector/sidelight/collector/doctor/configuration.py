@@ -14,6 +14,7 @@ def check(config: Config, destinations: tuple[AnyDestination, ...]) -> Check:
     """Show where data is sent, and warn if other machines can send or read without credentials."""
     name = "configuration"
     used = listeners(config)
+    # Port 0 is a different free port for each listener.
     addresses = [(listener.host, listener.port) for listener in used if listener.port]
     shared = next((address for address in addresses if addresses.count(address) > 1), None)
     if shared is not None:

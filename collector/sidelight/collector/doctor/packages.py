@@ -11,6 +11,8 @@ from sidelight.collector.destinations.registry import AnyDestination, type_of
 from sidelight.collector.receivers.registry import enabled
 
 _NAME = "packages"
+# What the service itself imports and the doctor does not.
+_ALWAYS = ("uvloop",)
 
 
 def check(config: Config, used: Iterable[AnyDestination]) -> Check:
@@ -18,6 +20,7 @@ def check(config: Config, used: Iterable[AnyDestination]) -> Check:
     needed = {
         package: True
         for packages in (
+            _ALWAYS,
             *(receiver_type.packages for receiver_type, _ in enabled(config.receivers)),
             *(type_of(destination).packages for destination in used),
         )
@@ -35,13 +38,6 @@ def check(config: Config, used: Iterable[AnyDestination]) -> Check:
             "warn",
             "grafana_foundation_sdk is missing: no dashboards are written",
             "Run: pip install 'sidelight[dashboards]', or set dashboards.directory to ''.",
-        )
-    if _missing({"uvloop": True}):
-        return Check(
-            _NAME,
-            "warn",
-            "uvloop is missing: the service uses asyncio's slower event loop",
-            "Run: pip install uvloop",
         )
     return Check(_NAME, "ok", "all installed")
 

@@ -94,9 +94,11 @@ class Intake:
         Raises `MalformedError` if no item is valid, and `UnavailableError` if the request cannot
         be stored now. In both cases nothing of it is kept.
         """
+        # Parsed even if nothing will change: one malformed item would cost a backend the batch.
         request, body, invalid = self._parsed(signal, body)
         invalid += already_refused
         if stamp is not None and stamp.apply(request):
+            # Inserting the bytes is cheaper than serialising all of the request again.
             body = stamp.spliced(body) or request.SerializeToString()
         processed = self._process(signal, request, body)
         if processed.changed:
@@ -104,6 +106,7 @@ class Intake:
         receipt = self._receipt(signal, processed, invalid)
         items = count(request)
         if items and not await self._append(signal, body, items):
+            # The first one was measured.
             self._duplicates.labels(signal).inc(items)
             return receipt
         self._received.labels(signal).inc(items)
@@ -150,6 +153,7 @@ class Intake:
             return await self._storage.append(signal, body, items)
         except LogBusyError as error:
             self.refusals.count(signal, "busy", items)
+            # The disk works, so there will be room soon.
             raise UnavailableError(str(error), is_busy=True, retry_after_seconds=1) from error
         except LogFailedError as error:
             self.refusals.count(signal, "disk", items)

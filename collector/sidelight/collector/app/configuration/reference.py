@@ -9,6 +9,7 @@ from typing import Any
 
 from sidelight.collector.app.configuration.live import is_live
 
+# What pydantic's union of scalars becomes; the page says "value" instead.
 _ANY_SCALAR = "text or whole number or number or true or false"
 _HEAD = """# Configuration
 
@@ -97,6 +98,7 @@ class _Book:
         lines.append("|---|---|---|---|---|" if path is not None else "|---|---|---|---|")
         required = section.get("required", [])
         for name, value in section["properties"].items():
+            # It has a heading and a table of its own.
             if path is not None and self._is_own_section(value):
                 continue
             default = "required" if name in required else _default(value)
@@ -139,6 +141,7 @@ class _Book:
                 return "true or false"
         if value.get("format") == "path":
             return "path"
+        # A bare | would end the cell of the table.
         pattern = value.get("pattern", "").replace("|", "\\|")
         return f"text like `{pattern}`" if pattern else "text"
 
@@ -183,6 +186,7 @@ def _default(value: dict[str, Any]) -> str:
     default = value.get("default")
     if isinstance(default, dict) and default.get("env"):
         return f"`{{env: {default['env']}}}`"
+    # Such lists (signals, rules) have every possible item by default.
     if isinstance(default, list) and default:
         return "all"
     if not default and not isinstance(default, bool | int | float):

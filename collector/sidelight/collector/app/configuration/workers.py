@@ -21,6 +21,7 @@ def cores() -> int:
         quota, period = _QUOTA.read_text().split()
     except (OSError, ValueError):
         return allowed
+    # Rounded up: 1.5 cores are busy with two workers, not with one.
     return allowed if quota == "max" else min(allowed, math.ceil(int(quota) / int(period)))
 
 

@@ -75,6 +75,7 @@ class Front:
         answers, silent = await self._ask_all(lambda worker: worker.health())
         states = {number: report["status"] for number, (_, report) in answers.items()}
         states |= silent
+        # Even if all workers are still ready: the supervisor has told them to stop.
         if self.is_draining:
             state = "draining"
         elif not states:

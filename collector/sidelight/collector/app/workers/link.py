@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+# Each message follows its length in four bytes.
 _LENGTH = struct.Struct("!I")
 # Both sides are ours, but a fault must not use up the memory.
 _MAX_BYTES = 512 * 1024 * 1024
@@ -74,6 +75,7 @@ class Link:
 
     def _take(self, message: dict[str, Any]) -> None:
         if "ask" in message:
+            # A task, because answering may take longer than the next message.
             task = asyncio.create_task(self._reply(message))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)

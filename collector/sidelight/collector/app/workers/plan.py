@@ -65,6 +65,7 @@ def make(path: Path | None, running: dict[str, Any] | None) -> dict[str, Any]:
 
 def main() -> int:
     """Make the plan; returns the exit code."""
+    # Not as an argument: it may be long, and arguments are visible to all users of the machine.
     text = sys.stdin.read()
     try:
         plan = make(Path(sys.argv[1]) if len(sys.argv) > 1 else None, json.loads(text or "null"))

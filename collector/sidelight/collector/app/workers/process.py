@@ -13,6 +13,7 @@ from sidelight.collector.app.reload import Change
 from sidelight.collector.app.workers.link import Link, LinkError
 from sidelight.collector.metrics.snapshot import Snapshot
 
+# A worker that does not answer for this time hangs: /healthz fails, and a probe restarts the pod.
 _ANSWER_SECONDS = 5.0
 
 

@@ -60,6 +60,7 @@ def _receiver(
 
 def _destination(destination: AnyDestination, worker: int, workers: int) -> AnyDestination:
     update: dict[str, object] = {}
+    # A backend must not notice how many workers send.
     if destination.pace_items_per_second is not None:
         update["pace_items_per_second"] = destination.pace_items_per_second / workers
     shared = destination.model_copy(update=update)

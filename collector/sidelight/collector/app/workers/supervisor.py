@@ -27,6 +27,7 @@ from sidelight.collector.metrics.registry import Registry
 
 _logger = logging.getLogger(__name__)
 
+# The pause before a restart doubles from one to the other.
 _FIRST_PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 30.0
 # A worker that ran for this long did not exit because of its start: the pause begins again.
@@ -73,6 +74,7 @@ class Supervisor:
         self._plan = plan
         # One for all workers: equal texts must have equal hashes, whichever worker gets them.
         self._hash_key = os.urandom(_KEY_BYTES).hex()
+        # Before any worker starts: a port in use is one error, not one for each worker.
         self._ports = Ports(plan["listeners"])
         self._registry = Registry()
         self._reloads = Reloads(self._registry, _PlanError)

@@ -40,6 +40,7 @@ class Worker:
         """Serve until a signal, or until the supervisor exits."""
         link = await Link.over(sock, self._answer)
         following = asyncio.create_task(self._follow(link))
+        # Asked for instead of passed as arguments, which other users of the machine can see.
         order = await link.ask({"what": "order"}, _START_SECONDS)
         self._ports = order["ports"]
         config, destinations = self._mine(order["plan"])

@@ -79,6 +79,7 @@ def retry_after_seconds(answer: Answer) -> float | None:
     if not text:
         return None
     try:
+        # A number of seconds or an HTTP date (RFC 9110, section 10.2.3).
         seconds = float(text) if text.isascii() and text.isdigit() else _date(text) - _now(answer)
     except (TypeError, ValueError, OverflowError):
         return None
@@ -106,7 +107,9 @@ def _delivered(answer: Answer) -> Delivered:
         partial = _json(answer).get("partialSuccess")
         if not isinstance(partial, dict):
             return Delivered()
+        # rejectedSpans, rejectedDataPoints or rejectedLogRecords; JSON has 64-bit numbers as text.
         counts = [str(value) for key, value in partial.items() if key.startswith("rejected")]
+        # At most 18 digits: a backend can send anything, and the number goes into a counter.
         rejected = int(counts[0]) if counts and re.fullmatch("[0-9]{1,18}", counts[0]) else 0
         return Delivered(rejected, said=plain(str(partial.get("errorMessage", ""))))
     # The responses of all signals have the same fields on the wire.
@@ -115,6 +118,7 @@ def _delivered(answer: Answer) -> Delivered:
     except DecodeError:
         return Delivered()
     partial_success = response.partial_success
+    # The field is signed.
     rejected = max(0, partial_success.rejected_spans)
     return Delivered(rejected, said=plain(partial_success.error_message))
 
@@ -130,6 +134,7 @@ def _words(answer: Answer) -> str:
     words = ""
     if kind == "application/json":
         values = _json(answer)
+        # Langfuse says "message", FastAPI (Phoenix) "detail", others "error".
         texts = (values.get(key) for key in ("message", "detail", "error"))
         words = next((text for text in texts if isinstance(text, str)), "")
     elif kind == "application/x-protobuf":

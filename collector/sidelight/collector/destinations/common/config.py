@@ -11,6 +11,7 @@ from sidelight.collector.destinations.common.matching import Match
 from sidelight.collector.destinations.common.routes import ROUTES, Route, Unmatched
 from sidelight.collector.destinations.common.sampling import Sampling
 
+# Cursors and dead letters are files with this name, so it must not have a slash.
 Name = Annotated[
     str,
     Field(
@@ -38,6 +39,7 @@ ALL_SIGNALS: Signals = ("traces", "metrics", "logs")
 class DestinationConfig(Section):
     """Keys of all destinations."""
 
+    # Each type narrows it to its own name, by which pydantic chooses the class.
     type: str
     name: Name
     timeout_seconds: float = Field(

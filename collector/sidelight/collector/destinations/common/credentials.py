@@ -49,6 +49,7 @@ class Bearer:
         return str(self.token)
 
     def headers(self) -> dict[str, str]:
+        # A Phoenix without authentication is common, so an unset token is no fault.
         token = self.token.read()
         return {"Authorization": f"Bearer {header_value(token, self.token)}"} if token else {}
 

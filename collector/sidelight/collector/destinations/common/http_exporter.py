@@ -39,6 +39,8 @@ class HttpExporter:
         self._paths = paths
         self._credentials = credentials
         self._headers = {**_CONTENT_TYPE, **(headers or {})}
+        # Kept until the backend does not accept them: reading them for each batch would need a
+        # thread each time.
         self._authorization: dict[str, str] | None = None
         self._client = HttpClient(config.url, config.timeout_seconds)
 
@@ -46,6 +48,7 @@ class HttpExporter:
         """Send one record. Faults of network, backend and credentials are outcomes."""
         path = self._paths[record.signal]
         try:
+            # The stored bytes are sent as they are, compressed or not.
             encoding = {} if record.encoding == "identity" else {"Content-Encoding": "gzip"}
             answer = await self.post(path, record.payload, {**self._headers, **encoding})
         except (NoAnswerError, ConfigError) as error:
@@ -70,6 +73,7 @@ class HttpExporter:
         # They may have been rotated: the files or variables have newer ones.
         self._authorization = None
         fresh = await self._read_credentials()
+        # The same credentials would get the same answer.
         if fresh == used:
             return answer
         self._authorization = fresh
@@ -83,5 +87,6 @@ class HttpExporter:
 def check_headers(destination: str, names: Iterable[str]) -> None:
     """Raise `ConfigError` if the name of a header is not valid."""
     for name in names:
+        # A `token` of RFC 9110.
         if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
             raise ConfigError(f"destination {destination}: {name!r} is not a valid header name")

@@ -28,7 +28,9 @@ def _span_kind(value: str) -> str:
     return kind
 
 
+# Values as people write them in YAML: `status: 500` matches the number and the text.
 _Value = str | int | float | bool
+# At least one: an empty list would match nothing, which is never meant.
 Patterns = Annotated[
     tuple[str, ...],
     Field(min_length=1),
@@ -61,6 +63,7 @@ class Match(Section):
     @model_validator(mode="before")
     @classmethod
     def _kind_alone(cls, value: Any) -> Any:
+        # A kind alone is the usual rule: `only: [llm, retriever]`.
         return {"kinds": [value]} if isinstance(value, str) else value
 
     @model_validator(mode="after")

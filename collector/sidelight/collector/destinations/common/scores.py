@@ -48,5 +48,6 @@ def _of_span(item: bytes, attributes: Sequence[str]) -> list[Score]:
     return [
         Score(head.trace_id.hex(), head.span_id.hex(), name, float(value), isinstance(value, bool))
         for name, value in values
+        # An attribute may also be a text, which is not a score.
         if isinstance(value, bool | int | float)
     ]

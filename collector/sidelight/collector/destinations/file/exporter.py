@@ -27,6 +27,7 @@ from sidelight.otlp.request import FULL
 from sidelight.otlp.signals import Signal
 
 _SUFFIXES = {"json": "jsonl", "protobuf": "binpb"}
+# Hexadecimal in OTLP/JSON; protobuf's own JSON has base64.
 _IDS = ("traceId", "spanId", "parentSpanId")
 
 
@@ -90,11 +91,13 @@ class FileWriter:
 
     def _append(self, signal: Signal, data: bytes) -> None:
         descriptor, size = self._files.get(signal) or self._open(signal)
+        # A batch above max_bytes gets a file of its own.
         if size and size + len(data) > self._config.max_bytes:
             os.close(descriptor)
             del self._files[signal]
             descriptor, size = self._open(signal)
         try:
+            # The system may write a part only.
             view = memoryview(data)
             while view:
                 view = view[os.write(descriptor, view) :]
@@ -108,6 +111,7 @@ class FileWriter:
     def _open(self, signal: Signal) -> tuple[int, int]:
         """Open a new file of the signal, and delete the oldest beyond `max_files`."""
         directory = self._config.directory
+        # Files may have content of users, so only this user may read them.
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         existing = self._existing(signal)
         for old in existing[: max(0, len(existing) + 1 - self._config.max_files)]:
@@ -116,6 +120,7 @@ class FileWriter:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         suffix = _SUFFIXES[self._config.format]
         path = directory / f"{signal}-{stamp}-{newest + 1:08d}.{suffix}"
+        # O_EXCL: another process must not append to the same file.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
         self._files[signal] = (descriptor, 0)
@@ -138,6 +143,7 @@ class FileWriter:
 def to_json(signal: Signal, body: bytes) -> bytes:
     """A serialised export request as a line of OTLP/JSON: hexadecimal ids, numeric enums."""
     message = FULL[signal].FromString(body)
+    # Enums are numbers in OTLP/JSON (OTLP specification, "JSON Protobuf Encoding").
     values = json_format.MessageToDict(message, use_integers_for_enums=True)
     return json.dumps(_with_hex_ids(values), separators=(",", ":")).encode() + b"\n"
 

@@ -37,6 +37,7 @@ async def check(name: str, config: LangfuseDestination) -> Check:
             "its US cloud and your own Langfuse have different keys.",
         )
     try:
+        # Keys belong to one project, so there is one entry.
         project = json.loads(answer.body)["data"][0]
         link = f"{config.url}/project/{project['id']}/traces/<trace id>"
         return Check(name, "ok", f"project {project['name']!s}, traces at {link}")

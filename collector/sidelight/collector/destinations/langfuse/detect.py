@@ -21,6 +21,7 @@ def detect(_has_backlog: Callable[[DestinationConfig], bool]) -> LangfuseDestina
     Raises `ConfigError` if the variable of its address is not a URL.
     """
     cloud = LangfuseDestination(type="langfuse")
+    # With one key alone nothing could be sent.
     if not (cloud.public_key.read() and cloud.secret_key.read()):
         return None
     for variable in _URL_VARIABLES:

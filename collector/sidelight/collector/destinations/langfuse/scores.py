@@ -37,6 +37,7 @@ class LangfuseScores(HttpExporter):
 
     async def send(self, record: Record) -> Outcome:
         """Send the remaining scores of the record. A rejected score does not stop the others."""
+        # A retry passes the same record again.
         if record is not self._record:
             self._record = record
             decode = partial(scores, record, self._attributes)
@@ -52,10 +53,12 @@ class LangfuseScores(HttpExporter):
                 self._reason, self._said = outcome.reason, outcome.said
             self._left.pop()
         self._record = None
+        # A span can have several scores, but what is counted are spans.
         return Delivered(min(self._rejected, record.items), self._reason, self._said)
 
     async def _send(self, score: Score) -> Outcome:
         body = {
+            # Langfuse replaces a score with the same id.
             "id": score.id,
             "traceId": score.trace_id,
             "observationId": score.span_id,

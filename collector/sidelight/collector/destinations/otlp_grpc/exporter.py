@@ -64,6 +64,7 @@ def build(config: OtlpGrpcDestination) -> OtlpGrpcExporter:
             f"destination {config.name}: url must end with the port, because gRPC has no paths"
         )
     for header in config.headers:
+        # Keys that start with grpc- are reserved (gRPC over HTTP/2, "Custom-Metadata").
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", header) or header.lower().startswith("grpc-"):
             raise ConfigError(
                 f"destination {config.name}: {header!r} is not a valid metadata key of gRPC"
@@ -99,12 +100,15 @@ class OtlpGrpcExporter:
         self._timeout_seconds = config.timeout_seconds
         self._credentials = SecretHeaders(config.headers)
         options: tuple[tuple[str, object], ...] = _OPTIONS
+        # A wrong proxy is retried like a wrong address: a variable may be corrected, and the
+        # other destinations must start.
         self._proxy_fault: str | None = None
         try:
             options += _proxy_options(config.url)
         except ProxySettingError as error:
             self._proxy_fault = str(error)
         parts = urlsplit(config.url)
+        # 4317 is OTLP's port for gRPC.
         place = parts.netloc if parts.port else f"{parts.netloc}:4317"
         self._channel = (
             grpc.secure_channel(place, grpc.ssl_channel_credentials(), options)
@@ -135,8 +139,10 @@ class OtlpGrpcExporter:
 
     def _start(self, record: Record, headers: Mapping[str, str]) -> grpc.Future:
         return self._calls[record.signal].future(
+            # Decompressed: gRPC compresses messages itself, in a format of its own.
             record.body(),
             timeout=self._timeout_seconds,
+            # gRPC accepts keys in lower case only.
             metadata=[(name.lower(), value) for name, value in headers.items()],
             compression=grpc.Compression.Gzip,
         )
@@ -178,6 +184,7 @@ async def _answer(call: grpc.Future) -> bytes:
     try:
         await is_done.wait()
     except asyncio.CancelledError:
+        # The batch may be sent again at once: this call must not arrive after it.
         call.cancel()
         raise
     answer: bytes = call.result()
@@ -196,6 +203,7 @@ def _delivered(answer: bytes) -> Delivered:
 def _retry_after_seconds(error: Any) -> float | None:
     """The delay of the answer's RetryInfo, at most an hour; None without one."""
     for key, value in error.trailing_metadata() or ():
+        # The metadata in which gRPC carries a google.rpc.Status.
         if key != "grpc-status-details-bin":
             continue
         try:

@@ -20,6 +20,7 @@ from sidelight.collector.destinations.phoenix import exporter as phoenix
 from sidelight.collector.destinations.phoenix.config import PhoenixDestination
 from sidelight.collector.log.record import Record
 
+# With sync=true Phoenix answers once it has stored them, with 404 and the ids of unknown spans.
 ANNOTATIONS_PATH = "/v1/span_annotations?sync=true"
 # A span that is not stored by then has been dropped by Phoenix, or was never sent.
 GIVE_UP_SECONDS = 600.0
@@ -81,8 +82,10 @@ def _annotation(score: Score) -> dict[str, Any]:
     return {
         "span_id": score.span_id,
         "name": score.name,
+        # Not a person and not a model, in Phoenix's terms.
         "annotator_kind": "CODE",
         "result": {"score": score.value},
+        # Phoenix replaces an annotation with the same identifier.
         "identifier": "sidelight",
     }
 
@@ -90,6 +93,7 @@ def _annotation(score: Score) -> dict[str, Any]:
 def _missing(answer: Answer) -> set[str]:
     """The ids of spans that Phoenix does not have, by its answer."""
     text = answer.body.decode("utf-8", "replace")
+    # A 404 without these words is one of a wrong URL.
     if answer.status != 404 or "do not exist" not in text:
         return set()
     return set(re.findall(r"\b[0-9a-f]{16}\b", text))

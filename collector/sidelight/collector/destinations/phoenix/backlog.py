@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from sidelight.otlp.otlp_pb2 import Request, SpanHead
 
+# Small enough to follow the pace, large enough that asking costs Phoenix little.
 _SPANS_PER_SAMPLE = 100
 
 
@@ -29,6 +30,7 @@ class Backlog:
         ]
         for start in range(0, len(items), _SPANS_PER_SAMPLE):
             group = items[start : start + _SPANS_PER_SAMPLE]
+            # The last span: once it is stored, so are those before it.
             self._samples.append((SpanHead.FromString(group[-1]).span_id.hex(), len(group)))
         self.spans += len(items)
 

@@ -20,6 +20,7 @@ async def check(name: str, config: PhoenixDestination) -> Check:
     except ConfigError as error:
         return misconfigured(name, error)
     trouble = next(iter(troubles), "")
+    # The fault names the source of the key only if the key is the problem.
     if str(config.api_key) in trouble:
         advice = f"Set {config.api_key} to an API key of Phoenix (Settings, API Keys)."
         return Check(name, "fail", trouble, advice)
@@ -48,5 +49,6 @@ async def phoenix_version(url: str, timeout_seconds: float) -> str | None:
         return None
     finally:
         client.close()
+    # Any server may answer here: only what looks like a version makes it a Phoenix.
     text = answer.body.decode("ascii", "replace").strip()
     return text if answer.status == 200 and re.fullmatch(r"\d+\.\d[\w.+-]{0,40}", text) else None

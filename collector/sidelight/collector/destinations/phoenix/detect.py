@@ -10,6 +10,7 @@ from sidelight.collector.destinations.phoenix.check import phoenix_version
 from sidelight.collector.destinations.phoenix.config import PhoenixDestination
 
 DEFAULT_URL = PhoenixDestination(type="phoenix").url
+# The start of the service waits for it.
 _TIMEOUT_SECONDS = 1.0
 
 

@@ -38,6 +38,7 @@ class RemoteWriter(HttpExporter):
 
     def __init__(self, config: RemoteWriteDestination) -> None:
         self._secrets = SecretHeaders(config.headers)
+        # No path: the URL is the endpoint itself.
         super().__init__(config, paths={"metrics": ""}, credentials=self._secrets)
 
     async def send(self, record: Record) -> Outcome:

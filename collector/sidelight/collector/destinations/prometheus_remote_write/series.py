@@ -56,11 +56,14 @@ def convert(body: bytes) -> ConvertedMetrics:
                 converted.left_out["delta" if metric.is_delta else "empty"] += 1
                 continue
             for point in _valid(metric, converted.left_out):
+                # Metadata belongs to a name, not to a series.
                 if metric.name not in described:
                     described.add(metric.name)
                     _describe(converted.request, metric)
                 newest_ns = max(newest_ns, point.time_ns)
                 _add(converted.request, metric, point)
+        # Resource attributes are not repeated on each series (OpenTelemetry's Prometheus
+        # compatibility specification, "Resource Attributes").
         if resource.info and resource.identity and newest_ns:
             labels = resource.info | resource.identity
             series = _series(converted.request, "target_info", labels)

@@ -28,6 +28,7 @@ async def check(name: str, config: SplunkHecDestination) -> Check:
         return Check(name, "fail", str(error), advice)
     finally:
         exporter.close()
+    # There is no endpoint that only checks a token: /health answers without one.
     place = f"{config.url}{EVENT_PATH}"
     if answer.status == 400 and hec_code(answer) == NO_DATA:
         index = f", index {config.index}" if config.index else ""

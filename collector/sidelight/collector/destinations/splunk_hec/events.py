@@ -89,6 +89,7 @@ def _log_records(body: bytes) -> Iterator[Event]:
 
 def _log_record(record: LogRecord, origin: Event) -> Event:
     fields = origin["fields"] | _plain(attributes(record.attributes))
+    # The names of the OpenTelemetry Collector's exporter.
     if record.severity_text:
         fields["otel.log.severity.text"] = record.severity_text
     if record.severity_number:
@@ -99,6 +100,7 @@ def _log_record(record: LogRecord, origin: Event) -> Event:
         fields["span_id"] = record.span_id.hex()
     # HEC rejects the whole batch for one empty event.
     event = _value(record.body)
+    # A log record may only have the time at which it was observed.
     time = record.time_unix_nano or record.observed_time_unix_nano
     return origin | {
         "time": _seconds(time),
@@ -111,6 +113,7 @@ def _origin(resource: Resource) -> Event:
     values = attributes(resource.attributes)
     origin: Event = {"fields": _plain(values)}
     host = values.get(c.HOST_NAME)
+    # Splunk's own field, by which its users search.
     if isinstance(host, str) and host:
         origin["host"] = host
     return origin

@@ -86,6 +86,7 @@ class SplunkHecExporter(HttpExporter):
 
 def _encoded(record: Record, envelope: Mapping[str, str]) -> bytes:
     body = events(record.signal, record.body(), envelope)
+    # ISA-L at level 1 takes a tenth of zlib's time.
     return igzip.compress(body, 1)
 
 

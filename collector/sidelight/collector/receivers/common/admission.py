@@ -69,6 +69,7 @@ def stamp(signal: Signal, identity: Identity | None, project: str | None) -> Sta
     Raises `ProjectError`.
     """
     tenant = ANY_TENANT if identity is None else identity.tenant
+    # Phoenix has projects for traces only.
     if signal != "traces" or not project:
         project = None
     elif len(project) > MAX_PROJECT_CHARACTERS:

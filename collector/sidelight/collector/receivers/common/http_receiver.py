@@ -47,6 +47,7 @@ class HttpReceiver(Generic[ConfigT]):
         self._context = context
         self._section = section
         self._serve = serve
+        # Once: a reload keeps TLS, and certificates are followed by themselves.
         self._tls = tls_options(config.tls, section, context.failed_handshake)
         self._server = self._build(config)
 

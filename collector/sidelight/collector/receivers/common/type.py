@@ -45,7 +45,10 @@ class Receiver(Protocol):
         """
 
     async def stop(self, timeout_seconds: float) -> None:
-        """Accept nothing new, and let requests under way finish."""
+        """Accept nothing new, and let requests under way finish.
+
+        It may be called twice, and after a `start` that failed.
+        """
 
     def source(self) -> Source | None:
         """Metrics to show on /metrics besides the collector's own."""

@@ -10,6 +10,8 @@ from sidelight.base.auth.config import Tenant
 from sidelight.base.configuration.section import Secret, Section
 from sidelight.collector.receivers.common.config import ReceiverConfig
 
+# A public key is not a secret, so it may be in the file. The tags keep pydantic's faults for a
+# text and for a mapping apart.
 PublicKey = Annotated[
     Annotated[str, Tag("value")] | Annotated[Secret, Tag("secret")],
     Discriminator(lambda value: "value" if isinstance(value, str) else "secret"),

@@ -31,6 +31,7 @@ def _headers(keys: Sequence[LangfuseKey]) -> Iterator[Credential]:
             key if isinstance(key, str) else read_required(key, f"{where}.{name} ({key})")
             for name, key in (("public_key", pair.public_key), ("secret_key", pair.secret_key))
         )
+        # The secret key is what protects the port; the public key is known to many.
         if len(secret) < MIN_TOKEN_CHARACTERS:
             raise ConfigError(
                 f"{where}.secret_key: must have at least {MIN_TOKEN_CHARACTERS} characters"

@@ -139,6 +139,7 @@ class OtlpGrpcReceiver:
     def __init__(self, config: OtlpGrpc, context: ReceiverContext) -> None:
         self._config = config
         self._shares_port = context.shares_port
+        # gRPC has its own listeners, so neither HttpServer nor its limits apply here.
         tls = config.tls
         self._credentials = None if tls is None else credentials_of(tls, _SECTION)
         handshake_seconds = _HANDSHAKE_SECONDS if tls is None else tls.handshake_timeout_seconds
@@ -167,6 +168,7 @@ class OtlpGrpcReceiver:
     async def _listen(self, host: str, port: int) -> int:
         if not self._shares_port:
             _check_free(host, port)
+        # An IPv6 address needs brackets.
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             chosen: int = (

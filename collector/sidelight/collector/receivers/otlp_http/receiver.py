@@ -171,6 +171,7 @@ class _Export:
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         api = self._paths.api(request.path)
+        # Health checks come without credentials.
         if api is not None and self._paths.is_open(request.path):
             return api.answer(request, None)
         try:
@@ -186,6 +187,7 @@ class _Export:
             allow = {"Allow": "POST"}
             return self._refusal(request, 405, f"{request.path} accepts only POST", allow)
         content_type = _media_type(request.headers)
+        # No guessing by content: a wrong guess would store garbage as spans.
         if content_type not in (PROTOBUF, JSON):
             return self._refusal(request, 415, f"Content-Type must be {PROTOBUF} or {JSON}")
         try:

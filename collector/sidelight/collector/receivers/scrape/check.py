@@ -49,6 +49,7 @@ async def check(
     name = f"scrape {target.job}"
     parts = urlsplit(target.url)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
+    # The scraper would fail as well if the target needed longer.
     seconds = min(scrape.timeout_seconds, timeout_seconds)
     client = HttpClient(f"{parts.scheme}://{parts.netloc}", seconds, scrape.max_bytes)
     try:
@@ -79,6 +80,7 @@ async def check(
     found = f"vLLM {version} at {target.url}, {len(families)} metrics"
     if _has_colon_bug(served, old):
         found += "; Prometheus before 3.0 reads them as vllm_…, which the dashboards support"
+    # Its metrics are in the running collector or, if the target is a collector, in the target.
     if plugin_metrics(served) or (own is not None and plugin_metrics(sample_names(own.body))):
         return Check(name, "ok", f"{found}; Sidelight's plugin is active")
     if own is None:

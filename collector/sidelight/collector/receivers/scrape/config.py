@@ -43,6 +43,7 @@ class ScrapeTarget(Section):
         if name not in PRESETS:
             return value
         preset = PRESETS[name]
+        # Keys of the file win over those of the preset.
         filled = {"job": name, "families": preset.families, **value}
         if isinstance(value.get("url"), str):
             filled["url"] = address(preset, value["url"])

@@ -136,6 +136,7 @@ class Scraper:
         due = loop.time()
         while True:
             await self._scrape(target)
+            # After a slow scrape, missed ones are skipped instead of made up for.
             due = max(due + self._config.interval_seconds, loop.time())
             await asyncio.sleep(due - loop.time())
 
@@ -168,6 +169,7 @@ class Scraper:
 
 def _target(target: ScrapeTarget, config: Scrape) -> _Target:
     parts = urlsplit(target.url)
+    # As Prometheus does: `instance` always has a port.
     port = 443 if parts.scheme == "https" else 80
     instance = parts.netloc if parts.port else f"{parts.netloc}:{port}"
     identity = {"job": target.job, "instance": instance}
@@ -187,6 +189,7 @@ async def _fetch(target: _Target, config: Scrape) -> tuple[str, bool]:
     Redirects are followed on the same host only. Raises `_ScrapeError`.
     """
     url = target.url
+    # Starlette, for instance, redirects /metrics to /metrics/.
     for _ in range(_MAX_REDIRECTS + 1):
         try:
             answer = await target.client.get(_request_target(url), _HEADERS)
@@ -195,6 +198,7 @@ async def _fetch(target: _Target, config: Scrape) -> tuple[str, bool]:
             raise _ScrapeError(outcome, str(error)) from error
         try:
             elsewhere = urljoin(url, answer.headers.get("location", ""))
+            # Another host is not a configured target, and the URL may hold a token.
             is_here = _origin(elsewhere) == _origin(url)
         except ValueError as error:
             raise _ScrapeError("status", "it redirects to an invalid URL") from error
@@ -213,6 +217,7 @@ async def _fetch(target: _Target, config: Scrape) -> tuple[str, bool]:
 def _request_target(url: str) -> str:
     parts = urlsplit(url)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    # A configured URL may have characters that a request line must not have.
     return quote(target, safe=string.punctuation)
 
 

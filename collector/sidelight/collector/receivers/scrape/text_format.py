@@ -85,6 +85,7 @@ class TextReader:
 
         Raises `MalformedExpositionError`. Like Prometheus, it then returns nothing of the text.
         """
+        # Not splitlines: it also splits at characters that a label's value may have.
         lines = text.replace("\r\n", "\n").split("\n")
         groups = _groups(lines, openmetrics=openmetrics)
         is_selected: dict[str, bool] = {}
@@ -96,6 +97,7 @@ class TextReader:
                 self._selected, line, groups, is_selected
             ):
                 continue
+            # The fast path: a series of the last scrape, and a number after the last space.
             series, _, value = line.rpartition(" ")
             spelled = known.get(series)
             if spelled is not None and _is_number(value):
@@ -133,6 +135,7 @@ class TextReader:
         bound = _BOUND.get(type_)
         for label, escaped in _PAIR.findall(own):
             value = _unescape(escaped)
+            # "0.10" and "0.1" are the same bucket: all sources must spell it alike.
             if label == bound:
                 value = spelled(float(value))
             if label in self._extra:
@@ -222,6 +225,7 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
+    # Python also reads other digits and 1_000, which Prometheus refuses.
     return text.isascii() and "_" not in text
 
 

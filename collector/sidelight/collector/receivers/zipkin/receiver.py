@@ -21,6 +21,7 @@ from sidelight.collector.receivers.zipkin.spans import to_otlp
 from sidelight.otlp.request import MalformedError
 
 SPANS_PATH: Final = "/api/v2/spans"
+# The label value of the receiver's counters.
 _PROTOCOL: Final = "zipkin"
 _JSON: Final = "application/json"
 

@@ -86,6 +86,7 @@ def _fill(span: Span, fields: _Fields, local: _Fields, tags: dict[str, str]) -> 
         span.parent_span_id = span.span_id
         span.span_id = _own_id(span.trace_id, span.span_id)
     span.name = fields.text("name")
+    # Zipkin has no kind for internal spans; without one a span is internal.
     span.kind = _KINDS.get(fields.text("kind"), Span.SPAN_KIND_INTERNAL)
     start = fields.microseconds("timestamp")
     span.start_time_unix_nano = start * 1000
@@ -117,6 +118,7 @@ def _set_status(span: Span, tags: dict[str, str]) -> None:
     error = tags.pop(_ERROR, None)
     if code in _STATUS_CODES:
         span.status.code = _STATUS_CODES[code]
+    # Any value of the tag means an error in Zipkin, even an empty one; some senders write false.
     elif error is not None and error.lower() != "false":
         span.status.code = Status.STATUS_CODE_ERROR
     if span.status.code == Status.STATUS_CODE_ERROR:
@@ -128,6 +130,7 @@ def _set_endpoint(span: Span, endpoint: _Fields, address: str, port: str) -> Non
     if host := endpoint.text("ipv4") or endpoint.text("ipv6"):
         set_attribute(span, address, host)
     number = endpoint.value("port")
+    # Some senders write 0 for an unknown port.
     if isinstance(number, int) and 0 < number <= 65535:
         set_attribute(span, port, number)
 
@@ -163,6 +166,7 @@ class _Fields:
 
     def id(self, name: str, pattern: re.Pattern[str], digits: int) -> bytes:
         value = self._values.get(name)
+        # OTLP forbids ids of zeros only.
         if not isinstance(value, str) or not pattern.fullmatch(value) or not int(value, 16):
             raise self._fault(name, f"must be 1 to {digits} hexadecimal digits, not all zero")
         return bytes.fromhex(value.rjust(digits, "0"))
