@@ -181,6 +181,7 @@ class TestSecrets:
             "serve: {url: 'ftp://h/?token=hunter2'}",
             "who: {env: [hunter2]}",
             "animals: [{type: dog, tags: {token: hunter2}}]",
+            "animals: [{type: dog, tags: {password: hunter2}}]",
             "password: hunter2",
             "serve: {port: 70000, port: hunter2}",
         ],

@@ -19,7 +19,7 @@ from sidelight.base.configuration.yaml_file import KeyPath
 MAX_SHOWN_CHARACTERS = 100
 _REFERENCE = "see docs/configuration.md or `sidelight config schema`"
 # A user may have written the secret itself where its variable or file belongs.
-_MAY_BE_SECRET = ("secret", "key", "headers", "token")
+_MAY_BE_SECRET = ("secret", "key", "headers", "token", "password")
 
 
 def explain(error: ValidationError, model: type[BaseModel], origins: Origins) -> list[str]:
