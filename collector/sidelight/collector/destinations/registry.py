@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
@@ -62,8 +61,3 @@ def subscription_names(destination: DestinationConfig) -> list[str]:
 def score_subscription(name: str) -> str:
     """The name of the subscription for the scores of the subscription `name`."""
     return f"{name}.scores"
-
-
-def unknown_type(name: Any, names: Iterable[str] = TYPES) -> str:
-    """The message for a `type` that is not in the registry."""
-    return f"{name!r} is not a type of destination; types: {', '.join(names)}"
