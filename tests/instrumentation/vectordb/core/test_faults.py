@@ -25,7 +25,7 @@ from support.vectordb.milvus_lite import Observe, vector
 # Every function of ours that runs inside a client's call, by where it is looked up.
 _INSIDE: list[tuple[Any, str]] = [
     (milvus_calls._HandlerArguments, "_target"),
-    (milvus_calls._HandlerArguments, "_vectors"),
+    (milvus_calls._HandlerArguments, "_queries"),
     (milvus_calls, "server"),
     (milvus_calls, "database"),
     (milvus_results, "_read_hits"),

@@ -17,12 +17,14 @@ from sidelight.instrumentation.vectordb.core.method import (
     observed_methods,
 )
 from sidelight.instrumentation.vectordb.core.observer import CallObserver
-from sidelight.instrumentation.vectordb.core.vectors import count, dimension, first_of
+from sidelight.instrumentation.vectordb.core.vectors import Queries, length, queries_in
 
-_NUMBERS: Final = (float, int)
+_DEFAULT_RESULTS: Final = 10
 _INDEXES: Final = (("hnsw", "HNSW"), ("spann", "SPANN"))
 # What a query may be given in; the first one that is there is it.
 _QUERIES: Final = ("query_embeddings", "query_texts", "query_images", "query_uris")
+# Of which neither the sizes nor the texts say anything of a vector.
+_MEDIA: Final = frozenset({"query_images", "query_uris"})
 
 
 def collection_methods(observer: CallObserver) -> Mapping[str, ObservedMethod]:
@@ -82,13 +84,8 @@ class _CollectionArguments:
     def query(self, call: DatabaseCall, collection: Any, arguments: Arguments) -> None:
         self._target(call, "query", collection)
         attributes = call.attributes
-        attributes[names.RETRIEVAL_TOP_K] = arguments.get("n_results", 10)
-        given = None
-        for name in _QUERIES:
-            given = arguments.get(name)
-            if given is not None:
-                break
-        self._read_queries(call, given)
+        call.note(names.RETRIEVAL_TOP_K, arguments.get("n_results", _DEFAULT_RESULTS))
+        self._read_queries(call, arguments)
         call.metric_type, index_type, breadth = _index(collection)
         if index_type is not None:
             attributes[names.VECTOR_INDEX_TYPE] = index_type
@@ -101,9 +98,7 @@ class _CollectionArguments:
         self._target(call, "search", collection)
         searches = arguments.get("searches")
         queries = len(searches) if isinstance(searches, list) else 1
-        call.attributes[names.VECTOR_QUERY_COUNT] = queries
-        if queries > 1:
-            call.attributes[names.DB_BATCH_SIZE] = queries
+        call.set_query_count(queries)
         first = searches[0] if isinstance(searches, list) and searches else searches
         call.note(names.RETRIEVAL_TOP_K, getattr(getattr(first, "_limit", None), "limit", None))
         # An expression over several rankings has scores of its own kind.
@@ -125,7 +120,8 @@ class _CollectionArguments:
         def describe(call: DatabaseCall, collection: Any, arguments: Arguments) -> None:
             self._target(call, operation, collection)
             ids = arguments.get("ids")
-            records = len(ids) if isinstance(ids, list | tuple) else 1
+            # Chroma takes one id as it is, and refuses what is neither a text nor a list.
+            records = length(ids) or 1
             call.given_records = records
             if records > 1:
                 call.attributes[names.DB_BATCH_SIZE] = records
@@ -135,8 +131,9 @@ class _CollectionArguments:
     def delete(self, call: DatabaseCall, collection: Any, arguments: Arguments) -> None:
         self._target(call, "delete", collection)
         ids = arguments.get("ids")
-        if isinstance(ids, list) and len(ids) > 1:
-            call.attributes[names.DB_BATCH_SIZE] = len(ids)
+        records = length(ids)
+        if records is not None and records > 1:
+            call.attributes[names.DB_BATCH_SIZE] = records
         self._read_filters(call, arguments)
 
     def _target(self, call: DatabaseCall, operation: str, collection: Any) -> None:
@@ -150,26 +147,19 @@ class _CollectionArguments:
             port,
         )
 
-    def _read_queries(self, call: DatabaseCall, given: Any) -> None:
+    def _read_queries(self, call: DatabaseCall, arguments: Arguments) -> None:
         """Counts the queries; one may be given bare, several in a list."""
-        first = first_of(given)
-        vector = first
-        if isinstance(given, str):
-            call.query_text, queries = given, 1
-        elif isinstance(first, str):
-            call.query_text, queries = first, len(given)
-        elif isinstance(first, _NUMBERS):
-            queries, vector = 1, given
-        else:
-            queries = count(given) or 1
-        attributes = call.attributes
-        attributes[names.VECTOR_QUERY_COUNT] = queries
-        if queries > 1:
-            attributes[names.DB_BATCH_SIZE] = queries
-        if call.query_text is None:
-            size = dimension(vector)
-            if size is not None:
-                attributes[names.VECTOR_DIMENSION] = size
+        for name in _QUERIES:
+            given = arguments.get(name)
+            if given is None:
+                continue
+            queries = queries_in(given)
+            if name in _MEDIA:
+                # Chroma takes a list for several of them, and anything else for one.
+                several = len(given) if isinstance(given, list) else 1
+                queries = Queries(several)
+            call.set_queries(queries)
+            return
 
     def _read_filters(self, call: DatabaseCall, arguments: Arguments) -> None:
         for name in ("where", "where_document"):

@@ -41,6 +41,7 @@ def deleted(call: DatabaseCall, result: Any) -> None:
 
 def _read_hits(call: DatabaseCall, result: Any, scores: Any) -> None:
     ids = result["ids"]
+    call.set_query_count(len(ids))
     if scores is None or any(column is None for column in scores):
         # The app asked for results without distances.
         call.rows = sum(map(len, ids))

@@ -23,12 +23,14 @@ from sidelight.instrumentation.vectordb.core.scores import (
     summarised,
 )
 from sidelight.instrumentation.vectordb.core.target import Attributes, CallTarget
+from sidelight.instrumentation.vectordb.core.values import plain
+from sidelight.instrumentation.vectordb.core.vectors import Queries
 
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"
 
-# A tuple, as making a union anew costs more than the check itself.
-_PLAIN: Final = (str, int, float)
+# Most attributes have one of these types; a set is looked up faster than a class is checked.
+_PLAIN: Final = frozenset({str, int, bool})
 
 Arguments = Mapping[str, Any]
 """Of a call of a client's method, by name."""
@@ -79,9 +81,35 @@ class DatabaseCall:
         self.started: float = perf_counter()
 
     def note(self, name: str, value: Any) -> None:
-        """Keeps an attribute if the value is a plain one and not empty."""
-        if value is not None and value != "" and isinstance(value, _PLAIN):
-            self.attributes[name] = value
+        """Keeps an attribute if the value is a plain one, or a library's own, and not empty."""
+        if value is None:
+            return
+        kept = value if type(value) in _PLAIN else plain(value)
+        if kept is not None and kept != "":
+            self.attributes[name] = kept
+
+    def set_queries(self, queries: Queries) -> None:
+        """Keeps what was searched for: how many queries of how many dimensions."""
+        if queries.number is not None:
+            self.set_query_count(queries.number)
+        if queries.dimension is not None:
+            self.attributes[names.VECTOR_DIMENSION] = queries.dimension
+        if queries.text is not None:
+            self.query_text = queries.text
+
+    def set_query_count(self, queries: int) -> None:
+        """Keeps how many queries the call has, first as its arguments and then as its result say.
+
+        Whatever form the queries were given in, the client returned a result for each.
+        """
+        attributes = self.attributes
+        if attributes.get(names.VECTOR_QUERY_COUNT) == queries:
+            return
+        attributes[names.VECTOR_QUERY_COUNT] = queries
+        if queries > 1:
+            attributes[names.DB_BATCH_SIZE] = queries
+        else:
+            attributes.pop(names.DB_BATCH_SIZE, None)
 
     def set_filter(self, expression: object) -> None:
         """Keeps a filter expression if text may leave."""

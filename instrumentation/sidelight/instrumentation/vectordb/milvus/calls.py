@@ -16,13 +16,17 @@ from sidelight.instrumentation.vectordb.core.method import (
 )
 from sidelight.instrumentation.vectordb.core.observer import CallObserver
 from sidelight.instrumentation.vectordb.core.target import CallTarget, CollectionAddress
-from sidelight.instrumentation.vectordb.core.vectors import count, dimension, first_of
+from sidelight.instrumentation.vectordb.core.vectors import length, queries_in
 from sidelight.instrumentation.vectordb.milvus import results
 from sidelight.instrumentation.vectordb.milvus.description import HANDLERS
 
 MAX_COLLECTIONS: Final = 1_024
 # Under which names a search's breadth is given, by kind of index.
 _BREADTH: Final = (("ef", names.VECTOR_EF), ("nprobe", names.VECTOR_NPROBE))
+# Metric types of vectors whose bytes hold eight dimensions each.
+_BINARY: Final = frozenset(
+    {"HAMMING", "JACCARD", "TANIMOTO", "SUPERSTRUCTURE", "SUBSTRUCTURE", "MHJACCARD"}
+)
 _CONSISTENCY: Final = {0: "Strong", 1: "Session", 2: "Bounded", 3: "Eventually", 4: "Customized"}
 
 
@@ -77,9 +81,6 @@ class _HandlerArguments:
     def search(self, call: DatabaseCall, handler: Any, arguments: Arguments) -> None:
         target = self._target(call, "search", handler, arguments)
         call.note(names.RETRIEVAL_TOP_K, arguments.get("limit"))
-        queries = self._vectors(call, arguments.get("data"))
-        if queries is not None and queries > 1:
-            call.attributes[names.DB_BATCH_SIZE] = queries
         self._parameters(call, arguments.get("param"))
         field = arguments.get("anns_field") or None
         known = self._indexes.get(target.collection_address)
@@ -92,8 +93,8 @@ class _HandlerArguments:
             call.note(names.VECTOR_INDEX_TYPE, index_type)
         if field is not None:
             call.attributes[names.VECTOR_FIELD] = field
-        if arguments.get("group_by_field") is not None:
-            call.note(names.VECTOR_GROUP_BY, arguments["group_by_field"])
+        self._queries(call, arguments, arguments.get("data"))
+        call.note(names.VECTOR_GROUP_BY, arguments.get("group_by_field"))
         if arguments.get("ranker") is not None:
             # A rerank function's scores are its own, whatever the index compares by.
             call.ranker, call.metric_type = _ranker(arguments["ranker"]), None
@@ -109,7 +110,7 @@ class _HandlerArguments:
         call.note(names.VECTOR_BRANCHES, len(branches))
         call.note(names.VECTOR_FIELD, ",".join(branch.anns_field or "" for branch in branches))
         if branches:
-            self._vectors(call, branches[0].data)
+            self._queries(call, {}, branches[0].data)
         for branch in branches:
             call.set_filter(branch.expr)
         self._consistency(call, arguments)
@@ -187,23 +188,19 @@ class _HandlerArguments:
             if value is not None:
                 call.note(attribute, value)
 
-    def _vectors(self, call: DatabaseCall, data: Any) -> int | None:
+    def _queries(self, call: DatabaseCall, arguments: Arguments, data: Any) -> None:
         """Counts the query vectors and their dimensions; reads no number of them."""
-        queries = count(data)
-        if queries is None:
-            return None
-        call.attributes[names.VECTOR_QUERY_COUNT] = queries
-        first = first_of(data)
-        if isinstance(first, str):
-            # A full-text search: the database makes the vector of the text itself.
-            call.query_text = first
-        elif isinstance(first, bytes):
-            call.attributes[names.VECTOR_DIMENSION] = len(first) * 8
-        else:
-            size = dimension(first)
-            if size is not None:
-                call.attributes[names.VECTOR_DIMENSION] = size
-        return queries
+        if data is None:
+            # Records whose own vectors are searched for.
+            ids = arguments.get("ids")
+            if ids is not None:
+                call.set_query_count(length(ids) or 1)
+            return
+        queries = queries_in(data, bits=(call.metric_type or "").upper() in _BINARY)
+        if arguments.get("is_embedding_list"):
+            # Several vectors of one query, one after the other.
+            queries = queries._replace(dimension=None)
+        call.set_queries(queries)
 
     def _consistency(self, call: DatabaseCall, arguments: Arguments) -> None:
         level = arguments.get("consistency_level")

@@ -26,6 +26,8 @@ def searched(call: DatabaseCall, result: Any) -> None:
 
 
 def _read_hits(call: DatabaseCall, queries: Sequence[Any]) -> None:
+    if queries:
+        call.set_query_count(len(queries))
     if len(queries) == 1:
         ids, scores = queries[0].ids, queries[0].distances
         call.set_scores((scores,))

@@ -15,7 +15,7 @@ from sidelight.instrumentation.vectordb.core.method import (
 )
 from sidelight.instrumentation.vectordb.core.observer import CallObserver
 from sidelight.instrumentation.vectordb.core.target import CallTarget, CollectionAddress
-from sidelight.instrumentation.vectordb.core.vectors import dimension, first_of
+from sidelight.instrumentation.vectordb.core.vectors import dimension, length
 from sidelight.instrumentation.vectordb.qdrant import results
 from sidelight.instrumentation.vectordb.qdrant.description import CLIENTS
 
@@ -151,7 +151,7 @@ class _ClientArguments:
             self._target(call, operation, client, arguments)
             points = arguments.get(points_name)
             # A column-wise batch is as long as its ids.
-            records = _length(getattr(points, "ids", points))
+            records = length(getattr(points, "ids", points))
             if records is not None:
                 call.given_records = records
                 if records > 1:
@@ -165,7 +165,7 @@ class _ClientArguments:
         def describe(call: DatabaseCall, client: Any, arguments: Arguments) -> None:
             self._target(call, operation, client, arguments)
             selector = arguments.get(selector_name)
-            selected = _length(getattr(selector, "points", selector))
+            selected = length(getattr(selector, "points", selector))
             if selected is not None:
                 if selected > 1:
                     call.attributes[names.DB_BATCH_SIZE] = selected
@@ -239,8 +239,7 @@ class _ClientArguments:
         if kind == "Document":
             call.query_text = query.text
             return
-        first = first_of(query) if isinstance(query, list) else query
-        size = dimension(first if isinstance(first, list) else query)
+        size = dimension(query)
         if size is not None:
             attributes[names.VECTOR_DIMENSION] = size
 
@@ -271,8 +270,3 @@ def _distances(configuration: Any) -> dict[str, str]:
         }
     distance = getattr(configuration, "distance", None)
     return {} if distance is None else {"": str(getattr(distance, "value", distance))}
-
-
-def _length(points: Any) -> int | None:
-    """How many there are, if that can be told without going through them."""
-    return len(points) if isinstance(points, list | tuple) else None
