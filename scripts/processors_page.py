@@ -87,7 +87,6 @@ def _table(table: Table) -> str:
     rows += [f"| `{name}` | `{to}` |" for name, to in table.renamed.items()]
     rows += [f"| `{start}*{end}` | `{to}` |" for start, end, to in table.renamed_patterns]
     rows += [f"| `{name}` | `{to}` as well |" for name, to in table.copied.items()]
-    rows += [f"| `{name}` | removed |" for name in sorted(table.dropped)]
     lines.append("\n".join(rows))
     if table.kind_attribute:
         lines.append(f"Kind by `{table.kind_attribute}`: {_pairs(table.kinds)}.")

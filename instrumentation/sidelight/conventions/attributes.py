@@ -86,7 +86,16 @@ LANGFUSE_APP_ROOT: Final = _DISPLAY.attribute(
 )
 LANGFUSE_COST: Final = _DISPLAY.attribute(
     "langfuse.observation.cost_details",
-    "Cost of the call as JSON with input, output and total, as Langfuse reads it.",
+    "Cost of the call as JSON with input, output and total, as Langfuse reads it; total 0 on "
+    "spans whose tokens another span counts.",
+    VLLM,
+    COLLECTOR,
+)
+# Langfuse prices the texts of a span that has a model and neither usage nor cost.
+LANGFUSE_NO_COST: Final = '{"total":0}'
+LANGFUSE_USAGE: Final = _DISPLAY.attribute(
+    "langfuse.observation.usage_details",
+    "Tokens of the call as JSON, as Langfuse reads them before all others.",
     COLLECTOR,
 )
 LLM_COST_PROMPT: Final = _DISPLAY.attribute(
@@ -209,6 +218,14 @@ REASONING_TOKENS: Final = _CALLS.attribute(
     COLLECTOR,
     unit="{token}",
 )
+TOTAL_TOKENS: Final = _CALLS.attribute(
+    "gen_ai.usage.total_tokens",
+    "Tokens of the call, where input and output tokens alone do not say it.",
+    COLLECTOR,
+    unit="{token}",
+)
+OTHER_USAGE: Final = "sidelight.usage.other."
+"""What precedes the rest of a name of `gen_ai.usage.*` that Langfuse would add to the total."""
 INPUT_MESSAGES: Final = _CALLS.attribute(
     "gen_ai.input.messages",
     "Messages of the prompt, as JSON in the parts schema.",

@@ -111,6 +111,11 @@ class TestByGpuSecond:
         """Where the span does not say it, the table's assumption counts."""
         assert priced(pipeline, TIMES)[c.GPU_TIME] == pytest.approx(1.0)
 
+    def test_no_price_for_langfuse_is_no_price(self, pipeline: Pipeline) -> None:
+        """What the plugin says so that Langfuse estimates nothing gives way to the table."""
+        made = priced(pipeline, {**TIMES, c.LANGFUSE_COST: c.LANGFUSE_NO_COST})
+        assert json.loads(made[c.LANGFUSE_COST])["total"] == pytest.approx(0.001)
+
     def test_vllms_own_span(self, pipeline: Pipeline) -> None:
         """The engine's own span is priced once it is canonical."""
         made = values(

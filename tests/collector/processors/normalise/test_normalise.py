@@ -18,6 +18,7 @@ from sidelight.collector.processors.content import names as sensitive
 from sidelight.collector.processors.normalise.processor import normalise
 from sidelight.collector.processors.normalise.registry import TABLES, table_for
 from sidelight.collector.processors.normalise.table import Table
+from sidelight.collector.processors.normalise.usage import TOTALS
 from sidelight.collector.processors.pipeline import Pipeline
 from support import paths
 from support.processing import processed, processed_span, request, span, spans, values
@@ -371,7 +372,7 @@ class TestScopes:
 
 _NAMES = st.one_of(
     st.sampled_from(sorted({
-        *(name for table in TABLES for name in (*table.renamed, *table.copied, *table.dropped)),
+        *(name for table in TABLES for name in (*table.renamed, *table.copied, *TOTALS)),
         *(name for name in c.ATTRIBUTES),
         "gen_ai.prompt.0.content", "gen_ai.prompt.0.role", "gen_ai.prompt.x",
         "gen_ai.completion.0.tool_calls.0.name", "retrieval.documents.0.document.content",

@@ -67,6 +67,7 @@ async def test_below_a_caller(
     assert (span.trace_id, span.parent_id, span.trace_state) == (TRACE, CALLER, "v=1")
     assert span.attributes[names.SPAN_KIND] == kind
     assert (names.INPUT_TOKENS in span.attributes) is counts
+    assert (names.LANGFUSE_COST in span.attributes) is not counts
     assert span.attributes[names.SERVED_INPUT_TOKENS] == 11
 
 

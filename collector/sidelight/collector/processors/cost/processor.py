@@ -12,6 +12,9 @@ _MILLION = 1_000_000
 # Costs are sums of tiny amounts: further digits are noise of the binary representation.
 _DIGITS = 12
 
+# What is said of a span so that Langfuse does not price its texts is no price.
+_UNPRICED = ("", c.LANGFUSE_NO_COST)
+
 HINTS = (b"gen_ai.usage.", b"sidelight.inference.time", b"sidelight.decode.time")
 """A serialised span that holds none of these has nothing to price."""
 
@@ -22,7 +25,8 @@ def add_cost(prices: PriceTable, service: str, span: EditableSpan) -> None:
     The price is by tokens if the span has gen_ai.usage.*, which only one span of a call has, or by
     GPU-seconds if it has the engine's times.
     """
-    if span.number(c.USAGE_COST) or c.LLM_COST_TOTAL in span or c.LANGFUSE_COST in span:
+    said = span.text(c.LANGFUSE_COST)
+    if span.number(c.USAGE_COST) or c.LLM_COST_TOTAL in span or said not in _UNPRICED:
         return
     models = tuple(
         dict.fromkeys(

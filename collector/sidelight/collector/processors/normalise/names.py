@@ -13,6 +13,7 @@ from sidelight.collector.processors.normalise.spellings import (
     SPELLINGS,
 )
 from sidelight.collector.processors.normalise.table import Table, canonical_name, rank
+from sidelight.collector.processors.normalise.usage import settle_counts
 
 _WHOLE_NUMBER = re.compile(r"\d+")
 
@@ -30,9 +31,7 @@ def rename(table: Table, span: EditableSpan) -> None:
             span.remove(canonical)
     for name, canonical in table.copied.items():
         span.copy(name, canonical)
-    if c.INPUT_TOKENS in span or c.OUTPUT_TOKENS in span:
-        for name in table.dropped:
-            span.remove(name)
+    settle_counts(span, states_usage=table.states_usage)
     for name, spell in SPELLINGS.items():
         text = span.text(name)
         if text and (right := spell(text)) != text:

@@ -17,6 +17,7 @@ from sidelight.collector.processors.normalise.kind import set_kind
 from sidelight.collector.processors.normalise.names import rename
 from sidelight.collector.processors.normalise.payload import read_events, read_indexed_messages
 from sidelight.collector.processors.normalise.table import Table
+from sidelight.collector.processors.normalise.usage import move_unknown, say_free
 from sidelight.otlp.span import attributes
 
 # Beyond a day it is not a time but a mistake, perhaps in milliseconds.
@@ -30,6 +31,7 @@ def normalise(table: Table, span: EditableSpan) -> None:
             return
         rename(table, span)
         vllm.complete_request(span)
+        move_unknown(span)
     else:
         rename(table, span)
         set_kind(table, span)
@@ -40,6 +42,7 @@ def normalise(table: Table, span: EditableSpan) -> None:
         span.copy(c.REASONING_TOKENS, c.LLM_REASONING_TOKENS)
     _set_first_token(span)
     _set_status_message(span)
+    say_free(span)
 
 
 def _set_first_token(span: EditableSpan) -> None:

@@ -11,6 +11,7 @@ from sidelight.collector.processors.normalise.instrumentors.openinference import
 from sidelight.collector.processors.normalise.instrumentors.openlit import OPENLIT
 from sidelight.collector.processors.normalise.instrumentors.openllmetry import OPENLLMETRY
 from sidelight.collector.processors.normalise.instrumentors.plain import PLAIN
+from sidelight.collector.processors.normalise.instrumentors.pydantic_ai import PYDANTIC_AI
 from sidelight.collector.processors.normalise.instrumentors.vllm import VLLM
 from sidelight.collector.processors.normalise.table import Table
 from sidelight.instrumentation.vectordb.registry import DATABASES
@@ -43,7 +44,10 @@ def _with_databases(table: Table) -> Table:
 
 
 TABLES: Final = tuple(
-    map(_with_databases, (VLLM, OPENLLMETRY, OPENLIT, OPENINFERENCE, LANGFUSE_SDK, PLAIN))
+    map(
+        _with_databases,
+        (VLLM, OPENLLMETRY, OPENLIT, OPENINFERENCE, LANGFUSE_SDK, PYDANTIC_AI, PLAIN),
+    )
 )
 """What the backends read was looked up in Phoenix 20 and Langfuse 4."""
 

@@ -29,11 +29,11 @@ class Table:
     """The same for names made of a beginning, anything, and an end."""
     copied: Names = field(default_factory=dict)
     """Canonical name by foreign name, where a backend needs the foreign one too."""
-    dropped: frozenset[str] = frozenset()
-    """Totals that go where their parts are known: a backend may count them a second time."""
     kind_attribute: str = ""
     """A name whose value tells the kind of a span that names no operation, by `kinds`."""
     kinds: Names = field(default_factory=dict)
+    states_usage: bool = False
+    """Whether Langfuse reads the counts of these scopes by rules of their own."""
     is_engine: bool = False
     """Whether these are the engine's own spans, below those of the client."""
 

@@ -92,6 +92,10 @@ def server_span(
     error_type, message = _error(captured, answer, settings)
     if error_type:
         attributes[names.ERROR_TYPE] = error_type
+    has_usage = names.INPUT_TOKENS in attributes or names.OUTPUT_TOKENS in attributes
+    if model and not has_usage and (not counts or error_type or captured.aborted):
+        # Langfuse would count the tokens of the texts itself and price them.
+        attributes[names.LANGFUSE_COST] = names.LANGFUSE_NO_COST
     return ServerSpan(
         name=f"{route.operation} {model}" if model else route.operation,
         start_ns=captured.start_ns,

@@ -8,14 +8,47 @@ from typing import Final
 from sidelight import conventions as c
 from sidelight.collector.processors.normalise.table import Names
 
+# After `gen_ai.usage.`: OpenLLMetry, OpenLIT, Strands, pydantic-ai (details.) and Google ADK
+# (experimental.) each have words of their own.
+_CACHED = (
+    "cache_read_input_tokens",
+    "cache_read_tokens",
+    "cached_input_tokens",
+    "cached_tokens",
+    "prompt_tokens_details.cached_tokens",
+    "input_tokens_details.cached_tokens",
+    "details.cache_read_input_tokens",
+    "details.cache_read_tokens",
+    "details.cached_tokens",
+    "experimental.cached_tokens",
+)
+_CACHE_WRITTEN = (
+    "cache_creation_input_tokens",
+    "cache_write_input_tokens",
+    "cache_write_tokens",
+    "prompt_tokens_details.cache_creation_tokens",
+    "details.cache_creation_input_tokens",
+    "details.cache_write_input_tokens",
+    "details.cache_write_tokens",
+)
+_REASONING = (
+    "reasoning_tokens",
+    "thoughts_tokens",
+    "completion_tokens_details.reasoning_tokens",
+    "output_tokens_details.reasoning_tokens",
+    "details.reasoning_tokens",
+    "details.thoughts_tokens",
+    "experimental.reasoning_tokens",
+)
+
 OLD_GENAI: Final[Names] = MappingProxyType(
     {
         "gen_ai.system": c.PROVIDER,
         "gen_ai.usage.prompt_tokens": c.INPUT_TOKENS,
         "gen_ai.usage.completion_tokens": c.OUTPUT_TOKENS,
-        "gen_ai.usage.cache_read_input_tokens": c.CACHED_TOKENS,
-        "gen_ai.usage.cache_creation_input_tokens": c.CACHE_WRITE_TOKENS,
-        "gen_ai.usage.reasoning_tokens": c.REASONING_TOKENS,
+        **{f"gen_ai.usage.{name}": c.CACHED_TOKENS for name in _CACHED},
+        **{f"gen_ai.usage.{name}": c.CACHE_WRITE_TOKENS for name in _CACHE_WRITTEN},
+        **{f"gen_ai.usage.{name}": c.REASONING_TOKENS for name in _REASONING},
         "gen_ai.request.n": c.REQUEST_CHOICES,
         "gen_ai.request.is_stream": c.REQUEST_STREAM,
         "gen_ai.openai.request.seed": c.REQUEST_SEED,
@@ -28,8 +61,6 @@ OLD_GENAI: Final[Names] = MappingProxyType(
         "enduser.id": c.USER_ID,
     }
 )
-# Said by input and output tokens, and a second total in Langfuse where it is unknown.
-TOTALS = frozenset({"gen_ai.usage.total_tokens", "llm.usage.total_tokens"})
 OLD_DATABASE: Final[Names] = MappingProxyType(
     {
         "db.system": c.DB_SYSTEM,

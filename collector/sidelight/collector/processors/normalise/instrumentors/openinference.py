@@ -27,12 +27,10 @@ OPENINFERENCE_NAMES: Final[Names] = MappingProxyType(
 OPENINFERENCE_COPIED: Final[Names] = MappingProxyType(
     {c.LLM_REASONING_TOKENS: c.REASONING_TOKENS, "tool.name": c.TOOL_NAME}
 )
-OPENINFERENCE_TOTALS = frozenset({"llm.token_count.total"})
 
 OPENINFERENCE = Table(
     name="OpenInference",
     scopes=("openinference",),
     renamed=OPENINFERENCE_NAMES,
     copied=OPENINFERENCE_COPIED,
-    dropped=OPENINFERENCE_TOTALS,
 )

@@ -8,7 +8,6 @@ from sidelight import conventions as c
 from sidelight.collector.processors.normalise.instrumentors.older_conventions import (
     OLD_DATABASE,
     OLD_GENAI,
-    TOTALS,
 )
 from sidelight.collector.processors.normalise.table import Table
 
@@ -19,9 +18,6 @@ OPENLIT = Table(
         {
             **OLD_GENAI,
             **OLD_DATABASE,
-            "gen_ai.usage.prompt_tokens_details.cached_tokens": c.CACHED_TOKENS,
-            "gen_ai.usage.prompt_tokens_details.cache_creation_tokens": c.CACHE_WRITE_TOKENS,
-            "gen_ai.usage.completion_tokens_details.reasoning_tokens": c.REASONING_TOKENS,
             "gen_ai.server.time_to_first_token": c.TIME_TO_FIRST_TOKEN,
             "gen_ai.server.time_per_output_token": c.TIME_PER_OUTPUT_TOKEN,
             "gen_ai.content.prompt": c.INPUT_VALUE,
@@ -42,5 +38,4 @@ OPENLIT = Table(
             "db.query.namespace": c.DB_NAMESPACE,
         }
     ),
-    dropped=TOTALS,
 )

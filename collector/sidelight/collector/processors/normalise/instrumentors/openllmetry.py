@@ -9,7 +9,6 @@ from sidelight import conventions as c
 from sidelight.collector.processors.normalise.instrumentors.older_conventions import (
     OLD_DATABASE,
     OLD_GENAI,
-    TOTALS,
 )
 from sidelight.collector.processors.normalise.table import Names, Table
 
@@ -87,7 +86,6 @@ OPENLLMETRY = Table(
             "pinecone.query.namespace": c.DB_NAMESPACE,
         }
     ),
-    dropped=TOTALS,
     kind_attribute="traceloop.span.kind",
     kinds=TRACELOOP_KINDS,
 )

@@ -7,12 +7,10 @@ from types import MappingProxyType
 from sidelight.collector.processors.normalise.instrumentors.older_conventions import (
     OLD_DATABASE,
     OLD_GENAI,
-    TOTALS,
 )
 from sidelight.collector.processors.normalise.instrumentors.openinference import (
     OPENINFERENCE_COPIED,
     OPENINFERENCE_NAMES,
-    OPENINFERENCE_TOTALS,
 )
 from sidelight.collector.processors.normalise.instrumentors.openllmetry import (
     TRACELOOP,
@@ -25,7 +23,6 @@ PLAIN = Table(
     hints=(b"gen_ai.", b"openinference.span.kind"),
     renamed=MappingProxyType({**OLD_GENAI, **OPENINFERENCE_NAMES, **TRACELOOP, **OLD_DATABASE}),
     copied=OPENINFERENCE_COPIED,
-    dropped=TOTALS | OPENINFERENCE_TOTALS,
     kind_attribute="traceloop.span.kind",
     kinds=TRACELOOP_KINDS,
 )

@@ -22,8 +22,6 @@ REQUEST_SPAN: Final = "llm_request"
 VLLM = Table(
     name="vLLM's own tracer",
     scopes=(c.SCOPE_VLLM_BUILTIN, c.SCOPE_VLLM_BUILTIN_OLD),
-    # Langfuse adds any unknown gen_ai.usage.* to the token total (51 tokens shown for 50), so
-    # none of them may stay.
     renamed=MappingProxyType(
         {
             c.VLLM_PROMPT_TOKENS: c.SERVED_INPUT_TOKENS,
