@@ -8,6 +8,9 @@ from prometheus_client.samples import Sample
 
 from sidelight.collector.metrics.exposition import OPENMETRICS, Exposition, sample_lines
 from sidelight.collector.metrics.family import AnyFamily, Source
+from sidelight.collector.metrics.page import Families
+from sidelight.collector.metrics.received import ReceivedMetrics
+from sidelight.collector.metrics.registry import Registry
 
 
 def parse(text: str) -> list[Metric]:
@@ -15,9 +18,29 @@ def parse(text: str) -> list[Metric]:
     return list(text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
 
 
+def exposition(*sources: Source) -> Exposition:
+    """A page of sources: a registry's are its own, and all but received ones were scraped."""
+
+    def read() -> Families:
+        own: list[AnyFamily] = []
+        scraped: list[AnyFamily] = []
+        received: list[AnyFamily] = []
+        for source in sources:
+            match source:
+                case Registry():
+                    own += source.families()
+                case ReceivedMetrics():
+                    received += source.families()
+                case _:
+                    scraped += source.families()
+        return Families(own, scraped, received)
+
+    return Exposition(read)
+
+
 def families(*sources: Source) -> dict[str, Metric]:
     """What sources expose, by family name."""
-    _, body = Exposition(sources).render(OPENMETRICS)
+    _, body = exposition(*sources).render(OPENMETRICS)
     return {family.name: family for family in parse(body.decode())}
 
 

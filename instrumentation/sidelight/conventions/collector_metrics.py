@@ -217,6 +217,18 @@ COLLECTOR_METRIC_POINTS_DROPPED: Final = _COLLECTOR.metric(
     "{point}",
     "Points received by OTLP that /metrics cannot show, by reason.",
 )
+COLLECTOR_METRIC_SERIES_HIDDEN: Final = _COLLECTOR.metric(
+    "sidelight.collector.metrics.series.hidden",
+    "gauge",
+    "{series}",
+    "Series that /metrics leaves out, because another source has the name, by source and reason.",
+)
+COLLECTOR_SCRAPE_SAMPLES_DROPPED: Final = _COLLECTOR.metric(
+    "sidelight.collector.scrape.samples.dropped",
+    "counter",
+    "{sample}",
+    "Scraped samples that /metrics cannot show, by target and reason.",
+)
 # Prometheus's own name for it, so that rules on `up` also see what is scraped through Sidelight.
 TARGET_UP: Final = _COLLECTOR.metric(
     "up", "gauge", "", "1 if the last scrape of the target succeeded, else 0."

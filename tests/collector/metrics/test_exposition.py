@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from sidelight import conventions
-from sidelight.collector.metrics.exposition import OPENMETRICS, TEXT, Exposition
+from sidelight.collector.metrics.exposition import OPENMETRICS, TEXT
 from sidelight.collector.metrics.family import Family, ScrapedFamily, Series
 from sidelight.collector.metrics.registry import Registry
 from sidelight.otlp.prometheus.values import NumberValue
@@ -42,7 +42,7 @@ PROMETHEUS_3 = (
 )
 def test_the_reader_gets_the_format_it_prefers(accept: str | None, content_type: str) -> None:
     """OpenMetrics 1.0.0 if it is wanted at least as much, the text format otherwise."""
-    assert Exposition([]).render(accept)[0] == content_type
+    assert openmetrics.exposition().render(accept)[0] == content_type
 
 
 def test_families_of_several_sources_stand_together() -> None:
@@ -52,7 +52,7 @@ def test_families_of_several_sources_stand_together() -> None:
         Family("b", "counter", "B", []),
     )
     two = Fixed(ScrapedFamily("vllm:a", "gauge", "another help", 'vllm:a{instance="2"} 2\n'))
-    _, body = Exposition([one, two]).render(PROMETHEUS_2)
+    _, body = openmetrics.exposition(one, two).render(PROMETHEUS_2)
     assert body.decode() == (
         "# HELP vllm:a A\n# TYPE vllm:a gauge\n"
         'vllm:a{instance="1"} 1\nvllm:a{instance="2"} 2\n'
@@ -63,21 +63,19 @@ def test_families_of_several_sources_stand_together() -> None:
 def test_a_counter_is_announced_as_each_format_has_it() -> None:
     """`_total` belongs to the TYPE line of the text format and not to OpenMetrics's."""
     source = Fixed(Family("b", "counter", 'say "b"\n', [Series("", NumberValue(1))]))
-    assert Exposition([source]).render(None)[1].decode() == (
+    assert openmetrics.exposition(source).render(None)[1].decode() == (
         '# HELP b_total say "b"\\n\n# TYPE b_total counter\nb_total 1\n'
     )
-    assert Exposition([source]).render(PROMETHEUS_2)[1].decode() == (
+    assert openmetrics.exposition(source).render(PROMETHEUS_2)[1].decode() == (
         '# HELP b say \\"b\\"\\n\n# TYPE b counter\nb_total 1\n# EOF\n'
     )
 
 
 def test_two_types_of_one_name_never_mix(caplog: pytest.LogCaptureFixture) -> None:
     """The first source's type is shown, the other is left out and said once in the log."""
-    exposition = Exposition(
-        [
-            Fixed(Family("a", "gauge", "", [Series("", NumberValue(1))])),
-            Fixed(ScrapedFamily("a", "summary", "", "a_sum 1\n")),
-        ]
+    exposition = openmetrics.exposition(
+        Fixed(Family("a", "gauge", "", [Series("", NumberValue(1))])),
+        Fixed(ScrapedFamily("a", "summary", "", "a_sum 1\n")),
     )
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
@@ -131,6 +129,6 @@ def test_exemplars_are_only_in_openmetrics() -> None:
     """The text format has no place for them."""
     registry = Registry()
     registry.histogram(conventions.SERVER_TTFT).labels().observe(0.3, b"\xab", b"\xcd")
-    exposition = Exposition([registry])
+    exposition = openmetrics.exposition(registry)
     assert b'# {trace_id="ab",span_id="cd"} 0.3 ' in exposition.render(PROMETHEUS_2)[1]
     assert b"trace_id" not in exposition.render(None)[1]

@@ -15,10 +15,11 @@ from sidelight import conventions as c
 from sidelight.collector.metrics.exposition import Exposition
 from sidelight.collector.metrics.family import AnyFamily
 from sidelight.collector.metrics.merge import merged, what_stays
+from sidelight.collector.metrics.page import Families
 from sidelight.collector.metrics.received import ReceivedMetrics
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.snapshot import Snapshot
-from support.openmetrics import Fixed, lines, parse
+from support.openmetrics import lines, parse
 
 _NOW = 1000.0
 _DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
@@ -55,11 +56,15 @@ class _Worker:
         return Snapshot.from_json(json.loads(json.dumps(taken.to_json())))
 
 
-def _body(families: list[AnyFamily], name: str, *, exemplars: bool = False) -> str:
-    return "".join(lines(each, exemplars=exemplars) for each in families if each.name == name)
+def _body(families: Families, name: str, *, exemplars: bool = False) -> str:
+    return "".join(lines(each, exemplars=exemplars) for each in _all(families) if each.name == name)
 
 
-def _merge(*workers: _Worker, gone: Snapshot | None = None) -> list[AnyFamily]:
+def _all(families: Families) -> list[AnyFamily]:
+    return [family for _, of_source in families.by_source() for family in of_source]
+
+
+def _merge(*workers: _Worker, gone: Snapshot | None = None) -> Families:
     found = {str(number): each.snapshot() for number, each in enumerate(workers)}
     return merged(found, gone or Snapshot(), _NOW)
 
@@ -142,7 +147,7 @@ class TestOwn:
         gone = one.snapshot()
         found = merged({"0": two.snapshot()}, gone, _NOW)
 
-        _, body = Exposition((Fixed(*found),)).render(accept)
+        _, body = Exposition(lambda: found).render(accept)
         if is_openmetrics:
             parse(body.decode())
         else:
@@ -207,11 +212,14 @@ class TestReceived:
         assert _body(_merge(one, two), "target").count("target_info") <= 1
 
     def test_of_two_types_the_first_is_shown(self, one: _Worker, two: _Worker) -> None:
-        """As one process would."""
+        """As one process would. The other is counted."""
         one.ingest(5, temporality=_DELTA, at=1)
         request = ExportMetricsServiceRequest()
         metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name="jobs")
         metric.gauge.data_points.add(as_int=1, time_unix_nano=1)
         two.otlp.ingest(request)
-        found = [each for each in _merge(one, two) if each.name == "jobs"]
-        assert [each.type for each in found] == ["counter"]
+        _, body = Exposition(lambda: _merge(one, two)).render("text/plain")
+        assert b"# TYPE jobs_total counter" in body
+        assert b"# TYPE jobs gauge" not in body
+        hidden = b'series_hidden{source="received",reason="type_conflict"} 1'
+        assert hidden in body

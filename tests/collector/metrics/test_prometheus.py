@@ -22,6 +22,7 @@ from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.requests import RequestMetrics
 from sidelight.collector.receivers.scrape.text_format import TextReader
 from sidelight.otlp.span import SpanRecord
+from support import openmetrics
 from support.exposition_server import serve_pages
 from support.paths import DATA
 from support.prometheus import Prometheus, run_prometheus
@@ -81,7 +82,7 @@ def exposition() -> Exposition:
         point = metric.sum.data_points.add(as_double=seconds, time_unix_nano=now)
         point.attributes.add(key="le").value.string_value = bound
     received.ingest(export)
-    return Exposition([registry, received, Recorded()])
+    return openmetrics.exposition(registry, received, Recorded())
 
 
 @pytest.fixture(scope="module")

@@ -272,7 +272,10 @@ def test_what_cannot_be_shown_is_counted_by_reason() -> None:
         counter(7, time=2, attributes={"kind": "fine"}),
         pb.Metric(name="nothing"),
     )
-    assert received.dropped() == {"type_conflict": 1, "malformed": 2, "labels_too_long": 1}
+    assert received.dropped() == {"malformed": 2, "labels_too_long": 1}
+    (hidden,) = received.samples("sidelight_collector_metrics_series_hidden")
+    assert hidden.labels == {"source": "received", "reason": "type_conflict"}
+    assert hidden.value == 1
     assert [each.value for each in received.samples("jobs_total")] == [1, 7]
 
 

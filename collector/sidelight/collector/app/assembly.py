@@ -28,6 +28,7 @@ from sidelight.collector.log.durable_log import DurableLog
 from sidelight.collector.log.writer import LogWriter
 from sidelight.collector.metrics.exposition import Exposition
 from sidelight.collector.metrics.family import AnyFamily, Source
+from sidelight.collector.metrics.page import Families
 from sidelight.collector.metrics.received import ReceivedMetrics
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.processors import build as processors
@@ -160,7 +161,9 @@ def assemble(
     self_metrics = SelfMetrics(
         registry, [configured.receiver for configured in receivers], writer, deliveries, log
     )
-    exposition = Exposition((registry, received, scraped))
+    exposition = Exposition(
+        lambda: Families(registry.families(), scraped.families(), received.families())
+    )
     health = Health(writer, deliveries, exposition, self_metrics.refresh)
     serve_access = ServeAccess(config.serve, access)
     serve = HttpServer(

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
 
+from sidelight import conventions
 from sidelight.collector.metrics.family import (
     AnyFamily,
+    Family,
     FamilyType,
     ScrapedFamily,
-    Source,
+    Series,
     escaped,
+    labels_text,
 )
+from sidelight.collector.metrics.page import Families, Hidden, Reason, SourceName, arrange
 from sidelight.otlp.prometheus.names import spelled
-from sidelight.otlp.prometheus.values import Exemplar, samples
+from sidelight.otlp.prometheus.values import Exemplar, NumberValue, samples
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
-# Families beyond this many conflicts are dropped without a line of their own.
+_HIDDEN: Final = conventions.COLLECTOR_METRIC_SERIES_HIDDEN
+_HIDDEN_NAME: Final = conventions.prometheus_name(_HIDDEN)
+# Senders choose names: families beyond this number are left out without a line of their own.
 _MAX_CONFLICTS_LOGGED = 100
 
 _TEXT_TYPES: dict[FamilyType, str] = {
@@ -36,11 +45,12 @@ _logger = logging.getLogger(__name__)
 
 
 class Exposition:
-    """Renders all sources; of a name with two types the first source's is shown."""
+    """Renders the families of all sources; what cannot be shown is counted on the page itself."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
-        self._sources = tuple(sources)
-        self._conflicts: set[str] = set()
+    def __init__(self, families: Callable[[], Families]) -> None:
+        """`families` is called for each page."""
+        self._families = families
+        self._logged: set[str] = set()
 
     def render(self, accept: str | None) -> tuple[str, bytes]:
         """Content type and body for an Accept header.
@@ -51,7 +61,7 @@ class Exposition:
         openmetrics = prefers_openmetrics(accept)
         head = _openmetrics_head if openmetrics else _text_head
         parts: list[str] = []
-        for families in self._by_name():
+        for families in self._arranged():
             parts.append(head(families[0]))
             for family in families:
                 parts += sample_lines(family, exemplars=openmetrics)
@@ -59,28 +69,35 @@ class Exposition:
             parts.append("# EOF\n")
         return OPENMETRICS if openmetrics else TEXT, "".join(parts).encode()
 
-    def _by_name(self) -> Iterable[list[AnyFamily]]:
+    def _arranged(self) -> list[list[AnyFamily]]:
         """The families of each name, in the order in which a name first came."""
-        alike: dict[str, list[AnyFamily]] = {}
-        for source in self._sources:
-            for family in source.families():
-                same = alike.setdefault(family.name, [])
-                if not same or same[0].type == family.type:
-                    same.append(family)
-                else:
-                    self._report(same[0], family)
-        return alike.values()
+        count = Family(_HIDDEN_NAME, "gauge", conventions.METRICS[_HIDDEN].meaning, [])
+        families = self._families()
+        page = arrange(replace(families, own=(count, *families.own)))
+        series: Counter[tuple[SourceName, Reason]] = Counter()
+        for hidden in page.hidden:
+            series[hidden.source, hidden.reason] += hidden.series
+            self._log(hidden)
+        # Only now is known what is left out; the family has its place already, and its name.
+        count.series += [
+            Series(labels_text({"source": source, "reason": reason}), NumberValue(number))
+            for (source, reason), number in sorted(series.items())
+        ]
+        return page.families if count.series else page.families[1:]
 
-    def _report(self, first: AnyFamily, second: AnyFamily) -> None:
-        if first.name in self._conflicts or len(self._conflicts) >= _MAX_CONFLICTS_LOGGED:
+    def _log(self, hidden: Hidden) -> None:
+        if hidden.name in self._logged or len(self._logged) >= _MAX_CONFLICTS_LOGGED:
             return
-        self._conflicts.add(first.name)
+        self._logged.add(hidden.name)
         _logger.warning(
-            "metric %s comes as a %s and as a %s; /metrics shows only the %s",
-            first.name,
-            first.type,
-            second.type,
-            first.type,
+            "/metrics leaves out %d series of %s (%s, a %s, %s), because %s has the name; "
+            "rename the metric at its sender or target",
+            hidden.series,
+            hidden.name,
+            hidden.source,
+            hidden.type,
+            hidden.reason,
+            hidden.shown,
         )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from sidelight import conventions
-from sidelight.collector.metrics.family import AnyFamily, Family, Series, labels_text
+from sidelight.collector.metrics.family import Family, Series, labels_text
+from sidelight.collector.metrics.page import Families
 from sidelight.collector.metrics.snapshot import FamilySnapshot, SeriesSnapshot, Snapshot
 from sidelight.otlp.prometheus.values import Exemplar, HistogramValue, NumberValue, Value
 
@@ -37,22 +38,22 @@ def of_one(families: Iterable[Family], worker: str) -> list[Family]:
     ]
 
 
-def merged(snapshots: Mapping[str, Snapshot], gone: Snapshot, now: float) -> list[AnyFamily]:
-    """All families of the workers that run, by the worker's name, and of those that are gone.
+def merged(snapshots: Mapping[str, Snapshot], gone: Snapshot, now: float) -> Families:
+    """The families of the workers that run, by the worker's name, and of those that are gone.
 
     `now` is on the machine's monotonic clock.
     """
-    families: list[AnyFamily] = []
+    own: list[Family] = []
     for worker, snapshot in snapshots.items():
-        families += of_one(snapshot.own, worker)
+        own += of_one(snapshot.own, worker)
     everything = [*snapshots.values(), gone]
-    families += _own(family for snapshot in everything for family in snapshot.own)
-    for family in _received(everything, now):
-        series = [each.series for each in family.series]
-        families.append(Family(family.name, family.type, family.help, series))
-    for snapshot in everything:
-        families += snapshot.scraped
-    return families
+    own += _own(family for snapshot in everything for family in snapshot.own)
+    received = [
+        Family(family.name, family.type, family.help, [kept.series for kept in family.series])
+        for family in _received(everything, now)
+    ]
+    scraped = [family for snapshot in everything for family in snapshot.scraped]
+    return Families(own, scraped, received)
 
 
 def what_stays(gone: Snapshot, last: Snapshot, now: float) -> Snapshot:
@@ -86,34 +87,46 @@ def _own(families: Iterable[Family]) -> list[Family]:
 
 
 def _received(snapshots: Iterable[Snapshot], now: float) -> list[FamilySnapshot]:
-    """Each series once; of a family with two types the first one's is kept."""
-    families: dict[str, FamilySnapshot] = {}
-    series: dict[str, dict[str, SeriesSnapshot]] = {}
+    """Each series of a metric once.
+
+    Where a name has two types, or a series two metrics, both are returned: the page shows the
+    first and counts the other.
+    """
+    families: dict[tuple[str, str, int], FamilySnapshot] = {}
+    series: dict[tuple[str, str, str], list[SeriesSnapshot]] = {}
     for snapshot in snapshots:
         for family in snapshot.received:
-            first = families.setdefault(
-                family.name, FamilySnapshot(family.name, family.type, family.help)
-            )
-            if first.type != family.type:
-                continue
-            kept = series.setdefault(family.name, {})
-            for each in family.series:
-                if now - each.seen < _FORGOTTEN_SECONDS:
-                    labels = each.series.labels
-                    kept[labels] = _one_of(kept.get(labels), each)
-    for name, family in families.items():
-        family.series = list(series.get(name, {}).values())
+            for received in family.series:
+                if now - received.seen < _FORGOTTEN_SECONDS:
+                    key = family.name, family.type, received.series.labels
+                    _add_to(series.setdefault(key, []), received)
+            for number in range(2):
+                families.setdefault(
+                    (family.name, family.type, number),
+                    FamilySnapshot(family.name, family.type, family.help),
+                )
+    for (name, type_, _), metrics in series.items():
+        for number, metric in enumerate(metrics[:2]):
+            families[name, type_, number].series.append(metric)
     return [family for family in families.values() if family.series]
 
 
-def _one_of(before: SeriesSnapshot | None, other: SeriesSnapshot) -> SeriesSnapshot:
-    if before is None:
-        return other
-    newest = max(before, other, key=lambda each: each.seen)
+def _add_to(metrics: list[SeriesSnapshot], received: SeriesSnapshot) -> None:
+    """Put a series to those with its name and labels, of which each is of another metric."""
+    for index, known in enumerate(metrics):
+        if known.metric == received.metric:
+            metrics[index] = _one_of(known, received)
+            return
+    metrics.append(received)
+
+
+def _one_of(before: SeriesSnapshot, other: SeriesSnapshot) -> SeriesSnapshot:
+    newest = max(before, other, key=lambda received: received.seen)
     if not (before.is_delta and other.is_delta):
         return newest
     value = _combined([before.series.value, other.series.value], sum)
-    return SeriesSnapshot(Series(newest.series.labels, value), newest.seen, is_delta=True)
+    series = Series(newest.series.labels, value)
+    return SeriesSnapshot(series, newest.metric, newest.seen, is_delta=True)
 
 
 def _combined(values: Sequence[Value], across: Across) -> Value:

@@ -69,7 +69,9 @@ class ReceivedMetrics:
         self._max_series = max_series
         self._stale_seconds = stale_seconds
         self._clock = clock
-        self._families: dict[str, _ReceivedFamily] = {}
+        # By name and type: which type of a name is shown is decided for the whole page, and a
+        # metric of a type that is hidden there must not keep others out here.
+        self._families: dict[tuple[str, str], _ReceivedFamily] = {}
         self._targets: dict[str, _Target] = {}
         self._count = 0
         self._swept = clock()
@@ -92,28 +94,31 @@ class ReceivedMetrics:
     def families(self) -> Iterable[Family]:
         """All live series, and `target_info` for the resources they came from."""
         self._sweep(self._clock())
-        for name, family in self._families.items():
-            series = [Series(labels, each.value) for labels, each in family.series.items()]
-            yield Family(name, family.type, family.help, series)
+        # First, so that no sender's metric of that name takes its place.
         if self._targets:
             info = [Series(target.labels, NumberValue(1)) for target in self._targets.values()]
             yield Family("target", "info", _TARGET_HELP, info)
+        for (name, _), family in self._families.items():
+            series = [Series(labels, kept.value) for labels, kept in family.series.items()]
+            yield Family(name, family.type, family.help, series)
 
     def snapshot(self) -> Iterable[FamilySnapshot]:
         """What `families` shows, with what it takes to merge it with other workers'."""
         self._sweep(self._clock())
-        for name, family in self._families.items():
-            series = [
-                SeriesSnapshot(Series(labels, each.value), each.seen, each.is_delta)
-                for labels, each in family.series.items()
-            ]
-            yield FamilySnapshot(name, family.type, family.help, series)
         if self._targets:
-            series = [
-                SeriesSnapshot(Series(target.labels, NumberValue(1)), target.seen, is_delta=False)
+            info = [
+                SeriesSnapshot(
+                    Series(target.labels, NumberValue(1)), "target", target.seen, is_delta=False
+                )
                 for target in self._targets.values()
             ]
-            yield FamilySnapshot("target", "info", _TARGET_HELP, series)
+            yield FamilySnapshot("target", "info", _TARGET_HELP, info)
+        for (name, _), family in self._families.items():
+            series = [
+                SeriesSnapshot(Series(labels, kept.value), kept.metric, kept.seen, kept.is_delta)
+                for labels, kept in family.series.items()
+            ]
+            yield FamilySnapshot(name, family.type, family.help, series)
 
     def _ingest(self, metric: MetricSeries, now: float) -> bool:
         """Whether any point of the metric was kept."""
@@ -132,29 +137,34 @@ class ReceivedMetrics:
         labels = labels_text(point.labels)
         if len(labels) > _MAX_LABELS_CHARACTERS:
             raise _DroppedPointError("labels_too_long")
-        family = self._families.get(metric.name)
+        key = metric.name, metric.kind
+        family = self._families.get(key)
         if family is None:
             if point.has_ended:
                 return
             type_ = cast(FamilyType, metric.kind)
             family = _ReceivedFamily(type_, metric.help[:_MAX_HELP_CHARACTERS])
-        elif family.type != metric.kind:
-            raise _DroppedPointError("type_conflict")
         series = family.series.get(labels)
         if point.has_ended:
             if series is not None:
                 del family.series[labels]
                 self._count -= 1
                 if not family.series:
-                    del self._families[metric.name]
+                    del self._families[key]
         elif series is not None:
+            # Two metrics whose names differ only in characters that Prometheus does not allow, such
+            # as `a.b` and `a_b`: in one series their values would alternate.
+            if series.metric != metric.metric:
+                raise _DroppedPointError("name_conflict")
             try:
                 series.update(point, is_delta=metric.is_delta, seen=now)
             except LatePointError:
                 raise _DroppedPointError("late") from None
         elif self._count < self._max_series:
-            family.series[labels] = ReceivedSeries(point, is_delta=metric.is_delta, seen=now)
-            self._families[metric.name] = family
+            family.series[labels] = ReceivedSeries(
+                point, metric=metric.metric, is_delta=metric.is_delta, seen=now
+            )
+            self._families[key] = family
             self._count += 1
         else:
             raise _DroppedPointError("series_limit")
@@ -162,13 +172,13 @@ class ReceivedMetrics:
     def _sweep(self, now: float) -> None:
         self._swept = now
         oldest = now - self._stale_seconds
-        for name, family in list(self._families.items()):
-            stale = [key for key, series in family.series.items() if series.seen < oldest]
-            for key in stale:
-                del family.series[key]
+        for key, family in list(self._families.items()):
+            stale = [labels for labels, series in family.series.items() if series.seen < oldest]
+            for labels in stale:
+                del family.series[labels]
             self._count -= len(stale)
             if not family.series:
-                del self._families[name]
-        for key, target in list(self._targets.items()):
+                del self._families[key]
+        for labels, target in list(self._targets.items()):
             if target.seen < oldest:
-                del self._targets[key]
+                del self._targets[labels]

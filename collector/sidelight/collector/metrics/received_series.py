@@ -17,9 +17,11 @@ class ReceivedSeries:
     knows no deltas, sees a series that grows.
     """
 
-    __slots__ = ("_start_ns", "_time_ns", "is_delta", "seen", "value")
+    __slots__ = ("_start_ns", "_time_ns", "is_delta", "metric", "seen", "value")
 
-    def __init__(self, point: Point, *, is_delta: bool, seen: float) -> None:
+    def __init__(self, point: Point, *, metric: str, is_delta: bool, seen: float) -> None:
+        self.metric = metric
+        """Name and unit as the sender has them."""
         self.value: Value = point.value
         self.is_delta = is_delta
         self.seen = seen

@@ -20,10 +20,12 @@ from sidelight.otlp.prometheus.values import (
 class SeriesSnapshot:
     """One series received by OTLP: `seen` on the machine's monotonic clock.
 
-    Deltas add up over workers; of anything else the newest state counts.
+    Deltas add up over workers; of anything else the newest state counts. `metric` is name and
+    unit as the sender has them.
     """
 
     series: Series
+    metric: str
     seen: float
     is_delta: bool
 
@@ -40,7 +42,7 @@ class FamilySnapshot:
 
 @dataclass(slots=True)
 class Snapshot:
-    """Families that this process made, that its receivers fetched, and that it was sent."""
+    """The families of one process: its own, those it scraped, and those it received."""
 
     own: list[Family] = field(default_factory=list)
     scraped: list[AnyFamily] = field(default_factory=list)
@@ -57,8 +59,14 @@ class Snapshot:
                     family.type,
                     family.help,
                     [
-                        [each.series.labels, _plain(each.series.value), each.seen, each.is_delta]
-                        for each in family.series
+                        [
+                            kept.series.labels,
+                            _plain(kept.series.value),
+                            kept.metric,
+                            kept.seen,
+                            kept.is_delta,
+                        ]
+                        for kept in family.series
                     ],
                 ]
                 for family in self.received
@@ -80,8 +88,8 @@ class Snapshot:
                     type_,
                     help_,
                     [
-                        SeriesSnapshot(Series(labels, _value(value)), seen, is_delta)
-                        for labels, value, seen, is_delta in series
+                        SeriesSnapshot(Series(labels, _value(value)), metric, seen, is_delta)
+                        for labels, value, metric, seen, is_delta in series
                     ],
                 )
                 for name, type_, help_, series in plain["received"]
@@ -93,7 +101,7 @@ def _plain_family(family: AnyFamily) -> list[Any]:
     """The last entry is a text for what is kept as one, and else a list."""
     if isinstance(family, ScrapedFamily):
         return [family.name, family.type, family.help, family.body]
-    series = [[each.labels, _plain(each.value)] for each in family.series]
+    series = [[shown.labels, _plain(shown.value)] for shown in family.series]
     return [family.name, family.type, family.help, series]
 
 
@@ -120,7 +128,7 @@ def _value(plain: Any) -> Value:
                 tuple(bounds),
                 counts,
                 total,
-                {bucket: _exemplars(each) for bucket, each in exemplars},
+                {bucket: _exemplars(newest) for bucket, newest in exemplars},
             )
         case ["s", quantiles, count, total]:
             pairs = [(quantile, value) for quantile, value in quantiles]
@@ -129,4 +137,4 @@ def _value(plain: Any) -> Value:
 
 
 def _exemplars(plain: Iterable[Any]) -> tuple[Exemplar, ...]:
-    return tuple(Exemplar(*each) for each in plain)
+    return tuple(Exemplar(*exemplar) for exemplar in plain)

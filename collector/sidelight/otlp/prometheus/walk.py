@@ -8,6 +8,7 @@ done with a point (kept as the latest state, or written with its time) is the ca
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,8 @@ class MetricSeries:
 
     name: str
     """The family's name: unit spelled out, a counter's `_total` not included."""
+    metric: str
+    """Name and unit as the sender has them: several can become one `name`."""
     kind: Kind
     help: str
     unit: str
@@ -119,6 +122,7 @@ def _metrics(of_resource: pb.ResourceMetrics, own: dict[str, str]) -> Iterator[M
             kind, is_delta, points = _opened(metric)
             yield MetricSeries(
                 family_name(metric.name, metric.unit, _naming(kind)),
+                sys.intern(f"{metric.name} {metric.unit}"),
                 kind,
                 metric.description,
                 metric.unit,
@@ -162,7 +166,7 @@ def _point(context: dict[str, str], kind: Kind, point: _PointMessage) -> Point |
     has_ended = bool(point.flags & _NO_VALUE)
     value: Value | Fault
     if isinstance(point, pb.NumberDataPoint):
-        value = _number(point, has_ended=has_ended)
+        value = _number(point, kind, has_ended=has_ended)
     elif isinstance(point, pb.HistogramDataPoint):
         value = _histogram(point)
     elif isinstance(point, pb.SummaryDataPoint):
@@ -188,19 +192,33 @@ def _labels(context: dict[str, str], kind: Kind, attributes: Iterable[KeyValue])
 def _added(
     context: Mapping[str, str], taken: frozenset[str], attributes: Mapping[str, str]
 ) -> dict[str, str]:
-    """Attributes as labels beside those of `context`: they never hide one that is in use."""
-    return {
-        f"exported_{name}" if name in context or name in taken else name: value
-        for name, value in attributes.items()
-        if value
+    """Attributes as labels beside those of `context`: they never hide one that is in use.
+
+    Sorted by label, because a series is known by the text of its labels.
+    """
+    added = {
+        label: value
+        for label, value in attributes.items()
+        if value and label not in context and label not in taken
     }
+    for label, value in attributes.items():
+        if value and (label in context or label in taken):
+            exported = f"exported_{label}"
+            # A sender that passes on what it scraped may have that one already.
+            while exported in context or exported in attributes or exported in added:
+                exported = f"exported_{exported}"
+            added[exported] = value
+    return dict(sorted(added.items()))
 
 
-def _number(point: pb.NumberDataPoint, *, has_ended: bool) -> NumberValue | Fault:
-    kind = point.WhichOneof("value")
-    if kind is None and not has_ended:
+def _number(point: pb.NumberDataPoint, kind: Kind, *, has_ended: bool) -> NumberValue | Fault:
+    which = point.WhichOneof("value")
+    if which is None and not has_ended:
         return Fault("malformed")
-    value = point.as_int if kind == "as_int" else point.as_double
+    value = point.as_int if which == "as_int" else point.as_double
+    # OpenMetrics has no counter below zero, and none that is not a number.
+    if kind == "counter" and not value >= 0:
+        return Fault("malformed")
     return NumberValue(value, tuple(_exemplars(point.exemplars)))
 
 
@@ -224,7 +242,12 @@ def _histogram(point: pb.HistogramDataPoint) -> HistogramValue | Fault:
 def _summary(point: pb.SummaryDataPoint) -> SummaryValue | Fault:
     if len(point.quantile_values) > MAX_BUCKETS:
         return Fault("too_many_buckets")
-    quantiles = [(each.quantile, each.value) for each in point.quantile_values]
+    quantiles = [(at.quantile, at.value) for at in point.quantile_values]
+    # A repeated quantile would be a repeated series.
+    if len({at for at, _ in quantiles}) < len(quantiles) or not all(
+        0 <= at <= 1 for at, _ in quantiles
+    ):
+        return Fault("malformed")
     return SummaryValue(quantiles, point.count, point.sum)
 
 

@@ -12,9 +12,9 @@ from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidelight.collector.destinations.prometheus_remote_write.series import convert
-from sidelight.collector.metrics.exposition import Exposition
 from sidelight.collector.metrics.received import ReceivedMetrics
 from sidelight.collector.metrics.registry import Registry
+from support import openmetrics
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], str]
 
@@ -79,7 +79,7 @@ def scraped(request: ExportMetricsServiceRequest) -> Series:
     received = ReceivedMetrics(Registry())
     received.ingest(request)
     # The text format: a parser of OpenMetrics refuses negative counters, which senders can make.
-    _, page = Exposition([received]).render("text/plain")
+    _, page = openmetrics.exposition(received).render("text/plain")
     return {
         (sample.name, frozenset(sample.labels.items())): repr(float(sample.value))
         for family in text_string_to_metric_families(page.decode())

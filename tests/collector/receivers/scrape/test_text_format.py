@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
-from sidelight.collector.metrics.exposition import Exposition
 from sidelight.collector.metrics.family import AnyFamily, ScrapedFamily
 from sidelight.collector.receivers.scrape.text_format import MalformedExpositionError, TextReader
 from support import openmetrics
@@ -23,7 +22,7 @@ Samples = set[tuple[str, frozenset[tuple[str, str]], float]]
 
 
 def rendered(families: Sequence[AnyFamily], accept: str) -> str:
-    return Exposition([openmetrics.Fixed(*families)]).render(accept)[1].decode()
+    return openmetrics.exposition(openmetrics.Fixed(*families)).render(accept)[1].decode()
 
 
 def as_openmetrics(families: list[ScrapedFamily]) -> str:

@@ -10,23 +10,13 @@ from typing import Any, TypeVar
 from sidelight.collector.app.workers.link import LinkError
 from sidelight.collector.app.workers.process import WorkerProcess
 from sidelight.collector.metrics.exposition import Exposition
-from sidelight.collector.metrics.family import AnyFamily
 from sidelight.collector.metrics.merge import merged, what_stays
+from sidelight.collector.metrics.page import Families
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.snapshot import Snapshot
 
 _T = TypeVar("_T")
 _SUPERVISOR = "supervisor"
-
-
-class _Last:
-    """The metrics merged last, as a `Source` of the exposition."""
-
-    def __init__(self) -> None:
-        self.merged: list[AnyFamily] = []
-
-    def families(self) -> Iterable[AnyFamily]:
-        return self.merged
 
 
 class Front:
@@ -37,8 +27,8 @@ class Front:
         self._workers = workers
         self._registry = registry
         self._retired = Snapshot()
-        self._last = _Last()
-        self._exposition = Exposition((self._last,))
+        self._last = Families()
+        self._exposition = Exposition(lambda: self._last)
         self.is_draining = False
 
     def retire(self, worker: WorkerProcess) -> None:
@@ -56,7 +46,7 @@ class Front:
         }
         own = Snapshot(own=list(self._registry.families()))
         now = time.monotonic()
-        self._last.merged = merged({_SUPERVISOR: own, **snapshots}, self._retired, now)
+        self._last = merged({_SUPERVISOR: own, **snapshots}, self._retired, now)
         return self._exposition.render(accept)
 
     async def trouble(self) -> str | None:

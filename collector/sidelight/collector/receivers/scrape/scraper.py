@@ -55,6 +55,8 @@ class _Target:
     families: list[ScrapedFamily] = field(default_factory=list)
     scraped: float = 0.0
     is_up: bool | None = None
+    is_logged: bool = False
+    """Whether samples that cannot be shown have been logged."""
 
 
 class Scraper:
@@ -76,6 +78,9 @@ class Scraper:
     ) -> None:
         self._clock = clock
         self._scrapes = registry.counter(conventions.COLLECTOR_SCRAPES, ("target", "outcome"))
+        self._dropped = registry.counter(
+            conventions.COLLECTOR_SCRAPE_SAMPLES_DROPPED, ("target", "reason")
+        )
         self._targets: list[_Target] = []
         self.switch(config, self.prepare(config))
 
@@ -117,19 +122,20 @@ class Scraper:
     def families(self) -> Iterable[AnyFamily]:
         """The latest metrics of the targets, and `up` for each target that was tried."""
         oldest = self._clock() - _STALE_INTERVALS * self._config.interval_seconds
+        tried = [target for target in self._targets if target.is_up is not None]
         up: list[Series] = []
-        for target in self._targets:
-            if target.is_up is None:
-                continue
+        for target in tried:
             is_stale = target.scraped < oldest
             if is_stale:
                 target.families = []
             is_up = target.is_up and not is_stale  # a scrape that hangs has not failed yet
-            up.append(Series(labels_text(target.identity), NumberValue(int(is_up))))
-            yield from target.families
+            up.append(Series(labels_text(target.identity), NumberValue(int(bool(is_up)))))
         if up:
+            # First, so that no target's metric of that name and another type hides it.
             meaning = conventions.METRICS[conventions.TARGET_UP].meaning
             yield Family(conventions.TARGET_UP, "gauge", meaning, up)
+        for target in tried:
+            yield from target.families
 
     async def _repeat(self, target: _Target) -> None:
         loop = asyncio.get_running_loop()
@@ -147,6 +153,7 @@ class Scraper:
             read = partial(target.reader.read, text, openmetrics=openmetrics)
             target.families = await off_loop_if(len(text) > _MAX_TEXT_ON_LOOP, read)
             target.scraped = self._clock()
+            self._note_dropped(target)
             outcome = "ok"
             if target.is_up is False:
                 _logger.info("scraping %s works again", target.shown)
@@ -165,6 +172,20 @@ class Scraper:
                 )
         target.is_up = outcome == "ok"
         self._scrapes.labels(target.shown, outcome).inc()
+
+    def _note_dropped(self, target: _Target) -> None:
+        """Count the samples that were left out, and log a target's first."""
+        dropped = target.reader.dropped
+        for reason, samples in dropped.items():
+            self._dropped.labels(target.shown, reason).inc(samples)
+        if dropped and not target.is_logged:
+            target.is_logged = True
+            _logger.warning(
+                "%d samples of %s cannot be shown (%s); correct them in the target",
+                dropped.total(),
+                target.shown,
+                ", ".join(sorted(dropped)),
+            )
 
 
 def _target(target: ScrapeTarget, config: Scrape) -> _Target:

@@ -1,16 +1,19 @@
 """Reads a scraped exposition (text 0.0.4 or OpenMetrics) into families, and adds labels.
 
 It parses only what is needed: values stay text, and a series of the last scrape is looked up
-instead of parsed. The result can be written in either format.
+instead of parsed. The result can be written in either format, and Prometheus can read it.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
 
+from sidelight import conventions
 from sidelight.collector.metrics.family import FamilyType, ScrapedFamily, labels_text
 from sidelight.otlp.prometheus.names import spelled
 
@@ -76,6 +79,10 @@ class TextReader:
         self._extra = dict(extra)
         self._selected = re.compile("|".join(map(translate, families))) if families else None
         self._known: dict[str, str] = {}
+        # The scraper itself says whether the target is up.
+        self._up = f"{conventions.TARGET_UP}{{{labels_text(extra)}}}"
+        self.dropped: Counter[str] = Counter()
+        """Samples of the last scrape that cannot be shown, by reason."""
 
     def read(self, text: str, *, openmetrics: bool) -> list[ScrapedFamily]:
         """The families of one scrape, without `_created` samples, timestamps and exemplars.
@@ -90,6 +97,8 @@ class TextReader:
         groups = _groups(lines, openmetrics=openmetrics)
         is_selected: dict[str, bool] = {}
         known, self._known = self._known, {}
+        self.dropped.clear()
+        shown: set[str] = set()
         for line_number, line in enumerate(lines, start=1):
             if not line or line[0] == "#":
                 continue
@@ -99,51 +108,81 @@ class TextReader:
                 continue
             # The fast path: a series of the last scrape, and a number after the last space.
             series, _, value = line.rpartition(" ")
-            spelled = known.get(series)
-            if spelled is not None and _is_number(value):
-                group = groups.get(series.partition("{")[0])
-                if group is None:
-                    group = _untyped(groups, series.partition("{")[0])
+            spelled_series = known.get(series)
+            number = None if spelled_series is None else _number(value)
+            if spelled_series is not None and number is not None:
+                name = series.partition("{")[0]
+                group = groups.get(name) or _untyped(groups, name)
+                self._known[series] = spelled_series
             elif not line.strip():
                 continue
             else:
                 match = _SAMPLE.fullmatch(line)
-                if match is None or not _is_number(match[3]):
+                number = None if match is None else _number(match[3])
+                if match is None or number is None:
                     raise MalformedExpositionError(
                         f"line {line_number} is not a sample: {line[:80]!r}"
                     )
-                name, value = match[1], match[3]
+                name = match[1]
                 group = groups.get(name) or _untyped(groups, name)
                 try:
-                    spelled = self._spell(name, match[2] or "", group.type)
+                    spelled_series = self._spell(name, match[2] or "", group.type)
                 except ValueError as error:
                     raise MalformedExpositionError(
                         f"line {line_number}: {error}: {line[:80]!r}"
                     ) from None
-                if match.end(3) != len(line):  # a timestamp or exemplar: not `series value`
-                    group.lines.append(f"{spelled} {value}\n")
-                    continue
-            # A repeated series counts once, as in Prometheus.
-            if series in self._known:
-                continue
-            self._known[series] = spelled
-            group.lines.append(f"{spelled} {value}\n")
-        return _families(groups)
+                if match.end(3) == len(line):  # otherwise a timestamp or exemplar follows
+                    self._known[series] = spelled_series
+            if not number:
+                self.dropped["out_of_range"] += 1
+            elif spelled_series == self._up:
+                self.dropped["reserved"] += 1
+            elif spelled_series in shown:
+                # A repeated series counts once, as in Prometheus.
+                self.dropped["duplicate"] += 1
+            else:
+                shown.add(spelled_series)
+                group.lines.append(f"{spelled_series} {number}\n")
+        return self._families(groups)
 
     def _spell(self, name: str, own: str, type_: FamilyType) -> str:
         pairs = dict(self._extra)
+        own_pairs: dict[str, str] = {}
         bound = _BOUND.get(type_)
         for label, escaped in _PAIR.findall(own):
             value = _unescape(escaped)
             # "0.10" and "0.1" are the same bucket: all sources must spell it alike.
             if label == bound:
                 value = spelled(float(value))
-            if label in self._extra:
-                label = f"exported_{label}"
-            if label in pairs:
+            if label in own_pairs:
                 raise ValueError(f"label {label} is repeated")
-            pairs[label] = value
+            own_pairs[label] = value
+        # Sorted, so that one series has one text.
+        for label, value in sorted(own_pairs.items()):
+            shown = label
+            while (
+                shown in self._extra
+                or shown == "__name__"
+                or (shown != label and shown in own_pairs)
+            ):
+                shown = f"exported_{shown}"
+            pairs[shown] = value
         return f"{name}{{{labels_text(pairs)}}}" if pairs else name
+
+    def _families(self, groups: Mapping[str, _Group]) -> list[ScrapedFamily]:
+        """The groups with samples, without creation times.
+
+        If an untyped sample has the name of a typed family, the family counts; it comes first.
+        """
+        unique: dict[str, _Group] = {}
+        for group in groups.values():
+            if group.lines and unique.setdefault(group.name, group) is not group:
+                self.dropped["type_conflict"] += len(group.lines)
+        return [
+            ScrapedFamily(group.name, group.type, group.help, "".join(group.lines))
+            for group in unique.values()
+            if not _is_created(group.name, unique)
+        ]
 
 
 def _selects(
@@ -184,6 +223,9 @@ def _groups(lines: list[str], *, openmetrics: bool) -> dict[str, _Group]:
             family = name.removesuffix("_total")
             if family == name or family in types:
                 family, kind = name, "unknown"  # in OpenMetrics every counter ends in `_total`
+        elif kind == "gauge" and name == "target_info":
+            # The text format has no type for it, and received resources have one of that name.
+            family, kind = "target", "info"
         group = _Group(family, kind, helps.get(name, ""))
         for suffix in _SUFFIXES[kind]:
             groups.setdefault(family + suffix, group)
@@ -195,22 +237,6 @@ def _untyped(groups: dict[str, _Group], name: str) -> _Group:
     return group
 
 
-def _families(groups: dict[str, _Group]) -> list[ScrapedFamily]:
-    """The groups with samples, without creation times.
-
-    If an untyped sample has the name of a typed family, the family counts; it comes first.
-    """
-    unique: dict[str, _Group] = {}
-    for group in groups.values():
-        if group.lines:
-            unique.setdefault(group.name, group)
-    return [
-        ScrapedFamily(group.name, group.type, group.help, "".join(group.lines))
-        for group in unique.values()
-        if not _is_created(group.name, unique)
-    ]
-
-
 def _is_created(name: str, groups: Mapping[str, _Group]) -> bool:
     base = groups.get(name.removesuffix("_created"))
     return (
@@ -220,13 +246,21 @@ def _is_created(name: str, groups: Mapping[str, _Group]) -> bool:
     )
 
 
-def _is_number(text: str) -> bool:
+def _number(text: str) -> str | None:
+    """A number as Prometheus reads it; empty if it is out of range, None if it is not a number."""
     try:
-        float(text)
+        value = float(text)
     except ValueError:
-        return False
-    # Python also reads other digits and 1_000, which Prometheus refuses.
-    return text.isascii() and "_" not in text
+        return None
+    # Python also reads other digits, 1_000 and numbers beside a form feed, which Go refuses.
+    if not text.isascii() or not text.isprintable() or "_" in text:
+        return None
+    if math.isfinite(value):
+        return text
+    # C writes -nan, which Go refuses as well.
+    if not any(character.isdigit() for character in text):
+        return spelled(value)
+    return ""
 
 
 def _unescape(text: str) -> str:
