@@ -132,7 +132,7 @@ def _stated_cost(said: Mapping[str, Any]) -> float | None:
 
 
 def _text(said: Mapping[str, Any], side: str) -> str:
-    names = (f"langfuse.observation.{side}", f"gen_ai.{side}.messages", f"{side}.value")
+    names = (f"langfuse.observation.{side}", f"{side}.value", f"gen_ai.{side}.messages")
     return next((str(said[name]) for name in names if said.get(name)), "")
 
 

@@ -162,13 +162,87 @@ def test_tools_and_images() -> None:
         settings,
     )
     asked = json.loads(attributes[names.INPUT_MESSAGES])
-    assert asked[1]["parts"] == [{"type": "text", "content": "what is it?"}, {"type": "image_url"}]
+    assert asked[1]["parts"] == [
+        {"type": "text", "content": "what is it?"},
+        {"type": "image_url"},
+        {"type": "text", "content": "[image_url]"},
+    ]
+    assert json.loads(attributes[names.INPUT_VALUE])[1]["content"] == [
+        {"type": "text", "text": "what is it?"},
+        {"type": "text", "text": "[image_url]"},
+    ]
     assert "AAAA" not in repr(attributes)
     (answered,) = json.loads(attributes[names.OUTPUT_MESSAGES])
     assert answered["finish_reason"] == "tool_calls"
     assert answered["parts"] == [
         {"type": "tool_call", "id": "call-1", "name": "look", "arguments": '{"at": "it"}'}
     ]
+    assert json.loads(attributes[names.OUTPUT_VALUE])["tool_calls"] == [
+        {"id": "call-1", "type": "function", **call}
+    ]
+
+
+def test_results_of_tools() -> None:
+    """What a tool answered names the call that it answers."""
+    told = {"role": "tool", "tool_call_id": "call-1", "content": "21 °C"}
+    attributes = content_attributes(
+        "chat",
+        read_request([json.dumps({"messages": [told]}).encode()], True, "chat", True),
+        AnswerFacts(),
+        Settings(capture_content="full"),
+    )
+    (message,) = json.loads(attributes[names.INPUT_MESSAGES])
+    assert message["parts"] == [{"type": "tool_call_response", "id": "call-1", "response": "21 °C"}]
+    assert json.loads(attributes[names.INPUT_VALUE]) == [told]
+
+
+def choice(delta: dict[str, object]) -> dict[str, object]:
+    """An event of a chat stream."""
+    return {"id": "chatcmpl-1", "choices": [{"index": 0, "delta": delta}]}
+
+
+THOUGHT = "let me think"
+REASONED = {
+    "chat": {"choices": [{"message": {"role": "assistant", "content": "42",
+                                      "reasoning": THOUGHT}}]},
+    "older chat": {"choices": [{"message": {"role": "assistant", "content": "42",
+                                            "reasoning_content": THOUGHT}}]},
+    "responses": {"output": [
+        {"type": "reasoning", "content": [{"type": "reasoning_text", "text": THOUGHT}]},
+        {"type": "message", "content": [{"type": "output_text", "text": "42"}]},
+    ]},
+    "messages": {"type": "message", "content": [{"type": "thinking", "thinking": THOUGHT},
+                                                {"type": "text", "text": "42"}]},
+    "chat stream": [choice({"reasoning": "let me "}), choice({"reasoning": "think"}),
+                    choice({"content": "42"})],
+    "responses stream": [{"type": "response.reasoning_text.delta", "delta": THOUGHT},
+                         {"type": "response.output_text.delta", "delta": "42"}],
+    "messages stream": [
+        {"type": "content_block_delta", "index": 0,
+         "delta": {"type": "thinking_delta", "thinking": THOUGHT}},
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "42"}},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", REASONED.values(), ids=REASONED)
+def test_reasoning_stays_apart(answer: dict[str, object] | list[dict[str, object]]) -> None:
+    """Reasoning is a part of its own, in the schema and as Langfuse shows it."""
+    facts = (
+        AnswerFacts(events=tuple(answer)) if isinstance(answer, list) else AnswerFacts(body=answer)
+    )
+    settings = Settings(capture_content="full")
+    attributes = content_attributes("chat", RequestFacts(), facts, settings)
+    (message,) = json.loads(attributes[names.OUTPUT_MESSAGES])
+    assert message["parts"] == [
+        {"type": "reasoning", "content": THOUGHT},
+        {"type": "text", "content": "42"},
+    ]
+    assert json.loads(attributes[names.OUTPUT_VALUE]) == {
+        "role": "assistant",
+        "content": "42",
+        "thinking": [{"type": "thinking", "content": THOUGHT}],
+    }
 
 
 def test_newest_message_is_kept() -> None:

@@ -13,10 +13,11 @@ import pytest
 from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from sidelight import conventions as c
 from sidelight.collector.processors.pipeline import Pipeline
 from support import paths
 from support.guarded_phoenix import API_KEY, GuardedPhoenix
-from support.processing import processed
+from support.processing import processed, request, span
 from support.waiting import eventually
 
 DATA = paths.DATA / "instrumentors"
@@ -25,11 +26,19 @@ DATA = paths.DATA / "instrumentors"
 def displayed(phoenix: GuardedPhoenix, recording: str) -> list[dict[str, Any]]:
     """The spans of a recording as Phoenix stored them, oldest first."""
     text = (DATA / f"{recording}.json").read_text()
-    made, _ = processed(Pipeline(), json_format.Parse(text, ExportTraceServiceRequest()))
+    exported = json_format.Parse(text, ExportTraceServiceRequest())
+    return stored_by(phoenix, exported, recording)
+
+
+def stored_by(
+    phoenix: GuardedPhoenix, exported: ExportTraceServiceRequest, name: str
+) -> list[dict[str, Any]]:
+    """The spans of a request as Phoenix stored them after processing, oldest first."""
+    made, _ = processed(Pipeline(), exported)
     count = sum(len(s.spans) for resource in made.resource_spans for s in resource.scope_spans)
-    project = f"display-{recording}"
+    project = f"display-{name}"
     bearer = {"Authorization": f"Bearer {API_KEY}"}
-    request = urllib.request.Request(
+    sent = urllib.request.Request(
         f"{phoenix.url}/v1/traces",
         gzip.compress(made.SerializeToString()),
         {
@@ -39,7 +48,7 @@ def displayed(phoenix: GuardedPhoenix, recording: str) -> list[dict[str, Any]]:
             **bearer,
         },
     )
-    with urllib.request.urlopen(request):
+    with urllib.request.urlopen(sent):
         pass
     question = urllib.request.Request(
         f"{phoenix.url}/v1/projects/{project}/spans?limit=1000", headers=bearer
@@ -112,15 +121,39 @@ def test_documents(
 
 
 @pytest.mark.real("phoenix")
+def test_parts_of_a_message(guarded_phoenix: GuardedPhoenix) -> None:
+    """Texts, images and reasoning are parts of their own, and what it does not show is named."""
+    asked = [{"role": "user", "parts": [
+        {"type": "text", "content": "what is it?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
+        {"type": "file", "modality": "document", "file_id": "file-7"},
+    ]}]  # fmt: skip
+    answer = [{"role": "assistant", "parts": [
+        {"type": "thinking", "thinking": "let me think"}, {"type": "text", "content": "42"},
+    ]}]  # fmt: skip
+    one = span({c.OPERATION: "chat", c.REQUEST_MODEL: "m", c.INPUT_MESSAGES: json.dumps(asked),
+                c.OUTPUT_MESSAGES: json.dumps(answer)})  # fmt: skip
+    (stored,) = stored_by(guarded_phoenix, request([one], scope="some.library"), "parts")
+    found = stored["attributes"]
+    contents = "llm.input_messages.0.message.contents"
+    assert found[f"{contents}.0.message_content.text"] == "what is it?"
+    assert found[f"{contents}.1.message_content.type"] == "image"
+    assert found[f"{contents}.2.message_content.text"] == "[document: file-7]"
+    contents = "llm.output_messages.0.message.contents"
+    assert found[f"{contents}.0.message_content.type"] == "reasoning"
+    assert found[f"{contents}.1.message_content.text"] == "42"
+
+
+@pytest.mark.real("phoenix")
 def test_vllms_own_spans(guarded_phoenix: GuardedPhoenix) -> None:
     """A call without a client above is an LLM span with its tokens, one below it a chain."""
     spans = displayed(guarded_phoenix, "vllm-0.32")
-    for span in spans:
-        found = span["attributes"]
-        if span["parent_id"]:
-            assert span["span_kind"] == "CHAIN"
+    for stored in spans:
+        found = stored["attributes"]
+        if stored["parent_id"]:
+            assert stored["span_kind"] == "CHAIN"
             assert "llm.token_count.prompt" not in found
         else:
-            assert span["span_kind"] == "LLM"
+            assert stored["span_kind"] == "LLM"
             assert found["llm.token_count.prompt"] == found["sidelight.usage.input_tokens"]
-    assert {bool(span["parent_id"]) for span in spans} == {True, False}
+    assert {bool(stored["parent_id"]) for stored in spans} == {True, False}

@@ -36,8 +36,10 @@ def _display_messages(span: EditableSpan) -> None:
         span.remove(c.SYSTEM_INSTRUCTIONS)
         rules = []
     answers = _messages(span, c.OUTPUT_MESSAGES)
-    if answers and (finished := messages.finished(answers)) is not None:
-        span.set(c.OUTPUT_MESSAGES, messages.dumps(finished))
+    for name, listed in ((c.INPUT_MESSAGES, asked), (c.OUTPUT_MESSAGES, answers)):
+        completed = messages.completed(listed, are_answers=name == c.OUTPUT_MESSAGES)
+        if completed is not None:
+            span.set(name, messages.dumps(completed))
     if c.OUTPUT_VALUE not in span:
         if not answers:
             nested = messages.nested(span.beginning("llm.output_messages."))

@@ -10,6 +10,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sidelight.collector.processors.normalise.parts import canonical, text_of
+from sidelight.collector.processors.normalise.parts import completed as completed_parts
+from sidelight.collector.processors.normalise.parts import displayed as displayed_parts
+
 Message = dict[str, Any]
 """One message in the parts schema: role, parts, for answers finish_reason."""
 
@@ -22,6 +26,10 @@ _ROLES = {
     "gen_ai.assistant.message": "assistant",
     "gen_ai.tool.message": "tool",
 }
+
+
+# Where a message's reasoning stands beside its content.
+_REASONING = ("reasoning_content", "reasoning", "thinking")
 
 
 def nested(pairs: Iterable[tuple[str, Any]]) -> list[Any]:
@@ -67,7 +75,7 @@ def from_openinference(items: Iterable[Any], *, are_answers: bool) -> list[Messa
         if not isinstance(message, Mapping):
             continue
         contents = [
-            {"type": part.get("type"), "text": part.get("text")}
+            dict(part)
             for content in _list(message.get("contents"))
             if isinstance(part := _mapping(content).get("message_content"), Mapping)
         ]
@@ -100,16 +108,27 @@ def from_event(name: str, attributes: Mapping[str, Any]) -> tuple[bool, Message]
     return False, _message(attributes, str(attributes.get("role") or role), are_answers=False)
 
 
-def finished(messages: list[Any]) -> list[Any] | None:
-    """Answers with a finish reason on each; None if they have it, or are no messages.
+def completed(messages: list[Any], *, are_answers: bool) -> list[Any] | None:
+    """Messages as Phoenix reads them; None if they are so already, or are no messages.
 
-    Phoenix drops the whole list where one lacks it.
+    It drops all answers where one lacks a finish reason, and parts that the parts schema does not
+    know.
     """
     if not all(isinstance(message, dict) for message in messages):
         return None
-    if all("finish_reason" in message for message in messages):
-        return None
-    return [{**message, "finish_reason": message.get("finish_reason", "")} for message in messages]
+    made = [_completed(message, are_answers=are_answers) for message in messages]
+    return None if made == messages else made
+
+
+def _completed(message: Message, *, are_answers: bool) -> Message:
+    made = (
+        {**message, "finish_reason": message.get("finish_reason", "")} if are_answers else message
+    )
+    parts = message.get("parts")
+    if not isinstance(parts, list):
+        return made
+    shown = completed_parts(parts)
+    return made if shown == parts else {**made, "parts": shown}
 
 
 def displayed(messages: Iterable[Any], *, are_answers: bool) -> str | None:
@@ -171,7 +190,7 @@ def _message(item: Mapping[str, Any], role: str, *, are_answers: bool) -> Messag
             {"type": "tool_call_response", "id": called, "response": content}
         ]
     else:
-        parts = _parts(content)
+        parts = _reasoning(item) + _parts(content)
     parts += [_call(call) for call in _list(item.get("tool_calls")) if isinstance(call, Mapping)]
     message: Message = {"role": role, "parts": parts}
     if are_answers:
@@ -185,15 +204,21 @@ def _parts(content: Any) -> list[dict[str, Any]]:
         if not isinstance(listed, list) or not all(isinstance(part, dict) for part in listed):
             return [{"type": "text", "content": content}] if content else []
         content = listed
-    parts = []
-    for part in _list(content):
-        if isinstance(part, str):
-            parts.append({"type": "text", "content": part})
-        elif isinstance(part, Mapping):
-            text = part.get("text", part.get("content"))
-            kind = part.get("type") or "text"
-            parts.append({"type": kind, "content": text} if text is not None else dict(part))
-    return parts
+    if content is not None and not isinstance(content, list):
+        return [{"type": "text", "content": text_of(content)}]
+    return completed_parts(
+        [
+            {"type": "text", "content": part} if isinstance(part, str) else part
+            for part in _list(content)
+            if isinstance(part, str | Mapping)
+        ]
+    )
+
+
+def _reasoning(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What several APIs have beside the content of a message."""
+    text = next((item[name] for name in _REASONING if isinstance(item.get(name), str)), "")
+    return [{"type": "reasoning", "content": text}] if text else []
 
 
 def _call(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,33 +237,29 @@ def _call(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
     """A message of the parts schema in the shape of OpenAI's API."""
-    texts, calls, response = [], [], None
-    for part in _list(message.get("parts")):
-        if not isinstance(part, Mapping):
-            continue
-        if part.get("type") == "tool_call":
+    parts = [canonical(part) for part in _list(message.get("parts")) if isinstance(part, Mapping)]
+    calls = []
+    for part in parts:
+        if part["type"] == "tool_call":
             arguments = part.get("arguments")
             written = arguments if isinstance(arguments, str) else dumps(arguments)
             function = {"name": part.get("name"), "arguments": written}
             calls.append({"id": part.get("id"), "type": "function", "function": function})
-        elif part.get("type") == "tool_call_response":
-            response = part
-        elif isinstance(part.get("content"), str):
-            texts.append(part["content"])
     plain: dict[str, Any] = {"role": message.get("role")}
+    if "parts" not in message:
+        content, thinking = displayed_parts(_parts(message.get("content")))
+    else:
+        content, thinking = displayed_parts(parts)
+    response = next((part for part in parts if part["type"] == "tool_call_response"), None)
     if response is not None:
         plain["tool_call_id"] = response.get("id")
-        texts.append(_text(response.get("response")))
-    if "parts" not in message:
-        texts.append(_text(message.get("content")))
-    plain["content"] = "".join(texts)
+        content = content or text_of(response.get("response"))
+    plain["content"] = content
+    if thinking:
+        plain["thinking"] = thinking
     if calls:
         plain["tool_calls"] = calls
     return plain
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else dumps(value)
 
 
 def _json(text: str) -> Any:

@@ -2,7 +2,7 @@
 
 Both show `gen_ai.input.messages` and `gen_ai.output.messages` (JSON in the parts schema) as a
 chat, and `input.value` and `output.value` in their tables. Of images, audio and token ids only
-the type is captured.
+the type is captured, which a text in brackets names, since Phoenix leaves such parts out.
 """
 
 from __future__ import annotations
@@ -19,8 +19,17 @@ from sidelight.instrumentation.vllm.routes import Dialect
 
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"
+# Where chat messages and their deltas have the reasoning, by version of vLLM.
+_REASONING: Final = ("reasoning", "reasoning_content")
+_REASONING_EVENTS: Final = (
+    "response.reasoning_text.delta",
+    "response.reasoning_summary_text.delta",
+)
+# A client can write anything as the type of a part.
+MAX_TYPE_CHARACTERS: Final = 64
+Part = dict[str, Any]
 # A message of a request or an answer: role, parts, finish reason.
-Message = tuple[str, list[dict[str, Any]], str | None]
+Message = tuple[str, list[Part], str | None]
 
 
 def content_attributes(
@@ -89,39 +98,66 @@ def _whole_answer(body: Mapping[str, Any], answer: AnswerFacts, clipper: Clipper
     reason = (answer.finish_reasons or ("stop",))[0]
     if body.get("type") == "message":
         messages.append(("assistant", _parts(body.get("content"), clipper), reason))
-    return messages + [
-        ("assistant", _parts(item.get("content"), clipper), reason)
-        for item in _mappings(body.get("output"))
-        if item.get("type") == "message"
-    ]
+    thought: list[Part] = []
+    for item in _mappings(body.get("output")):
+        if item.get("type") == "reasoning":
+            thought += _thoughts([item], clipper)
+        elif item.get("type") == "message":
+            messages.append(("assistant", thought + _parts(item.get("content"), clipper), reason))
+            thought = []
+    return messages + ([("assistant", thought, reason)] if thought else [])
 
 
 def _streamed_answer(answer: AnswerFacts, clipper: Clipper) -> list[Message]:
     texts: dict[int, list[str]] = {}
+    thoughts: dict[int, list[str]] = {}
     for event in answer.events:
         for choice in _mappings(event.get("choices")):
+            index = int(choice.get("index") or 0)
             delta = choice.get("delta")
+            if isinstance(delta, Mapping):
+                _collect(thoughts, index, _first_text(delta, _REASONING))
             text = delta.get("content") if isinstance(delta, Mapping) else choice.get("text")
-            if isinstance(text, str):
-                texts.setdefault(int(choice.get("index") or 0), []).append(text)
+            _collect(texts, index, text)
         delta = event.get("delta")
-        if event.get("type") == "response.output_text.delta" and isinstance(delta, str):
-            texts.setdefault(0, []).append(delta)
+        if event.get("type") == "response.output_text.delta":
+            _collect(texts, 0, delta)
+        elif event.get("type") in _REASONING_EVENTS:
+            _collect(thoughts, 0, delta)
         elif event.get("type") == "content_block_delta" and isinstance(delta, Mapping):
-            texts.setdefault(0, []).append(str(delta.get("text") or ""))
+            _collect(texts, 0, delta.get("text"))
+            _collect(thoughts, 0, delta.get("thinking"))
     reasons = answer.finish_reasons
-    return [
-        (
-            "assistant",
-            _parts("".join(pieces), clipper),
-            reasons[position] if position < len(reasons) else "stop",
-        )
-        for position, (_, pieces) in enumerate(sorted(texts.items()))
-    ]
+    messages: list[Message] = []
+    for position, index in enumerate(sorted({*texts, *thoughts})):
+        # The answer says more than what led to it, so it gets the byte budget first.
+        said = _parts("".join(texts[index]), clipper) if index in texts else []
+        thought = "".join(thoughts.get(index, ()))
+        if thought:
+            said.insert(0, {"type": "reasoning", "content": clipper.text(thought)})
+        reason = reasons[position] if position < len(reasons) else "stop"
+        messages.append(("assistant", said, reason))
+    return messages
+
+
+def _collect(pieces: dict[int, list[str]], index: int, text: object) -> None:
+    if isinstance(text, str):
+        pieces.setdefault(index, []).append(text)
+
+
+def _first_text(item: Mapping[str, Any], keys: Iterable[str]) -> str | None:
+    return next((text for key in keys if isinstance(text := item.get(key), str) and text), None)
 
 
 def _message(item: Mapping[str, Any], clipper: Clipper) -> Message:
+    role = str(item.get("role") or "assistant")
     parts = _parts(item.get("content"), clipper)
+    if role == "tool":
+        response = "".join(str(part.get("content", "")) for part in parts)
+        called = str(item.get("tool_call_id") or "")
+        return role, [{"type": "tool_call_response", "id": called, "response": response}], None
+    if thought := _first_text(item, _REASONING):
+        parts.insert(0, {"type": "reasoning", "content": clipper.text(thought)})
     for call in _mappings(item.get("tool_calls")):
         function = call.get("function")
         if isinstance(function, Mapping):
@@ -133,20 +169,34 @@ def _message(item: Mapping[str, Any], clipper: Clipper) -> Message:
                     "arguments": clipper.text(str(function.get("arguments") or "")),
                 }
             )
-    return str(item.get("role") or "assistant"), parts, None
+    return role, parts, None
 
 
-def _parts(content: object, clipper: Clipper) -> list[dict[str, Any]]:
+def _parts(content: object, clipper: Clipper) -> list[Part]:
     if isinstance(content, str):
         return [{"type": "text", "content": clipper.text(content)}]
-    parts: list[dict[str, Any]] = []
+    parts: list[Part] = []
     for part in _mappings(content):
+        kind = str(part.get("type") or "unknown")[:MAX_TYPE_CHARACTERS]
         text = part.get("text")
-        if isinstance(text, str):
+        if kind in ("thinking", "reasoning"):
+            parts += _thoughts([part], clipper)
+        elif isinstance(text, str):
             parts.append({"type": "text", "content": clipper.text(text)})
         else:
-            parts.append({"type": str(part.get("type") or "unknown")})
+            parts += [{"type": kind}, {"type": "text", "content": f"[{kind}]"}]
     return parts
+
+
+def _thoughts(items: Iterable[Mapping[str, Any]], clipper: Clipper) -> list[Part]:
+    """Reasoning as Anthropic's API and Responses have it: a text, or lists of texts."""
+    texts: list[str] = []
+    for item in items:
+        held = [item, *_mappings(item.get("summary")), *_mappings(item.get("content"))]
+        texts += [text for each in held if (text := _first_text(each, ("thinking", "text")))]
+    if not texts:
+        return []
+    return [{"type": "reasoning", "content": clipper.text("\n".join(texts))}]
 
 
 def _parts_schema(messages: list[Message], *, finish: bool = False) -> list[dict[str, Any]]:
@@ -158,13 +208,32 @@ def _parts_schema(messages: list[Message], *, finish: bool = False) -> list[dict
 
 
 def _value(messages: list[Message], *, as_text: bool) -> tuple[str, str]:
-    plain = [
-        {"role": role, "content": "".join(part.get("content", "") for part in parts)}
-        for role, parts, _ in messages
-    ]
-    if as_text and len(plain) == 1:
+    plain = [_plain(role, parts) for role, parts, _ in messages]
+    if as_text and len(plain) == 1 and isinstance(plain[0]["content"], str):
         return plain[0]["content"], _TEXT
     return _dump(plain[0] if len(plain) == 1 and plain[0]["role"] == "assistant" else plain), _JSON
+
+
+def _plain(role: str, parts: list[Part]) -> dict[str, Any]:
+    """A message in the shape of OpenAI's API, with reasoning as Langfuse shows it."""
+    message: dict[str, Any] = {"role": role}
+    texts = [str(part["content"]) for part in parts if part["type"] == "text"]
+    message["content"] = (
+        [{"type": "text", "text": text} for text in texts] if len(texts) > 1 else "".join(texts)
+    )
+    thinking = [part["content"] for part in parts if part["type"] == "reasoning"]
+    if thinking:
+        message["thinking"] = [{"type": "thinking", "content": text} for text in thinking]
+    calls = []
+    for part in parts:
+        if part["type"] == "tool_call":
+            function = {"name": part["name"], "arguments": part["arguments"]}
+            calls.append({"id": part["id"], "type": "function", "function": function})
+        elif part["type"] == "tool_call_response":
+            message |= {"tool_call_id": part["id"], "content": part["response"]}
+    if calls:
+        message["tool_calls"] = calls
+    return message
 
 
 def _mappings(value: object) -> Iterable[Mapping[str, Any]]:
