@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -53,6 +55,10 @@ class Scripted:
             self.taken += names_of(record) if record.signal == "traces" else [record.signal]
         return outcome
 
+    async def send_nothing(self, signal: Signal) -> Outcome | None:
+        """As it answers a request without items."""
+        return await asyncio.to_thread(self.answer, Record(signal, gzip.compress(b""), 0, 1))
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -60,7 +66,16 @@ class Scripted:
 class Running:
     """A forwarder at work."""
 
-    def __init__(self, log: DurableLog, destination: Scripted, directory: Path) -> None:
+    def __init__(
+        self,
+        log: DurableLog,
+        destination: Scripted,
+        directory: Path,
+        *,
+        max_blocked_seconds: float = 60.0,
+        concurrency: int = 1,
+        is_ordered: bool = False,
+    ) -> None:
         self.tally = Tally()
         self.dead_letters = DeadLetters(directory / "dead-letters")
         self.forwarder = Forwarder(
@@ -69,6 +84,9 @@ class Running:
             dead_letters=self.dead_letters,
             observer=self.tally,
             max_backoff_seconds=0.02,
+            max_blocked_seconds=max_blocked_seconds,
+            concurrency=concurrency,
+            is_ordered=is_ordered,
         )
 
     async def settled(self) -> None:
@@ -80,9 +98,11 @@ class Running:
 
 
 @asynccontextmanager
-async def forwarding(log: DurableLog, destination: Scripted, path: Path) -> AsyncIterator[Running]:
+async def forwarding(
+    log: DurableLog, destination: Scripted, path: Path, **options: Any
+) -> AsyncIterator[Running]:
     """Leaving it is a crash as far as the forwarder knows."""
-    running = Running(log, destination, path)
+    running = Running(log, destination, path, **options)
     task = asyncio.create_task(running.forwarder.run())
     try:
         yield running

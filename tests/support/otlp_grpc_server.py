@@ -36,15 +36,20 @@ class Call:
 
 @dataclass
 class OtlpGrpcServer:
-    """Serves on a loopback port until the `with` block ends; gRPC's usual 4 MiB cap holds."""
+    """Serves on a loopback port until the `with` block ends; by default gRPC's 4 MiB cap holds."""
 
     port: int = 0
     answer: Answer = field(default_factory=Answer)
     calls: list[Call] = field(default_factory=list)
+    max_message_bytes: int = 4 * 1024 * 1024
 
     def __post_init__(self) -> None:
         self._closing = threading.Event()
-        self._server = grpc.server(futures.ThreadPoolExecutor(8), handlers=[_Handler(self)])
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(8),
+            handlers=[_Handler(self)],
+            options=[("grpc.max_receive_message_length", self.max_message_bytes)],
+        )
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         self.url = f"http://127.0.0.1:{self.port}"
         self._server.start()

@@ -47,15 +47,19 @@ class Webhook:
     async def send(self, record: Record) -> Outcome:
         """Post once for the batch; a webhook that does not answer 2xx is asked again later."""
         if not (failed := _failed(record.body())):
-            return Delivered()
+            return Delivered(was_sent=False)
         body = json.dumps({"text": f"{self._label}: {', '.join(failed)}"}).encode()
         try:
             answer = await self._client.post("", body, {"Content-Type": "application/json"})
         except NoAnswerError as error:
-            return Retry(str(error))
+            return Retry(str(error), cause=error.cause)
         if 200 <= answer.status < 300:
             return Delivered()
-        return Retry(f"{self._client.url} answered {answer.status}")
+        reason = f"{self._client.url} answered {answer.status}; look into its log"
+        return Retry(reason, cause=f"http_{answer.status}")
+
+    async def send_nothing(self, signal: Signal) -> None:
+        """None: a webhook has no request that says nothing."""
 
     def close(self) -> None:
         """Close the connections."""

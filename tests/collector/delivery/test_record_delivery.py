@@ -16,7 +16,7 @@ from sidelight.collector.delivery.faults import MAX_FAULTS
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Rejected, Retry
 from sidelight.collector.log.durable_log import DurableLog
 from sidelight.collector.log.record import Record
-from support.backend import Reply
+from support.backend import Reply, Request
 from support.forwarding import Scripted, forwarding, names_of, traces
 from support.sending import Sending
 from support.span_store import SpanStore
@@ -99,23 +99,48 @@ async def test_a_partial_success_is_counted(log: DurableLog, tmp_path: Path) -> 
 async def test_what_a_backend_says_of_a_batch_reaches_no_log_line(
     log: DurableLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It may quote it: one line a record counts what was refused, the dead letters say why."""
-    log.append([traces(*(f"span-{number}" for number in range(50)))])
+    """It may quote it: one line a record counts what was rejected, the dead letters say why."""
+    names = [f"{'good' if number % 10 else 'bad'}-{number}" for number in range(50)]
+    log.append([traces(*names)])
     said = b"bad value: my credit card is 4111 1111"
     reply = Reply(400, said, {"Content-Type": "text/plain"})
-    with SpanStore(refuse=lambda _: reply) as store:
+
+    def refuse(request: Request) -> Reply | None:
+        return reply if b"bad-" in gzip.decompress(request.body) else None
+
+    with SpanStore(refuse=refuse) as store:
         async with Sending(log, store.destination("store")) as sending:
-            await sending.settled()
+            await sending.until(lambda: log.cursor("store").position == log.end)
             assert sending.forwarders[0].status.trouble is None
-    assert sending.tally.counts["store", "dropped", "refused"] == 50
+    assert sending.tally.counts["store", "dropped", "refused"] == 5
     letters = tmp_path / "log" / "dead-letters" / "store.jsonl"
     lines = letters.read_text().splitlines()
-    assert len(lines) == 50
+    assert len(lines) == 5
     assert all(said.decode() in json.loads(line)["reason"] for line in lines)
-    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == [
-        f"store refused 50 of 50 items for good (status 400); see dead letters {letters}"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        f"store rejected 5 of 50 items for good (status 400); see dead letters {letters}"
     ]
     assert "4111" not in caplog.text
+
+
+@pytest.mark.parametrize("status", [302, 401, 404, 429, 500])
+async def test_what_a_backend_says_of_a_failure_reaches_no_log_line(
+    log: DurableLog, tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    """Kind, size and a hash stand there instead; the words are kept for those with a token."""
+    log.append([traces("a")])
+    said = b"cannot store: my credit card is 4111 1111"
+    headers = {"Content-Type": "text/plain", "Location": "https://other.example/?q=4111+1111"}
+    with SpanStore(refuse=lambda _: Reply(status, said, headers)) as store:
+        async with Sending(log, store.destination("store")) as sending:
+            await sending.settled()
+            status_now = sending.forwarders[0].status
+            assert f"answered {status}" in str(status_now.trouble)
+            assert "4111" not in str(status_now.trouble)
+            assert "4111" in status_now.said
+            assert status_now.cause == f"http_{status}"
+    assert "4111" not in caplog.text
+    assert status == 302 or "(text/plain, 41 bytes, hash " in caplog.text
 
 
 async def test_the_words_of_a_partial_success_reach_no_log_line(

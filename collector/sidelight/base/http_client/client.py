@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from sidelight.base.http_client.answer import Answer, NotHttpError
 from sidelight.base.http_client.connect import connect, tunnel
 from sidelight.base.http_client.exchange import ClientConnection, Exchange
-from sidelight.base.http_client.failure import NoAnswerError, explain
+from sidelight.base.http_client.failure import NoAnswerError, cause_of, explain
 from sidelight.base.http_client.origin import Origin
 from sidelight.base.http_client.proxy import Proxy, ProxySettingError, proxy_for
 from sidelight.base.tls.client import ClientCertificate, TlsFileError, shared
@@ -87,7 +87,9 @@ class HttpClient:
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> Answer:
         if self._is_closed:
-            raise NoAnswerError(f"{self.url}: not sent, the destination is closing")
+            raise NoAnswerError(
+                f"{self.url}: not sent, the destination is closing", cause="closing"
+            )
         proxy: Proxy | None = None
         deadline = asyncio.timeout(self.timeout_seconds)
         exchange: Exchange | None = None
@@ -187,12 +189,13 @@ class HttpClient:
 
     def _no_answer(self, error: Exception, proxy: Proxy | None) -> NoAnswerError:
         if self._is_closed:
-            return NoAnswerError(f"{self.url}: given up, the destination is closing")
+            return NoAnswerError(
+                f"{self.url}: given up, the destination is closing", cause="closing"
+            )
         reason = explain(
             error,
             place=self._origin.place,
             proxy=proxy,
             timeout_seconds=self.timeout_seconds,
         )
-        is_timeout = isinstance(error, TimeoutError)
-        return NoAnswerError(f"{self.url}: {reason}", is_timeout=is_timeout)
+        return NoAnswerError(f"{self.url}: {reason}", cause=cause_of(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from socket import gaierror
+from typing import Literal
 
 from sidelight.base.http_client.answer import NotHttpError
 from sidelight.base.http_client.proxy import Proxy, ProxySettingError
@@ -14,12 +15,24 @@ _CERTIFICATE_EXPIRED = 10
 _HOSTNAME_MISMATCH = (62, 64)
 
 
+Cause = Literal[
+    "timeout", "dns", "refused", "tls", "proxy", "reset", "not_http", "closing", "other"
+]
+"""Why there was no answer, in one word. Only `timeout`, `reset` and `not_http` can come after the
+request was sent."""
+
+
 class NoAnswerError(Exception):
     """The backend did not answer. The message is one sentence with the cause and what to do."""
 
-    def __init__(self, message: str, *, is_timeout: bool = False) -> None:
+    def __init__(self, message: str, *, cause: Cause = "other") -> None:
         super().__init__(message)
-        self.is_timeout = is_timeout
+        self.cause: Cause = cause
+
+    @property
+    def is_timeout(self) -> bool:
+        """Whether the answer did not arrive in time."""
+        return self.cause == "timeout"
 
 
 class ProxyAnswerError(OSError):
@@ -28,6 +41,29 @@ class ProxyAnswerError(OSError):
     def __init__(self, status: int) -> None:
         super().__init__(f"the proxy answered {status}")
         self.status = status
+
+
+def cause_of(error: BaseException) -> Cause:
+    """What went wrong in an exchange, in one word."""
+    match error:
+        case TimeoutError():
+            return "timeout"
+        case gaierror():
+            return "dns"
+        case ConnectionRefusedError():
+            return "refused"
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
+            return "reset"
+        case ssl.SSLError() | TlsFileError():
+            return "tls"
+        case ProxyAnswerError() | ProxySettingError():
+            return "proxy"
+        case ConnectionError():
+            return "reset"
+        case NotHttpError():
+            return "not_http"
+        case _:
+            return "other"
 
 
 def explain(
@@ -52,14 +88,14 @@ def explain(
             assert proxy is not None
             return _explain_proxy(status, proxy, place)
         case ConnectionError():
-            return "the server closed the connection before it answered"
+            return "the server closed the connection before it answered; look into its log"
         case NotHttpError():
             return (
                 "the answer is not HTTP/1.1; if this is an OTLP/gRPC port (4317), "
                 "use the HTTP port (4318)"
             )
         case OSError(strerror=str(text)):
-            return f"{peer} cannot be reached: {text[:1].lower()}{text[1:]}"
+            return f"{peer} cannot be reached: {text[:1].lower()}{text[1:]}; check the network"
         case ProxySettingError() | TlsFileError():
             return str(error)
         case _:
@@ -86,17 +122,20 @@ def _explain_proxy(status: int, proxy: Proxy, place: str) -> str:
 def _explain_tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in _HOSTNAME_MISMATCH:
-            return f"the server's TLS certificate is for another host ({error.verify_message})"
+            return (
+                f"the server's TLS certificate is for another host ({error.verify_message}); "
+                "use one of its names in the url"
+            )
         if error.verify_code == _CERTIFICATE_EXPIRED:
             return "the server's TLS certificate has expired; renew it"
         return (
             f"the server's TLS certificate is not trusted ({error.verify_message}); "
-            "set SSL_CERT_FILE to the file of its CA"
+            "set ca or SSL_CERT_FILE to the file of its CA"
         )
     # OpenSSL's reasons, before and since 3.2, for an answer in plain text.
     if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
         return "the server does not speak TLS; use http:// in the url, or correct the port"
     if "CERTIFICATE_REQUIRED" in (error.reason or ""):
-        return "the server requires a client certificate"
+        return "the server requires a client certificate; set client_certificate"
     reason = str(error.reason or "handshake failed").replace("_", " ").lower()
-    return f"TLS failed: {reason}"
+    return f"TLS failed: {reason}; check the port and the server's TLS settings"

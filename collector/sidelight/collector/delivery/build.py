@@ -34,8 +34,10 @@ def build_forwarder(
         dead_letters=DeadLetters(log.directory_for("dead-letters")),
         observer=observer,
         max_backoff_seconds=destination.max_backoff_seconds,
+        max_blocked_seconds=destination.max_blocked_seconds,
         feed=_feed(config, log, cursor, observer),
         concurrency=1 if config.is_scores else type_of(destination).concurrency(destination),
+        is_ordered=type_of(destination).is_ordered,
         status=status,
     )
 

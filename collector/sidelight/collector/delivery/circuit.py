@@ -32,8 +32,14 @@ class Circuit:
         self._wish_seconds: float | None = None
         self._asking = asyncio.Lock()
 
-    async def run(self, send: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """The outcome of one `send`, made when its turn has come."""
+    async def run(
+        self, send: Callable[[], Awaitable[Outcome]], *, is_suspect: bool = False
+    ) -> Outcome:
+        """The outcome of one `send`, made when its turn has come.
+
+        `is_suspect`: the backend accepts other batches and not this one, so that its failure says
+        nothing about the backend.
+        """
         while self._failures:
             async with self._asking:
                 if not self._failures:
@@ -41,15 +47,15 @@ class Circuit:
                 await asyncio.sleep(
                     backoff_seconds(self._failures, self._wish_seconds, self._max_backoff_seconds)
                 )
-                return await self._note(send)
-        return await self._note(send)
+                return await self._note(send, is_suspect)
+        return await self._note(send, is_suspect)
 
-    async def _note(self, send: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    async def _note(self, send: Callable[[], Awaitable[Outcome]], is_suspect: bool) -> Outcome:
         before = self._failures
         outcome = await send()
         if not isinstance(outcome, Retry):
             self._failures = 0
-        elif self._failures == before:
+        elif self._failures == before and not is_suspect:
             # Requests that fail together are one failure.
             self._failures += 1
             self._wish_seconds = outcome.after_seconds

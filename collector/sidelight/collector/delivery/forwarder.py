@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from functools import partial
 
 from sidelight.base.executor import DaemonExecutor, run_in_thread
 from sidelight.collector.delivery.dead_letters import DeadLetters
@@ -22,20 +23,34 @@ from sidelight.collector.log.position import Position
 _logger = logging.getLogger(__name__)
 
 
-class _InFlight(NamedTuple):
+# Batches that fail and that others may pass. Above it the destination is rather down.
+MAX_PASSED = 4
+# Batches that may be done before an older one is: a crash sends all of them again.
+MAX_AHEAD = 256
+
+
+@dataclass(slots=True)
+class _InFlight:
     """A batch on its way: where the cursor may stand once it is done, when it was appended."""
 
-    delivery: asyncio.Future[None]
     end: Position
     time_ns: int
+    delivery: asyncio.Future[None] = field(init=False)
+    may_be_passed: bool = False
+    """It fails, and the batches behind it are tried to see whose fault that is."""
+
+    @property
+    def is_done(self) -> bool:
+        return self.delivery.done()
 
 
 class Forwarder:
     """Brings one destination everything in the log, in order, at least once.
 
     It runs on the event loop, with a thread of its own for the disk, so that one that hangs
-    delays nobody else. Up to `concurrency` batches are on their way at the same time; the
-    cursor passes them in order, each once it and all before it are done.
+    delays nobody else. Up to `concurrency` batches are on their way at the same time, beside at
+    most `MAX_PASSED` that fail for long; the cursor passes them in order, each once it and all
+    before it are done.
     """
 
     def __init__(
@@ -46,8 +61,10 @@ class Forwarder:
         dead_letters: DeadLetters,
         observer: Observer,
         max_backoff_seconds: float,
+        max_blocked_seconds: float,
         feed: Feed | None = None,
         concurrency: int = 1,
+        is_ordered: bool = False,
         status: DeliveryStatus | None = None,
     ) -> None:
         """`feed` is by default all of the log."""
@@ -63,6 +80,8 @@ class Forwarder:
             observer=observer,
             status=self.status,
             max_backoff_seconds=max_backoff_seconds,
+            max_blocked_seconds=max_blocked_seconds,
+            is_ordered=is_ordered,
         )
         self._reader = LogReader(
             cursor,
@@ -74,6 +93,8 @@ class Forwarder:
             give_up=self._delivery.give_up,
         )
         self._appended = asyncio.Event()
+        # A batch is done or may be passed.
+        self._progress = asyncio.Event()
         self._in_flight: deque[_InFlight] = deque()
         self._held_ns: int | None = None
         self._is_finishing = False
@@ -95,9 +116,9 @@ class Forwarder:
         try:
             while not self._is_finishing:
                 self._appended.clear()
-                if len(self._in_flight) >= self._concurrency:
-                    await asyncio.wait([self._in_flight[0].delivery])
-                    self._pass_done()
+                self._pass_done()
+                if not self._has_room():
+                    await self._wait_for_progress()
                     continue
                 step = await self._reader.next(position)
                 if isinstance(step, Step):
@@ -107,8 +128,7 @@ class Forwarder:
                 self._held_ns = step.since_ns if step else None
                 await self._rest(step)
             while self._in_flight:
-                await asyncio.wait([self._in_flight[0].delivery])
-                self._pass_done()
+                await self._wait_for_progress()
             await self._reader.commit()
         finally:
             await self._cancel_in_flight()
@@ -117,39 +137,70 @@ class Forwarder:
         """Begin to deliver what is to be sent before the cursor may pass the end of `step`."""
         self._report_damage(step)
         self.status.busy()
+        batch = _InFlight(step.end, step.time_ns)
         if step.record is None:
-            delivery = asyncio.get_running_loop().create_future()
-            delivery.set_result(None)
+            batch.delivery = asyncio.get_running_loop().create_future()
+            batch.delivery.set_result(None)
         else:
-            delivery = asyncio.ensure_future(self._delivery.deliver(step.record))
-        self._in_flight.append(_InFlight(delivery, step.end, step.time_ns))
+            let_others_pass = partial(self._let_pass, batch)
+            batch.delivery = asyncio.ensure_future(
+                self._delivery.deliver(step.record, let_others_pass)
+            )
+            batch.delivery.add_done_callback(self._note_progress)
+        self._in_flight.append(batch)
+
+    def _has_room(self) -> bool:
+        """Whether one more batch may be sent."""
+        under_way = [batch for batch in self._in_flight if not batch.is_done]
+        passed = sum(batch.may_be_passed for batch in under_way)
+        return (
+            len(under_way) - min(passed, MAX_PASSED) < self._concurrency
+            and len(self._in_flight) < MAX_AHEAD
+        )
+
+    def _let_pass(self, batch: _InFlight) -> None:
+        if not batch.may_be_passed:
+            batch.may_be_passed = True
+            self._progress.set()
+
+    def _note_progress(self, _: asyncio.Future[None]) -> None:
+        self._progress.set()
+
+    async def _wait_for_progress(self) -> None:
+        """Until a batch is done, or may be passed; the cursor then passes what is done."""
+        self._progress.clear()
+        self._pass_done()
+        if self._in_flight:
+            await self._progress.wait()
 
     async def _rest(self, held: Held | None) -> None:
         """Until more is appended, the oldest batch is done, or what is held is due."""
         # What was appended while the end was looked for is still to be read.
         if not (self._in_flight or self._appended.is_set()):
             self.status.caught_up()
-        appended: asyncio.Future[Any] = asyncio.ensure_future(self._appended.wait())
-        oldest = [each.delivery for each in self._in_flight][:1]
+        appended = asyncio.ensure_future(self._appended.wait())
+        progress = asyncio.ensure_future(self._progress.wait())
         try:
             await asyncio.wait(
-                {appended, *oldest},
+                {appended, progress},
                 timeout=held.seconds if held else None,
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
             appended.cancel()
+            progress.cancel()
+        self._progress.clear()
         self._pass_done()
 
     def _pass_done(self) -> None:
         """The cursor may move behind what is done, up to the first batch that is not."""
-        while self._in_flight and self._in_flight[0].delivery.done():
+        while self._in_flight and self._in_flight[0].is_done:
             self._in_flight[0].delivery.result()
             self._reader.done(self._in_flight.popleft().end)
 
     async def _cancel_in_flight(self) -> None:
         """What follows may send the same: nothing of it must be under way any more."""
-        deliveries = [each.delivery for each in self._in_flight]
+        deliveries = [batch.delivery for batch in self._in_flight]
         self._in_flight.clear()
         for delivery in deliveries:
             delivery.cancel()

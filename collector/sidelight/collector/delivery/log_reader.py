@@ -104,7 +104,7 @@ class LogReader:
                 if faults.is_hopeless(error):
                     self._status.recovered()
                     return await self._pass_over(position, reason)
-                if self._status.troubled(reason):
+                if self._status.troubled(reason, "log"):
                     _logger.error(
                         "export to %s waiting, %d attempts at most: %s",
                         self._name,
@@ -164,7 +164,7 @@ class LogReader:
                         self._name,
                         error,
                     )
-                self._status.troubled(f"the log cannot be read: {error}")
+                self._status.troubled(f"the log cannot be read: {error}", "log")
                 await self._back_off(attempt)
             else:
                 if attempt and self._status.recovered():

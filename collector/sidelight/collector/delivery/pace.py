@@ -21,3 +21,24 @@ class Pace:
         if self._next_send > now:
             await asyncio.sleep(self._next_send - now)
         self._next_send = max(now, self._next_send) + items / self._rate
+
+
+class Allowance:
+    """At most `most` uses at once and `per_minute` in the long run."""
+
+    def __init__(self, most: int, per_minute: int) -> None:
+        self._most = most
+        self._per_second = per_minute / 60
+        self._left = float(most)
+        self._counted_at = time.monotonic()
+
+    async def use(self) -> None:
+        """Use one, as soon as one is there."""
+        while True:
+            now = time.monotonic()
+            self._left = min(self._most, self._left + (now - self._counted_at) * self._per_second)
+            self._counted_at = now
+            if self._left >= 1:
+                self._left -= 1
+                return
+            await asyncio.sleep((1 - self._left) / self._per_second)

@@ -1,34 +1,66 @@
-"""One record's delivery: paced, retried, halved if refused, at last among the dead letters."""
+"""One record's delivery: paced, retried, halved if it is to blame, at last dead-lettered."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections import Counter
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 
 from sidelight.base.executor import DaemonExecutor
-from sidelight.collector.delivery.circuit import Circuit
+from sidelight.collector.delivery.blame import Part, Seen, Verdict, max_failed_parts, verdict
+from sidelight.collector.delivery.circuit import Circuit, backoff_seconds
 from sidelight.collector.delivery.dead_letters import DeadLetters
 from sidelight.collector.delivery.faults import MAX_FAULTS, Faults, place
 from sidelight.collector.delivery.observer import Observer
-from sidelight.collector.delivery.pace import Pace
+from sidelight.collector.delivery.pace import Allowance, Pace
 from sidelight.collector.delivery.status import DeliveryStatus
 from sidelight.collector.destinations.common.answer import with_words
 from sidelight.collector.destinations.common.outcome import (
     Delivered,
     Exporter,
+    Failure,
     Outcome,
     Rejected,
     Retry,
 )
 from sidelight.collector.log.record import Record
 from sidelight.otlp.request import halves
+from sidelight.otlp.signals import Signal
 
 _logger = logging.getLogger(__name__)
+
+# What halving may cost a backend: a burst for one bad batch, then ten requests a second.
+MAX_HALVES_AT_ONCE = 120
+MAX_HALVES_PER_MINUTE = 600
 
 
 class _UnsendableError(Exception):
     """Sending a record fails of itself, again and again; the message says where."""
+
+
+def _never_passed() -> None:
+    """What no other batch may pass."""
+
+
+@dataclass(slots=True)
+class _Attempts:
+    """What has become of one record so far."""
+
+    items: int
+    parts: deque[Part]
+    """Those that are still to be sent, less the one under way."""
+    let_others_pass: Callable[[], None]
+    faults: Faults = field(default_factory=Faults)
+    given_up: Counter[int] = field(default_factory=Counter)
+    """Items that went to the dead letters, by status; 0 if there was no answer."""
+    failed_parts: int = 0
+    accepted_then: int = 0
+    takes_empty: bool | None = None
+    is_suspected: bool = False
 
 
 class RecordDelivery:
@@ -43,7 +75,10 @@ class RecordDelivery:
         observer: Observer,
         status: DeliveryStatus,
         max_backoff_seconds: float,
+        max_blocked_seconds: float,
+        is_ordered: bool = False,
     ) -> None:
+        """`is_ordered`: what arrives out of order is lost, so that batches are passed late."""
         self._exporter = exporter
         self._name = exporter.name
         self._dead_letters = dead_letters
@@ -52,18 +87,44 @@ class RecordDelivery:
         self._status = status
         self._pace = Pace(exporter.pace_items_per_second)
         self._circuit = Circuit(max_backoff_seconds)
+        self._max_backoff_seconds = max_backoff_seconds
+        self._max_blocked_seconds = max_blocked_seconds
+        self._is_ordered = is_ordered
+        self._halves = Allowance(MAX_HALVES_AT_ONCE, MAX_HALVES_PER_MINUTE)
+        self._accepted: Counter[Signal] = Counter()
+        self._unproven = 0
 
-    async def deliver(self, record: Record) -> None:
-        """Return once the destination has taken the record, or it is among the dead letters."""
-        refused: Counter[int] = Counter()
-        await self._deliver(record, refused)
-        if refused:
+    async def deliver(
+        self, record: Record, let_others_pass: Callable[[], None] = _never_passed
+    ) -> None:
+        """Return once the destination has accepted the record, or it is among the dead letters.
+
+        `let_others_pass` is called when the records behind it are to be tried: what becomes of
+        them shows whose fault it is.
+        """
+        parts = deque([Part(record, self._accepted[record.signal])])
+        attempts = _Attempts(record.items, parts, let_others_pass)
+        while parts:
+            part = parts.popleft()
+            outcome = await self._attempt(part, attempts)
+            match outcome:
+                case None:
+                    pass
+                case Verdict.HALVE if (pair := await self._halve(part)) is not None:
+                    parts.extendleft(reversed(pair))
+                case Verdict.HALVE | Verdict.GIVE_UP:
+                    await self._dead_letter(part, attempts)
+                case Verdict.WAIT if part.is_whole:
+                    parts.appendleft(part)
+                case _:
+                    parts.append(part)
+        if attempts.given_up:
             _logger.error(
-                "%s refused %d of %d items for good (status %s); see dead letters %s",
+                "%s rejected %d of %d items for good (status %s); see dead letters %s",
                 self._name,
-                refused.total(),
+                attempts.given_up.total(),
                 record.items,
-                ", ".join(map(str, sorted(refused))),
+                ", ".join(str(status or "none") for status in sorted(attempts.given_up)),
                 self._dead_letters.path(self._name),
             )
 
@@ -80,47 +141,129 @@ class RecordDelivery:
             self._dead_letters.path(self._name),
         )
 
-    async def _deliver(self, record: Record, refused: Counter[int]) -> None:
-        """As `deliver`; counts in `refused` the items that were refused alone, by status."""
-        faults = Faults()
-        while True:
-            await self._pace.wait(record.items)
-            try:
-                outcome = await self._circuit.run(partial(self._send, record, faults))
-            except _UnsendableError as error:
-                self._status.recovered()
-                await self.give_up(record, str(error))
-                return
-            match outcome:
-                case Delivered() as delivered:
-                    self._recovered()
-                    self._observer.delivered(self._name, record.items - delivered.rejected)
-                    if delivered.rejected:
-                        await self._note_rejected(record, delivered)
-                    return
-                case Rejected() as refusal:
-                    self._recovered()
-                    await self._halve(record, refusal, refused)
-                    return
-                case Retry(reason):
-                    self._observer.retried(self._name)
-                    if self._status.troubled(reason):
-                        _logger.warning(
-                            "export to %s failing, retrying; no data lost: %s", self._name, reason
-                        )
+    async def _attempt(self, part: Part, attempts: _Attempts) -> Verdict | None:
+        """Send a part once, when its turn has come; what to do about it, None if it is done."""
+        record = part.record
+        await self._pace.wait(record.items)
+        if record.items < attempts.items and not part.failures:
+            await self._halves.use()
+        is_suspect = self._is_suspect(part)
+        if is_suspect and part.failures > 1:
+            # The circuit is closed by what others deliver, so the pause is the part's own.
+            await asyncio.sleep(backoff_seconds(part.failures - 1, None, self._max_backoff_seconds))
+        next_step = Verdict.WAIT
+
+        async def send() -> Outcome:
+            nonlocal next_step
+            outcome = await self._send(record, attempts.faults)
+            if isinstance(outcome, Delivered):
+                return outcome
+            next_step = await self._judge(part, outcome, attempts)
+            return _as_seen(outcome, next_step)
+
+        try:
+            outcome = await self._circuit.run(send, is_suspect=is_suspect)
+        except _UnsendableError as error:
+            self._status.recovered()
+            await self.give_up(record, str(error))
+            return None
+        if isinstance(outcome, Delivered):
+            await self._note_delivered(record, outcome)
+            return None
+        if isinstance(outcome, Retry):
+            self._note_waiting(part, outcome, attempts)
+        return next_step
+
+    def _is_suspect(self, part: Part) -> bool:
+        return part.failures > 0 and self._accepted[part.record.signal] > part.accepted_before
+
+    async def _judge(self, part: Part, failure: Failure, attempts: _Attempts) -> Verdict:
+        """What to do about a failure; asks the destination for more if that decides it."""
+        record = part.record
+        accepted = self._accepted[record.signal]
+        now = time.monotonic()
+        part.fails(failure, accepted, now)
+        if accepted > attempts.accepted_then:
+            attempts.accepted_then, attempts.failed_parts = accepted, 0
+        attempts.failed_parts += record.items < attempts.items
+        decision = Verdict.ASK
+        while decision is Verdict.ASK:
+            seen = Seen(now, accepted, attempts.failed_parts, self._unproven, attempts.takes_empty)
+            decision = verdict(
+                part,
+                failure,
+                seen,
+                items=attempts.items,
+                max_blocked_seconds=self._max_blocked_seconds,
+            )
+            if decision is Verdict.ASK:
+                attempts.takes_empty = await self._takes_empty(record.signal)
+                part.is_vouched = attempts.takes_empty
+        if decision is not Verdict.HALVE:
+            attempts.takes_empty = None
+        if decision is Verdict.WAIT and self._may_be_passed(part, failure, attempts, now):
+            attempts.let_others_pass()
+        return decision
+
+    def _may_be_passed(self, part: Part, failure: Failure, attempts: _Attempts, now: float) -> bool:
+        """Whether the batches behind it are to be tried while it waits."""
+        can_halve = part.is_whole and attempts.failed_parts < max_failed_parts(attempts.items)
+        if self._is_ordered and (can_halve or attempts.parts):
+            return False
+        if isinstance(failure, Rejected):
+            return True
+        assert part.failing_since is not None
+        is_long = now - part.failing_since >= self._max_blocked_seconds
+        return is_long and not failure.is_destinations
+
+    async def _takes_empty(self, signal: Signal) -> bool:
+        try:
+            outcome = await self._exporter.send_nothing(signal)
+        except Exception:  # noqa: BLE001 (foreign exporters may raise anything)
+            return False
+        return isinstance(outcome, Delivered)
 
     async def _send(self, record: Record, faults: Faults) -> Outcome:
         try:
             return await self._exporter.send(record)
         except Exception as error:
-            reason = f"sending fails: {place(error)}"
+            reason = f"sending fails: {place(error)}; report it"
             if faults.is_hopeless(error):
                 raise _UnsendableError(reason) from error
-            return Retry(reason)
+            return Retry(reason, cause="exception", is_destinations=True)
 
-    def _recovered(self) -> None:
+    def _note_recovered(self) -> None:
         if self._status.recovered():
             _logger.info("export to %s works again", self._name)
+
+    async def _note_delivered(self, record: Record, delivered: Delivered) -> None:
+        self._note_recovered()
+        if delivered.was_sent and delivered.rejected < record.items:
+            self._accepted[record.signal] += 1
+            self._unproven = 0
+        self._observer.delivered(self._name, record.items - delivered.rejected)
+        if delivered.rejected:
+            await self._note_rejected(record, delivered)
+
+    def _note_waiting(self, part: Part, failure: Retry, attempts: _Attempts) -> None:
+        self._observer.retried(self._name)
+        if not self._is_suspect(part):
+            if self._status.troubled(failure.reason, failure.cause, failure.said):
+                _logger.warning(
+                    "export to %s failing, retrying; no data lost: %s%s",
+                    self._name,
+                    failure.reason,
+                    f" ({failure.mark})" if failure.mark else "",
+                )
+        elif not attempts.is_suspected:
+            attempts.is_suspected = True
+            _logger.warning(
+                "%s does not accept a batch of %d items but accepts others; it is retried, then "
+                "split: %s",
+                self._name,
+                part.record.items,
+                failure.reason,
+            )
 
     async def _note_rejected(self, record: Record, delivered: Delivered) -> None:
         self._observer.dropped(self._name, delivered.rejected, "rejected")
@@ -137,22 +280,51 @@ class RecordDelivery:
             why or "it does not say why",
         )
 
-    async def _halve(self, record: Record, refusal: Rejected, refused: Counter[int]) -> None:
-        """Send both halves of what was refused whole, so that only what is bad is given up."""
+    async def _halve(self, part: Part) -> list[Part] | None:
+        """Both halves of what failed whole, so that only what is bad is given up."""
+        record = part.record
         try:
-            parts = await self._disk.run(lambda: halves(record.body()))
+            pair = await self._disk.run(lambda: halves(record.body()))
         except Exception as error:  # noqa: BLE001
             # Kept whole: sent again for ever it would hold up all behind it.
-            _logger.error("what %s refused cannot be halved: %s", self._name, place(error))
-            parts = None
-        if parts is None:
-            self._observer.dropped(self._name, record.items, "refused")
-            refused[refusal.status] += record.items
-            await self._keep(record, refusal.status, with_words(refusal.reason, refusal.said))
-            return
-        for body, items in parts:
-            await self._deliver(record.with_body(body, items), refused)
+            _logger.error("what %s rejected cannot be halved: %s", self._name, place(error))
+            return None
+        if pair is None:
+            return None
+        return [part.half(record.with_body(body, items)) for body, items in pair]
+
+    async def _dead_letter(self, part: Part, attempts: _Attempts) -> None:
+        record, failure = part.record, part.last_failure
+        assert failure is not None
+        status = failure.status if isinstance(failure, Rejected) else _status_of(failure.cause)
+        if not part.strikes:
+            self._unproven += 1
+        # It is the part that was at fault; if the destination is too, the next batch shows it.
+        self._note_recovered()
+        self._observer.dropped(self._name, record.items, "refused")
+        attempts.given_up[status or 0] += record.items
+        await self._keep(record, status, with_words(failure.reason, failure.said))
 
     async def _keep(self, record: Record, status: int | None, reason: str) -> None:
         add = partial(self._dead_letters.add, self._name, record, status=status, reason=reason)
         await self._disk.run(add)
+
+
+def _as_seen(failure: Failure, decision: Verdict) -> Outcome:
+    """A failure as the circuit is to see it: what is waited out opens it."""
+    if decision is not Verdict.WAIT:
+        return Rejected(failure.reason, 0)
+    if isinstance(failure, Retry):
+        return failure
+    reason = (
+        f"{failure.reason.partition(';')[0]}; it accepts nothing else either, so the fault is not "
+        "in the batch: check the url (its scheme, too: http:// to a port with TLS is answered like "
+        "this), the headers and the backend's version"
+    )
+    return Retry(reason, None, failure.cause, failure.said, failure.mark)
+
+
+def _status_of(cause: str) -> int | None:
+    """The HTTP status in the cause of a failure; None if there was no answer."""
+    kind, _, status = cause.partition("_")
+    return int(status) if kind == "http" and status.isdigit() else None

@@ -10,13 +10,17 @@ class DeliveryStatus:
 
     def __init__(self) -> None:
         self.trouble: str | None = None
-        """Why the destination gets nothing now; None while it does."""
+        """Why the destination gets nothing now, in our own words; None while it does."""
+        self.cause: str | None = None
+        """The same in one word, for metrics."""
+        self.said = ""
+        """The backend's own words on it, which may quote content."""
         self._settled = asyncio.Event()
 
-    def troubled(self, reason: str) -> bool:
+    def troubled(self, reason: str, cause: str, said: str = "") -> bool:
         """Data does not get through because of `reason`; whether that is news."""
         is_news = reason != self.trouble
-        self.trouble = reason
+        self.trouble, self.cause, self.said = reason, cause, said
         self._settled.set()
         return is_news
 
@@ -24,7 +28,7 @@ class DeliveryStatus:
         """Data gets through; whether that is news."""
         is_news = self.trouble is not None
         if is_news:
-            self.trouble = None
+            self.trouble, self.cause, self.said = None, None, ""
             # It is worth waiting for again.
             self._settled.clear()
         return is_news

@@ -95,10 +95,14 @@ async def test_partial_success_counts(
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (Answer(grpc.StatusCode.UNAVAILABLE, "later"), "UNAVAILABLE (it says: later)"),
+        (
+            Answer(grpc.StatusCode.UNAVAILABLE, "later"),
+            "answered UNAVAILABLE: it cannot be reached",
+        ),
         (Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, "slow down"), "RESOURCE_EXHAUSTED"),
         (Answer(grpc.StatusCode.INTERNAL), "INTERNAL"),
         (Answer(grpc.StatusCode.UNIMPLEMENTED), "correct url or signals"),
+        (Answer(grpc.StatusCode.NOT_FOUND), "correct url or headers"),
         (Answer(grpc.StatusCode.UNAUTHENTICATED), "check whether it requires a header"),
     ],
 )
@@ -110,6 +114,8 @@ async def test_what_time_or_a_person_can_mend_is_retried(
     outcome = await destination.send(otlp_requests.logs())
     assert isinstance(outcome, Retry)
     assert expected in outcome.reason
+    assert answer.details == outcome.said
+    assert not answer.details or answer.details not in outcome.reason
 
 
 async def test_the_backend_says_when(server: OtlpGrpcServer, destination: OtlpGrpcExporter) -> None:
@@ -130,7 +136,7 @@ async def test_a_bad_batch_is_refused(
     assert outcome.status == 400
 
 
-async def test_a_batch_above_the_cap_is_refused(
+async def test_a_batch_above_the_cap_is_rejected(
     server: OtlpGrpcServer, destination: OtlpGrpcExporter
 ) -> None:
     """gRPC's own cap of 4 MiB answers as pressure does; it is told from it, and halving helps."""
@@ -138,6 +144,67 @@ async def test_a_batch_above_the_cap_is_refused(
     assert isinstance(outcome, Rejected)
     assert outcome.status == 413
     assert server.calls == []
+
+
+_TOO_LARGE = {
+    "grpc-go": (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "grpc: received message after decompression larger than max (5000000 vs. 4194304)",
+    ),
+    "grpc-java": (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "gRPC message exceeds maximum size 4194304: 5000000",
+    ),
+    "grpc-java decompressed": (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "Decompressed gRPC message exceeds maximum size 4194304",
+    ),
+    "tonic": (
+        grpc.StatusCode.OUT_OF_RANGE,
+        "Error, decoded message length too large: found 5000000 bytes, the limit is: 4194304 bytes",
+    ),
+    "in other words": (grpc.StatusCode.RESOURCE_EXHAUSTED, "no"),
+    "a proxy that cuts": (grpc.StatusCode.UNAVAILABLE, "upstream connect error"),
+    "a server that resets": (grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2"),
+}
+
+
+@pytest.mark.parametrize(("code", "words"), _TOO_LARGE.values(), ids=_TOO_LARGE)
+async def test_too_large_in_any_words(code: grpc.StatusCode, words: str) -> None:
+    """Status and size decide: above gRPC's usual limit, and above all that was accepted."""
+    with OtlpGrpcServer(max_message_bytes=64 * 1024 * 1024) as server:
+        destination = build(server.url)
+        server.answer = Answer(code, words)
+        large, small = otlp_requests.logs("x" * 5_000_000), otlp_requests.logs("x")
+        outcome = await destination.send(large)
+        assert isinstance(outcome, Rejected)
+        assert outcome.status == 413
+        outcome = await destination.send(small)
+        assert isinstance(outcome, Rejected) == (code is grpc.StatusCode.OUT_OF_RANGE)
+        # A backend that takes large ones is overloaded, if it says that it is exhausted.
+        server.answer = Answer()
+        assert await destination.send(large) == Delivered()
+        server.answer = Answer(code, words)
+        assert not isinstance(
+            await destination.send(otlp_requests.logs("x" * 4_900_000)), Delivered
+        )
+        server.answer = Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, words)
+        assert isinstance(await destination.send(otlp_requests.logs("x" * 4_900_000)), Retry)
+        destination.close()
+
+
+async def test_a_limit_below_the_usual_one(server: OtlpGrpcServer) -> None:
+    """A server that accepts a kilobyte at most is known by what it has accepted."""
+    destination = build(server.url)
+    assert await destination.send(otlp_requests.logs("x" * 500)) == Delivered()
+    server.answer = Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, "no")
+    outcome = await destination.send(otlp_requests.logs("x" * 2000))
+    assert isinstance(outcome, Rejected)
+    server.answer = Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, "no", retry_seconds=1)
+    outcome = await destination.send(otlp_requests.logs("x" * 2000))
+    assert isinstance(outcome, Retry)
+    assert outcome.is_destinations
+    destination.close()
 
 
 async def test_a_hang_ends_at_the_timeout(server: OtlpGrpcServer) -> None:

@@ -73,7 +73,7 @@ async def test_a_missing_secret_is_named(tmp_path: Path) -> None:
         destination = build(config(backend.url, headers={"x-token": {"file": str(empty)}}))
         outcome = await destination.send(otlp_requests.logs())
         destination.close()
-    assert outcome == Retry(f"the secret {empty} is empty")
+    assert outcome == Retry(f"the secret {empty} is empty", cause="secret", is_destinations=True)
     assert backend.requests == []
 
 

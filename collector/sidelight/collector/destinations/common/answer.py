@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -14,28 +15,50 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from sidelight.base.http_client.client import Answer
-from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Rejected, Retry
+from sidelight.base.configuration.section import ConfigError
+from sidelight.base.http_client.client import Answer, NoAnswerError
+from sidelight.collector.destinations.common.outcome import (
+    Delivered,
+    Failure,
+    Outcome,
+    Rejected,
+    Retry,
+)
 
 # A backend that names a date next year must not stop its destination for that long.
 MAX_RETRY_AFTER_SECONDS = 3600.0
 _MAX_WORDS_CHARACTERS = 200
+# nginx's limit of a body, the smallest that is common.
+_LARGE_BYTES = 1024 * 1024
 # The closing quote may be cut off. An apostrophe inside a word does not open a quotation.
 _QUOTED = re.compile(r"\"[^\"]*(?:\"|$)|(?<!\w)'[^']*(?:'|$)")
-# 4xx statuses that time or a person can resolve. All others blame the batch.
+# 4xx statuses that time or a person can resolve. All others seem to blame the batch.
 _RETRIED = {
-    401: "the credentials are not valid",
-    402: "payment is due, or a quota is used up",
-    403: "the credentials do not permit it",
-    404: "not found",
-    405: "POST is not allowed on this path",
-    407: "a proxy requires credentials",
-    408: "the backend waited too long for the request",
-    415: "the endpoint does not accept protobuf or gzip, so it is the wrong one",
-    421: "the request reached the wrong server",
-    425: "the backend is not ready for the request",
-    429: "the backend limits the rate of requests",
+    401: "the credentials are not valid; check {credentials}",
+    402: "payment is due, or a quota is used up; settle it with the backend's operator",
+    403: "the credentials do not permit it; check {credentials}",
+    404: "not found; correct the url",
+    405: "POST is not allowed on this path; correct the url",
+    406: "the endpoint cannot answer as OTLP requires, so it is the wrong one; correct the url",
+    407: "a proxy requires credentials; add them to the url of the proxy",
+    408: "the backend waited too long for the request; check the network to it",
+    410: "the endpoint is gone; correct the url",
+    411: "it requires another form of request; check the proxy before the backend",
+    415: "the endpoint does not accept protobuf or gzip, so it is the wrong one; correct the url",
+    417: "it does not meet an expectation; check the proxy before the backend",
+    421: "the request reached the wrong server; correct the url",
+    423: "the endpoint is locked; unlock it in the backend",
+    424: "something that the backend depends on has failed; check the backend",
+    425: "the backend is not ready for the request; wait until it has started",
+    426: "it requires another protocol; correct the url, perhaps to https://",
+    428: "it requires a condition; check the proxy before the backend",
+    429: "the backend limits the rate of requests; raise its limit or set pace_items_per_second",
+    431: "the headers are too large; shorten {credentials}",
+    451: "it is blocked for legal reasons; ask the backend's operator",
+    499: "something before the backend gave up; raise the timeout of that proxy",
 }
+# Media types whose names may be logged; a backend can put anything there.
+_KINDS = ("application/json", "application/x-protobuf", "text/html", "text/plain")
 
 
 def judge(answer: Answer, *, url: str, credentials: str) -> Outcome:
@@ -45,29 +68,55 @@ def judge(answer: Answer, *, url: str, credentials: str) -> Outcome:
     its queue is full.
     """
     status = answer.status
-    place = f"{url} answered {status}"
+    place, cause = f"{url} answered {status}", f"http_{status}"
     if 200 <= status < 300:
         # A web UI answers 200 to every path.
         if _media_type(answer) == "text/html":
-            return Retry(f"{place} with a web page, so it is not an OTLP endpoint; correct the url")
+            return Retry(
+                f"{place} with a web page, so it is not an OTLP endpoint; correct the url",
+                cause="web_page",
+            )
         return _delivered(answer)
+    after, said, mark = retry_after_seconds(answer), _words(answer), _mark(answer)
     if 300 <= status < 400:
-        target = plain(answer.headers.get("location", "elsewhere").partition("?")[0])
-        # Credentials must not be sent to another address.
-        return Retry(f"{place}: redirects are not followed; set the url to the new one, {target}")
-    words = _words(answer)
-    said = with_words("", words)
-    if status in (401, 403):
-        return Retry(f"{place}: {_RETRIED[status]}; check {credentials}{said}")
-    if status in (404, 405, 415):
-        return Retry(f"{place}: {_RETRIED[status]}; correct the url{said}")
+        # Credentials must not be sent to another address. The address may hold what was sent.
+        return Retry(
+            f"{place}: redirects are not followed; set the url to the address that curl -I shows",
+            cause=cause,
+            said=plain(answer.headers.get("location", "")),
+        )
     if status in _RETRIED:
-        return Retry(f"{place}: {_RETRIED[status]}{said}", retry_after_seconds(answer))
+        why = _RETRIED[status].format(credentials=credentials)
+        is_pressure = status == 429
+        return Retry(f"{place}: {why}", after, cause, said, mark, is_destinations=is_pressure)
     if status == 413:
-        return Rejected(f"{place}: the batch is too large", status, words)
+        why = f"{place}: the batch is too large; raise the limit of the backend"
+        return Rejected(why, status, said, cause, mark)
     if 400 <= status < 500:
-        return Rejected(f"{place}: it rejects the batch", status, words)
-    return Retry(f"{place}{said or ': the backend has a fault'}", retry_after_seconds(answer))
+        why = f"{place}: it rejects the batch; see what it says in the dead letters"
+        return Rejected(why, status, said, cause, mark)
+    why = f"{place}: the backend has a fault; look into its log"
+    is_pressure = status == 503 and after is not None
+    return Retry(why, after, cause, said, mark, is_destinations=is_pressure)
+
+
+def no_answer(
+    error: NoAnswerError | ConfigError, *, sent_bytes: int, accepted_bytes: int
+) -> Failure:
+    """The outcome of a request that got no answer.
+
+    `sent_bytes` is the size of its body, `accepted_bytes` the largest that was ever accepted.
+    """
+    if isinstance(error, ConfigError):
+        return Retry(str(error), cause="secret", is_destinations=True)
+    if error.cause == "reset" and sent_bytes > max(accepted_bytes, _LARGE_BYTES):
+        # Servers that do not read a large body to its end reset the connection, which also
+        # destroys a 413 that they have sent (RFC 9112, section 9.6).
+        why = f"{error}, perhaps for a body of {sent_bytes} bytes; raise the limit of the backend"
+        return Rejected(why, 413, cause="reset")
+    # A timeout or a reset may be the work of one item; the others come before anything is sent.
+    is_destinations = error.cause not in ("reset", "timeout", "not_http")
+    return Retry(str(error), cause=error.cause, is_destinations=is_destinations)
 
 
 def retry_after_seconds(answer: Answer) -> float | None:
@@ -121,6 +170,19 @@ def _delivered(answer: Answer) -> Delivered:
     # The field is signed.
     rejected = max(0, partial_success.rejected_spans)
     return Delivered(rejected, said=plain(partial_success.error_message))
+
+
+def mark_of(kind: str, content: bytes) -> str:
+    """What may be logged of an answer: kind, size and a hash, by which it can be found again."""
+    if not content:
+        return ""
+    digest = hashlib.blake2b(content, digest_size=4).hexdigest()
+    return f"{kind}, {len(content)} bytes, hash {digest}"
+
+
+def _mark(answer: Answer) -> str:
+    kind = _media_type(answer)
+    return mark_of(kind if kind in _KINDS else "another type", answer.body)
 
 
 def with_words(reason: str, words: str) -> str:

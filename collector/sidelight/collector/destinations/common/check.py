@@ -28,9 +28,7 @@ async def export_nothing(exporter: Exporter, signals: Iterable[Signal]) -> list[
             if signal not in exported:
                 continue
             match await exporter.send(Record(signal, gzip.compress(b""), 0, time.time_ns())):
-                case Retry(reason=reason):
-                    troubles.append(reason)
-                case Rejected(reason=reason, said=said):
+                case Retry(reason=reason, said=said) | Rejected(reason=reason, said=said):
                     # The backend's words are safe to show: no content was sent.
                     troubles.append(with_words(reason, said))
                 case Delivered():

@@ -46,6 +46,12 @@ class DestinationConfig(Section):
         10.0, gt=0, le=600, description="Longest time of a request, from connecting to the answer."
     )
     max_backoff_seconds: float = Field(30.0, gt=0, description="Longest pause before a retry.")
+    max_blocked_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="Longest time that a batch which fails holds up those behind it. Then they are "
+        "tried, and the batch is split if they are accepted.",
+    )
     pace_items_per_second: float | None = Field(
         None,
         gt=0,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import time
 from collections.abc import Iterable, Mapping
 
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.executor import run_in_thread
 from sidelight.base.http_client.client import Answer, HttpClient, NoAnswerError
-from sidelight.collector.destinations.common.answer import judge
+from sidelight.collector.destinations.common.answer import judge, no_answer
 from sidelight.collector.destinations.common.config import UrlDestination
 from sidelight.collector.destinations.common.credentials import Credentials
-from sidelight.collector.destinations.common.outcome import Outcome, Retry
+from sidelight.collector.destinations.common.outcome import Delivered, Outcome
 from sidelight.collector.log.record import Record
 from sidelight.otlp.signals import Signal
 
@@ -42,18 +44,36 @@ class HttpExporter:
         # Kept until the backend does not accept them: reading them for each batch would need a
         # thread each time.
         self._authorization: dict[str, str] | None = None
+        self._largest_accepted_bytes = 0
         self._client = HttpClient(config.url, config.timeout_seconds)
 
     async def send(self, record: Record) -> Outcome:
         """Send one record. Faults of network, backend and credentials are outcomes."""
-        path = self._paths[record.signal]
+        # The stored bytes are sent as they are, compressed or not.
+        encoding = {} if record.encoding == "identity" else {"Content-Encoding": "gzip"}
+        headers = {**self._headers, **encoding}
+        return await self.export(self._paths[record.signal], record.payload, headers)
+
+    async def send_nothing(self, signal: Signal) -> Outcome | None:
+        """Send an empty request of the signal, as `send` would."""
+        return await self.send(Record(signal, gzip.compress(b""), 0, time.time_ns()))
+
+    async def export(self, path: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        """The outcome of a POST, whatever becomes of it."""
         try:
-            # The stored bytes are sent as they are, compressed or not.
-            encoding = {} if record.encoding == "identity" else {"Content-Encoding": "gzip"}
-            answer = await self.post(path, record.payload, {**self._headers, **encoding})
+            answer = await self.post(path, body, headers)
         except (NoAnswerError, ConfigError) as error:
-            return Retry(str(error))
-        return judge(answer, url=self.url + path, credentials=self._credentials.sources)
+            return no_answer(
+                error, sent_bytes=len(body), accepted_bytes=self._largest_accepted_bytes
+            )
+        outcome = self._judge(answer, self.url + path)
+        if isinstance(outcome, Delivered):
+            self._largest_accepted_bytes = max(self._largest_accepted_bytes, len(body))
+        return outcome
+
+    def _judge(self, answer: Answer, url: str) -> Outcome:
+        """The outcome of an answer from `url`."""
+        return judge(answer, url=url, credentials=self._credentials.sources)
 
     def close(self) -> None:
         """Close the connections. A `send` under way returns `Retry` at once."""

@@ -14,12 +14,14 @@ class Delivered:
     """The backend accepted the batch, except `rejected` items (OTLP partial success).
 
     `said` holds the backend's own words on them. They may quote content, so they go to the
-    dead letters and never to the log.
+    dead letters and never to the log. `was_sent`: not if nothing in the batch is for the backend,
+    which then has shown nothing of itself.
     """
 
     rejected: int = 0
     reason: str = ""
     said: str = ""
+    was_sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +29,39 @@ class Retry:
     """Not accepted now. The same bytes are sent again after `after_seconds`, or after a backoff.
 
     Wrong credentials and addresses are retried as well: a person can correct them, and
-    acknowledged data must not be lost until then. `reason` is one sentence that says what to do.
+    acknowledged data must not be lost until then.
+
+    - `reason` is one sentence that says what to do. It is logged, so it holds no words of the
+      backend, which may quote content.
+    - `cause` is the label of metrics: one of few, such as `http_500` or `timeout`.
+    - `said` holds the backend's own words, `mark` the kind, size and hash of its answer.
+    - `is_destinations`: the batch is certainly not to blame, so that it is never halved.
     """
 
     reason: str
     after_seconds: float | None = None
+    cause: str = "failed"
+    said: str = ""
+    mark: str = ""
+    is_destinations: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Rejected for good, for its size or a bad item. It is halved; a single item is dead-lettered.
+    """Rejected for its size or a bad item, it seems. It is halved unless the rest fails as well.
 
-    `status` is the HTTP status. `said` holds the backend's own words on the batch. They may
-    quote content, so they go to the dead letters and never to the log.
+    `status` is the HTTP status. The other fields are those of `Retry`.
     """
 
     reason: str
     status: int
     said: str = ""
+    cause: str = "rejected"
+    mark: str = ""
 
 
-Outcome = Delivered | Retry | Rejected
+Failure = Retry | Rejected
+Outcome = Delivered | Failure
 
 
 class Exporter(Protocol):
@@ -70,6 +84,13 @@ class Exporter(Protocol):
 
         When it is cancelled, it ends only after its work has stopped: the same record may be
         sent again right after it.
+        """
+
+    async def send_nothing(self, signal: Signal) -> Outcome | None:
+        """Send a request without items, otherwise like those of `send`; it stores nothing.
+
+        A failure shows that the destination is at fault and no batch. None if the backend has
+        no such request.
         """
 
     def close(self) -> None:

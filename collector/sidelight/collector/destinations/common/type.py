@@ -39,6 +39,8 @@ class DestinationType:
     - `detect`: finds a destination that needs no configuration. Its argument tells whether the
       log still has undelivered data for a destination.
     - `share`: adapts a configuration to one of several workers (worker, workers).
+    - `is_ordered`: batches that arrive out of order are lost in part, so a batch that fails is
+      passed by others as late as possible.
     - `packages`: packages that must be importable.
     """
 
@@ -53,4 +55,5 @@ class DestinationType:
     selection: Callable[[Any], SelectionOptions] = lambda _: SelectionOptions()
     detect: Callable[[Callable[[DestinationConfig], bool]], DestinationConfig | None] | None = None
     share: Callable[[Any, int, int], DestinationConfig] = lambda config, _worker, _workers: config
+    is_ordered: bool = False
     packages: tuple[str, ...] = ()

@@ -51,7 +51,8 @@ class FileWriter:
     async def send(self, record: Record) -> Outcome:
         """Write one record. A fault of the disk is retried."""
         if self._closing.is_set():
-            return Retry(f"{self._config.directory}: not written, the destination is closing")
+            reason = f"{self._config.directory}: not written, the destination is closing"
+            return Retry(reason, cause="closing", is_destinations=True)
         self._is_writing = True
         try:
             return await self._disk.run_to_end(partial(self._write, record))
@@ -59,6 +60,9 @@ class FileWriter:
             self._is_writing = False
             if self._closing.is_set():
                 self._close_files()
+
+    async def send_nothing(self, signal: Signal) -> None:
+        """None: a fault is that of the disk, whatever is written."""
 
     def close(self) -> None:
         """Close the files. A `send` under way closes them when it ends.
@@ -86,7 +90,8 @@ class FileWriter:
             self._append(record.signal, data)
         except OSError as error:
             place = error.filename or self._config.directory
-            return Retry(f"{place}: {error.strerror}")
+            reason = f"{place}: {error.strerror}; make room, or let this user write there"
+            return Retry(reason, cause="disk", is_destinations=True)
         return Delivered()
 
     def _append(self, signal: Signal, data: bytes) -> None:

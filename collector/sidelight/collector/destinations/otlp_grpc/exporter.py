@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -24,11 +25,17 @@ from sidelight.base.http_client.client import MAX_ANSWER_BYTES
 from sidelight.base.http_client.proxy import ProxySettingError, proxy_for
 from sidelight.collector.destinations.common.answer import (
     MAX_RETRY_AFTER_SECONDS,
+    mark_of,
     plain,
-    with_words,
 )
 from sidelight.collector.destinations.common.credentials import SecretHeaders
-from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Rejected, Retry
+from sidelight.collector.destinations.common.outcome import (
+    Delivered,
+    Failure,
+    Outcome,
+    Rejected,
+    Retry,
+)
 from sidelight.collector.destinations.otlp_grpc.config import OtlpGrpcDestination
 from sidelight.collector.log.record import Record
 from sidelight.otlp.signals import Signal
@@ -42,16 +49,42 @@ _OPTIONS = (
     ("grpc.primary_user_agent", f"sidelight/{version('sidelight')}"),
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
 )
-# Codes that blame the request, by the HTTP status they stand for. All others are retried.
+# The default limit of a message in gRPC's libraries.
+MAX_USUAL_MESSAGE_BYTES = 4 * 1024 * 1024
+# Codes that seem to blame the request, by the HTTP status they stand for. All others are retried.
 _BLAMING = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
     grpc.StatusCode.FAILED_PRECONDITION: 400,
     grpc.StatusCode.OUT_OF_RANGE: 400,
-    grpc.StatusCode.NOT_FOUND: 404,
     grpc.StatusCode.ALREADY_EXISTS: 409,
 }
-# gRPC's servers use RESOURCE_EXHAUSTED both for a large message, with these words, and for load.
-_TOO_LARGE = re.compile(r"(?i)message (?:is )?larger than|too large|message length")
+# What a person has to do about the others.
+_ADVICE = {
+    grpc.StatusCode.UNAUTHENTICATED: "check {credentials}",
+    grpc.StatusCode.PERMISSION_DENIED: "check {credentials}",
+    grpc.StatusCode.UNIMPLEMENTED: "it does not accept this signal; correct url or signals",
+    grpc.StatusCode.NOT_FOUND: "it does not know the endpoint; correct url or headers",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "it is overloaded or a quota is used up; raise its limit "
+    "or set pace_items_per_second",
+    grpc.StatusCode.UNAVAILABLE: "it cannot be reached or is not ready; start it, or correct "
+    "host, port and scheme in the url",
+    grpc.StatusCode.INTERNAL: "it has a fault, or the port does not speak gRPC; look into its log",
+}
+# Answers to a message that is too large; their words differ with the library and its version.
+_MAY_MEAN_SIZE = {
+    grpc.StatusCode.RESOURCE_EXHAUSTED,  # C++, Go, Java
+    grpc.StatusCode.OUT_OF_RANGE,  # tonic
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+}
+# Proxies and servers that stop in the middle of a large message; mostly it is another fault.
+_MAY_MEAN_A_CUT = {
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.UNAVAILABLE,
+}
 
 
 def build(config: OtlpGrpcDestination) -> OtlpGrpcExporter:
@@ -99,6 +132,7 @@ class OtlpGrpcExporter:
         self._url = config.url
         self._timeout_seconds = config.timeout_seconds
         self._credentials = SecretHeaders(config.headers)
+        self._largest_accepted_bytes = 0
         options: tuple[tuple[str, object], ...] = _OPTIONS
         # A wrong proxy is retried like a wrong address: a variable may be corrected, and the
         # other destinations must start.
@@ -122,53 +156,81 @@ class OtlpGrpcExporter:
     async def send(self, record: Record) -> Outcome:
         """Send one record. Faults of network, backend and credentials are outcomes."""
         if self._proxy_fault is not None:
-            return Retry(f"{self._url}: {self._proxy_fault}")
+            reason = f"{self._url}: {self._proxy_fault}"
+            return Retry(reason, cause="proxy", is_destinations=True)
+        size = 0
         try:
             headers = await run_in_thread(self._credentials.headers, "sidelight-secrets")
             # gRPC compresses when a call starts: 10 ms for a request of 1 MB.
             start = partial(self._start, record, headers)
-            call = await off_loop_if(record.is_large, start)
+            call, size = await off_loop_if(record.is_large, start)
             answer = await _answer(call)
         except ConfigError as error:
-            return Retry(str(error))
+            return Retry(str(error), cause="secret", is_destinations=True)
         except grpc.RpcError as error:
-            return self._judge(error)
+            return self._judge(error, size)
         except ValueError:  # gRPC's error for a closed channel
-            return Retry(f"{self._url}: not sent, the destination is closing")
+            reason = f"{self._url}: not sent, the destination is closing"
+            return Retry(reason, cause="closing", is_destinations=True)
+        self._largest_accepted_bytes = max(self._largest_accepted_bytes, size)
         return _delivered(answer)
 
-    def _start(self, record: Record, headers: Mapping[str, str]) -> grpc.Future:
-        return self._calls[record.signal].future(
-            # Decompressed: gRPC compresses messages itself, in a format of its own.
-            record.body(),
+    async def send_nothing(self, signal: Signal) -> Outcome | None:
+        """Send an empty request of the signal."""
+        return await self.send(Record(signal, b"", 0, time.time_ns(), "identity"))
+
+    def _start(self, record: Record, headers: Mapping[str, str]) -> tuple[grpc.Future, int]:
+        """The call under way, and the size of its message."""
+        # Decompressed: gRPC compresses messages itself, in a format of its own.
+        body = record.body()
+        call = self._calls[record.signal].future(
+            body,
             timeout=self._timeout_seconds,
             # gRPC accepts keys in lower case only.
             metadata=[(name.lower(), value) for name, value in headers.items()],
             compression=grpc.Compression.Gzip,
         )
+        return call, len(body)
 
     def close(self) -> None:
         """Close the channel. A `send` under way returns `Retry` at once."""
         self._channel.close()
 
-    def _judge(self, error: Any) -> Outcome:
-        code, said = error.code(), plain(error.details() or "")
+    def _judge(self, error: Any, size: int) -> Failure:
+        code, details = error.code(), error.details() or ""
+        cause, said, mark = (
+            f"grpc_{code.name.lower()}",
+            plain(details),
+            mark_of("details", details.encode()),
+        )
         place = f"{self._url} answered {code.name}"
-        words = with_words("", said)
-        if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-            return Retry(f"{place}: check {self._credentials.sources}{words}")
-        if code is grpc.StatusCode.UNIMPLEMENTED:
-            return Retry(f"{place}: it does not accept this signal; correct url or signals{words}")
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return Retry(
+            reason = (
                 f"{self._url}: no answer within {self._timeout_seconds:g} s; "
                 "check whether it is overloaded, or raise timeout_seconds"
             )
-        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE.search(error.details() or ""):
-            return Rejected(f"{place}: the batch is too large", 413, said)
+            return Retry(reason, cause="timeout")
+        after = _retry_after_seconds(error)
+        if after is None and self._may_be_too_large(code, size):
+            reason = (
+                f"{place} to a message of {size} bytes, which may be too large; "
+                "raise the limit of the backend"
+            )
+            return Rejected(reason, 413, said, cause, mark)
         if code in _BLAMING:
-            return Rejected(f"{place}: it rejects the batch", _BLAMING[code], said)
-        return Retry(f"{place}{words}", _retry_after_seconds(error))
+            reason = f"{place}: it rejects the batch; see what it says in the dead letters"
+            return Rejected(reason, _BLAMING[code], said, cause, mark)
+        advice = _ADVICE.get(code, "look into its log")
+        reason = f"{place}: {advice.format(credentials=self._credentials.sources)}"
+        # With a time to wait the backend says that it has too much to do.
+        return Retry(reason, after, cause, said, mark, is_destinations=after is not None)
+
+    def _may_be_too_large(self, code: grpc.StatusCode, size: int) -> bool:
+        """Whether the size of a message may be why the backend answered `code`."""
+        accepted = self._largest_accepted_bytes
+        if code in _MAY_MEAN_SIZE:
+            return size > (accepted or MAX_USUAL_MESSAGE_BYTES)
+        return code in _MAY_MEAN_A_CUT and size > max(accepted, MAX_USUAL_MESSAGE_BYTES)
 
 
 async def _answer(call: grpc.Future) -> bytes:

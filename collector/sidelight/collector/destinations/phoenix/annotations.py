@@ -12,13 +12,14 @@ from typing import Any
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.executor import off_loop_if
 from sidelight.base.http_client.client import Answer, NoAnswerError
-from sidelight.collector.destinations.common.answer import judge
+from sidelight.collector.destinations.common.answer import judge, no_answer
 from sidelight.collector.destinations.common.http_exporter import HttpExporter
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Retry
 from sidelight.collector.destinations.common.scores import Score, scores
 from sidelight.collector.destinations.phoenix import exporter as phoenix
 from sidelight.collector.destinations.phoenix.config import PhoenixDestination
 from sidelight.collector.log.record import Record
+from sidelight.otlp.signals import Signal
 
 # With sync=true Phoenix answers once it has stored them, with 404 and the ids of unknown spans.
 ANNOTATIONS_PATH = "/v1/span_annotations?sync=true"
@@ -49,7 +50,10 @@ class PhoenixAnnotations(HttpExporter):
                 return outcome
             rejected += outcome.rejected
             reason = outcome.reason or reason
-        return Delivered(min(rejected, record.items), reason)
+        return Delivered(min(rejected, record.items), reason, was_sent=bool(to_send))
+
+    async def send_nothing(self, signal: Signal) -> None:
+        """None: nothing is known of how Phoenix answers a request without annotations."""
 
     async def _annotate(self, left: list[Score], since_ns: int) -> Outcome:
         rejected = 0
@@ -59,7 +63,7 @@ class PhoenixAnnotations(HttpExporter):
             try:
                 answer = await self.post(ANNOTATIONS_PATH, body, _JSON)
             except (NoAnswerError, ConfigError) as error:
-                return Retry(str(error))
+                return no_answer(error, sent_bytes=0, accepted_bytes=0)
             missing = _missing(answer)
             if not missing:
                 outcome = judge(
@@ -74,7 +78,12 @@ class PhoenixAnnotations(HttpExporter):
             elif time.monotonic() < deadline:
                 await asyncio.sleep(_POLL_SECONDS)
             else:
-                return Retry(f"{self.url} has not yet stored {len(missing)} spans to annotate")
+                return Retry(
+                    f"{self.url} has not yet stored {len(missing)} spans to annotate; "
+                    "they wait for at most ten minutes",
+                    cause="not_stored",
+                    is_destinations=True,
+                )
         return Delivered(rejected, "Phoenix did not store the spans")
 
 

@@ -93,7 +93,9 @@ class PhoenixExporter(HttpExporter):
                 self._backlog.clear()
                 return Retry(
                     f"{self.url} has {waiting} spans in its queue and has stored none for "
-                    f"{self.timeout_seconds:g} s; check its log and its disk"
+                    f"{self.timeout_seconds:g} s; check its log and its disk",
+                    cause="not_stored",
+                    is_destinations=True,
                 )
             else:
                 await asyncio.sleep(_POLL_SECONDS)

@@ -15,5 +15,6 @@ PROMETHEUS_REMOTE_WRITE = DestinationType(
     signals=lambda _: ("metrics",),
     build=build,
     check=check,
+    is_ordered=True,
     page=Path(__file__).with_name("page.md"),
 )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
-from sidelight.base.configuration.section import ConfigError
 from sidelight.base.executor import run_in_thread
-from sidelight.base.http_client.client import NoAnswerError
-from sidelight.collector.destinations.common.answer import judge
 from sidelight.collector.destinations.common.credentials import SecretHeaders
 from sidelight.collector.destinations.common.http_exporter import HttpExporter, check_headers
-from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Retry
+from sidelight.collector.destinations.common.outcome import Delivered, Outcome
 from sidelight.collector.destinations.prometheus_remote_write import snappy
 from sidelight.collector.destinations.prometheus_remote_write.config import RemoteWriteDestination
 from sidelight.collector.destinations.prometheus_remote_write.series import (
@@ -37,9 +35,8 @@ class RemoteWriter(HttpExporter):
     """Sends one request for each stored batch, in order."""
 
     def __init__(self, config: RemoteWriteDestination) -> None:
-        self._secrets = SecretHeaders(config.headers)
         # No path: the URL is the endpoint itself.
-        super().__init__(config, paths={"metrics": ""}, credentials=self._secrets)
+        super().__init__(config, paths={"metrics": ""}, credentials=SecretHeaders(config.headers))
 
     async def send(self, record: Record) -> Outcome:
         """Send the samples of a record. Faults of network, backend and credentials are outcomes."""
@@ -52,12 +49,8 @@ class RemoteWriter(HttpExporter):
         )
         # Nothing is left to send. An empty record is the doctor's, and is sent.
         if record.items and not converted.request.timeseries:
-            return delivered
-        try:
-            answer = await self.post("", body, _HEADERS)
-        except (NoAnswerError, ConfigError) as error:
-            return Retry(str(error))
-        outcome = judge(answer, url=self.url, credentials=self._secrets.sources)
+            return replace(delivered, was_sent=False)
+        outcome = await self.export("", body, _HEADERS)
         return delivered if isinstance(outcome, Delivered) else outcome
 
 

@@ -1,0 +1,158 @@
+"""Whose fault a failed send is: that of what was sent, or the destination's. Pure.
+
+A status does not say it: a proxy answers 400 to everything, and a database behind a backend makes
+it answer 500 to one text. What says it is what else the destination accepts: the next batch, the
+other half, a request without items. Nothing is given up before the destination has accepted
+something else after the failure.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from sidelight.collector.destinations.common.outcome import Failure, Retry
+from sidelight.collector.log.record import Record
+
+# A span fails alone as often as this before it is given up, each time after something else was
+# accepted. Overload fails at random, so more is needed there.
+MAX_STRIKES = 3
+MAX_STRIKES_OVERLOADED = 8
+_OVERLOADED = ("http_503", "grpc_unavailable", "grpc_resource_exhausted")
+# What may be given up on the word of an empty request alone; then something must be accepted.
+MAX_UNPROVEN = 3
+
+
+class Verdict(Enum):
+    """What to do about a failure."""
+
+    WAIT = auto()
+    """Send the same again after a pause: the destination is at fault, or it is not known."""
+    ASK = auto()
+    """Send a request without items first; its outcome decides."""
+    HALVE = auto()
+    REPEAT = auto()
+    """Send the same again, after what else there is of the record."""
+    GIVE_UP = auto()
+    """It is to blame: keep it among the dead letters."""
+
+
+@dataclass(slots=True)
+class Part:
+    """A record, or a part of one, that is being delivered.
+
+    `accepted_before` counts what the destination had accepted when the whole that this is a part
+    of failed last. Times are those of a monotonic clock.
+    """
+
+    record: Record
+    accepted_before: int
+    failing_since: float | None = None
+    """Since when the record fails, as a whole or in parts."""
+    failures: int = 0
+    alone_since: float = 0.0
+    """Since when it fails as it is."""
+    strikes: int = 0
+    """How often it failed after something else had been accepted since its last failure."""
+    vouched_strikes: int = 0
+    """How often it failed right after an empty request was accepted."""
+    is_vouched: bool = False
+    """An empty request was accepted since its last failure."""
+    accepted_at_failure: int = 0
+    last_failure: Failure | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it may be halved."""
+        return self.record.items > 1
+
+    def fails(self, failure: Failure, accepted: int, now: float) -> None:
+        """Note a failure."""
+        self.last_failure = failure
+        if self.failing_since is None:
+            self.failing_since = now
+        if self.failures == 0:
+            self.alone_since = now
+        elif accepted > self.accepted_at_failure:
+            self.strikes += 1
+        self.vouched_strikes += self.is_vouched
+        self.is_vouched = False
+        self.failures += 1
+        self.accepted_at_failure = accepted
+
+    def half(self, record: Record) -> Part:
+        """A half of it, after it has failed."""
+        return Part(record, self.accepted_at_failure, self.failing_since)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known of the destination.
+
+    `accepted` counts its deliveries, `failed_parts` the parts of the record that have failed since
+    the last one.
+    """
+
+    now: float
+    accepted: int
+    failed_parts: int
+    unproven: int
+    """What was given up since the last delivery."""
+    takes_empty: bool | None
+    """Whether it has accepted an empty request since the failure; None if it was not asked."""
+
+
+def max_failed_parts(items: int) -> int:
+    """The parts that fail in a row before the destination is at fault, not the batch of `items`.
+
+    One way down to a single item, and the other half on each level.
+    """
+    return 2 * math.ceil(math.log2(max(items, 2))) + 2
+
+
+def verdict(
+    part: Part, failure: Failure, seen: Seen, *, items: int, max_blocked_seconds: float
+) -> Verdict:
+    """What to do about the failure of a part, which `part` has noted, of a record of `items`."""
+    assert part.failing_since is not None
+    is_proven = seen.accepted > part.accepted_before
+    can_halve = seen.failed_parts < max_failed_parts(items)
+    if isinstance(failure, Retry):
+        if failure.is_destinations or seen.now - part.failing_since < max_blocked_seconds:
+            return Verdict.WAIT
+        if part.is_whole:
+            return _halve(is_proven, seen) if can_halve else Verdict.WAIT
+        needed = MAX_STRIKES_OVERLOADED if failure.cause in _OVERLOADED else MAX_STRIKES
+        if part.strikes >= needed:
+            return Verdict.GIVE_UP
+        is_long = seen.now - part.alone_since >= max_blocked_seconds
+        if not (is_proven and is_long and part.failures >= needed):
+            return Verdict.WAIT
+        return _give_up(part, seen, needed)
+    if part.is_whole:
+        return _halve(is_proven, seen) if can_halve else Verdict.WAIT
+    if part.strikes:
+        return Verdict.GIVE_UP
+    if part.failures < 2:
+        return Verdict.REPEAT
+    return _give_up(part, seen, 1) if seen.accepted else Verdict.WAIT
+
+
+def _halve(is_proven: bool, seen: Seen) -> Verdict:
+    if is_proven:
+        return Verdict.HALVE
+    if seen.takes_empty is None:
+        return Verdict.ASK
+    return Verdict.HALVE if seen.takes_empty else Verdict.WAIT
+
+
+def _give_up(part: Part, seen: Seen, needed: int) -> Verdict:
+    """By empty requests alone: the part has to fail after each of them."""
+    if seen.unproven >= MAX_UNPROVEN:
+        return Verdict.WAIT
+    if part.vouched_strikes >= needed:
+        return Verdict.GIVE_UP
+    if seen.takes_empty is None:
+        return Verdict.ASK
+    return Verdict.REPEAT if seen.takes_empty else Verdict.WAIT

@@ -1,0 +1,52 @@
+"""A destination that rejects everything is at fault itself: nothing becomes a dead letter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.backend import Reply
+from support.certificates import Authority
+from support.collector import Collector, settings
+from support.secured import secured_settings
+from support.span_load import new_ids, request_of
+from support.span_store import SpanStore
+from support.waiting import eventually
+
+_STATUSES = [302, 400, 401, 403, 404, 406, 410, 411, 413, 417, 421, 422, 424, 426, 428, 431, 451]
+
+
+def test_http_to_a_port_with_tls(tmp_path: Path) -> None:
+    """Our own receiver answers 400 to it, as nginx and Go do."""
+    ids = new_ids(500)
+    backend = secured_settings(tmp_path / "tls", Authority(tmp_path).issue(), None)
+    with Collector(backend, tmp_path / "tls") as tls:
+        url = f"http://127.0.0.1:{tls.http_port}"
+        destination = {"type": "otlp_http", "name": "tls", "url": url, "max_backoff_seconds": 0.1}
+        with Collector(settings(tmp_path, destinations=[destination]), tmp_path) as collector:
+            assert collector.post(request_of(ids))[0] == 200
+            retries = "sidelight_collector_retries_total"
+            eventually(lambda: collector.metric(retries, destination="tls") > 5)
+            assert collector.metric("sidelight_collector_dropped_total") == 0
+            assert collector.metric("sidelight_collector_lag_seconds", destination="tls") > 0
+            assert not (tmp_path / "log" / "dead-letters").exists()
+            assert "http:// to a port with TLS is answered like this" in collector.output
+            assert collector.metric(retries, destination="tls") < 500
+
+
+@pytest.mark.parametrize("status", _STATUSES)
+def test_every_status_that_comes_for_everything(tmp_path: Path, status: int) -> None:
+    """All of it arrives once the configuration is right, and once only."""
+    ids = new_ids(200)
+    with SpanStore(refuse=lambda _: Reply(status)) as store:
+        destination = store.destination(max_backoff_seconds=0.1, max_blocked_seconds=0.1)
+        with Collector(settings(tmp_path, destinations=[destination]), tmp_path) as collector:
+            assert collector.post(request_of(ids))[0] == 200
+            retries = "sidelight_collector_retries_total"
+            eventually(lambda: collector.metric(retries, destination="store") > 20)
+            assert collector.metric("sidelight_collector_dropped_total") == 0
+            store.refuse = lambda _: None
+            eventually(lambda: set(ids) == store.ids.keys())
+            assert set(store.ids.values()) == {1}
+            assert collector.metric("sidelight_collector_dropped_total") == 0
