@@ -182,6 +182,14 @@ COLLECTOR_BUFFERED: Final = _COLLECTOR.metric(
 COLLECTOR_CONNECTIONS: Final = _COLLECTOR.metric(
     "sidelight.collector.connections", "gauge", "{connection}", "Open HTTP connections."
 )
+COLLECTOR_LOG_OK: Final = _COLLECTOR.metric(
+    "sidelight.collector.log.ok",
+    "gauge",
+    "",
+    "1 while received data can be written to the log, else 0: the disk fails, or the log's folder "
+    "is gone.",
+    across="min",
+)
 COLLECTOR_RELOAD_OK: Final = _COLLECTOR.metric(
     "sidelight.collector.config.reload.ok",
     "gauge",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.destinations.common.config import DestinationConfig
 from sidelight.collector.destinations.registry import TYPES, AnyDestination, subscription_names
+from sidelight.collector.log.errors import LogError
 from sidelight.collector.log.view import is_behind
 
 
@@ -20,7 +21,11 @@ def destinations(config: Config) -> tuple[AnyDestination, ...]:
     def has_backlog(destination: DestinationConfig) -> bool:
         # Routes and scores have cursors of their own.
         names = subscription_names(destination)
-        return any(is_behind(config.log.directory, name) for name in names)
+        try:
+            return any(is_behind(config.log.directory, name) for name in names)
+        except (OSError, LogError):
+            # What is wrong with the folder is told when the log is opened.
+            return False
 
     detected = (type_.detect(has_backlog) for type_ in TYPES.values() if type_.detect is not None)
     return tuple(destination for destination in detected if destination is not None)

@@ -125,13 +125,20 @@ class Service:
             await self._drain()
         finally:
             # Also after a failed start, so that ports and the log's folder are free again.
+            behind = [
+                delivery.name for delivery in self._parts.deliveries.all if delivery.is_behind
+            ]
             for task in background:
                 task.cancel()
             await self._parts.deliveries.close()
             await self._stop_receivers(0.0)
             await asyncio.gather(*background, return_exceptions=True)
             await self._parts.writer.close()
+            # What something else deleted is written again, as long as it can be read.
+            is_kept = await asyncio.to_thread(self._parts.log.secure)
             self._parts.log.close()
+            if behind and self._stop.is_set():
+                _report_undelivered(behind, is_kept=is_kept)
 
     def stop(self) -> None:
         """Start the drain."""
@@ -230,18 +237,26 @@ class Service:
         deliveries = self._parts.deliveries
         with suppress(TimeoutError):
             await asyncio.wait_for(deliveries.settled(), max(0.0, deadline - loop.time()))
-        behind = [delivery.name for delivery in deliveries.all if delivery.is_behind]
-        if behind:
-            _logger.warning(
-                "stopped with undelivered data of %s; the log keeps it for the next start",
-                " and ".join(behind),
-            )
         # Last, so that probes and a final scrape see the drain.
         await self._parts.serve.stop(0.5)
 
     async def _stop_receivers(self, timeout_seconds: float) -> None:
         receivers = (configured.receiver for configured in self._parts.receivers)
         await asyncio.gather(*(receiver.stop(timeout_seconds) for receiver in receivers))
+
+
+def _report_undelivered(behind: Sequence[str], *, is_kept: bool) -> None:
+    names = " and ".join(behind)
+    if is_kept:
+        _logger.warning(
+            "stopped with undelivered data of %s; the log keeps it for the next start", names
+        )
+    else:
+        _logger.error(
+            "stopped with undelivered data of %s that is lost, because files of the log were "
+            "deleted; stop sidelight before you delete its log",
+            names,
+        )
 
 
 def _exit(code: int, message: str) -> NoReturn:

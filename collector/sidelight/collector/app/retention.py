@@ -56,6 +56,9 @@ class Retention:
         # In a thread: deleting a large file takes seconds on some file systems.
         for loss in await asyncio.to_thread(self._log.trim, self._deliveries.wanted, policy):
             self._metrics.dropped(loss.subscription, loss.items, loss.reason)
+            if loss.reason == "lost":
+                # The log has said which file is gone, and no limit would have kept it.
+                continue
             _logger.error(
                 "retention (%s) deleted %d undelivered items of %s: "
                 "raise log.max_bytes or log.max_age_seconds, or repair the destination",

@@ -31,6 +31,7 @@ class SelfMetrics:
         self._lag = registry.gauge(c.COLLECTOR_LAG, ("destination",))
         self._with_lag: set[str] = set()
         self._log_bytes = registry.gauge(c.COLLECTOR_LOG_BYTES)
+        self._log_ok = registry.gauge(c.COLLECTOR_LOG_OK)
         self._pending = registry.gauge(c.COLLECTOR_PENDING)
         self._buffered = registry.gauge(c.COLLECTOR_BUFFERED)
         self._connections = registry.gauge(c.COLLECTOR_CONNECTIONS)
@@ -46,6 +47,7 @@ class SelfMetrics:
         # Only names are kept, at most one for each destination of any configuration.
         self._with_lag |= lags.keys()
         self._log_bytes.set(self._log.size_bytes)
+        self._log_ok.set(int(self._writer.trouble is None))
         self._pending.set(self._writer.pending_bytes)
         loads = [receiver.load() for receiver in self._receivers]
         self._buffered.set(sum(load.buffered_bytes for load in loads))

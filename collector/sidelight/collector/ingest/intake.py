@@ -156,7 +156,7 @@ class Intake:
             # The disk works, so there will be room soon.
             raise UnavailableError(str(error), is_busy=True, retry_after_seconds=1) from error
         except LogFailedError as error:
-            self.refusals.count(signal, "disk", items)
+            self.refusals.count(signal, error.reason, items)
             message = f"the collector cannot write its log: {error}"
             raise UnavailableError(message, is_busy=False, retry_after_seconds=5) from error
 

@@ -15,8 +15,8 @@ and a cursor's `position` never touch it.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from sys import maxsize
@@ -24,7 +24,9 @@ from sys import maxsize
 from sidelight.collector.log.cursor import Cursor
 from sidelight.collector.log.disk import layout
 from sidelight.collector.log.disk.cursor_files import stored_cursor, stored_requests
-from sidelight.collector.log.disk.folder_log import FolderLog, lock_folder
+from sidelight.collector.log.disk.files import make_folder
+from sidelight.collector.log.disk.folder_lock import FolderLock
+from sidelight.collector.log.disk.folder_log import FolderLog
 from sidelight.collector.log.disk.inspection import newest
 from sidelight.collector.log.errors import LogError
 from sidelight.collector.log.position import Position
@@ -50,36 +52,41 @@ class DurableLog:
 
         Worker 0 also opens the leftovers of other numbers of workers.
         """
-        self._root = directory
-        self._locks: list[int] = []
+        self._root_lock: FolderLock | None = None
         # Oldest first, our own last: the order in which cursors read them.
         self._folders: tuple[FolderLog, ...] = ()
-        own = layout.worker_folder(directory, worker, workers)
         try:
+            # A relative one would move with the folder that the process was started in.
+            self._root = directory = directory.absolute()
+            own = layout.worker_folder(directory, worker, workers)
             left = layout.leftovers(directory, workers) if worker == 0 else []
             if worker == 0 and own != directory and directory not in left:
                 self._lock_root()
             self._own = FolderLog(own, segment_bytes=segment_bytes)
             self._folders = (self._own,)
-            for age, each in enumerate(reversed(left), 1):
-                leftover = FolderLog(each, segment_bytes=segment_bytes, number=-age)
+            for age, folder in enumerate(reversed(left), 1):
+                leftover = FolderLog(folder, segment_bytes=segment_bytes, number=-age)
                 self._folders = (leftover, *self._folders)
         except LogError:
             self.close()
             raise
         except OSError as error:
-            raise LogError(f"log folder {directory}: {error}") from error
+            where = error.filename or directory
+            raise LogError(f"log folder {directory}: {where}: {error.strerror}") from error
 
     def _lock_root(self) -> None:
         """Worker 0 holds the directory above the workers' folders for the life of the process:
         it shows a collector of one process that the directory is in use.
         """
         try:
-            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._locks.append(lock_folder(self._root))
+            make_folder(self._root)
+            lock = FolderLock(self._root)
         except OSError as error:
             where = error.filename or self._root
             raise LogError(f"log folder {self._root}: {where}: {error.strerror}") from error
+        if self._root_lock is not None:
+            self._root_lock.close()
+        self._root_lock = lock
 
     @property
     def directory(self) -> Path:
@@ -94,21 +101,33 @@ class DurableLog:
     @property
     def size_bytes(self) -> int:
         """Bytes of records on disk, leftovers included."""
-        return sum(each.size_bytes for each in self._folders)
+        return sum(folder.size_bytes for folder in self._folders)
 
     def append(self, records: Sequence[Record]) -> None:
         """Store `records` and wait for the disk.
 
-        Raises `OSError` if it fails; then nothing of `records` is stored.
+        Raises `OSError` if it fails, and `LogError` if the folder is gone and cannot be had
+        again; then nothing of `records` is stored.
         """
         self._own.append(records)
+        self._verify_root()
+
+    def verify(self) -> None:
+        """Check that the folder is still the one that was opened, and make it again if not.
+
+        Raises as `append` does. Like an append it comes from one thread at a time.
+        """
+        self._own.verify()
+        self._verify_root()
 
     def probe(self) -> None:
-        """Check whether the disk takes data; raises `OSError` if it does not.
-
-        Like an append it comes from one thread at a time.
-        """
+        """As `verify`, and check whether the disk takes data."""
         self._own.probe()
+        self._verify_root()
+
+    def _verify_root(self) -> None:
+        if self._root_lock is not None and not self._root_lock.is_in_place():
+            self._lock_root()
 
     def newest(self, max_bytes: int) -> Iterator[Record]:
         """The newest records, oldest first, of at most `max_bytes` together. Raises `OSError`."""
@@ -127,7 +146,7 @@ class DurableLog:
 
     def leftover_directories_for(self, purpose: str) -> tuple[Path, ...]:
         """The same in the leftovers, for reading only: they are removed once delivered."""
-        return tuple(each.directory / purpose for each in self._folders[:-1])
+        return tuple(leftover.directory / purpose for leftover in self._folders[:-1])
 
     def trim(
         self, wanted: Mapping[str, Container[Signal]], policy: RetentionPolicy
@@ -142,13 +161,16 @@ class DurableLog:
         # not cost what is in it; and there is nothing left to replay into.
         of_leftovers = replace(policy, max_bytes=maxsize, keep_seconds=0.0)
         for leftover in self._folders[:-1]:
+            # Nothing is appended to it that would notice that its folder is gone.
+            with suppress(OSError, LogError):
+                leftover.verify()
             dropped += leftover.trim(wanted, of_leftovers)
             if wanted and all(leftover.is_read_by(name) for name in wanted):
                 self._remove(leftover)
         return dropped
 
     def _remove(self, leftover: FolderLog) -> None:
-        self._folders = tuple(each for each in self._folders if each is not leftover)
+        self._folders = tuple(folder for folder in self._folders if folder is not leftover)
         leftover.close()
         is_root = leftover.directory == self._root
         try:
@@ -175,10 +197,18 @@ class DurableLog:
                 requests.append(ReplayRequest(name, stamped, path))
         return requests
 
+    def secure(self) -> bool:
+        """Write again what was taken away; whether the next start finds everything.
+
+        Only when nothing is appended or deleted any more.
+        """
+        kept = [folder.secure() for folder in self._folders]
+        return all(kept)
+
     def close(self) -> None:
         """Close all files and let another process have the folders."""
         for folder in self._folders:
             folder.close()
-        for lock in self._locks:
-            os.close(lock)
-        self._locks.clear()
+        if self._root_lock is not None:
+            self._root_lock.close()
+            self._root_lock = None

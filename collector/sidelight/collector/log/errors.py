@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class LogError(Exception):
     """The log cannot be used; the message says which file and why."""
@@ -12,4 +14,11 @@ class LogBusyError(Exception):
 
 
 class LogFailedError(Exception):
-    """The disk failed: nothing was stored, the sender should retry later."""
+    """Nothing was stored, the sender should retry later: the disk failed, or the log's folder is
+    gone and cannot be had again.
+    """
+
+    def __init__(self, message: str, reason: Literal["disk", "folder"]) -> None:
+        super().__init__(message)
+        self.reason: Literal["disk", "folder"] = reason
+        """What the refused items are counted by."""

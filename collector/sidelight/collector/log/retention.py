@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-Reason = Literal["size", "age"]
+Reason = Literal["size", "age", "lost"]
+"""Why items are gone: a limit of retention, or something else deleted their file."""
 
 # After a start nothing goes by age for this long, or for the age limit itself if that is
 # shorter: destinations get time to fetch what was old at the start, because the machine may
@@ -35,7 +36,7 @@ class RetentionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Items that retention deleted before a subscription had read them."""
+    """Items that were deleted before a subscription had read them."""
 
     subscription: str
     items: int
@@ -72,7 +73,7 @@ def deletions(
     """
     slowest = min(cursors.values(), default=0)
     total_bytes = sum(segment.size_bytes for segment in segments)
-    passed_bytes = sum(each.size_bytes for each in segments[:-1] if each.number < slowest)
+    passed_bytes = sum(segment.size_bytes for segment in segments[:-1] if segment.number < slowest)
     has_grace = uptime_seconds <= min(policy.max_age_seconds, _MAX_GRACE_SECONDS)
     chosen = []
     for oldest, following in pairwise(segments):

@@ -5,7 +5,6 @@ Everything but `rewind` only reads, and works whether a collector has the log op
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from sidelight.collector.log.disk.cursor_files import (
     stored_cursor,
     stored_cursors,
 )
-from sidelight.collector.log.disk.folder_log import lock_folder
+from sidelight.collector.log.disk.folder_lock import FolderLock
+from sidelight.collector.log.disk.format import check_format
 from sidelight.collector.log.disk.inspection import Lag, SegmentSummary, StoredHeader
 from sidelight.collector.log.disk.segment import list_segments, path_of
 from sidelight.collector.log.errors import LogError
@@ -88,11 +88,11 @@ class LogView:
             return False
         except ValueError:
             position = Position(0, 0, 0)
-        segments = list_segments(self.directory)
-        if not segments:
-            return False
-        newest_bytes = path_of(self.directory, segments[-1]).stat().st_size
-        return position < Position(0, segments[-1], newest_bytes)
+        for segment in reversed(list_segments(self.directory)):
+            # The newest one may be empty, and a cursor is then at the end of the one before.
+            if size_bytes := path_of(self.directory, segment).stat().st_size:
+                return position < Position(0, segment, size_bytes)
+        return False
 
     def rewind(
         self, subscription: str, position: Position, *, patience_seconds: float = ANSWER_SECONDS
@@ -103,19 +103,18 @@ class LogView:
         answer within `patience_seconds`, and `OSError`.
         """
         try:
-            lock = lock_folder(self.directory)
+            lock = FolderLock(self.directory)
         except LogError:
             self._request(subscription, position, patience_seconds)
             return True
         try:
             store_cursor(cursor_path(self.directory, subscription), position)
         finally:
-            os.close(lock)
+            lock.close()
         return False
 
     def _request(self, subscription: str, position: Position, patience_seconds: float) -> None:
         request = request_path(self.directory, subscription)
-        request.parent.mkdir(mode=0o700, exist_ok=True)
         store_cursor(request, position)
         deadline = time.monotonic() + patience_seconds
         try:
@@ -131,16 +130,18 @@ class LogView:
 def views(directory: Path) -> list[LogView]:
     """The log in `directory` and those of all its workers, as far as there are any.
 
-    Raises `OSError`.
+    Raises `LogError` if one has a format that this version cannot read, and `OSError`.
     """
     candidates = [LogView(folder) for folder in layout.all_folders(directory)]
+    for view in candidates:
+        check_format(view.directory)
     return [view for view in candidates if list_segments(view.directory) or view.subscriptions()]
 
 
 def is_behind(directory: Path, subscription: str) -> bool:
     """Whether the log in `directory` holds records that the subscription has yet to read.
 
-    Raises `OSError`.
+    Raises `LogError` and `OSError` as `views` does.
     """
     return any(view.is_behind(subscription) for view in views(directory))
 

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from sidelight.base.executor import DaemonExecutor
-from sidelight.collector.log.errors import LogBusyError, LogFailedError
+from sidelight.collector.log.errors import LogBusyError, LogError, LogFailedError
 from sidelight.collector.log.record import Encoding, Record, encode
 from sidelight.otlp.signals import SIGNALS, Signal
 
@@ -27,13 +27,19 @@ MAX_GROUP_BYTES = 4 * 1024 * 1024
 
 
 class Appendable(Protocol):
-    """What the writer needs of a log; both calls block and come from one thread."""
+    """What the writer needs of a log; all calls block and come from one thread.
+
+    Each raises `OSError`, or `LogError` if the log's folder is gone for good.
+    """
 
     def append(self, records: Sequence[Record]) -> None:
-        """Store durably or raise `OSError`, in which case nothing is stored."""
+        """Store durably; if it raises, nothing is stored."""
+
+    def verify(self) -> None:
+        """Check whether the log's files are where they were opened, without writing."""
 
     def probe(self) -> None:
-        """Check whether the disk takes data; raises `OSError` if it does not."""
+        """Check whether the disk takes data."""
 
 
 @dataclass(slots=True)
@@ -99,9 +105,11 @@ class LogWriter:
                 await self._thread.run(partial(self._store, group))
             except Exception as error:  # noqa: BLE001 (whatever it is, nobody is acknowledged)
                 self._failed(error)
+                is_gone = isinstance(error, LogError)
                 for pending in group:
                     if not pending.done.done():
-                        pending.done.set_exception(LogFailedError(str(error)))
+                        failure = LogFailedError(str(error), "folder" if is_gone else "disk")
+                        pending.done.set_exception(failure)
             else:
                 self._recovered()
                 for pending in group:
@@ -112,15 +120,17 @@ class LogWriter:
                 self._pending_bytes -= sum(len(pending.body) for pending in group)
 
     async def probe(self) -> None:
-        """If the last write failed, check whether the disk takes data again.
+        """Look after the log without any traffic: is its folder there, and if the last write
+        failed, does the disk take data again?
 
         A collector that is not ready may get no requests that would show it.
         """
-        if self.trouble is None:
+        if self._thread.is_closed:
             return
+        is_well = self.trouble is None
         try:
-            await self._thread.run(self._log.probe)
-        except OSError as error:
+            await self._thread.run(self._log.verify if is_well else self._log.probe)
+        except (OSError, LogError) as error:
             self._failed(error)
         else:
             self._recovered()

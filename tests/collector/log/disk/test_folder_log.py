@@ -284,6 +284,22 @@ class TestCursors:
         assert _read_all(log, log.committed("phoenix")) == [b"one"]
         log.close()
 
+    def test_a_bad_cursor_says_what_is_sent_again(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """One line: which file, how many items, since when, and what to do about copies."""
+        log = _open(tmp_path)
+        log.append([_record(b"one", items=3), _record(b"two", items=4)])
+        log.commit("phoenix", log.end)
+        log.close()
+        path = tmp_path / "cursors" / "phoenix.json"
+        path.write_bytes(b"")
+        _open(tmp_path).close()
+        (line,) = [record.getMessage() for record in caplog.records]
+        assert f"({path}: it is empty)" in line
+        assert "all 7 items in the log, stored from 2023-11-14T22:13:20Z on" in line
+        assert "sent to it again" in line
+
     def test_a_cursor_behind_a_cut_tail_misses_nothing_new(self, tmp_path: Path) -> None:
         """The damaged record it had passed is gone; what is appended in its place is read."""
         log = _open(tmp_path)
@@ -311,11 +327,11 @@ class TestCursors:
         for number in range(3):
             log.append([_record(b"%d" % number)])
 
-        def full(self: Path, text: bytes) -> int:
+        def full(fd: int) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "write_bytes", full)
+            patch.setattr(os, "fsync", full)
             with pytest.raises(OSError, match="No space"):
                 log.commit("phoenix", log.end)
         assert log.committed("phoenix") == log.end
@@ -369,7 +385,7 @@ class TestRetention:
         log._recent.clear()
         entry = log.read(Position(0, 1, 0))
         assert entry is not None
-        reader = log._readers[1]
+        reader = log._segments._readers[1]
         log.commit("only", log.end)
         log.trim({"only": SIGNALS}, RetentionPolicy(1 << 30, 60))
         found = reader.read(0, entry.end.offset)

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sidelight.collector.log.errors import LogError
 from sidelight.collector.log.position import Position
 from sidelight.collector.log.view import LogView, views
 
@@ -27,6 +28,8 @@ def find_logs(directory: Path) -> list[LogView]:
     """The log in `directory` and those of its workers. Raises `CommandError` if there is none."""
     try:
         logs = views(directory)
+    except LogError as error:
+        raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(
             f"log folder {directory} cannot be read: {error.strerror}; "

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from sidelight.collector.log.disk.files import FileId, id_at, make_folder, replace_file
 from sidelight.collector.log.position import Position
 
 _FOLDER = "cursors"
@@ -44,18 +45,20 @@ def _files(directory: Path) -> Iterator[tuple[str, Path]]:
 
 def stored_cursor(path: Path) -> Position:
     """The position in a cursor's file. Raises `OSError`, and `ValueError` if it is not valid."""
+    text = path.read_bytes()
+    if not text.strip(b"\0 \n"):
+        raise ValueError("it is empty")
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(text)
         return Position(0, int(stored["segment"]), int(stored["offset"]))
-    except (KeyError, TypeError) as error:
-        raise ValueError("not a cursor") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError("it holds no position") from error
 
 
 def store_cursor(path: Path, position: Position) -> None:
-    """Replace a cursor's file, whole or not at all. Raises `OSError`."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(_serialised(position))
-    temporary.replace(path)
+    """Replace a cursor's file: a power cut leaves the old or the new one. Raises `OSError`."""
+    make_folder(path.parent)
+    replace_file(path, _serialised(position))
 
 
 class CursorFile:
@@ -63,27 +66,33 @@ class CursorFile:
 
     It is replaced once and overwritten after that, which costs a tenth and is as safe: the
     kernel writes this few bytes whole or not at all, and so does the disk, as they are one
-    sector.
+    sector. The first replacement is synced, so that there is a sector to overwrite.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: int | None = None
+        self._fd: int | None = None
+        self._id: FileId | None = None
+
+    def is_in_place(self) -> bool:
+        """Whether the file that `store` overwrites still has its name."""
+        return self._fd is not None and id_at(self._path) == self._id
 
     def store(self, position: Position) -> None:
         """Remember `position`. Raises `OSError`."""
-        if self._file is not None and os.fstat(self._file).st_nlink:
-            os.pwrite(self._file, _serialised(position), 0)
+        if self._fd is not None and self.is_in_place():
+            os.pwrite(self._fd, _serialised(position), 0)
             return
         self.close()
         store_cursor(self._path, position)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+        self._id = FileId.of(os.fstat(self._fd))
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = self._id = None
 
 
 def _serialised(position: Position) -> bytes:

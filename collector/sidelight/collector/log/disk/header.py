@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 from isal import isal_zlib
@@ -30,6 +31,8 @@ _CRC_START = 8
 HEADER_BYTES = _HEADER.size
 # Every record begins with it, so that a reader can find the next one behind a damaged one.
 MAGIC = b"SLR\x01"
+# Its last byte is the version of the record's format.
+_VERSION_AT = len(MAGIC) - 1
 
 
 def encode_header(record: Record, sequence: int) -> bytes:
@@ -53,8 +56,11 @@ def decode_header(data: bytes) -> Header | None:
     if len(data) < HEADER_BYTES or not data.startswith(MAGIC):
         return None
     header = Header(*_HEADER.unpack_from(data))
-    is_known = header.signal < len(SIGNALS) and header.encoding < len(ENCODINGS)
-    return header if is_known else None
+    return header if _is_known(header) else None
+
+
+def _is_known(header: Header) -> bool:
+    return header.signal < len(SIGNALS) and header.encoding < len(ENCODINGS)
 
 
 def is_intact(header_bytes: bytes, payload: bytes) -> bool:
@@ -62,8 +68,30 @@ def is_intact(header_bytes: bytes, payload: bytes) -> bool:
     header = decode_header(header_bytes)
     if header is None or header.length != len(payload):
         return False
+    return _has_checksum(header, header_bytes, payload)
+
+
+def _has_checksum(header: Header, header_bytes: bytes, payload: bytes) -> bool:
     seed = isal_zlib.crc32(header_bytes[_CRC_START:HEADER_BYTES])
     return isal_zlib.crc32(payload, seed) == header.crc
+
+
+def is_of_other_format(header_bytes: bytes, payload_of: Callable[[int], bytes]) -> bool:
+    """Whether the bytes begin a record that another version of this program has written.
+
+    `payload_of` returns the bytes behind the header, of a given length. One flipped bit must
+    not look like another version: the checksum, which does not cover the magic, tells.
+    """
+    if header_bytes[:_VERSION_AT] != MAGIC[:_VERSION_AT] or len(header_bytes) < len(MAGIC):
+        return False
+    has_our_version = header_bytes.startswith(MAGIC)
+    if len(header_bytes) < HEADER_BYTES:
+        return not has_our_version
+    header = Header(*_HEADER.unpack_from(header_bytes))
+    if has_our_version and _is_known(header):
+        return False
+    is_whole = _has_checksum(header, header_bytes, payload_of(header.length))
+    return is_whole if has_our_version else not is_whole
 
 
 def decode(header: Header, payload: bytes) -> Record:

@@ -56,7 +56,8 @@ def remove(folder: Path, *, keep_folder: bool) -> None:
         if (folder / name).exists():
             shutil.rmtree(folder / name)
     if not keep_folder:
-        (folder / "lock").unlink(missing_ok=True)
+        for name in ("lock", "format"):
+            (folder / name).unlink(missing_ok=True)
         with suppress(OSError):  # a request that came just now; it gets no answer
             (folder / "replay").rmdir()
         with suppress(OSError):  # dead letters

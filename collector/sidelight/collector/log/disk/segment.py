@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import weakref
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from sidelight.collector.log.disk.files import FileId, sync_folder
 from sidelight.collector.log.disk.header import (
     HEADER_BYTES,
     MAGIC,
@@ -17,7 +19,9 @@ from sidelight.collector.log.disk.header import (
     decode_header,
     encode_header,
     is_intact,
+    is_of_other_format,
 )
+from sidelight.collector.log.errors import LogError
 from sidelight.collector.log.record import Record
 
 SUFFIX = ".segment"
@@ -56,11 +60,29 @@ class SegmentWriter:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._fd = os.open(self.path, flags, 0o600)
         try:
-            self.size = os.fstat(self._fd).st_size
-            _sync_directory(directory)
+            stat = os.fstat(self._fd)
+            sync_folder(directory)
         except OSError:
             os.close(self._fd)
             raise
+        self.size = stat.st_size
+        self.id = FileId.of(stat)
+
+    def is_in_place(self) -> bool:
+        """Whether the file still has its name, and nothing else has changed its size.
+
+        What is appended to a file that was deleted, renamed, unmounted or hidden by another
+        volume would not be there at the next start.
+        """
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return False
+        return (stat.st_dev, stat.st_ino, stat.st_size) == (*self.id, self.size)
+
+    def reader(self) -> SegmentReader:
+        """A reader of this very file, whatever happens to its name. Raises `OSError`."""
+        return SegmentReader(os.dup(self._fd))
 
     def append(self, records: Sequence[Record], sequence: int) -> None:
         """Write `records`, numbered from `sequence`, and wait for the disk.
@@ -117,9 +139,10 @@ def _behind(buffers: list[memoryview], written: int) -> list[memoryview]:
 class SegmentReader:
     """Reads one segment from any offset; damaged stretches are skipped and reported."""
 
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        # A reader keeps the file open, also once retention has deleted it.
+    def __init__(self, file: Path | int) -> None:
+        """`file`: its path, or a descriptor that the reader closes. Raises `OSError`."""
+        self._fd = file if isinstance(file, int) else os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        # A reader keeps the file open, also once it has been deleted.
         self._close = weakref.finalize(self, os.close, self._fd)
 
     def read(self, offset: int, end: int) -> StoredRecord | None:
@@ -154,6 +177,25 @@ class SegmentReader:
         stop = offset + HEADER_BYTES + header.length if header is not None else end + 1
         return stop if stop <= end else None
 
+    def is_torn(self, offset: int, end: int) -> bool:
+        """Whether what is between `offset` and `end` can be a record that a crash cut off.
+
+        After a power cut there may be zeros: the file was made longer before it was filled.
+        """
+        data = os.pread(self._fd, min(HEADER_BYTES, end - offset), offset)
+        if not any(data[: len(MAGIC)]) or MAGIC.startswith(data):
+            return True
+        return data.startswith(MAGIC) and (
+            len(data) < HEADER_BYTES or decode_header(data) is not None
+        )
+
+    def is_of_other_format(self, offset: int, end: int) -> bool:
+        """Whether a record of another format begins at `offset`."""
+        return is_of_other_format(
+            os.pread(self._fd, min(HEADER_BYTES, end - offset), offset),
+            lambda length: os.pread(self._fd, min(length, end - offset), offset + HEADER_BYTES),
+        )
+
     def _next_magic(self, offset: int, end: int) -> int:
         while offset < end:
             data = os.pread(self._fd, min(_SEARCH_BYTES, end - offset), offset)
@@ -169,6 +211,31 @@ class SegmentReader:
         """Tell the kernel to drop the file from its cache."""
         os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
+    def copy_to(self, path: Path, size: int) -> FileId:
+        """Write the first `size` bytes to a new file `path`, with the time of the old one.
+
+        Raises `OSError`, also if the name is taken.
+        """
+        temporary = path.with_name(f"{path.name}.tmp")
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            offset = 0
+            while offset < size:
+                copied = os.sendfile(fd, self._fd, offset, size - offset)
+                if not copied:
+                    raise OSError(errno.EIO, "the file has become shorter")
+                offset += copied
+            stat = os.fstat(self._fd)
+            # Retention goes by the age of what is in it.
+            os.utime(fd, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+            os.fsync(fd)
+            # Unlike a rename, a link replaces nobody else's file.
+            os.link(temporary, path)
+            return FileId.of(os.fstat(fd))
+        finally:
+            os.close(fd)
+            temporary.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Close the file now; otherwise it closes with the last reference to the reader."""
         self._close()
@@ -176,10 +243,14 @@ class SegmentReader:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The end of the good part of a segment, and the sequence that comes next."""
+    """The end of the good part of a segment, and the sequence that comes next.
+
+    `is_torn`: what follows is the beginning of a record that nobody was told of, not damage.
+    """
 
     size: int
     next_sequence: int
+    is_torn: bool
 
 
 def find_tail(path: Path, first_sequence: int) -> Tail:
@@ -187,7 +258,7 @@ def find_tail(path: Path, first_sequence: int) -> Tail:
 
     A crash leaves at most a torn tail, and that is short: the kernel writes in order. A record
     of full length with a wrong checksum is damaged, wherever it is, and is kept for the reader
-    to skip and count.
+    to skip and count. Raises `LogError` for records of another format, which must not be cut.
     """
     reader = SegmentReader(path)
     try:
@@ -197,15 +268,13 @@ def find_tail(path: Path, first_sequence: int) -> Tail:
             offset, sequence = stored.end, stored.sequence + 1
         while (end := reader.full_length(offset, file_end)) is not None:
             offset, sequence = end, sequence + 1
-        return Tail(offset, sequence)
+        is_torn = reader.is_torn(offset, file_end)
+        # Without one good record, bytes that no crash leaves are not damage: it is another file.
+        if reader.is_of_other_format(offset, file_end) or (not offset and not is_torn):
+            raise LogError(
+                f"log segment {path} is in a format that this version of sidelight cannot read: "
+                "start the version that wrote it, or set log.directory to another folder"
+            )
+        return Tail(offset, sequence, is_torn)
     finally:
         reader.close()
-
-
-def _sync_directory(directory: Path) -> None:
-    """A new file survives a power cut only once its directory is on the disk."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -1,0 +1,52 @@
+"""The lock of a log folder: one process has it, until its end however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from sidelight.collector.log.disk.files import FileId, id_at
+from sidelight.collector.log.errors import LogError
+
+_NAME = "lock"
+
+
+class FolderLock:
+    """Locks the folder until closed, at the latest by the end of the process.
+
+    Raises `LogError` if another process has it, and `OSError`.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / _NAME
+        self._fd = self._locked(directory)
+        self._id = FileId.of(os.fstat(self._fd))
+
+    def _locked(self, directory: Path) -> int:
+        while True:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(fd)
+                raise LogError(
+                    f"log folder {directory} is in use by another running sidelight: "
+                    "stop that one, or set log.directory to another folder"
+                ) from error
+            if id_at(self._path) == FileId.of(os.fstat(fd)):
+                return fd
+            # Removed between the two calls: a lock on a file without a name keeps nobody out.
+            os.close(fd)
+
+    def is_in_place(self) -> bool:
+        """Whether the locked file still has its name, so that it keeps other processes out.
+
+        A folder that was deleted, renamed, unmounted or hidden by another volume has another
+        file there, or none.
+        """
+        return id_at(self._path) == self._id
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        os.close(self._fd)
