@@ -63,6 +63,8 @@ class Collector:
             file = directory / "sidelight.yaml"
             file.write_text(json.dumps(config))
             whole += ["-c", str(file)]
+        self.reader: dict[str, str] = {}
+        """The headers of requests for /metrics, where `serve.tokens` wants some."""
         self._output = directory / "stderr.jsonl"
         with self._output.open("ab") as output:
             self._output_start = output.tell()
@@ -137,14 +139,15 @@ class Collector:
         names = {"Content-Type": "application/x-protobuf", **(headers or {})}
         return fetch(f"{self.url}{path}", body, names, timeout_seconds)
 
-    def get(self, path: str) -> tuple[int, str]:
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
         """GET from the port of /metrics: status and text."""
-        status, _, body = fetch(f"http://127.0.0.1:{self.serve_port}{path}", None, {}, 30.0)
+        url = f"http://127.0.0.1:{self.serve_port}{path}"
+        status, _, body = fetch(url, None, headers or {}, 30.0)
         return status, body.decode()
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of the samples of `name` that carry `labels`, as /metrics shows them now."""
-        _, text = self.get("/metrics")
+        _, text = self.get("/metrics", self.reader)
         total = 0.0
         for line in text.splitlines():
             if re.match(rf"{name}[{{ ]", line) and all(

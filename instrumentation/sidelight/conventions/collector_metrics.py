@@ -167,6 +167,13 @@ COLLECTOR_LAG: Final = _COLLECTOR.metric(
     "Age of the oldest item that a destination has not received yet.",
     across="max",
 )
+COLLECTOR_TROUBLE: Final = _COLLECTOR.metric(
+    "sidelight.collector.destination.trouble",
+    "gauge",
+    "{destination}",
+    "1 while a destination does not accept data, by cause.",
+    across="max",
+)
 COLLECTOR_LOG_BYTES: Final = _COLLECTOR.metric(
     "sidelight.collector.log.size", "gauge", "By", "Bytes of log segments on disk."
 )

@@ -26,11 +26,11 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
 
 
 def test_alive_and_ready(collector: Collector) -> None:
-    """Both answer 200; readiness says more."""
+    """Both answer 200; readiness names its state."""
     assert collector.get("/healthz") == (200, "ok\n")
     status, text = collector.get("/readyz")
     assert status == 200
-    assert json.loads(text) == {"status": "ready", "destinations": {}}
+    assert json.loads(text) == {"status": "ready"}
 
 
 @pytest.mark.parametrize(
@@ -58,28 +58,45 @@ def test_received_items_are_counted(collector: Collector) -> None:
     assert collector.metric("sidelight_collector_log_size_bytes") > 0
 
 
-def test_a_dead_destination_is_shown_and_leaves_it_ready(tmp_path: Path) -> None:
-    """Its lag grows and its trouble is named; another that works has neither."""
-    with SpanStore() as good, SpanStore(refuse=lambda _: Reply(500)) as bad:
-        config = settings(tmp_path, destinations=[good.destination("good"), bad.destination("bad")])
-        with Collector(config, tmp_path) as collector:
+_TOKEN = {"Authorization": "Bearer reader-of-the-tests"}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_dead_destination_is_shown_and_leaves_it_ready(tmp_path: Path, workers: int) -> None:
+    """Its lag grows, its trouble is named, and its words are for readers with a token only."""
+    said = Reply(500, b"cannot store: card 4111 1111", {"Content-Type": "text/plain"})
+    with SpanStore() as good, SpanStore(refuse=lambda _: said) as bad:
+        config = settings(
+            tmp_path,
+            destinations=[good.destination("good"), bad.destination("bad")],
+            serve={"port": 0, "tokens": [{"env": "READER"}]},
+            workers=workers,
+        )
+        with Collector(config, tmp_path, env={"READER": "reader-of-the-tests"}) as collector:
+            collector.reader = _TOKEN
             ids = new_ids(5)
             collector.post(request_of(ids))
             eventually(lambda: set(ids) <= good.ids.keys())
             name = "sidelight_collector_lag_seconds"
             eventually(lambda: collector.metric(name, destination="bad") > 0)
             eventually(lambda: collector.metric(name, destination="good") == 0)
-            eventually(
-                lambda: collector.metric("sidelight_collector_retries_total", destination="bad") > 0
-            )
-            status, text = collector.get("/readyz")
+            trouble = "sidelight_collector_destination_trouble"
+            eventually(lambda: collector.metric(trouble, destination="bad", cause="http_500") == 1)
+            for headers in ({}, {"Authorization": "Bearer other"}):
+                status, text = collector.get("/readyz", headers)
+                assert (status, json.loads(text)) == (200, {"status": "ready"})
+            status, text = collector.get("/readyz", _TOKEN)
             assert status == 200
             destinations = json.loads(text)["destinations"]
-            assert "500" in destinations["bad"]["trouble"]
+            assert "answered 500" in destinations["bad"]["trouble"]
+            assert "4111 1111" in destinations["bad"]["trouble"]
             assert destinations["good"] == {"lag_seconds": 0.0, "trouble": None}
+            assert "answered 500" in collector.output
+            assert "4111" not in collector.output
             bad.refuse = lambda _: None
             eventually(lambda: set(ids) <= bad.ids.keys())
             eventually(lambda: collector.metric(name, destination="bad") == 0)
+            eventually(lambda: collector.metric(trouble, destination="bad", cause="http_500") == 0)
 
 
 def test_a_disk_that_refuses_is_unready_until_it_takes_data_again(tmp_path: Path) -> None:

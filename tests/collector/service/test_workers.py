@@ -102,11 +102,17 @@ class TestAsOne:
     def test_readiness_names_every_worker(self, tmp_path: Path) -> None:
         """The longest lag and any trouble of a destination count."""
         with SpanStore(refuse=lambda _: Reply(500)) as bad:
-            config = settings(tmp_path, workers=2, destinations=[bad.destination("bad")])
-            with Collector(config, tmp_path) as collector:
+            config = settings(
+                tmp_path,
+                workers=2,
+                destinations=[bad.destination("bad")],
+                serve={"port": 0, "tokens": [{"env": "READER"}]},
+            )
+            with Collector(config, tmp_path, env={"READER": "reader-of-the-tests"}) as collector:
+                collector.reader = {"Authorization": "Bearer reader-of-the-tests"}
                 _spread(collector)
                 eventually(lambda: collector.metric("sidelight_collector_lag_seconds") > 0)
-                status, text = collector.get("/readyz")
+                status, text = collector.get("/readyz", collector.reader)
                 report = json.loads(text)
                 assert status == 200
                 assert report["workers"] == {"0": "ready", "1": "ready"}

@@ -6,7 +6,7 @@ import logging
 import ssl
 
 from sidelight import conventions as c
-from sidelight.base.auth.guard import CredentialSource, Guard, token_source
+from sidelight.base.auth.guard import CredentialSource, Guard, Identity, token_source
 from sidelight.base.http_server import Admit, HandshakeFault, Head, HttpResponse, TlsOptions
 from sidelight.base.listening import is_loopback
 from sidelight.base.tls.options import tls_options
@@ -62,6 +62,8 @@ class AccessMetrics:
 class ServeAccess:
     """Access to /metrics. /healthz and /readyz need no credentials: kubelets have none.
 
+    Only the report on /readyz does.
+
     Creating it and `tls` raise `ConfigError` for tokens and certificates that cannot be used.
     """
 
@@ -69,6 +71,7 @@ class ServeAccess:
         self._serve = serve
         self._metrics = metrics
         guard = Guard([token_source(serve.tokens, "serve.tokens")])
+        self._guard = guard
         self._readers = Admission(guard, metrics.unauthorized)
 
     def tls(self) -> TlsOptions | None:
@@ -79,6 +82,10 @@ class ServeAccess:
             self._metrics.failed_handshake,
             client_certificate=ssl.CERT_OPTIONAL,
         )
+
+    def is_reader(self, authorization: str | None) -> bool:
+        """Whether the header has one of the configured tokens; without any nobody has."""
+        return not self._guard.is_open and isinstance(self._guard.identify(authorization), Identity)
 
     def admit(self) -> Admit | None:
         """Requires a token or a certificate for /metrics; None if neither is configured."""

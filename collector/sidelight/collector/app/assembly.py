@@ -167,7 +167,7 @@ def assemble(
     health = Health(writer, deliveries, exposition, self_metrics.refresh)
     serve_access = ServeAccess(config.serve, access)
     serve = HttpServer(
-        probes.handler(health),
+        probes.handler(health, serve_access.is_reader),
         probes.limits(),
         admit=serve_access.admit(),
         tls=serve_access.tls(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from sidelight.base.http_server import Handler, HttpLimits, HttpRequest, HttpResponse
@@ -38,8 +39,17 @@ def limits() -> HttpLimits:
     )
 
 
-def handler(probed: Probed) -> Handler:
-    """Answers the three paths."""
+def nobody(_authorization: str | None) -> bool:
+    """Knows no reader: without tokens the report on readiness is for nobody."""
+    return False
+
+
+def handler(probed: Probed, is_reader: Callable[[str | None], bool]) -> Handler:
+    """Answers the three paths.
+
+    `is_reader` tells whether an Authorization header is that of a reader. Others learn of
+    readiness only the state: a report names destinations and may quote what they answered.
+    """
 
     async def handle(request: HttpRequest) -> HttpResponse:
         # Liveness, readiness and metrics are apart: a full disk must not restart the pod.
@@ -54,6 +64,8 @@ def handler(probed: Probed) -> Handler:
             trouble = await probed.trouble()
             return _plain(200, "ok") if trouble is None else _plain(503, trouble)
         is_ready, report = await probed.readiness()
+        if not is_reader(request.headers.get("authorization")):
+            report = {"status": report["status"]}
         body = json.dumps(report, indent=2).encode() + b"\n"
         return HttpResponse(200 if is_ready else 503, body, {"Content-Type": "application/json"})
 

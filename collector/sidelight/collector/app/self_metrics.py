@@ -30,6 +30,8 @@ class SelfMetrics:
         self._log = log
         self._lag = registry.gauge(c.COLLECTOR_LAG, ("destination",))
         self._with_lag: set[str] = set()
+        self._trouble = registry.gauge(c.COLLECTOR_TROUBLE, ("destination", "cause"))
+        self._causes: set[tuple[str, str]] = set()
         self._log_bytes = registry.gauge(c.COLLECTOR_LOG_BYTES)
         self._log_ok = registry.gauge(c.COLLECTOR_LOG_OK)
         self._pending = registry.gauge(c.COLLECTOR_PENDING)
@@ -46,6 +48,13 @@ class SelfMetrics:
             self._lag.labels(name).set(seconds)
         # Only names are kept, at most one for each destination of any configuration.
         self._with_lag |= lags.keys()
+        causes = {
+            (delivery.name, delivery.cause) for delivery in self._deliveries.all if delivery.cause
+        }
+        # A status has few causes, so these stay few as well.
+        self._causes |= causes
+        for destination, cause in self._causes:
+            self._trouble.labels(destination, cause).set((destination, cause) in causes)
         self._log_bytes.set(self._log.size_bytes)
         self._log_ok.set(int(self._writer.trouble is None))
         self._pending.set(self._writer.pending_bytes)

@@ -11,6 +11,7 @@ from sidelight.collector.delivery.forwarder import Forwarder
 from sidelight.collector.delivery.observer import Observer
 from sidelight.collector.delivery.status import DeliveryStatus
 from sidelight.collector.delivery.subscription_config import SubscriptionConfig
+from sidelight.collector.destinations.common.answer import with_words
 from sidelight.collector.log.durable_log import DurableLog
 
 _logger = logging.getLogger(__name__)
@@ -67,8 +68,19 @@ class Subscription:
 
     @property
     def trouble(self) -> str | None:
-        """Why the destination does not take data now; None while it does."""
-        return self._status.trouble if self._predecessor is None else self._predecessor.trouble
+        """Why the destination does not accept data now; None while it does.
+
+        With the backend's own words, which may quote content: for readers with a token only.
+        """
+        if self._predecessor is not None:
+            return self._predecessor.trouble
+        status = self._status
+        return None if status.trouble is None else with_words(status.trouble, status.said)
+
+    @property
+    def cause(self) -> str | None:
+        """The same in one word, for metrics."""
+        return self._status.cause if self._predecessor is None else self._predecessor.cause
 
     @property
     def is_behind(self) -> bool:

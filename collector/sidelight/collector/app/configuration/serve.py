@@ -16,5 +16,7 @@ class Serve(Section):
     port: Port = 9464
     tls: Tls | None = Field(None, description="none: plain text.")
     tokens: tuple[Tokens, ...] = Field(
-        (), description="Bearer tokens for /metrics. none: every client may read it."
+        (),
+        description="Bearer tokens for /metrics and the report on /readyz. none: every client "
+        "may read /metrics, and nobody the report.",
     )

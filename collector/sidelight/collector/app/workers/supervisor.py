@@ -119,9 +119,8 @@ class Supervisor:
 
     def _probe_server(self) -> HttpServer:
         serve = self._plan["config"]["serve"]
-        handler = probes.handler(self._front)
         if not (serve["tls"] or serve["tokens"]):
-            return HttpServer(handler, probes.limits())
+            return HttpServer(probes.handler(self._front, probes.nobody), probes.limits())
         # Imported only if TLS or tokens are configured: they need pydantic.
         from sidelight.base.configuration.section import ConfigError
         from sidelight.collector.app.access import AccessMetrics, ServeAccess
@@ -132,6 +131,7 @@ class Supervisor:
             admit, tls = access.admit(), access.tls()
         except ConfigError as error:
             raise _PlanError(str(error)) from error
+        handler = probes.handler(self._front, access.is_reader)
         return HttpServer(handler, probes.limits(), admit=admit, tls=tls)
 
     async def _all_serve(self, keeping: list[asyncio.Task[None]]) -> bool:
