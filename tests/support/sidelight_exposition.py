@@ -31,6 +31,7 @@ _SEARCH = _PLACE | {
 }
 _SCORED = _PLACE | {
     "scale": "COSINE",
+    "db_vector_field": "",
     "db_vector_score_direction": "higher_is_better",
 }
 _DESTINATION = {"destination": "phoenix"}
@@ -50,7 +51,7 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
     ),
     names.DB_CLIENT_RETURNED_ROWS: (_SEARCH,),
     names.VECTOR_EMPTY_SEARCHES: (_SEARCH,),
-    names.VECTOR_TOP_SCORE: (_SEARCH,),
+    names.VECTOR_TOP_SCORE: (_SEARCH | {"db_vector_field": ""},),
     names.RETRIEVAL_TOP_SCORE: (_SCORED,),
     names.RETRIEVAL_SCORE_GAP: (_SCORED,),
     names.RETRIEVAL_DRIFT: (_SCORED,),

@@ -21,6 +21,9 @@ from sidelight.dashboards.catalog.sidelight import (
     TOP_SCORE,
     label,
 )
+from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vectordb.core.call import DatabaseCall
+from sidelight.instrumentation.vectordb.core.labels import CallLabels
 from sidelight.instrumentation.vectordb.core.target import CallTarget
 from sidelight.instrumentation.vllm.metrics import EngineMetrics
 from support.sidelight_exposition import LABELS, PROMETHEUS_NAMES
@@ -71,18 +74,21 @@ def test_labels_are_those_of_the_plugins_metrics() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "of_failed"),
-    [(DB_DURATION, {names.ERROR_TYPE, names.DB_STATUS_CODE}), (TOP_SCORE, set())],
+    ("metric", "others"),
+    [
+        (DB_DURATION, {names.ERROR_TYPE, names.DB_STATUS_CODE}),
+        (TOP_SCORE, {names.VECTOR_FIELD}),
+    ],
     ids=["duration", "top score"],
 )
-def test_labels_are_those_of_the_clients_metrics(
-    metric: CatalogMetric, of_failed: set[str]
-) -> None:
-    """All that a wrapped client can say about a call, and about a failed one."""
-    target = CallTarget(
+def test_labels_are_those_of_the_clients_metrics(metric: CatalogMetric, others: set[str]) -> None:
+    """All that a wrapped client can say about a call, a failed one, and its scores."""
+    call = DatabaseCall(Settings(), {})
+    call.metric_type, call.ranker = "COSINE", "rrf"
+    call.target = CallTarget(
         "milvus", "search", collection="docs", namespace="default", address="milvus", port=19530
     )
-    attributes = {*target.metric_attributes("COSINE", "rrf"), *of_failed}
+    attributes = {*CallLabels("milvus").of_call(call), *others}
     assert {label(name) for name in attributes} == set(metric.labels)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sidelight import conventions as names
+from sidelight.instrumentation.vectordb.core.labels import MAX_MEASURED_COLLECTIONS
 from sidelight.instrumentation.vectordb.core.redaction import MAX_CHARACTERS, MAX_LEAVES
-from sidelight.instrumentation.vectordb.core.target import MAX_MEASURED_COLLECTIONS
 from sidelight.instrumentation.vectordb.registry import DATABASES
 from support import paths
 from support.vectordb.servers import python_of

@@ -22,6 +22,7 @@ DB_SYSTEM: Final = label(names.DB_SYSTEM)
 DB_COLLECTION: Final = label(names.DB_COLLECTION)
 DB_OPERATION: Final = label(names.DB_OPERATION)
 SCORE_SCALE: Final = label(names.SCORE_SCALE)
+VECTOR_FIELD: Final = label(names.VECTOR_FIELD)
 
 # `job` and `instance` of what arrives by OTLP are the service's name and instance, not those
 # of a scrape: filtering by a scrape's job would find nothing. So these have neither dimension.
@@ -62,7 +63,12 @@ _CALL: Final = (
     label(names.VECTOR_METRIC_TYPE),
     label(names.VECTOR_RANKER),
 )
-_SCORED: Final = (*_PLACE, SCORE_SCALE, label(names.VECTOR_SCORE_DIRECTION))
+_SCORED: Final = (
+    *_PLACE,
+    SCORE_SCALE,
+    VECTOR_FIELD,
+    label(names.VECTOR_SCORE_DIRECTION),
+)
 
 REQUEST_DURATION: Final = _own(names.SERVER_REQUEST_DURATION, REQUEST_SPANS, *_SERVED, ERROR_TYPE)
 SERVER_TTFT: Final = _own(names.SERVER_TTFT, REQUEST_SPANS, *_SERVED)
@@ -76,7 +82,7 @@ KV_USAGE_TIME: Final = _own(names.ENGINE_KV_USAGE_TIME, PLUGIN, *_STEP, "le")
 DB_DURATION: Final = _own(
     names.DB_CLIENT_DURATION, CLIENT, *_CALL, ERROR_TYPE, label(names.DB_STATUS_CODE)
 )
-TOP_SCORE: Final = _own(names.VECTOR_TOP_SCORE, CLIENT, *_CALL)
+TOP_SCORE: Final = _own(names.VECTOR_TOP_SCORE, CLIENT, *_CALL, VECTOR_FIELD)
 EMPTY_SEARCHES: Final = _own(names.VECTOR_EMPTY_SEARCHES, CLIENT, *_CALL)
 
 RETRIEVAL_TOP_SCORE: Final = _own(names.RETRIEVAL_TOP_SCORE, SEARCH_SPANS, *_SCORED)

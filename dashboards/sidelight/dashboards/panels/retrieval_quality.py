@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from sidelight.dashboards.catalog.metric import Dimension
-from sidelight.dashboards.catalog.sidelight import DB_COLLECTION, DB_SYSTEM, SCORE_SCALE
+from sidelight.dashboards.catalog.sidelight import (
+    DB_COLLECTION,
+    DB_SYSTEM,
+    SCORE_SCALE,
+    VECTOR_FIELD,
+)
 from sidelight.dashboards.panels.panel import (
     AMBER,
     COUNT,
@@ -21,7 +26,7 @@ from sidelight.dashboards.queries import retrieval as queries
 from sidelight.dashboards.view import View
 
 _BY: Final[tuple[Dimension, ...]] = ("database", "collection")
-_LEGEND: Final = by(DB_SYSTEM, DB_COLLECTION, SCORE_SCALE)
+_LEGEND: Final = by(DB_SYSTEM, DB_COLLECTION, SCORE_SCALE, VECTOR_FIELD)
 
 
 def row(view: View) -> Row:

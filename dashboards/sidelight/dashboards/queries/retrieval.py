@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from sidelight.dashboards.catalog import sidelight as own
-from sidelight.dashboards.catalog.sidelight import DB_OPERATION, ERROR_TYPE, SCORE_SCALE
+from sidelight.dashboards.catalog.sidelight import (
+    DB_OPERATION,
+    ERROR_TYPE,
+    SCORE_SCALE,
+    VECTOR_FIELD,
+)
 from sidelight.dashboards.promql import BinaryOperation, Expr, Matcher, ratio
 from sidelight.dashboards.queries import series
 from sidelight.dashboards.view import View
@@ -13,8 +18,8 @@ from sidelight.dashboards.view import View
 _SEARCH: Final = Matcher(DB_OPERATION, "=~", ".*search.*|query.*")
 _FAILED: Final = Matcher(ERROR_TYPE, "!=", "")
 # Scores of different scales are never mixed: a fused rank of 0.03 is no worse than a cosine
-# similarity of 0.8.
-_BY_SCALE: Final = (SCORE_SCALE,)
+# similarity of 0.8, and a sparse vector's product no better.
+_BY_SCALE: Final = (SCORE_SCALE, VECTOR_FIELD)
 
 
 def calls(view: View) -> Expr:

@@ -13,7 +13,7 @@ from pymilvus import AnnSearchRequest, MilvusClient, MilvusException, RRFRanker
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vectordb.core import call, metrics, observer, scores, target
+from sidelight.instrumentation.vectordb.core import call, labels, metrics, observer, scores, target
 from sidelight.instrumentation.vectordb.core.method import ObservedMethod
 from sidelight.instrumentation.vectordb.milvus import calls as milvus_calls
 from sidelight.instrumentation.vectordb.milvus import results as milvus_results
@@ -40,7 +40,7 @@ _INSIDE: list[tuple[Any, str]] = [
     (call.DatabaseCall, "set_hits"),
     (scores.ScoreDirections, "of"),
     (target.CallTarget, "__init__"),
-    (target.CallTarget, "metric_attributes"),
+    (labels.CallLabels, "of_call"),
     (target.CallTarget, "span_attributes"),
     (target.CallTargets, "get"),
     (metrics.CallMetrics, "_record"),

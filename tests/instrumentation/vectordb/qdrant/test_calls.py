@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb import qdrant
-from support.recording import Recording
+from support.recording import Recording, attributes
 
 RECORDS = 20
+SPARSE = models.SparseVector(indices=[1, 7], values=[3.0, 4.0])
 
 
 @pytest.fixture
@@ -38,6 +41,7 @@ def client(recording: Recording) -> QdrantClient:
             "title": models.VectorParams(size=2, distance=models.Distance.DOT),
             "body": models.VectorParams(size=2, distance=models.Distance.EUCLID),
         },
+        sparse_vectors_config={"words": models.SparseVectorParams()},
     )
     client.upsert("docs", [point(number) for number in range(RECORDS)])
     return client
@@ -47,7 +51,9 @@ def point(number: int) -> models.PointStruct:
     """A point with two vectors."""
     vector = [1.0, number / 10]
     return models.PointStruct(
-        id=number, vector={"title": vector, "body": vector}, payload={"number": number}
+        id=number,
+        vector={"title": vector, "body": vector, "words": SPARSE},
+        payload={"number": number},
     )
 
 
@@ -100,6 +106,110 @@ class TestQueries:
         assert shown[names.VECTOR_QUERY_COUNT] == shown[names.DB_BATCH_SIZE] == 2
         assert shown[names.DB_RETURNED_ROWS] == 4
         assert shown[names.VECTOR_SCORE_TOP] == pytest.approx(sum(tops) / 2)
+
+    def test_of_several_scales_never_mix(self, client: QdrantClient, recording: Recording) -> None:
+        """Each request of a batch counts on its own scale; the span has them as events."""
+        fused = models.QueryRequest(
+            prefetch=[models.Prefetch(query=[1.0, 0.5], using=name) for name in ("title", "body")],
+            query=models.FusionQuery(fusion=models.Fusion.RRF),
+        )
+        requests = [
+            models.QueryRequest(query=[1.0, 0.5], using="title", limit=3),
+            models.QueryRequest(query=[1.0, 1.5], using="title", limit=3),
+            models.QueryRequest(query=[1.0, 0.5], using="body", limit=2),
+            models.QueryRequest(query=SPARSE, using="words", limit=2),
+            fused,
+            models.QueryRequest(query=models.OrderByQuery(order_by="number"), limit=2),
+        ]
+        results = client.query_batch_points("docs", requests)
+        tops = [result.points[0].score for result in results]
+
+        span = recording.span("query_batch_points docs")
+        shown = attributes(span)
+        assert shown[names.VECTOR_QUERY_COUNT] == shown[names.DB_BATCH_SIZE] == 6
+        assert not {*shown} & {
+            names.VECTOR_SCORE_TOP,
+            names.VECTOR_SCORE_DIRECTION,
+            names.VECTOR_METRIC_TYPE,
+            names.VECTOR_FIELD,
+            names.VECTOR_RANKER,
+            names.VECTOR_DIMENSION,
+            names.RETRIEVAL_TOP_K,
+        }
+        events = [attributes(event) for event in span.events]
+        of_scale = {
+            (
+                event.get(names.VECTOR_FIELD),
+                event.get(names.VECTOR_METRIC_TYPE),
+                event.get(names.VECTOR_RANKER),
+                event[names.VECTOR_SCORE_DIRECTION],
+            ): event[names.VECTOR_SCORE_TOP]
+            for event in events
+        }
+        assert of_scale == {
+            ("title", "Dot", None, "higher_is_better"): pytest.approx((tops[0] + tops[1]) / 2),
+            ("body", "Euclid", None, "lower_is_better"): pytest.approx(tops[2]),
+            ("words", "Dot", None, "higher_is_better"): pytest.approx(tops[3]),
+            (None, None, "rrf", "higher_is_better"): pytest.approx(tops[4]),
+        }
+        series = {
+            (point.attributes.get(names.VECTOR_FIELD), point.attributes.get(names.VECTOR_RANKER)): (
+                point.count,
+                point.sum,
+            )
+            for point in recording.points(names.VECTOR_TOP_SCORE)
+        }
+        assert series == {
+            ("title", None): (2, pytest.approx(tops[0] + tops[1])),
+            ("body", None): (1, pytest.approx(tops[2])),
+            ("words", None): (1, pytest.approx(tops[3])),
+            (None, "rrf"): (1, pytest.approx(tops[4])),
+        }
+
+    @pytest.mark.parametrize("vectors", [["title", "words"], ["title", "body"]])
+    def test_of_two_fields_never_mix_though_nothing_is_known_of_them(
+        self, client: QdrantClient, vectors: list[str]
+    ) -> None:
+        """A hybrid search of LlamaIndex, in a collection that another process made."""
+        recording = Recording()
+        qdrant.uninstrument()
+        qdrant.instrument(recording.tracer_provider, recording.meter_provider, Settings())
+        requests = [
+            models.QueryRequest(query=SPARSE if name == "words" else [1.0, 0.5], using=name)
+            for name in vectors
+        ]
+
+        client.query_batch_points("docs", requests)
+
+        counts = {
+            point.attributes[names.VECTOR_FIELD]: point.count
+            for point in recording.points(names.VECTOR_TOP_SCORE)
+        }
+        assert counts == dict.fromkeys(vectors, 1)
+
+    def test_after_the_first_page_have_no_scores(
+        self, client: QdrantClient, recording: Recording
+    ) -> None:
+        """The first hit of the second page is not the best."""
+        client.query_points("docs", query=[1.0, 0.5], using="title", limit=2, offset=2)
+
+        shown = recording.attributes("query_points docs")
+        assert shown[names.DB_RETURNED_ROWS] == 2
+        assert names.VECTOR_SCORE_TOP not in shown
+        assert recording.points(names.VECTOR_TOP_SCORE) == []
+
+    def test_say_the_default_limit(self, client: QdrantClient, recording: Recording) -> None:
+        """Also if it is given as None, and numbers of numpy as plain ones."""
+        limits: list[Any] = [{}, {"limit": None}, {"limit": np.int64(5)}]
+        shown = []
+        for limit in limits:
+            recording.forget()
+            with suppress(Exception):
+                client.query_points("docs", query=np.array([1.0, 0.5]), using="title", **limit)
+            shown.append(recording.attributes("query_points docs")[names.RETRIEVAL_TOP_K])
+
+        assert shown == [10, 10, 5]
+        assert [type(limit) for limit in shown] == [int, int, int]
 
     def test_that_are_fused_have_a_ranker_and_no_metric_type(
         self, client: QdrantClient, recording: Recording

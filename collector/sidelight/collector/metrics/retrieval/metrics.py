@@ -24,7 +24,10 @@ _MAX_SYSTEMS = 16
 _RECENT_SPANS = 2048
 
 _PLACE = tuple(label_name(name) for name in (c.DB_SYSTEM, c.DB_NAMESPACE, c.DB_COLLECTION))
-_SCORED = (*_PLACE, label_name(c.SCORE_SCALE), label_name(c.VECTOR_SCORE_DIRECTION))
+_SCORED = (
+    *_PLACE,
+    *(label_name(name) for name in (c.SCORE_SCALE, c.VECTOR_FIELD, c.VECTOR_SCORE_DIRECTION)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class RetrievalMetrics:
         self._systems = LabelValues(_MAX_SYSTEMS)
         self._collections = LabelValues(self._options.max_collections, self._options.collections)
         self._places: dict[Place, Place] = {}
-        self._scores: dict[tuple[Place, str, str], _Scores] = {}
+        self._scores: dict[tuple[Place, str, str, str], _Scores] = {}
         # The database system of spans that were counted, and of their parents.
         self._counted: RecentKeys[bytes, str] = RecentKeys(_RECENT_SPANS)
         self._parents: RecentKeys[bytes, str] = RecentKeys(_RECENT_SPANS)
@@ -153,18 +156,19 @@ class RetrievalMetrics:
         return shown
 
     def _scores_of(self, place: Place, search: Search) -> _Scores:
-        key = (place, search.scale, search.direction)
+        key = (place, search.scale, search.field, search.direction)
         scores = self._scores.get(key)
         if scores is None:
             scores = self._new_scores(key)
         return scores
 
-    def _new_scores(self, key: tuple[Place, str, str]) -> _Scores:
-        place, scale, direction = key
-        is_full = len(self._scores) >= MAX_SCORE_SERIES or len(scale) > MAX_LABEL_CHARACTERS
+    def _new_scores(self, key: tuple[Place, str, str, str]) -> _Scores:
+        place, scale, field, direction = key
+        is_too_long = max(len(scale), len(field)) > MAX_LABEL_CHARACTERS
+        is_full = len(self._scores) >= MAX_SCORE_SERIES or is_too_long
         if is_full:
-            place, scale = Place(place.system, OTHER, OTHER), OTHER
-        values = (place.system, place.namespace, place.collection, scale, direction)
+            place, scale, field = Place(place.system, OTHER, OTHER), OTHER, OTHER
+        values = (place.system, place.namespace, place.collection, scale, field, direction)
         drift = None
         # Collections thrown together have no baseline in common.
         if place.collection != OTHER:

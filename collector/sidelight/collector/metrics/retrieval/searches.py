@@ -65,7 +65,8 @@ class Search:
     """One logical search; a batch of queries is one, with the number of its queries.
 
     `top` and `gap` are a batch's means. `scale` is what scores are measured in: a metric type
-    or a ranker. `direction` tells which scores are better. Both are empty where not known.
+    or a ranker. `field` is the vector field: those of one collection may hold dense and sparse
+    vectors. `direction` tells which scores are better. All are empty where not known.
     """
 
     place: Place
@@ -74,6 +75,7 @@ class Search:
     outcome: Outcome
     rows: int
     scale: str
+    field: str
     direction: str
     top: float | None
     gap: float | None
@@ -143,6 +145,7 @@ def _search(place: Place, span: SpanRecord, *, counts_queries: bool) -> Search:
         rows=0 if span.is_error else rows or 0,
         scale=text(attributes.get(c.VECTOR_RANKER))
         or text(attributes.get(c.VECTOR_METRIC_TYPE)).upper(),
+        field=text(attributes.get(c.VECTOR_FIELD)),
         direction=direction if direction in _DIRECTIONS else "",
         top=None if span.is_error else top,
         # A distance is never negative.

@@ -17,6 +17,8 @@ from sidelight.instrumentation.vectordb.core.method import (
     observed_methods,
 )
 from sidelight.instrumentation.vectordb.core.observer import CallObserver
+from sidelight.instrumentation.vectordb.core.scores import ScoreScale
+from sidelight.instrumentation.vectordb.core.values import text
 from sidelight.instrumentation.vectordb.core.vectors import Queries, length, queries_in
 
 _DEFAULT_RESULTS: Final = 10
@@ -96,13 +98,17 @@ class _CollectionArguments:
 
     def search(self, call: DatabaseCall, collection: Any, arguments: Arguments) -> None:
         self._target(call, "search", collection)
-        searches = arguments.get("searches")
-        queries = len(searches) if isinstance(searches, list) else 1
-        call.set_query_count(queries)
-        first = searches[0] if isinstance(searches, list) and searches else searches
-        call.note(names.RETRIEVAL_TOP_K, getattr(getattr(first, "_limit", None), "limit", None))
-        # An expression over several rankings has scores of its own kind.
-        call.ranker = type(getattr(first, "_rank", None)).__name__.lower()
+        given = arguments.get("searches")
+        searches = given if isinstance(given, list) else [given]
+        call.set_query_count(len(searches))
+        scales = [_scale(search) for search in searches]
+        if len({*scales}) > 1:
+            call.scales = scales
+        if searches:
+            limit = getattr(getattr(searches[0], "_limit", None), "limit", None)
+            call.note(names.RETRIEVAL_TOP_K, limit)
+            if call.scales is None:
+                _, call.ranker, call.field = scales[0]
         call.set_query_text()
 
     def read(self, operation: str) -> DescribeCall:
@@ -174,6 +180,18 @@ def _server(api: Any) -> tuple[str | None, int | None]:
         return None, None
     parts = urlsplit(url)
     return parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _scale(search: Any) -> ScoreScale:
+    """What the scores of a rank expression are measured in.
+
+    Each kind of expression has scores of its own, and so has each of the embeddings, dense and
+    sparse, that the nearest ones are searched by.
+    """
+    rank = getattr(search, "_rank", None)
+    key = getattr(rank, "key", None)
+    ranker = type(rank).__name__.lower() + ("_rank" if getattr(rank, "return_rank", False) else "")
+    return ScoreScale(None, ranker, text(getattr(key, "name", key)))
 
 
 def _index(collection: Any) -> tuple[str | None, str | None, int | None]:

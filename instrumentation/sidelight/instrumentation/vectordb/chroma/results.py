@@ -44,9 +44,7 @@ def _read_hits(call: DatabaseCall, result: Any, scores: Any) -> None:
     call.set_query_count(len(ids))
     if scores is None or any(column is None for column in scores):
         # The app asked for results without distances.
-        call.rows = sum(map(len, ids))
-        call.attributes[names.VECTOR_EMPTY] = not all(ids)
-        call.empty_queries = sum(not hits for hits in ids)
+        call.set_rows(list(map(len, ids)))
     else:
         call.set_scores(scores)
     if not call.shows_hits():

@@ -18,8 +18,10 @@ from sidelight.instrumentation.vectordb.core.failures import Failure
 from sidelight.instrumentation.vectordb.core.query import current_query_text
 from sidelight.instrumentation.vectordb.core.scores import (
     NO_DIRECTIONS,
+    ScoreScale,
     ScoreSummary,
     averaged,
+    by_scale,
     summarised,
 )
 from sidelight.instrumentation.vectordb.core.target import Attributes, CallTarget
@@ -29,6 +31,10 @@ from sidelight.instrumentation.vectordb.core.vectors import Queries
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"
 
+# An SDK keeps 128 events of a span, and an exception is one of them.
+MAX_SCALES: Final = 16
+SCORES_EVENT: Final = "db.vector.scores"
+"""The event with the scores of a batch's requests on one scale."""
 # Most attributes have one of these types; a set is looked up faster than a class is checked.
 _PLAIN: Final = frozenset({str, int, bool})
 
@@ -46,10 +52,15 @@ class DatabaseCall:
     target: CallTarget | None = None
     metric_type: str | None = None
     ranker: str | None = None
+    field: str | None = None
     rows: int | None = None
     # False where the order of the results is no matter of scores.
     scored = True
+    # Of each request of a batch, if not all are of one scale; None of one without scores.
+    scales: Sequence[ScoreScale | None] | None = None
+    # Of each query with hits, and of those in a batch of several scales what each is measured in.
     scores: Sequence[ScoreSummary] = ()
+    scales_of_scores: Sequence[ScoreScale] | None = None
     empty_queries = 0
     # Records given to a write; they are stored once it succeeds.
     given_records = 0
@@ -123,26 +134,79 @@ class DatabaseCall:
         if scores:
             # Nearly every call is a single query with hits.
             self.rows = len(scores)
-            summary = summarised(scores)
-            self.scores = (summary,)
+            self.attributes[names.VECTOR_EMPTY] = False
         else:
-            with_hits = [scores for scores in scores_of_queries if scores]
-            self.rows = sum(map(len, with_hits))
-            self.empty_queries = queries - len(with_hits)
-            if queries > 1:
-                self.attributes[names.VECTOR_EMPTY_QUERIES] = self.empty_queries
-            if not with_hits:
-                self.attributes[names.VECTOR_EMPTY] = queries > 0
-                return
-            scores = with_hits[0]
-            self.scores = [summarised(scores) for scores in with_hits]
-            summary = averaged(self.scores)
+            self.set_rows(list(map(len, scores_of_queries)))
+        if not self.scored:
+            return
+        if self.scales is not None and len(self.scales) == queries:
+            self._set_scores_by_scale(scores_of_queries, self.scales)
+            return
+        summaries: list[ScoreSummary] = []
+        for scores in scores_of_queries:
+            summary = summarised(scores) if scores else None
+            if summary is not None:
+                summaries.append(summary)
+        if summaries:
+            self.scores = summaries
+            summary = summaries[0] if len(summaries) == 1 else averaged(summaries)
+            self._show_scores(self.attributes, summary, self.metric_type, self.ranker)
+
+    def set_rows(self, rows_of_queries: Sequence[int]) -> None:
+        """Keeps how many hits each query has."""
+        queries = len(rows_of_queries)
+        self.rows = sum(rows_of_queries)
+        self.empty_queries = queries - sum(map(bool, rows_of_queries))
+        if queries > 1:
+            self.attributes[names.VECTOR_EMPTY_QUERIES] = self.empty_queries
+        self.attributes[names.VECTOR_EMPTY] = self.empty_queries > 0
+
+    def scale(self) -> ScoreScale:
+        """What the scores of the call are measured in."""
+        return ScoreScale(self.metric_type, self.ranker, self.field)
+
+    def _set_scores_by_scale(
+        self,
+        scores_of_queries: Sequence[Sequence[float]],
+        scales: Sequence[ScoreScale | None],
+    ) -> None:
+        """Keeps the scores of a batch whose requests do not compare.
+
+        The span has no scores of its own then, but an event for each scale.
+        """
+        known: list[tuple[ScoreScale, ScoreSummary]] = []
+        for scores, scale in zip(scores_of_queries, scales, strict=True):
+            summary = summarised(scores) if scores and scale is not None else None
+            if summary is not None and scale is not None:
+                known.append((scale, summary))
+        self.scores = [summary for _, summary in known]
+        self.scales_of_scores = [scale for scale, _ in known]
+        if self.span is None or not self.span.is_recording():
+            return
+        for scale, summaries in list(by_scale(known).items())[:MAX_SCALES]:
+            shown: Attributes = {names.VECTOR_QUERY_COUNT: len(summaries)}
+            for name, value in (
+                (names.VECTOR_METRIC_TYPE, scale.metric_type),
+                (names.VECTOR_RANKER, scale.ranker),
+                (names.VECTOR_FIELD, scale.field),
+            ):
+                if value is not None:
+                    shown[name] = value
+            self._show_scores(shown, averaged(summaries), scale.metric_type, scale.ranker)
+            self.span.add_event(SCORES_EVENT, shown)
+
+    def _show_scores(
+        self,
+        attributes: Attributes,
+        summary: ScoreSummary,
+        metric_type: str | None,
+        ranker: str | None,
+    ) -> None:
+        """Writes a summary and which way is better to `attributes`."""
         directions = NO_DIRECTIONS if self.target is None else self.target.directions
-        direction = directions.of(self.metric_type, scores)
-        if direction is None and self.ranker is not None:
+        direction = directions.of(metric_type, summary[:2])
+        if direction is None and ranker is not None:
             direction = "higher_is_better"
-        attributes = self.attributes
-        attributes[names.VECTOR_EMPTY] = self.empty_queries > 0
         attributes[names.VECTOR_SCORE_TOP] = summary[0]
         attributes[names.VECTOR_SCORE_LAST] = summary[1]
         attributes[names.VECTOR_SCORE_MEAN] = summary[2]

@@ -7,30 +7,36 @@ empties it, and so does every collection, so that none is late for an export.
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from math import isfinite
+from typing import Final
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.core.call import DatabaseCall
+from sidelight.instrumentation.vectordb.core.labels import CallLabels
+from sidelight.instrumentation.vectordb.core.target import Attributes
 
 MAX_QUEUED_CALLS: Final = 8_192
 # How long calls gather before they are recorded together.
 _GATHER_SECONDS: Final = 0.1
 
+_Record = Callable[[int | float, Attributes, Context | None], None]
 
-def _histogram(meter: Meter, name: str) -> Histogram:
+
+def _histogram(meter: Meter, name: str) -> _Record:
     metric = names.METRICS[name]
     try:
-        return meter.create_histogram(
+        histogram = meter.create_histogram(
             name,
             metric.unit,
             metric.meaning,
@@ -38,20 +44,34 @@ def _histogram(meter: Meter, name: str) -> Histogram:
         )
     except TypeError:
         # The API takes bucket bounds since 1.30; before, the SDK's own bounds have to do.
-        return meter.create_histogram(name, metric.unit, metric.meaning)
+        histogram = meter.create_histogram(name, metric.unit, metric.meaning)
+    return _with_context(histogram.record)
 
 
-def _counter(meter: Meter, name: str) -> Counter:
+def _counter(meter: Meter, name: str) -> _Record:
     metric = names.METRICS[name]
-    return meter.create_counter(name, metric.unit, metric.meaning)
+    return _with_context(meter.create_counter(name, metric.unit, metric.meaning).add)
+
+
+def _with_context(record: Callable[..., None]) -> _Record:
+    """`record` of an instrument, with a context that names the span of an exemplar.
+
+    The API takes it since 1.28; before, there are no exemplars.
+    """
+    if "context" in inspect.signature(record).parameters:
+        return record
+    return lambda amount, attributes, _context: record(amount, attributes)
 
 
 class CallMetrics:
     """The instruments of one client library and the queue in front of them."""
 
-    def __init__(self, meter: Meter, fault: Callable[[str, BaseException], None]) -> None:
+    def __init__(
+        self, system: str, meter: Meter, fault: Callable[[str, BaseException], None]
+    ) -> None:
         """`fault(where, error)` hears of what fails on the thread."""
         self._fault = fault
+        self._labels: Final = CallLabels(system)
         self._duration: Final = _histogram(meter, names.DB_CLIENT_DURATION)
         self._rows: Final = _histogram(meter, names.DB_CLIENT_RETURNED_ROWS)
         self._top_score: Final = _histogram(meter, names.VECTOR_TOP_SCORE)
@@ -119,34 +139,36 @@ class CallMetrics:
         self._awake = False
 
     def _record(self, call: DatabaseCall) -> None:
-        target, seconds = call.target, call.busy_seconds
-        if target is None or seconds is None:
+        seconds = call.busy_seconds
+        if call.target is None or seconds is None:
             return
         context = None
         if call.exemplar is not None:
             context = set_span_in_context(NonRecordingSpan(call.exemplar), Context())
-        attributes: Mapping[str, Any] = target.metric_attributes(call.metric_type, call.ranker)
-        failure = call.failure
-        if failure is not None:
-            attributes = {**attributes, names.ERROR_TYPE: failure.error_type}
-            if failure.code is not None:
-                attributes[names.DB_STATUS_CODE] = failure.code
-            self._duration.record(seconds, attributes, context)
+        attributes = self._labels.of_call(call)
+        self._duration(seconds, attributes, context)
+        if call.failure is not None:
             return
-        self._duration.record(seconds, attributes, context)
         if call.rows is not None:
-            self._rows.record(call.rows, attributes, context)
-        for top, _, _, gap in call.scores:
-            # Histograms take no negative values; the lowest bucket is that of zero and below.
-            self._top_score.record(max(top, 0.0), attributes, context)
-            if gap is not None:
-                self._score_gap.record(gap, attributes, context)
+            self._rows(call.rows, attributes, context)
+        self._record_scores(call, context)
         if call.empty_queries:
-            self._empty.add(call.empty_queries, attributes, context)
+            self._empty(call.empty_queries, attributes, context)
         if call.written_records:
-            self._written.add(call.written_records, attributes, context)
+            self._written(call.written_records, attributes, context)
         if call.deleted_records:
-            self._deleted.add(call.deleted_records, attributes, context)
+            self._deleted(call.deleted_records, attributes, context)
+
+    def _record_scores(self, call: DatabaseCall, context: Context | None) -> None:
+        scales = call.scales_of_scores or [call.scale()] * len(call.scores)
+        for (top, _, _, gap), scale in zip(call.scores, scales, strict=True):
+            attributes = self._labels.of_scores(call, scale)
+            if attributes is None:
+                continue
+            # Histograms take no negative values; the lowest bucket is that of zero and below.
+            self._top_score(max(top, 0.0), attributes, context)
+            if gap is not None and isfinite(gap):
+                self._score_gap(gap, attributes, context)
 
 
 def _run(owner_ref: weakref.ref[CallMetrics], waking: threading.Event) -> None:

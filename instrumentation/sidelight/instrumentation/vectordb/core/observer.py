@@ -63,7 +63,7 @@ class CallObserver:
         self._is_on = True
         self._faults: set[str] = set()
         meter = metrics.get_meter(names.SCOPE_VECTORDB, version, meter_provider)
-        self._metrics = CallMetrics(meter, self.fault)
+        self._metrics = CallMetrics(database.name, meter, self.fault)
 
     # ── the two loops ────────────────────────────────────────────────────────────────────
 
@@ -215,7 +215,7 @@ class CallObserver:
     def fault(self, where: str, error: BaseException) -> None:
         """Counts an error of ours and logs the first of each place. Never raises."""
         try:
-            self._metrics.faults.add(1, {names.DB_SYSTEM: self._system})
+            self._metrics.faults(1, {names.DB_SYSTEM: self._system}, None)
             if where not in self._faults:
                 self._faults.add(where)
                 _logger.warning(

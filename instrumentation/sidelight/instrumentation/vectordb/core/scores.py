@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Final
+from math import isfinite
+from typing import Final, NamedTuple
 
 from sidelight.instrumentation.vectordb.core.description import ScoreDirection
 
@@ -13,6 +14,18 @@ ScoreSummary = tuple[float, float, float, float | None]
 two. A plain tuple, as making an object of a class takes several times as long."""
 
 MAX_METRIC_TYPES: Final = 64
+
+
+class ScoreScale(NamedTuple):
+    """What scores are measured in, as far as it is known. Only scores of one scale compare."""
+
+    metric_type: str | None = None
+    ranker: str | None = None
+    field: str | None = None
+    """The vector field: those of one collection may hold dense and sparse vectors."""
+
+
+NO_SCALE: Final = ScoreScale()
 
 
 class ScoreDirections:
@@ -55,12 +68,22 @@ NO_DIRECTIONS: Final = ScoreDirections({})
 """Of a database whose metric types say nothing."""
 
 
-def summarised(scores: Sequence[float]) -> ScoreSummary:
-    """The summary of one query's hits, of which there is at least one."""
+def summarised(scores: Sequence[float]) -> ScoreSummary | None:
+    """The summary of one query's hits, of which there is at least one.
+
+    Scores that are not finite are left out, as a similarity to a vector of zeros is. None if no
+    other is left.
+    """
+    total = sum(scores)
+    if not isfinite(total):
+        scores = [score for score in scores if isfinite(score)]
+        if not scores:
+            return None
+        total = sum(scores)
     hits = len(scores)
     top = scores[0]
     gap = abs(top - scores[1]) if hits > 1 else None
-    return top, scores[-1], sum(scores) / hits, gap
+    return top, scores[-1], total / hits, gap
 
 
 def averaged(queries: Sequence[ScoreSummary]) -> ScoreSummary:
@@ -68,6 +91,16 @@ def averaged(queries: Sequence[ScoreSummary]) -> ScoreSummary:
     tops, lasts, means, gaps = zip(*queries, strict=True)
     known = [gap for gap in gaps if gap is not None]
     return _mean(tops), _mean(lasts), _mean(means), _mean(known) if known else None
+
+
+def by_scale(
+    queries: Iterable[tuple[ScoreScale, ScoreSummary]],
+) -> dict[ScoreScale, list[ScoreSummary]]:
+    """The queries of a batch, those of one scale together."""
+    together: dict[ScoreScale, list[ScoreSummary]] = {}
+    for scale, summary in queries:
+        together.setdefault(scale, []).append(summary)
+    return together
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -41,6 +41,8 @@ def write_span(call: DatabaseCall) -> None:
         attributes[names.DB_RETURNED_ROWS] = call.rows
     if call.metric_type is not None:
         attributes[names.VECTOR_METRIC_TYPE] = call.metric_type
+    if call.field is not None:
+        attributes[names.VECTOR_FIELD] = call.field
     if call.ranker is not None:
         attributes[names.VECTOR_RANKER] = call.ranker
     failed: Attributes = {}

@@ -1,17 +1,15 @@
-"""What a call is for: its operation, server and collection, and the attributes that say so."""
+"""What a call is for: its operation, server and collection, and the attributes of its span."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.core.description import Database
 from sidelight.instrumentation.vectordb.core.scores import NO_DIRECTIONS, ScoreDirections
+from sidelight.instrumentation.vectordb.core.values import text
 
 MAX_TARGETS: Final = 2_048
-# Some apps make a collection for each user or session, and an SDK keeps each series for ever.
-MAX_MEASURED_COLLECTIONS: Final = 500
-MAX_SCORE_SCALES: Final = 64
 
 Attributes = dict[str, str | int | float | bool]
 CollectionAddress = tuple[str | None, int | None, str | None, str | None]
@@ -27,10 +25,10 @@ class CallTarget:
 
     __slots__ = (
         "_attributes_under_retriever",
-        "_metric_attributes",
         "attributes",
         "collection_address",
         "directions",
+        "operation",
         "span_name",
     )
 
@@ -44,10 +42,8 @@ class CallTarget:
         address: str | None = None,
         port: int | None = None,
         is_search: bool = False,
-        is_measured: bool = True,
         directions: ScoreDirections = NO_DIRECTIONS,
     ) -> None:
-        """Unless it `is_measured` its metrics name neither the collection nor its namespace."""
         attributes: Attributes = {}
         if address:
             attributes[names.SERVER_ADDRESS] = address
@@ -59,9 +55,6 @@ class CallTarget:
             attributes[names.DB_COLLECTION] = collection
         attributes[names.DB_OPERATION] = operation
         attributes[names.DB_SYSTEM] = system
-        self._metric_attributes: dict[tuple[str | None, str | None], Attributes] = {
-            (None, None): dict(attributes) if is_measured else _without_collection(attributes)
-        }
         self._attributes_under_retriever = {**attributes, names.SPAN_KIND: "CHAIN"}
         if is_search:
             attributes[names.OPERATION] = "retrieval"
@@ -70,29 +63,12 @@ class CallTarget:
         # The same for all operations on one collection.
         self.collection_address: Final[CollectionAddress] = (address, port, namespace, collection)
         self.directions: Final = directions
+        self.operation: Final = operation
         self.span_name: Final = f"{operation} {collection}" if collection else operation
 
     def span_attributes(self, under_retriever: bool) -> Attributes:
         """What the span starts with; below a RETRIEVER span it is not a second one."""
         return self._attributes_under_retriever if under_retriever else self.attributes
-
-    def metric_attributes(self, metric_type: str | None, ranker: str | None) -> Attributes:
-        """Attributes of the call's metrics.
-
-        Scores of different metric types or rankers are different series: fused ranks of 0.03
-        must never mix with cosine similarities of 0.8.
-        """
-        scale = (metric_type, ranker)
-        attributes = self._metric_attributes.get(scale)
-        if attributes is None:
-            attributes = dict(self._metric_attributes[None, None])
-            if metric_type is not None:
-                attributes[names.VECTOR_METRIC_TYPE] = metric_type
-            if ranker is not None:
-                attributes[names.VECTOR_RANKER] = ranker
-            if len(self._metric_attributes) < MAX_SCORE_SCALES:
-                self._metric_attributes[scale] = attributes
-        return attributes
 
 
 class CallTargets:
@@ -103,17 +79,23 @@ class CallTargets:
         self._searches: Final = database.named("search")
         self._directions: Final = ScoreDirections(database.score_directions)
         self._targets: dict[tuple[object, ...], CallTarget] = {}
-        self._measured: set[tuple[str | None, str | None]] = set()
 
     def get(
         self,
         operation: str,
-        collection: str | None,
-        namespace: str | None = None,
+        collection: Any,
+        namespace: Any = None,
         address: str | None = None,
         port: int | None = None,
     ) -> CallTarget:
-        """The target of an operation on a server's collection."""
+        """The target of an operation on a server's collection.
+
+        Names are what the app gave: what is no text, such as a number or a list, is left out.
+        """
+        if collection is not None and type(collection) is not str:
+            collection = text(collection)
+        if namespace is not None and type(namespace) is not str:
+            namespace = text(namespace)
         key = (operation, collection, namespace, address, port)
         target = self._targets.get(key)
         if target is None:
@@ -125,22 +107,9 @@ class CallTargets:
                 address=address,
                 port=port,
                 is_search=operation in self._searches,
-                is_measured=self._is_measured(namespace, collection),
                 directions=self._directions,
             )
             if len(self._targets) >= MAX_TARGETS:
                 self._targets.clear()
             self._targets[key] = target
         return target
-
-    def _is_measured(self, namespace: str | None, collection: str | None) -> bool:
-        """Whether the collection has metrics of its own: the first ones that are used have."""
-        place = (namespace, collection)
-        if len(self._measured) < MAX_MEASURED_COLLECTIONS:
-            self._measured.add(place)
-        return place in self._measured
-
-
-def _without_collection(attributes: Attributes) -> Attributes:
-    hidden = dict.fromkeys({names.DB_NAMESPACE, names.DB_COLLECTION} & attributes.keys(), "other")
-    return {**attributes, **hidden}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -15,7 +16,8 @@ from sidelight.instrumentation.vectordb.core.method import (
     observed_methods,
 )
 from sidelight.instrumentation.vectordb.core.observer import CallObserver
-from sidelight.instrumentation.vectordb.core.target import CallTarget, CollectionAddress
+from sidelight.instrumentation.vectordb.core.target import CallTarget
+from sidelight.instrumentation.vectordb.core.values import text
 from sidelight.instrumentation.vectordb.core.vectors import length, queries_in
 from sidelight.instrumentation.vectordb.milvus import results
 from sidelight.instrumentation.vectordb.milvus.description import HANDLERS
@@ -64,7 +66,7 @@ class _HandlerArguments:
     def __init__(self, observer: CallObserver) -> None:
         self._target_of = observer.targets.get
         # collection -> field -> (metric type, index type)
-        self._indexes: dict[CollectionAddress, dict[str, tuple[str | None, str | None]]] = {}
+        self._indexes: dict[tuple[str | None, ...], dict[str, tuple[str | None, str | None]]] = {}
 
     def plain(self, operation: str) -> DescribeCall:
         """A call that says no more than its collection."""
@@ -83,7 +85,7 @@ class _HandlerArguments:
         call.note(names.RETRIEVAL_TOP_K, arguments.get("limit"))
         self._parameters(call, arguments.get("param"))
         field = arguments.get("anns_field") or None
-        known = self._indexes.get(target.collection_address)
+        known = self._indexes.get(_key(handler, target))
         if known:
             if field is None and len(known) == 1:
                 # The server takes the only vector field there is.
@@ -91,24 +93,28 @@ class _HandlerArguments:
             metric_type, index_type = known.get(field or "", (None, None))
             call.metric_type = call.metric_type or metric_type
             call.note(names.VECTOR_INDEX_TYPE, index_type)
-        if field is not None:
-            call.attributes[names.VECTOR_FIELD] = field
+        call.field = text(field)
         self._queries(call, arguments, arguments.get("data"))
         call.note(names.VECTOR_GROUP_BY, arguments.get("group_by_field"))
         if arguments.get("ranker") is not None:
             # A rerank function's scores are its own, whatever the index compares by.
             call.ranker, call.metric_type = _ranker(arguments["ranker"]), None
+        elif arguments.get("function_chains"):
+            call.ranker, call.metric_type = "function_chain", None
+        # On a page that is not the first, or in another order, the first hit is not the best.
+        call.scored = not (arguments.get("order_by_fields") or _offset(arguments))
         self._consistency(call, arguments)
         call.set_filter(arguments.get("expression"))
         call.set_query_text()
 
     def hybrid_search(self, call: DatabaseCall, handler: Any, arguments: Arguments) -> None:
         self._target(call, "hybrid_search", handler, arguments)
+        call.scored = not _offset(arguments)
         branches = arguments.get("reqs") or ()
         call.ranker = _ranker(arguments.get("rerank"))
         call.note(names.RETRIEVAL_TOP_K, arguments.get("limit"))
         call.note(names.VECTOR_BRANCHES, len(branches))
-        call.note(names.VECTOR_FIELD, ",".join(branch.anns_field or "" for branch in branches))
+        call.field = ",".join(branch.anns_field or "" for branch in branches) or None
         if branches:
             self._queries(call, {}, branches[0].data)
         for branch in branches:
@@ -142,21 +148,21 @@ class _HandlerArguments:
         if not isinstance(parameters, Mapping):
             return
         field = str(arguments.get("field_name"))
-        metric_type = _text(parameters.get("metric_type"))
-        index_type = _text(parameters.get("index_type"))
+        metric_type = text(parameters.get("metric_type"))
+        index_type = text(parameters.get("index_type"))
         call.metric_type = metric_type
         call.note(names.VECTOR_FIELD, field)
         call.note(names.VECTOR_INDEX_TYPE, index_type)
         if len(self._indexes) >= MAX_COLLECTIONS:
             self._indexes.clear()
-        self._indexes.setdefault(target.collection_address, {})[field] = (metric_type, index_type)
+        self._indexes.setdefault(_key(handler, target), {})[field] = (metric_type, index_type)
 
     def forget(self, operation: str) -> DescribeCall:
         """A call after which nothing is known of the collection's indexes."""
 
         def describe(call: DatabaseCall, handler: Any, arguments: Arguments) -> None:
             target = self._target(call, operation, handler, arguments)
-            self._indexes.pop(target.collection_address, None)
+            self._indexes.pop(_key(handler, target), None)
 
         return describe
 
@@ -179,7 +185,7 @@ class _HandlerArguments:
     def _parameters(self, call: DatabaseCall, parameters: Any) -> None:
         if not isinstance(parameters, dict):
             return
-        call.metric_type = _text(parameters.get("metric_type"))
+        call.metric_type = text(parameters.get("metric_type"))
         inner = parameters.get("params")
         for name, attribute in _BREADTH:
             value = parameters.get(name)
@@ -211,11 +217,37 @@ class _HandlerArguments:
 
 @lru_cache(maxsize=256)
 def server(address: str) -> tuple[str | None, int | None]:
-    """Host and port of `host:port`, `[v6]:port` or `unix:path`."""
+    """Host and port of `host:port`, `[v6]:port` or `unix:path`; none of an embedded Milvus Lite."""
+    if _is_embedded(address):
+        return None, None
     host, separator, port = address.rpartition(":")
     if not separator or not port.isdecimal():
         return address or None, None
     return host.strip("[]"), int(port)
+
+
+def _key(handler: Any, target: CallTarget) -> tuple[str | None, ...]:
+    """Which collection it is: of two embedded databases neither has an address that is shown."""
+    _, _, namespace, collection = target.collection_address
+    return handler.server_address, namespace, collection
+
+
+def _is_embedded(address: str) -> bool:
+    """Whether it is of a Milvus Lite that pymilvus started inside this process.
+
+    Its port or socket is another one in each process: not where anybody finds a server.
+    """
+    manager = getattr(
+        sys.modules.get("milvus_lite.server_manager"), "server_manager_instance", None
+    )
+    # By path, of milvus-lite 3 a tuple that ends in the port, before that a process with a socket.
+    for running in list(getattr(manager, "_servers", {}).values()):
+        if isinstance(running, tuple):
+            if address == f"127.0.0.1:{running[-1]}":
+                return True
+        elif address == getattr(running, "uds_path", None):
+            return True
+    return False
 
 
 def database(arguments: Arguments) -> str | None:
@@ -235,6 +267,13 @@ def _columns(entities: Any) -> int:
     return len(values) if values is not None else 0
 
 
+def _offset(arguments: Arguments) -> Any:
+    """How many hits a search leaves out, which pymilvus takes in either of two places."""
+    parameters = arguments.get("param")
+    inner = parameters.get("offset") if isinstance(parameters, Mapping) else None
+    return arguments.get("offset") or inner
+
+
 def _ranker(ranker: Any) -> str | None:
     """`rrf`, `weighted`, or what a rerank function calls its method."""
     strategy = getattr(ranker, "_strategy", None)
@@ -242,8 +281,4 @@ def _ranker(ranker: Any) -> str | None:
         parameters = getattr(ranker, "params", None)
         if isinstance(parameters, Mapping):
             strategy = parameters.get("reranker") or parameters.get("strategy")
-    return _text(strategy) or type(ranker).__name__
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return text(strategy) or type(ranker).__name__

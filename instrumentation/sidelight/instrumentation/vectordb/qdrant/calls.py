@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from sidelight import conventions as names
@@ -14,24 +15,26 @@ from sidelight.instrumentation.vectordb.core.method import (
     observed_methods,
 )
 from sidelight.instrumentation.vectordb.core.observer import CallObserver
+from sidelight.instrumentation.vectordb.core.scores import ScoreScale
 from sidelight.instrumentation.vectordb.core.target import CallTarget, CollectionAddress
-from sidelight.instrumentation.vectordb.core.vectors import dimension, length
+from sidelight.instrumentation.vectordb.core.values import text
+from sidelight.instrumentation.vectordb.core.vectors import length
 from sidelight.instrumentation.vectordb.qdrant import results
 from sidelight.instrumentation.vectordb.qdrant.description import CLIENTS
+from sidelight.instrumentation.vectordb.qdrant.queries import (
+    DEFAULT_LIMIT,
+    SPARSE_METRIC_TYPE,
+    Query,
+    Request,
+    describe_batch,
+    describe_query,
+    read_query,
+    request_of,
+)
 
 MAX_COLLECTIONS: Final = 1_024
-# Queries by anything but the nearest vector have scores of their own kind.
-_RANKERS: Final = {
-    "RrfQuery": "rrf",
-    "RecommendQuery": "recommend",
-    "DiscoverQuery": "discover",
-    "ContextQuery": "context",
-    "FormulaQuery": "formula",
-    "RelevanceFeedbackQuery": "relevance_feedback",
-    "TextQuery": "bm25",
-}
-# Queries whose points come in an order that is no matter of scores.
-_UNSCORED: Final = frozenset({"OrderByQuery", "SampleQuery", "NoneType"})
+_LISTS: Final = (list, tuple)
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def client_methods(observer: CallObserver) -> Mapping[str, ObservedMethod]:
@@ -41,9 +44,10 @@ def client_methods(observer: CallObserver) -> Mapping[str, ObservedMethod]:
     return observed_methods(
         CLIENTS.operations,
         {
-            "query_points": Reader(read.query, results.queried),
-            "query_batch_points": Reader(read.batch, results.batch),
-            "query_points_groups": Reader(read.query, results.groups),
+            "query_points": Reader(read.query("query_points"), results.queried),
+            "query_batch_points": Reader(read.batch("query_batch_points"), results.batch),
+            "query_points_groups": Reader(read.query("query_points_groups"), results.groups),
+            **_older_methods(read),
             "search_matrix_pairs": Reader(read.matrix("search_matrix_pairs"), results.pairs),
             "search_matrix_offsets": Reader(read.matrix("search_matrix_offsets"), results.offsets),
             "scroll": Reader(read.read("scroll", "scroll_filter"), results.scrolled),
@@ -72,6 +76,19 @@ def client_methods(observer: CallObserver) -> Mapping[str, ObservedMethod]:
     )
 
 
+def _older_methods(read: _ClientArguments) -> dict[str, Reader]:
+    """Methods for which newer clients have `query_points` alone."""
+    readers = {"upload_records": Reader(read.write("upload_records", "records"), results.uploaded)}
+    for verb, ranker in (("search", None), ("recommend", "recommend"), ("discover", "discover")):
+        readers[verb] = Reader(read.query(verb, ranker), results.points)
+        batch, groups = f"{verb}_batch", f"{verb}_groups"
+        readers[batch] = Reader(read.batch(batch, ranker), results.batch)
+        # There are no groups of a discovery.
+        if verb != "discover":
+            readers[groups] = Reader(read.query(groups, ranker), results.groups)
+    return readers
+
+
 def _selector(operation: str) -> str:
     """The parameter that says which points an operation on payload is for."""
     return "points_selector" if operation == "clear_payload" else "points"
@@ -93,36 +110,57 @@ class _ClientArguments:
 
         return describe
 
-    def query(self, call: DatabaseCall, client: Any, arguments: Arguments) -> None:
-        """`query_points`, or `query_points_groups` if there is a field to group by."""
-        group_by = arguments.get("group_by")
-        operation = "query_points" if group_by is None else "query_points_groups"
-        self._target(call, operation, client, arguments)
-        attributes = call.attributes
-        attributes[names.VECTOR_QUERY_COUNT] = 1
-        attributes[names.RETRIEVAL_TOP_K] = arguments.get("limit", 10)
-        if group_by is not None:
-            call.note(names.VECTOR_GROUP_BY, group_by)
-        self._read_query(call, arguments, arguments.get("query"))
-        search = arguments.get("search_params")
-        if search is not None:
-            call.note(names.VECTOR_EF, search.hnsw_ef)
-        self._read_filter(call, arguments.get("query_filter"))
-        call.set_query_text()
+    def query(self, operation: str, ranker: str | None = None) -> DescribeCall:
+        """A single query, by `query` or, in older clients, `query_vector`.
 
-    def batch(self, call: DatabaseCall, client: Any, arguments: Arguments) -> None:
-        requests = arguments.get("requests") or ()
-        self._target(call, "query_batch_points", client, arguments)
-        call.attributes[names.VECTOR_QUERY_COUNT] = len(requests)
-        if len(requests) > 1:
-            call.attributes[names.DB_BATCH_SIZE] = len(requests)
-        if requests:
-            first = requests[0]
-            call.note(names.RETRIEVAL_TOP_K, getattr(first, "limit", None))
-            using = {name: getattr(first, name, None) for name in ("using", "prefetch")}
-            self._read_query(call, using, getattr(first, "query", None))
-            self._read_filter(call, getattr(first, "filter", None))
-        call.set_query_text()
+        `ranker` is for older methods whose name says how they compare.
+        """
+
+        def describe(call: DatabaseCall, client: Any, arguments: Arguments) -> None:
+            self._target(call, operation, client, arguments)
+            given = arguments.get
+            request = Request(
+                given("query_vector") if ranker is None and "query_vector" in arguments
+                else given("query"),
+                given("using"), given("prefetch"), given("limit"), given("offset"),
+            )  # fmt: skip
+            call.set_query_count(1)
+            call.note(names.RETRIEVAL_TOP_K, request.limit or DEFAULT_LIMIT)
+            call.note(names.VECTOR_GROUP_BY, given("group_by"))
+            if ranker is None:
+                describe_query(call, read_query(request, self._known(call)))
+            else:
+                call.ranker, call.field = ranker, text(request.using)
+                call.scored = not request.offset
+            call.note(names.VECTOR_EF, getattr(given("search_params"), "hnsw_ef", None))
+            self._read_filter(call, given("query_filter"))
+            call.set_query_text()
+
+        return describe
+
+    def batch(self, operation: str, ranker: str | None = None) -> DescribeCall:
+        """Several queries in one call, each with a scale of its own."""
+
+        def describe(call: DatabaseCall, client: Any, arguments: Arguments) -> None:
+            self._target(call, operation, client, arguments)
+            given = arguments.get("requests")
+            requests = [request_of(each) for each in given] if isinstance(given, _LISTS) else []
+            if given is not None and not isinstance(given, Iterator):
+                call.set_query_count(length(given) or 0)
+            known = self._known(call)
+            if ranker is None:
+                describe_batch(call, [read_query(request, known) for request in requests])
+            elif requests:
+                scales = [ScoreScale(None, ranker, text(request.using)) for request in requests]
+                describe_batch(call, [Query(scale, scale.field) for scale in scales])
+            limits = {request.limit or DEFAULT_LIMIT for request in requests}
+            if len(limits) == 1:
+                call.note(names.RETRIEVAL_TOP_K, limits.pop())
+            for request in requests[:1]:
+                self._read_filter(call, request.filter)
+            call.set_query_text()
+
+        return describe
 
     def matrix(self, operation: str) -> DescribeCall:
         """Distances between sampled points: a read, as nothing is searched for."""
@@ -180,7 +218,8 @@ class _ClientArguments:
         def describe(call: DatabaseCall, client: Any, arguments: Arguments) -> None:
             target = self._target(call, operation, client, arguments)
             distances = _distances(arguments.get("vectors_config"))
-            self._remember(target.collection_address, distances)
+            sparse = _sparse(arguments.get("sparse_vectors_config"))
+            self._remember(target.collection_address, {**sparse, **distances})
             if len(distances) == 1:
                 call.metric_type = next(iter(distances.values()))
 
@@ -193,7 +232,9 @@ class _ClientArguments:
     def learn(self, call: DatabaseCall, result: Any) -> None:
         """What the app asked of a collection tells how its searches compare vectors."""
         if call.target is not None:
-            self._remember(call.target.collection_address, _distances(result.config.params.vectors))
+            vectors = result.config.params
+            distances = {**_sparse(vectors.sparse_vectors), **_distances(vectors.vectors)}
+            self._remember(call.target.collection_address, distances)
 
     def _remember(self, collection: CollectionAddress, distances: dict[str, str]) -> None:
         if len(self._distances) >= MAX_COLLECTIONS:
@@ -209,39 +250,11 @@ class _ClientArguments:
         )
         return target
 
-    def _read_query(self, call: DatabaseCall, arguments: Arguments, query: Any) -> None:
-        """The kind of a query, its vector's size, and what its scores can be compared with."""
-        attributes = call.attributes
-        prefetch = arguments.get("prefetch")
-        if prefetch is not None:
-            attributes[names.VECTOR_BRANCHES] = len(prefetch) if isinstance(prefetch, list) else 1
-        kind = type(query).__name__
-        if kind == "NearestQuery":
-            query = query.nearest
-            kind = type(query).__name__
-        if kind == "FusionQuery":
-            call.ranker = str(getattr(query.fusion, "value", query.fusion))
-            return
-        if kind in _RANKERS:
-            call.ranker = _RANKERS[kind]
-            return
-        if kind in _UNSCORED:
-            call.scored = False
-            return
-        field = arguments.get("using") or ""
-        if field:
-            attributes[names.VECTOR_FIELD] = field
-        known = (
-            self._distances.get(call.target.collection_address) if call.target is not None else None
-        )
-        if known:
-            call.metric_type = known.get(field)
-        if kind == "Document":
-            call.query_text = query.text
-            return
-        size = dimension(query)
-        if size is not None:
-            attributes[names.VECTOR_DIMENSION] = size
+    def _known(self, call: DatabaseCall) -> Mapping[str, str]:
+        """How the collection compares vectors, by their name, as far as this is known."""
+        if call.target is None:
+            return _NOTHING
+        return self._distances.get(call.target.collection_address, _NOTHING)
 
     def _read_filter(self, call: DatabaseCall, condition: Any) -> None:
         """Kept as JSON if text may leave; a filter is costly to print and never is otherwise."""
@@ -270,3 +283,9 @@ def _distances(configuration: Any) -> dict[str, str]:
         }
     distance = getattr(configuration, "distance", None)
     return {} if distance is None else {"": str(getattr(distance, "value", distance))}
+
+
+def _sparse(configuration: Any) -> dict[str, str]:
+    """The same of sparse vectors."""
+    names_of_vectors = configuration if isinstance(configuration, Mapping) else ()
+    return dict.fromkeys(names_of_vectors, SPARSE_METRIC_TYPE)

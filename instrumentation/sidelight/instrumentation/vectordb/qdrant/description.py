@@ -10,7 +10,6 @@ from sidelight.instrumentation.vectordb.core.description import (
     PROCESS_FAMILIES,
     Database,
     ForeignSpans,
-    Operation,
     PythonClient,
     ScrapePreset,
     WrappedClasses,
@@ -27,6 +26,20 @@ CLIENTS: Final = WrappedClasses(
     essential="query_points",
     operations=(
         *same_named("search", "query_points", "query_batch_points", "query_points_groups"),
+        # What older clients have beside `query_points`.
+        *same_named(
+            "search",
+            "search",
+            "search_batch",
+            "search_groups",
+            "recommend",
+            "recommend_batch",
+            "recommend_groups",
+            "discover",
+            "discover_batch",
+            versions="<1.16",
+        ),
+        *same_named("write", "upload_records", versions="<1.16"),
         *same_named(
             "read",
             "search_matrix_pairs",
@@ -81,11 +94,6 @@ QDRANT: Final = Database(
         newest="1.20.0",
         tested="local mode; over REST and gRPC a test server that responds from local mode",
         wrapped=(CLIENTS,),
-    ),
-    # Methods that older clients have beside `query_points`.
-    foreign_operations=tuple(
-        Operation(name=name, kind="search")
-        for name in ("search", "search_batch", "search_groups", "recommend", "discover")
     ),
     score_directions=MappingProxyType(
         {

@@ -12,32 +12,29 @@ from sidelight.instrumentation.vectordb.core.documents import Document
 
 
 def queried(call: DatabaseCall, result: Any) -> None:
-    points = result.points
-    scores = _scores(call, points)
-    if scores is not None:
-        call.set_scores((scores,))
-    else:
-        call.rows = len(points)
-    _show_hits(call, points, scores)
+    points(call, result.points)
+
+
+def points(call: DatabaseCall, result: Any) -> None:
+    """The points of one query."""
+    call.set_scores(([point.score for point in result],))
+    _show_hits(call, result, _scores(call, result))
 
 
 def batch(call: DatabaseCall, result: Any) -> None:
-    queries = [response.points for response in result]
-    points = [point for points in queries for point in points]
-    scores = _scores(call, points)
-    if scores is not None:
-        call.set_scores([[point.score for point in points] for points in queries])
-    else:
-        call.rows = len(points)
-    _show_hits(call, points, scores)
+    """The points of each query, in an object or, from older clients, a list."""
+    queries = [getattr(response, "points", response) for response in result]
+    call.set_query_count(len(queries))
+    call.set_scores([[point.score for point in points_of_query] for points_of_query in queries])
+    hits = [point for points_of_query in queries for point in points_of_query]
+    _show_hits(call, hits, _scores(call, hits))
 
 
 def groups(call: DatabaseCall, result: Any) -> None:
     """Each group counts with its best hit, as the hits of a group are not in order of score."""
     groups_with_hits = [group.hits for group in result.groups if group.hits]
     hits = [hit for group in groups_with_hits for hit in group]
-    if call.scored:
-        call.set_scores([[group[0].score for group in groups_with_hits]])
+    call.set_scores([[group[0].score for group in groups_with_hits]])
     call.rows = len(hits)
     _show_hits(call, hits, _scores(call, hits))
 
