@@ -88,3 +88,32 @@ def test_numbers_are_short(value: float) -> None:
     """Constants read as people write them."""
     assert float(str(promql.Scalar(value))) == value
     assert len(str(promql.Scalar(value))) <= 5
+
+
+class TestConditions:
+    def test_where_and_unless_compare_labels(self) -> None:
+        """A chain of one operator has a line each and no parentheses."""
+        busy = promql.above(HITS, 2)
+        chain = promql.where(promql.where(busy, OLD_HITS, "job"), HITS, "job", "instance")
+        assert str(chain) == (
+            '(hits_total{job=~"$job"} > 2)\n'
+            "and on (job) old_hits_total\n"
+            'and on (job, instance) hits_total{job=~"$job"}'
+        )
+        assert str(promql.unless(OLD_HITS, HITS)) == (
+            'old_hits_total\nunless on () hits_total{job=~"$job"}'
+        )
+
+    def test_a_share_of_too_few_is_nothing(self) -> None:
+        """With a minimum, the whole must have that many."""
+        assert str(promql.ratio(OLD_HITS, HITS, 20)) == (
+            'old_hits_total / (hits_total{job=~"$job"} >= 20)'
+        )
+
+    def test_an_offset_and_a_subquery(self) -> None:
+        """Yesterday's window, and the values of an expression over an hour."""
+        yesterday = RangeSelector(OLD_HITS, "5m", "1d")
+        assert str(yesterday) == "old_hits_total[5m] offset 1d"
+        usual = promql.Subquery(promql.at_zero(OLD_HITS), "1h", "1m")
+        assert str(usual) == "(old_hits_total == 0)[1h:1m]"
+        assert list(usual.metrics()) == ["old_hits_total"]

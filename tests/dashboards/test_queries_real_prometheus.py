@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from sidelight.dashboards.publish.files import render
+from sidelight.dashboards.publish.files import render_boards
 from sidelight.dashboards.publish.read_back import BoardQuery, board_queries, interpolate
 from support.dashboard_prometheus import (
     COLON_BUG,
@@ -27,7 +27,10 @@ pytestmark = pytest.mark.real("prometheus")
 
 def _queries(kind: str) -> list[BoardQuery]:
     return [
-        query for board in render().values() for query in board_queries(board) if query.kind == kind
+        query
+        for board in render_boards().values()
+        for query in board_queries(board)
+        if query.kind == kind
     ]
 
 

@@ -102,3 +102,10 @@ def test_grafanas_view_is_all_variables() -> None:
         'model_name=~"$model"',
         'engine=~"$engine"',
     ]
+
+
+def test_an_offset_is_a_duration() -> None:
+    """Yesterday's values for comparison; a misspelt offset is an error."""
+    assert VIEW.before("1d").offset == "1d"
+    with pytest.raises(ValueError, match="'yesterday' is not a duration"):
+        VIEW.before("yesterday")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from sidelight.dashboards.publish.files import render
+from sidelight.dashboards.publish.files import render_boards
 from sidelight.dashboards.publish.read_back import board_queries, interpolate
 from sidelight.demo import evidence, traffic
 
@@ -44,7 +44,7 @@ def test_no_delivery_is_a_fault() -> None:
 
 def test_every_variable_of_every_board_has_a_value() -> None:
     """Each query of the generated boards can be filled in, with all where that is offered."""
-    for board in render().values():
+    for board in render_boards().values():
         values = evidence.variables(board)
         filled = [interpolate(query.expression, values) for query in board_queries(board)]
         assert filled

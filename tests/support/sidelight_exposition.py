@@ -52,6 +52,10 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
     names.DB_CLIENT_RETURNED_ROWS: (_SEARCH,),
     names.VECTOR_EMPTY_SEARCHES: (_SEARCH,),
     names.VECTOR_TOP_SCORE: (_SEARCH | {"db_vector_field": ""},),
+    names.RETRIEVAL_SEARCHES: tuple(
+        _PLACE | {"outcome": outcome} for outcome in ("found", "empty", "error")
+    ),
+    names.RETRIEVAL_DURATION: (_PLACE,),
     names.RETRIEVAL_TOP_SCORE: (_SCORED,),
     names.RETRIEVAL_SCORE_GAP: (_SCORED,),
     names.RETRIEVAL_DRIFT: (_SCORED,),
@@ -78,6 +82,9 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
 
 # Which metric of the conventions a name in an exposition is, without `_total` and the like.
 PROMETHEUS_NAMES = {prometheus_name(metric): metric for metric in METRICS}
+
+# Outcomes of searches that a flawless service has not.
+_BAD = ("empty", "error")
 
 # Counters that have no series before the first event.
 _EVENTS = (
@@ -123,7 +130,7 @@ class SidelightExposition:
         """The next page, in the format a scraper asks for."""
         for metric, instrument in self._instruments:
             for labels in LABELS.get(metric.name, ({},)):
-                if self._flawless and labels.get("error_type"):
+                if self._flawless and (labels.get("error_type") or labels.get("outcome") in _BAD):
                     continue
                 self._move(metric, instrument.labels(**labels) if labels else instrument, labels)
         encoder, content_type = choose_encoder(accept)

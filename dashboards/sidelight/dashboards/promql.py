@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 MatchOperator = Literal["=", "!=", "=~", "!~"]
+_SET_OPERATORS: Final = ("or", "and", "unless")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +71,33 @@ class VectorSelector(Expr):
 
 @dataclass(frozen=True, slots=True)
 class RangeSelector(Expr):
-    """A range vector."""
+    """A range vector; `offset` says how long before the evaluation it ends."""
 
     selector: VectorSelector
     length: str
+    offset: str = ""
 
     def parts(self) -> tuple[Expr, ...]:
         return (self.selector,)
 
     def __str__(self) -> str:
-        return f"{self.selector}[{self.length}]"
+        suffix = f" offset {self.offset}" if self.offset else ""
+        return f"{self.selector}[{self.length}]{suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Subquery(Expr):
+    """The values of an expression over a time, one each `step`."""
+
+    inner: Expr
+    length: str
+    step: str
+
+    def parts(self) -> tuple[Expr, ...]:
+        return (self.inner,)
+
+    def __str__(self) -> str:
+        return f"({self.inner})[{self.length}:{self.step}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +150,9 @@ class BinaryOperation(Expr):
 
     def __str__(self) -> str:
         operator = f"{self.operator} {self.matching}" if self.matching else self.operator
-        # Chains of `or` are long: one alternative a line, and no parentheses within a chain.
-        if self.operator == "or":
-            chained = isinstance(self.left, BinaryOperation) and self.left.operator == "or"
+        # Chains of set operations are long: one operand a line, no parentheses within a chain.
+        if self.operator in _SET_OPERATORS:
+            chained = isinstance(self.left, BinaryOperation) and self.left.operator == self.operator
             left = str(self.left) if chained else _parenthesised(self.left)
             return f"{left}\n{operator} {_parenthesised(self.right)}"
         return f"{_parenthesised(self.left)} {operator} {_parenthesised(self.right)}"
@@ -143,6 +161,10 @@ class BinaryOperation(Expr):
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
+
+
+def _operand(value: Expr | float) -> Expr:
+    return value if isinstance(value, Expr) else Scalar(value)
 
 
 def _parenthesised(expression: Expr) -> str:
@@ -159,6 +181,46 @@ def highest(inner: Expr, *by: str) -> Expr:
     return Aggregation("max", inner, by)
 
 
+def lowest(inner: Expr, *by: str) -> Expr:
+    """Minimum, grouped by the given labels."""
+    return Aggregation("min", inner, by)
+
+
+def above(inner: Expr, bound: Expr | float) -> Expr:
+    """The series whose value is above a bound."""
+    return BinaryOperation(inner, ">", _operand(bound))
+
+
+def at_least(inner: Expr, bound: Expr | float) -> Expr:
+    """The series whose value is a bound or more."""
+    return BinaryOperation(inner, ">=", _operand(bound))
+
+
+def below(inner: Expr, bound: Expr | float) -> Expr:
+    """The series whose value is below a bound."""
+    return BinaryOperation(inner, "<", _operand(bound))
+
+
+def at_zero(inner: Expr) -> Expr:
+    """The series whose value is zero."""
+    return BinaryOperation(inner, "==", Scalar(0))
+
+
+def times(inner: Expr, factor: float) -> Expr:
+    """The value of each series, multiplied."""
+    return BinaryOperation(Scalar(factor), "*", inner)
+
+
+def where(first: Expr, condition: Expr, *on: str) -> Expr:
+    """Series of the first for which the condition has one with the same labels `on`."""
+    return BinaryOperation(first, "and", condition, f"on ({', '.join(on)})")
+
+
+def unless(first: Expr, exception: Expr, *on: str) -> Expr:
+    """Series of the first for which the exception has none with the same labels `on`."""
+    return BinaryOperation(first, "unless", exception, f"on ({', '.join(on)})")
+
+
 def either(first: Expr, *others: Expr, ignoring: tuple[str, ...] = ()) -> Expr:
     """Series of the first; of the others only those whose labels the ones before do not have.
 
@@ -173,14 +235,15 @@ def either(first: Expr, *others: Expr, ignoring: tuple[str, ...] = ()) -> Expr:
     return chain
 
 
-def fallback(preferred: Expr, otherwise: Expr) -> Expr:
-    """The second expression only if the first returns nothing at all."""
-    return BinaryOperation(preferred, "or", otherwise, "on ()")
+def fallback(preferred: Expr, otherwise: Expr, *on: str) -> Expr:
+    """The second expression only where the first returns nothing with the same labels `on`."""
+    return BinaryOperation(preferred, "or", otherwise, f"on ({', '.join(on)})")
 
 
-def ratio(part: Expr, whole: Expr) -> Expr:
-    """part / whole; nothing (not NaN) where whole is zero."""
-    return BinaryOperation(part, "/", BinaryOperation(whole, ">", Scalar(0)))
+def ratio(part: Expr, whole: Expr, minimum: float = 0) -> Expr:
+    """part / whole; nothing (not NaN) where whole is zero, or less than a minimum."""
+    enough = at_least(whole, minimum) if minimum else above(whole, 0)
+    return BinaryOperation(part, "/", enough)
 
 
 def quantile(share: float, buckets: Expr, *by: str) -> Expr:

@@ -41,28 +41,35 @@ class View:
     to the metrics that have its dimension: `job` and `instance` mean a scraped vLLM, so they
     narrow vLLM's metrics only, while `model` narrows those of spans and of the plugin too.
     `window` is how far each point of a rate looks back, as Prometheus writes durations. `by`
-    names the dimensions by which results are grouped.
+    names the dimensions by which results are grouped. `offset` is how long ago the window ends.
 
-    Raises `ValueError` for a dimension or a window that does not exist.
+    Raises `ValueError` for a dimension, a window or an offset that does not exist.
     """
 
     # A mapping has no hash; equal views have equal windows.
     filters: Mapping[Dimension, LabelMatch | str] = field(hash=False)
     window: str
     by: tuple[Dimension, ...] = ()
+    offset: str = ""
 
     def __post_init__(self) -> None:
         for dimension in (*self.filters, *self.by):
             if dimension not in RESULT_LABELS:
                 known = ", ".join(RESULT_LABELS)
                 raise ValueError(f"unknown dimension {dimension!r}; known are {known}")
-        if self.window not in (RATE_INTERVAL, WHOLE_RANGE) and not _DURATION.fullmatch(self.window):
-            raise ValueError(f"{self.window!r} is not a duration such as 30s, 5m or 1h30m")
+        durations = (self.window, self.offset) if self.offset else (self.window,)
+        for duration in durations:
+            if duration not in (RATE_INTERVAL, WHOLE_RANGE) and not _DURATION.fullmatch(duration):
+                raise ValueError(f"{duration!r} is not a duration such as 30s, 5m or 1h30m")
         object.__setattr__(self, "filters", MappingProxyType(dict(self.filters)))
 
     def over(self, window: str) -> View:
         """The same series over another window."""
         return dataclasses.replace(self, window=window)
+
+    def before(self, offset: str) -> View:
+        """The same series an offset earlier."""
+        return dataclasses.replace(self, offset=offset)
 
     def per(self, *by: Dimension) -> View:
         """The same series, grouped by other dimensions."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sidelight.dashboards.alerts.published import alert_groups
 from sidelight.dashboards.boards.overview import OVERVIEW
 from sidelight.dashboards.boards.published import BOARDS
 from sidelight.dashboards.panels.panel import COUNT, Panel, PanelQuery, Row
@@ -24,16 +25,10 @@ from support.paths import ROOT
 GENERATED = ROOT / "dashboards" / "generated"
 
 
-def test_committed_boards_are_what_the_code_generates() -> None:
-    """A change of a board shows in review; `sidelight dashboards write dashboards/generated`."""
-    committed = {path.name: path.read_text() for path in GENERATED.glob("*.json")}
+def test_committed_files_are_what_the_code_generates() -> None:
+    """A change of a board or an alert shows in review; `make dashboards` writes them."""
+    committed = {path.name: path.read_text() for path in GENERATED.iterdir()}
     assert committed == dashboards.render()
-
-
-def test_the_committed_datasource_is_what_the_code_writes(tmp_path: Path) -> None:
-    """The data source beside the boards is generated too."""
-    dashboards.write(tmp_path)
-    assert (GENERATED / DATASOURCE_FILE).read_text() == (tmp_path / DATASOURCE_FILE).read_text()
 
 
 def test_rendering_is_repeatable() -> None:
@@ -49,8 +44,7 @@ def test_write_makes_the_folder_and_replaces_what_is_there(tmp_path: Path) -> No
     assert dashboards.write(folder) == first
     assert sorted(first) == sorted(folder.iterdir())
     for path in first:
-        if path.suffix == ".json":
-            assert path.read_text() == dashboards.render()[path.name]
+        assert path.read_text() == dashboards.render()[path.name]
 
 
 def test_exemplars_link_to_the_trace_by_its_label(tmp_path: Path) -> None:
@@ -78,9 +72,19 @@ def test_a_panel_on_an_unknown_metric_is_refused() -> None:
         assert part in str(refused.value)
 
 
-def test_published_boards_read_only_defined_metrics() -> None:
-    """The check passes on what is published."""
-    require_defined(BOARDS)
+def test_an_alert_on_an_unknown_metric_is_refused() -> None:
+    """llm-d's alert on preemptions forgot `_total` and never fired."""
+    group = alert_groups()[0]
+    dead = dataclasses.replace(
+        group.alerts[0], expression=VectorSelector(("vllm:num_preemptions",))
+    )
+    with pytest.raises(UndefinedMetricError, match=f"{dead.name} reads vllm:num_preemptions$"):
+        require_defined([], [dataclasses.replace(group, alerts=(dead,))])
+
+
+def test_what_is_published_reads_only_defined_metrics() -> None:
+    """The check passes on all boards and alerts."""
+    require_defined(BOARDS, alert_groups())
 
 
 def test_the_missing_package_is_named_in_one_sentence() -> None:
@@ -127,7 +131,7 @@ class TestInterpolation:
 
 def test_boards_are_json_grafana_can_import() -> None:
     """Plain JSON in the v1 schema: panels, templating, annotations, and a schema version."""
-    for text in dashboards.render().values():
+    for text in dashboards.render_boards().values():
         board = json.loads(text)
         assert board["schemaVersion"] >= 41
         assert {"panels", "templating", "annotations", "time"} <= board.keys()

@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 
 from sidelight.dashboards.catalog.index import METRIC_BY_SERIES
-from sidelight.dashboards.publish.files import render
+from sidelight.dashboards.publish.files import render_boards
 from sidelight.dashboards.publish.read_back import BoardQuery, board_queries
 
-BOARDS: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in render().items()}
-QUERIES: list[BoardQuery] = [query for text in render().values() for query in board_queries(text)]
+BOARDS: dict[str, dict[str, Any]] = {
+    name: json.loads(text) for name, text in render_boards().items()
+}
+QUERIES: list[BoardQuery] = [
+    query for text in render_boards().values() for query in board_queries(text)
+]
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from sidelight.collector.cli.config import config
+from sidelight.collector.cli.dashboards import dashboards
 from sidelight.collector.cli.log.commands import log
-from sidelight.collector.cli.options import config_option, fail, load_config
+from sidelight.collector.cli.options import config_option, load_config
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -69,26 +70,6 @@ def doctor(path: Path | None) -> None:
     sys.exit(exit_code(checks))
 
 
-@sidelight.group()
-def dashboards() -> None:
-    """Generate Grafana dashboards."""
-
-
-@dashboards.command(short_help="Write the dashboards as JSON files.")
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-def write(directory: Path) -> None:
-    """Write the dashboards to DIRECTORY, as JSON files to import or provision in Grafana."""
-    try:
-        from sidelight.dashboards.publish.files import write as write_dashboards
-    except ImportError as error:
-        fail(str(error), 2)
-    try:
-        for file in write_dashboards(directory):
-            click.echo(file)
-    except OSError as error:
-        fail(f"{error.filename or directory}: {error.strerror}", 1)
-
-
 @sidelight.command(short_help="Run a RAG app with vLLM and Phoenix, and show its traces.")
 @click.option(
     "--directory",
@@ -117,3 +98,4 @@ def demo(directory: Path, vllm: str | None, keep: bool, verbose: bool) -> None:
 
 sidelight.add_command(log)
 sidelight.add_command(config)
+sidelight.add_command(dashboards)

@@ -6,9 +6,9 @@ from typing import Final
 
 from sidelight.dashboards.catalog.metric import PARTS, CatalogMetric
 from sidelight.dashboards.catalog.sidelight import SIDELIGHT_METRICS
-from sidelight.dashboards.catalog.vllm import PROCESS_START, VLLM_METRICS
+from sidelight.dashboards.catalog.vllm import PROCESS_START, UP, VLLM_METRICS
 
-CATALOG: Final[tuple[CatalogMetric, ...]] = (*VLLM_METRICS, *SIDELIGHT_METRICS, PROCESS_START)
+CATALOG: Final[tuple[CatalogMetric, ...]] = (*VLLM_METRICS, *SIDELIGHT_METRICS, PROCESS_START, UP)
 
 # Every name a series can have in Prometheus, to the metric it is one of.
 METRIC_BY_SERIES: Final[dict[str, CatalogMetric]] = {

@@ -107,6 +107,31 @@ DECODE_TIME: Final = _always(
 ITERATION_TOKENS: Final = _always(
     "histogram", "{token}", "iteration_tokens_total", "Tokens processed in one engine step."
 )
+WAITING_BY_REASON: Final = CatalogMetric(
+    VLLM,
+    "gauge",
+    "{request}",
+    "Requests in the queue by reason: capacity, or deferred (a KV transfer, a LoRA slot).",
+    (*_LABELS, "reason"),
+    (MetricName("num_requests_waiting_by_reason", first="0.20.2"),),
+)
+SLEEP_STATE: Final = CatalogMetric(
+    VLLM,
+    "gauge",
+    "",
+    "1 for the state that the engine is in; while it sleeps, `awake` is 0.",
+    (*_LABELS, "sleep_state"),
+    (MetricName("engine_sleep_state", first="0.11.2"),),
+)
+# Of the API server, which has one queue for all of its engines.
+ADMISSION_REJECTIONS: Final = CatalogMetric(
+    VLLM,
+    "counter",
+    "{request}",
+    "Requests rejected because the queue was full.",
+    ("model_name", "reason"),
+    (MetricName("admission_rejections", first="0.32.0"),),
+)
 # vLLM does not export it when it runs several API servers.
 PROCESS_START: Final = CatalogMetric(
     PROCESS,
@@ -115,6 +140,10 @@ PROCESS_START: Final = CatalogMetric(
     "When the process started, in seconds since the epoch.",
     (),
     (MetricName("process_start_time_seconds"),),
+)
+# Written by Prometheus itself, and by the collector for what it scrapes.
+UP: Final = CatalogMetric(
+    PROCESS, "gauge", "", "1 if the last scrape of the target succeeded.", (), (MetricName("up"),)
 )
 
 VLLM_METRICS: Final[tuple[CatalogMetric, ...]] = (
@@ -134,6 +163,9 @@ VLLM_METRICS: Final[tuple[CatalogMetric, ...]] = (
     PREFILL_TIME,
     DECODE_TIME,
     ITERATION_TOKENS,
+    WAITING_BY_REASON,
+    SLEEP_STATE,
+    ADMISSION_REJECTIONS,
 )
 
 

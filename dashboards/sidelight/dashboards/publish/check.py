@@ -1,15 +1,16 @@
-"""Checks boards before they are published: panels may only read metrics of the catalog."""
+"""Checks boards and alerts before they are published: they read metrics of the catalog only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sidelight.dashboards.alerts.alert import AlertGroup
 from sidelight.dashboards.boards.board import Board
 from sidelight.dashboards.catalog.index import METRIC_BY_SERIES
 
 
 class UndefinedMetricError(ValueError):
-    """A board reads metrics that are not in the catalog."""
+    """A board or an alert reads metrics that are not in the catalog."""
 
 
 def undefined_metrics(board: Board) -> list[tuple[str, str]]:
@@ -19,15 +20,21 @@ def undefined_metrics(board: Board) -> list[tuple[str, str]]:
     )
 
 
-def require_defined(boards: Iterable[Board]) -> None:
-    """Raise `UndefinedMetricError` with every board, panel and metric at fault."""
+def require_defined(boards: Iterable[Board], groups: Iterable[AlertGroup] = ()) -> None:
+    """Raise `UndefinedMetricError` with every board, panel, alert and metric at fault."""
     faults = [
         f"{board.title}: {place!r} reads {metric}"
         for board in boards
         for place, metric in undefined_metrics(board)
     ]
+    faults += [
+        f"{alert.name} reads {metric}"
+        for group in groups
+        for alert in group.alerts
+        for metric in sorted(set(alert.expression.metrics()) - METRIC_BY_SERIES.keys())
+    ]
     if faults:
         raise UndefinedMetricError(
-            "boards read metrics that are not in sidelight.dashboards.catalog (add them or correct "
-            "the panel): " + "; ".join(faults)
+            "metrics are read that are not in sidelight.dashboards.catalog (add them or correct "
+            "the query): " + "; ".join(faults)
         )

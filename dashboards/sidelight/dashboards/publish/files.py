@@ -1,4 +1,4 @@
-"""Renders the boards to JSON and writes them, with a data source, for Grafana to load."""
+"""Renders boards and rules and writes them, with a data source, for Grafana and Prometheus."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ import json
 from pathlib import Path
 from typing import Final
 
+from sidelight.dashboards.alerts.published import alert_groups
 from sidelight.dashboards.boards.published import BOARDS
 from sidelight.dashboards.publish.check import require_defined
 from sidelight.dashboards.publish.grafana import dashboard
+from sidelight.dashboards.publish.rules import (
+    PROMETHEUS_RULE_FILE,
+    RULE_FILE,
+    Links,
+    prometheus_rule,
+    rule_document,
+)
 from sidelight.dashboards.publish.sdk import JSONEncoder
+from sidelight.dashboards.publish.yaml_text import yaml_text
 
 # Exemplars lead to traces by the data source's settings, not by the board's. Expressions are
 # longer than some proxies let a URL be, hence POST. `$$` is Grafana's escape for `$`.
@@ -35,12 +44,24 @@ datasources:
 """
 
 
-def render() -> dict[str, str]:
-    """Every board as JSON (Grafana's v1 schema), by file name; the same input, the same bytes.
+def render(links: Links | None = None) -> dict[str, str]:
+    """Every file by its name; the same input, the same bytes.
 
-    Raises `UndefinedMetricError` if a board reads a metric that is not in the catalog.
+    Raises `UndefinedMetricError` if a board or an alert reads a metric that is not in the catalog.
     """
-    require_defined(BOARDS)
+    groups = alert_groups()
+    require_defined(BOARDS, groups)
+    rules = rule_document(groups, links)
+    return {
+        **render_boards(),
+        DATASOURCE_FILE: DATASOURCE,
+        RULE_FILE: yaml_text(rules),
+        PROMETHEUS_RULE_FILE: yaml_text(prometheus_rule(rules)),
+    }
+
+
+def render_boards() -> dict[str, str]:
+    """Every board as JSON (Grafana's v1 schema), by file name."""
     return {
         f"{board.uid}.json": json.dumps(
             dashboard(board), cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False
@@ -50,15 +71,15 @@ def render() -> dict[str, str]:
     }
 
 
-def write(directory: Path) -> list[Path]:
-    """Write every board and a data source to `directory`, creating it, and return the files.
+def write(directory: Path, links: Links | None = None) -> list[Path]:
+    """Write every file to `directory`, creating it, and return the paths.
 
-    Each file is replaced atomically, so that Grafana never reads half of one. Raises `OSError`
-    if the folder cannot be written.
+    Each file is replaced atomically, so that nobody reads half of one. Raises `OSError` if the
+    folder cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, text in {**render(), DATASOURCE_FILE: DATASOURCE}.items():
+    for name, text in render(links).items():
         path = directory / name
         partial = path.with_name(f".{name}.partial")
         partial.write_text(text, encoding="utf-8")

@@ -42,6 +42,11 @@ def dashboard(board: Board) -> v1.Dashboard:
     )
 
 
+def panel_ids(board: Board) -> dict[str, int]:
+    """The id that each panel has in Grafana, by title."""
+    return {panel.title or "": panel.id_val or 0 for panel in _panels(board.rows)}
+
+
 def _panels(rows: tuple[Row, ...]) -> Iterator[v1.Panel | v1.RowPanel]:
     next_id, y = 1, 0
     for row in rows:

@@ -19,18 +19,26 @@ from sidelight.dashboards.panels.panel import Panel, Row
 
 
 def fill(page: str) -> str:
-    """The page with its generated parts replaced, each between `<!-- name -->` and `<!-- end -->`.
+    """The page with its generated parts replaced.
 
     Raises `ValueError` if the page lacks one of the marks.
     """
     for name, lines in _PARTS.items():
-        start, end = f"<!-- {name} -->\n", "<!-- end -->"
-        before, found, rest = page.partition(start)
-        _, closed, after = rest.partition(end)
-        if not (found and closed):
-            raise ValueError(f"the page lacks {start.strip()} or the {end} behind it")
-        page = "".join((before, start, *(f"{line}\n" for line in lines()), end, after))
+        page = replaced(page, name, lines())
     return page
+
+
+def replaced(page: str, name: str, lines: Iterable[str]) -> str:
+    """A page with other lines between `<!-- name -->` and `<!-- end -->`.
+
+    Raises `ValueError` if the page lacks one of the marks.
+    """
+    start, end = f"<!-- {name} -->\n", "<!-- end -->"
+    before, found, rest = page.partition(start)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"the page lacks {start.strip()} or the {end} behind it")
+    return "".join((before, start, *(f"{line}\n" for line in lines), end, after))
 
 
 def _boards() -> Iterator[str]:
@@ -51,7 +59,7 @@ def _row(row: Row) -> Iterator[str]:
     cells = (
         (panel.title, panel.description, _sources(panel), _metrics(panel)) for panel in row.panels
     )
-    yield from _table(("panel", "what it shows", "measured by", "metrics"), cells)
+    yield from table(("panel", "what it shows", "measured by", "metrics"), cells)
 
 
 def _variables() -> Iterator[str]:
@@ -59,7 +67,7 @@ def _variables() -> Iterator[str]:
         (variable.title, f"`${variable.name}`", variable.description)
         for variable in dict.fromkeys(variable for board in BOARDS for variable in board.variables)
     )
-    return _table(("variable", "in queries", "what it selects"), cells)
+    return table(("variable", "in queries", "what it selects"), cells)
 
 
 def _versions() -> Iterator[str]:
@@ -69,7 +77,7 @@ def _versions() -> Iterator[str]:
         if len(metric.names) > 1
         for name in metric.names
     )
-    return _table(("name after `vllm:`", "exported by", "what it is"), cells)
+    return table(("name after `vllm:`", "exported by", "what it is"), cells)
 
 
 def _releases(name: MetricName) -> str:
@@ -83,7 +91,7 @@ def _sources(panel: Panel) -> str:
 
 
 def _metrics(panel: Panel) -> str:
-    return ", ".join(f"`{_shown(metric)}`" for metric in _read_by(panel))
+    return ", ".join(f"`{shown_name(metric)}`" for metric in _read_by(panel))
 
 
 def _read_by(panel: Panel) -> Sequence[CatalogMetric]:
@@ -91,16 +99,17 @@ def _read_by(panel: Panel) -> Sequence[CatalogMetric]:
         METRIC_BY_SERIES[series] for query in panel.queries for series in query.expression.metrics()
     )
     # Each once, in the order they are read. Metrics have no hash, but a name of their own.
-    return list({_shown(metric): metric for metric in metrics}.values())
+    return list({shown_name(metric): metric for metric in metrics}.values())
 
 
-def _shown(metric: CatalogMetric) -> str:
+def shown_name(metric: CatalogMetric) -> str:
     """The newest name, with a counter's `_total` but without a histogram's three parts."""
     part = PARTS[metric.kind][0] if metric.kind == "counter" else "value"
     return metric.series_names(part)[0][0]
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A Markdown table, line by line."""
     yield _line(head)
     yield "|" + "---|" * len(head)
     yield from map(_line, rows)

@@ -21,8 +21,9 @@ from sidelight.dashboards.view import View
 _ANY_ERROR: Final = Matcher(ERROR_TYPE, "!=", "")
 _ANSWERED: Final = Matcher(ERROR_TYPE, "=", "")
 # A request the client got wrong (4xx) is the client's error, not the service's.
-_SERVICE_FAILED: Final = (_ANY_ERROR, Matcher(ERROR_TYPE, "!~", "4.."))
+SERVICE_FAILED: Final = (_ANY_ERROR, Matcher(ERROR_TYPE, "!~", "4.."))
 _ENGINE_FAILED: Final = Matcher("finished_reason", "=~", "abort|error")
+ENGINE_ERROR: Final = Matcher("finished_reason", "=", "error")
 
 
 def request_rate(view: View) -> Expr:
@@ -64,7 +65,7 @@ def client_aborts(view: View) -> Expr:
 
 def error_ratio(view: View) -> Expr:
     """Share of requests that failed through the service's fault."""
-    failed = _or_zero(view, _served(view, *_SERVICE_FAILED), own.REQUEST_DURATION)
+    failed = _or_zero(view, _served(view, *SERVICE_FAILED), own.REQUEST_DURATION)
     return fallback(
         ratio(failed, _served(view)),
         ratio(

@@ -15,8 +15,8 @@ from sidelight.dashboards.promql import BinaryOperation, Expr, Matcher, ratio
 from sidelight.dashboards.queries import series
 from sidelight.dashboards.view import View
 
-_SEARCH: Final = Matcher(DB_OPERATION, "=~", ".*search.*|query.*")
-_FAILED: Final = Matcher(ERROR_TYPE, "!=", "")
+SEARCH: Final = Matcher(DB_OPERATION, "=~", ".*search.*|query.*")
+FAILED: Final = Matcher(ERROR_TYPE, "!=", "")
 # Scores of different scales are never mixed: a fused rank of 0.03 is no worse than a cosine
 # similarity of 0.8, and a sparse vector's product no better.
 _BY_SCALE: Final = (SCORE_SCALE, VECTOR_FIELD)
@@ -29,7 +29,7 @@ def calls(view: View) -> Expr:
 
 def search_duration_quantile(view: View, share: float) -> Expr:
     """Quantile of the duration of searches and queries, in seconds, network included."""
-    return series.quantile(view, own.DB_DURATION, share, _SEARCH)
+    return series.quantile(view, own.DB_DURATION, share, SEARCH)
 
 
 def empty_ratio(view: View) -> Expr:
@@ -45,7 +45,7 @@ def empty_ratio(view: View) -> Expr:
 
 def errors(view: View) -> Expr:
     """Failed calls to vector databases per second, by `error_type`."""
-    failed = series.total_rate(view, own.DB_DURATION, _FAILED, part="count", by=(ERROR_TYPE,))
+    failed = series.total_rate(view, own.DB_DURATION, FAILED, part="count", by=(ERROR_TYPE,))
     return series.or_zero(view, failed, own.DB_DURATION, own.DB_DURATION, part="count")
 
 

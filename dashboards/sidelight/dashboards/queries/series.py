@@ -26,16 +26,18 @@ def at_most(bound: str) -> Matcher:
     return Matcher("le", "=~", f"({bound})(\\.0)?")
 
 
-def any_name(view: View, metric: CatalogMetric, part: Part = "value") -> VectorSelector:
+def any_name(
+    view: View, metric: CatalogMetric, part: Part = "value", *matchers: Matcher
+) -> VectorSelector:
     """The series of a metric under all its names: for values and labels, not for rates."""
     names = [name for group in metric.series_names(part) for name in group]
     # All prefixes of the newest name in one selector, then those of the older ones.
-    return VectorSelector(tuple(names), view.matchers(metric))
+    return VectorSelector(tuple(names), (*view.matchers(metric), *matchers))
 
 
-def current(view: View, metric: CatalogMetric) -> Expr:
+def current(view: View, metric: CatalogMetric, *matchers: Matcher) -> Expr:
     """The value of a gauge: two names of one gauge hold the same value, so it counts once."""
-    selector = any_name(view, metric)
+    selector = any_name(view, metric, "value", *matchers)
     return Aggregation("max", selector, (), "without") if len(selector.names) > 1 else selector
 
 
@@ -48,7 +50,9 @@ def over_window(
     series and are joined with `or`: a rate over both fails with duplicate label sets.
     """
     alternatives = (
-        RangeSelector(VectorSelector(names, (*view.matchers(metric), *matchers)), view.window)
+        RangeSelector(
+            VectorSelector(names, (*view.matchers(metric), *matchers)), view.window, view.offset
+        )
         for names in metric.series_names(part)
     )
     first, *others = (FunctionCall(function, (alternative,)) for alternative in alternatives)
@@ -89,9 +93,9 @@ def total_increase(
     return total(view, metric, over_window("increase", view, metric, *matchers, part=part))
 
 
-def total_now(view: View, metric: CatalogMetric) -> Expr:
+def total_now(view: View, metric: CatalogMetric, *matchers: Matcher) -> Expr:
     """The current values of a gauge, added up."""
-    return total(view, metric, current(view, metric))
+    return total(view, metric, current(view, metric, *matchers))
 
 
 def highest_now(view: View, metric: CatalogMetric, *by: str) -> Expr:

@@ -1,0 +1,41 @@
+"""`sidelight dashboards`: writes dashboards and alert rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sidelight.collector.cli.options import fail
+
+
+@click.group()
+def dashboards() -> None:
+    """Generate Grafana dashboards and Prometheus alerts."""
+
+
+@dashboards.command(short_help="Write dashboards and alert rules.")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--grafana", metavar="URL", default="", help="Your Grafana, for links in alerts.")
+@click.option(
+    "--docs", metavar="URL", default="", help="Where docs/ is served, for links to runbooks."
+)
+def write(directory: Path, grafana: str, docs: str) -> None:
+    """Write dashboards and alert rules to DIRECTORY.
+
+    \b
+    *.json                       dashboards, to import or provision in Grafana
+    grafana-datasource.yaml      a data source with exemplars
+    sidelight-rules.yaml         alerts, for rule_files of Prometheus
+    sidelight-prometheusrule.yaml  the same, for Prometheus Operator
+    """
+    try:
+        from sidelight.dashboards.publish.files import write as write_files
+        from sidelight.dashboards.publish.rules import Links
+    except ImportError as error:
+        fail(str(error), 2)
+    try:
+        for file in write_files(directory, Links(grafana, docs)):
+            click.echo(file)
+    except OSError as error:
+        fail(f"{error.filename or directory}: {error.strerror}", 1)

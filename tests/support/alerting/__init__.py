@@ -1,0 +1,1 @@
+"""Cases for promtool: what alerts are tested with, as data."""
