@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,30 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
             reread(file, Config(), (_PHOENIX,))
     file.write_text("{}")
     assert reread(file, Config(), (_PHOENIX,))[1] == (_PHOENIX,)
+
+
+def test_a_file_that_is_being_written_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that is half-way is not read."""
+    file = tmp_path / "sidelight.yaml"
+    rest = ["  - type: phoenix\n", "    name: second\n"]
+    file.write_text("destinations:\n  - type: phoenix\n    name: first\n")
+
+    def write_more(_: float) -> None:
+        if rest:
+            with file.open("a") as writer:
+                writer.write(rest.pop(0))
+
+    monkeypatch.setattr(time, "sleep", write_more)
+    assert [known.name for known in reread(file, Config(), ())[1]] == ["first", "second"]
+
+
+def test_a_list_that_becomes_empty_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As at a start: what arrives from now on waits in the log."""
+    file = tmp_path / "sidelight.yaml"
+    file.write_text("destinations: []")
+    reread(file, Config.model_validate({"destinations": [{"type": "phoenix"}]}), (_PHOENIX,))
+    assert "no destination (the list of destinations is empty)" in caplog.text

@@ -29,6 +29,28 @@ _PROTOBUF = [("Content-Type", "application/x-protobuf")]
 
 
 class TestDestinations:
+    @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+    def test_a_file_that_was_cut_short_takes_none_away(self, tmp_path: Path, workers: int) -> None:
+        """All of them stay until the list is written empty, which is warned of as at a start."""
+        with SpanStore() as store:
+            config = settings(tmp_path, destinations=[store.destination()], workers=workers)
+            with Collector(config, tmp_path) as collector:
+                cut = {key: value for key, value in config.items() if key != "destinations"}
+                (said,) = reload(collector, tmp_path, cut)
+                assert said.startswith("reload failed, nothing changed: ")
+                assert said.endswith("write destinations: [] to remove them all")
+                assert "store would get nothing more" in said
+                assert collector.metric(_OK) == 0
+                ids = new_ids(5)
+                assert collector.post(request_of(ids))[0] == 200
+                eventually(lambda: set(ids) <= store.ids.keys())
+
+                (said,) = reload(collector, tmp_path, {**config, "destinations": []})
+                assert said == "reload done; destinations: store removed"
+                warning = "no destination (the list of destinations is empty)"
+                eventually(lambda: warning in collector.output)
+                assert collector.metric(_OK) == 1
+
     def test_one_is_added_changed_and_removed(self, tmp_path: Path) -> None:
         """The new one begins at the oldest record; the changed one goes on from its cursor."""
         with SpanStore() as first, SpanStore() as second, SpanStore() as moved:
@@ -210,8 +232,12 @@ class TestWhatCannotChange:
                 "{env: X}}}]",
                 ["is not a valid header name"],
             ),
-            ("processors: {redact: {enabled: true, patterns: [{name: p, pattern: '('}]}}", ["RE2"]),
-            ("processors: {prices: no.yaml}", ["no.yaml"]),
+            (
+                "{processors: {redact: {enabled: true, patterns: [{name: p, pattern: '('}]}}, "
+                "destinations: []}",
+                ["RE2"],
+            ),
+            ("{processors: {prices: no.yaml}, destinations: []}", ["no.yaml"]),
         ],
         ids=["yaml", "unknown", "destination", "pattern", "prices"],
     )

@@ -8,7 +8,9 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from sidelight.base.configuration.section import ConfigError
 from sidelight.base.listening import ServiceError
 from sidelight.collector.app import detect
 from sidelight.collector.app.configuration.config import Config
+from sidelight.collector.app.configuration.cut_short import refuse_if_cut_short
 from sidelight.collector.app.configuration.loading import load
 from sidelight.collector.app.lifecycle import Service
 from sidelight.collector.app.reload import MAX_RELOADS, report
@@ -30,6 +33,9 @@ _logger = logging.getLogger(__name__)
 
 # Three listeners of 1,024 connections, the log's segments and the destinations fit into it.
 _OPEN_FILES = 16384
+# A reload reads a file that did not change between two looks at it.
+_UNCHANGED_SECONDS = 0.1
+_MAX_LOOKS = 20
 
 
 def up(config: Config, path: Path | None) -> int:
@@ -104,33 +110,54 @@ def reread(
 ) -> tuple[Config, tuple[AnyDestination, ...]]:
     """The current configuration and its destinations. An auto-detected destination stays.
 
-    Raises `ConfigError`, also for an empty file: editors truncate a file before they write it,
-    and the defaults would remove every destination.
+    Raises `ConfigError`, also for a file that is empty or takes away by absence what is in use:
+    editors truncate a file before they write it, and a full disk leaves half of one.
     """
+    if path is not None:
+        _wait_until_written(path)
     config = load(path)
-    if path is not None and not path.read_text().strip():
-        raise ConfigError(f"{path}: empty; write {{}} for the defaults")
+    if path is not None:
+        if not path.read_text().strip():
+            raise ConfigError(f"{path}: empty; write {{}} for the defaults")
+        refuse_if_cut_short(str(path), running, config)
     detected = detect.destinations(config)
     if config.destinations is None and running.destinations is None:
         # A known destination that is down now still gets what arrives until it is back.
         names = {destination.name for destination in detected}
         detected += tuple(known for known in present if known.name not in names)
+    _warn_without(detected, config)
     return config, detected
+
+
+def _wait_until_written(path: Path) -> None:
+    """Return once the file has not changed for a moment. A copy writes a large one in parts."""
+    with suppress(OSError):  # it is told when the file is read
+        for _ in range(_MAX_LOOKS):
+            before = path.stat()
+            time.sleep(_UNCHANGED_SECONDS)
+            after = path.stat()
+            if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size):
+                return
 
 
 def destinations(config: Config) -> tuple[AnyDestination, ...]:
     """The destinations, including auto-detected ones. Logs a warning if there are none."""
     used = detect.destinations(config)
-    if not used:
-        reason = (
-            "no Phoenix on localhost:6006, no Langfuse keys in the environment"
-            if config.destinations is None
-            else "the list of destinations is empty"
-        )
-        _logger.warning(
-            "no destination (%s): data is stored in %s and not delivered; "
-            "configure one and reload (SIGHUP)",
-            reason,
-            config.log.directory,
-        )
+    _warn_without(used, config)
     return used
+
+
+def _warn_without(used: tuple[AnyDestination, ...], config: Config) -> None:
+    if used:
+        return
+    reason = (
+        "no Phoenix on localhost:6006, no Langfuse keys in the environment"
+        if config.destinations is None
+        else "the list of destinations is empty"
+    )
+    _logger.warning(
+        "no destination (%s): data is stored in %s and not delivered; "
+        "configure one and reload (SIGHUP)",
+        reason,
+        config.log.directory,
+    )
