@@ -9,7 +9,7 @@ One question becomes one trace:
        └─ …                                 from sidelight.instrumentation.vllm, inside vLLM
 
 The `traceparent` header that `_generate` injects connects the app's part with vLLM's. All spans and
-metrics go to Sidelight's collector (`telemetry`).
+metrics go to Sidelight's collector (`telemetry.providers`).
 """
 
 from __future__ import annotations
@@ -25,13 +25,8 @@ from urllib.parse import urlsplit
 
 import httpx
 from opentelemetry import propagate
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import (
     Span,
     SpanKind,
@@ -45,10 +40,12 @@ from pymilvus import MilvusClient
 from sidelight import conventions as names
 from sidelight.demo import embedder
 from sidelight.demo.embedder import Embedder
+from sidelight.demo.telemetry import grouped
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb import milvus, query_text
 
 COLLECTION = "passages"
+TRACE_NAME = "answer question"
 TOP_K = 4
 # The prefix cache shares it: it is the same for every question, and before all that differs. It
 # is long enough to fill whole KV-cache blocks, because only whole blocks are shared.
@@ -112,24 +109,6 @@ class Ask:
     tags: Sequence[str] = field(default=("demo",))
 
 
-def telemetry(collector_url: str, project: str) -> tuple[TracerProvider, MeterProvider]:
-    """Providers that send spans and metrics to the OTLP/HTTP port of a collector."""
-    resource = Resource.create(
-        {
-            names.SERVICE_NAME: "rag-app",
-            names.DEPLOYMENT_ENVIRONMENT: "demo",
-            names.PROJECT_NAME: project,
-        }
-    )
-    tracers = TracerProvider(resource=resource)
-    spans = OTLPSpanExporter(endpoint=f"{collector_url}/v1/traces")
-    # Every second instead of every 5 (spans) and 60 (metrics): the demo reads them back soon.
-    tracers.add_span_processor(BatchSpanProcessor(spans, schedule_delay_millis=1_000))
-    metrics = OTLPMetricExporter(endpoint=f"{collector_url}/v1/metrics")
-    reader = PeriodicExportingMetricReader(metrics, export_interval_millis=1_000)
-    return tracers, MeterProvider(resource=resource, metric_readers=[reader])
-
-
 class RagApp:
     """Answers questions from passages in Milvus, with a model behind an OpenAI-compatible API."""
 
@@ -174,16 +153,14 @@ class RagApp:
         answer = RagAnswer(ask.question, meant_to_fail=ask.mistake)
         started = time.perf_counter()
         try:
-            with self._tracer.start_as_current_span("answer question") as span:
+            with (
+                grouped(ask.session, ask.user, ask.tags, TRACE_NAME),
+                self._tracer.start_as_current_span(TRACE_NAME) as span,
+            ):
                 answer.trace_id = format_trace_id(span.get_span_context().trace_id)
                 span.set_attributes(
                     {
                         names.SPAN_KIND: "CHAIN",
-                        names.SESSION_ID: ask.session,
-                        names.USER_ID: ask.user,
-                        names.TAGS: list(ask.tags),
-                        # Langfuse takes the name of a trace from here, Phoenix from the root.
-                        names.LANGFUSE_TRACE_NAME: "answer question",
                         names.INPUT_VALUE: ask.question,
                         names.INPUT_MIME_TYPE: "text/plain",
                     }

@@ -26,7 +26,7 @@ from sidelight.demo import (
     traffic,
     vllm_server,
 )
-from sidelight.demo.app import RagAnswer, RagApp, read_passages, telemetry
+from sidelight.demo.app import RagAnswer, RagApp, read_passages
 from sidelight.demo.checks import Finding, most_telling
 from sidelight.demo.collector_server import PROJECT, CollectorServer
 from sidelight.demo.embedder import Embedder
@@ -38,6 +38,7 @@ from sidelight.demo.processes import ProcessError, Processes, free_ports, is_fre
 from sidelight.demo.prometheus_query import PrometheusReader
 from sidelight.demo.run import DemoOptions
 from sidelight.demo.screen import Screen
+from sidelight.demo.telemetry import ENVIRONMENT, providers
 
 _PASSAGES = Path(__file__).with_name("passages.txt")
 _OTLP_PORTS = (4318, 4317)
@@ -189,7 +190,11 @@ async def _start(
                     # The demo's questions and passages are not confidential.
                     "SIDELIGHT_CAPTURE_CONTENT": "full",
                     "OTEL_METRIC_EXPORT_INTERVAL": str(_METRIC_MILLISECONDS),
-                    "OTEL_RESOURCE_ATTRIBUTES": f"openinference.project.name={PROJECT}",
+                    # Langfuse separates environments: the server's spans belong to the app's.
+                    "OTEL_RESOURCE_ATTRIBUTES": (
+                        f"openinference.project.name={PROJECT},"
+                        f"deployment.environment.name={ENVIRONMENT}"
+                    ),
                 },
             )
             await asyncio.to_thread(server.wait_until_ready)
@@ -230,7 +235,7 @@ async def _start(
 
 
 async def _ask(parts: RunningDemo, screen: Screen) -> list[RagAnswer]:
-    tracers, meters = telemetry(parts.collector.otlp_url, PROJECT)
+    tracers, meters = providers(parts.collector.otlp_url, PROJECT)
     key = os.environ.get("VLLM_API_KEY") if not parts.model.own else None
     async with httpx.AsyncClient(
         base_url=parts.model.url,

@@ -9,7 +9,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from sidelight import conventions as c
-from sidelight.otlp.otlp_pb2 import SpanTraits
+from sidelight.otlp.otlp_pb2 import SpanHead, SpanTraits
 from sidelight.otlp.span import Attributes, AttributeValue, attributes, value
 
 
@@ -27,6 +27,11 @@ class SpanView:
     def trace_id(self) -> bytes:
         """The trace's id, raw."""
         return self._traits.trace_id
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it has no parent."""
+        return not SpanHead.FromString(self._item).parent_span_id
 
     @property
     def name(self) -> str:

@@ -69,9 +69,9 @@ OUTPUT_VALUE: Final = _DISPLAY.attribute(
 OUTPUT_MIME_TYPE: Final = _DISPLAY.attribute(
     "output.mime_type", "MIME type of output.value.", VLLM, CLIENTS, COLLECTOR
 )
-TAGS: Final = _DISPLAY.attribute("tag.tags", "Tags of the trace.", APPS)
+TAGS: Final = _DISPLAY.attribute("tag.tags", "Tags of the trace.", VLLM, COLLECTOR, APPS)
 LANGFUSE_TRACE_NAME: Final = _DISPLAY.attribute(
-    "langfuse.trace.name", "Name of the trace in Langfuse.", APPS
+    "langfuse.trace.name", "Name of the trace in Langfuse.", VLLM, COLLECTOR, APPS
 )
 LANGFUSE_COMPLETION_START: Final = _DISPLAY.attribute(
     "langfuse.observation.completion_start_time",

@@ -120,6 +120,17 @@ def test_the_topmost_is_marked_for_langfuse() -> None:
     assert c.LANGFUSE_APP_ROOT not in attributes(spans_of(unmarked)[0].attributes)
 
 
+def test_what_becomes_the_root_names_the_trace() -> None:
+    """Langfuse takes a trace's name from its root: that of one that was withheld stays."""
+    chosen = selector(only=[{"services": "vllm"}], mark_roots=True).select(record(*TREE)).record
+    names = {span.name: attributes(span.attributes) for span in spans_of(chosen)}
+    assert names["chat"][c.LANGFUSE_TRACE_NAME] == "root"
+    assert c.LANGFUSE_TRACE_NAME not in names["decode"]
+    named = Made("chat", parent="root", service="vllm", attributes={c.LANGFUSE_TRACE_NAME: "mine"})
+    chosen = selector(drop=[{"names": "root"}], mark_roots=True).select(record(ROOT, named)).record
+    assert attributes(spans_of(chosen)[0].attributes)[c.LANGFUSE_TRACE_NAME] == "mine"
+
+
 def test_a_parent_in_another_record_is_left_alone() -> None:
     """A parent that this record does not hold may have been sent: nothing is changed."""
     chosen = selector(only=["llm"], mark_roots=True).select(record(LLM, SEARCH))

@@ -39,7 +39,7 @@ async def test_huge_bodies(observed: Observed) -> None:
     middleware = SidelightMiddleware(verbose, observed.runtime)
     await middleware(scope(), client.receive, client.send)
     span = observed.server_span()
-    assert span.name == "chat tiny"
+    assert span.name == "vllm chat tiny"
     assert span.attributes[names.RESPONSE_ID] == "chatcmpl-7"
     held = observed.runtime.budget
     assert held.taken == held.released
@@ -49,7 +49,7 @@ async def test_all_bodies_together_are_bounded(observed: Observed) -> None:
     """Once the limit on all bodies is reached, requests are observed without theirs."""
     observed.runtime.budget.limit = 10
     await call(observed, answering)
-    assert observed.server_span().name == "chat"
+    assert observed.server_span().name == "vllm chat"
     assert observed.runtime.budget.taken <= 10
 
 

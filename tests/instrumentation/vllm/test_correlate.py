@@ -73,7 +73,7 @@ async def test_figures_never_come(observe: Callable[..., Observed]) -> None:
     observed = observe(vllm_stats_wait_seconds=0.0)
     observed.runtime.processing.add_engine(0, {})
     await answer_with_id(observed, "/v1/chat/completions", {}, "chatcmpl-a")
-    assert [span.name for span in observed.spans()] == ["chat tiny"]
+    assert [span.name for span in observed.spans()] == ["vllm chat tiny"]
 
 
 async def test_many_sequences(observed: Observed) -> None:
@@ -140,5 +140,5 @@ async def test_old_versions(observe: Callable[..., Observed]) -> None:
     del stats.request_id
     observed.step(stats)
     await answer_with_id(observed, "/v1/chat/completions", {}, "chatcmpl-a")
-    assert [span.name for span in observed.spans()] == ["chat tiny"]
+    assert [span.name for span in observed.spans()] == ["vllm chat tiny"]
     assert observed.runtime.processing.guard.faults == 0

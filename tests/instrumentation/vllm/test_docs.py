@@ -104,7 +104,7 @@ async def test_attributes_are_on_the_spans_that_are_said(
     sampling = ("top_p", "top_k", "seed", "frequency_penalty", "presence_penalty")
     body = QUESTION | {"stream": True, "n": 2} | dict.fromkeys(sampling, 1)
     client = Client(body)
-    headers = {"x-session-id": "s"}
+    headers = {"x-session-id": "s", "baggage": "tag.tags=a,langfuse.trace.name=n"}
     # What a request met at its arrival is known from the steps before it.
     observed.step(running=1, at=time.time() - 1)
     observed.step(finished("chatcmpl-7"))

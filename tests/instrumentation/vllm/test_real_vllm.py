@@ -114,7 +114,7 @@ def test_chat(service: Service) -> None:
     check_phases(trace)
     (server,) = trace["server"]
     assert (server.parent_id, server.scope, server.status) == (CLIENT_SPAN, names.SCOPE_VLLM, 0)
-    assert server.name == f"chat {service.server.model_name}"
+    assert server.name == f"vllm chat {service.server.model_name}"
     attributes = server.attributes
     assert attributes[names.SPAN_KIND] == "CHAIN"
     assert attributes[names.RESPONSE_ID] == answer["id"] == attributes[names.ENGINE_REQUEST_ID]

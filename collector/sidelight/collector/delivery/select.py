@@ -14,6 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from sidelight import conventions as c
 from sidelight.collector.delivery.match import MatchRule
 from sidelight.collector.log.record import Record
+from sidelight.otlp.inheritance import Grouping, inherit
 from sidelight.otlp.otlp_pb2 import Request, Scopes, SpanHead
 from sidelight.otlp.span import set_attribute
 from sidelight.otlp.span_view import SpanView, resource_attributes, scope_name
@@ -129,9 +130,15 @@ class Selector:
         self._mark_roots = mark_roots
         self._name_project = partial(name_project, *project_from) if project_from else None
 
-    def select(self, record: Record, keeps: KeepsTrace | None = None) -> Selection:
+    def select(
+        self,
+        record: Record,
+        keeps: KeepsTrace | None = None,
+        roots: Mapping[bytes, Grouping] | None = None,
+    ) -> Selection:
         """What of the record to send; `keeps` tells of a trace id whether sampling kept it.
 
+        `roots` is what groups traces whose roots are in other records, by trace id.
         The stored bytes stay as they are where nothing is withheld.
         """
         if record.signal != "traces":
@@ -157,7 +164,8 @@ class Selector:
                 if keeps is not None:
                     sieve.sift(scope, "sampling", partial(_is_of_kept_trace, keeps))
         renamed = self._name_projects(request)
-        if not (sieve.gone or renamed):
+        inherited = bool(roots) and inherit(request, gone=sieve.gone, roots=roots)
+        if not (sieve.gone or renamed or inherited):
             return Selection(record)
         left = record.items - len(sieve.gone)
         if left <= 0:
@@ -200,10 +208,16 @@ def relink(request: Request, gone: Sequence[bytes], *, mark_roots: bool) -> None
     """Hang spans whose parents are `gone` under the nearest ancestor that is not.
 
     A span none of whose ancestors is left keeps its parent's id, by which backends know an
-    orphan; with `mark_roots` it is marked as the root of what Langfuse sees.
+    orphan; with `mark_roots` it is marked as the root of what Langfuse sees, and names the trace
+    as its root did. (Session, user and tags it has from the root since it was received.)
     """
-    heads = (SpanHead.FromString(item) for item in gone)
-    parents = {(head.trace_id, head.span_id): head.parent_span_id for head in heads}
+    parents: dict[tuple[bytes, bytes], bytes] = {}
+    names: dict[tuple[bytes, bytes], str] = {}
+    for item in gone:
+        head = SpanHead.FromString(item)
+        parents[head.trace_id, head.span_id] = head.parent_span_id
+        if mark_roots and not head.parent_span_id:
+            names[head.trace_id, head.span_id] = SpanView(item).name
     for scope, index, item in _items(request):
         head = SpanHead.FromString(item)
         above = _above(head, parents)
@@ -215,6 +229,9 @@ def relink(request: Request, gone: Sequence[bytes], *, mark_roots: bool) -> None
         elif mark_roots:
             span = Span.FromString(item)
             set_attribute(span, c.LANGFUSE_APP_ROOT, True)
+            name = _topmost_name(head, parents, names)
+            if name and all(pair.key != c.LANGFUSE_TRACE_NAME for pair in span.attributes):
+                set_attribute(span, c.LANGFUSE_TRACE_NAME, name)
             scope.items[index] = span.SerializeToString()
 
 
@@ -229,6 +246,20 @@ def _above(head: SpanHead, parents: Mapping[tuple[bytes, bytes], bytes]) -> byte
         seen.add(parent)
         parent = parents[head.trace_id, parent]
     return parent if seen else None
+
+
+def _topmost_name(
+    head: SpanHead,
+    parents: Mapping[tuple[bytes, bytes], bytes],
+    names: Mapping[tuple[bytes, bytes], str],
+) -> str:
+    """The name of the root that a span came from, if that is gone."""
+    key = head.trace_id, head.parent_span_id
+    for _ in range(len(parents)):
+        if key in names or key not in parents:
+            break
+        key = head.trace_id, parents[key]
+    return names.get(key, "")
 
 
 def _items(request: Request) -> Iterator[tuple[Scopes, int, bytes]]:

@@ -21,6 +21,7 @@ from sidelight.collector.processors.limits.processor import LimitsProcessor
 from sidelight.collector.processors.normalise.processor import normalise
 from sidelight.collector.processors.normalise.registry import table_for
 from sidelight.collector.processors.redact.processor import RedactProcessor
+from sidelight.otlp.inheritance import SOURCES, inherit
 from sidelight.otlp.otlp_pb2 import Request, Scopes
 from sidelight.otlp.remember import remembered
 from sidelight.otlp.span import SourcedSpan, attributes, read
@@ -64,6 +65,7 @@ class Pipeline:
         """
         processed = Processed()
         presence = None if body is None else Presence(body)
+        opened: list[tuple[str, str, bool]] = []
         for resource in request.resources:
             service = service_name(resource.resource.SerializeToString())
             for scope in resource.scopes:
@@ -72,6 +74,14 @@ class Pipeline:
                     self._limits.process("span", scope, processed)
                 name = scope_name(scope.scope.SerializeToString())
                 has_measured = self._normalise(service, name, scope, presence, processed)
+                opened.append((service, name, has_measured))
+        # Behind the names, which differ by instrumentor, and before the policies.
+        if presence is None or any(presence.has(source) for source in SOURCES):
+            processed.changed |= inherit(request)
+        following = iter(opened)
+        for resource in request.resources:
+            for scope in resource.scopes:
+                service, name, has_measured = next(following)
                 extend(self._extensions, name, scope, processed)
                 if self._content is not None:
                     self._content.process_spans(service, scope, processed)

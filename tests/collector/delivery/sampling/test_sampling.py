@@ -13,17 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidelight import conventions as c
-from sidelight.collector.delivery.feed import Held
+from sidelight.collector.delivery.feed import Held, Step
 from sidelight.collector.delivery.sampling.feed import SampledFeed
 from sidelight.collector.delivery.sampling.sampler import Decision, Reasons, Sampler
 from sidelight.collector.delivery.select import Selector
 from sidelight.collector.destinations.common.sampling import Sampling
 from sidelight.collector.log.durable_log import DurableLog
+from sidelight.otlp.span import attributes
 from sidelight.otlp.span_view import SpanView
 from support import otlp_requests
 from support.langfuse import LangfuseStandIn
 from support.sending import Sending, opened
-from support.spans import Made, names_of, record, request, trace_id
+from support.spans import Made, names_of, record, request, spans_of, trace_id
 
 SECOND = 1_000_000_000
 
@@ -195,6 +196,18 @@ def test_an_error_keeps_what_came_before_it(log: DurableLog, tmp_path: Path) -> 
     feeding.append(Made("a3", trace="a"), Made("b2", trace="b", error=True), at=12)
     assert feeding.sent(at=12) == ["a3"]
     assert log.cursor("test").position == log.end
+
+
+def test_a_root_that_came_later_groups_what_waited(log: DurableLog, tmp_path: Path) -> None:
+    """Spans that waited for their trace have session and user of the root that came behind them."""
+    feeding = Feeding(log, tmp_path)
+    feeding.append(Made("a1", trace="a", parent="root"), Made("b1", trace="b"), at=1)
+    feeding.append(Made("root", trace="a", error=True, attributes={c.SESSION_ID: "s"}), at=2)
+    feeding.now = 20 * SECOND
+    step = feeding.feed.read(log.cursor("test").position)
+    assert isinstance(step, Step)
+    (span,) = spans_of(step.record)
+    assert attributes(span.attributes) == {c.SESSION_ID: "s"}
 
 
 def test_a_backlog_is_decided_by_the_time_it_came(log: DurableLog, tmp_path: Path) -> None:

@@ -66,6 +66,24 @@ def test_attributes() -> None:
         assert not [name for name in phase.attributes if name.startswith("gen_ai.usage")]
 
 
+def test_each_phase_sums_itself_up() -> None:
+    """A list of spans shows one line of each, with what matters of it."""
+    made = phase_spans(SEQUENCE, CONDITIONS, ns(990), ns(1_001))
+    assert [phase.attributes[names.OUTPUT_VALUE] for phase in made] == [
+        "waited 1.0 s, 4 ahead",
+        "20 tokens in 500 ms, 16 cached",
+        "31 tokens in 1.5 s, batch of 3.5, preempted 1x",
+    ]
+    unknown = EngineConditions(0, 0, None, None, None, None, None)
+    calm = replace(SEQUENCE, cached_tokens=0, preemptions=0)
+    made = phase_spans(calm, unknown, ns(990), ns(1_001))
+    assert [phase.attributes[names.OUTPUT_VALUE] for phase in made] == [
+        "waited 1.0 s",
+        "20 tokens in 500 ms",
+        "31 tokens in 1.5 s",
+    ]
+
+
 def test_unknown_is_left_out() -> None:
     """What the timeline does not know is no attribute, not a zero."""
     unknown = EngineConditions(0, 0, None, None, None, None, None)

@@ -30,7 +30,7 @@ async def test_whole_answer(observed: Observed) -> None:
     """A request without a caller's trace is an LLM span with model, parameters and usage."""
     await call(observed, answering)
     span = observed.server_span()
-    assert (span.name, span.parent_id, span.status) == ("chat tiny", "", 0)
+    assert (span.name, span.parent_id, span.status) == ("vllm chat tiny", "", 0)
     expected = {
         names.SPAN_KIND: "LLM",
         names.OPERATION: "chat",
@@ -40,7 +40,6 @@ async def test_whole_answer(observed: Observed) -> None:
         names.RESPONSE_ID: "chatcmpl-7",
         names.REQUEST_MAX_TOKENS: 5,
         names.REQUEST_TEMPERATURE: 0.5,
-        names.REQUEST_STREAM: False,
         names.FINISH_REASONS: ["stop"],
         names.INPUT_TOKENS: 11,
         names.OUTPUT_TOKENS: 5,
@@ -114,7 +113,7 @@ async def test_engine_figures(observed: Observed) -> None:
     await call(observed, serving, QUESTION | {"stream": True}, scope(**headers))
     spans = observed.spans()
     server = observed.server_span()
-    assert [span.name for span in spans] == ["queue", "prefill", "decode", "chat tiny"]
+    assert [span.name for span in spans] == ["queue", "prefill", "decode", "vllm chat tiny"]
     for child in spans[:-1]:
         assert (child.trace_id, child.parent_id) == (TRACE, server.span_id)
         assert server.start_ns <= child.start_ns <= child.end_ns <= server.end_ns
@@ -132,6 +131,32 @@ async def test_engine_figures(observed: Observed) -> None:
     assert attributes[names.QUEUE_TIME] == 0.0005
     assert attributes[names.BATCH_SIZE_MAX] == 4
     assert attributes[names.KV_USAGE_PEAK] == 0.25
+
+
+@pytest.mark.parametrize(
+    "baggage",
+    [
+        "session.id=s%2F1,user.id=ada,tag.tags=a%2Cb%20c,langfuse.trace.name=answer%20it",
+        # As Langfuse's SDK 5 and OpenTelemetry's propagator write it.
+        "langfuse_session_id=s%2F1,langfuse_user_id=ada,langfuse_tags=%5B%27a%27%2C+%27b+c%27%5D,"
+        "langfuse_trace_name=answer+it",
+    ],
+)
+async def test_what_groups_a_trace(observed: Observed, baggage: str) -> None:
+    """Session, user, tags and trace name of the caller are on every span of the request."""
+
+    async def serving(given: Any, receive: Receive, send: Send) -> None:
+        observed.step(finished("chatcmpl-7"))
+        await answering(given, receive, send)
+
+    await call(observed, serving, given=scope(baggage=baggage, traceparent=TRACEPARENT))
+    spans = observed.spans()
+    assert len(spans) == 4
+    for span in spans:
+        assert span.attributes[names.SESSION_ID] == "s/1"
+        assert span.attributes[names.USER_ID] == "ada"
+        assert span.attributes[names.TAGS] == ["a", "b c"]
+        assert span.attributes[names.LANGFUSE_TRACE_NAME] == "answer it"
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 500, 503])
@@ -226,7 +251,7 @@ async def test_names_of_any_length(observe: Callable[..., Observed]) -> None:
     observed.step(finished(long))
     await call(observed, verbose, {"model": long, "user": long, "stop_reason": long})
     span = observed.server_span()
-    assert len(span.name) == len("chat ") + MAX_NAME_CHARACTERS
+    assert len(span.name) == len("vllm chat ") + MAX_NAME_CHARACTERS
     assert span.attributes[names.REQUEST_MODEL] == long[:MAX_NAME_CHARACTERS]
     for value in span.attributes.values():
         for text in value if isinstance(value, list) else [value]:

@@ -23,11 +23,15 @@ from sidelight.collector.destinations.common.sampling import Sampling
 from sidelight.collector.log.cursor import Cursor
 from sidelight.collector.log.position import Entry, Position
 from sidelight.collector.log.record import Record
+from sidelight.otlp.inheritance import Grouping, grouping
 from sidelight.otlp.otlp_pb2 import Request
 from sidelight.otlp.signals import Signal
 from sidelight.otlp.span_view import SpanView
 
 _logger = logging.getLogger(__name__)
+
+MAX_ROOTS = 10_000
+"""Roots whose session, user, tags and name are kept for spans that came before them."""
 
 Decided = Callable[[Decision], None]
 """Told each decision on a trace."""
@@ -62,6 +66,7 @@ class SampledFeed:
         file, most = f"{cursor.name}.decisions", 2 * config.max_traces
         self._decisions = Decisions(directory / file, most=most)
         self._earlier = [Decisions(each / file, most=most) for each in leftovers]
+        self._roots: dict[bytes, Grouping] = {}
         self._is_loaded = False
         self._unsaved: list[tuple[bytes, Decision]] = []
         self._save_fails = False
@@ -161,6 +166,8 @@ class SampledFeed:
                 for item in scope.items:
                     span = SpanView(item)
                     trace_id = span.trace_id
+                    if (held := grouping(item)) and span.is_root:
+                        self._remember_root(trace_id, held)
                     # One reason is enough.
                     if found.get(trace_id) is None:
                         known = self._sampler.decision(trace_id)
@@ -168,6 +175,12 @@ class SampledFeed:
         for trace_id, reason in found.items():
             self._sampler.see(trace_id, reason)
         return list(found)
+
+    def _remember_root(self, trace_id: bytes, held: Grouping) -> None:
+        """Keep what groups a trace for spans of it that came before its root, and wait."""
+        self._roots[trace_id] = held
+        if len(self._roots) > MAX_ROOTS:
+            del self._roots[next(iter(self._roots))]
 
     def _keep_decisions(self) -> None:
         """Before anything is sent on them decisions are where a restart finds them.
@@ -198,7 +211,8 @@ class SampledFeed:
     def _step(self, entry: Entry) -> Step:
         record: Record | None = None
         if entry.record.signal in self._signals:
-            selection = self._selector.select(entry.record, partial(_is_kept, self._sampler))
+            keeps = partial(_is_kept, self._sampler)
+            selection = self._selector.select(entry.record, keeps, self._roots)
             record = selection.record
             if self._withheld is not None:
                 for reason, items in selection.withheld.items():

@@ -47,7 +47,10 @@ def normalise(table: Table, span: EditableSpan) -> None:
 
 def _set_first_token(span: EditableSpan) -> None:
     """Langfuse knows a time to the first token only from the moment it came."""
-    if span.get(c.REQUEST_STREAM) is False:  # OpenLIT writes the duration there
+    if span.get(c.REQUEST_STREAM) is False:
+        # Langfuse lists it among the model's parameters, and it says what most calls are.
+        span.remove(c.REQUEST_STREAM)
+        # OpenLIT writes the duration there.
         span.remove(c.TIME_TO_FIRST_TOKEN)
         span.remove(c.TIME_PER_OUTPUT_TOKEN)
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.sequences import FinishedSequence
@@ -55,9 +55,43 @@ def phase_spans(
                 names.ENGINE_PHASE: phase.name,
                 names.ENGINE_REQUEST_ID: sequence.request_id,
                 names.ENGINE_INDEX: sequence.engine,
+                # Lists of spans show this alone.
+                names.OUTPUT_VALUE: _SUMMARIES[phase.name](sequence, conditions),
+                names.OUTPUT_MIME_TYPE: "text/plain",
             }
         )
     return described
+
+
+def _queue_summary(sequence: FinishedSequence, conditions: EngineConditions) -> str:
+    ahead = conditions.waiting_at_arrival
+    waited = f"waited {_seconds(sequence.queued)}"
+    return waited if ahead is None else f"{waited}, {ahead} ahead"
+
+
+def _prefill_summary(sequence: FinishedSequence, _: EngineConditions) -> str:
+    tokens = f"{sequence.prompt_tokens:,} tokens in {_seconds(sequence.prefill)}"
+    return f"{tokens}, {sequence.cached_tokens:,} cached" if sequence.cached_tokens else tokens
+
+
+def _decode_summary(sequence: FinishedSequence, conditions: EngineConditions) -> str:
+    summary = f"{sequence.generated_tokens:,} tokens in {_seconds(sequence.decode)}"
+    if conditions.batch_mean is not None:
+        summary += f", batch of {conditions.batch_mean:.1f}"
+    if sequence.preemptions:
+        summary += f", preempted {sequence.preemptions}x"
+    return summary
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+_SUMMARIES: Final = {
+    "queue": _queue_summary,
+    "prefill": _prefill_summary,
+    "decode": _decode_summary,
+}
 
 
 def _queue(conditions: EngineConditions) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
@@ -35,6 +35,7 @@ SequencesWithConditions = list[tuple[FinishedSequence, EngineConditions]]
 _FIRST_CHUNK_IS_TOKEN: Final = ("chat", "completion")
 MAX_ID_CHARACTERS: Final = 256
 MAX_BAGGAGE_MEMBERS: Final = 64
+MAX_TAGS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ def server_span(
                 names.RESPONSE_ID: answer.id,
                 names.FINISH_REASONS: _finish_reasons(request, answer, sequences),
                 names.HTTP_STATUS: captured.status or None,
-                names.REQUEST_STREAM: request.stream or captured.stream,
+                # Langfuse lists it among the model's parameters, and most answers are none.
+                names.REQUEST_STREAM: request.stream or captured.stream or None,
                 names.CLIENT_ABORTED: captured.aborted or None,
             }
         ),
@@ -97,7 +99,8 @@ def server_span(
         # Langfuse would count the tokens of the texts itself and price them.
         attributes[names.LANGFUSE_COST] = names.LANGFUSE_NO_COST
     return ServerSpan(
-        name=f"{route.operation} {model}" if model else route.operation,
+        # A client names its span `chat model`: in a list the two must be told apart.
+        name=" ".join(part for part in (names.PROVIDER_VLLM, route.operation, model) if part),
         start_ns=captured.start_ns,
         end_ns=captured.end_ns,
         attributes=attributes,
@@ -108,24 +111,41 @@ def server_span(
 
 def _identity(
     captured: CapturedRequest, request: RequestFacts, settings: Settings
-) -> dict[str, str]:
-    """The session and the user of a request.
+) -> dict[str, Any]:
+    """The session, user, tags and trace name of a request, by which Langfuse sums costs.
 
-    Both come from W3C baggage. The session falls back to `X-Session-ID`, and the user to the
-    body's `user` if ids may be captured.
+    All come from W3C baggage, under their own names or those of Langfuse's SDK. The session falls
+    back to `X-Session-ID`, and the user to the body's `user` if ids may be captured.
     """
     baggage: dict[str, str] = {}
     for member in captured.headers.get("baggage", "").split(",")[:MAX_BAGGAGE_MEMBERS]:
         key, _, value = member.partition(";")[0].partition("=")
-        baggage[key.strip()] = unquote(value.strip())[:MAX_ID_CHARACTERS]
-    session = baggage.get(names.SESSION_ID) or captured.headers.get("session")
-    user = baggage.get(names.USER_ID) or (request.user if settings.captures_ids else None)
+        baggage[key.strip()] = value.strip()
+
+    def given(name: str, langfuse_key: str) -> str:
+        return baggage.get(name) or baggage.get(langfuse_key) or ""
+
+    session = unquote(given(names.SESSION_ID, "langfuse_session_id"))
+    session = session or captured.headers.get("session", "")
+    user = unquote(given(names.USER_ID, "langfuse_user_id"))
+    user = user or (settings.captures_ids and request.user) or ""
+    # Texts have spaces, which OpenTelemetry's Python SDK writes as `+`.
+    trace_name = unquote_plus(given(names.LANGFUSE_TRACE_NAME, "langfuse_trace_name"))
     return known(
         {
-            names.SESSION_ID: session[:MAX_ID_CHARACTERS] if session else None,
-            names.USER_ID: user[:MAX_ID_CHARACTERS] if user else None,
+            names.SESSION_ID: session[:MAX_ID_CHARACTERS] or None,
+            names.USER_ID: user[:MAX_ID_CHARACTERS] or None,
+            names.TAGS: _tags(given(names.TAGS, "langfuse_tags")),
+            names.LANGFUSE_TRACE_NAME: trace_name[:MAX_ID_CHARACTERS] or None,
         }
     )
+
+
+def _tags(value: str) -> tuple[str, ...] | None:
+    """The tags of a baggage member: separated by commas, or a list as Python writes it."""
+    text = unquote_plus(value).strip().removeprefix("[").removesuffix("]")
+    tags = (tag.strip().strip("'\"") for tag in text.split(",")[:MAX_TAGS])
+    return tuple(tag[:MAX_ID_CHARACTERS] for tag in tags if tag) or None
 
 
 def _finish_reasons(

@@ -47,8 +47,8 @@ def request_trace(
         for sequence, conditions in sequences[:MAX_SEQUENCES_WITH_PHASES]
         for phase in phase_spans(sequence, conditions, server.start_ns, server.end_ns)
     ]
-    # Langfuse finds a session and a user only by spans that carry them.
-    for name in (names.SESSION_ID, names.USER_ID):
+    # Langfuse sums by the attributes of each span.
+    for name in (names.SESSION_ID, names.USER_ID, names.TAGS, names.LANGFUSE_TRACE_NAME):
         if name in server.attributes:
             for phase in phases:
                 phase.attributes[name] = server.attributes[name]
