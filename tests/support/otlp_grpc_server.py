@@ -42,6 +42,7 @@ class OtlpGrpcServer:
     answer: Answer = field(default_factory=Answer)
     calls: list[Call] = field(default_factory=list)
     max_message_bytes: int = 4 * 1024 * 1024
+    tls: grpc.ServerCredentials | None = None
 
     def __post_init__(self) -> None:
         self._closing = threading.Event()
@@ -50,8 +51,12 @@ class OtlpGrpcServer:
             handlers=[_Handler(self)],
             options=[("grpc.max_receive_message_length", self.max_message_bytes)],
         )
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
-        self.url = f"http://127.0.0.1:{self.port}"
+        place = f"127.0.0.1:{self.port}"
+        if self.tls is None:
+            self.port = self._server.add_insecure_port(place)
+        else:
+            self.port = self._server.add_secure_port(place, self.tls)
+        self.url = f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.port}"
         self._server.start()
 
     def __enter__(self) -> Self:

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from sidelight.base.check import Check
-from sidelight.base.http_client.client import HttpClient, NoAnswerError
+from sidelight.base.http_client.client import NoAnswerError
 from sidelight.collector.destinations.common.config import Name, UrlDestination
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Retry
 from sidelight.collector.destinations.common.type import DestinationType
@@ -42,7 +42,7 @@ class Webhook:
         self.name = config.name
         self.pace_items_per_second = config.pace_items_per_second
         self._label = config.label
-        self._client = HttpClient(config.url, config.timeout_seconds)
+        self._client = config.http_client(config.url, config.timeout_seconds)
 
     async def send(self, record: Record) -> Outcome:
         """Post once for the batch; a webhook that does not answer 2xx is asked again later."""
@@ -79,7 +79,7 @@ def _failed(body: bytes) -> list[str]:
 
 async def check(name: str, config: WebhookDestination) -> Check:
     """For `sidelight doctor`: whether anything answers, without posting."""
-    client = HttpClient(config.url, config.timeout_seconds)
+    client = config.http_client(config.url, config.timeout_seconds)
     try:
         answer = await client.get("")
     except NoAnswerError as error:

@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from sidelight.base.http_client.client import HttpClient
-from sidelight.base.tls.client import ClientCertificate
+from sidelight.base.tls.config import ClientCertificate
 from support.backend import Backend, Fault, Reply
 from support.certificates import Authority, Files
 from support.http_clients import failure_of, http_client
@@ -93,7 +93,7 @@ async def test_a_client_certificate_is_shown_to_a_server_that_asks(
     server.verify_mode = ssl.CERT_REQUIRED
     server.load_verify_locations(authority.certificate)
     files = authority.issue("client")
-    shown = ClientCertificate(files.certificate, files.key)
+    shown = ClientCertificate(certificate=files.certificate, key=files.key)
     with Backend(tls=server) as backend:
         with http_client(backend.url, ca=authority.certificate, client_certificate=shown) as client:
             assert (await client.get("/")).status == 200

@@ -171,7 +171,7 @@ async def test_https_goes_through_a_tunnel(
             own = proxy.url.replace("http://", "http://user:pass@")
             # The certificate is for this address, which the environment would not have proxied.
             with http_client(
-                "https://127.0.0.1:4318", proxy=own, ca=authority.certificate
+                "https://127.0.0.1:4318", proxy=lambda: own, ca=authority.certificate
             ) as client:
                 for _ in range(2):
                     assert (await client.post("/", b"batch", {})).status == 200

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.base.tls.client import ClientCertificate, ClientContexts, TlsFileError
+from sidelight.base.tls.client import ClientContexts, TlsFileError
+from sidelight.base.tls.config import ClientCertificate
 from support.certificates import Authority
 
 
@@ -40,7 +41,7 @@ async def test_other_certificates_have_a_context_of_their_own(tmp_path: Path) ->
     """By CA and by client certificate."""
     authority = Authority(tmp_path)
     files = authority.issue()
-    pair = ClientCertificate(files.certificate, files.key)
+    pair = ClientCertificate(certificate=files.certificate, key=files.key)
     contexts = ClientContexts()
     made = [
         await contexts.get(),
@@ -75,7 +76,7 @@ async def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
     contexts = ClientContexts()
     missing, wrong = tmp_path / "missing.pem", tmp_path / "wrong.pem"
     wrong.write_text("nothing")
-    pair = ClientCertificate(wrong, wrong)
+    pair = ClientCertificate(certificate=wrong, key=wrong)
     with pytest.raises(TlsFileError, match=f"ca: {missing} cannot be used: no such file"):
         await contexts.get(missing)
     with pytest.raises(TlsFileError, match=f"ca: {wrong} cannot be used: "):
@@ -100,4 +101,6 @@ async def test_a_key_with_a_passphrase_is_refused_without_a_question(tmp_path: P
         )
     )
     with pytest.raises(TlsFileError, match="client_certificate"):
-        await ClientContexts().get(None, ClientCertificate(files.certificate, files.key))
+        await ClientContexts().get(
+            None, ClientCertificate(certificate=files.certificate, key=files.key)
+        )

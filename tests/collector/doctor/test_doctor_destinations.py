@@ -126,7 +126,7 @@ class TestPhoenix:
         """A Phoenix that takes traces shows its version."""
         monkeypatch.setenv("PHOENIX_API_KEY", API_KEY)
         check = examine(self.config(guarded_phoenix.url))["phoenix"]
-        version = asyncio.run(phoenix_version(guarded_phoenix.url, 5.0))
+        version = asyncio.run(phoenix_version(_phoenix(guarded_phoenix.url), 5.0))
         assert version is not None
         assert check.status == "ok"
         assert f"Phoenix {version}" in check.found
@@ -164,7 +164,11 @@ class TestPhoenix:
         assert found == PhoenixDestination(type="phoenix", url=guarded_phoenix.url)
 
 
-async def _no_version(_url: str, _timeout_seconds: float) -> None:
+def _phoenix(url: str) -> PhoenixDestination:
+    return PhoenixDestination(type="phoenix", url=url)
+
+
+async def _no_version(_config: PhoenixDestination, _timeout_seconds: float) -> None:
     """No Phoenix is there."""
 
 
@@ -172,8 +176,8 @@ class TestDetection:
     async def test_a_dead_port_and_another_server_are_no_phoenix(self) -> None:
         """Only what answers as Phoenix does is taken for one."""
         with Backend(lambda _: Reply(200, b"<!doctype html>")) as backend:
-            assert await phoenix_version(backend.url, 5.0) is None
-        assert await phoenix_version(f"http://127.0.0.1:{free_port()}", 5.0) is None
+            assert await phoenix_version(_phoenix(backend.url), 5.0) is None
+        assert await phoenix_version(_phoenix(f"http://127.0.0.1:{free_port()}"), 5.0) is None
 
     def test_langfuse_is_found_by_its_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Keys in the environment make a destination, at the address its SDK would use."""

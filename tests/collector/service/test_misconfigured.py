@@ -50,3 +50,24 @@ def test_every_status_that_comes_for_everything(tmp_path: Path, status: int) -> 
             eventually(lambda: set(ids) == store.ids.keys())
             assert set(store.ids.values()) == {1}
             assert collector.metric("sidelight_collector_dropped_total") == 0
+
+
+def test_grpc_writes_no_lines_of_its_own(tmp_path: Path) -> None:
+    """Its core reports failing handshakes on standard error unless it is told not to."""
+    with SpanStore() as plain:
+        url = plain.url.replace("http://", "https://")
+        destinations = [{"type": "otlp_grpc", "name": "grpc", "url": url}]
+        with Collector(settings(tmp_path, destinations=destinations), tmp_path) as collector:
+            assert collector.post(request_of(new_ids(3)))[0] == 200
+            retries = "sidelight_collector_retries_total"
+            eventually(lambda: collector.metric(retries, destination="grpc") > 3)
+            assert collector.terminate() == 0
+            lines = collector.output.splitlines()
+            assert [line for line in lines if not line.startswith("{")] == []
+        # What the user sets wins.
+        with Collector(
+            settings(tmp_path, destinations=destinations),
+            tmp_path,
+            env={"GRPC_VERBOSITY": "DEBUG"},
+        ) as collector:
+            eventually(lambda: "ssl_transport_security" in collector.output)

@@ -69,7 +69,8 @@ def _shown(key: str, value: Any) -> str:
     if any(word in key for word in _MAY_BE_SECRET) or len(shown) > MAX_SHOWN_CHARACTERS:
         return ""
     # A user and password come before an @, tokens after a ? or #.
-    is_url_with_secret = "url" in key and any(mark in shown for mark in "@?#")
+    is_url = "url" in key or "proxy" in key
+    is_url_with_secret = is_url and any(mark in shown for mark in "@?#")
     return "" if is_url_with_secret else f" (is {shown})"
 
 

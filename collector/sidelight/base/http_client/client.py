@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,8 @@ from sidelight.base.http_client.exchange import ClientConnection, Exchange
 from sidelight.base.http_client.failure import NoAnswerError, cause_of, explain
 from sidelight.base.http_client.origin import Origin
 from sidelight.base.http_client.proxy import Proxy, ProxySettingError, proxy_for
-from sidelight.base.tls.client import ClientCertificate, TlsFileError, shared
+from sidelight.base.tls.client import TlsFileError, shared
+from sidelight.base.tls.config import ClientCertificate
 
 __all__ = ["MAX_ANSWER_BYTES", "Answer", "HttpClient", "NoAnswerError"]
 
@@ -39,14 +40,14 @@ class HttpClient:
         timeout_seconds: float,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
         *,
-        proxy: str | None = None,
+        proxy: Callable[[], str | None] = lambda: None,
         ca: Path | None = None,
         client_certificate: ClientCertificate | None = None,
     ) -> None:
         """`timeout_seconds` bounds each request as a whole, from looking up the host's name to the
         last byte of the answer. At most `max_answer_bytes` of an answer's body are read. `proxy`
-        is an http:// URL; without it the environment decides. `ca`, a PEM file, replaces the
-        system's certificate authorities.
+        returns an http:// URL, or None if the environment decides; it may raise
+        `ProxySettingError`. `ca`, a PEM file, replaces the system's certificate authorities.
         """
         self.url = url
         self.timeout_seconds = timeout_seconds
@@ -113,7 +114,7 @@ class HttpClient:
     @cached_property
     def _proxy(self) -> Proxy | None:
         # Not in __init__: a wrong variable must fail requests, which are retried, not the start.
-        return proxy_for(self.url, os.environ, self._proxy_setting)
+        return proxy_for(self.url, os.environ, self._proxy_setting())
 
     async def _run(
         self, exchange: Exchange, proxy: Proxy | None, deadline: asyncio.Timeout

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import ssl
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from sidelight.base.executor import DaemonExecutor
+from sidelight.base.tls.config import ClientCertificate
 from sidelight.base.tls.watched import Stamp, stamp
 
 # OpenSSL takes the authorities from them if no `ca` is configured.
@@ -22,14 +22,6 @@ _VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 class TlsFileError(Exception):
     """Certificates that cannot be used. The message names the file and the problem."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientCertificate:
-    """A client certificate. Both files are PEM; the key has no passphrase."""
-
-    certificate: Path
-    key: Path
 
 
 class _Source(NamedTuple):
@@ -80,6 +72,11 @@ class ClientContexts:
         return context
 
 
+def check_files(ca: Path | None, client_certificate: ClientCertificate | None) -> None:
+    """Read the certificates as `ClientContexts` does; blocks. Raises `TlsFileError`."""
+    _build(_Source(ca, client_certificate, ()))
+
+
 shared = ClientContexts()
 """The contexts of this process."""
 
@@ -88,7 +85,8 @@ def _build(source: _Source) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=source.ca)
     except OSError as error:
-        raise TlsFileError(f"ca: {source.ca} cannot be used: {_problem(error)}") from None
+        problem = f"ca: {source.ca} cannot be used: {_problem(error)}; name a file in PEM"
+        raise TlsFileError(problem) from None
     context.set_alpn_protocols(["http/1.1"])
     client = source.client_certificate
     if client is not None:
@@ -97,7 +95,10 @@ def _build(source: _Source) -> ssl.SSLContext:
             context.load_cert_chain(client.certificate, client.key, password="")
         except OSError as error:
             pair = f"{client.certificate} and {client.key}"
-            problem = f"client_certificate: {pair} cannot be used: {_problem(error)}"
+            problem = (
+                f"client_certificate: {pair} cannot be used: {_problem(error)}; "
+                "name a certificate in PEM and its key without a passphrase"
+            )
             raise TlsFileError(problem) from None
     return context
 

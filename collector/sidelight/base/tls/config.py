@@ -1,4 +1,4 @@
-"""The section `tls` of a listener in sidelight.yaml."""
+"""TLS in sidelight.yaml: the section `tls` of a listener, and certificates of clients."""
 
 from __future__ import annotations
 
@@ -22,3 +22,10 @@ class Tls(Section):
     handshake_timeout_seconds: float = Field(
         10.0, gt=0, le=300, description="Longest time of a handshake."
     )
+
+
+class ClientCertificate(Section):
+    """A certificate that is shown to servers. Changed files are used for new connections."""
+
+    certificate: Path = Field(description="Client certificate in PEM, followed by its chain.")
+    key: Path = Field(description="Private key of the certificate in PEM, without a passphrase.")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line. Exits 2 if a package of an extra is not installed."""
+    # gRPC's core writes lines of its own between ours, which name no destination. It reads the
+    # variable when it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from sidelight.collector.cli.main import sidelight
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from sidelight.base.configuration.section import BaseUrl, Secret, Section
+from sidelight.base.http_client.config import OutgoingConnection
 from sidelight.collector.destinations.common.matching import Match
 from sidelight.collector.destinations.common.routes import ROUTES, Route, Unmatched
 from sidelight.collector.destinations.common.sampling import Sampling
@@ -80,7 +81,7 @@ class DestinationConfig(Section):
         return ()
 
 
-class UrlDestination(DestinationConfig):
+class UrlDestination(DestinationConfig, OutgoingConnection):
     """A destination with a base URL, to which it adds the paths of its protocol."""
 
     url: BaseUrl = Field(description="Base URL.")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.executor import run_in_thread
-from sidelight.base.http_client.client import Answer, HttpClient, NoAnswerError
+from sidelight.base.http_client.client import Answer, NoAnswerError
 from sidelight.collector.destinations.common.answer import judge, no_answer
 from sidelight.collector.destinations.common.config import UrlDestination
 from sidelight.collector.destinations.common.credentials import Credentials
@@ -45,7 +45,7 @@ class HttpExporter:
         # thread each time.
         self._authorization: dict[str, str] | None = None
         self._largest_accepted_bytes = 0
-        self._client = HttpClient(config.url, config.timeout_seconds)
+        self._client = config.http_client(config.url, config.timeout_seconds)
 
     async def send(self, record: Record) -> Outcome:
         """Send one record. Faults of network, backend and credentials are outcomes."""

@@ -7,7 +7,7 @@ import json
 from sidelight.base.check import Check
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.executor import run_in_thread
-from sidelight.base.http_client.client import HttpClient, NoAnswerError
+from sidelight.base.http_client.client import NoAnswerError
 from sidelight.collector.destinations.langfuse.config import LangfuseDestination
 from sidelight.collector.destinations.langfuse.exporter import PROJECTS_PATH, credentials
 
@@ -15,7 +15,7 @@ from sidelight.collector.destinations.langfuse.exporter import PROJECTS_PATH, cr
 async def check(name: str, config: LangfuseDestination) -> Check:
     """Ask for the project of the keys."""
     keys = credentials(config)
-    client = HttpClient(config.url, config.timeout_seconds)
+    client = config.http_client(config.url, config.timeout_seconds)
     try:
         answer = await client.get(
             PROJECTS_PATH, await run_in_thread(keys.headers, "sidelight-secrets")

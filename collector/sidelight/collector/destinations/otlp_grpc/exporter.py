@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,8 +19,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.executor import off_loop_if, run_in_thread
-from sidelight.base.http_client.client import MAX_ANSWER_BYTES
-from sidelight.base.http_client.proxy import ProxySettingError, proxy_for
+from sidelight.base.http_client.proxy import ProxySettingError
+from sidelight.base.tls.client import TlsFileError
 from sidelight.collector.destinations.common.answer import (
     MAX_RETRY_AFTER_SECONDS,
     mark_of,
@@ -36,19 +34,11 @@ from sidelight.collector.destinations.common.outcome import (
     Rejected,
     Retry,
 )
+from sidelight.collector.destinations.otlp_grpc.channels import Channel, Channels
 from sidelight.collector.destinations.otlp_grpc.config import OtlpGrpcDestination
 from sidelight.collector.log.record import Record
 from sidelight.otlp.signals import Signal
 
-METHODS: dict[Signal, str] = {
-    "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-    "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-    "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-}
-_OPTIONS = (
-    ("grpc.primary_user_agent", f"sidelight/{version('sidelight')}"),
-    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
-)
 # The default limit of a message in gRPC's libraries.
 MAX_USUAL_MESSAGE_BYTES = 4 * 1024 * 1024
 # Codes that seem to blame the request, by the HTTP status they stand for. All others are retried.
@@ -105,21 +95,8 @@ def build(config: OtlpGrpcDestination) -> OtlpGrpcExporter:
     return OtlpGrpcExporter(config)
 
 
-def _proxy_options(url: str) -> tuple[tuple[str, object], ...]:
-    """gRPC's options for the proxy, chosen as for HTTP destinations.
-
-    gRPC's own rule would use the proxy for loopback addresses as well.
-
-    Raises `ProxySettingError`.
-    """
-    proxy = proxy_for(url, os.environ)
-    if proxy is None:
-        return (("grpc.enable_http_proxy", 0),)
-    return (("grpc.http_proxy", proxy.url),)
-
-
 class OtlpGrpcExporter:
-    """Sends over one channel, which reconnects by itself.
+    """Sends over one channel at a time, which reconnects by itself.
 
     Calls use gRPC's thread-safe API and wake the loop. `grpc.aio` costs the same, but it can
     only start calls on the loop, which then waits while the request is compressed.
@@ -133,40 +110,25 @@ class OtlpGrpcExporter:
         self._timeout_seconds = config.timeout_seconds
         self._credentials = SecretHeaders(config.headers)
         self._largest_accepted_bytes = 0
-        options: tuple[tuple[str, object], ...] = _OPTIONS
-        # A wrong proxy is retried like a wrong address: a variable may be corrected, and the
-        # other destinations must start.
-        self._proxy_fault: str | None = None
-        try:
-            options += _proxy_options(config.url)
-        except ProxySettingError as error:
-            self._proxy_fault = str(error)
-        parts = urlsplit(config.url)
-        # 4317 is OTLP's port for gRPC.
-        place = parts.netloc if parts.port else f"{parts.netloc}:4317"
-        self._channel = (
-            grpc.secure_channel(place, grpc.ssl_channel_credentials(), options)
-            if parts.scheme == "https"
-            else grpc.insecure_channel(place, options)
-        )
-        self._calls = {
-            signal: self._channel.unary_unary(METHODS[signal]) for signal in config.signals
-        }
+        self._channels = Channels(config)
 
     async def send(self, record: Record) -> Outcome:
         """Send one record. Faults of network, backend and credentials are outcomes."""
-        if self._proxy_fault is not None:
-            reason = f"{self._url}: {self._proxy_fault}"
-            return Retry(reason, cause="proxy", is_destinations=True)
         size = 0
         try:
-            headers = await run_in_thread(self._credentials.headers, "sidelight-secrets")
-            # gRPC compresses when a call starts: 10 ms for a request of 1 MB.
-            start = partial(self._start, record, headers)
-            call, size = await off_loop_if(record.is_large, start)
-            answer = await _answer(call)
+            headers, channel = await run_in_thread(self._prepare, "sidelight-secrets")
+            with channel:
+                # gRPC compresses when a call starts: 10 ms for a request of 1 MB.
+                start = partial(self._start, channel, record, headers)
+                call, size = await off_loop_if(record.is_large, start)
+                answer = await _answer(call)
         except ConfigError as error:
             return Retry(str(error), cause="secret", is_destinations=True)
+        except (ProxySettingError, TlsFileError) as error:
+            # A wrong proxy or certificate is retried like a wrong address: it may be corrected,
+            # and the other destinations must start.
+            cause = "proxy" if isinstance(error, ProxySettingError) else "tls"
+            return Retry(f"{self._url}: {error}", cause=cause, is_destinations=True)
         except grpc.RpcError as error:
             return self._judge(error, size)
         except ValueError:  # gRPC's error for a closed channel
@@ -179,11 +141,17 @@ class OtlpGrpcExporter:
         """Send an empty request of the signal."""
         return await self.send(Record(signal, b"", 0, time.time_ns(), "identity"))
 
-    def _start(self, record: Record, headers: Mapping[str, str]) -> tuple[grpc.Future, int]:
+    def _prepare(self) -> tuple[dict[str, str], Channel]:
+        """Headers and channel, from files read now; blocks."""
+        return self._credentials.headers(), self._channels.current()
+
+    def _start(
+        self, channel: Channel, record: Record, headers: Mapping[str, str]
+    ) -> tuple[grpc.Future, int]:
         """The call under way, and the size of its message."""
         # Decompressed: gRPC compresses messages itself, in a format of its own.
         body = record.body()
-        call = self._calls[record.signal].future(
+        call = channel.calls[record.signal].future(
             body,
             timeout=self._timeout_seconds,
             # gRPC accepts keys in lower case only.
@@ -194,7 +162,7 @@ class OtlpGrpcExporter:
 
     def close(self) -> None:
         """Close the channel. A `send` under way returns `Retry` at once."""
-        self._channel.close()
+        self._channels.close()
 
     def _judge(self, error: Any, size: int) -> Failure:
         code, details = error.code(), error.details() or ""

@@ -6,7 +6,7 @@ import re
 
 from sidelight.base.check import Check
 from sidelight.base.configuration.section import ConfigError
-from sidelight.base.http_client.client import HttpClient, NoAnswerError
+from sidelight.base.http_client.client import NoAnswerError
 from sidelight.collector.destinations.common.check import export_nothing, misconfigured
 from sidelight.collector.destinations.phoenix.config import PhoenixDestination
 from sidelight.collector.destinations.phoenix.exporter import VERSION_PATH, build
@@ -14,7 +14,7 @@ from sidelight.collector.destinations.phoenix.exporter import VERSION_PATH, buil
 
 async def check(name: str, config: PhoenixDestination) -> Check:
     """Ask for its version, and send an empty export."""
-    version = await phoenix_version(config.url, config.timeout_seconds)
+    version = await phoenix_version(config, config.timeout_seconds)
     try:
         troubles = await export_nothing(build(config), ("traces",))
     except ConfigError as error:
@@ -40,9 +40,9 @@ async def check(name: str, config: PhoenixDestination) -> Check:
     return Check(name, "ok", f"Phoenix {version} at {config.url}{project} accepts traces")
 
 
-async def phoenix_version(url: str, timeout_seconds: float) -> str | None:
-    """The version of the Phoenix at `url`; None if Phoenix does not answer."""
-    client = HttpClient(url, timeout_seconds)
+async def phoenix_version(config: PhoenixDestination, timeout_seconds: float) -> str | None:
+    """The version of a Phoenix; None if Phoenix does not answer."""
+    client = config.http_client(config.url, timeout_seconds)
     try:
         answer = await client.get(VERSION_PATH)
     except NoAnswerError:

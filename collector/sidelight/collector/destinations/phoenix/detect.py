@@ -23,6 +23,6 @@ def detect(
     """
     local = PhoenixDestination(type="phoenix", url=url)
     # A known Phoenix counts even if it is down: retention would delete its data otherwise.
-    if has_backlog(local) or asyncio.run(phoenix_version(local.url, _TIMEOUT_SECONDS)) is not None:
+    if has_backlog(local) or asyncio.run(phoenix_version(local, _TIMEOUT_SECONDS)) is not None:
         return local
     return None

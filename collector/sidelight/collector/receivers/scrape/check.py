@@ -51,7 +51,7 @@ async def check(
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     # The scraper would fail as well if the target needed longer.
     seconds = min(scrape.timeout_seconds, timeout_seconds)
-    client = HttpClient(f"{parts.scheme}://{parts.netloc}", seconds, scrape.max_bytes)
+    client = target.http_client(f"{parts.scheme}://{parts.netloc}", seconds, scrape.max_bytes)
     try:
         answer = await client.get(path, {"Accept": _PLAIN})
         if answer.status != 200:

@@ -6,12 +6,13 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from sidelight.base.configuration.section import MIB, HttpUrl, Section
+from sidelight.base.configuration.section import MIB, HttpUrl
+from sidelight.base.http_client.config import OutgoingConnection
 from sidelight.collector.receivers.common.config import ReceiverConfig
 from sidelight.collector.receivers.scrape.presets import NOT_SCRAPED, PRESETS, PresetName, address
 
 
-class ScrapeTarget(Section):
+class ScrapeTarget(OutgoingConnection):
     """A server whose metrics are scraped, and served again on /metrics."""
 
     url: HttpUrl = Field(description="URL of the metrics.")

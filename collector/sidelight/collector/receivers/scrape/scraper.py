@@ -196,7 +196,7 @@ def _target(target: ScrapeTarget, config: Scrape) -> _Target:
     identity = {"job": target.job, "instance": instance}
     identity |= target.labels
     # One byte more than allowed shows that an answer is too large.
-    client = HttpClient(
+    client = target.http_client(
         f"{parts.scheme}://{parts.netloc}", config.timeout_seconds, config.max_bytes + 1
     )
     shown = target.url.partition("?")[0]  # a query may hold a token
