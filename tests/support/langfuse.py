@@ -10,16 +10,16 @@ import base64
 import binascii
 import gzip
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from datetime import datetime
 from typing import Any, Literal
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from support.backend import Backend, Reply, Request
+from support.langfuse_view import Observation, observations
 
 Mode = Literal[
     "up",  # everything works
@@ -30,16 +30,8 @@ Mode = Literal[
     "cut",  # took the batch, closed in the middle of the answer
 ]
 _JSON = {"Content-Type": "application/json"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One stored observation; a span that is sent again is another row."""
-
-    trace_id: str
-    span_id: str
-    name: str
-    start_ns: int
+_MAX_INGESTION_BYTES = 4_500_000
+_ENVIRONMENT = re.compile(r"(?!langfuse)[a-z0-9-_]{1,40}")
 
 
 class LangfuseStandIn(Backend):
@@ -52,7 +44,10 @@ class LangfuseStandIn(Backend):
         self.secret_key = secret_key
         self.project = {"id": "prj-1", "name": "Stand-in"}
         self.mode: Mode = "up"
-        self.rows: list[Row] = []
+        self.rows: list[Observation] = []
+        """Stored observations; a span that is sent again is another row."""
+        self.prices: dict[str, float] = {}
+        """The price of a token, by the models that it knows."""
         self.scores: dict[str, dict[str, Any]] = {}
         super().__init__(self._respond, port=port)
 
@@ -70,8 +65,8 @@ class LangfuseStandIn(Backend):
                 return _reply(200, {})
             case "POST", "/api/public/otel/v1/traces":
                 return self._ingest(request)
-            case "POST", "/api/public/scores":
-                return self._score(request)
+            case "POST", "/api/public/ingestion":
+                return self._ingest_scores(request)
         return _reply(404, {"message": "Not found"})
 
     def _authorized(self, request: Request) -> bool:
@@ -89,7 +84,9 @@ class LangfuseStandIn(Backend):
                 return Reply(429, limited.body, {**_JSON, "Retry-After": "7"})
         try:
             self._check_version(request)
-            rows = [_row(span) for span in _spans(_decode(request))]
+            exported = _decode(request)
+            _check_ids(exported)
+            rows = observations(exported, self.prices)
         except _BadRequestError as error:
             return _reply(error.status, {"message": str(error)})
         self.rows += rows
@@ -100,26 +97,56 @@ class LangfuseStandIn(Backend):
                 return Reply(200, b"{}".ljust(64), _JSON, fault="cut")
         return _reply(200, {})
 
-    def _score(self, request: Request) -> Reply:
-        """Takes one score; the same id again replaces it."""
+    def _ingest_scores(self, request: Request) -> Reply:
+        """Takes a batch of events; a score with the same id again replaces it.
+
+        With `events_only` it takes no other events. Each has an answer of its own.
+        """
         match self.mode:
             case "storage down":
                 return _reply(500, {"message": "Internal Server Error"})
             case "busy":
                 limited = _reply(429, {"message": "Rate limit exceeded"})
                 return Reply(429, limited.body, {**_JSON, "Retry-After": "0"})
-        score = json.loads(request.body)
-        if not isinstance(score, dict) or not {"name", "value", "traceId"} <= score.keys():
+        if len(request.body) > _MAX_INGESTION_BYTES:
+            return _reply(413, {"message": "Body exceeded 4.5mb limit"})
+        try:
+            batch = json.loads(request.body)["batch"]
+        except (ValueError, KeyError, TypeError):
             return _reply(400, {"message": "Invalid request data"})
-        if not isinstance(score["value"], int | float):
-            return _reply(400, {"message": "Invalid request data"})
-        self.scores[score["id"]] = score
-        return _reply(200, {"id": score["id"]})
+        answer: dict[str, list[dict[str, Any]]] = {"successes": [], "errors": []}
+        for event in batch:
+            fault = _event_fault(event)
+            if fault:
+                told = {"id": event.get("id"), "status": 400, "message": fault, "error": fault}
+                answer["errors"].append(told)
+                continue
+            score = event["body"]
+            self.scores[score["id"]] = {**score, "timestamp": event["timestamp"]}
+            answer["successes"].append({"id": event["id"], "status": 201})
+        return _reply(207, answer)
 
     def _check_version(self, request: Request) -> None:
         version = request.headers.get("x-langfuse-ingestion-version", "")
         if version and (not version.isdigit() or int(version) > 4):
             raise _BadRequestError("Unsupported x-langfuse-ingestion-version")
+
+
+def _event_fault(event: dict[str, Any]) -> str:
+    """What is wrong with an event, if anything."""
+    if event.get("type") != "score-create":
+        return "Event type not accepted"
+    score = event.get("body", {})
+    try:
+        datetime.fromisoformat(event["timestamp"])
+    except (KeyError, ValueError):
+        return "Invalid request data: timestamp"
+    if not {"name", "value", "traceId"} <= score.keys():
+        return "Invalid request data"
+    if not isinstance(score["value"], int | float):
+        return "Invalid request data: value"
+    environment = score.get("environment", "default")
+    return "" if _ENVIRONMENT.fullmatch(environment) else "Invalid environment"
 
 
 class _BadRequestError(Exception):
@@ -167,18 +194,14 @@ def _with_ids(value: Any) -> Any:
     }
 
 
-def _spans(request: ExportTraceServiceRequest) -> Iterator[Span]:
-    for resource in request.resource_spans:
+def _check_ids(exported: ExportTraceServiceRequest) -> None:
+    """One span without valid ids fails its whole batch."""
+    for resource in exported.resource_spans:
         for scope in resource.scope_spans:
-            yield from scope.spans
-
-
-def _row(span: Span) -> Row:
-    """The row of a span. One span without valid ids fails its whole batch."""
-    if len(span.trace_id) != 16 or not any(span.trace_id):
-        raise _BadRequestError("Invalid trace id")
-    if len(span.span_id) != 8 or not any(span.span_id):
-        raise _BadRequestError("Invalid span id")
-    if len(span.parent_span_id) not in (0, 8):
-        raise _BadRequestError("Invalid parent span id")
-    return Row(span.trace_id.hex(), span.span_id.hex(), span.name, span.start_time_unix_nano)
+            for span in scope.spans:
+                if len(span.trace_id) != 16 or not any(span.trace_id):
+                    raise _BadRequestError("Invalid trace id")
+                if len(span.span_id) != 8 or not any(span.span_id):
+                    raise _BadRequestError("Invalid span id")
+                if len(span.parent_span_id) not in (0, 8):
+                    raise _BadRequestError("Invalid parent span id")

@@ -44,6 +44,11 @@ class SpanView:
         return self._traits.status.code == Status.STATUS_CODE_ERROR
 
     @property
+    def start_ns(self) -> int:
+        """When it started, in Unix nanoseconds."""
+        return self._traits.start_ns
+
+    @property
     def seconds(self) -> float:
         """Duration; 0 where a clock ran backwards."""
         return max(0, self._traits.end_ns - self._traits.start_ns) / 1e9

@@ -75,7 +75,7 @@ def test_a_kept_trace_is_whole_after_kill_9(tmp_path: Path) -> None:
             assert collector.terminate() == 0
     assert sorted(row.name for row in server.rows) == ["a1", "a2"]
     (score,) = server.scores.values()
-    assert (score["name"], score["value"]) == (c.PREEMPTIONS, 3)
+    assert (score["name"], score["value"]) == ("preemptions", 3)
     batches = [
         json.loads(line)
         for path in sorted((tmp_path / "archive").iterdir())

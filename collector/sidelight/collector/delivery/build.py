@@ -36,10 +36,17 @@ def build_forwarder(
         max_backoff_seconds=destination.max_backoff_seconds,
         max_blocked_seconds=destination.max_blocked_seconds,
         feed=_feed(config, log, cursor, observer),
-        concurrency=1 if config.is_scores else type_of(destination).concurrency(destination),
+        concurrency=_concurrency(config),
         is_ordered=type_of(destination).is_ordered,
         status=status,
     )
+
+
+def _concurrency(config: SubscriptionConfig) -> int:
+    destination = type_of(config.destination)
+    if config.is_scores:
+        return destination.scores_concurrency
+    return destination.concurrency(config.destination)
 
 
 def _feed(config: SubscriptionConfig, log: DurableLog, cursor: Cursor, observer: Observer) -> Feed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 
 from sidelight import conventions as c
 from sidelight.collector.app.configuration.config import Config
-from sidelight.collector.destinations.common.outcome import Delivered, Retry
+from sidelight.collector.destinations.common.outcome import Delivered, Rejected, Retry
 from sidelight.collector.destinations.common.scores import scores
 from sidelight.collector.destinations.langfuse.config import LangfuseDestination
+from sidelight.collector.destinations.langfuse.score_names import score_names
 from sidelight.collector.destinations.langfuse.scores import LangfuseScores
 from sidelight.collector.destinations.phoenix import annotations as phoenix_annotations
 from sidelight.collector.destinations.phoenix.annotations import PhoenixAnnotations
@@ -75,9 +77,9 @@ async def test_langfuse_gets_traces_and_scores(server: LangfuseStandIn, tmp_path
         (each["name"], each["value"], each["dataType"], each["observationId"])
         for each in server.scores.values()
     ) == [
-        (c.CLIENT_ABORTED, 1.0, "BOOLEAN", span_id("served").hex()),
-        (c.PREEMPTIONS, 2.0, "NUMERIC", span_id("served").hex()),
-        (c.TIME_TO_FIRST_TOKEN, 0.25, "NUMERIC", span_id("served").hex()),
+        ("client_aborted", 1.0, "BOOLEAN", span_id("served").hex()),
+        ("preemptions", 2.0, "NUMERIC", span_id("served").hex()),
+        ("ttft", 0.25, "NUMERIC", span_id("served").hex()),
     ]
 
 
@@ -88,7 +90,7 @@ async def test_scores_that_fail_never_delay_traces(
     respond = server.respond
 
     def broken(request: Request) -> Reply:
-        return Reply(500) if request.path == "/api/public/scores" else respond(request)
+        return Reply(500) if request.path == "/api/public/ingestion" else respond(request)
 
     server.respond = broken
     destination = {"type": "langfuse", "url": server.url, "scores": NAMES}
@@ -100,43 +102,106 @@ async def test_scores_that_fail_never_delay_traces(
     assert len(server.rows) == 5
 
 
-async def test_a_rate_limit_does_not_begin_anew(server: LangfuseStandIn) -> None:
-    """Sent again, a batch goes on with the score that had to wait: limits cannot starve it."""
-    config = LangfuseDestination.model_validate(
-        {"type": "langfuse", "url": server.url, "scores": NAMES}
-    )
-    destination = LangfuseScores(config)
-    taken = 0
-    respond = server.respond
+def langfuse_scores(server: LangfuseStandIn, *names: str) -> LangfuseScores:
+    config = {"type": "langfuse", "url": server.url, "scores": names or NAMES}
+    return LangfuseScores(LangfuseDestination.model_validate(config))
 
-    def limited(request: Request) -> Reply:
-        nonlocal taken
-        taken += 1
-        return Reply(429) if taken % 2 == 0 else respond(request)
 
-    server.respond = limited
-    stored = record(SERVED)
-    outcomes = [type(await destination.send(stored)) for _ in range(3)]
-    assert outcomes == [Retry, Retry, Delivered]
-    assert len(server.requests) == 5
+async def test_a_record_is_one_request(server: LangfuseStandIn) -> None:
+    """However many scores it has, up to a thousand; a rate limit counts requests."""
+    many = [Made(f"s{number}", attributes={c.PREEMPTIONS: number}) for number in range(1_200)]
+    destination = langfuse_scores(server)
+    assert await destination.send(record(*many[:546])) == Delivered()
+    assert len(server.requests) == 1
+    assert await destination.send(record(*many)) == Delivered()
+    assert len(server.requests) == 3
     destination.close()
+    assert len(server.scores) == 1_200
+
+
+async def test_time_and_environment_are_those_of_the_span(server: LangfuseStandIn) -> None:
+    """A score that waited for an outage stands where its span stands."""
+    spans = [
+        Made(name, attributes={c.PREEMPTIONS: 1}, resource=resource)
+        for name, resource in (
+            ("modern", {"deployment.environment.name": "prod"}),
+            ("older", {"deployment.environment": "stage"}),
+            ("unfit", {"deployment.environment.name": "Langfuse Takes This Not"}),
+            ("none", {}),
+        )
+    ]
+    destination = langfuse_scores(server)
+    assert await destination.send(record(*spans)) == Delivered()
+    destination.close()
+    found = {each["observationId"]: each for each in server.scores.values()}
+    assert [found[span_id(each.name).hex()].get("environment") for each in spans] == [
+        "prod", "stage", None, None
+    ]  # fmt: skip
+    assert {each["timestamp"] for each in found.values()} == {"2023-11-14T22:13:19.999Z"}
+
+
+async def test_a_request_has_each_score_once(server: LangfuseStandIn) -> None:
+    """What stands on the phases of a request, too, is the score of the request alone."""
+    phase = Made("decode", parent="served",
+                 attributes={c.PREEMPTIONS: 2, c.ENGINE_PHASE: "decode"})  # fmt: skip
+    destination = langfuse_scores(server, c.PREEMPTIONS)
+    assert await destination.send(record(SERVED, phase)) == Delivered()
+    destination.close()
+    assert [each["observationId"] for each in server.scores.values()] == [span_id("served").hex()]
+
+
+def test_names_are_told_apart() -> None:
+    """Langfuse shows twelve characters: all attributes have names that differ in these."""
+    everything = list(c.ATTRIBUTES)
+    names = score_names(everything)
+    assert len({name[:12] for name in names.values()}) == len(everything)
+    assert names[c.TIME_TO_FIRST_TOKEN] == "ttft"
+    own = [name for name in everything if name.startswith("sidelight.")]
+    assert not [name for name in score_names(own).values() if name[0].isdigit()]
+    assert score_names(["a.b.latency_of_it", "a.c.latency_of_it", "latency_of_it"]) == {
+        "a.b.latency_of_it": "latency_of_it",
+        "a.c.latency_of_it": "ac_latency_of_it",
+        "latency_of_it": "_latency_of_it",
+    }
 
 
 async def test_a_refused_score_stops_no_other(server: LangfuseStandIn) -> None:
     """What Langfuse does not take of a batch is counted, the rest is there."""
+    destination = langfuse_scores(server)
     respond = server.respond
 
     def strict(request: Request) -> Reply:
-        return Reply(400) if b"preemptions" in request.body else respond(request)
+        body = request.body.replace(b'"value": 2.0', b'"value": "many"')
+        return respond(replace(request, body=body))
 
     server.respond = strict
-    config = {"type": "langfuse", "url": server.url, "scores": NAMES}
-    destination = LangfuseScores(LangfuseDestination.model_validate(config))
     outcome = await destination.send(record(SERVED, OTHER))
     destination.close()
     assert isinstance(outcome, Delivered)
     assert outcome.rejected == 1
+    assert "rejects scores" in outcome.reason
     assert len(server.scores) == 2
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([{"status": 401, "error": "Access Scope Denied"}], Retry),
+        ([{"status": 500, "error": "x"}, {"status": 400}], Retry),
+        ([{"status": 400, "error": "x"}] * 3, Rejected),
+        ("nonsense", Delivered),
+    ],
+)
+async def test_answers_to_single_scores(
+    server: LangfuseStandIn, errors: Any, expected: type
+) -> None:
+    """What time or a person can mend is tried again, the rest is not."""
+    answer = json.dumps({"successes": [], "errors": errors}).encode()
+    server.respond = lambda _: Reply(207, answer, {"Content-Type": "application/json"})
+    destination = langfuse_scores(server)
+    outcome = await destination.send(record(SERVED))
+    destination.close()
+    assert type(outcome) is expected
 
 
 def stored_annotations(url: str, project: str, *span_ids: bytes) -> list[dict[str, Any]]:

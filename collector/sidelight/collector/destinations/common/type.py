@@ -35,7 +35,7 @@ class DestinationType:
     - `check`: the doctor's check. It takes the name to show, and stores nothing in the backend.
     - `page`: the folder's page of documentation.
     - `build_scores`: builds the exporter of scores.
-    - `concurrency`: the number of requests at the same time.
+    - `concurrency`, `scores_concurrency`: the number of requests at the same time.
     - `detect`: finds a destination that needs no configuration. Its argument tells whether the
       log still has undelivered data for a destination.
     - `share`: adapts a configuration to one of several workers (worker, workers).
@@ -51,6 +51,7 @@ class DestinationType:
     check: Callable[[str, Any], Awaitable[Check]]
     page: Path
     build_scores: Callable[[Any], Exporter] | None = None
+    scores_concurrency: int = 1
     concurrency: Callable[[Any], int] = lambda _: 1
     selection: Callable[[Any], SelectionOptions] = lambda _: SelectionOptions()
     detect: Callable[[Callable[[DestinationConfig], bool]], DestinationConfig | None] | None = None

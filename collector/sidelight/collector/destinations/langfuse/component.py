@@ -9,7 +9,7 @@ from sidelight.collector.destinations.langfuse.check import check
 from sidelight.collector.destinations.langfuse.config import LangfuseDestination
 from sidelight.collector.destinations.langfuse.detect import detect
 from sidelight.collector.destinations.langfuse.exporter import build
-from sidelight.collector.destinations.langfuse.scores import LangfuseScores
+from sidelight.collector.destinations.langfuse.scores import CONCURRENCY, LangfuseScores
 
 LANGFUSE = DestinationType(
     name="langfuse",
@@ -17,6 +17,7 @@ LANGFUSE = DestinationType(
     signals=lambda _: ("traces",),
     build=build,
     build_scores=LangfuseScores,
+    scores_concurrency=CONCURRENCY,
     check=check,
     detect=detect,
     concurrency=lambda config: config.concurrency,
