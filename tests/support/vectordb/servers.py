@@ -16,6 +16,7 @@ from urllib.request import urlopen
 from sidelight.demo.processes import Process, Processes, tail
 from support import environments, paths
 from support.ports import alone, free_port
+from support.vectordb.provoke import Provoked
 from support.vectordb.record import Outcome
 from support.waiting import eventually
 
@@ -59,6 +60,22 @@ def run_workload(
     )
     assert done.returncode == 0, done.stderr[-4_000:]
     return Outcome.from_json(done.stdout.splitlines()[-1])
+
+
+def provoke(client: str, server: Server, *, environment: str = "tests") -> Provoked:
+    """Makes a client fail with secrets in a process of its own."""
+    command: list[str | Path] = [
+        python_of(environment),
+        "-m",
+        "support.vectordb.provoke",
+        client,
+    ]
+    command += ["--address", server.address, "--grpc-port", str(server.grpc_port)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=240, env=environment_for_clients()
+    )
+    assert done.returncode == 0, done.stderr[-4_000:]
+    return Provoked.from_json(done.stdout.splitlines()[-1])
 
 
 @contextmanager

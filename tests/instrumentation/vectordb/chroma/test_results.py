@@ -9,10 +9,11 @@ import pytest
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vectordb.chroma import results
+from sidelight.instrumentation.vectordb.chroma import errors, results
 from sidelight.instrumentation.vectordb.chroma.description import CHROMA
 from sidelight.instrumentation.vectordb.chroma.errors import describe_error
 from sidelight.instrumentation.vectordb.core.call import DatabaseCall
+from sidelight.instrumentation.vectordb.core.failures import Failure
 from sidelight.instrumentation.vectordb.core.target import CallTargets
 
 RESULT: dict[str, Any] = {
@@ -66,17 +67,19 @@ class TestQueries:
 
 
 class TestErrors:
-    def test_have_the_http_status(self) -> None:
-        """Chroma's errors have a method for it."""
+    def test_have_the_http_status(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Chroma's errors have a method for it, which on an exception of the app may be any."""
 
         class NotFoundError(Exception):
             def code(self) -> int:
                 return 404
 
-        failure = describe_error(NotFoundError("no collection docs"))
+        of_the_app = describe_error(NotFoundError("no collection docs"))
+        monkeypatch.setattr(errors, "is_of_library", lambda _error: True)
+        of_chroma = describe_error(NotFoundError("no collection docs"))
 
-        assert (failure.code, failure.message) == ("404", "no collection docs")
-        assert failure.error_type.endswith("NotFoundError")
+        assert of_the_app == Failure("Exception", None, "no collection docs")
+        assert of_chroma == Failure("Exception", "404", "no collection docs")
 
     def test_of_the_http_library_have_no_code(self) -> None:
         """Where the request never reached a server."""

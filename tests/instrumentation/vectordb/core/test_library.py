@@ -32,7 +32,7 @@ def test_a_package_may_have_two_distributions(monkeypatch: pytest.MonkeyPatch) -
         return "1.5.9"
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    library = ClientLibrary(chroma.LIBRARY.database, chroma.LIBRARY.describe_error, replace_app)
+    library = ClientLibrary(chroma.LIBRARY.database, chroma.LIBRARY.errors, replace_app)
 
     assert library.instrument(settings=Settings())
     library.uninstrument()
@@ -42,7 +42,7 @@ def test_a_client_that_is_not_installed_is_an_import_error() -> None:
     """The message names the package to install."""
     database = chroma.LIBRARY.database
     missing = replace(database, client=replace(database.client, distributions=("no-such-client",)))
-    library = ClientLibrary(missing, chroma.LIBRARY.describe_error, replace_app)
+    library = ClientLibrary(missing, chroma.LIBRARY.errors, replace_app)
 
     with pytest.raises(ImportError, match="pip install no-such-client"):
         library.instrument(settings=Settings())

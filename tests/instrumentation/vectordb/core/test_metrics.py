@@ -11,10 +11,10 @@ import pytest
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb.core import metrics
-from sidelight.instrumentation.vectordb.core.failures import Failure
 from sidelight.instrumentation.vectordb.core.method import ObservedMethod
 from sidelight.instrumentation.vectordb.core.observer import CallObserver
 from sidelight.instrumentation.vectordb.milvus.description import MILVUS
+from sidelight.instrumentation.vectordb.milvus.errors import ERRORS
 from support.recording import Recording
 from support.waiting import eventually
 
@@ -23,7 +23,7 @@ def observer_of(recording: Recording) -> CallObserver:
     """An observer of a library that has one operation."""
     return CallObserver(
         MILVUS,
-        lambda error: Failure(type(error).__qualname__, None, str(error)),
+        ERRORS,
         version="1",
         settings=Settings(),
         tracer_provider=recording.tracer_provider,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidelight.instrumentation.vectordb.chroma.description import CHROMA, CLIENTS, COLLECTIONS
-from sidelight.instrumentation.vectordb.chroma.errors import describe_error
+from sidelight.instrumentation.vectordb.chroma.errors import ERRORS
 from sidelight.instrumentation.vectordb.core.library import ClientLibrary
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def _install(patches: Patches, observer: CallObserver) -> None:
     patches.observe(CLIENTS, observer, client_methods(observer))
 
 
-LIBRARY: Final = ClientLibrary(CHROMA, describe_error, _install)
+LIBRARY: Final = ClientLibrary(CHROMA, ERRORS, _install)
 
 instrument = LIBRARY.instrument
 uninstrument = LIBRARY.uninstrument

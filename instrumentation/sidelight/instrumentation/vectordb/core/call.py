@@ -50,6 +50,8 @@ class DatabaseCall:
     """
 
     target: CallTarget | None = None
+    # The object whose method was called, until the call has ended.
+    client: Any = None
     metric_type: str | None = None
     ranker: str | None = None
     field: str | None = None

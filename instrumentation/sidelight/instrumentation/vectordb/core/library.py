@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb.core.description import Database
-from sidelight.instrumentation.vectordb.core.failures import Failure
+from sidelight.instrumentation.vectordb.core.errors import ClientErrors
 from sidelight.instrumentation.vectordb.core.patching import Patches
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class ClientLibrary:
     """The client library of a database; `install` replaces its methods."""
 
     database: Database
-    describe_error: Callable[[BaseException], Failure]
+    errors: ClientErrors
     install: Callable[[Patches, CallObserver], None]
     _patches: Patches = field(default_factory=Patches)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -58,7 +58,7 @@ class ClientLibrary:
                 return True
             observer = CallObserver(
                 self.database,
-                self.describe_error,
+                self.errors,
                 version=client_version,
                 settings=settings,
                 tracer_provider=tracer_provider,

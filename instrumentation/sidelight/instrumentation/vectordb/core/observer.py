@@ -21,10 +21,17 @@ from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb.core.call import Arguments, DatabaseCall
 from sidelight.instrumentation.vectordb.core.current import CURRENT, enter, leave
 from sidelight.instrumentation.vectordb.core.description import Database
-from sidelight.instrumentation.vectordb.core.failures import Failure, origin, shortened
+from sidelight.instrumentation.vectordb.core.errors import ClientErrors
+from sidelight.instrumentation.vectordb.core.failures import (
+    Failure,
+    library_type,
+    origin,
+    shortened,
+    validation_summary,
+)
+from sidelight.instrumentation.vectordb.core.messages import NOT_CAPTURED, Messages
 from sidelight.instrumentation.vectordb.core.method import ObservedMethod
 from sidelight.instrumentation.vectordb.core.metrics import CallMetrics
-from sidelight.instrumentation.vectordb.core.redaction import NOT_CAPTURED, redacted
 from sidelight.instrumentation.vectordb.core.spans import (
     add_exception_event,
     is_retriever,
@@ -46,7 +53,7 @@ class CallObserver:
     def __init__(
         self,
         database: Database,
-        describe_error: Callable[[BaseException], Failure],
+        errors: ClientErrors,
         *,
         version: str,
         settings: Settings,
@@ -57,8 +64,9 @@ class CallObserver:
         self.settings: Final = settings
         self.targets: Final = CallTargets(database)
         self._system: Final = database.name
-        self._client_package: Final = database.client.package
-        self._describe_error = describe_error
+        self._errors: Final = errors
+        # Read here rather than when a call fails, as that may be on an event loop.
+        self._messages: Final = Messages.of(errors.folder, errors.words)
         self._tracer = trace.get_tracer(names.SCOPE_VECTORDB, version, tracer_provider)
         self._is_on = True
         self._faults: set[str] = set()
@@ -128,6 +136,7 @@ class CallObserver:
             # Passed on wherever a context is taken, as each of those would look it up anew.
             context = contexts.get_current()
             call = DatabaseCall(self.settings, arguments)
+            call.client = client
             call.context = context
             # Outside of any trace the context is empty.
             if context:
@@ -166,16 +175,17 @@ class CallObserver:
         try:
             if observed.span_on_failure_only:
                 start_span(self._tracer, call, call.target or self._target_of(observed))
-            failure = self._describe_error(error)
-            # A broken connection has no message of its own.
-            message = self._message(call, failure.message or repr(error))
-            call.failure = replace(failure, message=message)
+            failure = self._errors.describe(error)
+            call.failure = replace(failure, message=self._message(call, failure, error))
+            self._drop_unknown_words(call)
             if call.span is not None and call.span.is_recording():
                 add_exception_event(call, error)
         except Exception as fault:  # noqa: BLE001
             self.fault(f"{observed.operation}: error", fault)
             # That the call failed is known all the same.
-            call.failure = call.failure or Failure(type(error).__qualname__, None, NOT_CAPTURED)
+            call.failure = call.failure or Failure(
+                library_type(error).__qualname__, None, NOT_CAPTURED
+            )
         self.end(call)
 
     def discard(self, call: DatabaseCall) -> None:
@@ -188,7 +198,7 @@ class CallObserver:
         if call.ended:
             return
         call.ended = True
-        call.arguments = _NO_ARGUMENTS
+        call.arguments, call.client = _NO_ARGUMENTS, None
         try:
             if call.busy_seconds is None:
                 call.busy_seconds = perf_counter() - call.started
@@ -221,7 +231,7 @@ class CallObserver:
                 _logger.warning(
                     "Sidelight cannot read a %s call (%s: %s in %s); the call itself is not "
                     "affected. This client version may be newer than the ones tested.",
-                    self._system, type(error).__name__, origin(error), where,
+                    self._system, library_type(error).__name__, origin(error), where,
                 )  # fmt: skip
         except Exception:
             _logger.debug("a fault could not be counted", exc_info=True)
@@ -230,15 +240,40 @@ class CallObserver:
         """The target of a call that is described without one: no more than the operation."""
         return self.targets.get(observed.operation, None)
 
-    def _message(self, call: DatabaseCall, text: str) -> str:
+    def _message(self, call: DatabaseCall, failure: Failure, error: BaseException | None) -> str:
         """An error's message as far as it may leave. Never raises."""
-        if self.settings.captures_text:
-            return shortened(text)
         try:
-            return redacted(shortened(text), call.arguments, self._client_package)
-        except Exception as error:  # noqa: BLE001
-            self.fault("message", error)
+            if self.settings.captures_text:
+                # A broken connection has no message of its own.
+                return shortened(failure.message or str(error) or repr(error))
+            summary = None if error is None else validation_summary(error)
+            if summary is not None:
+                return summary
+            if not failure.message:
+                return failure.error_type if error is not None and not error.args else NOT_CAPTURED
+            names = self._errors.names(call.client, call.arguments)
+            return shortened(self._messages.kept(failure.message, names))
+        except Exception as fault:  # noqa: BLE001
+            self.fault("message", fault)
             return NOT_CAPTURED
+
+    def _drop_unknown_words(self, call: DatabaseCall) -> None:
+        """Drops what was refused and may be anything: a limit or a metric type that is a text."""
+        if self.settings.captures_text:
+            return
+        names = self._errors.names(call.client, call.arguments)
+        for attribute, value in list(call.attributes.items()):
+            is_safe = (
+                self._messages.are_known(value, names)
+                if isinstance(value, str)
+                else isinstance(value, int | float)
+            )
+            if not is_safe:
+                del call.attributes[attribute]
+        if call.metric_type and not self._messages.are_known(call.metric_type, names):
+            call.metric_type = None
+        if call.ranker and not self._messages.are_known(call.ranker, names):
+            call.ranker = None
 
     def _settled(self, observed: ObservedMethod, call: DatabaseCall, future: Any) -> None:
         """A deferred call is done; runs on whatever thread the client uses. Never raises."""
@@ -246,7 +281,8 @@ class CallObserver:
             observed.settle(call, future)
             failure = call.failure
             if failure is not None:
-                call.failure = replace(failure, message=self._message(call, failure.message))
+                call.failure = replace(failure, message=self._message(call, failure, None))
+                self._drop_unknown_words(call)
         except Exception as error:  # noqa: BLE001
             self.fault(f"{observed.operation}: future", error)
         self.end(call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
@@ -11,11 +12,14 @@ from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.core.call import DatabaseCall
 from sidelight.instrumentation.vectordb.core.failures import (
     MAX_STACK_CHARACTERS,
+    library_type,
     qualified_name,
     shortened,
     stack_without_content,
 )
 from sidelight.instrumentation.vectordb.core.target import Attributes, CallTarget
+
+_NUMBERS: Final = (names.RETRIEVAL_TOP_K, names.VECTOR_EF, names.VECTOR_NPROBE)
 
 
 def start_span(tracer: Tracer, call: DatabaseCall, target: CallTarget) -> None:
@@ -37,6 +41,10 @@ def write_span(call: DatabaseCall) -> None:
     if span is None or target is None or not span.is_recording():
         return
     attributes = call.attributes
+    for name in _NUMBERS:
+        # Local modes take a limit of any type if there is nothing to limit.
+        if not isinstance(attributes.get(name, 0), int | float):
+            del attributes[name]
     if call.rows is not None:
         attributes[names.DB_RETURNED_ROWS] = call.rows
     if call.metric_type is not None:
@@ -74,7 +82,7 @@ def add_exception_event(call: DatabaseCall, error: BaseException) -> None:
     span.add_event(
         "exception",
         {
-            "exception.type": qualified_name(type(error)),
+            "exception.type": qualified_name(type(error) if captures_text else library_type(error)),
             "exception.message": shortened(message),
             "exception.stacktrace": shortened(stack, MAX_STACK_CHARACTERS),
         },

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidelight.instrumentation.vectordb.core.library import ClientLibrary
 from sidelight.instrumentation.vectordb.milvus.description import HANDLERS, MILVUS
-from sidelight.instrumentation.vectordb.milvus.errors import describe_error
+from sidelight.instrumentation.vectordb.milvus.errors import ERRORS
 
 if TYPE_CHECKING:
     from sidelight.instrumentation.vectordb.core.observer import CallObserver
@@ -24,7 +24,7 @@ def _install(patches: Patches, observer: CallObserver) -> None:
     propagate_trace(patches)
 
 
-LIBRARY: Final = ClientLibrary(MILVUS, describe_error, _install)
+LIBRARY: Final = ClientLibrary(MILVUS, ERRORS, _install)
 
 instrument = LIBRARY.instrument
 uninstrument = LIBRARY.uninstrument

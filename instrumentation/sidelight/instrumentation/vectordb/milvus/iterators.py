@@ -55,7 +55,9 @@ class _Iterators:
         self._calls: weakref.WeakKeyDictionary[Any, DatabaseCall] = weakref.WeakKeyDictionary()
 
     def _describe(self, call: DatabaseCall, _iterator: Any, arguments: Arguments) -> None:
-        address, port = server(_handler(arguments).server_address)
+        # In place of the iterator, which would never be collected: its call must end with it.
+        call.client = _handler(arguments)
+        address, port = server(call.client.server_address)
         call.target = self._observer.targets.get(
             self._observed.operation,
             arguments.get("collection_name"),

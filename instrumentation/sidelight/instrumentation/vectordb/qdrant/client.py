@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidelight.instrumentation.vectordb.core.library import ClientLibrary
 from sidelight.instrumentation.vectordb.qdrant.description import CLIENTS, QDRANT
-from sidelight.instrumentation.vectordb.qdrant.errors import describe_error
+from sidelight.instrumentation.vectordb.qdrant.errors import ERRORS
 
 if TYPE_CHECKING:
     from sidelight.instrumentation.vectordb.core.observer import CallObserver
@@ -22,7 +22,7 @@ def _install(patches: Patches, observer: CallObserver) -> None:
     read_responses(patches, observer)
 
 
-LIBRARY: Final = ClientLibrary(QDRANT, describe_error, _install)
+LIBRARY: Final = ClientLibrary(QDRANT, ERRORS, _install)
 
 instrument = LIBRARY.instrument
 uninstrument = LIBRARY.uninstrument
