@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 AttributeValue = str | bool | int | float | bytes | list["AttributeValue"] | None
-Attributes = dict[str, AttributeValue]
+Attributes = Mapping[str, AttributeValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,11 @@ class SourcedSpan:
 
 def read(span: Span) -> SpanRecord:
     """The record of a parsed span."""
+    return record(span, attributes(span.attributes))
+
+
+def record(span: Span, attributes: Attributes) -> SpanRecord:
+    """The record of a parsed span whose attributes were read before."""
     return SpanRecord(
         trace_id=span.trace_id,
         span_id=span.span_id,
@@ -51,12 +56,12 @@ def read(span: Span) -> SpanRecord:
         kind=span.kind,
         start_ns=span.start_time_unix_nano,
         end_ns=span.end_time_unix_nano,
-        attributes=attributes(span.attributes),
+        attributes=attributes,
         is_error=span.status.code == Status.STATUS_CODE_ERROR,
     )
 
 
-def attributes(pairs: Iterable[KeyValue]) -> Attributes:
+def attributes(pairs: Iterable[KeyValue]) -> dict[str, AttributeValue]:
     """Key-value pairs as a dict; of a repeated key the last one counts."""
     return {pair.key: value(pair.value) for pair in pairs}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 
 from prometheus_client.samples import Sample
 
@@ -43,9 +44,12 @@ class Measured:
         return sum(sample.value for sample in self.samples(f"{name}_count"))
 
 
-def span(seconds: float = 0.5, *, is_error: bool = False, **attributes: object) -> SpanRecord:
-    found: Attributes = {names.OPERATION: "chat", names.REQUEST_MODEL: "tiny"}
-    found |= {getattr(names, name): value for name, value in attributes.items()}
+def span(seconds: float = 0.5, *, is_error: bool = False, **attributes: Any) -> SpanRecord:
+    found: Attributes = {
+        names.OPERATION: "chat",
+        names.REQUEST_MODEL: "tiny",
+        **{getattr(names, name): value for name, value in attributes.items()},
+    }
     return SpanRecord(
         trace_id=TRACE_ID,
         span_id=bytes(range(8)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -20,11 +20,13 @@ from sidelight.collector.processors.limits.ids import refuse_bad_ids
 from sidelight.collector.processors.limits.processor import LimitsProcessor
 from sidelight.collector.processors.normalise.processor import normalise
 from sidelight.collector.processors.normalise.registry import table_for
+from sidelight.collector.processors.normalise.table import Table
+from sidelight.collector.processors.plan.plans import Applied, Plans, Rules
 from sidelight.collector.processors.redact.processor import RedactProcessor
 from sidelight.otlp.inheritance import SOURCES, inherit
 from sidelight.otlp.otlp_pb2 import Request, Scopes
 from sidelight.otlp.remember import remembered
-from sidelight.otlp.span import SourcedSpan, attributes, read
+from sidelight.otlp.span import SourcedSpan, SpanRecord, attributes, record
 
 # Scopes whose every span the metrics want to see; of others those with such attributes, which
 # have been opened before to be made canonical.
@@ -32,7 +34,6 @@ _MEASURED_SCOPES = frozenset(
     {c.SCOPE_VLLM, c.SCOPE_VLLM_BUILTIN, c.SCOPE_VLLM_BUILTIN_OLD, c.SCOPE_VECTORDB}
 )
 _MEASURED_NAMES = (c.DB_SYSTEM, c.INPUT_TOKENS, c.OUTPUT_TOKENS, c.USAGE_COST, c.LLM_COST_TOTAL)
-_MEASURED_HINTS = (c.DB_SYSTEM.encode(), b"gen_ai.usage.", c.LLM_COST_TOTAL.encode())
 
 
 class Pipeline:
@@ -56,6 +57,8 @@ class Pipeline:
         self._content = None if content is None or content.is_full else content
         self._redact = redact
         self._limits = limits
+        self._protects = bool(extensions) or self._content is not None or redact is not None
+        self._plans = Plans()
 
     def traces(self, request: Request, body: bytes | None = None) -> Processed:
         """Make foreign spans canonical, apply policy and redaction, read those to be measured.
@@ -65,7 +68,7 @@ class Pipeline:
         """
         processed = Processed()
         presence = None if body is None else Presence(body)
-        opened: list[tuple[str, str, bool]] = []
+        opened: list[tuple[str, str, dict[int, SpanRecord]]] = []
         for resource in request.resources:
             service = service_name(resource.resource.SerializeToString())
             for scope in resource.scopes:
@@ -73,24 +76,20 @@ class Pipeline:
                 if self._limits is not None:
                     self._limits.process("span", scope, processed)
                 name = scope_name(scope.scope.SerializeToString())
-                has_measured = self._normalise(service, name, scope, presence, processed)
-                opened.append((service, name, has_measured))
+                measured = self._normalise(service, name, scope, presence, processed)
+                opened.append((service, name, measured))
         # Behind the names, which differ by instrumentor, and before the policies.
         if presence is None or any(presence.has(source) for source in SOURCES):
             processed.changed |= inherit(request)
         following = iter(opened)
         for resource in request.resources:
             for scope in resource.scopes:
-                service, name, has_measured = next(following)
-                extend(self._extensions, name, scope, processed)
-                if self._content is not None:
-                    self._content.process_spans(service, scope, processed)
-                if self._redact is not None:
-                    self._redact.process_spans(scope, processed)
-                # Only now: what a policy took away must not come back as a label.
-                for item in _to_measure(name, scope, has_measured=has_measured):
-                    span = read(Span.FromString(item))
-                    processed.measured.append(SourcedSpan(service, name, span))
+                service, name, measured = next(following)
+                if self._protects:
+                    measured = self._protect(service, name, scope, measured, processed)
+                processed.measured += [
+                    SourcedSpan(service, name, span) for span in measured.values()
+                ]
             if self._redact is not None:
                 self._redact.process_holders(resource, processed)
         return processed
@@ -118,45 +117,107 @@ class Pipeline:
         scope: Scopes,
         presence: Presence | None,
         processed: Processed,
-    ) -> bool:
-        """Make spans canonical and price them; whether any that was opened is to be measured.
+    ) -> dict[int, SpanRecord]:
+        """Make spans canonical and price them; those to be measured by index.
 
-        Both in one go, because opening a span costs more than either.
+        All in one go, because opening a span costs more than the rest.
         """
         table, prices = table_for(name), self._prices
-        if table is not None:
-            indexes = (
-                range(len(scope.items))
-                if table.scopes
-                else holding(table.hints, scope.items, presence)
-            )
+        is_measured = name in _MEASURED_SCOPES
+        indexes: Sequence[int] = ()
+        if is_measured or (table is not None and table.scopes):
+            indexes = range(len(scope.items))
+        elif table is not None:
+            indexes = holding(table.hints, scope.items, presence)
         elif prices is not None:
             indexes = holding(HINTS, scope.items, presence)
-        else:
-            return False
-        has_measured = False
+        if not indexes:
+            return {}
+        rules, key = _rules(table, prices, service)
+        came = len(scope.items)
+        records: list[SpanRecord | None] = []
 
-        def change(proto: Span) -> bool:
-            nonlocal has_measured
-            span = EditableSpan(proto)
-            if table is not None:
-                normalise(table, span)
-            if prices is not None:
-                add_cost(prices, service, span)
-            has_measured = has_measured or any(name in span for name in _MEASURED_NAMES)
-            return span.close()
+        def change(proto: Span, item: bytes) -> bool:
+            records.append(None)
+            applied = self._plans.apply(rules, key, proto, item)
+            records[-1] = _measured(name, proto, applied)
+            return applied.changed
 
         edit(scope, indexes, Span, change, processed)
-        return has_measured
+        if len(scope.items) != came:  # some were refused, and the others have other places
+            return self._read_again(name, [b""] * len(scope.items), scope.items, {})
+        return {
+            index: each for index, each in zip(indexes, records, strict=True) if each is not None
+        }
+
+    def _protect(
+        self,
+        service: str,
+        name: str,
+        scope: Scopes,
+        measured: dict[int, SpanRecord],
+        processed: Processed,
+    ) -> dict[int, SpanRecord]:
+        """Extensions, content policy and redaction; spans that these changed are read again.
+
+        What a policy took away must not come back as a label.
+        """
+        before = list(scope.items)
+        extend(self._extensions, name, scope, processed)
+        if self._content is not None:
+            self._content.process_spans(service, scope, processed)
+        if self._redact is not None:
+            self._redact.process_spans(scope, processed)
+        items = list(scope.items)
+        if len(items) != len(before):
+            before, measured = [b""] * len(items), {}
+        return self._read_again(name, before, items, measured)
+
+    def _read_again(
+        self,
+        name: str,
+        before: Sequence[bytes],
+        items: Sequence[bytes],
+        measured: dict[int, SpanRecord],
+    ) -> dict[int, SpanRecord]:
+        """The spans to be measured, where some are not what they were before."""
+        read = {}
+        for index, item in enumerate(items):
+            if item == before[index]:
+                known = measured.get(index)
+            else:
+                proto = Span.FromString(item)
+                known = _measured(name, proto, self._plans.apply(_leave, None, proto, item))
+            if known is not None:
+                read[index] = known
+        return read
 
 
-def _to_measure(name: str, scope: Scopes, *, has_measured: bool) -> Sequence[bytes]:
-    """The spans of a scope that the metrics want to see."""
-    if name in _MEASURED_SCOPES:
-        return scope.items
-    if not has_measured:
-        return ()
-    return [scope.items[index] for index in holding(_MEASURED_HINTS, scope.items)]
+def _rules(table: Table | None, prices: PriceTable | None, service: str) -> tuple[Rules, Hashable]:
+    """The rules for the spans of a service, and what is equal where they are."""
+    if table is None and prices is None:
+        return _leave, None
+
+    def change(span: EditableSpan) -> None:
+        if table is not None:
+            normalise(table, span)
+        if prices is not None:
+            add_cost(prices, service, span)
+
+    return change, (table, None if prices is None else service)
+
+
+def _leave(span: EditableSpan) -> None:
+    """The rules for spans that are only read."""
+
+
+def _measured(scope: str, proto: Span, applied: Applied) -> SpanRecord | None:
+    """What the metrics want to see of a span, if anything."""
+    if not any(name in applied.names for name in _MEASURED_NAMES):
+        is_request = proto.kind == Span.SPAN_KIND_SERVER or scope != c.SCOPE_VLLM
+        if scope not in _MEASURED_SCOPES or not is_request:
+            return None
+    return record(proto, applied.attributes())
 
 
 @remembered(maxsize=512)

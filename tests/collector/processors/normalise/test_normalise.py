@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from sidelight import conventions as c
-from sidelight.collector.processors.common.editable_span import EditableSpan
+from sidelight.collector.processors.common.open_span import OpenSpan
 from sidelight.collector.processors.content import names as sensitive
 from sidelight.collector.processors.normalise.processor import normalise
 from sidelight.collector.processors.normalise.registry import TABLES, table_for
@@ -392,7 +392,7 @@ _EVENTS = st.sampled_from([*sensitive.EVENTS, "exception", "First Token Stream E
 def made_canonical(table: Table, one: Span) -> Span:
     """A copy of the span as a table makes it."""
     made = Span.FromString(one.SerializeToString())
-    editable = EditableSpan(made)
+    editable = OpenSpan(made)
     normalise(table, editable)
     editable.close()
     return made

@@ -1,115 +1,115 @@
-"""A span being changed: its attributes by name, written back once."""
+"""A span being changed, as the rules see it: attributes by name, and what else they may ask.
+
+Two things are one: `OpenSpan`, which does at once what it is told, and `TracedSpan`, which also
+notes what the rules asked, so that equal spans can be changed without asking them again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sidelight.otlp.span import AttributeValue, value
+from sidelight.otlp.span import AttributeValue
 
 Plain = str | bool | int | float | list[str]
+Answer = TypeVar("Answer")
 
 
-class EditableSpan:
-    """Attributes of a span by name; of a repeated name the last one counts, as in `otlp.span`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Fact:
+    """Something of a span that is not an attribute. `read` must not change the span."""
 
-    def __init__(self, proto: Span) -> None:
-        self.proto = proto
-        self.changed = False
-        self.parsed: dict[str, list[Any]] = {}
-        """Lists that were written as JSON under these names, so that they need not be read."""
-        self._pairs: dict[str, KeyValue] = {pair.key: pair for pair in proto.attributes}
-        self._has_gone = len(self._pairs) != len(proto.attributes)
+    read: Callable[[Span], Any]
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._pairs
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The attributes whose names begin so: pairs of the rest of the name and the value."""
+
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a pure function makes of other values."""
+
+    function: Callable[..., Any]
+    sources: tuple[Source, ...]
+
+
+Source = str | Fact | Beginning | Made
+"""What a value is made of: an attribute, by its name now, a fact, several attributes, or these."""
+
+
+class EditableSpan(Protocol):
+    """A span being changed. Of a repeated name the last one counts, as in `otlp.span`.
+
+    `get`, `text`, `number` and `beginning` show values: use them for values of which there are
+    few (an operation, a provider). For others (texts, counts, times) use `tell`, `derive` and
+    `derive_missing`: a plan remembers the answers of the former, and calls the functions of the
+    latter with the values of each span.
+    """
+
+    @property
+    def proto(self) -> Span:
+        """The span itself. A rule that needs it is never part of a plan."""
+
+    @property
+    def has_events(self) -> bool:
+        """Whether it has events."""
+
+    @property
+    def is_error(self) -> bool:
+        """Whether its status is an error."""
+
+    def __contains__(self, name: object) -> bool: ...
 
     def names(self) -> list[str]:
         """The names there are now."""
-        return list(self._pairs)
 
     def get(self, name: str) -> AttributeValue:
         """The value, None if there is none."""
-        pair = self._pairs.get(name)
-        return None if pair is None else value(pair.value)
 
     def text(self, name: str) -> str:
         """The value if it is a text, else an empty one."""
-        pair = self._pairs.get(name)
-        return "" if pair is None else pair.value.string_value
+
+    def is_empty(self, name: str) -> bool:
+        """Whether the value is an empty text."""
 
     def number(self, name: str) -> float | None:
         """The value if it is a number."""
-        plain = self.get(name)
-        if isinstance(plain, bool) or not isinstance(plain, int | float):
-            return None
-        return float(plain)
 
     def beginning(self, prefix: str) -> Iterator[tuple[str, AttributeValue]]:
         """What follows `prefix` in the names that begin so, and their values."""
-        for name, pair in self._pairs.items():
-            if name.startswith(prefix):
-                yield name[len(prefix) :], value(pair.value)
+
+    def tell(self, function: Callable[..., Answer], *sources: Source) -> Answer:
+        """What a pure function says of values; it must have few and hashable answers."""
 
     def set(self, name: str, new: Plain) -> None:
         """Set a value, whether or not there was one."""
-        pair = self._pairs.get(name)
-        if pair is None:
-            pair = self._pairs[name] = self.proto.attributes.add(key=name)
-        pair.value.CopyFrom(_any_value(new))
-        self.changed = True
 
     def set_missing(self, name: str, new: Plain | None) -> None:
         """Set a value where there is none; nothing for None and for empty texts."""
-        if name not in self._pairs and new is not None and new != "":
-            self.set(name, new)
+
+    def derive(self, name: str, function: Callable[..., Plain | None], *sources: Source) -> bool:
+        """Set what a pure function makes of values; False for None and empty texts."""
+
+    def derive_missing(
+        self, name: str, function: Callable[..., Plain | None], *sources: Source
+    ) -> bool:
+        """The same where there is no value; whether one was set."""
 
     def copy(self, name: str, to: str) -> None:
         """The same value under another name, where that is not taken."""
-        pair = self._pairs.get(name)
-        if pair is not None and to not in self._pairs:
-            new = self._pairs[to] = self.proto.attributes.add(key=to)
-            new.value.CopyFrom(pair.value)
-            self.changed = True
 
     def move(self, name: str, to: str) -> None:
         """The value under another name; it goes where that is taken."""
-        if to in self._pairs:
-            self.remove(name)
-            return
-        pair = self._pairs.pop(name)
-        pair.key = to
-        self._pairs[to] = pair
-        self.changed = True
 
     def remove(self, name: str) -> None:
         """Take an attribute out."""
-        if self._pairs.pop(name, None) is not None:
-            self._has_gone = True
-            self.changed = True
 
-    def close(self) -> bool:
-        """Write back what was removed; whether anything changed at all."""
-        if self.changed and self._has_gone:
-            pairs, kept = self.proto.attributes, self._pairs
-            gone = [index for index, pair in enumerate(pairs) if kept.get(pair.key) is not pair]
-            for index in reversed(gone):
-                del pairs[index]
-        return self.changed
-
-
-def _any_value(new: Plain) -> AnyValue:
-    if isinstance(new, bool):
-        return AnyValue(bool_value=new)
-    if isinstance(new, int):
-        return AnyValue(int_value=new)
-    if isinstance(new, float):
-        return AnyValue(double_value=new)
-    if isinstance(new, list):
-        made = AnyValue()
-        made.array_value.values.extend([AnyValue(string_value=each) for each in new])
-        return made
-    return AnyValue(string_value=new)
+    def touch(self) -> None:
+        """Note that something but the attributes was changed, in `proto`."""

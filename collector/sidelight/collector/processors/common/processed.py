@@ -54,18 +54,21 @@ def edit(
     scope: Scopes,
     indexes: Iterable[int],
     kind: type[Item],
-    change: Callable[[Item], bool],
+    change: Callable[[Item, bytes], bool],
     processed: Processed,
 ) -> None:
     """Open items of a scope and write back those that `change` says it changed.
+
+    `change` gets an item and the bytes that it was.
 
     An item that `change` raises for is refused: it might hold what must not be kept.
     """
     failed: set[int] = set()
     for index in indexes:
         try:
-            item = kind.FromString(scope.items[index])
-            if change(item):
+            data = scope.items[index]
+            item = kind.FromString(data)
+            if change(item, data):
                 scope.items[index] = item.SerializeToString()
                 processed.changed = True
         except Exception as error:  # noqa: BLE001 (whatever it is, the item must not pass)

@@ -189,7 +189,7 @@ class ContentProcessor:
         policy = self.policy(service)
         if self._trigger is not None and policy is not None:
             suspects = self._trigger.suspects(scope.items)
-            edit(scope, suspects, kind, partial(apply, policy), processed)
+            edit(scope, suspects, kind, lambda item, _: apply(policy, item), processed)
 
     def policy(self, service: str) -> Policy | None:
         """The policy of a service; None keeps everything."""

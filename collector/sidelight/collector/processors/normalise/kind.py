@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from sidelight import conventions as c
-from sidelight.collector.processors.common.editable_span import EditableSpan
+from sidelight.collector.processors.common.editable_span import EditableSpan, Fact
 from sidelight.collector.processors.normalise.spellings import OTHER_SEARCHES, VECTOR_DATABASES
 from sidelight.collector.processors.normalise.table import Table
 from sidelight.instrumentation.vectordb.registry import OPERATION_KINDS
+from sidelight.otlp.span import AttributeValue
+
+_SPAN_NAME = Fact(lambda span: span.name)
 
 
 def set_kind(table: Table, span: EditableSpan) -> None:
@@ -31,9 +34,7 @@ def _database(span: EditableSpan) -> None:
     if system not in VECTOR_DATABASES:
         return
     # OpenLLMetry's Qdrant spans tell what was done only in their name: qdrant.query_points.
-    prefix, _, method = span.proto.name.partition(".")
-    if prefix.lower() == system:
-        span.set_missing(c.DB_OPERATION, method)
+    span.derive_missing(c.DB_OPERATION, _named_method, c.DB_SYSTEM, _SPAN_NAME)
     operation = span.text(c.DB_OPERATION)
     kind = OPERATION_KINDS.get(system, {}).get(operation)
     # The description decides on the names it has: Milvus's `query` reads by a filter, Chroma's
@@ -41,3 +42,8 @@ def _database(span: EditableSpan) -> None:
     is_search = kind == "search" if kind is not None else operation in OTHER_SEARCHES
     if is_search or c.RETRIEVAL_TOP_K in span:
         span.set_missing(c.OPERATION, "retrieval")
+
+
+def _named_method(system: AttributeValue, span_name: str) -> str | None:
+    prefix, _, method = span_name.partition(".")
+    return method if prefix.lower() == system else None

@@ -108,6 +108,11 @@ def from_event(name: str, attributes: Mapping[str, Any]) -> tuple[bool, Message]
     return False, _message(attributes, str(attributes.get("role") or role), are_answers=False)
 
 
+def is_event(name: str) -> bool:
+    """Whether a span event of this name carries a message."""
+    return name == "gen_ai.choice" or name in _ROLES
+
+
 def completed(messages: list[Any], *, are_answers: bool) -> list[Any] | None:
     """Messages as Phoenix reads them; None if they are so already, or are no messages.
 

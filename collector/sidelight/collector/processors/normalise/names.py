@@ -27,7 +27,7 @@ def rename(table: Table, span: EditableSpan) -> None:
     ]
     for name, canonical in sorted(renamed, key=lambda pair: rank(table, pair[0])):
         span.move(name, canonical)
-        if span.get(canonical) == "":  # OpenLIT writes what it does not know as an empty text
+        if span.is_empty(canonical):  # OpenLIT writes what it does not know as an empty text
             span.remove(canonical)
     for name, canonical in table.copied.items():
         span.copy(name, canonical)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from sidelight import conventions as c
-from sidelight.collector.processors.common.editable_span import EditableSpan
-from sidelight.collector.processors.normalise import documents, messages
-from sidelight.otlp.span import attributes
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from sidelight import conventions as c
+from sidelight.collector.processors.common.editable_span import Beginning, EditableSpan, Fact
+from sidelight.collector.processors.normalise import documents, messages
+from sidelight.otlp.span import AttributeValue, attributes
+
+Pairs = list[tuple[str, AttributeValue]]
+"""The rest of a name behind a common beginning, and the value."""
+
+_PROMPT, _COMPLETION = "gen_ai.prompt.", "gen_ai.completion."
 _FIRST_TOKEN_EVENTS = frozenset({"First Token Stream Event", "gen_ai.content.completion.chunk"})
 _CONTENT_EVENTS = {
     "gen_ai.content.prompt": ("gen_ai.prompt", c.INPUT_VALUE),
@@ -16,29 +22,58 @@ _CONTENT_EVENTS = {
 
 def read_indexed_messages(span: EditableSpan) -> None:
     """`gen_ai.prompt.N.*` and `gen_ai.completion.N.*` of older OpenLLMetry."""
-    for prefix, name, are_answers in (
-        ("gen_ai.prompt.", c.INPUT_MESSAGES, False),
-        ("gen_ai.completion.", c.OUTPUT_MESSAGES, True),
+    for prefix, name, written in (
+        (_PROMPT, c.INPUT_MESSAGES, _written_prompt),
+        (_COMPLETION, c.OUTPUT_MESSAGES, _written_completion),
     ):
-        pairs = [pair for pair in span.beginning(prefix) if pair[0][:1].isdecimal()]
-        listed = messages.from_indexed(messages.nested(pairs), are_answers=are_answers)
-        if listed:
-            set_messages(span, name, listed)
-            for path, _ in pairs:
-                span.remove(prefix + path)
+        paths = [
+            path for path in span.names() if path.startswith(prefix) and _is_indexed(path, prefix)
+        ]
+        if not paths:
+            continue
+        indexed = Beginning(prefix)
+        # Where there are messages already, those in pieces only go.
+        if span.derive_missing(name, written, indexed) or span.tell(_has_messages, indexed):
+            for path in paths:
+                span.remove(path)
+
+
+def _is_indexed(path: str, prefix: str) -> bool:
+    return path[len(prefix) : len(prefix) + 1].isdecimal()
+
+
+def _written_prompt(pairs: Pairs) -> str | None:
+    listed = _listed(pairs, are_answers=False)
+    return messages.dumps(listed) if listed else None
+
+
+def _written_completion(pairs: Pairs) -> str | None:
+    listed = _listed(pairs, are_answers=True)
+    return messages.dumps(listed) if listed else None
+
+
+def _has_messages(pairs: Pairs) -> bool:
+    return bool(_listed(pairs, are_answers=False))
+
+
+def _listed(pairs: Pairs, *, are_answers: bool) -> list[messages.Message]:
+    indexed = [pair for pair in pairs if pair[0][:1].isdecimal()]
+    return messages.from_indexed(messages.nested(indexed), are_answers=are_answers)
 
 
 def read_events(span: EditableSpan) -> None:
     """Messages, documents and the first token out of span events; what was read is removed."""
+    if not span.has_events:
+        return
+    span.derive_missing(c.TIME_TO_FIRST_TOKEN, _itself, _FIRST_TOKEN)
+    if not span.tell(bool, _HAS_PAYLOAD):
+        return
     asked: list[messages.Message] = []
     answered: list[messages.Message] = []
     retrieved: list[documents.Document] = []
     read: list[int] = []
     for index, event in enumerate(span.proto.events):
         if event.name in _FIRST_TOKEN_EVENTS:
-            if c.TIME_TO_FIRST_TOKEN not in span:
-                nanoseconds = event.time_unix_nano - span.proto.start_time_unix_nano
-                span.set(c.TIME_TO_FIRST_TOKEN, max(0, nanoseconds) / 1e9)
             continue
         carried = attributes(event.attributes)
         if event.name in _CONTENT_EVENTS:
@@ -58,14 +93,39 @@ def read_events(span: EditableSpan) -> None:
     set_documents(span, retrieved)
     for index in reversed(read):
         del span.proto.events[index]
-    span.changed |= bool(read)
+    if read:
+        span.touch()
+
+
+def _first_token_seconds(span: Span) -> float | None:
+    for event in span.events:
+        if event.name in _FIRST_TOKEN_EVENTS:
+            return max(0, event.time_unix_nano - span.start_time_unix_nano) / 1e9
+    return None
+
+
+def _has_payload(span: Span) -> bool:
+    """Whether an event may carry messages or documents."""
+    return any(
+        event.name in _CONTENT_EVENTS
+        or event.name in documents.RESULT_EVENTS
+        or messages.is_event(event.name)
+        for event in span.events
+    )
+
+
+_FIRST_TOKEN = Fact(_first_token_seconds)
+_HAS_PAYLOAD = Fact(_has_payload)
+
+
+def _itself(value: float | None) -> float | None:
+    return value
 
 
 def set_messages(span: EditableSpan, name: str, listed: list[messages.Message]) -> None:
     """Write messages where there are none; empty lists say nothing."""
     if listed and name not in span:
         span.set(name, messages.dumps(listed))
-        span.parsed[name] = listed
 
 
 def set_documents(span: EditableSpan, listed: list[documents.Document]) -> None:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from opentelemetry.proto.trace.v1.trace_pb2 import Status
-
 from sidelight import conventions as c
-from sidelight.collector.processors.common.editable_span import EditableSpan
+from sidelight.collector.processors.common.editable_span import EditableSpan, Fact
+from sidelight.collector.processors.common.open_span import number_of
 from sidelight.collector.processors.normalise.display import display
 from sidelight.collector.processors.normalise.instrumentors import vllm
 from sidelight.collector.processors.normalise.kind import set_kind
@@ -18,16 +17,22 @@ from sidelight.collector.processors.normalise.names import rename
 from sidelight.collector.processors.normalise.payload import read_events, read_indexed_messages
 from sidelight.collector.processors.normalise.table import Table
 from sidelight.collector.processors.normalise.usage import move_unknown, say_free
-from sidelight.otlp.span import attributes
+from sidelight.otlp.span import AttributeValue, attributes
 
 # Beyond a day it is not a time but a mistake, perhaps in milliseconds.
 _MAX_TTFT_SECONDS = 86_400
+
+_IS_REQUEST = Fact(lambda span: span.name == vllm.REQUEST_SPAN)
+_START = Fact(lambda span: span.start_time_unix_nano)
+
+
+_LACKS_MESSAGE = Fact(lambda span: not span.status.message)
 
 
 def normalise(table: Table, span: EditableSpan) -> None:
     """Make a span canonical, as its table says."""
     if table.is_engine:
-        if span.proto.name != vllm.REQUEST_SPAN:
+        if not span.tell(bool, _IS_REQUEST):
             return
         rename(table, span)
         vllm.complete_request(span)
@@ -54,24 +59,27 @@ def _set_first_token(span: EditableSpan) -> None:
         span.remove(c.TIME_TO_FIRST_TOKEN)
         span.remove(c.TIME_PER_OUTPUT_TOKEN)
         return
-    seconds = span.number(c.TIME_TO_FIRST_TOKEN)
-    if span.text(c.SPAN_KIND) != "LLM" or seconds is None:
-        return
-    if 0 < seconds < _MAX_TTFT_SECONDS:
-        moment = span.proto.start_time_unix_nano / 1e9 + seconds
-        span.set_missing(
-            c.LANGFUSE_COMPLETION_START, datetime.fromtimestamp(moment, UTC).isoformat()
+    if span.text(c.SPAN_KIND) == "LLM":
+        span.derive_missing(
+            c.LANGFUSE_COMPLETION_START, _completion_start, c.TIME_TO_FIRST_TOKEN, _START
         )
+
+
+def _completion_start(first_token: AttributeValue, start_ns: int) -> str | None:
+    seconds = number_of(first_token)
+    if seconds is None or not 0 < seconds < _MAX_TTFT_SECONDS:
+        return None
+    return datetime.fromtimestamp(start_ns / 1e9 + seconds, UTC).isoformat()
 
 
 def _set_status_message(span: EditableSpan) -> None:
     """The exception as status message: Langfuse drops span events."""
-    status = span.proto.status
-    if status.code != Status.STATUS_CODE_ERROR or status.message:
+    if not span.is_error or not span.has_events or not span.tell(bool, _LACKS_MESSAGE):
         return
+    status = span.proto.status
     for event in span.proto.events:
         if event.name == "exception":
             exception = attributes(event.attributes)
             texts = [exception.get("exception.type"), exception.get("exception.message")]
             status.message = ": ".join(text for text in texts if isinstance(text, str) and text)
-            span.changed = True
+            span.touch()

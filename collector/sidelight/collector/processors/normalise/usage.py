@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import math
 
-from opentelemetry.proto.trace.v1.trace_pb2 import Status
-
 from sidelight import conventions as c
 from sidelight.collector.processors.common.editable_span import EditableSpan
+from sidelight.collector.processors.common.open_span import number_of
+from sidelight.otlp.span import AttributeValue
 
 _GENAI = "gen_ai.usage."
 _OPENINFERENCE = "llm.token_count."
@@ -46,6 +46,14 @@ _MODELS = (
 _KINDS_ABOVE_CALLS = frozenset({"CHAIN", "AGENT", "TOOL", "RETRIEVER"})
 
 _MAX_TOKENS = 2**63 - 1
+_COUNTED = {
+    c.INPUT_TOKENS: "input",
+    c.OUTPUT_TOKENS: "output",
+    c.CACHED_TOKENS: "input_cached_tokens",
+    c.CACHE_WRITE_TOKENS: "input_cache_creation",
+    c.REASONING_TOKENS: "output_reasoning_tokens",
+}
+"""Langfuse's names of counts by ours."""
 
 
 def settle_counts(span: EditableSpan, *, states_usage: bool = False) -> None:
@@ -56,7 +64,7 @@ def settle_counts(span: EditableSpan, *, states_usage: bool = False) -> None:
     if c.INPUT_TOKENS not in span and c.OUTPUT_TOKENS not in span:
         return
     total = next((name for name in TOTALS if name in span), None)
-    told = None if total is None else span.number(total)
+    is_sum = span.tell(_is_sum, total or c.TOTAL_TOKENS, c.INPUT_TOKENS, c.OUTPUT_TOKENS)
     if total is not None and total != c.TOTAL_TOKENS:
         span.move(total, c.TOTAL_TOKENS)
     for name in TOTALS[1:]:
@@ -66,13 +74,27 @@ def settle_counts(span: EditableSpan, *, states_usage: bool = False) -> None:
     has_details = any(
         name.startswith(_OPENINFERENCE) and name not in _KNOWN for name in span.names()
     )
-    parts = (span.number(c.INPUT_TOKENS) or 0) + (span.number(c.OUTPUT_TOKENS) or 0)
-    if told is None or told == parts:
+    if is_sum:
         span.remove(c.TOTAL_TOKENS)
-        if has_details and math.isfinite(parts):
-            span.set(c.TOTAL_TOKENS, min(int(parts), _MAX_TOKENS))
+        if has_details:
+            span.derive(c.TOTAL_TOKENS, _total, c.INPUT_TOKENS, c.OUTPUT_TOKENS)
     if states_usage:
-        span.set_missing(c.LANGFUSE_USAGE, _langfuse_usage(span))
+        span.derive_missing(c.LANGFUSE_USAGE, _langfuse_usage, *_COUNTED, c.TOTAL_TOKENS)
+
+
+def _sum(asked: AttributeValue, answered: AttributeValue) -> float:
+    return (number_of(asked) or 0) + (number_of(answered) or 0)
+
+
+def _is_sum(total: AttributeValue, asked: AttributeValue, answered: AttributeValue) -> bool:
+    """Whether a total says no more than its parts."""
+    told = number_of(total)
+    return told is None or told == _sum(asked, answered)
+
+
+def _total(asked: AttributeValue, answered: AttributeValue) -> int | None:
+    parts = _sum(asked, answered)
+    return min(int(parts), _MAX_TOKENS) if math.isfinite(parts) else None
 
 
 def move_unknown(span: EditableSpan) -> None:
@@ -82,24 +104,16 @@ def move_unknown(span: EditableSpan) -> None:
             span.move(name, c.OTHER_USAGE + name.removeprefix(_GENAI))
 
 
-def _langfuse_usage(span: EditableSpan) -> str | None:
+def _langfuse_usage(*values: AttributeValue) -> str | None:
     """The counts as Langfuse names them: each token in one of them only."""
-    counts = {
-        name: span.number(attribute) or 0
-        for name, attribute in (
-            ("input", c.INPUT_TOKENS),
-            ("output", c.OUTPUT_TOKENS),
-            ("input_cached_tokens", c.CACHED_TOKENS),
-            ("input_cache_creation", c.CACHE_WRITE_TOKENS),
-            ("output_reasoning_tokens", c.REASONING_TOKENS),
-        )
-    }
-    if not all(math.isfinite(count) for count in counts.values()):
+    *counted, total = [number_of(value) or 0 for value in values]
+    if not all(math.isfinite(count) for count in counted):
         return None
+    counts = dict(zip(_COUNTED.values(), counted, strict=True))
     asked, answered = counts["input"], counts["output"]
     counts["input"] = asked - counts["input_cached_tokens"] - counts["input_cache_creation"]
     counts["output"] = answered - counts["output_reasoning_tokens"]
-    counts["total"] = span.number(c.TOTAL_TOKENS) or asked + answered
+    counts["total"] = total or asked + answered
     return json.dumps({name: max(0, int(count)) for name, count in counts.items() if count})
 
 
@@ -108,10 +122,7 @@ def say_free(span: EditableSpan) -> None:
 
     That is a span with a model and without usage that failed, or whose calls are other spans.
     """
-    if (
-        span.text(c.SPAN_KIND) not in _KINDS_ABOVE_CALLS
-        and span.proto.status.code != Status.STATUS_CODE_ERROR
-    ):
+    if span.text(c.SPAN_KIND) not in _KINDS_ABOVE_CALLS and not span.is_error:
         return
     if c.LANGFUSE_COST in span or c.LANGFUSE_USAGE in span:
         return

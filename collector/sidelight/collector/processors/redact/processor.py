@@ -56,7 +56,7 @@ class RedactProcessor:
         counts = processed.redacted
         mask = partial(self._redactor.text, counts=counts)
 
-        def change(item: Item) -> bool:
+        def change(item: Item, _data: bytes) -> bool:
             before = counts.total()
             change_texts(item, mask)
             return counts.total() != before

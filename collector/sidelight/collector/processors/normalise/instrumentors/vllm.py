@@ -7,9 +7,12 @@ from types import MappingProxyType
 from typing import Final
 
 from sidelight import conventions as c
-from sidelight.collector.processors.common.editable_span import EditableSpan
+from sidelight.collector.processors.common.editable_span import EditableSpan, Fact
+from sidelight.collector.processors.common.open_span import number_of
 from sidelight.collector.processors.normalise.table import Names, Table
+from sidelight.otlp.span import AttributeValue
 
+_IS_ROOT = Fact(lambda span: not span.parent_span_id)
 # The engine's ids of requests begin with the kind of the call: chatcmpl-…, cmpl-…, resp-….
 _ID_KIND = re.compile(r"[a-z]+")
 _OPERATIONS: Final[Names] = MappingProxyType(
@@ -51,15 +54,24 @@ def complete_request(span: EditableSpan) -> None:
     client's span above is the LLM span, and both Langfuse and Phoenix add up gen_ai.usage.*
     over a trace. A root span is the LLM span itself.
     """
-    is_llm = not span.proto.parent_span_id
+    is_llm = span.tell(bool, _IS_ROOT)
     span.set_missing(c.SPAN_KIND, "LLM" if is_llm else "CHAIN")
-    call = _ID_KIND.match(span.text(c.ENGINE_REQUEST_ID))
-    span.set_missing(c.OPERATION, _OPERATIONS.get(call.group() if call else ""))
+    span.set_missing(c.OPERATION, span.tell(_operation, c.ENGINE_REQUEST_ID))
     span.set_missing(c.PROVIDER, c.PROVIDER_VLLM)
     span.copy(c.RESPONSE_MODEL, c.REQUEST_MODEL)
-    decode, tokens = span.number(c.DECODE_TIME), span.get(c.SERVED_OUTPUT_TOKENS)
-    if decode is not None and isinstance(tokens, int) and tokens > 1:
-        span.set_missing(c.TIME_PER_OUTPUT_TOKEN, decode / (tokens - 1))
+    span.derive_missing(c.TIME_PER_OUTPUT_TOKEN, _per_token, c.DECODE_TIME, c.SERVED_OUTPUT_TOKENS)
     if is_llm:
         span.copy(c.SERVED_INPUT_TOKENS, c.INPUT_TOKENS)
         span.copy(c.SERVED_OUTPUT_TOKENS, c.OUTPUT_TOKENS)
+
+
+def _operation(request_id: AttributeValue) -> str | None:
+    call = _ID_KIND.match(request_id) if isinstance(request_id, str) else None
+    return None if call is None else _OPERATIONS.get(call.group())
+
+
+def _per_token(decode_time: AttributeValue, tokens: AttributeValue) -> float | None:
+    seconds = number_of(decode_time)
+    if seconds is None or not isinstance(tokens, int) or tokens <= 1:
+        return None
+    return seconds / (tokens - 1)
