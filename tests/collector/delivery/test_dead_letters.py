@@ -20,7 +20,7 @@ class TestDeadLetters:
         for number in range(50):
             letters.add("phoenix", traces(f"span-{number}"), status=400, reason="bad")
         files = sorted(tmp_path.iterdir())
-        assert [file.name for file in files] == ["phoenix.jsonl", "phoenix.old.jsonl"]
+        assert [file.name for file in files] == ["lock", "phoenix.jsonl", "phoenix.jsonl.1"]
         assert all(file.stat().st_size <= 3000 for file in files)
         assert all(file.stat().st_mode & 0o077 == 0 for file in files)
 

@@ -112,7 +112,7 @@ def test_a_cursor_that_cannot_be_written(tmp_path: Path) -> None:
     first, second = new_ids(10), new_ids(10)
     with SpanStore() as store:
         config = settings(tmp_path, destinations=[store.destination()])
-        obstacle = tmp_path / "log" / "cursors" / "store.tmp"
+        obstacle = tmp_path / "log" / "cursors" / "store.json.tmp"
         obstacle.mkdir(parents=True)
         with Collector(config, tmp_path) as collector:
             assert collector.post(request_of(first))[0] == 200

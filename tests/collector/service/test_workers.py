@@ -295,7 +295,10 @@ class TestSignals:
 
     @pytest.mark.parametrize(
         ("text", "fault"),
-        [("a: 1", "a: unknown key"), ("workers: 2\nprocessors: {prices: no.yaml}", "no.yaml")],
+        [
+            ("a: 1", "a: unknown key"),
+            ("{workers: 2, processors: {prices: no.yaml}, destinations: []}", "no.yaml"),
+        ],
         ids=["file", "parts"],
     )
     def test_a_bad_file_changes_nothing(self, tmp_path: Path, text: str, fault: str) -> None:

@@ -21,10 +21,10 @@ from dataclasses import replace
 from pathlib import Path
 from sys import maxsize
 
+from sidelight.base.files import make_folder
 from sidelight.collector.log.cursor import Cursor
 from sidelight.collector.log.disk import layout
 from sidelight.collector.log.disk.cursor_files import stored_cursor, stored_requests
-from sidelight.collector.log.disk.files import make_folder
 from sidelight.collector.log.disk.folder_lock import FolderLock
 from sidelight.collector.log.disk.folder_log import FolderLog
 from sidelight.collector.log.disk.inspection import newest

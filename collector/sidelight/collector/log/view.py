@@ -138,6 +138,17 @@ def views(directory: Path) -> list[LogView]:
     return [view for view in candidates if list_segments(view.directory) or view.subscriptions()]
 
 
+def directories_for(directory: Path, purpose: str) -> list[Path]:
+    """Where the log in `directory` and its workers keep something besides records, if they do.
+
+    Raises `LogError` for a format that this version cannot read, and `OSError`.
+    """
+    folders = [folder for folder in layout.all_folders(directory) if (folder / purpose).is_dir()]
+    for folder in folders:
+        check_format(folder)
+    return [folder / purpose for folder in folders]
+
+
 def is_behind(directory: Path, subscription: str) -> bool:
     """Whether the log in `directory` holds records that the subscription has yet to read.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from sidelight.collector.cli.log.dead_letters import dead_letters
+from sidelight.collector.cli.log.output import explained, pipe
 from sidelight.collector.cli.options import config_option, fail, load_config
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def ls(path: Path | None, directory: Path | None, check: bool, as_json: bool) ->
     """
     from sidelight.collector.cli.log import listing
 
-    with _explained():
+    with explained():
         found = [
             listing.describe(each, check=check, now_ns=time.time_ns())
             for each in _logs(path, directory)
@@ -107,9 +107,9 @@ def cat(path: Path | None, directory: Path | None, **options: Any) -> None:
     """
     from sidelight.collector.cli.log.printing import chosen, encoded
 
-    with _explained():
+    with explained():
         wanted = _wanted(options)
-        with _pipe():
+        with pipe():
             left = wanted.limit
             for each in _logs(path, directory):
                 for signal, body in chosen(each, wanted):
@@ -158,7 +158,7 @@ def replay(
 
     if (since is not None) + (start is not None) + everything != 1:
         fail("say from where: one of --since TIME, --from SEGMENT:OFFSET and --all", 2)
-    with _explained():
+    with explained():
         since_ns = None if since is None else parse_time(since, datetime.now(UTC))
         place = None if start is None else parse_position(start)
         logs = _logs(path, directory)
@@ -227,28 +227,4 @@ def _logs(path: Path | None, directory: Path | None) -> list[LogView]:
     return find_logs(directory or load_config(path).log.directory)
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """What cannot be done is a sentence and exit 1."""
-    from sidelight.collector.cli.log.folders import CommandError
-
-    try:
-        yield
-    except CommandError as error:
-        fail(str(error), error.code)
-    except OSError as error:
-        fail(f"{error.filename or 'standard output'}: {error.strerror}", 1)
-
-
-@contextmanager
-def _pipe() -> Iterator[None]:
-    """A reader that has seen enough ends the writing; that is no fault."""
-    try:
-        yield
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(130)
+log.add_command(dead_letters)

@@ -57,7 +57,7 @@ def render(description: dict[str, Any]) -> str:
     many = "" if len(segments) == 1 else "s"
     parts = [
         f"{description['directory']}: {len(segments)} segment{many}, {total / 1e6:,.1f} MB",
-        _table(
+        table(
             _SEGMENTS,
             [
                 (
@@ -73,7 +73,7 @@ def render(description: dict[str, Any]) -> str:
                 for each in segments
             ],
         ),
-        _table(
+        table(
             _CURSORS,
             [
                 (
@@ -96,7 +96,8 @@ def _age_seconds(time_ns: int | None, now_ns: int) -> float:
     return 0.0 if time_ns is None else max(0.0, round((now_ns - time_ns) / 1e9, 3))
 
 
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows in columns, the first aligned to the left."""
     lines = [tuple(titles), *map(tuple, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(

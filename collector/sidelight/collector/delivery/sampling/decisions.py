@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from sidelight.base.files import make_folder, replace_file, write_whole
 from sidelight.collector.delivery.sampling.sampler import Decision
 
 _logger = logging.getLogger(__name__)
@@ -17,8 +18,8 @@ _ENTRY_BYTES = 17
 class Decisions:
     """A file of trace ids with a byte each, appended to and now and then written anew.
 
-    Like the log's cursors it is not synced: both outlive the process; after a power cut both
-    may be a little old, and the traces in between are decided on again.
+    Like the log's cursors it is not synced with each entry: both outlive the process; after a
+    power cut both may be a little old, and the traces in between are decided on again.
     """
 
     def __init__(self, path: Path, *, most: int) -> None:
@@ -51,9 +52,12 @@ class Decisions:
 
     def add(self, fresh: Sequence[tuple[bytes, Decision]]) -> None:
         """Append decisions. Raises `OSError` if it fails."""
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._path.open("ab") as file:
-            file.write(_encoded(fresh))
+        make_folder(self._path.parent)
+        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            write_whole(fd, _encoded(fresh))
+        finally:
+            os.close(fd)
         self._entries += len(fresh)
 
     def compact(self, remembered: Iterable[tuple[bytes, Decision]]) -> None:
@@ -61,9 +65,7 @@ class Decisions:
         if self._entries <= 2 * self._most:
             return
         kept = list(remembered)[-self._most :]
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_bytes(_encoded(kept))
-        temporary.replace(self._path)
+        replace_file(self._path, _encoded(kept))
         self._entries = len(kept)
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from sidelight.collector.log.disk.files import FileId, id_at, make_folder, replace_file
+from sidelight.base.files import FileId, id_at, make_folder, replace_file
 from sidelight.collector.log.position import Position
 
 _FOLDER = "cursors"

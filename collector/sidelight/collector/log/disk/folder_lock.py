@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from sidelight.collector.log.disk.files import FileId, id_at
+from sidelight.base.files import FileId, id_at
 from sidelight.collector.log.errors import LogError
 
 _NAME = "lock"

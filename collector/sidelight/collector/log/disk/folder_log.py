@@ -9,7 +9,7 @@ from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from sidelight.collector.log.disk.files import make_folder
+from sidelight.base.files import make_folder
 from sidelight.collector.log.disk.folder_cursors import FolderCursors
 from sidelight.collector.log.disk.folder_lock import FolderLock
 from sidelight.collector.log.disk.format import check_format, write_format

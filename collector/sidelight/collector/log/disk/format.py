@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sidelight.collector.log.disk.files import replace_file
+from sidelight.base.files import replace_file
 from sidelight.collector.log.errors import LogError
 
 VERSION = 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from sidelight.collector.log.disk.files import FileId, sync_folder
+from sidelight.base.files import FileId, sync_folder
 from sidelight.collector.log.disk.header import (
     HEADER_BYTES,
     MAGIC,

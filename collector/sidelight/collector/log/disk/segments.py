@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from sidelight.collector.log.disk.files import FileId, id_at, sync_folder
+from sidelight.base.files import FileId, id_at, sync_folder
 from sidelight.collector.log.disk.segment import (
     SegmentReader,
     SegmentWriter,

@@ -1,4 +1,4 @@
-"""Files and folders of the log: made for their owner alone, replaced whole, told apart by inode."""
+"""Private files and folders: made for their owner alone, replaced whole, told apart by inode."""
 
 from __future__ import annotations
 
