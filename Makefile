@@ -21,7 +21,7 @@ help:
 	@echo "make bench-docs      the tables and pictures of docs/benchmarks.md from it"
 	@echo "make bench-backlog   what a backlog of 10 GB costs the receiving while it is drained"
 	@echo "make bench-vectordb  what a search costs the app, beside OpenLLMetry and OpenLIT"
-	@echo "make dashboards      dashboards/generated, and the tables of docs/dashboards.md and docs/runbooks"
+	@echo "make dashboards      dashboards/generated, and the tables of docs/dashboards.md, slo.md and runbooks"
 	@echo "make config-docs     the schema of sidelight.yaml and docs/configuration.md anew"
 	@echo "make database-docs   docs/databases/ and the tables that list all databases"
 	@echo "make names           what docs/names.md and docs/vllm.md say of attributes and metrics"
@@ -91,6 +91,7 @@ dashboards: .venv/test
 	$(BIN)/sidelight dashboards write dashboards/generated
 	$(BIN)/python -m sidelight.dashboards.publish.page docs/dashboards.md
 	$(BIN)/python -m sidelight.dashboards.publish.runbooks docs/runbooks
+	$(BIN)/python -m sidelight.dashboards.publish.slo_page docs/slo.md
 
 config-docs: .venv/test
 	$(BIN)/sidelight config schema > collector/sidelight/collector/app/configuration/sidelight.schema.json

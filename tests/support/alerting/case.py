@@ -40,6 +40,7 @@ class Case:
     series: Mapping[str, str]
     at: Mapping[int, tuple[Firing, ...]]
     interval_minutes: int = 1
+    evaluation_minutes: int = 1
     first: str = "0.8.5"
 
     def named(self, title: str, series: Mapping[str, str]) -> Case:
@@ -51,7 +52,7 @@ def unit_tests(rule_file: str, cases: Sequence[Case], severity: str) -> dict[str
     """promtool's file for the cases of one alert."""
     return {
         "rule_files": [rule_file],
-        "evaluation_interval": f"{max(case.interval_minutes for case in cases)}m",
+        "evaluation_interval": f"{max(_evaluation(case) for case in cases)}m",
         "tests": [_test(case, severity) for case in cases],
     }
 
@@ -67,6 +68,10 @@ def quiet_test(title: str, series: Mapping[str, str], minutes: Iterable[int]) ->
             for minute in minutes
         ],
     }
+
+
+def _evaluation(case: Case) -> int:
+    return max(case.interval_minutes, case.evaluation_minutes)
 
 
 def _test(case: Case, severity: str) -> dict[str, Any]:

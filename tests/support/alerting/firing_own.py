@@ -160,6 +160,18 @@ OWN_CASES: tuple[Case, ...] = (
         },
     ),
     Case(
+        "SidelightCollectorLogFailing",
+        "the disk is full for a while",
+        _series("sidelight_collector_log_ok", _SCRAPED, gauge((1, 10), (0, 10), (1, 10))),
+        {
+            10: (),
+            15: (
+                Firing("c:9464 cannot write its log, and refuses what is sent to it.", _COLLECTOR),
+            ),
+            22: (),
+        },
+    ),
+    Case(
         "SidelightCollectorDropping",
         "the very first drop, which makes the series",
         _RECEIVED

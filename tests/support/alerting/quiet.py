@@ -64,7 +64,6 @@ def _slow_and_few() -> Series:
 
 # Each is well, and no alert may fire at any minute of it.
 QUIET: dict[str, Series] = {
-    "nothing is measured": {},
     "idle": service(a=(IDLE,), b=(IDLE,)) | _collector(),
     "busy with a full cache": service(a=(BUSY,), b=(BUSY,)) | _collector() | _retrieval(100),
     "rolling update": service(a=_ending(60), b=_ending(66), c=_starting(57), d=_starting(63)),

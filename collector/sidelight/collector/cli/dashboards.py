@@ -20,7 +20,12 @@ def dashboards() -> None:
 @click.option(
     "--docs", metavar="URL", default="", help="Where docs/ is served, for links to runbooks."
 )
-def write(directory: Path, grafana: str, docs: str) -> None:
+@click.option(
+    "--slo",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file of objectives instead of the usual ones; see docs/slo.md.",
+)
+def write(directory: Path, grafana: str, docs: str, slo: Path | None) -> None:
     """Write dashboards and alert rules to DIRECTORY.
 
     \b
@@ -32,10 +37,14 @@ def write(directory: Path, grafana: str, docs: str) -> None:
     try:
         from sidelight.dashboards.publish.files import write as write_files
         from sidelight.dashboards.publish.rules import Links
+        from sidelight.dashboards.slo.objective import ObjectiveError, read_objectives
     except ImportError as error:
         fail(str(error), 2)
     try:
-        for file in write_files(directory, Links(grafana, docs)):
+        objectives = read_objectives(slo) if slo else None
+        for file in write_files(directory, Links(grafana, docs), objectives):
             click.echo(file)
+    except ObjectiveError as error:
+        fail(str(error), 2)
     except OSError as error:
         fail(f"{error.filename or directory}: {error.strerror}", 1)

@@ -41,7 +41,7 @@ class Alert:
     It fires where `expression` has had a series for the time `wait`. `summary` is one sentence
     with the numbers, `advice` says what to do first; both may hold Prometheus's templates.
     `by` names the dimensions whose labels the series have. `board` and `panel` (a uid and a
-    title) show what the alert is about.
+    title) show what the alert is about. `labels` come on top of the severity.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Alert:
     by: tuple[Dimension, ...]
     panel: str
     board: str = "sidelight-overview"
+    labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def runbook(self) -> str:
@@ -62,11 +63,21 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingRule:
+    """A series that Prometheus computes and keeps, with labels that are added to it."""
+
+    name: str
+    expression: Expr
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AlertGroup:
-    """Alerts that one rule group evaluates."""
+    """What one rule group evaluates, in this order: recording rules, then alerts."""
 
     name: str
     alerts: tuple[Alert, ...]
+    records: tuple[RecordingRule, ...] = ()
 
 
 def labels(by: tuple[Dimension, ...]) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ def group(view: View) -> AlertGroup:
     return AlertGroup(
         "sidelight-collector",
         (
+            log_failing(view),
             dropping(view),
             lagging(view),
             destination_failing(view),
@@ -42,6 +43,22 @@ def group(view: View) -> AlertGroup:
             workers_restarting(view),
             instrumentation_failing(view),
         ),
+    )
+
+
+def log_failing(view: View) -> Alert:
+    """Nothing can be stored: senders are refused until the disk is right."""
+    each = view.per(*_COLLECTOR)
+    ok = promql.lowest(series.current(each, own.LOG_OK), *labels(_COLLECTOR))
+    return Alert(
+        "SidelightCollectorLogFailing",
+        "page",
+        f"{_WHERE} cannot write its log, and refuses what is sent to it.",
+        "Look at the volume of the log: is it full, gone or read-only?",
+        promql.at_zero(ok),
+        wait="1m",
+        by=_COLLECTOR,
+        panel="Log size",
     )
 
 

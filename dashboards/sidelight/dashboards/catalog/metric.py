@@ -64,7 +64,7 @@ class CatalogMetric:
 
     `unit` is UCUM as in OpenTelemetry (`s`, `By`, `1` for a share, `{token}`). `labels` are
     those the exporter sets; a histogram's `le` and the target's `job` and `instance` come on
-    top.
+    top. `buckets` are the finite bounds of a histogram, where an objective may need one.
     """
 
     source: MetricSource
@@ -73,6 +73,7 @@ class CatalogMetric:
     meaning: str
     labels: tuple[str, ...]
     names: tuple[MetricName, ...]
+    buckets: tuple[float, ...] = ()
 
     def label(self, dimension: Dimension) -> str | None:
         """The label that holds a dimension in this metric, or None if it has none."""

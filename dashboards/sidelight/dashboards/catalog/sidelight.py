@@ -50,6 +50,7 @@ def _own(metric: str, source: MetricSource, *labels: str) -> CatalogMetric:
         definition.meaning,
         labels,
         (MetricName(prometheus_name(metric)),),
+        definition.buckets if definition.instrument == "histogram" else (),
     )
 
 
@@ -104,6 +105,7 @@ DROPPED: Final = _own(names.COLLECTOR_DROPPED, COLLECTOR, "destination", "reason
 RETRIES: Final = _own(names.COLLECTOR_RETRIES, COLLECTOR, "destination")
 LAG: Final = _own(names.COLLECTOR_LAG, COLLECTOR, "destination")
 LOG_BYTES: Final = _own(names.COLLECTOR_LOG_BYTES, COLLECTOR)
+LOG_OK: Final = _own(names.COLLECTOR_LOG_OK, COLLECTOR)
 RELOAD_OK: Final = _own(names.COLLECTOR_RELOAD_OK, COLLECTOR)
 WORKER_RESTARTS: Final = _own(names.COLLECTOR_WORKER_RESTARTS, COLLECTOR)
 SCRAPES: Final = _own(names.COLLECTOR_SCRAPES, COLLECTOR, "target", "outcome")
@@ -134,6 +136,7 @@ SIDELIGHT_METRICS: Final[tuple[CatalogMetric, ...]] = (
     RETRIES,
     LAG,
     LOG_BYTES,
+    LOG_OK,
     RELOAD_OK,
     WORKER_RESTARTS,
     SCRAPES,

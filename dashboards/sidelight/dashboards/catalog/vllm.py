@@ -8,6 +8,7 @@ prometheus_client always writes a counter with `_total`, so `generation_tokens` 
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Final
 
 from sidelight.dashboards.catalog.metric import CatalogMetric, Kind, MetricName, MetricSource
@@ -27,6 +28,20 @@ VLLM: Final = MetricSource(
 PROCESS: Final = MetricSource("process", {"job": "job", "instance": "instance"})
 
 _LABELS: Final = ("model_name", "engine")
+
+# The bounds that vLLM exports, in seconds.
+_TTFT_BUCKETS: Final = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+    20.0, 40.0, 80.0, 160.0, 640.0, 2560.0,
+)  # fmt: skip
+_TOKEN_BUCKETS: Final = (
+    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+    20.0, 40.0, 80.0,
+)  # fmt: skip
+_REQUEST_BUCKETS: Final = (
+    0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0,
+    240.0, 480.0, 960.0, 1920.0, 7680.0,
+)  # fmt: skip
 
 
 def _always(kind: Kind, unit: str, name: str, meaning: str, *labels: str) -> CatalogMetric:
@@ -76,6 +91,7 @@ INTER_TOKEN: Final = CatalogMetric(
         MetricName("inter_token_latency_seconds", first="0.10.2"),
         MetricName("time_per_output_token_seconds", last="0.13.0"),
     ),
+    _TOKEN_BUCKETS,
 )
 RUNNING: Final = _always("gauge", "{request}", "num_requests_running", "Requests in the batch.")
 WAITING: Final = _always("gauge", "{request}", "num_requests_waiting", "Requests in the queue.")
@@ -89,11 +105,17 @@ REQUEST_SUCCESS: Final = _always(
     "Finished requests by reason; rejected requests are not counted.",
     "finished_reason",
 )
-TTFT: Final = _always(
-    "histogram", "s", "time_to_first_token_seconds", "Time from arrival to the first token."
+TTFT: Final = dataclasses.replace(
+    _always(
+        "histogram", "s", "time_to_first_token_seconds", "Time from arrival to the first token."
+    ),
+    buckets=_TTFT_BUCKETS,
 )
-E2E: Final = _always(
-    "histogram", "s", "e2e_request_latency_seconds", "Time from arrival to the last token."
+E2E: Final = dataclasses.replace(
+    _always(
+        "histogram", "s", "e2e_request_latency_seconds", "Time from arrival to the last token."
+    ),
+    buckets=_REQUEST_BUCKETS,
 )
 QUEUE_TIME: Final = _always(
     "histogram", "s", "request_queue_time_seconds", "Time until a request is first scheduled."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sidelight.dashboards.alerts.alert import AlertGroup
+from sidelight.dashboards.alerts.alert import Alert, AlertGroup, RecordingRule
 from sidelight.dashboards.boards.board import Board
 from sidelight.dashboards.catalog.index import METRIC_BY_SERIES
 
@@ -27,12 +27,14 @@ def require_defined(boards: Iterable[Board], groups: Iterable[AlertGroup] = ()) 
         for board in boards
         for place, metric in undefined_metrics(board)
     ]
-    faults += [
-        f"{alert.name} reads {metric}"
-        for group in groups
-        for alert in group.alerts
-        for metric in sorted(set(alert.expression.metrics()) - METRIC_BY_SERIES.keys())
-    ]
+    for group in groups:
+        known = METRIC_BY_SERIES.keys() | {record.name for record in group.records}
+        rules: tuple[RecordingRule | Alert, ...] = (*group.records, *group.alerts)
+        faults += [
+            f"{rule.name} reads {metric}"
+            for rule in rules
+            for metric in sorted(set(rule.expression.metrics()) - known)
+        ]
     if faults:
         raise UndefinedMetricError(
             "metrics are read that are not in sidelight.dashboards.catalog (add them or correct "

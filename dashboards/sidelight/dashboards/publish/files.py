@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from sidelight.dashboards.alerts.alert import AlertGroup
 from sidelight.dashboards.alerts.published import alert_groups
 from sidelight.dashboards.boards.published import BOARDS
 from sidelight.dashboards.publish.check import require_defined
@@ -19,6 +21,8 @@ from sidelight.dashboards.publish.rules import (
 )
 from sidelight.dashboards.publish.sdk import JSONEncoder
 from sidelight.dashboards.publish.yaml_text import yaml_text
+from sidelight.dashboards.slo import burn_rates
+from sidelight.dashboards.slo.objective import Objective, read_objectives
 
 # Exemplars lead to traces by the data source's settings, not by the board's. Expressions are
 # longer than some proxies let a URL be, hence POST. `$$` is Grafana's escape for `$`.
@@ -44,12 +48,19 @@ datasources:
 """
 
 
-def render(links: Links | None = None) -> dict[str, str]:
+def rule_groups(objectives: Sequence[Objective] | None = None) -> tuple[AlertGroup, ...]:
+    """All rules; those of the objectives in `slo/slo.yaml` if none are given."""
+    return (*alert_groups(), burn_rates.group(objectives or read_objectives()))
+
+
+def render(
+    links: Links | None = None, objectives: Sequence[Objective] | None = None
+) -> dict[str, str]:
     """Every file by its name; the same input, the same bytes.
 
     Raises `UndefinedMetricError` if a board or an alert reads a metric that is not in the catalog.
     """
-    groups = alert_groups()
+    groups = rule_groups(objectives)
     require_defined(BOARDS, groups)
     rules = rule_document(groups, links)
     return {
@@ -71,7 +82,11 @@ def render_boards() -> dict[str, str]:
     }
 
 
-def write(directory: Path, links: Links | None = None) -> list[Path]:
+def write(
+    directory: Path,
+    links: Links | None = None,
+    objectives: Sequence[Objective] | None = None,
+) -> list[Path]:
     """Write every file to `directory`, creating it, and return the paths.
 
     Each file is replaced atomically, so that nobody reads half of one. Raises `OSError` if the
@@ -79,7 +94,7 @@ def write(directory: Path, links: Links | None = None) -> list[Path]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, text in render(links).items():
+    for name, text in render(links, objectives).items():
         path = directory / name
         partial = path.with_name(f".{name}.partial")
         partial.write_text(text, encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sidelight.dashboards.alerts.alert import Alert, AlertGroup
+from sidelight.dashboards.alerts.alert import Alert, AlertGroup, RecordingRule
 from sidelight.dashboards.boards.board import Board
 from sidelight.dashboards.boards.published import BOARDS
 from sidelight.dashboards.catalog.metric import RESULT_LABELS
@@ -35,7 +35,10 @@ def rule_document(groups: Iterable[AlertGroup], links: Links | None = None) -> D
         "groups": [
             {
                 "name": group.name,
-                "rules": [_rule(alert, links or Links()) for alert in group.alerts],
+                "rules": [
+                    *map(_record, group.records),
+                    *(_rule(alert, links or Links()) for alert in group.alerts),
+                ],
             }
             for group in groups
         ]
@@ -52,12 +55,17 @@ def prometheus_rule(rules: Document) -> Document:
     }
 
 
+def _record(rule: RecordingRule) -> Document:
+    labels = {"labels": dict(rule.labels)} if rule.labels else {}
+    return {"record": rule.name, "expr": str(rule.expression), **labels}
+
+
 def _rule(alert: Alert, links: Links) -> Document:
     return {
         "alert": alert.name,
         "expr": str(alert.expression),
         "for": alert.wait,
-        "labels": {"severity": alert.severity},
+        "labels": {"severity": alert.severity, **dict(alert.labels)},
         "annotations": {
             "summary": alert.summary,
             "description": alert.advice,

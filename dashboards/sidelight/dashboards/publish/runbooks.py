@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from sidelight.dashboards.alerts.alert import Alert
-from sidelight.dashboards.alerts.published import alert_groups
 from sidelight.dashboards.catalog.index import METRIC_BY_SERIES
+from sidelight.dashboards.publish.files import rule_groups
 from sidelight.dashboards.publish.page import replaced, shown_name, table
 
 INDEX: Final = "index.md"
@@ -22,7 +22,7 @@ _TEMPLATE: Final = re.compile(r"\{\{.*?\$(?:labels\.)?(\w+).*?\}\}")
 
 def alerts() -> Iterator[Alert]:
     """Every published alert."""
-    for group in alert_groups():
+    for group in rule_groups():
         yield from group.alerts
 
 
@@ -31,10 +31,11 @@ def fill(pages: dict[str, str]) -> dict[str, str]:
 
     Raises `ValueError` if an alert has no page, a page no alert, or a page lacks a mark.
     """
-    by_page = {f"{alert.runbook}.md": alert for alert in alerts()}
+    # Each objective has alerts of the same names: the page shows the first.
+    by_page = {f"{alert.runbook}.md": alert for alert in reversed([*alerts()])}
     if unmatched := by_page.keys() ^ (pages.keys() - {INDEX}):
         raise ValueError(f"alerts and pages of runbooks differ in {', '.join(sorted(unmatched))}")
-    filled = {INDEX: replaced(pages[INDEX], "alerts", _list(by_page.values()))}
+    filled = {INDEX: replaced(pages[INDEX], "alerts", _list([*by_page.values()][::-1]))}
     for name, alert in by_page.items():
         filled[name] = replaced(pages[name], "alert", _facts(alert))
     return filled
@@ -50,7 +51,8 @@ def _list(all_alerts: Iterable[Alert]) -> Iterator[str]:
 
 def _facts(alert: Alert) -> Iterator[str]:
     metrics = dict.fromkeys(
-        shown_name(METRIC_BY_SERIES[series]) for series in alert.expression.metrics()
+        shown_name(METRIC_BY_SERIES[series]) if series in METRIC_BY_SERIES else series
+        for series in alert.expression.metrics()
     )
     cells = (
         ("says", plain(alert.summary)),

@@ -19,7 +19,7 @@ from sidelight.dashboards.queries import series
 from sidelight.dashboards.view import View
 
 _ANY_ERROR: Final = Matcher(ERROR_TYPE, "!=", "")
-_ANSWERED: Final = Matcher(ERROR_TYPE, "=", "")
+ANSWERED: Final = (Matcher(ERROR_TYPE, "=", ""),)
 # A request the client got wrong (4xx) is the client's error, not the service's.
 SERVICE_FAILED: Final = (_ANY_ERROR, Matcher(ERROR_TYPE, "!~", "4.."))
 _ENGINE_FAILED: Final = Matcher("finished_reason", "=~", "abort|error")
@@ -86,7 +86,7 @@ def ttft_within(view: View, bound: str) -> Expr:
 def duration_within(view: View, bound: str) -> Expr:
     """Share of answered requests that took no longer than a bound (a bucket's, in seconds)."""
     return fallback(
-        series.share_within(view, own.REQUEST_DURATION, bound, _ANSWERED),
+        series.share_within(view, own.REQUEST_DURATION, bound, *ANSWERED),
         series.share_within(view, vllm.E2E, bound),
     )
 

@@ -1,0 +1,65 @@
+"""Fills in the tables of docs/slo.md from the indicators and the burn rates.
+
+Run as `python -m sidelight.dashboards.publish.slo_page docs/slo.md`; `make dashboards` does.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from sidelight.dashboards.publish.page import replaced, shown_name, table
+from sidelight.dashboards.slo.burn_rates import BURNS
+from sidelight.dashboards.slo.indicators import INDICATORS, Indicator
+
+_DAYS = 30
+
+
+def fill(page: str) -> str:
+    """The page with its tables replaced. Raises `ValueError` if it lacks a mark."""
+    return replaced(replaced(page, "indicators", _indicators()), "burns", _burns())
+
+
+def _indicators() -> Iterator[str]:
+    cells = (
+        (
+            f"`{name}`",
+            indicator.events_called,
+            ", ".join(f"`{shown_name(source.metric)}`" for source in indicator.sources),
+            _thresholds(indicator),
+        )
+        for name, indicator in INDICATORS.items()
+    )
+    return table(("indicator", "counts", "metrics, the preferred first", "thresholds in s"), cells)
+
+
+def _thresholds(indicator: Indicator) -> str:
+    bounds = sorted({bound for metric in indicator.histograms for bound in metric.buckets})
+    return ", ".join(f"{bound:g}" for bound in bounds)
+
+
+def _burns() -> Iterator[str]:
+    cells = (
+        (
+            burn.severity,
+            burn.long,
+            burn.short,
+            f"{burn.factor(_DAYS):g}",
+            f"{burn.budget_share:.0%}",
+        )
+        for burn in BURNS
+    )
+    return table(
+        ("severity", "long window", "short window", "times as fast", "of the budget"), cells
+    )
+
+
+def main() -> None:
+    """Fill in the page that is named on the command line."""
+    path = Path(sys.argv[1])
+    path.write_text(fill(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

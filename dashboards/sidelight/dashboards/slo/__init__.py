@@ -1,0 +1,1 @@
+"""Service level objectives: data in, recording rules and burn-rate alerts out."""
