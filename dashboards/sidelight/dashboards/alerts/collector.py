@@ -54,7 +54,7 @@ def log_failing(view: View) -> Alert:
         "SidelightCollectorLogFailing",
         "page",
         f"{_WHERE} cannot write its log, and refuses what is sent to it.",
-        "Look at the volume of the log: is it full, gone or read-only?",
+        "Look whether the volume of the log is full, gone or read-only.",
         promql.at_zero(ok),
         wait="1m",
         by=_COLLECTOR,
