@@ -184,7 +184,7 @@ COLLECTOR_BUFFERED: Final = _COLLECTOR.metric(
     "sidelight.collector.receive.buffered",
     "gauge",
     "By",
-    "Bytes of HTTP bodies that are being received.",
+    "Bytes of requests under way, as sent and decompressed.",
 )
 COLLECTOR_CONNECTIONS: Final = _COLLECTOR.metric(
     "sidelight.collector.connections", "gauge", "{connection}", "Open HTTP connections."

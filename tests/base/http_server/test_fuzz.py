@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidelight.base.budget import Budget
 from sidelight.base.http_server import HttpLimits
-from sidelight.base.http_server.messages import Budget, RefusedError
+from sidelight.base.http_server.messages import RefusedError
 from sidelight.base.http_server.reader import RequestReader
 from support.fuzzing import inputs
 from support.raw_http import RawClient, chunked, request

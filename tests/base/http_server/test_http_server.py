@@ -221,6 +221,20 @@ class TestRefusals:
             b"X: a\x00b",
             b" X: a",
             b"no colon",
+            b"Transfer-Encoding: gzip, chunked",
+            b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
+            b"Transfer-Encoding: chunked, identity",
+            b'Transfer-Encoding: "chunked"',
+            b"Host: b",
+            b"Authorization: Bearer a\r\nAuthorization: Bearer b",
+            b"Content-Type: a\r\nContent-Type: b",
+            b"Connection: Upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: gzip, chunked",
+            b"X: a\nContent-Length: 5",
+            b"X: a\rContent-Length: 5",
+            b"Content-Length: 5, 5",
+            b"Content-Length: 5 5",
+            b"Content-Length: -5",
+            b"Content-Length: 0x5",
         ],
     )
     def test_ambiguous_heads_are_refused(self, serve: Serve, head: bytes) -> None:
@@ -232,6 +246,39 @@ class TestRefusals:
             assert (answer.status, answer.headers["connection"]) == (400, "close")
             assert client.is_closed()
         assert served.requests == []
+
+    @pytest.mark.parametrize(
+        "start",
+        [
+            b"POST / HTTP/1.1\r\n",
+            b"POST / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n",
+            b"POST / HTTP/1.1\r\nHost: a, b\r\n",
+            b"POST / HTTP/1.1\r\nHost: a b\r\n",
+            b"POST / HTTP/1.1\r\nHost: user@a\r\n",
+            b"POST / HTTP/1.1\r\nHost: http://a/\r\n",
+            b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n",
+            b"POST / HTTP/2.0\r\nHost: a\r\n",
+            b"POST ftp://a/ HTTP/1.1\r\nHost: a\r\n",
+            b"POST /#a HTTP/1.1\r\nHost: a\r\n",
+            b"POST http:///v1/traces HTTP/1.1\r\nHost: a\r\n",
+            b"GET /\r\n",
+        ],
+    )
+    def test_a_request_says_to_whom_and_how_it_is_sent(self, serve: Serve, start: bytes) -> None:
+        """Host, version and target as HTTP/1.1 wants them; a refusal ends the connection."""
+        served = serve()
+        with RawClient(served.port) as client:
+            client.send(start + b"Content-Length: 0\r\n\r\n" + request(b"x"))
+            answer = client.answer()
+            assert (answer.status, answer.headers["connection"]) == (400, "close")
+            assert client.is_closed()
+        assert served.requests == []
+
+    def test_http_1_0_needs_no_host(self, serve: Serve) -> None:
+        """Old load balancers probe so."""
+        with RawClient(serve().port) as client:
+            client.send(b"GET / HTTP/1.0\r\n\r\n")
+            assert client.answer().status == 200
 
     @pytest.mark.parametrize(
         "garbage",
@@ -287,7 +334,9 @@ class TestRefusals:
 
     def test_100_continue_is_not_promised_to_what_is_too_large(self, serve: Serve) -> None:
         """413 comes instead."""
-        head = b"POST / HTTP/1.1\r\nContent-Length: 9999999\r\nExpect: 100-continue\r\n\r\n"
+        head = (
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\nExpect: 100-continue\r\n\r\n"
+        )
         with RawClient(serve().port) as client:
             client.send(head)
             assert client.answer().status == 413
@@ -296,12 +345,14 @@ class TestRefusals:
         "head",
         [
             b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\n\r\n",
-            b"GET / HTTP/1.1\r\nX: " + b"a" * 40_000 + b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 40_000 + b"\r\n\r\n",
             b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 20_000 + b"\r\n",
-            b"GET / HTTP/1.1\r\nX: " + b"a" * 200_000,
-            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * 20_000,
-            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"a" * 200_000,
-            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"a" * 200_000,
+            b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 200_000,
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+            + b"a: b\r\n" * 20_000,
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: "
+            + b"a" * 200_000,
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"a" * 200_000,
         ],
         ids=["url", "header", "headers", "endless header", "trailers", "trailer", "extension"],
     )
@@ -383,7 +434,7 @@ class TestLimits:
         "start",
         [
             b"POST /",
-            b"POST / HTTP/1.1\r\nX: ",
+            b"POST / HTTP/1.1\r\nHost: a\r\nX: ",
             request(b"x" * 100)[:-50],
             request(bytes(90_000))[:-9],
         ],
@@ -400,7 +451,12 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("start", "limits", "status", "known"),
         [
-            (b"POST /a HTTP/1.1\r\nX: y\r\nContent-Length: 2\r\n\r\nz", {}, 408, b"/a y"),
+            (
+                b"POST /a HTTP/1.1\r\nHost: a\r\nX: y\r\nContent-Length: 2\r\n\r\nz",
+                {},
+                408,
+                b"/a y",
+            ),
             (b"POST /a HTTP/1.1\r\n", {}, 408, b"/a -"),
             (request(path="/fails", headers=[("X", "y")]), {}, 500, b"/fails y"),
             (b"", {"max_connections": 0}, 503, b" -"),

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from sidelight.base.budget import Budget
 from sidelight.base.http_server import HttpRequest, HttpResponse
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.ingest.intake import Receipt
@@ -169,6 +170,7 @@ def export() -> Any:
         requests,
         open_to_all(),
         otlp_http.OtlpPaths(),
+        Budget(1 << 30),
     )
 
     def call(request: HttpRequest) -> HttpResponse:

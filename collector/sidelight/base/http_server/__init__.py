@@ -13,7 +13,9 @@ from sidelight.base.http_server.messages import (
     HttpLimits,
     HttpRequest,
     HttpResponse,
+    Refused,
     in_words,
+    unnoticed,
 )
 from sidelight.base.http_server.server import HttpServer
 from sidelight.base.http_server.tls import HandshakeFault, TlsOptions
@@ -28,6 +30,8 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "HttpServer",
+    "Refused",
     "TlsOptions",
     "in_words",
+    "unnoticed",
 ]

@@ -7,14 +7,15 @@ import logging
 from http import HTTPStatus
 from typing import Protocol
 
+from sidelight.base.budget import Budget
 from sidelight.base.http_server.messages import (
     Admit,
-    Budget,
     Explain,
     Handler,
     HttpLimits,
     HttpRequest,
     HttpResponse,
+    Refused,
     RefusedError,
 )
 from sidelight.base.http_server.reader import RequestReader
@@ -36,6 +37,7 @@ class Owner(Protocol):
     limits: HttpLimits
     admit: Admit | None
     explain: Explain
+    refused: Refused
     budget: Budget
     read_buffer: memoryview
     draining: bool
@@ -117,6 +119,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _refuse(self, error: RefusedError) -> None:
         reader = self._reader
+        if not error.is_answered:
+            self._server.refused(reader.path, error.status, str(error))
         self._refusal = error.response(self._server.explain, reader.path, reader.headers)
         self._reader.forget()
         if self._task is None:

@@ -55,6 +55,14 @@ def in_words(path: str, headers: Mapping[str, str], sentence: str) -> tuple[str,
     return "text/plain", f"{sentence}\n".encode()
 
 
+Refused = Callable[[str, int, str], None]
+"""Told of each request that the server itself refuses: path as far as known, status, sentence."""
+
+
+def unnoticed(path: str, status: int, sentence: str) -> None:
+    """Do nothing (a `Refused`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
     """What clients may use of the server.
@@ -89,36 +97,14 @@ class RefusedError(Exception):
         error._response = response
         return error
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the answer was made by what asked for the refusal, not by the server."""
+        return self._response is not None
+
     def response(self, explain: Explain, path: str, headers: Mapping[str, str]) -> HttpResponse:
         """The answer to a request; `path` and `headers` are what is known of its head."""
         if self._response is not None:
             return self._response
         content_type, body = explain(path, headers, str(self))
         return HttpResponse(self.status, body, {"Content-Type": content_type, **self._headers})
-
-
-class Budget:
-    """The memory that the bodies of all connections share."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self.used = 0
-
-    @property
-    def has_plenty(self) -> bool:
-        """Whether less than a quarter is used, so that a body may get memory in advance."""
-        return self.used < self.max_bytes // 4
-
-    def take(self, count: int) -> None:
-        """Reserve `count` bytes. Raises `RefusedError` if they are not free."""
-        if count > 0 and self.used + count > self.max_bytes:
-            raise RefusedError(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "too much is being received at once; try again",
-                {"Retry-After": "1"},
-            )
-        self.used += count
-
-    def give_back(self, count: int) -> None:
-        """Free `count` bytes."""
-        self.used -= count

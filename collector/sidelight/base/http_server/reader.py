@@ -9,9 +9,10 @@ from typing import Literal, NamedTuple
 
 import httptools
 
+from sidelight.base.budget import Budget, OverBudgetError
+from sidelight.base.http_server.head import SINGLE, bad_request, check_head
 from sidelight.base.http_server.messages import (
     Admit,
-    Budget,
     Head,
     HttpRequest,
     RefusedError,
@@ -199,7 +200,12 @@ class RequestReader:
         self._view = memoryview(grown)
 
     def _hold(self, count: int) -> None:
-        self._budget.take(count)
+        try:
+            self._budget.take(count)
+        except OverBudgetError as error:
+            raise RefusedError(
+                HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "1"}
+            ) from None
         self._held_bytes += count
 
     def _complete(self, body: bytearray) -> None:
@@ -230,13 +236,18 @@ class RequestReader:
         self._header_bytes += len(name) + len(value)
         if len(self._url) + self._header_bytes > MAX_HEAD_BYTES:
             raise _head_too_large()
-        if not self._in_body:  # trailers of a chunked body are ignored
-            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
+        if self._in_body:  # trailers of a chunked body are ignored
+            return
+        key = name.decode("latin-1").lower()
+        if key in SINGLE and key in self._headers:
+            raise bad_request(f"the header {key} is there twice")
+        self._headers[key] = value.decode("latin-1").strip()
 
     def on_headers_complete(self) -> None:
         self._ignores_upgrade = self._parser.should_upgrade()
         if self._ignores_upgrade:
             return
+        check_head(self._url, self._parser.get_http_version(), self._headers)
         # Before the body: an unknown sender must not cost more than its head.
         if self._admit is not None:
             self._ask(self._admit)

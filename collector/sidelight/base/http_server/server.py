@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+from sidelight.base.budget import Budget
 from sidelight.base.http_server.connection import Connection
 from sidelight.base.http_server.messages import (
     Admit,
-    Budget,
     Explain,
     Handler,
     HttpLimits,
+    Refused,
     in_words,
+    unnoticed,
 )
 from sidelight.base.http_server.tls import TlsAcceptor, TlsOptions
 
@@ -28,17 +30,22 @@ class HttpServer:
         *,
         admit: Admit | None = None,
         explain: Explain = in_words,
+        refused: Refused = unnoticed,
         tls: TlsOptions | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        """`admit` is called before a body is read. `explain` writes the server's own errors.
+        """`admit` is called before a body is read. `explain` writes the server's own
+        errors, and `refused` is told of them.
 
-        With `tls` the port speaks TLS only.
+        With `tls` the port speaks TLS only. `budget` is the memory of the bodies, if it is shared
+        with others.
         """
         self.handler = handler
         self.limits = limits
         self.admit = admit
         self.explain = explain
-        self.budget = Budget(limits.max_buffered_bytes)
+        self.refused = refused
+        self.budget = budget or Budget(limits.max_buffered_bytes)
         self.connections: set[Connection] = set()
         self.turned_away: set[Connection] = set()
         self.draining = False
@@ -53,7 +60,7 @@ class HttpServer:
         """
         self.handler = other.handler
         self.limits = other.limits
-        self.budget.max_bytes = other.budget.max_bytes
+        self.budget.max_bytes = other.limits.max_buffered_bytes
 
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
         """Listen and return the port, which the system chooses if `port` is 0.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -37,6 +38,14 @@ class Receipt:
 
     rejected: int = 0
     reason: str = ""
+
+
+class _Refused(NamedTuple):
+    """Invalid items of a request; `reason` is a label value."""
+
+    reason: str
+    sentence: str
+    items: int
 
 
 class UnavailableError(Exception):
@@ -103,14 +112,23 @@ class Intake:
         processed = self._process(signal, request, body)
         if processed.changed:
             body = request.SerializeToString()
-        receipt = self._receipt(signal, processed, invalid)
+        refused = _refused(signal, processed, invalid)
+        receipt = Receipt(
+            sum(refusal.items for refusal in refused),
+            "; ".join(sorted(refusal.sentence for refusal in refused)),
+        )
         items = count(request)
-        if items and not await self._append(signal, body, items):
+        # The bytes are kept while they wait for the disk; what was parsed takes as much again.
+        del request
+        is_new = not items or await self._append(signal, body, items)
+        # Only now: a request that could not be stored is sent again, and would count twice.
+        for refusal in refused:
+            self.refusals.note(signal, refusal.reason, refusal.sentence, refusal.items)
+        if not is_new:
             # The first one was measured.
             self._duplicates.labels(signal).inc(items)
             return receipt
         self._received.labels(signal).inc(items)
-        # Only now: a request that could not be stored is sent again, and would count twice.
         self._guard(lambda: self._measure(signal, body, processed))
         return receipt
 
@@ -129,17 +147,6 @@ class Intake:
                 self.refusals.note(signal, "malformed", "a request is not valid OTLP")
                 raise malformed from None
 
-    def _receipt(self, signal: Signal, processed: Processed, invalid: int) -> Receipt:
-        sentences = []
-        if invalid:
-            # The same sentence goes to the sender and to the log, so it quotes no content.
-            sentences.append(f"{invalid} of the {signal} are not valid OTLP")
-            self.refusals.note(signal, "malformed", sentences[0], invalid)
-        for refusal, items in processed.refused.items():
-            self.refusals.note(signal, refusal.label, refusal.sentence, items)
-            sentences.append(refusal.sentence)
-        return Receipt(invalid + processed.refused.total(), "; ".join(sorted(sentences)))
-
     def _process(self, signal: Signal, request: Request, body: bytes) -> Processed:
         if signal == "traces":
             return self._pipeline.traces(request, body)
@@ -152,7 +159,8 @@ class Intake:
         try:
             return await self._storage.append(signal, body, items)
         except LogBusyError as error:
-            self.refusals.count(signal, "busy", items)
+            sentence = "too much waits for the disk; use a faster disk, or fewer senders"
+            self.refusals.note(signal, "busy", sentence, items)
             # The disk works, so there will be room soon.
             raise UnavailableError(str(error), is_busy=True, retry_after_seconds=1) from error
         except LogFailedError as error:
@@ -177,3 +185,15 @@ class Intake:
             measure()
         except Exception:
             _logger.exception("cannot measure a received request; it is stored")
+
+
+def _refused(signal: Signal, processed: Processed, invalid: int) -> list[_Refused]:
+    """What is left out of a request. The sentences go to sender and log, and quote no content."""
+    refused = []
+    if invalid:
+        refused.append(
+            _Refused("malformed", f"{invalid} of the {signal} are not valid OTLP", invalid)
+        )
+    for refusal, items in processed.refused.items():
+        refused.append(_Refused(refusal.label, refusal.sentence, items))
+    return refused

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from sidelight import conventions as c
 from sidelight.collector.metrics.registry import Registry
@@ -31,14 +32,16 @@ class Refusals:
     def __init__(self, registry: Registry, now: Callable[[], float] = time.monotonic) -> None:
         self._refused = registry.counter(c.COLLECTOR_REFUSED, ("signal", "reason"))
         self._now = now
-        self._unlogged: dict[tuple[Signal, str], _Unlogged] = {}
+        self._unlogged: dict[tuple[str, str], _Unlogged] = {}
 
-    def count(self, signal: Signal, reason: str, items: int) -> None:
-        """Count a refusal without logging it, because the sender will send again."""
+    def count(self, signal: Signal | Literal["unknown"], reason: str, items: int) -> None:
+        """Count a refusal whose cause is logged elsewhere."""
         self._refused.labels(signal, reason).inc(items)
 
-    def note(self, signal: Signal, reason: str, sentence: str, items: int = 1) -> None:
-        """Count a final refusal, and log it with `sentence`, which must not hold content.
+    def note(
+        self, signal: Signal | Literal["unknown"], reason: str, sentence: str, items: int = 1
+    ) -> None:
+        """Count a refusal, and log it with `sentence`, which must not hold content.
 
         `items` is 1 for a request whose items cannot be counted.
         """

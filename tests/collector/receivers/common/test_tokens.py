@@ -187,7 +187,9 @@ def test_the_body_is_not_waited_for(guarded: Guarded) -> None:
     for more in (b"", b"Expect: 100-continue\r\n"):
         with socket.create_connection(("127.0.0.1", guarded.collector.http_port), 20) as sock:
             sock.sendall(
-                b"POST /v1/traces HTTP/1.1\r\nContent-Length: 9999999\r\n" + more + b"\r\n"
+                b"POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n"
+                + more
+                + b"\r\n"
             )
             assert sock.recv(100).startswith(b"HTTP/1.1 401 Unauthorized\r\n")
 

@@ -213,7 +213,7 @@ def test_wrong_paths_methods_and_types(
         assert answer.headers["allow"] == "POST"
 
 
-_TO_TRACES = b"POST /v1/traces HTTP/1.1\r\nContent-Type: %b\r\n"
+_TO_TRACES = b"POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Type: %b\r\n"
 
 
 @pytest.mark.parametrize("kind", ["application/x-protobuf", "application/json"])

@@ -20,7 +20,8 @@ class HttpListenerConfig(ListenerConfig):
     max_buffered_bytes: int = Field(
         128 * MIB,
         ge=1024,
-        description="Memory for the bodies of all requests under way. Above it senders get 503.",
+        description="Memory for all requests under way, as sent and decompressed, those of other "
+        "receivers included. Above it senders get 503.",
     )
     max_connections: int = Field(
         1024, ge=1, description="Most open connections. Further ones get 503."

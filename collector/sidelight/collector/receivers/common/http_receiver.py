@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from sidelight.base.http_server import Admit, Explain, Handler, HttpLimits, HttpServer, in_words
+from sidelight.base.budget import Budget
+from sidelight.base.http_server import (
+    Admit,
+    Explain,
+    Handler,
+    HttpLimits,
+    HttpServer,
+    Refused,
+    in_words,
+    unnoticed,
+)
 from sidelight.base.listening import bind, connections
 from sidelight.base.tls.options import tls_options
 from sidelight.collector.receivers.common.http_config import HttpListenerConfig
@@ -21,12 +31,13 @@ class HttpService:
     """The service of an HTTP receiver.
 
     `admit` is called before a body is read; None accepts every request. `explain` writes the
-    body of the server's own errors.
+    body of the server's own errors; `refused` is told of them.
     """
 
     handler: Handler
     admit: Admit | None = None
     explain: Explain = in_words
+    refused: Refused = unnoticed
 
 
 class HttpReceiver(Generic[ConfigT]):
@@ -40,15 +51,19 @@ class HttpReceiver(Generic[ConfigT]):
         config: ConfigT,
         context: ReceiverContext,
         section: str,
-        serve: Callable[[ConfigT, ReceiverContext], HttpService],
+        serve: Callable[[ConfigT, ReceiverContext, Budget], HttpService],
     ) -> None:
-        """`section` is the receiver's place in the configuration."""
+        """`section` is the receiver's place in the configuration.
+
+        `serve` also gets the receiver's memory, for what it makes of a body.
+        """
         self._config = config
         self._context = context
         self._section = section
         self._serve = serve
         # Once: a reload keeps TLS, and certificates are followed by themselves.
         self._tls = tls_options(config.tls, section, context.failed_handshake)
+        self._budget = Budget(_max_buffered_bytes(config), context.memory)
         self._server = self._build(config)
 
     async def start(self) -> str:
@@ -80,16 +95,15 @@ class HttpReceiver(Generic[ConfigT]):
 
     def load(self) -> Load:
         """Bytes of requests under way, and open connections."""
-        return Load(self._server.budget.used, len(self._server.connections))
+        return Load(self._budget.used, len(self._server.connections))
 
     def _build(self, config: ConfigT) -> HttpServer:
-        service = self._serve(config, self._context)
+        service = self._serve(config, self._context, self._budget)
         return HttpServer(
             service.handler,
             HttpLimits(
                 max_body_bytes=config.max_body_bytes,
-                # At least one body of the largest size must fit.
-                max_buffered_bytes=max(config.max_buffered_bytes, config.max_body_bytes),
+                max_buffered_bytes=_max_buffered_bytes(config),
                 max_connections=connections(config.max_connections, self._section),
                 header_timeout_seconds=config.header_timeout_seconds,
                 body_timeout_seconds=config.body_timeout_seconds,
@@ -97,5 +111,12 @@ class HttpReceiver(Generic[ConfigT]):
             ),
             admit=service.admit,
             explain=service.explain,
+            refused=service.refused,
             tls=self._tls,
+            budget=self._budget,
         )
+
+
+def _max_buffered_bytes(config: HttpListenerConfig) -> int:
+    # The largest request, alone, must fit: it would be told to come again for ever.
+    return max(config.max_buffered_bytes, config.max_body_bytes + config.max_decompressed_bytes)

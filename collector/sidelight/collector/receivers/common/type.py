@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from sidelight.base.auth.guard import CredentialSource
+from sidelight.base.budget import MemoryPool
 from sidelight.base.check import Check
 from sidelight.base.http_client.client import Answer
 from sidelight.base.http_server import HandshakeFault
@@ -61,9 +62,9 @@ class Receiver(Protocol):
 class ReceiverContext:
     """The parts of the collector that a receiver uses.
 
-    `requests` counts by protocol and outcome, `failed_handshake` by listener and fault.
-    `shares_port`: other processes listen on the same port. `http_apis` are served on the port
-    of OTLP/HTTP.
+    `memory` is what all receivers together hold of requests under way. `requests` counts by
+    protocol and outcome, `failed_handshake` by listener and fault. `shares_port`: other processes
+    listen on the same port. `http_apis` are served on the port of OTLP/HTTP.
     """
 
     intake: Intake
@@ -71,6 +72,7 @@ class ReceiverContext:
     admission: Admission
     requests: Counter
     failed_handshake: Callable[[str, HandshakeFault], None]
+    memory: MemoryPool = field(default_factory=MemoryPool)
     shares_port: bool = False
     http_apis: Sequence[HttpApi] = ()
 

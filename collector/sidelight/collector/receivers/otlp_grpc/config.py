@@ -15,3 +15,9 @@ class OtlpGrpc(ListenerConfig):
     max_message_bytes: int = Field(
         32 * MIB, ge=1024, description="Largest message after decompression."
     )
+    max_buffered_bytes: int = Field(
+        128 * MIB,
+        ge=1024,
+        description="Memory for all requests under way, those of other receivers included. Above "
+        "it senders get RESOURCE_EXHAUSTED with RetryInfo.",
+    )

@@ -6,7 +6,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 import grpc
 import grpc.aio
@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
+from sidelight.base.budget import Budget, OverBudgetError
 from sidelight.base.listening import bind, connections
 from sidelight.collector.ingest.intake import Intake, UnavailableError
 from sidelight.collector.metrics.instruments import Counter
@@ -28,6 +29,7 @@ from sidelight.collector.receivers.common.admission import (
 )
 from sidelight.collector.receivers.common.type import Load, ReceiverContext
 from sidelight.collector.receivers.otlp_grpc.config import OtlpGrpc
+from sidelight.collector.receivers.otlp_grpc.messages import MessageReader, NoMessageError
 from sidelight.collector.receivers.otlp_grpc.tls import credentials_of
 from sidelight.collector.receivers.otlp_http.encoding import response
 from sidelight.otlp.request import MalformedError
@@ -43,50 +45,104 @@ _SERVICES: Final[dict[Signal, str]] = {
 }
 _SECTION: Final = "receivers.otlp_grpc"
 MAX_CONNECTIONS: Final = 1024
+# gRPC's default is no bound. Go's servers have the same one.
+_MAX_CALLS_PER_CONNECTION: Final = 100
+_UNASKED_BYTES: Final = 256 * 1024
 # gRPC's default is 120 s, in which a silent client keeps its connection.
 _HANDSHAKE_SECONDS: Final = 10.0
 # The metadata in which gRPC carries a google.rpc.Status.
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 
 
+class _RefusedCallError(Exception):
+    """A call that the intake never sees; `reason` is a label value."""
+
+    def __init__(
+        self, code: grpc.StatusCode, sentence: str, reason: str, retry_seconds: int | None = None
+    ) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.reason = reason
+        self.retry_seconds = retry_seconds
+
+
 class _Export:
     """The Export method of one signal's service."""
 
-    def __init__(self, signal: Signal, intake: Intake, requests: Counter) -> None:
+    def __init__(
+        self, signal: Signal, intake: Intake, requests: Counter, messages: MessageReader
+    ) -> None:
         self.signal = signal
         self._intake = intake
         self._requests = requests
+        self._messages = messages
 
     def handler(self, stamp: Stamp | None) -> grpc.RpcMethodHandler:
         """The method for a call whose resources get `stamp`."""
-        return grpc.unary_unary_rpc_method_handler(
+        # As a stream: for any other method gRPC reads the message before it asks anybody.
+        return grpc.stream_unary_rpc_method_handler(
             partial(self._export, stamp),
             response_serializer=lambda message: message.SerializeToString(),
         )
 
+    def refusal(self, error: _RefusedCallError) -> grpc.RpcMethodHandler:
+        """The method for a call that is refused before its message is read."""
+
+        async def refuse(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
+            await self._refuse(error, context)
+
+        return grpc.stream_unary_rpc_method_handler(refuse)
+
+    async def _refuse(self, error: _RefusedCallError, context: grpc.aio.ServicerContext) -> None:
+        self._intake.refusals.note(self.signal, error.reason, str(error))
+        await self._abort(context, error.code, str(error), error.retry_seconds)
+
     async def _export(
-        self, stamp: Stamp | None, body: bytes, context: grpc.aio.ServicerContext
+        self, stamp: Stamp | None, _: AsyncIterator[bytes], context: grpc.aio.ServicerContext
     ) -> Message:
         try:
-            receipt = await self._intake.accept(self.signal, body, stamp)
+            async with self._messages.message(context) as body:
+                receipt = await self._intake.accept(self.signal, body, stamp)
+        except OverBudgetError as error:
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED
+            await self._refuse(_RefusedCallError(code, str(error), "busy", 1), context)
+        except TimeoutError:
+            code, late = grpc.StatusCode.DEADLINE_EXCEEDED, "the message took too long to arrive"
+            await self._refuse(_RefusedCallError(code, late, "timeout"), context)
+        except NoMessageError as error:
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED
+            await self._refuse(_RefusedCallError(code, str(error), "too_large"), context)
+        # The last two come from the intake, which has counted them.
         except MalformedError as error:
-            self._count(grpc.StatusCode.INVALID_ARGUMENT)
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            await self._abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except UnavailableError as error:
             code = (
                 grpc.StatusCode.RESOURCE_EXHAUSTED if error.is_busy else grpc.StatusCode.UNAVAILABLE
             )
-            self._count(code)
-            # By the OTLP specification, clients retry RESOURCE_EXHAUSTED only with RetryInfo.
-            details = _retry_details(code, str(error), error.retry_after_seconds)
-            await context.abort(code, str(error), ((_DETAILS_KEY, details),))
+            await self._abort(context, code, str(error), error.retry_after_seconds)
         except Exception:
             # gRPC would send the exception's message, which may quote content of other senders.
             _logger.exception("gRPC Export of %s failed", self.signal)
-            self._count(grpc.StatusCode.INTERNAL)
-            await context.abort(grpc.StatusCode.INTERNAL, "internal error, see the collector's log")
+            await self._abort(
+                context, grpc.StatusCode.INTERNAL, "internal error, see the collector's log"
+            )
         self._count(grpc.StatusCode.OK)
         return response(self.signal, receipt.rejected, receipt.reason)
+
+    async def _abort(
+        self,
+        context: grpc.aio.ServicerContext,
+        code: grpc.StatusCode,
+        sentence: str,
+        retry_seconds: int | None = None,
+    ) -> NoReturn:
+        self._count(code)
+        trailing: tuple[tuple[str, bytes], ...] = ()
+        if retry_seconds is not None:
+            # By the OTLP specification, clients retry RESOURCE_EXHAUSTED only with RetryInfo.
+            trailing = ((_DETAILS_KEY, _retry_details(code, sentence, retry_seconds)),)
+        await context.abort(code, sentence, trailing)
+        raise AssertionError("abort raises")
 
     def _count(self, code: grpc.StatusCode) -> None:
         self._requests.labels("grpc", code.name).inc()
@@ -102,11 +158,10 @@ def _retry_details(code: grpc.StatusCode, message: str, seconds: int) -> bytes:
 class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
     """Finds the method of a call. Refuses unknown senders before their message is read."""
 
-    def __init__(self, exports: Sequence[_Export], admission: Admission, requests: Counter) -> None:
+    def __init__(self, exports: Sequence[_Export], admission: Admission) -> None:
         self._exports = {f"/{_SERVICES[export.signal]}/Export": export for export in exports}
         self._handlers = {method: export.handler(None) for method, export in self._exports.items()}
         self._admission = admission
-        self._requests = requests
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         export = self._exports.get(details.method)
@@ -117,20 +172,14 @@ class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no ty
             identity = self._admission.identify("grpc", headers.get(AUTHORIZATION))
             resource_stamp = stamp(export.signal, identity, headers.get(PROJECT_HEADER))
         except NotAdmittedError as error:
-            return self._refusal(grpc.StatusCode.UNAUTHENTICATED, str(error))
+            code = grpc.StatusCode.UNAUTHENTICATED
+            return export.refusal(_RefusedCallError(code, str(error), "unauthorized"))
         except ProjectError as error:
-            return self._refusal(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            code = grpc.StatusCode.INVALID_ARGUMENT
+            return export.refusal(_RefusedCallError(code, str(error), "malformed"))
         if resource_stamp is None:
             return self._handlers[details.method]
         return export.handler(resource_stamp)
-
-    def _refusal(self, code: grpc.StatusCode, message: str) -> grpc.RpcMethodHandler:
-        async def refuse(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
-            self._requests.labels("grpc", code.name).inc()
-            await context.abort(code, message)
-
-        # As a stream: for any other method gRPC reads the message first.
-        return grpc.stream_unary_rpc_method_handler(refuse)
 
 
 class OtlpGrpcReceiver:
@@ -151,12 +200,22 @@ class OtlpGrpcReceiver:
                     connections(MAX_CONNECTIONS, _SECTION),
                 ),
                 ("grpc.server_handshake_timeout_ms", int(handshake_seconds * 1000)),
+                # What it takes of a message before it is asked to read it, for each call.
+                ("grpc.http2.lookahead_bytes", _UNASKED_BYTES),
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.max_concurrent_streams", _MAX_CALLS_PER_CONNECTION),
                 # gRPC's default is 1: a second server on the port would silently share its clients.
                 ("grpc.so_reuseport", int(context.shares_port)),
             ]
         )
-        exports = [_Export(signal, context.intake, context.requests) for signal in _SERVICES]
-        services = _Services(exports, context.admission, context.requests)
+        # At least one message of the largest size must fit.
+        max_buffered_bytes = max(config.max_buffered_bytes, config.max_message_bytes)
+        self._budget = Budget(max_buffered_bytes, context.memory)
+        messages = MessageReader(self._budget, config.max_message_bytes)
+        exports = [
+            _Export(signal, context.intake, context.requests, messages) for signal in _SERVICES
+        ]
+        services = _Services(exports, context.admission)
         self._server.add_generic_rpc_handlers((services,))
 
     async def start(self) -> str:
@@ -194,8 +253,8 @@ class OtlpGrpcReceiver:
         return
 
     def load(self) -> Load:
-        """Always empty: gRPC does not report its load."""
-        return Load()
+        """Bytes of requests under way. gRPC does not report its connections."""
+        return Load(self._budget.used)
 
 
 def _check_free(host: str, port: int) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from types import MappingProxyType
 from typing import Final, cast
 
+from sidelight.base.auth.guard import Identity
+from sidelight.base.budget import Budget, OverBudgetError
 from sidelight.base.http_server import (
     Admit,
     Handler,
@@ -25,9 +28,11 @@ from sidelight.collector.receivers.common.admission import (
     ProjectError,
     stamp,
 )
-from sidelight.collector.receivers.common.gzip_body import TooLargeError, gunzip
+from sidelight.collector.receivers.common.encoded_body import EncodingError, decoded
+from sidelight.collector.receivers.common.gzip_body import TooLargeError
 from sidelight.collector.receivers.common.http_api import HttpApi
 from sidelight.collector.receivers.common.http_receiver import HttpReceiver, HttpService
+from sidelight.collector.receivers.common.http_refusals import HttpRefusals
 from sidelight.collector.receivers.common.json_body import JsonBodies
 from sidelight.collector.receivers.common.type import ReceiverContext
 from sidelight.collector.receivers.otlp_http.config import OtlpHttp
@@ -52,13 +57,15 @@ def build(config: OtlpHttp, context: ReceiverContext) -> HttpReceiver[OtlpHttp]:
     return HttpReceiver(config, context, "receivers.otlp_http", _service)
 
 
-def _service(config: OtlpHttp, context: ReceiverContext) -> HttpService:
+def _service(config: OtlpHttp, context: ReceiverContext, budget: Budget) -> HttpService:
     admission, requests = context.admission, context.requests
     paths = OtlpPaths(context.http_apis)
+    refusals = HttpRefusals("http", paths.signal, requests, context.intake)
     return HttpService(
-        handler(config, context.intake, requests, admission, paths),
-        admit=None if admission.is_open else admit(admission, requests, paths),
+        handler(config, context.intake, requests, admission, paths, budget),
+        admit=None if admission.is_open else admit(admission, refusals, paths),
         explain=paths.explain,
+        refused=refusals.by_server,
     )
 
 
@@ -120,7 +127,7 @@ class OtlpPaths:
         return HttpResponse(code, body, {"Content-Type": kind, **(headers or {})})
 
 
-def admit(admission: Admission, requests: Counter, paths: OtlpPaths) -> Admit:
+def admit(admission: Admission, refusals: HttpRefusals, paths: OtlpPaths) -> Admit:
     """Refuses requests without valid credentials before their body is read."""
 
     def ask(head: Head) -> HttpResponse | None:
@@ -128,7 +135,7 @@ def admit(admission: Admission, requests: Counter, paths: OtlpPaths) -> Admit:
             if not paths.is_open(head.path):
                 admission.identify("http", head.headers.get(AUTHORIZATION))
         except NotAdmittedError as error:
-            requests.labels("http", "401").inc()
+            refusals.by_server(head.path, 401, str(error))
             return paths.unauthorized(head.path, head.headers, error)
         return None
 
@@ -145,9 +152,12 @@ def handler(
     requests: Counter,
     admission: Admission,
     paths: OtlpPaths,
+    budget: Budget | None = None,
 ) -> Handler:
-    """Answers requests by the OTLP/HTTP specification."""
-    export = _Export(config, intake, admission, paths)
+    """Answers requests by the OTLP/HTTP specification. `budget`: memory for decompressed bodies."""
+    budget = budget or Budget(config.max_buffered_bytes)
+    refusals = HttpRefusals("http", paths.signal, requests, intake)
+    export = _Export(config, intake, admission, paths, budget, refusals)
 
     async def handle(request: HttpRequest) -> HttpResponse:
         answer = await export(request)
@@ -157,16 +167,35 @@ def handler(
     return handle
 
 
+class _RefusedExportError(Exception):
+    """A request that the intake never sees. `headers` are those of the answer."""
+
+    def __init__(
+        self, status: int, sentence: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.headers = headers
+
+
 class _Export:
     """Turns a request into its answer."""
 
     def __init__(
-        self, config: OtlpHttp, intake: Intake, admission: Admission, paths: OtlpPaths
+        self,
+        config: OtlpHttp,
+        intake: Intake,
+        admission: Admission,
+        paths: OtlpPaths,
+        budget: Budget,
+        refusals: HttpRefusals,
     ) -> None:
         self._paths = paths
         self._admission = admission
         self._max_decompressed_bytes = config.max_decompressed_bytes
         self._intake = intake
+        self._budget = budget
+        self._refusals = refusals
         self._json = JsonBodies()
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -177,6 +206,7 @@ class _Export:
         try:
             identity = self._admission.identify("http", request.headers.get(AUTHORIZATION))
         except NotAdmittedError as error:  # the token was removed while the body arrived
+            self._refusals.note(request.path, 401, str(error))
             return self._paths.unauthorized(request.path, request.headers, error)
         signal = self._paths.signal(request.path)
         if signal is None:
@@ -186,21 +216,14 @@ class _Export:
         if request.method != "POST":
             allow = {"Allow": "POST"}
             return self._refusal(request, 405, f"{request.path} accepts only POST", allow)
-        content_type = _media_type(request.headers)
-        # No guessing by content: a wrong guess would store garbage as spans.
-        if content_type not in (PROTOBUF, JSON):
-            return self._refusal(request, 415, f"Content-Type must be {PROTOBUF} or {JSON}")
         try:
-            resource_stamp = stamp(signal, identity, request.headers.get(PROJECT_HEADER))
-            converted = await self._protobuf(signal, request, content_type)
-            receipt = await self._intake.accept(
-                signal, converted.body, resource_stamp, already_refused=converted.invalid
-            )
-        except (MalformedError, ProjectError) as error:
+            return await self._accept(signal, identity, request)
+        except _RefusedExportError as error:
+            self._refusals.note(request.path, error.status, str(error))
+            return self._refusal(request, error.status, str(error), error.headers)
+        # These two come from the intake, which has counted them.
+        except MalformedError as error:
             return self._refusal(request, 400, str(error))
-        except TooLargeError as error:
-            self._intake.refusals.note(signal, "too_large", str(error))
-            return self._refusal(request, 413, str(error))
         except UnavailableError as error:
             return self._refusal(
                 request,
@@ -208,26 +231,43 @@ class _Export:
                 str(error),
                 {"Retry-After": str(error.retry_after_seconds)},
             )
-        except _EncodingError as error:
-            return self._refusal(request, 415, str(error))
+
+    async def _accept(
+        self, signal: Signal, identity: Identity | None, request: HttpRequest
+    ) -> HttpResponse:
+        """Store the data of a request. Raises `_RefusedExportError`, and what the intake raises."""
+        content_type = _media_type(request.headers)
+        # No guessing by content: a wrong guess would store garbage as spans.
+        if content_type not in (PROTOBUF, JSON):
+            raise _RefusedExportError(415, f"Content-Type must be {PROTOBUF} or {JSON}")
+        with ExitStack() as held:
+            try:
+                resource_stamp = stamp(signal, identity, request.headers.get(PROJECT_HEADER))
+                body = held.enter_context(
+                    decoded(request, self._max_decompressed_bytes, self._budget)
+                )
+                converted = await self._protobuf(signal, body, content_type)
+            except (MalformedError, ProjectError) as error:
+                raise _RefusedExportError(400, str(error)) from None
+            except TooLargeError as error:
+                raise _RefusedExportError(413, str(error)) from None
+            except EncodingError as error:
+                raise _RefusedExportError(415, str(error)) from None
+            except OverBudgetError as error:
+                raise _RefusedExportError(503, str(error), {"Retry-After": "1"}) from None
+            receipt = await self._intake.accept(
+                signal, converted.body, resource_stamp, already_refused=converted.invalid
+            )
         message = response(signal, receipt.rejected, receipt.reason)
         return HttpResponse(200, encode(message, content_type), {"Content-Type": content_type})
 
-    async def _protobuf(self, signal: Signal, request: HttpRequest, content_type: str) -> Converted:
-        body: bytes | bytearray = request.body
-        encoding = request.headers.get("content-encoding", "identity").lower()
-        if encoding == "gzip":
-            body = gunzip(body, self._max_decompressed_bytes)
-        elif encoding != "identity":
-            raise _EncodingError("Content-Encoding must be gzip or absent")
-        if content_type != JSON:
-            # A bytearray is as good as bytes, because nothing changes it; a copy would cost 2 %.
-            return Converted(cast("bytes", body), 0)
-        try:
+    async def _protobuf(
+        self, signal: Signal, body: bytes | bytearray, content_type: str
+    ) -> Converted:
+        if content_type == JSON:
             return await self._json.convert(partial(_from_json, signal), body)
-        except MalformedError:
-            self._intake.refusals.note(signal, "malformed", "a request is not valid OTLP in JSON")
-            raise
+        # A bytearray is as good as bytes, because nothing changes it; a copy would cost 2 %.
+        return Converted(cast("bytes", body), 0)
 
     def _refusal(
         self,
@@ -244,7 +284,3 @@ def _from_json(signal: Signal, body: bytes | bytearray) -> Converted:
     from sidelight.collector.receivers.otlp_http.otlp_json import from_json
 
     return from_json(signal, body)
-
-
-class _EncodingError(Exception):
-    """A Content-Encoding that is not supported."""
