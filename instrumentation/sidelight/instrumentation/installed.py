@@ -5,9 +5,7 @@ vLLM loads its plugin by itself; its server imports this package but none of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from sidelight.instrumentation.settings import Settings
-    from sidelight.instrumentation.vectordb.core.library import ClientLibrary
 
 
 def instrument(
@@ -25,12 +22,14 @@ def instrument(
 ) -> tuple[str, ...]:
     """Observes every supported client library that is installed; returns their packages.
 
-    Skips a package that cannot be imported. Uses the global OpenTelemetry providers and the
-    environment's settings unless others are given. Call it once, after the providers are set; a
-    second call changes nothing.
+    Imports none of them: each is observed as soon as the app has imported it. Uses the global
+    OpenTelemetry providers and the environment's settings unless others are given. Call it once,
+    after the providers are set; a second call changes nothing.
     """
+    from sidelight.instrumentation.vectordb.registry import LIBRARIES
+
     packages = []
-    for library in _installed():
+    for library in LIBRARIES:
         # A folder of that name, or a package that was copied into the app.
         with suppress(ImportError):
             if library.instrument(tracer_provider, meter_provider, settings):
@@ -40,13 +39,7 @@ def instrument(
 
 def uninstrument() -> None:
     """Restores every original method that `instrument` replaced."""
-    for library in _installed():
-        library.uninstrument()
-
-
-def _installed() -> Iterator[ClientLibrary]:
     from sidelight.instrumentation.vectordb.registry import LIBRARIES
 
     for library in LIBRARIES:
-        if find_spec(library.database.client.package) is not None:
-            yield library
+        library.uninstrument()

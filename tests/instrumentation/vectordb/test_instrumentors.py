@@ -18,6 +18,7 @@ from qdrant_client import QdrantClient, models
 import sidelight.instrumentation
 from sidelight.instrumentation.settings import Settings
 from support.recording import Recording
+from support.vectordb import servers
 from support.vectordb.milvus_lite import vector
 
 
@@ -168,3 +169,84 @@ with query_text("hello"):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
+
+
+LIST_MODULES = "import sys; print(*sorted(sys.modules), sep='\\n')"
+
+
+def _modules_of(command: list[Any], environment: dict[str, str] | None = None) -> set[str]:
+    """The modules of a process that prints them."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **(environment or {})}
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def _foreign(modules: set[str]) -> set[str]:
+    """Those that are neither Python's nor ours."""
+    return {
+        name
+        for name in (module.partition(".")[0] for module in modules)
+        if name not in sys.stdlib_module_names and name not in ("sidelight", "__main__")
+    }
+
+
+def test_no_library_is_imported_that_the_app_does_not_import() -> None:
+    """Neither a client nor OpenTelemetry: switching on takes Sidelight and Python alone."""
+    program = "import sidelight.instrumentation; sidelight.instrumentation.instrument()\n"
+    alone = _modules_of([sys.executable, "-c", LIST_MODULES])
+    observed = _modules_of([sys.executable, "-c", program + LIST_MODULES])
+
+    assert _foreign(observed - alone) == set()
+
+
+def test_opentelemetry_instrument_imports_no_client() -> None:
+    """Beside what the command imports without us, which depends on what else is installed."""
+    command = [
+        Path(sys.executable).with_name("opentelemetry-instrument"),
+        sys.executable,
+        "-c",
+        LIST_MODULES,
+    ]
+    names = ",".join(f"sidelight-{name}" for name in ("chroma", "milvus", "qdrant"))
+    without = _modules_of(command, {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": names})
+    observed = _modules_of(command)
+
+    assert _foreign(observed) == _foreign(without)
+
+
+OLD_SQLITE = """
+import sqlite3, sys
+import sidelight.instrumentation
+from sidelight.instrumentation.settings import Settings
+from support.recording import Recording
+recording = Recording()
+sidelight.instrumentation.instrument(recording.tracer_provider, None, Settings())
+version = sqlite3.sqlite_version_info
+sqlite3.sqlite_version_info = (3, 31, 0)
+try:
+    import chromadb
+except RuntimeError as error:
+    print("refused")
+sqlite3.sqlite_version_info = version
+import chromadb
+docs = chromadb.EphemeralClient().create_collection("docs")
+docs.add(ids=["1"], embeddings=[[1.0, 0.0]])
+print(*(span.name for span in recording.spans()), sep=";")
+"""
+
+
+@pytest.mark.real("chroma", "chroma-1.0")
+@pytest.mark.parametrize("environment", ["chroma", "chroma-1.0"])
+def test_a_client_that_cannot_be_imported_yet_is_observed_when_it_can(environment: str) -> None:
+    """Chroma refuses an old sqlite3 until the app has put another one in its place."""
+    done = subprocess.run(
+        [servers.python_of(environment), "-c", OLD_SQLITE],
+        capture_output=True,
+        text=True,
+        env=servers.environment_for_clients(),
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["refused", "create_collection docs;add docs"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from typing import Any
@@ -18,9 +19,9 @@ from sidelight.instrumentation.vectordb.core.patching import Patches
 APP = "a name of this module that is replaced"
 
 
-def replace_app(patches: Patches, _observer: Any) -> None:
+def replace_app(patches: Patches, _observer: Any) -> Callable[[], None]:
     """Installs one patch, without any client."""
-    patches._put(sys.modules[__name__], "APP", APP, APP)
+    return lambda: patches._put(sys.modules[__name__], "APP", APP, APP)
 
 
 def test_a_package_may_have_two_distributions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from sidelight.instrumentation.vectordb.chroma.description import CHROMA, CLIENTS, COLLECTIONS
@@ -13,15 +14,20 @@ if TYPE_CHECKING:
     from sidelight.instrumentation.vectordb.core.patching import Patches
 
 
-def _install(patches: Patches, observer: CallObserver) -> None:
+def _prepare(patches: Patches, observer: CallObserver) -> Callable[[], None]:
     # Imported here, as these import OpenTelemetry, which a description must not need.
     from sidelight.instrumentation.vectordb.chroma.calls import client_methods, collection_methods
 
-    patches.observe(COLLECTIONS, observer, collection_methods(observer))
-    patches.observe(CLIENTS, observer, client_methods(observer))
+    of_collections, of_clients = collection_methods(observer), client_methods(observer)
+
+    def install() -> None:
+        patches.observe(COLLECTIONS, observer, of_collections)
+        patches.observe(CLIENTS, observer, of_clients)
+
+    return install
 
 
-LIBRARY: Final = ClientLibrary(CHROMA, ERRORS, _install)
+LIBRARY: Final = ClientLibrary(CHROMA, ERRORS, _prepare)
 
 instrument = LIBRARY.instrument
 uninstrument = LIBRARY.uninstrument

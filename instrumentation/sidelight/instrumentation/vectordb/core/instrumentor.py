@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
-from importlib.util import find_spec
 from typing import Any, ClassVar
 
 from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]
@@ -30,8 +29,6 @@ class ClientInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     def _instrument(self, **kwargs: Any) -> None:
         # `opentelemetry-instrument` loads every instrumentor of a distribution without checking
         # its dependencies, and gives up all of them when one raises.
-        if find_spec(self.library.database.client.package) is None:
-            return
         # A folder may have the name of a package that is not installed.
         with suppress(ImportError):
             self.library.instrument(

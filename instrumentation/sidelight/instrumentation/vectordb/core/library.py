@@ -6,6 +6,7 @@ Importing this module imports neither OpenTelemetry nor a client: `instrument` d
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb.core.description import Database
 from sidelight.instrumentation.vectordb.core.errors import ClientErrors
+from sidelight.instrumentation.vectordb.core.imports import ImportHooks, is_imported
 from sidelight.instrumentation.vectordb.core.patching import Patches
 
 if TYPE_CHECKING:
@@ -25,15 +27,36 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("sidelight.instrumentation.vectordb")
 
 
+Prepare = Callable[[Patches, "CallObserver"], Callable[[], None]]
+"""Makes what replaces the methods of the modules that have been imported by then. The result is
+called again whenever another one has been."""
+
+
+@dataclass(slots=True)
+class _Observation:
+    """What a library is observed with, from `instrument` to `uninstrument`."""
+
+    settings: Settings
+    tracer_provider: TracerProvider | None
+    meter_provider: MeterProvider | None
+    # None until a module of the library has been imported.
+    install: Callable[[], None] | None = None
+    is_warned: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class ClientLibrary:
-    """The client library of a database; `install` replaces its methods."""
+    """The client library of a database; what `prepare` makes replaces its methods."""
 
     database: Database
     errors: ClientErrors
-    install: Callable[[Patches, CallObserver], None]
+    prepare: Prepare
+    modules: tuple[str, ...] = ()
+    """Modules in which methods are replaced, beside those of the database's wrapped classes."""
     _patches: Patches = field(default_factory=Patches)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _hooks: ImportHooks = field(default_factory=ImportHooks)
+    _observation: list[_Observation] = field(default_factory=list)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def instrument(
         self,
@@ -43,41 +66,84 @@ class ClientLibrary:
     ) -> bool:
         """Observes every client of this library in the process, existing ones included.
 
+        Does not import the library: its methods are replaced as soon as the app has imported it.
         Uses the global providers and the environment's settings unless others are given. Does
         nothing if the library is observed already or `SIDELIGHT_DISABLED` is set. Returns
         whether it is observed now. Raises `ImportError` if the library is not installed.
         """
-        from sidelight.instrumentation.vectordb.core.observer import CallObserver
-
         settings = settings or Settings.from_environment()
         if settings.disabled:
             return False
-        distribution, client_version = self._installed()
+        self._installed()
         with self._lock:
-            if self._patches:
+            if self._observation:
                 return True
-            observer = CallObserver(
-                self.database,
-                self.errors,
-                version=client_version,
-                settings=settings,
-                tracer_provider=tracer_provider,
-                meter_provider=meter_provider,
-            )
-            try:
-                self.install(self._patches, observer)
-            except Exception as error:  # noqa: BLE001
-                self._patches.undo()
-                _warn(distribution, client_version, f"{type(error).__name__} while wrapping them")
-                return False
-            if self._patches.missing:
-                _warn(distribution, client_version, "missing: " + ", ".join(self._patches.missing))
-            return bool(self._patches)
+            self._observation.append(_Observation(settings, tracer_provider, meter_provider))
+            self._hooks.watch(self._watched(), self._imported)
+        if self.database.client.package in sys.modules:
+            self._install()
+        return bool(self._observation)
 
     def uninstrument(self) -> None:
         """Restores every original method of the library."""
         with self._lock:
+            self._hooks.stop()
+            self._observation.clear()
             self._patches.undo()
+
+    def _watched(self) -> frozenset[str]:
+        paths = (
+            path
+            for wrapped in self.database.client.wrapped
+            for paths in wrapped.classes
+            for path in paths
+        )
+        modules = (path.partition(":")[0] for path in paths)
+        return frozenset((self.database.client.package, *self.modules, *modules))
+
+    def _imported(self, module: str) -> None:
+        """A module of the library has been imported or reloaded. Never raises."""
+        try:
+            with self._lock:
+                self._patches.forget(module)
+            self._install()
+        except Exception:
+            _logger.debug("an imported module could not be observed", exc_info=True)
+
+    def _install(self) -> None:
+        """Replaces the methods of the modules that have been imported by now."""
+        # Outside the lock, as another thread may hold the lock of these modules.
+        from sidelight.instrumentation.vectordb.core.observer import CallObserver
+
+        with self._lock:
+            if not self._observation:
+                return
+            (observation,) = self._observation
+            distribution, client_version = self._installed()
+            try:
+                if observation.install is None:
+                    observer = CallObserver(
+                        self.database,
+                        self.errors,
+                        version=client_version,
+                        settings=observation.settings,
+                        tracer_provider=observation.tracer_provider,
+                        meter_provider=observation.meter_provider,
+                    )
+                    observation.install = self.prepare(self._patches, observer)
+                self._patches.missing.clear()
+                observation.install()
+            except Exception as error:  # noqa: BLE001
+                self.uninstrument()
+                _warn(distribution, client_version, f"{type(error).__name__} while wrapping them")
+                return
+            if (
+                self._patches.missing
+                and not observation.is_warned
+                and is_imported(self.database.client.package)
+            ):
+                observation.is_warned = True
+                _warn(distribution, client_version, "missing: " + ", ".join(self._patches.missing))
 
     def _installed(self) -> tuple[str, str]:
         """Name and version of what is installed. Raises `ImportError` if nothing is."""

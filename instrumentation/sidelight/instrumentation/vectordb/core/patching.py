@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from sidelight.instrumentation.vectordb.core.description import WrappedClasses
+from sidelight.instrumentation.vectordb.core.imports import exists
 
 if TYPE_CHECKING:
     from sidelight.instrumentation.vectordb.core.method import ObservedMethod
@@ -28,24 +29,30 @@ class Patches:
         # Owner, name, the original and what replaced it.
         self._undo: list[tuple[Any, str, Any, Any]] = []
         self._observers: list[CallObserver] = []
+        # Owners by id, each of which `_undo` keeps alive.
+        self._replaced: set[tuple[int, str]] = set()
         self.missing: list[str] = []
 
     def __len__(self) -> int:
         return len(self._undo)
 
     def find(self, *paths: str) -> Any | None:
-        """The first class or module there is of `package.module:Name`s, the newest name first.
+        """The first class or module of `package.module:Name`s that has been imported.
 
-        None, and the first is missing, if there is none of them.
+        None if there is none of them yet, and the first is missing if there will be none.
         """
+        may_come = False
         for path in paths:
             module, _, name = path.partition(":")
-            try:
-                loaded: Any = import_module(module)
-                return getattr(loaded, name) if name else loaded
-            except (ImportError, AttributeError):
-                continue
-        self.missing.append(paths[0])
+            loaded: Any = sys.modules.get(module)
+            if loaded is None:
+                may_come = may_come or exists(module)
+            elif not name:
+                return loaded
+            elif hasattr(loaded, name):
+                return getattr(loaded, name)
+        if not may_come:
+            self.missing.append(paths[0])
         return None
 
     def find_classes(self, wrapped: WrappedClasses) -> Iterator[Any]:
@@ -67,7 +74,7 @@ class Patches:
         call. False if there is no such function.
         """
         original = vars(owner).get(name)
-        if not inspect.isroutine(original):
+        if not inspect.isroutine(original) or (id(owner), name) in self._replaced:
             return False
         self._put(owner, name, original, functools.wraps(original)(wrapped(original)))
         return True
@@ -82,7 +89,8 @@ class Patches:
 
         Skips a method that a class lacks; an essential one is added to `missing`.
         """
-        self._observers.append(observer)
+        if observer not in self._observers:
+            self._observers.append(observer)
         for owner in self.find_classes(wrapped):
             for name, observed in methods.items():
                 wrapper = _async if inspect.iscoroutinefunction(vars(owner).get(name)) else _sync
@@ -93,13 +101,21 @@ class Patches:
         original = vars(owner).get(name)
         if not isinstance(original, property) or original.fget is None:
             return
+        if (id(owner), name) in self._replaced:
+            return
         read = original.fget
         changed = property(lambda self: change(read(self)), doc=original.__doc__)
         self._put(owner, name, original, changed)
 
+    def forget(self, module: str) -> None:
+        """Lets the functions of a module be replaced again, which a reload has made new."""
+        owner = id(sys.modules.get(module))
+        self._replaced = {place for place in self._replaced if place[0] != owner}
+
     def undo(self) -> None:
         """Restores every original."""
         self.missing.clear()
+        self._replaced.clear()
         while self._observers:
             self._observers.pop().stop()
         while self._undo:
@@ -110,6 +126,7 @@ class Patches:
     def _put(self, owner: Any, name: str, original: Any, ours: Any) -> None:
         setattr(owner, name, ours)
         self._undo.append((owner, name, original, ours))
+        self._replaced.add((id(owner), name))
 
 
 def positional(method: Callable[..., Any]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from sidelight.instrumentation.vectordb.core.library import ClientLibrary
@@ -13,18 +14,23 @@ if TYPE_CHECKING:
     from sidelight.instrumentation.vectordb.core.patching import Patches
 
 
-def _install(patches: Patches, observer: CallObserver) -> None:
+def _prepare(patches: Patches, observer: CallObserver) -> Callable[[], None]:
     # Imported here, as these import OpenTelemetry, which a description must not need.
     from sidelight.instrumentation.vectordb.milvus.calls import handler_methods
     from sidelight.instrumentation.vectordb.milvus.iterators import observe_iterators
     from sidelight.instrumentation.vectordb.milvus.propagation import propagate_trace
 
-    patches.observe(HANDLERS, observer, handler_methods(observer))
-    observe_iterators(patches, observer)
-    propagate_trace(patches)
+    methods = handler_methods(observer)
+
+    def install() -> None:
+        patches.observe(HANDLERS, observer, methods)
+        observe_iterators(patches, observer)
+        propagate_trace(patches)
+
+    return install
 
 
-LIBRARY: Final = ClientLibrary(MILVUS, ERRORS, _install)
+LIBRARY: Final = ClientLibrary(MILVUS, ERRORS, _prepare)
 
 instrument = LIBRARY.instrument
 uninstrument = LIBRARY.uninstrument

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from sidelight.instrumentation.vectordb.core.library import ClientLibrary
-from sidelight.instrumentation.vectordb.qdrant.description import CLIENTS, QDRANT
+from sidelight.instrumentation.vectordb.qdrant.description import CLIENTS, QDRANT, RESPONSES
 from sidelight.instrumentation.vectordb.qdrant.errors import ERRORS
 
 if TYPE_CHECKING:
@@ -13,16 +14,21 @@ if TYPE_CHECKING:
     from sidelight.instrumentation.vectordb.core.patching import Patches
 
 
-def _install(patches: Patches, observer: CallObserver) -> None:
+def _prepare(patches: Patches, observer: CallObserver) -> Callable[[], None]:
     # Imported here, as these import OpenTelemetry, which a description must not need.
     from sidelight.instrumentation.vectordb.qdrant.calls import client_methods
     from sidelight.instrumentation.vectordb.qdrant.responses import read_responses
 
-    patches.observe(CLIENTS, observer, client_methods(observer))
-    read_responses(patches, observer)
+    methods = client_methods(observer)
+
+    def install() -> None:
+        patches.observe(CLIENTS, observer, methods)
+        read_responses(patches, observer)
+
+    return install
 
 
-LIBRARY: Final = ClientLibrary(QDRANT, ERRORS, _install)
+LIBRARY: Final = ClientLibrary(QDRANT, ERRORS, _prepare, RESPONSES)
 
 instrument = LIBRARY.instrument
 uninstrument = LIBRARY.uninstrument

@@ -84,6 +84,13 @@ CLIENTS: Final = WrappedClasses(
     ),
 )
 
+# Modules through which its responses pass.
+RESPONSES: Final = (
+    "qdrant_client.http.api_client",
+    "qdrant_client.qdrant_remote",
+    "qdrant_client.async_qdrant_remote",
+)
+
 QDRANT: Final = Database(
     name="qdrant",
     title="Qdrant",

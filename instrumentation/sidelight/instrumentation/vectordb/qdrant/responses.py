@@ -16,21 +16,18 @@ from sidelight.instrumentation.vectordb.core.call import DatabaseCall
 from sidelight.instrumentation.vectordb.core.current import current_call
 from sidelight.instrumentation.vectordb.core.observer import CallObserver
 from sidelight.instrumentation.vectordb.core.patching import Patches
+from sidelight.instrumentation.vectordb.qdrant.description import RESPONSES
 
 _Method = Callable[..., Any]
 
-_REST: Final = "qdrant_client.http.api_client:ApiClient"
-_ASYNC_REST: Final = "qdrant_client.http.api_client:AsyncApiClient"
-_GRPC: Final = (
-    "qdrant_client.qdrant_remote:QdrantRemote",
-    "qdrant_client.async_qdrant_remote:AsyncQdrantRemote",
-)
+_API, _REMOTE, _ASYNC_REMOTE = RESPONSES
+_GRPC: Final = (f"{_REMOTE}:QdrantRemote", f"{_ASYNC_REMOTE}:AsyncQdrantRemote")
 
 
 def read_responses(patches: Patches, observer: CallObserver) -> None:
     """Watches the REST and gRPC clients of every Qdrant client."""
     reader = _Reader(observer)
-    rest, asynchronous = patches.find(_REST), patches.find(_ASYNC_REST)
+    rest, asynchronous = patches.find(f"{_API}:ApiClient"), patches.find(f"{_API}:AsyncApiClient")
     if rest is not None:
         patches.replace(rest, "send", reader.watch)
     if asynchronous is not None:
