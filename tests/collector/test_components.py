@@ -21,6 +21,8 @@ from sidelight.collector.destinations.common.type import DestinationType
 from sidelight.collector.receivers import registry as receivers
 from sidelight.collector.receivers.common.type import CheckContext, ReceiverType
 from sidelight.otlp.signals import SIGNALS
+from support.collector import environment
+from support.named_files import provide
 from support.paths import DOCS, TESTS
 
 COMPONENTS: list[DestinationType | ReceiverType] = [
@@ -66,11 +68,19 @@ class TestEachComponent:
     def test_config_check_accepts_the_example(
         self, component: DestinationType | ReceiverType, tmp_path: Path
     ) -> None:
-        """As a user would try it."""
+        """As a user would try it, with the certificates and secrets that it names."""
+        text, variables = provide(example(component), tmp_path)
         path = tmp_path / "sidelight.yaml"
-        path.write_text(example(component))
+        path.write_text(text)
         command = [sys.executable, "-m", "sidelight.collector", "config", "check", "-c", str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env=environment(variables),
+        )
         assert done.returncode == 0, done.stderr
         assert component.name in done.stdout
 

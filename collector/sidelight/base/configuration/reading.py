@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from sidelight.base.configuration.environment import overlay
+from sidelight.base.configuration.environment import Overlay, overlay
 from sidelight.base.configuration.faults import explain
 from sidelight.base.configuration.origins import Origins
 from sidelight.base.configuration.renames import Renames, refuse_old_names
@@ -28,11 +28,7 @@ def validated(
 
     Raises `ConfigError` with one line for each fault: place, key, value, what is allowed.
     """
-    values = {} if file is None or file.values is None else file.values
-    if not isinstance(values, dict):
-        assert file is not None
-        raise ConfigError(f"{file.name}: must be a mapping of keys, not {_kind(values)}")
-    merged = overlay(values, environ or {}, model.model_fields.keys() | renames.sections)
+    merged = _merged(model, file, environ, renames)
     origins = Origins(file, merged.variables)
     values, faults = refuse_old_names(merged.values, origins, renames)
     try:
@@ -43,6 +39,29 @@ def validated(
     if faults:
         raise ConfigError("\n".join(faults))
     return configuration
+
+
+def origins_of(
+    model: type[Section],
+    file: YamlFile | None,
+    environ: Mapping[str, str] | None = None,
+    renames: Renames = _NO_RENAMES,
+) -> Origins:
+    """Where each value of a configuration comes from. Raises `ConfigError`."""
+    return Origins(file, _merged(model, file, environ, renames).variables)
+
+
+def _merged(
+    model: type[Section],
+    file: YamlFile | None,
+    environ: Mapping[str, str] | None,
+    renames: Renames,
+) -> Overlay:
+    values = {} if file is None or file.values is None else file.values
+    if not isinstance(values, dict):
+        assert file is not None
+        raise ConfigError(f"{file.name}: must be a mapping of keys, not {_kind(values)}")
+    return overlay(values, environ or {}, model.model_fields.keys() | renames.sections)
 
 
 def _kind(value: object) -> str:

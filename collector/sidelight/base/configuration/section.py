@@ -89,6 +89,11 @@ class Secret(Section):
             raise ValueError("name exactly one of env and file")
         return self
 
+    @property
+    def is_optional(self) -> bool:
+        """Whether it may be unset where the configuration does not name it."""
+        return False
+
     def read(self) -> str | None:
         """The secret without surrounding white space, or None if it is unset or empty.
 
@@ -109,3 +114,11 @@ class Secret(Section):
 
     def __str__(self) -> str:
         return f"${self.env}" if self.env is not None else str(self.file)
+
+
+class OptionalSecret(Secret):
+    """A secret that need not be set unless the configuration names it."""
+
+    @property
+    def is_optional(self) -> bool:
+        return True

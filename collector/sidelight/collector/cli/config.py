@@ -51,8 +51,9 @@ def pages(directory: Path) -> None:
 def check(path: Path | None) -> None:
     """Report every fault of a configuration. Without faults, print the effective configuration.
 
-    Nothing is connected to, and no secret is shown. `sidelight doctor` also checks that the
-    destinations answer.
+    Faults are also ports that are used twice, unlikely URLs, missing certificates, and secrets
+    that are not set. Nothing is connected to, and no secret is shown. `sidelight doctor` also
+    checks that the destinations answer.
 
     Exit codes: 0 no fault, 2 faults.
     """
@@ -60,10 +61,14 @@ def check(path: Path | None) -> None:
     # Imported late, so that faults of the file are reported at once.
     from sidelight.base.configuration.section import ConfigError
     from sidelight.collector.app.configuration.effective import effective
+    from sidelight.collector.app.configuration.loading import origins
+    from sidelight.collector.app.configuration.mistakes import mistakes
     from sidelight.collector.delivery.build import build_exporter
     from sidelight.collector.delivery.subscription_config import subscription_configs
     from sidelight.collector.processors.build import build as build_pipeline
 
+    if lines := mistakes(loaded, origins(path)):
+        fail("\n".join(lines), 2)
     try:
         # Some faults only show here: a price table, an extension, a header's name.
         build_pipeline(loaded.processors)

@@ -213,9 +213,7 @@ class TestCheck:
     def test_it_prints_what_would_be_used(self, tmp_path: Path) -> None:
         """As YAML that comes to the same configuration."""
         file = tmp_path / "c.yaml"
-        file.write_text(
-            "log: {max_bytes: 2000000}\ndestinations: [{type: langfuse, only: [llm]}]\n"
-        )
+        file.write_text("log: {max_bytes: 2000000}\ndestinations: [{type: phoenix, only: [llm]}]\n")
         answer = _run("check", "-c", "c.yaml", cwd=tmp_path)
         assert answer.returncode == 0, answer.stderr
         assert answer.stdout.startswith("# c.yaml: no faults. Effective configuration:\n")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sidelight.base.configuration.reading import validated
+from sidelight.base.configuration.origins import Origins
+from sidelight.base.configuration.reading import origins_of, validated
 from sidelight.base.configuration.renames import Renames
 from sidelight.base.configuration.yaml_file import read
 from sidelight.collector.app.configuration.config import Config
@@ -30,3 +31,8 @@ def load(path: Path | None) -> Config:
     and what is allowed.
     """
     return validated(Config, None if path is None else read(path), os.environ, RENAMES)
+
+
+def origins(path: Path | None) -> Origins:
+    """Where each value of that configuration comes from. Raises `ConfigError`."""
+    return origins_of(Config, None if path is None else read(path), os.environ, RENAMES)

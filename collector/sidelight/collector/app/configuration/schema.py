@@ -19,7 +19,7 @@ _SHORT_FORMS: Final[dict[str, dict[str, Any]]] = {
     "Match": {"type": "string", "description": "One of kinds alone."},
     "Extension": {"type": "string", "description": "Its call alone."},
 }
-_SECRETS: Final = ("Secret", "Tokens")
+_SECRETS: Final = ("Secret", "OptionalSecret", "Tokens")
 
 
 def schema() -> dict[str, Any]:

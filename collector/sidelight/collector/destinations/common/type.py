@@ -41,6 +41,8 @@ class DestinationType:
     - `share`: adapts a configuration to one of several workers (worker, workers).
     - `is_ordered`: batches that arrive out of order are lost in part, so a batch that fails is
       passed by others as late as possible.
+    - `url_problem`: what is wrong with a URL of this type and what to write, as far as the URL
+      alone shows it.
     - `packages`: packages that must be importable.
     """
 
@@ -57,4 +59,5 @@ class DestinationType:
     detect: Callable[[Callable[[DestinationConfig], bool]], DestinationConfig | None] | None = None
     share: Callable[[Any, int, int], DestinationConfig] = lambda config, _worker, _workers: config
     is_ordered: bool = False
+    url_problem: Callable[[str], str | None] = lambda _: None
     packages: tuple[str, ...] = ()

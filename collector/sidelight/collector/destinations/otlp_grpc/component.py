@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from sidelight.base.check import Check
 from sidelight.collector.destinations.common.outcome import Exporter
@@ -14,6 +15,10 @@ def _build(config: OtlpGrpcDestination) -> Exporter:
     from sidelight.collector.destinations.otlp_grpc import exporter
 
     return exporter.build(config)
+
+
+def _url_problem(url: str) -> str | None:
+    return "must end with the port, because gRPC has no paths" if urlsplit(url).path else None
 
 
 async def _check(name: str, config: OtlpGrpcDestination) -> Check:
@@ -30,5 +35,6 @@ OTLP_GRPC = DestinationType(
     check=_check,
     concurrency=lambda config: config.concurrency,
     packages=("grpc",),
+    url_problem=_url_problem,
     page=Path(__file__).with_name("page.md"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sidelight.collector.destinations.common.type import DestinationType, SelectionOptions
+from sidelight.collector.destinations.common.urls import no_page_of
 from sidelight.collector.destinations.phoenix.annotations import PhoenixAnnotations
 from sidelight.collector.destinations.phoenix.check import check
 from sidelight.collector.destinations.phoenix.config import PhoenixDestination
@@ -27,5 +28,17 @@ PHOENIX = DestinationType(
     check=check,
     detect=detect,
     selection=_selection,
+    url_problem=no_page_of(
+        "Phoenix",
+        "v1",
+        "graphql",
+        "projects",
+        "redirects",
+        "datasets",
+        "playground",
+        "prompts",
+        "settings",
+        "login",
+    ),
     page=Path(__file__).with_name("page.md"),
 )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from sidelight.base.configuration.section import BaseUrl, Secret
+from sidelight.base.configuration.section import BaseUrl, OptionalSecret, Secret
 from sidelight.collector.destinations.common.config import Name, ScoredDestination
 from sidelight.collector.destinations.common.routes import ROUTES, UrlRoute
 
@@ -31,7 +31,7 @@ class PhoenixDestination(ScoredDestination):
         description="Resource attribute with the name of the project. Resources without it go to "
         "`project`.",
     )
-    api_key: Secret = Field(
-        Secret(env="PHOENIX_API_KEY"), description="API key. If it is empty, none is sent."
+    api_key: OptionalSecret = Field(
+        OptionalSecret(env="PHOENIX_API_KEY"), description="API key. If it is empty, none is sent."
     )
     routes: tuple[PhoenixRoute, ...] = Field((), description=ROUTES)
