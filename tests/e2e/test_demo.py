@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
+from sidelight.demo.vllm_server import MODEL_NAME
+from support.langfuse import LangfuseStandIn
+from support.langfuse_view import cost_by
 from support.waiting import eventually
 
 pytestmark = [
@@ -113,9 +116,19 @@ def run(directory: Path, *options: str) -> Demo:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+def langfuse() -> Iterator[LangfuseStandIn]:
+    """A Langfuse of the user's that knows the model, and so prices its tokens."""
+    with LangfuseStandIn() as server, pytest.MonkeyPatch.context() as patch:
+        server.prices = {MODEL_NAME: 0.5}
+        patch.setenv("LANGFUSE_PUBLIC_KEY", server.public_key)
+        patch.setenv("LANGFUSE_SECRET_KEY", server.secret_key)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory, langfuse: LangfuseStandIn) -> Iterator[Demo]:
     """A demo that went well and goes on serving; its end leaves nothing behind."""
-    demo = start(tmp_path_factory.mktemp("kept"), "--keep")
+    demo = start(tmp_path_factory.mktemp("kept"), "--keep", "--langfuse", langfuse.url)
     try:
         demo.wait_for("Serving until Ctrl-C.")
         yield demo
@@ -136,8 +149,22 @@ def test_everything_is_found(kept: Demo) -> None:
         "KV-cache usage",
         "exemplars with a trace",
         "queries of sidelight-overview.json with data",
+        "tokens counted once, as the client saw them",
+        "the session on every span",
+        "one environment",
     ):
         assert re.search(rf"✓ │ *\w* *│ {re.escape(what)} ", kept.output), kept.output
+
+
+def test_langfuse_prices_the_calls_alone(kept: Demo, langfuse: LangfuseStandIn) -> None:
+    """A model that Langfuse knows costs what the client's calls used, in every sum."""
+    assert kept.output
+    rows = [row for row in langfuse.rows if row.trace_name]
+    by_type = cost_by(rows, "type")
+    assert {kind for kind, cost in by_type.items() if cost} == {"GENERATION"}
+    for attribute in ("session", "user", "trace_name"):
+        assert cost_by(rows, attribute).get("", 0) == 0
+    assert cost_by(rows, "environment") == {"demo": sum(by_type.values())}
 
 
 def test_the_bursts_queue_and_preempt(kept: Demo) -> None:

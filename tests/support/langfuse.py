@@ -13,6 +13,7 @@ import json
 import re
 from datetime import datetime
 from typing import Any, Literal
+from urllib.parse import parse_qsl
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
@@ -58,13 +59,16 @@ class LangfuseStandIn(Backend):
     def _respond(self, request: Request) -> Reply:
         if not self._authorized(request):
             return _reply(401, {"message": "Invalid credentials"})
-        match request.method, request.path:
+        path, _, query = request.path.partition("?")
+        match request.method, path:
             case "GET", "/api/public/projects":
                 return _reply(200, {"data": [{**self.project, "metadata": {}}]})
             case "POST", "/api/public/otel/v1/metrics":
                 return _reply(200, {})
             case "POST", "/api/public/otel/v1/traces":
                 return self._ingest(request)
+            case "GET", "/api/public/v2/observations":
+                return self._list(dict(parse_qsl(query)))
             case "POST", "/api/public/ingestion":
                 return self._ingest_scores(request)
         return _reply(404, {"message": "Not found"})
@@ -96,6 +100,27 @@ class LangfuseStandIn(Backend):
             case "cut":
                 return Reply(200, b"{}".ljust(64), _JSON, fault="cut")
         return _reply(200, {})
+
+    def _list(self, asked: dict[str, str]) -> Reply:
+        """A page of observations, with a cursor while there are more."""
+        since = datetime.fromisoformat(asked.get("fromStartTime", "1970-01-01T00:00:00Z"))
+        rows = [row for row in self.rows if row.start_ns >= since.timestamp() * 1e9]
+        start, limit = int(asked.get("cursor", "0")), int(asked.get("limit", "50"))
+        page = [
+            {
+                "id": row.span_id,
+                "traceId": row.trace_id,
+                "type": row.type,
+                "name": row.name,
+                "usageDetails": {"total": row.tokens} if row.tokens else {},
+                "totalCost": row.cost,
+                "sessionId": row.session or None,
+                "environment": row.environment,
+            }
+            for row in rows[start : start + limit]
+        ]
+        more = {"cursor": str(start + limit)} if start + limit < len(rows) else {}
+        return _reply(200, {"data": page, "meta": more})
 
     def _ingest_scores(self, request: Request) -> Reply:
         """Takes a batch of events; a score with the same id again replaces it.

@@ -26,6 +26,12 @@ _PARTS = (
     "gen_ai.usage.reasoning.output_tokens",
     "llm.token_count.completion_details.reasoning",
 )
+# RERANKER it does not know.
+_TYPES = {
+    "LLM": "GENERATION",
+    **{kind: kind for kind in ("CHAIN", "AGENT", "TOOL", "RETRIEVER", "EMBEDDING", "GUARDRAIL",
+                               "EVALUATOR")},
+}  # fmt: skip
 _ENVIRONMENT = re.compile(r"(?!langfuse)[a-z0-9-_]{1,40}")
 
 
@@ -37,6 +43,7 @@ class Observation:
     span_id: str
     name: str
     start_ns: int
+    type: str = "SPAN"
     model: str = ""
     tokens: float = 0
     cost: float = 0.0
@@ -71,6 +78,7 @@ def observation(
         span.span_id.hex(),
         span.name,
         span.start_time_unix_nano,
+        _type(said, model),
         model,
         tokens or 0,
         cost,
@@ -104,6 +112,13 @@ def cost_by(rows: Iterable[Observation], attribute: str) -> dict[Any, float]:
         key = getattr(row, attribute)
         sums[key] = sums.get(key, 0.0) + row.cost
     return sums
+
+
+def _type(said: Mapping[str, Any], model: str) -> str:
+    if "langfuse.observation.type" in said:
+        return str(said["langfuse.observation.type"]).upper()
+    kind = _TYPES.get(str(said.get("openinference.span.kind")))
+    return kind or ("GENERATION" if model else "SPAN")
 
 
 def _counted(said: Mapping[str, Any]) -> float | None:

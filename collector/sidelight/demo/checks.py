@@ -97,8 +97,8 @@ def check_traces(
 def _application(
     answers: Sequence[RagAnswer], complete: Sequence[RagAnswer], trees: Mapping[str, Tree]
 ) -> list[Finding]:
-    def of_all(what: str, wrong: Mapping[str, str], good: str) -> Finding:
-        return _of_all("Phoenix", what, complete, wrong, good)
+    def in_all(what: str, wrong: Mapping[str, str], good: str) -> Finding:
+        return of_all("Phoenix", what, complete, wrong, good)
 
     untraced = [answer for answer in answers if trees[answer.trace_id].root is None]
     failed = [answer for answer in answers if answer.error]
@@ -115,7 +115,7 @@ def _application(
             not untraced and bool(answers),
             f"{len(answers) - len(untraced)} of {len(answers)}",
         ),
-        of_all(
+        in_all(
             "CHAIN → EMBEDDING, RETRIEVER, LLM",
             {
                 answer.trace_id: "no " + ", ".join(missing)
@@ -124,7 +124,7 @@ def _application(
             },
             "in all",
         ),
-        of_all(
+        in_all(
             "documents with scores",
             {
                 answer.trace_id: f"{shown} of {TOP_K} documents"
@@ -133,7 +133,7 @@ def _application(
             },
             f"{TOP_K} in each RETRIEVER",
         ),
-        of_all(
+        in_all(
             "LLM tokens as the client saw them",
             {
                 answer.trace_id: wrong
@@ -167,8 +167,8 @@ def _server(
     *,
     required: bool,
 ) -> list[Finding]:
-    def of_all(what: str, wrong: Mapping[str, str], good: str) -> Finding:
-        return _of_all("vLLM", what, complete, wrong, good, required)
+    def in_all(what: str, wrong: Mapping[str, str], good: str) -> Finding:
+        return of_all("vLLM", what, complete, wrong, good, required)
 
     gave_up = [answer for answer in answers if answer.gave_up]
     # A fast server may have written the whole answer before the client left.
@@ -188,7 +188,7 @@ def _server(
         if answer.error and (server := trees[answer.trace_id].server) and server.failed
     ]
     return [
-        of_all(
+        in_all(
             "LLM → server span → queue, prefill, decode",
             {
                 answer.trace_id: "no " + ", ".join(missing)
@@ -197,7 +197,7 @@ def _server(
             },
             "in all",
         ),
-        of_all(
+        in_all(
             "server's token counts as the client saw them",
             {
                 answer.trace_id: wrong
@@ -206,7 +206,7 @@ def _server(
             },
             _sums(complete),
         ),
-        of_all(
+        in_all(
             "KV cache and batch each request met",
             {
                 answer.trace_id: "no " + ", ".join(missing)
@@ -232,7 +232,7 @@ def _server(
     ]
 
 
-def _of_all(
+def of_all(
     place: str,
     what: str,
     complete: Sequence[RagAnswer],

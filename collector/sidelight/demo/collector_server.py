@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def configuration(
     http_port: int,
     grpc_port: int,
     serve_port: int,
-    phoenix_url: str,
+    destinations: Sequence[Mapping[str, object]],
     vllm_metrics_url: str,
 ) -> dict[str, object]:
     """The collector's configuration: all ports on loopback, all files in `directory`."""
@@ -55,16 +56,7 @@ def configuration(
         },
         "serve": {"port": serve_port},
         "log": {"directory": str(directory / "log")},
-        "destinations": [
-            {
-                "name": "phoenix",
-                "type": "phoenix",
-                "url": phoenix_url,
-                "project": PROJECT,
-                # Phoenix starts at the same time, so retries soon succeed.
-                "max_backoff_seconds": 2,
-            }
-        ],
+        "destinations": list(destinations),
         "dashboards": {"directory": str(directory / "dashboards")},
     }
 
@@ -76,7 +68,7 @@ def start(
     http_port: int,
     grpc_port: int,
     serve_port: int,
-    phoenix_url: str,
+    destinations: Sequence[Mapping[str, object]],
     vllm_metrics_url: str,
 ) -> CollectorServer:
     """Start the collector; `wait_until_ready` waits until it serves."""
@@ -87,7 +79,7 @@ def start(
         http_port=http_port,
         grpc_port=grpc_port,
         serve_port=serve_port,
-        phoenix_url=phoenix_url,
+        destinations=destinations,
         vllm_metrics_url=vllm_metrics_url,
     )
     file.write_text(yaml.safe_dump(settings, sort_keys=False))

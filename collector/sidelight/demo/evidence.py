@@ -17,9 +17,10 @@ from sidelight.dashboards.catalog import vllm
 from sidelight.dashboards.publish.read_back import BoardQuery, board_queries, interpolate
 from sidelight.dashboards.queries import batching, kv_cache, series
 from sidelight.dashboards.view import View
-from sidelight.demo import checks
+from sidelight.demo import checks, langfuse_checks
 from sidelight.demo.app import RagAnswer
 from sidelight.demo.checks import Finding
+from sidelight.demo.langfuse_query import LangfuseReader, SeenObservation
 from sidelight.demo.phoenix_query import PhoenixReader, SeenSpan
 from sidelight.demo.prometheus_query import PrometheusReader
 
@@ -36,6 +37,7 @@ class Evidence:
 
     findings: list[Finding] = field(default_factory=list)
     traces: dict[str, list[SeenSpan]] = field(default_factory=dict)
+    observations: dict[str, list[SeenObservation]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -47,6 +49,8 @@ def gather(
     *,
     answers: Sequence[RagAnswer],
     phoenix: PhoenixReader,
+    langfuse: LangfuseReader | None,
+    started: float,
     prometheus: Callable[[], PrometheusReader] | None,
     collector_metrics_url: str,
     dashboards: Path,
@@ -56,7 +60,8 @@ def gather(
 ) -> Evidence:
     """Query until everything has arrived, at most for `patience_seconds`.
 
-    `prometheus` returns a reader whose time range ends now; None if Prometheus does not run.
+    `prometheus` returns a reader whose time range ends now; None if Prometheus does not run. The
+    demo `started` then (Unix seconds).
     Raises `httpx.HTTPError` if a server does not answer.
     """
     deadline = time.monotonic() + patience_seconds
@@ -66,6 +71,7 @@ def gather(
         evidence.traces.update(phoenix.traces(unfinished))
         evidence.findings = [
             *checks.check_traces(answers, evidence.traces, instrumented=instrumented),
+            *_langfuse(langfuse, answers, evidence, started),
             *_prometheus(prometheus, answers, dashboards, instrumented=instrumented),
             losses(httpx.get(collector_metrics_url, timeout=30).raise_for_status().text),
         ]
@@ -77,6 +83,18 @@ def gather(
         progress(f"waiting for: {'; '.join(missing)}")
         unfinished = checks.unfinished(answers, evidence.traces)
         time.sleep(_PAUSE_SECONDS)
+
+
+def _langfuse(
+    reader: LangfuseReader | None,
+    answers: Sequence[RagAnswer],
+    evidence: Evidence,
+    started: float,
+) -> list[Finding]:
+    if reader is None:
+        return []
+    evidence.observations = reader.traces({answer.trace_id for answer in answers}, started)
+    return langfuse_checks.check_observations(answers, evidence.observations)
 
 
 def losses(exposition: str) -> Finding:

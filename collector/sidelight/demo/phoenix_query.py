@@ -51,13 +51,14 @@ class SeenSpan:
 class PhoenixReader:
     """Queries a Phoenix server. All methods raise `httpx.HTTPError`."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._http = httpx.Client(base_url=url, timeout=30)
+    def __init__(self, url: str, api_key: str | None = None) -> None:
+        self.url = url
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else None
+        self._http = httpx.Client(base_url=url, timeout=30, headers=headers)
 
     def link(self, trace_id: str) -> str:
         """The page of a trace."""
-        return f"{self._url}/redirects/traces/{trace_id}"
+        return f"{self.url}/redirects/traces/{trace_id}"
 
     def trace(self, trace_id: str) -> list[SeenSpan]:
         """The stored spans of a trace; empty if there are none yet."""

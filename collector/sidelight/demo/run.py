@@ -25,13 +25,16 @@ EXIT_INTERRUPTED = 130
 class DemoOptions:
     """The options of the command.
 
-    `directory` gets all files of the demo, and is emptied first. `vllm_url` is the base URL of
-    the user's own server, used instead of a tiny one. `keep`: keep serving until interrupted.
-    `verbose`: show where the processes log.
+    `directory` gets all files of the demo, and is emptied first. `vllm_url` and `phoenix_url` are
+    the base URLs of the user's own servers, used instead of the demo's. `langfuse_url` is that of
+    a Langfuse to send to as well. `keep`: keep serving until interrupted. `verbose`: show where
+    the processes log.
     """
 
     directory: Path = Path("sidelight-demo")
     vllm_url: str | None = None
+    phoenix_url: str | None = None
+    langfuse_url: str | None = None
     keep: bool = False
     verbose: bool = False
 

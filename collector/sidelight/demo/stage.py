@@ -27,13 +27,13 @@ from sidelight.demo import (
     vllm_server,
 )
 from sidelight.demo.app import RagAnswer, RagApp, read_passages
+from sidelight.demo.backends import Backends, backends
 from sidelight.demo.checks import Finding, most_telling
 from sidelight.demo.collector_server import PROJECT, CollectorServer
 from sidelight.demo.embedder import Embedder
 from sidelight.demo.environments import EnvironmentBuildError
 from sidelight.demo.evidence import Evidence
 from sidelight.demo.folder import emptied
-from sidelight.demo.phoenix_query import PhoenixReader
 from sidelight.demo.processes import ProcessError, Processes, free_ports, is_free
 from sidelight.demo.prometheus_query import PrometheusReader
 from sidelight.demo.run import DemoOptions
@@ -79,7 +79,7 @@ class RunningDemo:
     model: Model
     embedder: Embedder
     store: MilvusClient
-    phoenix_url: str
+    backends: Backends
     prometheus_url: str | None
     collector: CollectorServer
 
@@ -120,7 +120,8 @@ async def _start(
     options: DemoOptions, directory: Path, processes: Processes, screen: Screen
 ) -> RunningDemo:
     ports = _ports(preferred=options.vllm_url is not None)
-    phoenix_url = f"http://127.0.0.1:{ports.phoenix}"
+    own_phoenix_url = f"http://127.0.0.1:{ports.phoenix}"
+    named = backends(own_phoenix_url, options.phoenix_url, options.langfuse_url)
     vllm_url = options.vllm_url or f"http://127.0.0.1:{ports.vllm}"
     collector = collector_server.start(
         processes,
@@ -128,7 +129,7 @@ async def _start(
         http_port=ports.otlp_http,
         grpc_port=ports.otlp_grpc,
         serve_port=ports.collector,
-        phoenix_url=phoenix_url,
+        destinations=named.destinations(PROJECT),
         vllm_metrics_url=f"{vllm_url}/metrics",
     )
 
@@ -136,7 +137,18 @@ async def _start(
         with screen.step("Sidelight's collector"):
             await asyncio.to_thread(collector.wait_until_ready)
 
+    async def start_langfuse() -> None:
+        if named.langfuse is not None:
+            with screen.step("Your Langfuse") as step:
+                project = await asyncio.to_thread(named.check_langfuse)
+                step.conclude(f"project {project} at {named.langfuse.url}")
+
     async def start_phoenix() -> None:
+        if not named.own:
+            with screen.step("Your Phoenix") as step:
+                await asyncio.to_thread(named.check_phoenix)
+                step.conclude(named.phoenix.url)
+            return
         with screen.step("Phoenix") as step:
             python = await asyncio.to_thread(
                 environments.ensure, "phoenix", progress=step.say, processes=processes
@@ -220,6 +232,7 @@ async def _start(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(start_collector())
         tasks.create_task(start_phoenix())
+        tasks.create_task(start_langfuse())
         prometheus = tasks.create_task(start_prometheus())
         served = tasks.create_task(start_vllm())
         loaded = tasks.create_task(start_embedder())
@@ -228,7 +241,7 @@ async def _start(
         model=served.result(),
         embedder=loaded.result(),
         store=store.result(),
-        phoenix_url=phoenix_url,
+        backends=named,
         prometheus_url=prometheus.result(),
         collector=collector,
     )
@@ -279,7 +292,9 @@ async def _read_back(
         read_back = await asyncio.to_thread(
             evidence.gather,
             answers=answers,
-            phoenix=PhoenixReader(parts.phoenix_url),
+            phoenix=parts.backends.phoenix,
+            langfuse=parts.backends.langfuse,
+            started=started,
             prometheus=prometheus_now if prometheus_url else None,
             collector_metrics_url=parts.collector.metrics_url,
             dashboards=parts.collector.dashboards,
@@ -304,10 +319,16 @@ def _report(
     if options.verbose:
         links.append(("Logs", str(directory / "logs")))
     if best:
-        link = PhoenixReader(parts.phoenix_url).link(best)
-        links.insert(0, ("This trace", link if options.keep else f"{link} (with --keep)"))
+        link = parts.backends.phoenix.link(best)
+        stays = options.keep or not parts.backends.own
+        links.insert(0, ("This trace", link if stays else f"{link} (with --keep)"))
+        if parts.backends.langfuse:
+            links.insert(1, ("In Langfuse", parts.backends.langfuse.link(best)))
     if options.keep:
-        links += [("Phoenix", parts.phoenix_url), ("Collector", parts.collector.metrics_url)]
+        links += [
+            ("Phoenix", parts.backends.phoenix.url),
+            ("Collector", parts.collector.metrics_url),
+        ]
         if parts.prometheus_url:
             links.append(("Prometheus", parts.prometheus_url))
         links.append(("vLLM", parts.model.url))

@@ -79,21 +79,41 @@ def doctor(path: Path | None) -> None:
     help="Folder for all files of the demo. It is emptied first.",
 )
 @click.option("--vllm", metavar="URL", help="Use your own vLLM instead of a tiny one.")
+@click.option("--phoenix", metavar="URL", help="Use your own Phoenix.")
+@click.option("--langfuse", metavar="URL", help="Send to your Langfuse as well.")
 @click.option("--keep", is_flag=True, help="Keep serving until Ctrl-C, to look around.")
 @click.option("-v", "--verbose", is_flag=True, help="Show where the processes log.")
-def demo(directory: Path, vllm: str | None, keep: bool, verbose: bool) -> None:
+def demo(
+    directory: Path,
+    vllm: str | None,
+    phoenix: str | None,
+    langfuse: str | None,
+    keep: bool,
+    verbose: bool,
+) -> None:
     """Run a RAG app with Milvus Lite, a tiny vLLM, Phoenix and Prometheus on this machine.
 
     The demo asks questions, reads back what arrived in Phoenix and Prometheus, and prints what
     it found and where to look. Then it stops everything it started. The first run installs
     vLLM and Phoenix in environments of their own, in your cache folder.
 
+    Keys of your own backends are read from PHOENIX_API_KEY, LANGFUSE_PUBLIC_KEY and
+    LANGFUSE_SECRET_KEY. The demo reads back from them, too.
+
     Exit codes: 0 everything was found, 1 something is missing, 2 the demo could not run,
     130 interrupted.
     """
     from sidelight.demo.run import DemoOptions, run
 
-    sys.exit(run(DemoOptions(directory=directory, vllm_url=vllm, keep=keep, verbose=verbose)))
+    options = DemoOptions(
+        directory=directory,
+        vllm_url=vllm,
+        phoenix_url=phoenix,
+        langfuse_url=langfuse,
+        keep=keep,
+        verbose=verbose,
+    )
+    sys.exit(run(options))
 
 
 sidelight.add_command(log)
