@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -95,3 +96,21 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     answer = _run("dashboards", "write", "file/out", cwd=tmp_path)
     assert answer.returncode == 1
     assert "Not a directory" in answer.stderr
+
+
+def test_folders_that_cannot_be_written_are_faults(tmp_path: Path) -> None:
+    """`config check` names each by its key, without a traceback and without creating it."""
+    (tmp_path / "file").write_text("")
+    config = {
+        "log": {"directory": "file/log"},
+        "dashboards": {"directory": "dashboards"},
+        "destinations": [{"type": "file", "directory": "file"}],
+    }
+    (tmp_path / "sidelight.yaml").write_text(json.dumps(config))
+    answer = _run("config", "check", "-c", "sidelight.yaml", cwd=tmp_path)
+    assert answer.returncode == 2
+    first, second = answer.stderr.splitlines()
+    assert "log.directory: file/log cannot be used: " in first
+    assert "destinations.0.directory: file cannot be used: " in second
+    assert "Not a directory; name a folder, or set" in first
+    assert not (tmp_path / "dashboards").exists()

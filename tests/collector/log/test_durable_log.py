@@ -20,6 +20,7 @@ from sidelight.collector.log.record import Record
 from sidelight.collector.log.retention import Dropped, RetentionPolicy
 from sidelight.collector.log.view import LogView
 from sidelight.otlp.signals import SIGNALS, Signal
+from support.other_user import as_nobody
 from support.waiting import eventually
 
 _POLICY = RetentionPolicy(max_bytes=1 << 30, max_age_seconds=3600)
@@ -376,3 +377,25 @@ class TestFormat:
         log.close()
         assert (tmp_path / f"{1:020d}.segment").read_bytes() == _SEGMENT
         assert (tmp_path / "cursors" / "reader.json").read_bytes() == _CURSOR
+
+
+def test_a_folder_that_may_not_be_entered_is_one_sentence(tmp_path: Path) -> None:
+    """With what to do, wherever in the path it is."""
+    directory = tmp_path / "closed" / "below" / "log"
+    with as_nobody(tmp_path), pytest.raises(LogError) as refusal:
+        DurableLog(directory, segment_bytes=1024)
+    assert str(refusal.value).startswith(f"log folder {directory} cannot be used: ")
+    assert "let this user enter and write the folders of the path" in str(refusal.value)
+
+
+def test_a_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Also those above it that had to be made, and all that is in it."""
+    directory = tmp_path / "above" / "log"
+    log = DurableLog(directory, segment_bytes=1024, worker=0, workers=2)
+    log.append([record("a")])
+    commit(log.cursor("reader"), 1)
+    log.close()
+    made = [directory.parent, directory, *directory.rglob("*")]
+    assert len(made) > 8
+    for path in made:
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,32 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     code, messages = run_to_end(settings(tmp_path), tmp_path)
     assert code == 1
     assert f"log folder {tmp_path / 'log'}" in messages[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("ro", "Read-only file system; mount the volume writable"),
+        ("nr_inodes=2", "free some space"),
+    ],
+)
+def test_a_volume_that_takes_nothing(tmp_path: Path, options: str, reason: str) -> None:
+    """One sentence, and exit 1."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", options, "sidelight-test", str(volume)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("file systems can be mounted by root only")
+    try:
+        code, messages = run_to_end(
+            settings(tmp_path, log={"directory": str(volume / "log")}), tmp_path
+        )
+    finally:
+        subprocess.run(["umount", "--lazy", volume], check=True)
+    assert code == 1
+    assert messages[-1].startswith(f"log folder {volume / 'log'} cannot be used: ")
+    assert reason in messages[-1]
+    assert messages[-1].endswith("or set log.directory to another folder")
 
 
 def test_a_receiver_that_is_off(tmp_path: Path) -> None:

@@ -51,9 +51,9 @@ def pages(directory: Path) -> None:
 def check(path: Path | None) -> None:
     """Report every fault of a configuration. Without faults, print the effective configuration.
 
-    Faults are also ports that are used twice, unlikely URLs, missing certificates, and secrets
-    that are not set. Nothing is connected to, and no secret is shown. `sidelight doctor` also
-    checks that the destinations answer.
+    Faults are also ports that are used twice, unlikely URLs, missing certificates, secrets that
+    are not set, and folders that this user cannot write. Nothing is created or connected to, and
+    no secret is shown. `sidelight doctor` also checks that the destinations answer.
 
     Exit codes: 0 no fault, 2 faults.
     """

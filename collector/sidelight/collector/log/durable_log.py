@@ -22,6 +22,7 @@ from pathlib import Path
 from sys import maxsize
 
 from sidelight.base.files import make_folder
+from sidelight.base.writable import sentence
 from sidelight.collector.log.cursor import Cursor
 from sidelight.collector.log.disk import layout
 from sidelight.collector.log.disk.cursor_files import stored_cursor, stored_requests
@@ -71,8 +72,7 @@ class DurableLog:
             self.close()
             raise
         except OSError as error:
-            where = error.filename or directory
-            raise LogError(f"log folder {directory}: {where}: {error.strerror}") from error
+            raise LogError(f"log folder {sentence(directory, error, 'log.directory')}") from error
 
     def _lock_root(self) -> None:
         """Worker 0 holds the directory above the workers' folders for the life of the process:
@@ -82,8 +82,7 @@ class DurableLog:
             make_folder(self._root)
             lock = FolderLock(self._root)
         except OSError as error:
-            where = error.filename or self._root
-            raise LogError(f"log folder {self._root}: {where}: {error.strerror}") from error
+            raise LogError(f"log folder {sentence(self._root, error, 'log.directory')}") from error
         if self._root_lock is not None:
             self._root_lock.close()
         self._root_lock = lock

@@ -19,6 +19,7 @@ from sidelight.base.tls.client import TlsFileError, check_files
 from sidelight.base.tls.config import Tls
 from sidelight.base.tls.server import make_context
 from sidelight.collector.app.configuration.config import Config
+from sidelight.collector.app.configuration.folders import unusable
 from sidelight.collector.app.listeners import Listener, listeners
 from sidelight.collector.destinations.common.config import UrlDestination
 from sidelight.collector.destinations.registry import type_of
@@ -30,7 +31,7 @@ _Mistake = tuple[KeyPath, str]
 
 def mistakes(config: Config, origins: Origins) -> list[str]:
     """A line for each mistake, by kind; blocks on files."""
-    all_kinds = [*_ports(config), *_urls(config), *_files_and_secrets(config)]
+    all_kinds = [*_ports(config), *_urls(config), *_files_and_secrets(config), *unusable(config)]
     return [
         f"{origins.place(path)}: {'.'.join(map(str, path))}: {text}" for path, text in all_kinds
     ]

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sidelight.base.files import make_folder
+from sidelight.base.writable import sentence
 from sidelight.collector.log.disk.folder_cursors import FolderCursors
 from sidelight.collector.log.disk.folder_lock import FolderLock
 from sidelight.collector.log.disk.format import check_format, write_format
@@ -53,8 +54,7 @@ class FolderLog:
                 self._lock.close()
                 raise
         except OSError as error:
-            where = error.filename or directory
-            raise LogError(f"log folder {directory}: {where}: {error.strerror}") from error
+            raise LogError(f"log folder {sentence(directory, error, 'log.directory')}") from error
 
     # ── opening ──────────────────────────────────────────────────────────────────────────
 
