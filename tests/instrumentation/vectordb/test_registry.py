@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
@@ -26,6 +26,7 @@ from sidelight.instrumentation.vectordb.core.description import Database, Operat
 from sidelight.instrumentation.vectordb.registry import DATABASES, OPERATION_KINDS
 from support.environments import VECTORDB_REQUIREMENTS
 from support.paths import DOCS, ROOT
+from support.vectordb.client_methods import RECORD, environments_of, listed
 from support.vectordb.inspect_client import Inspection, qualified
 from support.vectordb.servers import environment_for_clients, python_of
 
@@ -35,12 +36,12 @@ every_database = pytest.mark.parametrize("database", DATABASES, ids=lambda each:
 
 def oldest(database: Database) -> str:
     """The environment with the oldest supported client."""
-    return f"{database.name}-{database.client.oldest}"
+    return environments_of(database)[0]
 
 
 def newest(database: Database) -> str:
     """The environment with the newest tested client: the tests' own, or one of its own."""
-    return "tests" if find_spec(database.client.package) else database.name
+    return environments_of(database)[1]
 
 
 def clients() -> Sequence[object]:
@@ -155,21 +156,52 @@ class TestClient:
 
     @every_client
     def test_has_the_described_methods(self, database: Database, environment: str) -> None:
-        """The methods of an operation exist in the versions that it names, and in no other.
-
-        An older version may lack one of several methods for the same operation.
-        """
+        """The methods of an operation exist in the versions that it names, and in no other."""
         inspection = inspected(database.name, environment)
-        is_newest = environment == newest(database)
 
         for wrapped in database.client.wrapped:
             for operation in wrapped.operations:
                 described = {qualified(wrapped, method) for method in operation.methods}
                 existing = described & {*inspection.methods}
-                if inspection.version in SpecifierSet(operation.versions):
-                    assert existing == described if is_newest else existing, operation.name
-                else:
-                    assert not existing, operation.name
+                if operation.versions:
+                    is_in = inspection.version in SpecifierSet(operation.versions)
+                    assert bool(existing) == is_in, operation.name
+
+    @every_database
+    def test_has_no_described_method_that_no_tested_version_has(self, database: Database) -> None:
+        """A method that is gone from all supported versions is deleted from the description."""
+        both = {
+            method
+            for environment in environments_of(database)
+            for classes in listed(database.name, environment)["classes"]
+            for methods in classes.values()
+            for method in methods
+        }
+        for wrapped in database.client.wrapped:
+            described = {name for operation in wrapped.operations for name in operation.methods}
+            assert described - both == set()
+            assert {name for names in wrapped.unobserved.values() for name in names} - both == set()
+
+    @every_client
+    def test_has_no_public_method_that_is_not_described(
+        self, database: Database, environment: str
+    ) -> None:
+        """Sync and async, each method is observed, or the docs say why it is not."""
+        inspection = inspected(database.name, environment)
+        replaced = {name.rsplit(".", 2)[-2] + "." + name.rsplit(".", 1)[-1]
+                    for name in inspection.replaced}  # fmt: skip
+        shown = listed(database.name, environment)
+
+        assert shown in json.loads(RECORD.read_text())[database.name], (
+            "the client has other methods: run `python -m support.vectordb.client_methods` with "
+            "PYTHONPATH=tests, then `make generated`"
+        )
+        for wrapped, classes in zip(database.client.wrapped, shown["classes"], strict=True):
+            unobserved = {name for names in wrapped.unobserved.values() for name in names}
+            for owner, methods in classes.items():
+                missing = {name for name in methods if f"{owner}.{name}" not in replaced}
+                assert missing - unobserved == set(), owner
+                assert {*methods} & unobserved == missing, owner
 
     @every_client
     def test_is_restored_by_uninstrument(self, database: Database, environment: str) -> None:

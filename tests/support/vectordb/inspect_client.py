@@ -52,7 +52,7 @@ def main() -> None:
     methods: set[str] = set()
     for wrapped in client.wrapped:
         for paths in wrapped.classes:
-            owner = _first_of(paths)
+            owner = first_of(paths)
             if owner is not None:
                 named = {name for operation in wrapped.operations for name in operation.methods}
                 methods |= {qualified(wrapped, name) for name in named & vars(owner).keys()}
@@ -75,7 +75,8 @@ def qualified(wrapped: WrappedClasses, method: str) -> str:
     return f"{wrapped.classes[0][0]}.{method}"
 
 
-def _first_of(paths: tuple[str, ...]) -> Any | None:
+def first_of(paths: tuple[str, ...]) -> Any | None:
+    """The first of the classes that there is."""
     for path in paths:
         module, _, name = path.partition(":")
         try:

@@ -16,16 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from support.vectordb.qdrant_older import qdrant_older
 from support.vectordb.record import SECRET, Called
+from support.vectordb.vectors import DIMENSION, vector
 
-DIMENSION = 8
 RECORDS = 200
 Work = Generator[Any, Any, None]
-
-
-def vector(seed: int) -> list[float]:
-    """A vector that differs from its neighbours a little."""
-    return [1.0, *(((seed * 7 + place) % 23) / 50 for place in range(DIMENSION - 1))]
 
 
 def text(seed: int) -> str:
@@ -273,6 +269,8 @@ def qdrant(client: Any, log: Log) -> Work:
     yield client.upsert("docs", points[:3])
     log("upsert", records=3)
     yield from _qdrant_updates(client, log, points)
+    if hasattr(client, "search"):
+        yield from qdrant_older(client, log)
     yield from _qdrant_administration(client, log)
     yield client.delete("docs", [1, 2, 3, 4, 5])
     log("delete")
@@ -318,7 +316,7 @@ def _qdrant_updates(client: Any, log: Log, points: list[Any]) -> Work:
             models.DeleteOperation(delete=models.PointIdsList(points=[9])),
         ],
     )
-    log("batch_update_points")
+    log("batch_update_points", records=3)
     # Both upload in the calling thread, also with the async client.
     yield client.upload_points("docs", points[:5], wait=True)
     log("upload_points", records=5)

@@ -119,6 +119,27 @@ class TestDocuments:
         assert cut
         assert len(text) <= TRUNCATED_MAX_BYTES
 
+    @pytest.mark.parametrize(
+        ("fields", "content"),
+        [
+            ({"_node_content": json.dumps({"text": "a chunk", "metadata": {}})}, "a chunk"),
+            ({"_node_content": json.dumps({"text_resource": {"text": "a chunk"}})}, "a chunk"),
+            ({"_node_content": json.dumps({"text": ""}), "text": "a chunk"}, "a chunk"),
+            ({"_node_content": '{"text": "a chu'}, '{"text": "a chu'),
+            ({"_node_content": '"text"'}, '"text"'),
+            ({"_node_content": 7, "document": "a chunk"}, "a chunk"),
+        ],
+    )
+    def test_of_llama_index_are_the_text_of_their_node(
+        self, fields: dict[str, Any], content: str
+    ) -> None:
+        """Not the JSON that the whole node is kept as."""
+        text, _ = documents_json([Document("1", 0.5, {**fields, "source": "a.md"})], FULL)
+
+        (shown,) = json.loads(text)
+        assert shown["content"] == content
+        assert shown["metadata"] == {"source": "a.md"}
+
     def test_are_read_only_as_far_as_they_are_kept(self) -> None:
         """A thousand documents cost no more than the twenty that are shown."""
         read = 0

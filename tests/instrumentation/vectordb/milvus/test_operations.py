@@ -26,6 +26,52 @@ def address(client: MilvusClient) -> str:
 
 
 class TestOtherOperations:
+    @pytest.mark.parametrize(
+        ("span", "call"),
+        [
+            ("alter_collection_properties missing",
+             lambda client: client.alter_collection_properties("missing", {"mmap.enabled": True})),
+            ("rename_collections missing",
+             lambda client: client.rename_collection("missing", "other")),
+            ("create_alias missing", lambda client: client.create_alias("missing", "name")),
+            ("describe_alias", lambda client: client.describe_alias("nothing")),
+            ("list_aliases missing", lambda client: client.list_aliases("missing", timeout=1)),
+            ("compact missing", lambda client: client.compact("missing")),
+            ("has_partition missing", lambda client: client.has_partition("missing", "part")),
+            ("get_collection_stats missing",
+             lambda client: client.get_collection_stats("missing")),
+            ("run_analyzer", lambda client: client.run_analyzer("a text", {"tokenizer": "no"})),
+            ("flush_all", lambda client: client.flush_all()),
+            ("create_user", lambda client: client.create_user("user", "password")),
+        ],
+    )  # fmt: skip
+    def test_have_a_span_if_they_fail(
+        self, lite: MilvusClient, observe: Observe, span: str, call: Callable[[MilvusClient], Any]
+    ) -> None:
+        """Whatever the app asks of the server, an error of it is seen."""
+        recording = observe()
+
+        try:
+            call(lite)
+        except Exception:  # pymilvus passes some on as they are
+            (seen,) = recording.spans()
+            assert seen.name == span
+            assert not seen.status.is_ok
+        else:
+            # Milvus Lite takes some of them for done.
+            assert [seen.name for seen in recording.spans()] in ([], [span])
+
+    def test_look_ups_have_none_if_they_succeed(self, lite: MilvusClient, observe: Observe) -> None:
+        """Clients and frameworks make them before many other calls."""
+        recording = observe()
+
+        assert lite.has_collection("docs")
+        assert not lite.has_collection("missing")
+        assert "docs" in lite.list_collections()
+        assert lite.list_indexes("docs")
+
+        assert recording.spans() == []
+
     def test_have_one_span_each(self, lite: MilvusClient, observe: Observe) -> None:
         """Administration, writes and queries are siblings: one span per logical operation."""
         recording = observe()

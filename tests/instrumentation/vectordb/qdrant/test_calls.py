@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from enum import Enum, StrEnum
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,10 @@ def client(recording: Recording) -> QdrantClient:
     )
     client.upsert("docs", [point(number) for number in range(RECORDS)])
     return client
+
+
+class _TextEnum(str, Enum):  # noqa: UP042 (its `str()` is not its value)
+    """As apps had it before there was StrEnum."""
 
 
 def point(number: int) -> models.PointStruct:
@@ -268,6 +273,55 @@ class TestOtherOperations:
         assert recording.attributes("upsert docs")[names.VECTOR_RECORDS] == RECORDS
         assert names.VECTOR_RECORDS not in recording.attributes("upload_points docs")
         assert client.count("docs").count == RECORDS + 2
+
+    @pytest.mark.parametrize(
+        ("vectors", "ids", "records"),
+        [
+            ({"title": np.ones((4, 2)), "body": np.ones((4, 2))}, None, 4),
+            ([{"title": [1.0, 0.5]}], [7], 1),
+            ({"title": np.ones((4, 2)), "body": np.ones((4, 2))}, iter(range(4)), 4),
+        ],
+    )
+    def test_that_upload_columns_count_their_rows(
+        self, client: QdrantClient, recording: Recording, vectors: Any, ids: Any, records: int
+    ) -> None:
+        """Arrays, lists, and vectors by name, with ids or without."""
+        client.upload_collection("docs", vectors, ids=ids)
+
+        shown = recording.attributes("upload_collection docs")
+        assert shown[names.VECTOR_RECORDS] == records
+
+    def test_that_update_in_batches_count_what_they_store(
+        self, client: QdrantClient, recording: Recording
+    ) -> None:
+        """Upserts of a list and of columns; other updates store no record."""
+        columns = models.Batch(ids=[60, 61], vectors={"title": [[1.0, 0.5]] * 2})
+        client.batch_update_points(
+            "docs",
+            [
+                models.UpsertOperation(upsert=models.PointsList(points=[point(50)])),
+                models.UpsertOperation(upsert=models.PointsBatch(batch=columns)),
+                models.DeleteOperation(delete=models.PointIdsList(points=[9, 10])),
+            ],
+        )
+
+        shown = recording.attributes("batch_update_points docs")
+        assert shown[names.VECTOR_RECORDS] == 3
+        assert shown[names.DB_BATCH_SIZE] == 3
+
+    @pytest.mark.parametrize("kind", [StrEnum, _TextEnum, Enum])
+    def test_name_their_collection_as_the_app_means_it(
+        self, client: QdrantClient, recording: Recording, kind: Any
+    ) -> None:
+        """The value of an Enum, and not its name."""
+        collection = kind("Collection", {"DOCS": "docs"}).DOCS
+
+        with suppress(Exception):
+            client.count(collection)
+
+        shown = recording.attributes("count docs")
+        assert shown[names.DB_COLLECTION] == "docs"
+        assert type(shown[names.DB_COLLECTION]) is str
 
     def test_that_precede_others_have_a_span_only_if_they_fail(
         self, client: QdrantClient, recording: Recording

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.chroma import results
-from sidelight.instrumentation.vectordb.chroma.description import CLIENTS, COLLECTIONS
+from sidelight.instrumentation.vectordb.chroma.description import ADMINS, CLIENTS, COLLECTIONS
 from sidelight.instrumentation.vectordb.core.call import Arguments, DatabaseCall
 from sidelight.instrumentation.vectordb.core.method import (
     DescribeCall,
@@ -54,6 +54,11 @@ def client_methods(observer: CallObserver) -> Mapping[str, ObservedMethod]:
     return observed_methods(CLIENTS.operations, {}, _CollectionArguments(observer).named)
 
 
+def admin_methods(observer: CallObserver) -> Mapping[str, ObservedMethod]:
+    """The methods to observe of a client for tenants and databases, by name."""
+    return observed_methods(ADMINS.operations, {}, _CollectionArguments(observer).managed)
+
+
 class _CollectionArguments:
     """Reads the arguments of the methods of collections and clients."""
 
@@ -80,6 +85,17 @@ class _CollectionArguments:
                 address,
                 port,
             )
+
+        return describe
+
+    def managed(self, operation: str) -> DescribeCall:
+        """A call for a tenant, or for a database of one."""
+
+        def describe(call: DatabaseCall, admin: Any, arguments: Arguments) -> None:
+            address, port = _server(admin._server)
+            places = [arguments.get("tenant"), arguments.get("name")]
+            namespace = "/".join(place for place in map(text, places) if place)
+            call.target = self._target_of(operation, None, namespace, address, port)
 
         return describe
 

@@ -7,6 +7,8 @@ from typing import Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.core.description import (
+    COMPOSED,
+    LOCAL,
     Database,
     ForeignSpans,
     PythonClient,
@@ -29,16 +31,70 @@ COLLECTIONS: Final = WrappedClasses(
         *same_named("delete", "delete"),
         *same_named("administration", "modify"),
         *same_named("administration", "fork", versions=">=1.0.7"),
+        *same_named("administration", "attach_function", "detach_function"),
+        *same_named(
+            "administration",
+            "fork_count",
+            "get_attached_function",
+            "get_indexing_status",
+            span_on_failure_only=True,
+        ),
     ),
+    unobserved=MappingProxyType({LOCAL: ("get_model",)}),
 )
 CLIENTS: Final = WrappedClasses(
     classes=(("chromadb.api.client:Client",), ("chromadb.api.async_client:AsyncClient",)),
     essential="get_collection",
     operations=(
         *same_named(
-            "administration", "create_collection", "get_or_create_collection", "delete_collection"
+            "administration",
+            "create_collection",
+            "get_or_create_collection",
+            "delete_collection",
+            "reset",
         ),
-        *same_named("administration", "get_collection", span_on_failure_only=True),
+        *same_named(
+            "administration",
+            "get_collection",
+            "get_collection_by_id",
+            "list_collections",
+            "count_collections",
+            "heartbeat",
+            "get_version",
+            "get_max_batch_size",
+            "get_user_identity",
+            span_on_failure_only=True,
+        ),
+    ),
+    unobserved=MappingProxyType(
+        {
+            COMPOSED: ("create", "from_system_async", "set_tenant", "set_database"),
+            LOCAL: (
+                "clear_system_cache",
+                "close",
+                "from_system",
+                "get_chroma_cloud_api_key_from_clients",
+                "get_settings",
+            ),
+        }
+    ),
+)
+ADMINS: Final = WrappedClasses(
+    classes=(("chromadb.api.client:AdminClient",), ("chromadb.api.async_client:AsyncAdminClient",)),
+    essential="get_tenant",
+    operations=(
+        *same_named("administration", "create_tenant", "create_database", "delete_database"),
+        # Each client asks for its own before anything else.
+        *same_named(
+            "administration",
+            "get_tenant",
+            "get_database",
+            "list_databases",
+            span_on_failure_only=True,
+        ),
+    ),
+    unobserved=MappingProxyType(
+        {LOCAL: ("clear_system_cache", "from_system", "get_chroma_cloud_api_key_from_clients")}
     ),
 )
 
@@ -52,7 +108,7 @@ CHROMA: Final = Database(
         oldest="1.0",
         newest="1.5.9",
         tested="embedded; the Chroma server",
-        wrapped=(COLLECTIONS, CLIENTS),
+        wrapped=(COLLECTIONS, CLIENTS, ADMINS),
     ),
     # Whatever a collection compares by, its client returns distances, and what a rank expression
     # gives is sorted like them.

@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal
 
+COMPOSED: Final = "It calls methods that are observed."
+"""Why a method that sends requests has no span of its own."""
+LOCAL: Final = "It sends no request."
+
 OperationKind = Literal["search", "read", "write", "delete", "administration"]
 """A `search` compares vectors, a `read` finds records by id or filter, a `write` stores or changes
 records, a `delete` removes them."""
@@ -50,6 +54,8 @@ class WrappedClasses:
     operations: tuple[Operation, ...]
     essential: str
     """The most important method; a warning is logged if a class lacks it."""
+    unobserved: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """The other public methods of the classes, by the reason why they have no span."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,12 @@ from sidelight.instrumentation.settings import Settings
 TRUNCATED_MAX_BYTES: Final = 16_384
 # Names under which frameworks and tutorials keep the text of a chunk.
 _TEXT_FIELDS: Final = (
-    "text", "content", "page_content", "document", "chunk", "passage", "body", "_node_content",
+    "text", "content", "page_content", "document", "chunk", "passage", "body",
 )  # fmt: skip
 _ID_CHARACTERS: Final = 256
+# Where LlamaIndex keeps a whole node, as JSON.
+_NODE: Final = "_node_content"
+MAX_NODE_CHARACTERS: Final = 65_536
 # A hit by the type of its id, as `_head` writes it.
 _INTEGERS: Final = {int}
 _TEXTS: Final = {str}
@@ -150,8 +153,15 @@ def _item(document: Document, settings: Settings, room: int) -> tuple[str | None
 def _split(document: Document) -> tuple[str | None, Mapping[str, Any]]:
     """The text of a document and the rest of its fields."""
     fields = document.fields or {}
+    node = fields.get(_NODE)
+    if node is not None:
+        # It repeats the text and the metadata, which are fields of their own.
+        fields = {key: value for key, value in fields.items() if key != _NODE}
     if document.text is not None:
         return document.text, fields
+    text = _node_text(node)
+    if text is not None:
+        return text, fields
     for name in _TEXT_FIELDS:
         if isinstance(fields.get(name), str):
             break
@@ -161,6 +171,24 @@ def _split(document: Document) -> tuple[str | None, Mapping[str, Any]]:
             return None, fields
         name = max(texts, key=lambda key: len(texts[key]))
     return fields[name], {key: value for key, value in fields.items() if key != name}
+
+
+def _node_text(node: Any) -> str | None:
+    """The text of LlamaIndex's node, of an old version or a new one; None if it has none.
+
+    With some databases the text is a field of its own, and that in the node is empty.
+    """
+    if not isinstance(node, str):
+        return None
+    if len(node) > MAX_NODE_CHARACTERS:
+        return node
+    try:
+        content = json.loads(node)
+        resource = content.get("text_resource") or {}
+        text = content.get("text") or resource.get("text")
+    except (ValueError, AttributeError, RecursionError):
+        return node
+    return text if isinstance(text, str) and text else None
 
 
 def _metadata(fields: Mapping[str, Any], settings: Settings) -> tuple[str, bool]:

@@ -49,6 +49,8 @@ def handler_methods(observer: CallObserver) -> Mapping[str, ObservedMethod]:
             "create_index": Reader(read.create_index),
             "drop_index": Reader(read.forget("drop_index")),
             "drop_collection": Reader(read.forget("drop_collection")),
+            "rename_collection": Reader(read.forget("rename_collection")),
+            "rename_collections": Reader(read.forget("rename_collections")),
             "flush": Reader(read.flush),
             "_wait_for_channel_ready": Reader(read.connect),
             "ensure_channel_ready": Reader(read.connect),
@@ -176,7 +178,11 @@ class _HandlerArguments:
     ) -> CallTarget:
         address, port = server(handler.server_address)
         target = call.target = self._target_of(
-            operation, arguments.get("collection_name"), database(arguments), address, port
+            operation,
+            arguments.get("collection_name") or arguments.get("old_name"),
+            database(arguments),
+            address,
+            port,
         )
         if arguments.get("_async"):
             call.deferred = True
@@ -257,14 +263,14 @@ def database(arguments: Arguments) -> str | None:
 
 
 def _rows(entities: Any) -> int:
-    return len(entities) if isinstance(entities, list) else 1
+    return length(entities) or 1
 
 
 def _columns(entities: Any) -> int:
     """Records in a list of columns, each a dict with its `values`."""
     first = entities[0] if isinstance(entities, list) and entities else None
     values = first.get("values") if isinstance(first, Mapping) else None
-    return len(values) if values is not None else 0
+    return length(values) or 0
 
 
 def _offset(arguments: Arguments) -> Any:

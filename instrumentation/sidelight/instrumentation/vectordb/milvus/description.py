@@ -7,6 +7,7 @@ from typing import Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.core.description import (
+    LOCAL,
     PROCESS_FAMILIES,
     Database,
     ForeignSpans,
@@ -16,6 +17,7 @@ from sidelight.instrumentation.vectordb.core.description import (
     WrappedClasses,
     same_named,
 )
+from sidelight.instrumentation.vectordb.milvus.administration import ADMINISTRATION, UNOBSERVED
 
 # MilvusClient, its sessions, the ORM and iterators all end in these two classes; a method of
 # theirs includes the client's own retries, up to 75 of them.
@@ -27,26 +29,12 @@ HANDLERS: Final = WrappedClasses(
     essential="search",
     operations=(
         *same_named("search", "search", "hybrid_search"),
-        *same_named("read", "query"),
+        # Up to pymilvus 2.5 records could be read by ids too.
+        *same_named("read", "query", "run_analyzer", "get"),
         Operation(name="insert", kind="write", methods=("insert_rows", "batch_insert")),
         Operation(name="upsert", kind="write", methods=("upsert_rows", "upsert")),
         *same_named("delete", "delete"),
-        *same_named(
-            "administration",
-            "create_collection",
-            "load_collection",
-            "release_collection",
-            "drop_collection",
-            "create_partition",
-            "load_partitions",
-            "release_partitions",
-            "drop_partition",
-            "create_index",
-            "drop_index",
-            "flush",
-        ),
-        *same_named("administration", "truncate_collection", versions=">=2.6.7"),
-        *same_named("administration", "describe_collection", span_on_failure_only=True),
+        *ADMINISTRATION,
         # A server that cannot be reached fails here, before any operation begins.
         Operation(
             name="connect",
@@ -55,6 +43,7 @@ HANDLERS: Final = WrappedClasses(
             span_on_failure_only=True,
         ),
     ),
+    unobserved=UNOBSERVED,
 )
 
 _ITERATOR_METHODS: Final = ("__init__", "next", "close")
@@ -82,6 +71,7 @@ QUERY_ITERATORS: Final = WrappedClasses(
     ),
     essential="next",
     operations=(Operation(name="query_iterator", kind="read", methods=_ITERATOR_METHODS),),
+    unobserved=MappingProxyType({LOCAL: ("get_cursor",)}),
 )
 
 MILVUS: Final = Database(
@@ -95,8 +85,6 @@ MILVUS: Final = Database(
         tested="Milvus Lite 2.5 and 3.2, embedded and as a server; Milvus 2.3.5",
         wrapped=(HANDLERS, SEARCH_ITERATORS, QUERY_ITERATORS),
     ),
-    # What MilvusClient calls a query by ids.
-    foreign_operations=(Operation(name="get", kind="read"),),
     score_directions=MappingProxyType(
         {
             "COSINE": "higher_is_better",

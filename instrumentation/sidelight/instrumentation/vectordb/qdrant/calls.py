@@ -57,10 +57,8 @@ def client_methods(observer: CallObserver) -> Mapping[str, ObservedMethod]:
             "upsert": Reader(read.write("upsert"), results.stored),
             "update_vectors": Reader(read.write("update_vectors"), results.updated),
             "upload_points": Reader(read.write("upload_points"), results.uploaded),
-            "upload_collection": Reader(read.write("upload_collection", "ids"), results.uploaded),
-            "batch_update_points": Reader(
-                read.write("batch_update_points", "update_operations"), results.updates
-            ),
+            "upload_collection": Reader(read.upload_collection, results.uploaded),
+            "batch_update_points": Reader(read.updates, results.updates),
             "delete": Reader(read.select("delete", "points_selector"), results.updated),
             "delete_vectors": Reader(read.select("delete_vectors", "points"), results.updated),
             **{
@@ -187,15 +185,32 @@ class _ClientArguments:
 
         def describe(call: DatabaseCall, client: Any, arguments: Arguments) -> None:
             self._target(call, operation, client, arguments)
-            points = arguments.get(points_name)
-            # A column-wise batch is as long as its ids.
-            records = length(getattr(points, "ids", points))
-            if records is not None:
-                call.given_records = records
-                if records > 1:
-                    call.attributes[names.DB_BATCH_SIZE] = records
+            _describe_records(call, _records(arguments.get(points_name)))
 
         return describe
+
+    def upload_collection(self, call: DatabaseCall, client: Any, arguments: Arguments) -> None:
+        """Records in columns: as many as the shortest column that has a length."""
+        self._target(call, "upload_collection", client, arguments)
+        vectors = arguments.get("vectors")
+        columns = list(vectors.values()) if isinstance(vectors, Mapping) else [vectors]
+        lengths = [length(column) for column in [*columns, arguments.get("ids")]]
+        known = [size for size in lengths if size is not None]
+        _describe_records(call, min(known) if known else None)
+
+    def updates(self, call: DatabaseCall, client: Any, arguments: Arguments) -> None:
+        """Several updates in one call, of which upserts store points."""
+        self._target(call, "batch_update_points", client, arguments)
+        operations = arguments.get("update_operations")
+        number = length(operations)
+        if number is not None and number > 1:
+            call.attributes[names.DB_BATCH_SIZE] = number
+        if not isinstance(operations, _LISTS):
+            return
+        upserts = [update.upsert for update in operations if hasattr(update, "upsert")]
+        records = [_records(points) for points in upserts]
+        if None not in records:
+            call.given_records = sum(size or 0 for size in records)
 
     def select(self, operation: str, selector_name: str) -> DescribeCall:
         """A call that changes the points of a list of ids or of a filter."""
@@ -272,6 +287,21 @@ def _server(client: Any) -> tuple[str | None, int | None]:
         return None, None
     port = "_grpc_port" if getattr(remote, "_prefer_grpc", False) else "_port"
     return host, getattr(remote, port, None)
+
+
+def _records(points: Any) -> int | None:
+    """How many points a write is given: a list of them, an object with one, or columns."""
+    for name in ("points", "batch", "ids"):
+        points = getattr(points, name, points)
+    return length(points)
+
+
+def _describe_records(call: DatabaseCall, records: int | None) -> None:
+    if records is None:
+        return
+    call.given_records = records
+    if records > 1:
+        call.attributes[names.DB_BATCH_SIZE] = records
 
 
 def _distances(configuration: Any) -> dict[str, str]:

@@ -7,6 +7,8 @@ from typing import Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.core.description import (
+    COMPOSED,
+    LOCAL,
     PROCESS_FAMILIES,
     Database,
     ForeignSpans,
@@ -73,14 +75,65 @@ CLIENTS: Final = WrappedClasses(
             "create_payload_index",
             "delete_payload_index",
             "create_snapshot",
+            "delete_snapshot",
             "recover_snapshot",
+            "create_full_snapshot",
+            "delete_full_snapshot",
+            "create_shard_snapshot",
+            "delete_shard_snapshot",
+            "recover_shard_snapshot",
             "create_shard_key",
             "delete_shard_key",
+            # Of older clients.
+            "lock_storage",
+            "unlock_storage",
+            # Of newer clients.
+            "cluster_collection_update",
+            "recover_current_peer",
+            "remove_peer",
         ),
         *same_named(
             "administration", "create_vector_name", "delete_vector_name", versions=">=1.18"
         ),
-        *same_named("administration", "get_collection", span_on_failure_only=True),
+        *same_named(
+            "administration",
+            "get_collection",
+            "get_collections",
+            "collection_exists",
+            "get_aliases",
+            "get_collection_aliases",
+            "list_snapshots",
+            "list_full_snapshots",
+            "list_shard_snapshots",
+            "info",
+            "get_locks",
+            "list_shard_keys",
+            "get_optimizations",
+            "collection_cluster_info",
+            "cluster_status",
+            "cluster_telemetry",
+            span_on_failure_only=True,
+        ),
+    ),
+    unobserved=MappingProxyType(
+        {
+            COMPOSED: ("add", "query", "query_batch", "migrate"),
+            LOCAL: (
+                "close",
+                "get_embedding_size",
+                "get_fastembed_sparse_vector_params",
+                "get_fastembed_vector_params",
+                "get_sparse_vector_field_name",
+                "get_vector_field_name",
+                "list_image_models",
+                "list_late_interaction_multimodal_models",
+                "list_late_interaction_text_models",
+                "list_sparse_models",
+                "list_text_models",
+                "set_model",
+                "set_sparse_model",
+            ),
+        }
     ),
 )
 

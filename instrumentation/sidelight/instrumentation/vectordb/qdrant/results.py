@@ -66,6 +66,7 @@ def updated(call: DatabaseCall, result: Any) -> None:
 
 
 def updates(call: DatabaseCall, result: Any) -> None:
+    uploaded(call, result)
     if result:
         updated(call, result[-1])
 
