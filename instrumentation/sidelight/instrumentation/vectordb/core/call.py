@@ -83,7 +83,7 @@ class DatabaseCall:
     # The span that exemplars name, once the call has ended.
     exemplar: SpanContext | None = None
     context_token: Token[Context] | None = None
-    current_token: Token[DatabaseCall | None] | None = None
+    entered_token: Token[DatabaseCall | None] | None = None
 
     def __init__(self, settings: Settings, arguments: Arguments) -> None:
         """`arguments` are the client's, by name, until the call has ended."""

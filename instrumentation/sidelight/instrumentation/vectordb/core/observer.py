@@ -19,7 +19,7 @@ from opentelemetry import metrics, trace
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb.core.call import Arguments, DatabaseCall
-from sidelight.instrumentation.vectordb.core.current import CURRENT, enter, leave
+from sidelight.instrumentation.vectordb.core.current import CurrentCalls, is_suppressed, leave
 from sidelight.instrumentation.vectordb.core.description import Database
 from sidelight.instrumentation.vectordb.core.errors import ClientErrors
 from sidelight.instrumentation.vectordb.core.failures import (
@@ -41,9 +41,6 @@ from sidelight.instrumentation.vectordb.core.spans import (
 from sidelight.instrumentation.vectordb.core.target import CallTarget, CallTargets
 
 _NO_ARGUMENTS: Final[Arguments] = {}
-# What opentelemetry-instrumentation's `suppress_instrumentation()` sets, besides a private key.
-_SUPPRESS: Final = "suppress_instrumentation"
-
 _logger = logging.getLogger("sidelight.instrumentation.vectordb")
 
 
@@ -63,6 +60,7 @@ class CallObserver:
         """`version` is that of the client library and becomes part of the scope."""
         self.settings: Final = settings
         self.targets: Final = CallTargets(database)
+        self.current: Final = CurrentCalls(database.client.package)
         self._system: Final = database.name
         self._errors: Final = errors
         # Read here rather than when a call fails, as that may be on an event loop.
@@ -126,13 +124,6 @@ class CallObserver:
         if not self._is_on:
             return None
         try:
-            current = CURRENT.get()
-            if (
-                current is not None
-                and not current.ended
-                and (current.covers is None or current.covers(arguments))
-            ):
-                return None
             # Passed on wherever a context is taken, as each of those would look it up anew.
             context = contexts.get_current()
             call = DatabaseCall(self.settings, arguments)
@@ -140,14 +131,14 @@ class CallObserver:
             call.context = context
             # Outside of any trace the context is empty.
             if context:
-                if context.get(_SUPPRESS):
+                if is_suppressed(context) or self.current.covers(context, arguments):
                     return None
                 if is_retriever(trace.get_current_span(context)):
                     call.nested = True
             observed.describe_call(call, client, arguments)
             if not observed.span_on_failure_only:
                 start_span(self._tracer, call, call.target or self._target_of(observed))
-                enter(call)
+                self.current.enter(call)
         except Exception as error:  # noqa: BLE001
             self.fault(f"{observed.operation}: call", error)
             return None

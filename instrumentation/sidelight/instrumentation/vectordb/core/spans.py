@@ -90,6 +90,10 @@ def add_exception_event(call: DatabaseCall, error: BaseException) -> None:
 
 
 def is_retriever(span: trace.Span) -> bool:
-    """Whether `span` is a RETRIEVER, as LangChain's and LlamaIndex's are."""
+    """Whether `span` is a RETRIEVER of others, as LangChain's and LlamaIndex's are."""
     attributes = getattr(span, "attributes", None)
-    return attributes is not None and attributes.get(names.SPAN_KIND) == "RETRIEVER"
+    if attributes is None or attributes.get(names.SPAN_KIND) != "RETRIEVER":
+        return False
+    # A search inside a search, such as that of a cache, is one of its own.
+    scope = getattr(span, "instrumentation_scope", None)
+    return scope is None or scope.name != names.SCOPE_VECTORDB

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.core.call import Arguments, DatabaseCall
-from sidelight.instrumentation.vectordb.core.current import enter, leave
+from sidelight.instrumentation.vectordb.core.current import leave
 from sidelight.instrumentation.vectordb.core.method import ObservedMethod
 from sidelight.instrumentation.vectordb.core.observer import CallObserver
 from sidelight.instrumentation.vectordb.core.patching import Patches, named, positional
@@ -113,7 +113,7 @@ class _Iterators:
             call = self._calls.get(iterator)
             if call is None or call.ended:
                 return method(iterator, *args, **kwargs)
-            enter(call)
+            self._observer.current.enter(call)
             started = perf_counter()
             try:
                 page = method(iterator, *args, **kwargs)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import wrapt
+from opentelemetry import context as contexts
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.core.call import DatabaseCall
-from sidelight.instrumentation.vectordb.core.current import current_call
 from sidelight.instrumentation.vectordb.core.observer import CallObserver
 from sidelight.instrumentation.vectordb.core.patching import Patches
 from sidelight.instrumentation.vectordb.qdrant.description import RESPONSES
@@ -64,10 +64,13 @@ class _Reader:
 
     def stub(self, stub: Any) -> Any:
         """`stub` itself, or while a call is observed one whose responses are read."""
-        return stub if current_call() is None else _Stub(stub, self)
+        return stub if self._call() is None else _Stub(stub, self)
+
+    def _call(self) -> DatabaseCall | None:
+        return self._observer.current.of(contexts.get_current())
 
     def _read(self, response: Any) -> None:
-        call = current_call()
+        call = self._call()
         if call is None:
             return
         try:
