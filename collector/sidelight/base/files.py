@@ -30,6 +30,20 @@ def id_at(path: Path) -> FileId | None:
         return None
 
 
+def is_at(name: str, file: FileId, size: int | None = None) -> bool:
+    """Whether the file has the name now and, if `size` is given, that many bytes."""
+    try:
+        # Called for each write of the log: a `Path` and a tuple would cost as much again.
+        stat = os.stat(name)  # noqa: PTH116
+    except OSError:
+        return False
+    return (
+        stat.st_ino == file.inode
+        and stat.st_dev == file.device
+        and (size is None or stat.st_size == size)
+    )
+
+
 def make_folder(directory: Path) -> None:
     """Create a folder and those missing above it, for their owner alone.
 

@@ -42,6 +42,7 @@ class Reloads:
 
         Returns None if it failed; the log says why.
         """
+        # One after another: two that overlap could leave a mixture of both files in use.
         async with self._lock:
             try:
                 result = await change()

@@ -13,6 +13,7 @@ from sidelight.base.configuration.section import MIB, Section
 class LogOptions(Section):
     """The durable log on disk."""
 
+    # Relative: without a configuration nothing is written outside the folder of the start.
     directory: Path = Field(
         Path("sidelight-data"), description="Folder of the log; created if it is missing."
     )
@@ -39,6 +40,7 @@ class LogOptions(Section):
     keep_bytes: int = Field(
         256 * MIB, ge=0, description="Most delivered data that is kept for `sidelight log replay`."
     )
+    # SDKs try again for about a minute; a longer window would only take memory.
     dedupe_seconds: float = Field(
         60,
         ge=0,

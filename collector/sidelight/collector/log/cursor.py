@@ -22,6 +22,7 @@ class Cursor:
     @property
     def position(self) -> Position:
         """The committed position: everything before it is done with."""
+        # Read once: retention may remove a leftover between two looks.
         *leftovers, own = self._folders()
         for folder in leftovers:
             committed = folder.committed(self.name)
@@ -31,6 +32,7 @@ class Cursor:
 
     def recent(self, position: Position) -> Entry | None:
         """The record at `position` if it is still in memory."""
+        # Nothing is appended to leftovers, so they keep nothing in memory.
         return self._folders()[-1].recent(position)
 
     def is_end(self, position: Position) -> bool:
@@ -68,6 +70,7 @@ class Cursor:
             try:
                 folder.commit(self.name, folder.end if is_passed else position)
             except OSError as error:
+                # The other folders are written all the same: each one spares a repetition.
                 failure = error
         if failure is not None:
             raise failure

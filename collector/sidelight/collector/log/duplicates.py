@@ -70,6 +70,7 @@ class Duplicates:
             signal, body
         ):
             if isinstance(known, asyncio.Future):
+                # Shielded: a sender that gives up must not cancel the write of another.
                 await asyncio.shield(known)
             return False
         stored = self._writer.submit(signal, body, items)

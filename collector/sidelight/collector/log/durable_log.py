@@ -109,6 +109,7 @@ class DurableLog:
         again; then nothing of `records` is stored.
         """
         self._own.append(records)
+        # After it: with the folder above, the workers' folders are made again.
         self._verify_root()
 
     def verify(self) -> None:
@@ -164,6 +165,7 @@ class DurableLog:
             with suppress(OSError, LogError):
                 leftover.verify()
             dropped += leftover.trim(wanted, of_leftovers)
+            # Without destinations nothing counts as delivered: one may be configured later.
             if wanted and all(leftover.is_read_by(name) for name in wanted):
                 self._remove(leftover)
         return dropped
@@ -201,6 +203,7 @@ class DurableLog:
 
         Only when nothing is appended or deleted any more.
         """
+        # Every folder, whether or not another one can be kept.
         kept = [folder.secure() for folder in self._folders]
         return all(kept)
 

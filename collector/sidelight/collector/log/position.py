@@ -22,6 +22,7 @@ class Position(NamedTuple):
     offset: int
 
     def __str__(self) -> str:
+        # Without the folder: a command works on one folder at a time.
         return f"{self.segment}:{self.offset}"
 
     @classmethod

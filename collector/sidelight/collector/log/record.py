@@ -45,6 +45,7 @@ class Record:
 
     def with_body(self, body: bytes, items: int) -> Record:
         """The same record with other content, in the same encoding."""
+        # `time_ns` stays: lag is counted from the append, also for half of a record.
         return replace(self, payload=encode(body, self.encoding), items=items)
 
 

@@ -76,6 +76,7 @@ def deletions(
     passed_bytes = sum(segment.size_bytes for segment in segments[:-1] if segment.number < slowest)
     has_grace = uptime_seconds <= min(policy.max_age_seconds, _MAX_GRACE_SECONDS)
     chosen = []
+    # In pairs, so that the newest one, which is appended to, is never chosen.
     for oldest, following in pairwise(segments):
         behind = tuple(name for name, segment in cursors.items() if segment < following.number)
         is_over_size = total_bytes > policy.max_bytes

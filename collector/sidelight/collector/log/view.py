@@ -87,6 +87,7 @@ class LogView:
         except (KeyError, OSError):
             return False
         except ValueError:
+            # At the next start it begins at the oldest record.
             position = Position(0, 0, 0)
         for segment in reversed(list_segments(self.directory)):
             # The newest one may be empty, and a cursor is then at the end of the one before.
@@ -102,6 +103,8 @@ class LogView:
         Returns whether a running collector did it. Raises `ReplayTimeoutError` if that does not
         answer within `patience_seconds`, and `OSError`.
         """
+        # The lock tells whether a collector is running: its cursor in memory would overwrite a
+        # file that was changed behind its back.
         try:
             lock = FolderLock(self.directory)
         except LogError:
@@ -166,4 +169,5 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size if path.is_file() else 0
     except OSError:
+        # A running collector deletes segments.
         return 0

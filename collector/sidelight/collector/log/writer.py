@@ -89,6 +89,7 @@ class LogWriter:
 
         Raises `LogBusyError`.
         """
+        # A request larger than the limit is accepted alone, or its sender would never be rid of it.
         if self._pending_bytes + len(body) > self._max_pending_bytes and self._pending_bytes:
             raise LogBusyError(f"{self._pending_bytes} bytes are waiting for the disk")
         pending = _Pending(signal, body, items, asyncio.get_running_loop().create_future())
@@ -113,8 +114,10 @@ class LogWriter:
             else:
                 self._recovered()
                 for pending in group:
+                    # A sender that hung up has cancelled its future; its data is stored.
                     if not pending.done.done():
                         pending.done.set_result(None)
+                # Once for the group, not for each request: it wakes every destination.
                 self._appended()
             finally:
                 self._pending_bytes -= sum(len(pending.body) for pending in group)
@@ -125,6 +128,7 @@ class LogWriter:
 
         A collector that is not ready may get no requests that would show it.
         """
+        # A drain closes the writer while this goes on.
         if self._thread.is_closed:
             return
         is_well = self.trouble is None
@@ -159,6 +163,7 @@ class LogWriter:
 def _parts(group: Sequence[_Pending]) -> list[list[_Pending]]:
     """The group by signal, in parts of at most `MAX_GROUP_BYTES` unless one request is larger."""
     parts: list[list[_Pending]] = []
+    # Signals are kept apart because a record is one OTLP request, which holds one signal.
     for signal in SIGNALS:
         part_bytes = 0
         for pending in group:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidelight.collector.log.disk import segments
 from sidelight.collector.log.disk.folder_log import FolderLog
 from sidelight.collector.log.disk.header import HEADER_BYTES
 from sidelight.collector.log.errors import LogError
@@ -341,9 +342,9 @@ class TestCursors:
 
 
 class TestRetention:
-    def _filled(self, directory: Path, segments: int = 4) -> FolderLog:
+    def _filled(self, directory: Path, count: int = 4) -> FolderLog:
         log = _open(directory, segment_bytes=1)
-        for number in range(segments):
+        for number in range(count):
             log.append([_record(b"%d" % number, items=10)])
         return log
 
@@ -360,7 +361,7 @@ class TestRetention:
 
     def test_what_all_have_passed_is_kept_to_be_sent_again(self, tmp_path: Path) -> None:
         """For keep_seconds and up to keep_bytes; the cap comes before both, and costs nobody."""
-        log = self._filled(tmp_path, segments=5)
+        log = self._filled(tmp_path, count=5)
         one = log.size_bytes // 5
         log.commit("only", log.end)
 
@@ -381,7 +382,7 @@ class TestRetention:
 
     def test_a_segment_that_is_being_read_may_go(self, tmp_path: Path) -> None:
         """A reader finishes what it reads, the next read finds what is left."""
-        log = self._filled(tmp_path, segments=3)
+        log = self._filled(tmp_path, count=3)
         log._recent.clear()
         entry = log.read(Position(0, 1, 0))
         assert entry is not None
@@ -411,7 +412,7 @@ class TestRetention:
         """Too old a segment goes even if a reader waits for it, but not at once after a start:
         the clock may have been wrong then, and readers are given an hour or the age itself.
         """
-        log = self._filled(tmp_path, segments=2)
+        log = self._filled(tmp_path, count=2)
         log.close()
         os.utime(tmp_path / f"{1:020d}.segment", (1, 1))
         log = _open(tmp_path, segment_bytes=1)
@@ -472,4 +473,135 @@ class TestRetention:
         log = self._filled(tmp_path)
         log.trim({}, RetentionPolicy(1 << 30, 60))
         assert len(_read_all(log)) == 4
+        log.close()
+
+
+class TestTakenAway:
+    """Files that something else deletes while the log is open."""
+
+    def _filled(self, directory: Path) -> FolderLog:
+        log = _open(directory, segment_bytes=1)
+        for number in range(3):
+            log.append([_record(b"%d" % number, items=10)])
+        return log
+
+    def test_a_segment_is_read_and_written_again(self, tmp_path: Path) -> None:
+        """From its open descriptor, with the age that retention goes by."""
+        log = self._filled(tmp_path)
+        path = tmp_path / f"{1:020d}.segment"
+        data = path.read_bytes()
+        os.utime(path, ns=(5, 5))
+        path.unlink()
+        assert _read_all(log) == [b"0", b"1", b"2"]
+        assert log.trim({"slow": SIGNALS}, RetentionPolicy(1 << 30, 60)) == []
+        assert path.read_bytes() == data
+        assert path.stat().st_mtime_ns == 5
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert _read_all(log) == [b"0", b"1", b"2"]
+        log.close()
+
+    def test_one_that_all_have_read_is_forgotten(self, tmp_path: Path) -> None:
+        """Nobody is owed it."""
+        log = self._filled(tmp_path)
+        log.commit("fast", log.end)
+        (tmp_path / f"{1:020d}.segment").unlink()
+        policy = RetentionPolicy(1 << 30, 60, keep_seconds=60, keep_bytes=1 << 30)
+        assert log.trim({"fast": SIGNALS}, policy) == []
+        assert _read_all(log) == [b"1", b"2"]
+        assert len(list(tmp_path.glob("*.segment"))) == 2
+        log.close()
+
+    def test_one_that_is_not_open_is_counted_as_lost(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Beyond the number that is kept open; those behind it are read."""
+        monkeypatch.setattr(segments, "MAX_HELD", 1)
+        log = self._filled(tmp_path)
+        path = tmp_path / f"{1:020d}.segment"
+        path.unlink()
+        log._recent.clear()
+        with pytest.raises(FileNotFoundError):
+            log.read(Position(0, 1, 0))
+        assert log.trim({"slow": SIGNALS}, RetentionPolicy(1 << 30, 60)) == [
+            Dropped("slow", 1, "lost")
+        ]
+        assert f"{path} was deleted while sidelight was running" in caplog.text
+        assert _read_all(log, log.committed("slow")) == [b"1", b"2"]
+        log.close()
+
+    def test_a_full_disk_keeps_it_readable(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is written again once there is room, and the end says if there was none."""
+        log = self._filled(tmp_path)
+        path = tmp_path / f"{1:020d}.segment"
+        path.unlink()
+
+        def full(*_: int) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "sendfile", full)
+            for _ in range(2):
+                assert log.trim({"slow": SIGNALS}, RetentionPolicy(1 << 30, 60)) == []
+            assert not log.secure()
+        assert caplog.text.count("cannot be written again, retrying") == 1
+        assert not list(tmp_path.glob("*.tmp"))
+        assert _read_all(log) == [b"0", b"1", b"2"]
+        assert log.secure()
+        assert path.exists()
+        log.close()
+
+    def test_retention_deletes_no_other_file(self, tmp_path: Path) -> None:
+        """Another log may be mounted there, with segments of the same names."""
+        log = self._filled(tmp_path)
+        log.commit("fast", log.end)
+        path = tmp_path / f"{1:020d}.segment"
+        path.unlink()
+        path.write_bytes(b"another's")
+        log.trim({"fast": SIGNALS}, RetentionPolicy(1 << 30, 60))
+        assert path.read_bytes() == b"another's"
+        log.close()
+
+    def test_what_is_left_of_a_copy_is_removed_at_the_next_start(self, tmp_path: Path) -> None:
+        """A kill may come in the middle of one."""
+        self._filled(tmp_path).close()
+        left = tmp_path / f"{1:020d}.segment.tmp"
+        left.write_bytes(b"half")
+        log = _open(tmp_path)
+        assert not left.exists()
+        assert len(_read_all(log)) == 3
+        log.close()
+
+    def test_an_append_without_a_folder_stores_nothing(self, tmp_path: Path) -> None:
+        """It fails with what to do, and the same log goes on once there is a folder."""
+        directory = tmp_path / "volume" / "log"
+        log = _open(directory)
+        log.append([_record(b"one")])
+        directory.parent.rename(tmp_path / "moved")
+        (tmp_path / "volume").write_text("")
+        for _ in range(2):
+            with pytest.raises(LogError, match="mount or create it, and sidelight goes on"):
+                log.append([_record(b"refused")])
+        (tmp_path / "volume").unlink()
+        log.verify()
+        log.append([_record(b"two")])
+        assert _read_all(log) == [b"one", b"two"]
+        log.close()
+        log = _open(directory)
+        assert _read_all(log) == [b"two"]
+        log.close()
+        log = _open(tmp_path / "moved" / "log")
+        assert _read_all(log) == [b"one"]
+        log.close()
+
+    def test_the_folder_may_be_another_processs_by_now(self, tmp_path: Path) -> None:
+        """Then it is left to that one."""
+        directory = tmp_path / "log"
+        log = _open(directory)
+        directory.rename(tmp_path / "moved")
+        other = _open(directory)
+        with pytest.raises(LogError, match="in use by another"):
+            log.append([_record(b"refused")])
+        other.close()
         log.close()

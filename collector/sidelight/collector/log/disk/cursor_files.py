@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from sidelight.base.files import FileId, id_at, make_folder, replace_file
+from sidelight.base.files import FileId, is_at, make_folder, replace_file
 from sidelight.collector.log.position import Position
 
 _FOLDER = "cursors"
@@ -46,6 +46,7 @@ def _files(directory: Path) -> Iterator[tuple[str, Path]]:
 def stored_cursor(path: Path) -> Position:
     """The position in a cursor's file. Raises `OSError`, and `ValueError` if it is not valid."""
     text = path.read_bytes()
+    # What a power cut left of a file that was not synced: no bytes, or zeros.
     if not text.strip(b"\0 \n"):
         raise ValueError("it is empty")
     try:
@@ -71,12 +72,13 @@ class CursorFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._name = str(path)
         self._fd: int | None = None
         self._id: FileId | None = None
 
     def is_in_place(self) -> bool:
         """Whether the file that `store` overwrites still has its name."""
-        return self._fd is not None and id_at(self._path) == self._id
+        return self._id is not None and is_at(self._name, self._id)
 
     def store(self, position: Position) -> None:
         """Remember `position`. Raises `OSError`."""
@@ -86,7 +88,7 @@ class CursorFile:
         self.close()
         store_cursor(self._path, position)
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
-        self._id = FileId.of(os.fstat(self._fd))
+        self._id = FileId.of(self._path.stat())
 
     def close(self) -> None:
         """Close the file."""

@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from sidelight.base.files import FileId, id_at
+from sidelight.base.files import FileId, is_at
 from sidelight.collector.log.errors import LogError
 
 _NAME = "lock"
@@ -21,7 +21,8 @@ class FolderLock:
     def __init__(self, directory: Path) -> None:
         self._path = directory / _NAME
         self._fd = self._locked(directory)
-        self._id = FileId.of(os.fstat(self._fd))
+        self._id = FileId.of(self._path.stat())
+        self._name = str(self._path)
 
     def _locked(self, directory: Path) -> int:
         while True:
@@ -34,7 +35,7 @@ class FolderLock:
                     f"log folder {directory} is in use by another running sidelight: "
                     "stop that one, or set log.directory to another folder"
                 ) from error
-            if id_at(self._path) == FileId.of(os.fstat(fd)):
+            if os.fstat(fd).st_nlink:
                 return fd
             # Removed between the two calls: a lock on a file without a name keeps nobody out.
             os.close(fd)
@@ -45,7 +46,7 @@ class FolderLock:
         A folder that was deleted, renamed, unmounted or hidden by another volume has another
         file there, or none.
         """
-        return id_at(self._path) == self._id
+        return is_at(self._name, self._id)
 
     def close(self) -> None:
         """Let another process have the folder."""

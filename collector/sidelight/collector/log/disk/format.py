@@ -22,6 +22,7 @@ def check_format(directory: Path) -> bool:
         text = path.read_bytes().strip()
     except FileNotFoundError:
         return False
+    # It is replaced whole, so only another program can have emptied it.
     if not text.isdigit():
         raise LogError(
             f"{path} holds no version of the log's format: "

@@ -91,6 +91,8 @@ def is_of_other_format(header_bytes: bytes, payload_of: Callable[[int], bytes]) 
     if has_our_version and _is_known(header):
         return False
     is_whole = _has_checksum(header, header_bytes, payload_of(header.length))
+    # An intact record of our version with an unknown signal is a newer one; a record of another
+    # version that is intact by our rules has a flipped bit.
     return is_whole if has_our_version else not is_whole
 
 

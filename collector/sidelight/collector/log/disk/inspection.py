@@ -92,6 +92,7 @@ def segments(directory: Path, *, check: bool) -> list[SegmentSummary]:
                 summary._add(header.signal, header.items, header.time_ns)
         whole = size
         if number == numbers[-1]:
+            # Only the newest is appended to: at the end of any other, bytes are damage.
             whole = covered
             while (end := reader.full_length(whole, size)) is not None:
                 whole = end
@@ -144,6 +145,7 @@ def newest(directory: Path, max_bytes: int) -> Iterator[Record]:
         if opened is None:
             continue
         reader, size = opened
+        # Backwards by headers, so that a log of gigabytes costs no more than its newest part.
         for header in reversed(list(_headers(reader, number, 0, size))):
             total += header.payload_bytes
             if total > max_bytes:
@@ -163,6 +165,7 @@ def lags(directory: Path) -> list[Lag]:
         try:
             lag = Lag(name, _steady(path))
         except FileNotFoundError:
+            # A leftover was delivered and removed since.
             continue
         for header in headers(directory, lag.position):
             lag.records += 1
@@ -178,6 +181,7 @@ def _steady(path: Path) -> Position | None:
     collector may be overwriting it. Raises `OSError`.
     """
     for _ in range(3):
+        # An overwrite takes microseconds, so that the next look sees it whole.
         with suppress(ValueError):
             return stored_cursor(path)
     return None

@@ -40,6 +40,7 @@ def leftovers(directory: Path, workers: int) -> list[Path]:
         for folder in all_folders(directory)
         if folder not in own and folder.is_dir() and list_segments(folder)
     ]
+    # By time, not by number: that is the order in which their data was received.
     return sorted(others, key=_touched)
 
 
@@ -56,6 +57,7 @@ def remove(folder: Path, *, keep_folder: bool) -> None:
         if (folder / name).exists():
             shutil.rmtree(folder / name)
     if not keep_folder:
+        # The root keeps them: the folders of today's workers are below it.
         for name in ("lock", "format"):
             (folder / name).unlink(missing_ok=True)
         with suppress(OSError):  # a request that came just now; it gets no answer

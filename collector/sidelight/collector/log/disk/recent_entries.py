@@ -37,6 +37,7 @@ class RecentEntries:
 
     def get(self, position: Position) -> Entry | None:
         """The entry that starts at `position`, if it is still here."""
+        # Without the lock: one look into a dict is atomic, and every destination asks often.
         return self._entries.get(position)
 
     def clear(self) -> None:

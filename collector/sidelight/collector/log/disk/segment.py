@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from sidelight.base.files import FileId, sync_folder
+from sidelight.base.files import FileId, is_at, sync_folder
 from sidelight.collector.log.disk.header import (
     HEADER_BYTES,
     MAGIC,
@@ -60,13 +60,15 @@ class SegmentWriter:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._fd = os.open(self.path, flags, 0o600)
         try:
-            stat = os.fstat(self._fd)
+            self.size = os.fstat(self._fd).st_size
+            # By its name, like every later look: some file systems tell another device of a
+            # descriptor.
+            self.id = FileId.of(self.path.stat())
             sync_folder(directory)
         except OSError:
             os.close(self._fd)
             raise
-        self.size = stat.st_size
-        self.id = FileId.of(stat)
+        self._name = str(self.path)
 
     def is_in_place(self) -> bool:
         """Whether the file still has its name, and nothing else has changed its size.
@@ -74,11 +76,7 @@ class SegmentWriter:
         What is appended to a file that was deleted, renamed, unmounted or hidden by another
         volume would not be there at the next start.
         """
-        try:
-            stat = self.path.stat()
-        except OSError:
-            return False
-        return (stat.st_dev, stat.st_ino, stat.st_size) == (*self.id, self.size)
+        return is_at(self._name, self.id, self.size)
 
     def reader(self) -> SegmentReader:
         """A reader of this very file, whatever happens to its name. Raises `OSError`."""
@@ -109,6 +107,7 @@ class SegmentWriter:
                 buffers = _behind(buffers, written)
             os.fdatasync(self._fd)
         except OSError:
+            # Its senders are told that it failed: at a start it must not be found after all.
             os.ftruncate(self._fd, self.size)
             raise
         return at - self.size
