@@ -8,7 +8,7 @@ import json
 import os
 import resource
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -206,3 +206,58 @@ def test_bad_options_are_refused(tmp_path: Path, option: dict[str, object]) -> N
     """Options that cannot work are errors of the configuration."""
     with pytest.raises(ValueError, match=next(iter(option))):
         build(tmp_path, **option)
+
+
+def _unlink(path: Path) -> None:
+    path.unlink()
+
+
+def _rename(path: Path) -> None:
+    path.rename(path.with_name("taken.jsonl"))
+
+
+def _truncate(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def _take_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("taken"))
+
+
+@pytest.mark.parametrize("take_away", [_unlink, _rename, _truncate, _take_folder])
+async def test_a_file_that_is_taken_away_takes_no_more(
+    tmp_path: Path, take_away: Callable[[Path], None]
+) -> None:
+    """What counts as delivered is in a file that has its name."""
+    directory = tmp_path / "files"
+    writer = build(directory)
+    assert await writer.send(record(Made("first"))) == Delivered()
+    (path,) = directory.iterdir()
+    take_away(path)
+    assert await writer.send(record(Made("second"))) == Delivered()
+    writer.close()
+    texts = [file.read_text() for file in directory.iterdir() if file.name != "taken.jsonl"]
+    assert sum("second" in text for text in texts) == 1
+
+
+async def test_a_file_that_goes_during_a_write_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows who finds it: the batch is written to the next one."""
+    writer = build(tmp_path)
+    assert await writer.send(record(Made("first"))) == Delivered()
+    (path,) = tmp_path.iterdir()
+    sync = os.fdatasync
+
+    def taken(fd: int) -> None:
+        sync(fd)
+        path.unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", taken)
+        outcome = await writer.send(record(Made("second")))
+    assert isinstance(outcome, Retry)
+    assert await writer.send(record(Made("second"))) == Delivered()
+    writer.close()
+    (path,) = tmp_path.iterdir()
+    assert "second" in path.read_text()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from typing import Any
 from google.protobuf import json_format
 
 from sidelight.base.executor import DaemonExecutor
+from sidelight.base.files import FileId, is_at, make_folder, write_whole
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Retry
 from sidelight.collector.destinations.file.config import FileDestination
 from sidelight.collector.log.record import Record
@@ -29,6 +31,33 @@ from sidelight.otlp.signals import Signal
 _SUFFIXES = {"json": "jsonl", "protobuf": "binpb"}
 # Hexadecimal in OTLP/JSON; protobuf's own JSON has base64.
 _IDS = ("traceId", "spanId", "parentSpanId")
+
+
+class _OpenFile:
+    """The newest file of a signal. Raises `OSError`, also if the file exists."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path.absolute())
+        # O_EXCL: another process must not append to the same file.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        self.descriptor = os.open(self.name, flags, 0o600)
+        self.size = 0
+        self._id = FileId.of(path.stat())
+
+    def append(self, data: bytes) -> None:
+        """Write and sync all of `data`, or nothing. Raises `OSError`."""
+        try:
+            write_whole(self.descriptor, data)
+            os.fdatasync(self.descriptor)
+        except OSError:
+            # The batch will be written again: half of it must not stay.
+            os.ftruncate(self.descriptor, self.size)
+            raise
+        self.size += len(data)
+
+    def is_in_place(self) -> bool:
+        """Whether the file still has its name and what was written to it."""
+        return is_at(self.name, self._id, self.size)
 
 
 class FileWriter:
@@ -43,7 +72,7 @@ class FileWriter:
         self.signals: frozenset[Signal] = frozenset(config.signals)
         self.pace_items_per_second = config.pace_items_per_second
         self._config = config
-        self._files: dict[Signal, tuple[int, int]] = {}
+        self._files: dict[Signal, _OpenFile] = {}
         self._disk = DaemonExecutor(f"sidelight-{config.name}")
         self._is_writing = False
         self._closing = asyncio.Event()
@@ -75,9 +104,8 @@ class FileWriter:
             self._close_files()
 
     def _close_files(self) -> None:
-        for descriptor, _ in self._files.values():
-            os.close(descriptor)
-        self._files.clear()
+        for signal in list(self._files):
+            self._close_file(signal)
 
     def _write(self, record: Record) -> Outcome:
         body = record.body()
@@ -95,29 +123,24 @@ class FileWriter:
         return Delivered()
 
     def _append(self, signal: Signal, data: bytes) -> None:
-        descriptor, size = self._files.get(signal) or self._open(signal)
-        # A batch above max_bytes gets a file of its own.
-        if size and size + len(data) > self._config.max_bytes:
-            os.close(descriptor)
-            del self._files[signal]
-            descriptor, size = self._open(signal)
-        try:
-            # The system may write a part only.
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fdatasync(descriptor)
-        except OSError:
-            # The batch will be written again: half of it must not stay.
-            os.ftruncate(descriptor, size)
-            raise
-        self._files[signal] = (descriptor, size + len(data))
+        file = self._files.get(signal)
+        # A batch above max_bytes gets a file of its own. One that something else has deleted,
+        # renamed or cut takes no more: what is in it might be found by nobody.
+        is_full = file is not None and file.size and file.size + len(data) > self._config.max_bytes
+        if file is not None and (is_full or not file.is_in_place()):
+            self._close_file(signal)
+            file = None
+        file = file or self._open(signal)
+        file.append(data)
+        if not file.is_in_place():
+            self._close_file(signal)
+            raise FileNotFoundError(errno.ENOENT, "deleted or renamed during a write", file.name)
 
-    def _open(self, signal: Signal) -> tuple[int, int]:
+    def _open(self, signal: Signal) -> _OpenFile:
         """Open a new file of the signal, and delete the oldest beyond `max_files`."""
         directory = self._config.directory
         # Files may have content of users, so only this user may read them.
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(directory)
         existing = self._existing(signal)
         for old in existing[: max(0, len(existing) + 1 - self._config.max_files)]:
             old.unlink(missing_ok=True)
@@ -125,11 +148,11 @@ class FileWriter:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         suffix = _SUFFIXES[self._config.format]
         path = directory / f"{signal}-{stamp}-{newest + 1:08d}.{suffix}"
-        # O_EXCL: another process must not append to the same file.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
-        self._files[signal] = (descriptor, 0)
-        return descriptor, 0
+        file = self._files[signal] = _OpenFile(path)
+        return file
+
+    def _close_file(self, signal: Signal) -> None:
+        os.close(self._files.pop(signal).descriptor)
 
     def _existing(self, signal: Signal) -> list[Path]:
         """The files of the signal, oldest first.
