@@ -125,6 +125,6 @@ def test_resource(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the instrumentation says of the service, beside what the SDK says of itself."""
     for variable in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"):
         monkeypatch.delenv(variable, raising=False)
-    ours = set(make_resource("0.32.0").attributes)
+    ours = set(make_resource("0.32.0", {}).attributes)
     assert listed("Resource") <= ours
     assert ours - set(Resource.create({}).attributes) <= listed("Resource")

@@ -14,7 +14,7 @@ import pytest
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import DISABLED
-from sidelight.instrumentation.vllm import runtime
+from sidelight.instrumentation.vllm import environment, runtime
 from sidelight.instrumentation.vllm.capture_queue import Record
 from sidelight.instrumentation.vllm.engine_stats import read_step
 from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
@@ -128,7 +128,7 @@ def test_rare_faults_are_forgiven(engine: Any, observed: Observed) -> None:
 def test_disabled(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Switched off by the environment it does nothing and starts nothing."""
     monkeypatch.setattr(runtime, "_runtime", None)
-    monkeypatch.setenv(DISABLED, "true")
+    monkeypatch.setattr(environment, "AT_START", {DISABLED: "true"})
     logger = engine.SidelightStatLogger(CONFIG, 0)
     logger.record(scheduler(), iteration())
     assert runtime.get() is None
@@ -139,7 +139,8 @@ def test_cannot_start(
 ) -> None:
     """An endpoint that is no URL leaves vLLM running, with one line that says what is wrong."""
     monkeypatch.setattr(runtime, "_runtime", None)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318")
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}
+    monkeypatch.setattr(environment, "AT_START", variables)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             engine.SidelightStatLogger(CONFIG, 0).record(scheduler(), iteration())

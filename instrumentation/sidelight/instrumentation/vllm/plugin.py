@@ -17,6 +17,9 @@ import wrapt
 
 from sidelight.instrumentation.settings import Settings
 
+# Only to be imported now, as it keeps the environment before vLLM writes to it.
+from sidelight.instrumentation.vllm import environment  # noqa: F401
+
 _logger = logging.getLogger(__name__)
 _METHOD: Final = "build_middleware_stack"
 _MARK: Final = "_sidelight_wraps_stack"

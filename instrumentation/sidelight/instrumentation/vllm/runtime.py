@@ -10,11 +10,12 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vllm import environment
 from sidelight.instrumentation.vllm.capture import CaptureBudget
 from sidelight.instrumentation.vllm.capture_queue import CaptureQueue
 from sidelight.instrumentation.vllm.faults import FaultGuard
@@ -42,8 +43,8 @@ class Runtime:
         self.stat_logger_guard = FaultGuard("stat logger")
         self.middleware_guard = FaultGuard("middleware")
 
-    def start(self, version: str | None) -> None:
-        """Start the two threads. `version` is vLLM's.
+    def start(self, version: str | None, environ: Mapping[str, str]) -> None:
+        """Start the two threads, as the `OTEL_*` variables in `environ` say. `version` is vLLM's.
 
         Raises `ValueError` if an `OTEL_*` variable is invalid, and `ImportError` if an
         OpenTelemetry package is missing.
@@ -53,12 +54,13 @@ class Runtime:
         from sidelight.instrumentation.vllm.export.exporter import OtlpExporter, make_client
         from sidelight.instrumentation.vllm.export.resource import make_resource
 
-        resource = make_resource(version)
+        resource = make_resource(version, environ)
         exporter = OtlpExporter(
             resource,
-            make_client("traces", os.environ),
-            make_client("metrics", os.environ),
+            make_client("traces", environ),
+            make_client("metrics", environ),
             data_points=lambda: self.data_points(exporter),
+            environ=environ,
         )
         exporter.start()
         self.processing.start(SpanEmitter(resource, exporter.put, exporter.flush))
@@ -94,11 +96,11 @@ def get() -> Runtime | None:
     with _lock:
         if _runtime is not None:
             return None if _runtime.settings.disabled else _runtime
-        _runtime = Runtime(Settings.from_environment())
+        _runtime = Runtime(Settings.from_environment(environment.AT_START))
         if _runtime.settings.disabled:
             return None
         try:
-            _runtime.start(_vllm_version())
+            _runtime.start(_vllm_version(), environment.AT_START)
             os.register_at_fork(after_in_child=_forget)
         except Exception as error:  # noqa: BLE001 - vLLM must start without us
             _logger.warning(

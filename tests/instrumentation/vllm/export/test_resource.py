@@ -8,16 +8,28 @@ from sidelight import conventions as names
 from sidelight.instrumentation.vllm.export.resource import make_resource
 
 
-def test_resource(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resource() -> None:
     """The service is `vllm` unless the environment says otherwise; instances differ."""
-    monkeypatch.delenv("OTEL_SERVICE_NAME", raising=False)
-    monkeypatch.delenv("OTEL_RESOURCE_ATTRIBUTES", raising=False)
-    first, second = make_resource("0.32.0").attributes, make_resource(None).attributes
+    first, second = make_resource("0.32.0", {}).attributes, make_resource(None, {}).attributes
     assert (first[names.SERVICE_NAME], first[names.SERVICE_VERSION]) == ("vllm", "0.32.0")
     assert first[names.SERVICE_INSTANCE_ID] != second[names.SERVICE_INSTANCE_ID]
-    monkeypatch.setenv("OTEL_SERVICE_NAME", "chat-backend")
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=pod-1,team=search")
-    told = make_resource(None).attributes
+    told = make_resource(
+        None,
+        {
+            "OTEL_SERVICE_NAME": "chat-backend",
+            "OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=pod-1, team=search%2C%20web,wrong,=",
+        },
+    ).attributes
     assert told[names.SERVICE_NAME] == "chat-backend"
     assert told[names.SERVICE_INSTANCE_ID] == "pod-1"
-    assert told["team"] == "search"
+    assert told["team"] == "search, web"
+
+
+def test_what_a_library_sets_later_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment is that of the start, whatever stands there now."""
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "someone-else")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=someone-else")
+    told = make_resource(None, {"OTEL_SERVICE_NAME": "chat-backend"}).attributes
+
+    assert told[names.SERVICE_NAME] == "chat-backend"
+    assert told[names.SERVICE_INSTANCE_ID] != "someone-else"

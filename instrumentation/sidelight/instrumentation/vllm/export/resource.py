@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from sidelight import conventions as names
 
@@ -13,14 +15,18 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
 
-def make_resource(version: str | None) -> Resource:
-    """The resource of this process. `version` is vLLM's.
+_ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
+_SERVICE_NAME: Final = "OTEL_SERVICE_NAME"
+
+
+def make_resource(version: str | None, environ: Mapping[str, str]) -> Resource:
+    """The resource of this process, as `environ` says. `version` is vLLM's.
 
     `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` take precedence. Each process has an
     instance id of its own, because several API servers of one deployment report the same
     cumulative metrics and would otherwise overwrite each other's.
     """
-    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+    from opentelemetry.sdk.resources import Resource
 
     defaults: dict[str, Any] = {
         names.SERVICE_NAME: "vllm",
@@ -28,4 +34,22 @@ def make_resource(version: str | None) -> Resource:
     }
     if version:
         defaults[names.SERVICE_VERSION] = version
-    return Resource.create({**defaults, **OTELResourceDetector().detect().attributes})
+    return Resource.create({**defaults, **_attributes(environ)})
+
+
+def _attributes(environ: Mapping[str, str]) -> dict[str, str]:
+    """What `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say; skips what is no pair.
+
+    https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
+    """
+    # The SDK's own detector reads the environment as it is now.
+    pairs = (pair.partition("=") for pair in environ.get(_ATTRIBUTES, "").split(","))
+    attributes = {
+        key.strip(): unquote(value.strip())
+        for key, equals, value in pairs
+        if equals and key.strip()
+    }
+    service_name = environ.get(_SERVICE_NAME, "").strip()
+    if service_name:
+        attributes[names.SERVICE_NAME] = service_name
+    return attributes
