@@ -552,6 +552,23 @@ class TestTakenAway:
         assert path.exists()
         log.close()
 
+    @pytest.mark.parametrize("is_reopened", [False, True])
+    def test_a_cursor_is_written_again(self, tmp_path: Path, is_reopened: bool) -> None:
+        """Also one that does not move any more, or has not moved since the start."""
+        log = self._filled(tmp_path)
+        log.commit("fast", log.end)
+        if is_reopened:
+            log.close()
+            log = _open(tmp_path)
+        (tmp_path / "cursors" / "fast.json").unlink()
+        log.trim({"fast": SIGNALS, "new": SIGNALS}, RetentionPolicy(1 << 30, 60))
+        end = log.end
+        log.close()
+        assert [path.name for path in (tmp_path / "cursors").iterdir()] == ["fast.json"]
+        log = _open(tmp_path)
+        assert log.committed("fast") == end
+        log.close()
+
     def test_retention_deletes_no_other_file(self, tmp_path: Path) -> None:
         """Another log may be mounted there, with segments of the same names."""
         log = self._filled(tmp_path)

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sidelight.collector.log.disk.cursor_files import (
@@ -24,6 +25,7 @@ class _Kept:
     """The file of one cursor; the threads of a destination and of the log may both store it."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.file = CursorFile(path)
         self.lock = threading.Lock()
 
@@ -48,6 +50,7 @@ class FolderCursors:
             except (OSError, ValueError) as error:
                 self._warn_of_repetition(name, path, error)
                 position = oldest
+            self._kept[name] = _Kept(path)
             # The tail it had passed may have been damaged and is cut: what comes next is new.
             self._committed[name] = min(position, end)
 
@@ -93,6 +96,14 @@ class FolderCursors:
         """Write the files of all cursors, after the folder was made again. Raises `OSError`."""
         for name in list(self._committed):
             self._store(name)
+
+    def restore(self) -> None:
+        """Write files again that something else deleted; a start would send all again."""
+        for name, kept in list(self._kept.items()):
+            # One that was not written yet by this process is only looked for.
+            if not (kept.file.is_in_place() or kept.path.exists()):
+                with suppress(OSError):  # the next commit tells
+                    self._store(name)
 
     def have_passed(self, end: Position) -> bool:
         """Whether every cursor is at `end` or behind it; False without any cursor."""

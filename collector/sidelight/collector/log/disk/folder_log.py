@@ -294,6 +294,7 @@ class FolderLog:
     def _restore(self, wanted: Mapping[str, Container[Signal]]) -> list[Dropped]:
         if not self._lock.is_in_place():
             return []
+        self._cursors.restore()
         dropped = []
         cursors = {name: self.committed(name) for name in wanted}
         for segment, size in self._segments.restore(self._is_passed):
@@ -339,6 +340,7 @@ class FolderLog:
             self.verify()
             with self._maintenance:
                 self._segments.restore(self._is_passed)
+            self._cursors.restore()
         except (OSError, LogError) as error:
             _logger.error("log: undelivered data is lost with this process: %s", error)
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ _logger = logging.getLogger(__name__)
 
 MAX_HELD = 1024
 """Segments that are kept open from their start, so that a deleted file can still be read."""
+# The rest of the limit of open files is for connections.
+_HELD_PART_OF_FILES = 8
 
 
 class Segments:
@@ -47,6 +50,9 @@ class Segments:
         # Their files are gone, and that was logged.
         self._missed: set[int] = set()
         self._is_closed = False
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        has_limit = files != resource.RLIM_INFINITY
+        self._max_held = min(MAX_HELD, files // _HELD_PART_OF_FILES) if has_limit else MAX_HELD
 
     def start(self, writer: SegmentWriter) -> None:
         """Take in every segment of the folder; `writer` appends to the newest. Raises `OSError`."""
@@ -59,7 +65,7 @@ class Segments:
             self._sizes[number] = stat.st_size
             self._ids[number] = FileId.of(stat)
         self.size_bytes = sum(self._sizes.values())
-        for number in self.numbers[-MAX_HELD:]:
+        for number in self.numbers[-self._max_held :]:
             with suppress(OSError):  # it is opened when it is read, and that error is told
                 self._readers[number] = SegmentReader(path_of(self._directory, number))
 
@@ -76,8 +82,8 @@ class Segments:
             self._readers[number] = reader
             self._written[number] = time.monotonic()
             self.numbers.append(number)
-            if len(self.numbers) > MAX_HELD:
-                self._readers.pop(self.numbers[-MAX_HELD - 1], None)
+            if len(self.numbers) > self._max_held:
+                self._readers.pop(self.numbers[-self._max_held - 1], None)
         with suppress(OSError):  # all of it is on the disk already
             full.close()
 
