@@ -25,10 +25,14 @@ from support.vllm_exposition import (
     Exposition,
     MovingCollector,
     as_release,
+    rebounded,
     recording,
+    relabelled,
+    renamed,
     text_at,
     through_ray,
     with_both_prefixes,
+    with_prefix,
 )
 
 SCRAPE_SECONDS = 1
@@ -58,6 +62,14 @@ COLON_BUG: dict[str, Exposition] = {
 OTHERS: dict[str, Exposition] = {
     "two-engines-lora": recording("metrics-0.32-dp2-lora.txt"),
     "two-api-servers": recording("metrics-0.32-two-api-servers-ngram.txt"),
+}
+# A vLLM as a next release could break it: what the check must notice.
+MUTATED: dict[str, Exposition] = {
+    "renamed": renamed(LOAD, "vllm:num_requests_waiting", "vllm:num_requests_waitings"),
+    "without-total": renamed(LOAD, "vllm:num_preemptions_total", "vllm:num_preemptions"),
+    "another-prefix": with_prefix(LOAD, "kserve_"),
+    "another-label": relabelled(LOAD, "vllm:kv_cache_usage_perc", "model_name", "model"),
+    "another-bucket": rebounded(LOAD, "vllm:inter_token_latency_seconds", "0.1", "0.12"),
 }
 IDLE = recording("metrics-0.32-idle.txt")
 WORKING = [*EQUALS, *COLON_BUG, *OTHERS]
@@ -116,6 +128,7 @@ def run_servers(directory: Path) -> Iterator[Servers]:
         **{f"/{job}": _text_page(exposition, clock) for job, exposition in EQUALS.items()},
         **{f"/{job}": _client_page(exposition, clock) for job, exposition in COLON_BUG.items()},
         **{f"/{job}": _text_page(exposition, clock) for job, exposition in OTHERS.items()},
+        **{f"/{job}": _text_page(exposition, clock) for job, exposition in MUTATED.items()},
         "/idle": _text_page(IDLE, lambda: 0.0),
         "/restarting": _text_page(OTHERS["two-api-servers"], lambda: clock() % 2.5),
         "/sidelight": SidelightExposition().page,

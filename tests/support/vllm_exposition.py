@@ -151,6 +151,51 @@ def with_both_prefixes(exposition: Exposition) -> Exposition:
     return exposition + mangled
 
 
+def with_prefix(exposition: Exposition, prefix: str) -> Exposition:
+    """Every vLLM family under a prefix that an operator chose."""
+    return tuple(
+        family.called(f"{prefix}{family.name}") if family.name.startswith("vllm:") else family
+        for family in exposition
+    )
+
+
+def renamed(exposition: Exposition, old: str, new: str) -> Exposition:
+    """With one series under another name."""
+    return _changed(
+        exposition,
+        lambda sample: replace(sample, name=new) if sample.name == old else sample,
+    )
+
+
+def relabelled(exposition: Exposition, name: str, old: str, new: str) -> Exposition:
+    """With another label in the series of one name."""
+
+    def changed(sample: Sample) -> Sample:
+        labels = tuple((new if label == old else label, value) for label, value in sample.labels)
+        return replace(sample, labels=labels) if sample.name == name else sample
+
+    return _changed(exposition, changed)
+
+
+def rebounded(exposition: Exposition, family: str, old: str, new: str) -> Exposition:
+    """With another bound of one bucket of a histogram."""
+
+    def changed(sample: Sample) -> Sample:
+        labels = tuple(
+            (label, new if (label, value) == ("le", old) else value)
+            for label, value in sample.labels
+        )
+        return replace(sample, labels=labels) if sample.name == f"{family}_bucket" else sample
+
+    return _changed(exposition, changed)
+
+
+def _changed(exposition: Exposition, change: Callable[[Sample], Sample]) -> Exposition:
+    return tuple(
+        replace(family, samples=tuple(map(change, family.samples))) for family in exposition
+    )
+
+
 def text_at(exposition: Exposition) -> Callable[[float], str]:
     """Prometheus text after some seconds of steady work, in which counters double in a minute.
 

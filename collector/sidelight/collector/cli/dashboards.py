@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -48,3 +49,45 @@ def write(directory: Path, grafana: str, docs: str, slo: Path | None) -> None:
         fail(str(error), 2)
     except OSError as error:
         fail(f"{error.filename or directory}: {error.strerror}", 1)
+
+
+@dashboards.command(short_help="Ask a Prometheus every query, and say why one returns nothing.")
+@click.option(
+    "--prometheus",
+    metavar="URL",
+    default="http://localhost:9090",
+    show_default=True,
+    help="The Prometheus that scrapes vLLM and the collector.",
+)
+@click.option("--job", metavar="REGEX", default="", help="vLLM's job, if there are several.")
+@click.option(
+    "--slo",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file of objectives instead of the usual ones; see docs/slo.md.",
+)
+def check(prometheus: str, job: str, slo: Path | None) -> None:
+    """Ask a Prometheus every query of every panel, variable, rule and alert.
+
+    A query that returns nothing is right if nothing has happened, or if nothing here exports
+    what it reads. Otherwise the check says what is missing: a metric, a label, a bucket, or a
+    metric under another prefix or of another release.
+
+    Exit codes: 0 every query can return data, 1 one cannot or Prometheus does not answer, 2 the
+    file of objectives has faults.
+    """
+    try:
+        from sidelight.dashboards.check import outcomes
+        from sidelight.dashboards.check.prometheus_api import PrometheusApi, PrometheusError
+        from sidelight.dashboards.slo.objective import ObjectiveError, read_objectives
+    except ImportError as error:
+        fail(str(error), 2)
+    try:
+        objectives = read_objectives(slo) if slo else None
+        found = outcomes.check(PrometheusApi(prometheus), job, objectives)
+    except ObjectiveError as error:
+        fail(str(error), 2)
+    except (PrometheusError, OSError) as error:
+        fail(str(error), 1)
+    for line in outcomes.report(found):
+        click.echo(line)
+    sys.exit(0 if outcomes.all_is_well(found) else 1)

@@ -41,7 +41,9 @@ INSTRUMENTATION: Final = MetricSource("instrumentation", {})
 COLLECTOR: Final = MetricSource("collector", {"collector": "instance"})
 
 
-def _own(metric: str, source: MetricSource, *labels: str) -> CatalogMetric:
+def _own(
+    metric: str, source: MetricSource, *labels: str, begins_with_event: bool = False
+) -> CatalogMetric:
     definition = METRICS[metric]
     return CatalogMetric(
         source,
@@ -51,7 +53,13 @@ def _own(metric: str, source: MetricSource, *labels: str) -> CatalogMetric:
         labels,
         (MetricName(prometheus_name(metric)),),
         definition.buckets if definition.instrument == "histogram" else (),
+        begins_with_event,
     )
+
+
+def _events(metric: str, source: MetricSource, *labels: str) -> CatalogMetric:
+    """A metric that is not there before something has happened."""
+    return _own(metric, source, *labels, begins_with_event=True)
 
 
 _SERVED: Final = (label(names.SERVICE_NAME), label(names.OPERATION), MODEL)
@@ -75,7 +83,7 @@ _SCORED: Final = (
 REQUEST_DURATION: Final = _own(names.SERVER_REQUEST_DURATION, REQUEST_SPANS, *_SERVED, ERROR_TYPE)
 SERVER_TTFT: Final = _own(names.SERVER_TTFT, REQUEST_SPANS, *_SERVED)
 SERVER_TPOT: Final = _own(names.SERVER_TPOT, REQUEST_SPANS, *_SERVED)
-CLIENT_ABORTS: Final = _own(names.CLIENT_ABORTS, PLUGIN)
+CLIENT_ABORTS: Final = _events(names.CLIENT_ABORTS, PLUGIN)
 STEP_DURATION: Final = _own(names.ENGINE_STEP_DURATION, PLUGIN, *_STEP)
 BATCH_SIZE: Final = _own(names.ENGINE_BATCH_SIZE, PLUGIN, *_STEP)
 STEP_WAITING: Final = _own(names.ENGINE_WAITING, PLUGIN, *_STEP)
@@ -85,29 +93,29 @@ DB_DURATION: Final = _own(
     names.DB_CLIENT_DURATION, CLIENT, *_CALL, ERROR_TYPE, label(names.DB_STATUS_CODE)
 )
 TOP_SCORE: Final = _own(names.VECTOR_TOP_SCORE, CLIENT, *_CALL, VECTOR_FIELD)
-EMPTY_SEARCHES: Final = _own(names.VECTOR_EMPTY_SEARCHES, CLIENT, *_CALL)
+EMPTY_SEARCHES: Final = _events(names.VECTOR_EMPTY_SEARCHES, CLIENT, *_CALL)
 
 RETRIEVAL_SEARCHES: Final = _own(names.RETRIEVAL_SEARCHES, SEARCH_SPANS, *_PLACE, OUTCOME)
 RETRIEVAL_DURATION: Final = _own(names.RETRIEVAL_DURATION, SEARCH_SPANS, *_PLACE)
 RETRIEVAL_TOP_SCORE: Final = _own(names.RETRIEVAL_TOP_SCORE, SEARCH_SPANS, *_SCORED)
-RETRIEVAL_DRIFT: Final = _own(names.RETRIEVAL_DRIFT, SEARCH_SPANS, *_SCORED)
-RETRIEVAL_POOR: Final = _own(names.RETRIEVAL_POOR, SEARCH_SPANS, *_SCORED)
+RETRIEVAL_DRIFT: Final = _events(names.RETRIEVAL_DRIFT, SEARCH_SPANS, *_SCORED)
+RETRIEVAL_POOR: Final = _events(names.RETRIEVAL_POOR, SEARCH_SPANS, *_SCORED)
 
-INSTRUMENTATION_DROPPED: Final = _own(names.INSTRUMENTATION_DROPPED, INSTRUMENTATION, "queue")
-INSTRUMENTATION_FAULTS: Final = _own(
+INSTRUMENTATION_DROPPED: Final = _events(names.INSTRUMENTATION_DROPPED, INSTRUMENTATION, "queue")
+INSTRUMENTATION_FAULTS: Final = _events(
     names.INSTRUMENTATION_FAULTS, INSTRUMENTATION, "place", DB_SYSTEM
 )
 
 RECEIVED: Final = _own(names.COLLECTOR_RECEIVED, COLLECTOR, "signal")
-REFUSED: Final = _own(names.COLLECTOR_REFUSED, COLLECTOR, "signal", "reason")
+REFUSED: Final = _events(names.COLLECTOR_REFUSED, COLLECTOR, "signal", "reason")
 DELIVERED: Final = _own(names.COLLECTOR_DELIVERED, COLLECTOR, "destination")
-DROPPED: Final = _own(names.COLLECTOR_DROPPED, COLLECTOR, "destination", "reason")
-RETRIES: Final = _own(names.COLLECTOR_RETRIES, COLLECTOR, "destination")
+DROPPED: Final = _events(names.COLLECTOR_DROPPED, COLLECTOR, "destination", "reason")
+RETRIES: Final = _events(names.COLLECTOR_RETRIES, COLLECTOR, "destination")
 LAG: Final = _own(names.COLLECTOR_LAG, COLLECTOR, "destination")
 LOG_BYTES: Final = _own(names.COLLECTOR_LOG_BYTES, COLLECTOR)
 LOG_OK: Final = _own(names.COLLECTOR_LOG_OK, COLLECTOR)
 RELOAD_OK: Final = _own(names.COLLECTOR_RELOAD_OK, COLLECTOR)
-WORKER_RESTARTS: Final = _own(names.COLLECTOR_WORKER_RESTARTS, COLLECTOR)
+WORKER_RESTARTS: Final = _events(names.COLLECTOR_WORKER_RESTARTS, COLLECTOR)
 SCRAPES: Final = _own(names.COLLECTOR_SCRAPES, COLLECTOR, "target", "outcome")
 
 SIDELIGHT_METRICS: Final[tuple[CatalogMetric, ...]] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from sidelight.dashboards.publish.sdk import JSONEncoder
 from sidelight.dashboards.publish.yaml_text import yaml_text
 from sidelight.dashboards.slo import burn_rates
 from sidelight.dashboards.slo.objective import Objective, read_objectives
+from sidelight.dashboards.view import View
 
 # Exemplars lead to traces by the data source's settings, not by the board's. Expressions are
 # longer than some proxies let a URL be, hence POST. `$$` is Grafana's escape for `$`.
@@ -48,9 +50,20 @@ datasources:
 """
 
 
-def rule_groups(objectives: Sequence[Objective] | None = None) -> tuple[AlertGroup, ...]:
-    """All rules; those of the objectives in `slo/slo.yaml` if none are given."""
-    return (*alert_groups(), burn_rates.group(objectives or read_objectives()))
+def rule_groups(
+    objectives: Sequence[Objective] | None = None, view: View | None = None
+) -> tuple[AlertGroup, ...]:
+    """All rules; those of the objectives in `slo/slo.yaml` if none are given.
+
+    `view` says which series they are about, all if it is left out.
+    """
+    narrowed = [
+        dataclasses.replace(
+            objective, filters={**(view.filters if view else {}), **objective.filters}
+        )
+        for objective in objectives or read_objectives()
+    ]
+    return (*alert_groups(view), burn_rates.group(narrowed))
 
 
 def render(

@@ -12,7 +12,7 @@ import yaml
 
 from sidelight.dashboards.catalog.metric import RESULT_LABELS, Dimension
 from sidelight.dashboards.slo.indicators import INDICATORS, Indicator
-from sidelight.dashboards.view import View
+from sidelight.dashboards.view import LabelMatch, View
 
 DEFAULT_FILE: Final = Path(__file__).with_name("slo.yaml")
 MAX_WINDOW_DAYS: Final = 90
@@ -42,7 +42,7 @@ class Objective:
     days: int = 30
     minimum_events: float = _DEFAULT_MINIMUM
     required: bool = True
-    filters: Mapping[Dimension, str] = field(default_factory=dict, hash=False)
+    filters: Mapping[Dimension, LabelMatch | str] = field(default_factory=dict, hash=False)
 
     @property
     def budget(self) -> float:
@@ -158,7 +158,7 @@ def _minimum(value: Any) -> float:
     return float(value)
 
 
-def _filters(value: Any) -> dict[Dimension, str]:
+def _filters(value: Any) -> dict[Dimension, LabelMatch | str]:
     if not isinstance(value, dict) or (unknown := value.keys() - RESULT_LABELS.keys()):
         wrong = ", ".join(sorted(unknown)) if isinstance(value, dict) else str(value)
         raise ObjectiveError(f"unknown filter {wrong}; known are {', '.join(RESULT_LABELS)}")
