@@ -7,7 +7,7 @@ import http.client
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -28,8 +28,8 @@ def new_ids(count: int) -> list[bytes]:
     return [os.urandom(8) for _ in range(count)]
 
 
-def request_of(ids: Iterable[bytes], text: str = "x" * 200) -> bytes:
-    """A serialised request with a span for each id."""
+def request_of(ids: Iterable[bytes], text: str = "x" * 200, namespace: str = "") -> bytes:
+    """A serialised request with a span for each id; `namespace` is service.namespace."""
     now = time.time_ns()
     spans = []
     for span_id in ids:
@@ -43,7 +43,10 @@ def request_of(ids: Iterable[bytes], text: str = "x" * 200) -> bytes:
         span.attributes.add(key="text").value.string_value = text
         spans.append(span)
     request = ExportTraceServiceRequest()
-    request.resource_spans.add().scope_spans.add().spans.extend(spans)
+    resource = request.resource_spans.add()
+    if namespace:
+        resource.resource.attributes.add(key="service.namespace").value.string_value = namespace
+    resource.scope_spans.add().spans.extend(spans)
     return request.SerializeToString()
 
 
@@ -59,11 +62,13 @@ class SpanLoad:
         grpc_senders: int = 1,
         spans_per_request: int = 20,
         text_bytes: int = 200,
+        namespaces: Sequence[str] = ("",),
     ) -> None:
         self._http_port = http_port
         self._grpc_port = grpc_port
         self._spans_per_request = spans_per_request
         self._text_bytes = text_bytes
+        self._namespaces = namespaces
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self.acknowledged: set[bytes] = set()
@@ -100,7 +105,8 @@ class SpanLoad:
             time.sleep(_PAUSE_SECONDS)
 
     def _request(self, ids: list[bytes]) -> bytes:
-        return request_of(ids, os.urandom(self._text_bytes // 2).hex())
+        namespace = self._namespaces[ids[0][0] % len(self._namespaces)]
+        return request_of(ids, os.urandom(self._text_bytes // 2).hex(), namespace)
 
     def _send_http(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._http_port, timeout=10)

@@ -42,14 +42,15 @@ class Verdict(Enum):
 class Part:
     """A record, or a part of one, that is being delivered.
 
-    `accepted_before` counts what the destination had accepted when the whole that this is a part
-    of failed last. Times are those of a monotonic clock.
+    `accepted_before` counts what the destination had accepted when the record failed first or, of
+    a part, when the whole that it is a half of failed last. Times are those of a monotonic clock.
     """
 
     record: Record
-    accepted_before: int
+    accepted_before: int = 0
     failing_since: float | None = None
     """Since when the record fails, as a whole or in parts."""
+    is_half: bool = False
     failures: int = 0
     alone_since: float = 0.0
     """Since when it fails as it is."""
@@ -71,7 +72,8 @@ class Part:
         """Note a failure."""
         self.last_failure = failure
         if self.failing_since is None:
-            self.failing_since = now
+            # What was accepted while it was under way says nothing of the time after it failed.
+            self.failing_since, self.accepted_before = now, accepted
         if self.failures == 0:
             self.alone_since = now
         elif accepted > self.accepted_at_failure:
@@ -83,7 +85,7 @@ class Part:
 
     def half(self, record: Record) -> Part:
         """A half of it, after it has failed."""
-        return Part(record, self.accepted_at_failure, self.failing_since)
+        return Part(record, self.accepted_at_failure, self.failing_since, is_half=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,25 +119,30 @@ def verdict(
     """What to do about the failure of a part, which `part` has noted, of a record of `items`."""
     assert part.failing_since is not None
     is_proven = seen.accepted > part.accepted_before
+    # Without a bound, a destination that fails everything is sent every span alone.
     can_halve = seen.failed_parts < max_failed_parts(items)
     if isinstance(failure, Retry):
         if failure.is_destinations or seen.now - part.failing_since < max_blocked_seconds:
             return Verdict.WAIT
         if part.is_whole:
             return _halve(is_proven, seen) if can_halve else Verdict.WAIT
+        # Each strike is a failure after a delivery: an outage cannot cause it, except by chance.
         needed = MAX_STRIKES_OVERLOADED if failure.cause in _OVERLOADED else MAX_STRIKES
         if part.strikes >= needed:
             return Verdict.GIVE_UP
         is_long = seen.now - part.alone_since >= max_blocked_seconds
-        if not (is_proven and is_long and part.failures >= needed):
+        # A half of the record was accepted, so that the rest of it need not wait for other batches.
+        if not (part.is_half and is_proven and is_long and part.failures >= needed):
             return Verdict.WAIT
         return _give_up(part, seen, needed)
     if part.is_whole:
         return _halve(is_proven, seen) if can_halve else Verdict.WAIT
     if part.strikes:
         return Verdict.GIVE_UP
+    # What else there is of the record may be accepted in between, which costs no request.
     if part.failures < 2:
         return Verdict.REPEAT
+    # A destination that never accepted anything is wrong from the start.
     return _give_up(part, seen, 1) if seen.accepted else Verdict.WAIT
 
 
@@ -149,6 +156,7 @@ def _halve(is_proven: bool, seen: Seen) -> Verdict:
 
 def _give_up(part: Part, seen: Seen, needed: int) -> Verdict:
     """By empty requests alone: the part has to fail after each of them."""
+    # Some backends answer an empty request before they look at anything else.
     if seen.unproven >= MAX_UNPROVEN:
         return Verdict.WAIT
     if part.vouched_strikes >= needed:

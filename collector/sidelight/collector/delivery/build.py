@@ -50,6 +50,7 @@ def _concurrency(config: SubscriptionConfig) -> int:
 
 
 def _feed(config: SubscriptionConfig, log: DurableLog, cursor: Cursor, observer: Observer) -> Feed:
+    # Counted where it is decided: what is withheld never reaches the delivery.
     withheld = partial(observer.withheld, config.name)
     if config.destination.sample is None:
         return LogFeed(cursor, signals_of(config), config.selector(), withheld)
@@ -59,6 +60,7 @@ def _feed(config: SubscriptionConfig, log: DurableLog, cursor: Cursor, observer:
         config.destination.sample,
         selector=config.selector(),
         directory=log.directory_for("sampling"),
+        # Another number of workers must not decide again on traces that were decided.
         leftovers=log.leftover_directories_for("sampling"),
         withheld=withheld,
         decided=partial(observer.sampled, config.name),

@@ -41,7 +41,9 @@ class Circuit:
         nothing about the backend.
         """
         while self._failures:
+            # Fair: batches that wait here are tried in turn, so that one bad batch is found out.
             async with self._asking:
+                # The request that had the turn before may have succeeded.
                 if not self._failures:
                     break
                 await asyncio.sleep(
@@ -53,6 +55,7 @@ class Circuit:
     async def _note(self, send: Callable[[], Awaitable[Outcome]], is_suspect: bool) -> Outcome:
         before = self._failures
         outcome = await send()
+        # A rejection is an answer too: the backend is there.
         if not isinstance(outcome, Retry):
             self._failures = 0
         elif self._failures == before and not is_suspect:

@@ -44,12 +44,16 @@ class Deliveries:
     @property
     def destinations(self) -> tuple[AnyDestination, ...]:
         """Those that data is sent to now."""
-        return tuple(each.destination for each in self._running.values())
+        return tuple(running.destination for running in self._running.values())
 
     @property
     def all(self) -> list[Subscription]:
         """The subscriptions at work now."""
-        return [each for running in self._running.values() for each in running.subscriptions]
+        return [
+            subscription
+            for running in self._running.values()
+            for subscription in running.subscriptions
+        ]
 
     def wake(self) -> None:
         """Something was appended to the log."""
@@ -65,7 +69,8 @@ class Deliveries:
         went. Raises `ConfigError` for what only shows when parts are built; then nothing has
         changed.
         """
-        wanted = {each.name: each for each in destinations}
+        wanted = {destination.name: destination for destination in destinations}
+        # All of them first: a fault in one must leave the others as they are.
         configs = subscription_configs(wanted.values())
         for config in configs:
             # What only shows when an exporter is built must show before anything changes.
@@ -132,13 +137,14 @@ class Deliveries:
 
     async def settled(self) -> None:
         """Return once each destination has everything or is in trouble."""
-        await asyncio.gather(*(each.settled() for each in self.all))
+        await asyncio.gather(*(subscription.settled() for subscription in self.all))
 
     async def close(self) -> None:
         """Stop at once; the cursors stay behind what has arrived."""
+        # Those that end as well: they still have a thread on the log.
         subscriptions = (*self._ending.values(), *self.all)
-        for each in subscriptions:
-            each.close()
+        for subscription in subscriptions:
+            subscription.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await asyncio.gather(*(each.closed() for each in subscriptions))
+                await asyncio.gather(*(subscription.closed() for subscription in subscriptions))

@@ -23,6 +23,7 @@ class Faults:
         """
         if isinstance(error, OSError | MemoryError):
             return False
+        # By place: the same record may meet different faults on different ways.
         where = place(error)
         self._counts[where] += 1
         return self._counts[where] >= MAX_FAULTS

@@ -112,6 +112,7 @@ class Forwarder:
 
     async def run(self) -> None:
         """Forward until cancelled or finished."""
+        # Read ahead of the cursor, which only passes what is done.
         position = self._reader.position
         try:
             while not self._is_finishing:
@@ -151,6 +152,7 @@ class Forwarder:
 
     def _has_room(self) -> bool:
         """Whether one more batch may be sent."""
+        # Batches that were passed and are done wait for the cursor only.
         under_way = [batch for batch in self._in_flight if not batch.is_done]
         passed = sum(batch.may_be_passed for batch in under_way)
         return (
@@ -168,6 +170,7 @@ class Forwarder:
 
     async def _wait_for_progress(self) -> None:
         """Until a batch is done, or may be passed; the cursor then passes what is done."""
+        # First: what happens after it wakes this up again.
         self._progress.clear()
         self._pass_done()
         if self._in_flight:
@@ -195,6 +198,7 @@ class Forwarder:
     def _pass_done(self) -> None:
         """The cursor may move behind what is done, up to the first batch that is not."""
         while self._in_flight and self._in_flight[0].is_done:
+            # Raises what nobody foresaw: the cursor must not pass what was not delivered.
             self._in_flight[0].delivery.result()
             self._reader.done(self._in_flight.popleft().end)
 
@@ -214,6 +218,7 @@ class Forwarder:
     def finish(self) -> None:
         """Begin nothing more: `run` returns once what is on its way has arrived."""
         self._is_finishing = True
+        # Wakes `run` where it waits for data.
         self._appended.set()
 
     def close(self) -> None:

@@ -81,8 +81,10 @@ class LogReader:
 
         At the end the cursor has been written.
         """
+        # Without the thread: with one busy destination most records are still in memory.
         step = self._feed.recent(position)
         if step is None and self._feed.is_end(position):
+            # Idle is the time to write: a restart then repeats nothing.
             await self.commit()
             if self._feed.is_end(position):
                 return None
@@ -101,6 +103,7 @@ class LogReader:
             except Exception as error:  # noqa: BLE001 (whatever it is, others wait behind it)
                 attempt += 1
                 reason = f"a record cannot be read: {place(error)}"
+                # Read again to the last: a fault of memory or disk passes.
                 if faults.is_hopeless(error):
                     self._status.recovered()
                     return await self._pass_over(position, reason)
@@ -121,6 +124,7 @@ class LogReader:
         entry = await self._read(partial(self._cursor.read, position))
         if entry is None:
             return None
+        # Of another signal nothing would have been sent either.
         if entry.record.signal in self._signals:
             await self._give_up(entry.record, reason)
         return Step(None, entry.start, entry.end, entry.record.time_ns, entry.skipped_bytes)
@@ -135,12 +139,14 @@ class LogReader:
         """Without waiting: the disk may take long, and sending need not stop for it."""
         if self._committing is not None and self._committing.done():
             self._committing = None
+        # One write at a time: positions that come in the meantime are in the next.
         if self._committing is None and (end := self._take_done()) is not None:
             self._committing = self._disk.submit(partial(self._commit, end))
             self._committing.add_done_callback(self._commit_on)
 
     def _commit_on(self, _: asyncio.Future[None]) -> None:
         """Commit what was done with while the last commit was written."""
+        # `close` commits the rest itself.
         if not self._disk.is_closed:
             self._commit_soon()
 

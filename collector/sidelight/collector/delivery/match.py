@@ -33,13 +33,13 @@ class MatchRule:
         """Whether it has conditions beyond resource and scope."""
         return bool(self._kinds or self._name or self._attributes or self._errors is not None)
 
-    def fits_resource(self, found: Attributes) -> bool:
+    def fits_resource(self, attributes: Attributes) -> bool:
         """Whether the conditions on the resource hold."""
-        return all(_holds(test, found.get(key)) for key, test in self._resource)
+        return all(_holds(test, attributes.get(key)) for key, test in self._resource)
 
-    def fits_origin(self, found: Attributes, scope: str) -> bool:
+    def fits_origin(self, attributes: Attributes, scope: str) -> bool:
         """Whether the conditions on resource and scope hold."""
-        return self.fits_resource(found) and (self._scope is None or bool(self._scope(scope)))
+        return self.fits_resource(attributes) and (self._scope is None or bool(self._scope(scope)))
 
     def fits_span(self, span: SpanView) -> bool:
         """Whether the conditions on the span itself hold."""
@@ -57,19 +57,21 @@ def rules(matches: Iterable[Match]) -> tuple[MatchRule, ...]:
 
 
 def _tests(patterns: Mapping[str, Iterable[str]]) -> tuple[tuple[str, _Test], ...]:
-    return tuple((key, _test(each)) for key, each in patterns.items())
+    return tuple((key, _test(values)) for key, values in patterns.items())
 
 
 def _test(patterns: Iterable[str]) -> _Test:
-    return re.compile("|".join(fnmatch.translate(each) for each in patterns)).match
+    # One expression for all patterns is one call for each value.
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns)).match
 
 
-def _holds(test: _Test, found: AttributeValue) -> bool:
+def _holds(test: _Test, value: AttributeValue) -> bool:
     """Whether a value, or one of a list, passes; what is absent passes nothing."""
-    if isinstance(found, list):
-        return any(_holds(test, each) for each in found)
-    return found is not None and bool(test(_text(found)))
+    if isinstance(value, list):
+        return any(_holds(test, item) for item in value)
+    return value is not None and bool(test(_text(value)))
 
 
-def _text(found: AttributeValue) -> str:
-    return str(found).lower() if isinstance(found, bool) else str(found)
+def _text(value: AttributeValue) -> str:
+    # As people write them in YAML.
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -18,6 +18,7 @@ class Pace:
         if self._rate is None:
             return
         now = time.monotonic()
+        # The pause comes before the send that needs it, so that the last one has none behind it.
         if self._next_send > now:
             await asyncio.sleep(self._next_send - now)
         self._next_send = max(now, self._next_send) + items / self._rate
@@ -36,6 +37,7 @@ class Allowance:
         """Use one, as soon as one is there."""
         while True:
             now = time.monotonic()
+            # What was not used for long does not add up to a larger burst.
             self._left = min(self._most, self._left + (now - self._counted_at) * self._per_second)
             self._counted_at = now
             if self._left >= 1:

@@ -102,7 +102,7 @@ class RecordDelivery:
         `let_others_pass` is called when the records behind it are to be tried: what becomes of
         them shows whose fault it is.
         """
-        parts = deque([Part(record, self._accepted[record.signal])])
+        parts = deque([Part(record)])
         attempts = _Attempts(record.items, parts, let_others_pass)
         while parts:
             part = parts.popleft()
@@ -110,12 +110,14 @@ class RecordDelivery:
             match outcome:
                 case None:
                     pass
+                # In order, for backends that want it, and depth first: what is good arrives early.
                 case Verdict.HALVE if (pair := await self._halve(part)) is not None:
                     parts.extendleft(reversed(pair))
                 case Verdict.HALVE | Verdict.GIVE_UP:
                     await self._dead_letter(part, attempts)
                 case Verdict.WAIT if part.is_whole:
                     parts.appendleft(part)
+                # Behind the rest of the record: if that is accepted, it shows whose fault it is.
                 case _:
                     parts.append(part)
         if attempts.given_up:
@@ -145,6 +147,7 @@ class RecordDelivery:
         """Send a part once, when its turn has come; what to do about it, None if it is done."""
         record = part.record
         await self._pace.wait(record.items)
+        # Retries have pauses of their own; only new parts come in numbers.
         if record.items < attempts.items and not part.failures:
             await self._halves.use()
         is_suspect = self._is_suspect(part)
@@ -153,6 +156,7 @@ class RecordDelivery:
             await asyncio.sleep(backoff_seconds(part.failures - 1, None, self._max_backoff_seconds))
         next_step = Verdict.WAIT
 
+        # Judged while the circuit lets nothing else through, and before it notes the outcome.
         async def send() -> Outcome:
             nonlocal next_step
             outcome = await self._send(record, attempts.faults)
@@ -183,6 +187,7 @@ class RecordDelivery:
         accepted = self._accepted[record.signal]
         now = time.monotonic()
         part.fails(failure, accepted, now)
+        # A delivery since then, of whatever batch, shows that the destination works.
         if accepted > attempts.accepted_then:
             attempts.accepted_then, attempts.failed_parts = accepted, 0
         attempts.failed_parts += record.items < attempts.items
@@ -199,6 +204,7 @@ class RecordDelivery:
             if decision is Verdict.ASK:
                 attempts.takes_empty = await self._takes_empty(record.signal)
                 part.is_vouched = attempts.takes_empty
+        # On the way down one answer is enough; after a pause it may be another.
         if decision is not Verdict.HALVE:
             attempts.takes_empty = None
         if decision is Verdict.WAIT and self._may_be_passed(part, failure, attempts, now):
@@ -208,6 +214,7 @@ class RecordDelivery:
     def _may_be_passed(self, part: Part, failure: Failure, attempts: _Attempts, now: float) -> bool:
         """Whether the batches behind it are to be tried while it waits."""
         can_halve = part.is_whole and attempts.failed_parts < max_failed_parts(attempts.items)
+        # What passes it makes its samples too old, so that even the good ones would be rejected.
         if self._is_ordered and (can_halve or attempts.parts):
             return False
         if isinstance(failure, Rejected):
@@ -238,6 +245,7 @@ class RecordDelivery:
 
     async def _note_delivered(self, record: Record, delivered: Delivered) -> None:
         self._note_recovered()
+        # A batch that is rejected item by item is no sign of a destination that works.
         if delivered.was_sent and delivered.rejected < record.items:
             self._accepted[record.signal] += 1
             self._unproven = 0
@@ -247,6 +255,7 @@ class RecordDelivery:
 
     def _note_waiting(self, part: Part, failure: Retry, attempts: _Attempts) -> None:
         self._observer.retried(self._name)
+        # The destination is not in trouble if it accepts other batches.
         if not self._is_suspect(part):
             if self._status.troubled(failure.reason, failure.cause, failure.said):
                 _logger.warning(
@@ -312,6 +321,7 @@ class RecordDelivery:
 
 def _as_seen(failure: Failure, decision: Verdict) -> Outcome:
     """A failure as the circuit is to see it: what is waited out opens it."""
+    # What is acted on at once needs no pause, and leaves the circuit closed.
     if decision is not Verdict.WAIT:
         return Rejected(failure.reason, 0)
     if isinstance(failure, Retry):

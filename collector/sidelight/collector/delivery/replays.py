@@ -23,6 +23,7 @@ class Replays:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
+            # Files: the command needs neither a port nor a token of the collector.
             for request in await asyncio.to_thread(self._log.replay_requests):
                 if await self._deliveries.rewind(request.subscription, request.position):
                     await asyncio.to_thread(request.answer)

@@ -47,10 +47,10 @@ class RouteFilter:
 
     def takes(self, resource: bytes) -> bool:
         """Whether data of a serialised Resource goes this way."""
-        found = resource_attributes(resource)
-        return (not self.matches or any(rule.fits_resource(found) for rule in self.matches)) and (
-            not any(rule.fits_resource(found) for rule in self.others)
-        )
+        attributes = resource_attributes(resource)
+        return (
+            not self.matches or any(rule.fits_resource(attributes) for rule in self.matches)
+        ) and (not any(rule.fits_resource(attributes) for rule in self.others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,10 @@ class Filter:
 
     def judge(self, resource: bytes, scope: bytes) -> bool | SpanRules:
         """Whether all or none of a serialised scope's items pass, or whom to ask for each."""
-        found, name = resource_attributes(resource), scope_name(scope)
-        only = tuple(rule for rule in self._only if rule.fits_origin(found, name))
-        drop = tuple(rule for rule in self._drop if rule.fits_origin(found, name))
+        attributes, name = resource_attributes(resource), scope_name(scope)
+        only = tuple(rule for rule in self._only if rule.fits_origin(attributes, name))
+        drop = tuple(rule for rule in self._drop if rule.fits_origin(attributes, name))
+        # Decided without a look at any span, for which each would have to be decoded.
         if any(not rule.asks_spans for rule in drop) or (self._only and not only):
             return False
         if any(not rule.asks_spans for rule in only):
@@ -141,6 +142,7 @@ class Selector:
         `roots` is what groups traces whose roots are in other records, by trace id.
         The stored bytes stay as they are where nothing is withheld.
         """
+        # Sampling knows traces; metrics and logs pass it.
         if record.signal != "traces":
             keeps = None
         plain = self._route is None and self._name_project is None
@@ -221,6 +223,7 @@ def relink(request: Request, gone: Sequence[bytes], *, mark_roots: bool) -> None
     for scope, index, item in _items(request):
         head = SpanHead.FromString(item)
         above = _above(head, parents)
+        # Nothing was taken away above it.
         if above is None:
             continue
         if above:
@@ -274,10 +277,11 @@ def name_project(attribute: str, default: str | None, resource: bytes) -> bytes:
 
     Without that attribute it is `default`; without that too the resource stays as it is.
     """
-    found = resource_attributes(resource).get(attribute)
-    name = found if isinstance(found, str) and found else default
+    value = resource_attributes(resource).get(attribute)
+    name = value if isinstance(value, str) and value else default
     if name is None:
         return resource
+    # Not set in place: a sender may have sent the attribute several times.
     opened = Resource.FromString(resource)
     others = [pair for pair in opened.attributes if pair.key != c.PROJECT_NAME]
     del opened.attributes[:]
@@ -293,6 +297,7 @@ def _is_of_kept_trace(keeps: KeepsTrace, item: bytes) -> bool:
 def _prune(request: Request) -> None:
     """Take out scopes and resources that have nothing left."""
     for resource in request.resources:
+        # From the end, because deleting moves what is behind.
         for index in range(len(resource.scopes) - 1, -1, -1):
             if not resource.scopes[index].items:
                 del resource.scopes[index]
@@ -308,6 +313,8 @@ def _takes_all(_: bytes) -> bool:
 def _remembered(
     judge: Callable[[bytes, bytes], bool | SpanRules],
 ) -> Callable[[bytes, bytes], bool | SpanRules]:
+    # A sender repeats its resource and scope in each request; a large one is cheaper to judge
+    # than to keep.
     cached = lru_cache(maxsize=256)(judge)
     return lambda resource, scope: (
         cached if len(resource) + len(scope) <= _MAX_CACHED_BYTES else judge

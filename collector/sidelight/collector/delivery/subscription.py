@@ -100,11 +100,13 @@ class Subscription:
         """Let arrive what is on its way, then stop; the cursor stays where it is committed."""
         if self._ending is None:
             self._ending = asyncio.create_task(self._end())
+        # Two may wait for the end; one that is cancelled must not stop it for the other.
         await asyncio.shield(self._ending)
 
     def close(self) -> None:
         """Stop at once; the cursor stays where it is committed."""
         self._state = SubscriptionState.ENDED
+        # The task first: it would start a forwarder again that fails because it is closed.
         self._task.cancel()
         if self._forwarder is not None:
             self._forwarder.close()

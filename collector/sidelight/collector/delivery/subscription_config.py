@@ -50,7 +50,7 @@ class SubscriptionConfig:
 def subscription_configs(destinations: Iterable[AnyDestination]) -> tuple[SubscriptionConfig, ...]:
     """The subscriptions of all destinations, those of scores last."""
     plain = [config for destination in destinations for config in _of(destination)]
-    return (*plain, *(_scores(each) for each in plain if each.destination.score_attributes))
+    return (*plain, *(_scores(config) for config in plain if config.destination.score_attributes))
 
 
 def _scores(plain: SubscriptionConfig) -> SubscriptionConfig:
@@ -68,10 +68,12 @@ def _of(destination: AnyDestination) -> list[SubscriptionConfig]:
         own = route.model_dump(exclude={"name", "match"}, exclude_none=True).keys()
         update = {key: getattr(route, key) for key in own}
         update |= {"name": f"{destination.name}.{route.name}", "routes": ()}
+        # A project of the route's own must not be replaced by what the resource says.
         if "project" in own:
             update["project_from"] = None
         routed = destination.model_copy(update=update)
         configs.append(SubscriptionConfig(routed, RouteFilter((match,), earlier)))
+        # The first match counts, so a later route gets what no earlier one takes.
         earlier += (match,)
     if destination.unmatched == "default":
         plain = destination.model_copy(update={"routes": ()})

@@ -43,7 +43,7 @@ class Decisions:
             )
             return []
         self._entries = whole // _ENTRY_BYTES
-        known = {int(each) for each in Decision}
+        known = {int(decision) for decision in Decision}
         return [
             (data[at : at + 16], Decision(data[at + 16]))
             for at in range(max(0, whole - self._most * _ENTRY_BYTES), whole, _ENTRY_BYTES)

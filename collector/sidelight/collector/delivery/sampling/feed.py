@@ -65,7 +65,7 @@ class SampledFeed:
         self._sampler = Sampler(config)
         file, most = f"{cursor.name}.decisions", 2 * config.max_traces
         self._decisions = Decisions(directory / file, most=most)
-        self._earlier = [Decisions(each / file, most=most) for each in leftovers]
+        self._earlier = [Decisions(leftover / file, most=most) for leftover in leftovers]
         self._roots: dict[bytes, Grouping] = {}
         self._is_loaded = False
         self._unsaved: list[tuple[bytes, Decision]] = []
@@ -158,7 +158,7 @@ class SampledFeed:
     def _see(self, record: Record) -> list[bytes]:
         """Show the sampler a record's spans; the traces it is about."""
         self._sampler.advance(record.time_ns)
-        found: dict[bytes, Decision | None] = {}
+        reasons: dict[bytes, Decision | None] = {}
         for resource in Request.FromString(record.body()).resources:
             if not self._selector.takes(resource.resource.SerializeToString()):
                 continue
@@ -169,12 +169,12 @@ class SampledFeed:
                     if (held := grouping(item)) and span.is_root:
                         self._remember_root(trace_id, held)
                     # One reason is enough.
-                    if found.get(trace_id) is None:
+                    if reasons.get(trace_id) is None:
                         known = self._sampler.decision(trace_id)
-                        found[trace_id] = self._reasons.find(span) if known is None else known
-        for trace_id, reason in found.items():
+                        reasons[trace_id] = self._reasons.find(span) if known is None else known
+        for trace_id, reason in reasons.items():
             self._sampler.see(trace_id, reason)
-        return list(found)
+        return list(reasons)
 
     def _remember_root(self, trace_id: bytes, held: Grouping) -> None:
         """Keep what groups a trace for spans of it that came before its root, and wait."""

@@ -176,5 +176,5 @@ class Sampler:
 def _exceeds(span: SpanView, key: str, limit: float | None) -> bool:
     if limit is None:
         return False
-    found = span.attribute(key)
-    return isinstance(found, int | float) and found > limit
+    value = span.attribute(key)
+    return isinstance(value, int | float) and value > limit
