@@ -115,15 +115,21 @@ def test_what_was_taken_is_written_again_while_it_runs(tmp_path: Path) -> None:
             eventually(lambda: {*before, *after} <= store.ids.keys())
 
 
-def test_under_load_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
-    """The folder is deleted again and again while senders send and a destination reads."""
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_under_load_nothing_acknowledged_is_lost(tmp_path: Path, workers: int) -> None:
+    """The folder is deleted again and again while senders send and a destination reads.
+
+    SIDELIGHT_SOAK_KILLS says how often.
+    """
     log = tmp_path / "log"
+    options = {"directory": str(log), "segment_bytes": 64 * 1024}
     with SpanStore() as store:
-        config = _config(tmp_path, store, log={"directory": str(log), "segment_bytes": 64 * 1024})
+        config = _config(tmp_path, store, log=options, workers=workers)
         with Collector(config, tmp_path) as collector:
             load = SpanLoad(http_port=collector.http_port, grpc_port=collector.grpc_port)
             with load:
-                for _ in range(5):
+                for _ in range(int(os.environ.get("SIDELIGHT_SOAK_KILLS", "5"))):
                     count = len(load.acknowledged)
                     eventually(lambda count=count: len(load.acknowledged) > count + 200)
                     # Files come while they go.

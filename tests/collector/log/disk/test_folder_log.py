@@ -598,7 +598,7 @@ class TestTakenAway:
         directory.parent.rename(tmp_path / "moved")
         (tmp_path / "volume").write_text("")
         for _ in range(2):
-            with pytest.raises(LogError, match="mount or create it, and sidelight goes on"):
+            with pytest.raises(LogError, match="mount, create or open it, and sidelight goes on"):
                 log.append([_record(b"refused")])
         (tmp_path / "volume").unlink()
         log.verify()

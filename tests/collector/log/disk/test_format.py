@@ -132,6 +132,22 @@ def test_a_flipped_bit_in_the_version_is_damage(folder: Path) -> None:
     log.close()
 
 
+@pytest.mark.parametrize("at", range(HEADER_BYTES))
+def test_a_flipped_bit_in_the_only_record_does_not_stop_a_start(tmp_path: Path, at: int) -> None:
+    """Wherever in the header: damage of ours is not another format."""
+    log = _open(tmp_path)
+    log.append([Record("traces", b"one", 1, 1_700_000_000_000_000_000, "identity")])
+    log.close()
+    path = _segment(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x40
+    path.write_bytes(data)
+    log = _open(tmp_path)
+    log.append([Record("traces", b"two", 1, 0, "identity")])
+    assert _payloads(log) == [b"two"]
+    log.close()
+
+
 @pytest.mark.parametrize("tail", [b"\0" * 500, MAGIC[:2], MAGIC + b"\0" * 20])
 def test_what_a_crash_leaves_is_cut(folder: Path, tail: bytes) -> None:
     """The start of a record, or zeros where a power cut came before the bytes."""

@@ -16,7 +16,7 @@ from sidelight.collector.log.disk.folder_lock import FolderLock
 from sidelight.collector.log.disk.format import check_format, write_format
 from sidelight.collector.log.disk.header import HEADER_BYTES
 from sidelight.collector.log.disk.recent_entries import RecentEntries
-from sidelight.collector.log.disk.segment import SegmentWriter, find_tail, path_of
+from sidelight.collector.log.disk.segment import SUFFIX, SegmentWriter, find_tail, path_of
 from sidelight.collector.log.disk.segments import Segments
 from sidelight.collector.log.errors import LogError
 from sidelight.collector.log.position import Entry, Position
@@ -61,7 +61,7 @@ class FolderLog:
     def _open(self) -> None:
         # Before anything is changed: a newer version's files are for that version alone.
         has_format = check_format(self.directory)
-        for unfinished in self.directory.glob("*.tmp"):
+        for unfinished in self.directory.glob(f"*{SUFFIX}.tmp"):
             unfinished.unlink()
         self._segments = Segments(self.directory)
         self._open_tail()
@@ -168,8 +168,8 @@ class FolderLog:
             lock = FolderLock(self.directory)
         except OSError as error:
             raise LogError(
-                f"log folder {self.directory} is gone and cannot be made again "
-                f"({error.strerror}): mount or create it, and sidelight goes on by itself"
+                f"log folder {self.directory} is gone or closed, and cannot be made again "
+                f"({error.strerror}): mount, create or open it, and sidelight goes on by itself"
             ) from error
         try:
             has_format = check_format(self.directory)

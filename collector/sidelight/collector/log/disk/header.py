@@ -76,6 +76,18 @@ def _has_checksum(header: Header, header_bytes: bytes, payload: bytes) -> bool:
     return isal_zlib.crc32(payload, seed) == header.crc
 
 
+def is_ours(header_bytes: bytes, payload_of: Callable[[int], bytes]) -> bool:
+    """Whether the bytes begin a record of this format, intact or damaged: its magic or its
+    checksum says so.
+    """
+    if header_bytes.startswith(MAGIC):
+        return True
+    if len(header_bytes) < HEADER_BYTES:
+        return False
+    header = Header(*_HEADER.unpack_from(header_bytes))
+    return _has_checksum(header, header_bytes, payload_of(header.length))
+
+
 def is_of_other_format(header_bytes: bytes, payload_of: Callable[[int], bytes]) -> bool:
     """Whether the bytes begin a record that another version of this program has written.
 

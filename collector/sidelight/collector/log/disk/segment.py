@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from sidelight.collector.log.disk.header import (
     encode_header,
     is_intact,
     is_of_other_format,
+    is_ours,
 )
 from sidelight.collector.log.errors import LogError
 from sidelight.collector.log.record import Record
@@ -190,7 +191,15 @@ class SegmentReader:
 
     def is_of_other_format(self, offset: int, end: int) -> bool:
         """Whether a record of another format begins at `offset`."""
-        return is_of_other_format(
+        return is_of_other_format(*self._beginning(offset, end))
+
+    def is_ours(self, offset: int, end: int) -> bool:
+        """Whether a record of this format begins at `offset`, intact or damaged."""
+        return is_ours(*self._beginning(offset, end))
+
+    def _beginning(self, offset: int, end: int) -> tuple[bytes, Callable[[int], bytes]]:
+        """The header at `offset`, and what returns the bytes behind it, of a given length."""
+        return (
             os.pread(self._fd, min(HEADER_BYTES, end - offset), offset),
             lambda length: os.pread(self._fd, min(length, end - offset), offset + HEADER_BYTES),
         )
@@ -269,7 +278,8 @@ def find_tail(path: Path, first_sequence: int) -> Tail:
             offset, sequence = end, sequence + 1
         is_torn = reader.is_torn(offset, file_end)
         # Without one good record, bytes that no crash leaves are not damage: it is another file.
-        if reader.is_of_other_format(offset, file_end) or (not offset and not is_torn):
+        is_foreign = not (offset or is_torn or reader.is_ours(offset, file_end))
+        if is_foreign or reader.is_of_other_format(offset, file_end):
             raise LogError(
                 f"log segment {path} is in a format that this version of sidelight cannot read: "
                 "start the version that wrote it, or set log.directory to another folder"
