@@ -6,9 +6,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 from sidelight import conventions as names
+from sidelight.instrumentation.messages import NOT_CAPTURED, Messages
 from sidelight.instrumentation.vllm.routes import Dialect
 
 Json = Mapping[str, Any]
@@ -26,14 +29,20 @@ _PARAMETERS: Final = {
 }
 # States of OpenAI's Responses API as finish reasons. Anthropic's stop reasons stay as they are.
 _RESPONSE_STATES: Final = {"completed": "stop", "incomplete": "length"}
-# Validation errors quote the invalid input, that is, the prompt.
-_QUOTED_INPUT: Final = re.compile(r"""[,(\s]*['"]?(?:input|input_value)['"]?\s*[:=].*""", re.S)
-# Other errors quote the value of a parameter, which may be text: in lists, or as `value=…`.
-_QUOTED_VALUE: Final = re.compile(r"\[[^\]]*\]?|(?<=value=)(?!-?\d)[^)]*")
 _ID_AT_HEAD: Final = re.compile(rb'"id"\s*:\s*"([^"\\]{1,256})"')
 _MODEL: Final = re.compile(rb'"model"\s*:\s*"([^"\\]{1,256})"')
 _STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
 MAX_ERROR_CHARACTERS: Final = 500
+# Parameters and fields that messages name.
+_WORDS: Final = frozenset(
+    {
+        "input", "messages", "prompt", "tools", "tool_choice", "response_format", "stop", "n",
+        "min_p", "min_tokens", "logprobs", "top_logprobs", "prompt_logprobs", "logit_bias",
+        "bad_words", "allowed_token_ids", "stop_token_ids", "guided_json", "structured_outputs",
+        "decoder", "encoder", "max_model_len", "stream", "stream_options", "echo", "best_of",
+        "truncate_prompt_tokens", "repetition_penalty", "length_penalty", "image", "audio", "video",
+    }
+)  # fmt: skip
 # Of models, ids, users and reasons: a client can write anything there, even a prompt.
 MAX_NAME_CHARACTERS: Final = 256
 
@@ -210,11 +219,22 @@ def _read_error(facts: AnswerFacts, error: object) -> None:
         facts.error_message = error
 
 
-def error_message(message: str, captures_text: bool) -> str:
-    """A server's error message, without quotes of the prompt unless `captures_text`."""
+def error_message(message: str, captures_text: bool, model: str | None) -> str:
+    """A server's error message; what is known to be safe of it unless `captures_text`.
+
+    Errors quote the request: its prompt, its tools, its token ids. `model` is the name that the
+    request has. Empty if nothing is known to be safe.
+    """
     if not captures_text:
-        message = _QUOTED_VALUE.sub("…", _QUOTED_INPUT.sub("", message))
+        message = _messages().kept(message, frozenset({model} if model else ()))
+        if message == NOT_CAPTURED:
+            return ""
     return message[:MAX_ERROR_CHARACTERS]
+
+
+@lru_cache(maxsize=1)
+def _messages() -> Messages:
+    return Messages.of(Path(__file__).parent, _PARAMETERS.keys() | _WORDS)
 
 
 def _is_plain_delta(line: bytes) -> bool:

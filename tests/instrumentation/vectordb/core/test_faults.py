@@ -13,11 +13,11 @@ from opentelemetry.trace import StatusCode
 from pymilvus import AnnSearchRequest, MilvusClient, MilvusException, RRFRanker
 
 from sidelight import conventions as names
+from sidelight.instrumentation import messages
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb.core import (
     call,
     labels,
-    messages,
     metrics,
     observer,
     scores,

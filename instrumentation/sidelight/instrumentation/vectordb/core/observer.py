@@ -17,6 +17,7 @@ from opentelemetry import context as contexts
 from opentelemetry import metrics, trace
 
 from sidelight import conventions as names
+from sidelight.instrumentation.messages import NOT_CAPTURED, Messages
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb.core.call import Arguments, DatabaseCall
 from sidelight.instrumentation.vectordb.core.current import CurrentCalls, is_suppressed, leave
@@ -29,7 +30,6 @@ from sidelight.instrumentation.vectordb.core.failures import (
     shortened,
     validation_summary,
 )
-from sidelight.instrumentation.vectordb.core.messages import NOT_CAPTURED, Messages
 from sidelight.instrumentation.vectordb.core.method import ObservedMethod
 from sidelight.instrumentation.vectordb.core.metrics import CallMetrics
 from sidelight.instrumentation.vectordb.core.spans import (

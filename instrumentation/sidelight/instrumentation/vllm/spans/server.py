@@ -91,7 +91,7 @@ def server_span(
         **_engine(sequences),
         **content_attributes(route.dialect, request, answer, settings),
     }
-    error_type, message = _error(captured, answer, settings)
+    error_type, message = _error(captured, answer, settings, model)
     if error_type:
         attributes[names.ERROR_TYPE] = error_type
     has_usage = names.INPUT_TOKENS in attributes or names.OUTPUT_TOKENS in attributes
@@ -261,18 +261,18 @@ def _most(values: Iterable[float | None]) -> float | None:
 
 
 def _error(
-    captured: CapturedRequest, answer: AnswerFacts, settings: Settings
+    captured: CapturedRequest, answer: AnswerFacts, settings: Settings, model: str | None
 ) -> tuple[str | None, str | None]:
     if captured.aborted:
         # The client left, which is no error of the server; CLIENT_ABORTED says so.
         return None, None
-    message = error_message(answer.error_message or "", settings.captures_text)
+    message = error_message(answer.error_message or "", settings.captures_text, model)
     if captured.error is not None and not captured.status:
         return captured.error, "The server raised an exception."
     if captured.status >= 400:
         return str(captured.status), message or f"HTTP {captured.status}"
     if answer.error_message is not None:
-        return answer.error_type or "stream_error", message
+        return answer.error_type or "stream_error", message or "The stream ended with an error."
     if captured.error is not None:
         return captured.error, "The server raised an exception within the answer."
     return None, None

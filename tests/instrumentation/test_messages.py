@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidelight.instrumentation.vectordb.core.messages import (
+from sidelight.instrumentation.messages import (
     MAX_MESSAGE_CHARACTERS,
     NOT_CAPTURED,
     Messages,
