@@ -590,6 +590,29 @@ class TestTakenAway:
         assert len(_read_all(log)) == 3
         log.close()
 
+    @pytest.mark.parametrize("is_delivered", [False, True])
+    def test_a_folder_that_comes_back_is_ours(self, tmp_path: Path, is_delivered: bool) -> None:
+        """A volume that was unmounted for a while, with segments that were copied or delivered."""
+        directory = tmp_path / "log"
+        log = self._filled(directory)
+        policy = RetentionPolicy(1 << 30, 60)
+        directory.rename(tmp_path / "hidden")
+        log.append([_record(b"elsewhere")])
+        if is_delivered:
+            log.commit("only", log.end)
+        assert log.trim({"only": SIGNALS}, policy) == []
+        directory.rename(tmp_path / "shown for a while")
+        (tmp_path / "hidden").rename(directory)
+        log.append([_record(b"back")])
+        assert log.trim({"only": SIGNALS}, policy) == []
+        expected = [b"back"] if is_delivered else [b"0", b"1", b"2", b"elsewhere", b"back"]
+        assert _read_all(log, log.committed("only")) == expected
+        log.close()
+        log = _open(directory)
+        assert _read_all(log, log.committed("only")) == expected
+        assert len(list(directory.glob("*.segment"))) == len(expected)
+        log.close()
+
     def test_an_append_without_a_folder_stores_nothing(self, tmp_path: Path) -> None:
         """It fails with what to do, and the same log goes on once there is a folder."""
         directory = tmp_path / "volume" / "log"

@@ -131,7 +131,7 @@ class FolderLog:
         if not self.is_in_place():
             # Whoever finds the file under another name must not find them in it a second time.
             self._writer.cut(offset)
-            self._begin_segment()
+            self._replace_segment()
             offset = 0
             self._writer.append(records, self._next_sequence)
             if not self.is_in_place():
@@ -145,6 +145,18 @@ class FolderLog:
             start = self._position(segment, offset)
             offset += HEADER_BYTES + len(record.payload)
             self._recent.put(Entry(record, start, self._position(segment, offset), 0))
+
+    def _replace_segment(self) -> None:
+        """Begin a new segment because the newest is gone, or its folder."""
+        gone, has_folder = self._writer.path, self._lock.is_in_place()
+        self._begin_segment()
+        if has_folder:
+            _logger.error(
+                "log: %s was deleted, renamed or changed while sidelight was running; what comes "
+                "is stored in %s: stop sidelight before you touch its log",
+                gone,
+                self._writer.path.name,
+            )
 
     def _begin_segment(self) -> None:
         """Append to a new segment from now on, in a folder that is made again if it is gone."""
@@ -187,8 +199,8 @@ class FolderLog:
         self._lock = lock
         self._cursors.store_all()
         _logger.error(
-            "log: folder %s was deleted, renamed or unmounted while sidelight was running; "
-            "it was made again: stop sidelight before you touch it",
+            "log: folder %s or its lock was deleted, renamed or unmounted while sidelight was "
+            "running; it is in use again: stop sidelight before you touch its log",
             self.directory,
         )
 
@@ -204,7 +216,7 @@ class FolderLog:
         Raises `OSError` and `LogError` as `append` does.
         """
         if not self.is_in_place():
-            self._begin_segment()
+            self._replace_segment()
 
     def probe(self) -> None:
         """As `verify`, and check whether the disk takes data; raises `OSError` if it does not."""

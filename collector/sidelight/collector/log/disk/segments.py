@@ -45,8 +45,10 @@ class Segments:
         self._ids: dict[int, FileId] = {}
         # When each segment was last appended to, by a clock that does not jump.
         self._written: dict[int, float] = {}
-        # No longer in the log, but deleting their files failed.
+        # No longer in the log, but deleting their files failed, or they could not be reached.
         self._undeleted: dict[int, FileId] = {}
+        # Files that were copied because their name was gone. A volume may be mounted again.
+        self._originals: dict[FileId, int] = {}
         # Their files are gone, and that was logged.
         self._missed: set[int] = set()
         self._is_closed = False
@@ -152,8 +154,12 @@ class Segments:
         failed = {}
         for number, file_id in files.items():
             path = path_of(self._directory, number)
-            # The folder may be another process's by now, or another volume may be mounted there.
-            if self._is_closed or id_at(path) != file_id:
+            if self._is_closed:
+                # The folder may be another process's by now.
+                return
+            if id_at(path) != file_id:
+                # Another volume may be mounted there; ours may come back, with the file.
+                failed[number] = file_id
                 continue
             try:
                 path.unlink(missing_ok=True)
@@ -179,7 +185,7 @@ class Segments:
 
     def has_foreign_files(self) -> bool:
         """Whether the folder holds segments that are not ours: another log. Raises `OSError`."""
-        ours = set(self._ids.values())
+        ours = {*self._ids.values(), *self._undeleted.values(), *self._originals}
         return any(
             id_at(path_of(self._directory, number)) not in ours
             for number in list_segments(self._directory)
@@ -194,11 +200,16 @@ class Segments:
         """
         lost = []
         for number in self.numbers[:-1]:
-            if id_at(path_of(self._directory, number)) == self._ids[number]:
+            file = id_at(path_of(self._directory, number))
+            if file == self._ids[number]:
+                continue
+            if file is not None and self._originals.get(file) == number:
+                self._ids[number] = file
                 continue
             size = self._sizes[number]
             reader = self._readers.get(number)
             if not size or has_passed(number, size):
+                self._undeleted[number] = self._ids[number]
                 self._forget([number])
             elif reader is None:
                 lost.append((number, size))
@@ -209,8 +220,10 @@ class Segments:
 
     def _write_again(self, number: int, reader: SegmentReader, size: int) -> None:
         path = path_of(self._directory, number)
+        original = self._ids[number]
         try:
             self._ids[number] = reader.copy_to(path, size)
+            self._originals[original] = number
             sync_folder(self._directory)
         except OSError as error:
             # It can be read as long as this process runs, and the next pass tries again.
