@@ -58,6 +58,7 @@ _INSIDE: list[tuple[Any, str]] = [
     (observer, "write_span"),
     (observer, "add_exception_event"),
     (observer, "is_retriever"),
+    (observer, "langchain_parent"),
     (observer, "shortened"),
 ]
 

@@ -30,11 +30,11 @@ from sidelight.instrumentation.vectordb.core.failures import (
     shortened,
     validation_summary,
 )
+from sidelight.instrumentation.vectordb.core.frameworks import is_retriever, langchain_parent
 from sidelight.instrumentation.vectordb.core.method import ObservedMethod
 from sidelight.instrumentation.vectordb.core.metrics import CallMetrics
 from sidelight.instrumentation.vectordb.core.spans import (
     add_exception_event,
-    is_retriever,
     start_span,
     write_span,
 )
@@ -135,6 +135,8 @@ class CallObserver:
                     return None
                 if is_retriever(trace.get_current_span(context)):
                     call.nested = True
+            if not call.nested:
+                self._hang_under_langchain(call)
             observed.describe_call(call, client, arguments)
             if not observed.span_on_failure_only:
                 start_span(self._tracer, call, call.target or self._target_of(observed))
@@ -143,6 +145,17 @@ class CallObserver:
             self.fault(f"{observed.operation}: call", error)
             return None
         return call
+
+    def _hang_under_langchain(self, call: DatabaseCall) -> None:
+        """Make the span of the LangChain run the parent, which OpenInference does not attach."""
+        try:
+            found = langchain_parent(trace.get_current_span(call.context))
+        except Exception as error:  # noqa: BLE001 (it looks into two other libraries)
+            self.fault("langchain: parent", error)
+            return
+        if found is not None:
+            span, call.nested = found
+            call.context = trace.set_span_in_context(span, call.context)
 
     def succeeded(self, observed: ObservedMethod, call: DatabaseCall, result: Any) -> None:
         """The client returned `result`. Never raises."""

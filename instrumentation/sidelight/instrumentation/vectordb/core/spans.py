@@ -87,13 +87,3 @@ def add_exception_event(call: DatabaseCall, error: BaseException) -> None:
             "exception.stacktrace": shortened(stack, MAX_STACK_CHARACTERS),
         },
     )
-
-
-def is_retriever(span: trace.Span) -> bool:
-    """Whether `span` is a RETRIEVER of others, as LangChain's and LlamaIndex's are."""
-    attributes = getattr(span, "attributes", None)
-    if attributes is None or attributes.get(names.SPAN_KIND) != "RETRIEVER":
-        return False
-    # A search inside a search, such as that of a cache, is one of its own.
-    scope = getattr(span, "instrumentation_scope", None)
-    return scope is None or scope.name != names.SCOPE_VECTORDB
