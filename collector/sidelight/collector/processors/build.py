@@ -27,4 +27,5 @@ def build(section: ProcessorsConfig, hash_key: bytes | None = None) -> Pipeline:
         prices=None if section.prices is None else prices.load(section.prices),
         extensions=[extensions.load(each) for each in section.extensions],
         limits=LimitsProcessor(section.limits.attributes, section.limits.attribute_bytes),
+        repairs=True,
     )

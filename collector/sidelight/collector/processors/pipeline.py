@@ -23,6 +23,7 @@ from sidelight.collector.processors.normalise.registry import table_for
 from sidelight.collector.processors.normalise.table import Table
 from sidelight.collector.processors.plan.plans import Applied, Plans, Rules
 from sidelight.collector.processors.redact.processor import RedactProcessor
+from sidelight.collector.processors.repair.processor import repair_logs, repair_traces
 from sidelight.otlp.inheritance import SOURCES, inherit
 from sidelight.otlp.otlp_pb2 import Request, Scopes
 from sidelight.otlp.remember import remembered
@@ -39,8 +40,8 @@ _MEASURED_NAMES = (c.DB_SYSTEM, c.INPUT_TOKENS, c.OUTPUT_TOKENS, c.USAGE_COST, c
 class Pipeline:
     """The processors that are configured, applied to one request after another.
 
-    What is not given is not done. The order is fixed: ids and limits, names, cost, extensions,
-    and last what protects, so that nothing brings back what a policy took away.
+    What is not given is not done. The order is fixed: repairs, ids and limits, names, cost,
+    extensions, and last what protects, so that nothing brings back what a policy took away.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class Pipeline:
         content: ContentProcessor | None = None,
         redact: RedactProcessor | None = None,
         limits: LimitsProcessor | None = None,
+        repairs: bool = False,
     ) -> None:
+        self._repairs = repairs
         self._prices = prices
         self._extensions = extensions
         self._content = None if content is None or content.is_full else content
@@ -67,6 +70,8 @@ class Pipeline:
         those that need nothing stay the bytes they were. `body` is what it was parsed from.
         """
         processed = Processed()
+        if self._repairs:
+            repair_traces(request, request.SerializeToString() if body is None else body, processed)
         presence = None if body is None else Presence(body)
         opened: list[tuple[str, str, dict[int, SpanRecord]]] = []
         for resource in request.resources:
@@ -97,6 +102,8 @@ class Pipeline:
     def logs(self, request: Request) -> Processed:
         """Apply limits, policy and redaction to log records; `request` is changed in place."""
         processed = Processed()
+        if self._repairs:
+            repair_logs(request, processed)
         for resource in request.resources:
             service = service_name(resource.resource.SerializeToString())
             for scope in resource.scopes:

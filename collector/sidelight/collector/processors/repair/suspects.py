@@ -1,0 +1,114 @@
+"""Which spans may hold what backends cannot store, told from their bytes.
+
+Opening a span costs more than all that happens to most of them. A span that is passed over holds
+nothing of the kind, unless its texts were made to look like the framing of numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import Final
+
+import stringzilla
+
+_NUL: Final = b"\x00"
+# Sampled, of a parent that is or is not in another process: what SDKs write behind each span.
+_FLAGS: Final = (b"\x85\x01\x01\x01\x00\x00", b"\x85\x01\x01\x03\x00\x00")
+_ZEROS_OF_FLAGS: Final = 2
+# Ids, and no trace_state, as in `ids.looks_right`; the name follows.
+_HEAD: Final = re.compile(
+    rb"\x0a\x10.{16}\x12\x08.{8}(?:\x22(?:\x08.{8}|\x00))?\x2a", re.DOTALL
+).match
+# Kind, start and end of a span.
+_TIMES: Final = re.compile(rb"(?:\x30.)?(?:\x39.{8})?(?:\x41.{8})?", re.DOTALL).match
+_MAX_ONE_BYTE_LENGTH: Final = 0x7F
+# An attribute's value of false or 0, before its byte of zero, and of a double.
+_ZERO_VALUES: Final = (b"\x12\x02\x10", b"\x12\x02\x18")
+# An empty text, and the next attribute: a status or event can have a message of these two bytes.
+_EMPTY_TEXT: Final = b"\x12\x02\x0a\x00J"
+_DOUBLE: Final = b"\x12\x09\x21"
+_DOUBLE_BYTES: Final = 8
+# The highest byte of a double that is not finite, sign aside, and the least of the next.
+_NOT_FINITE: Final = (0x7F, 0xF0)
+
+_ATTRIBUTES: Final = (b"J", b"\x1a")
+"""Tags of the attributes of spans and of their events."""
+# The beginnings of attributes that hold a key and nothing else: length, tag of the key, length of
+# the key. Longer keys than these are not names.
+_KEYS_ALONE: Final = frozenset(
+    bytes([length + 2, 0x0A, length]) for length in range(_MAX_ONE_BYTE_LENGTH - 1)
+)
+_beginning: Final = itemgetter(slice(3))
+
+# In JSON inside a text: escapes of U+0000, and of halves of a pair of surrogates.
+_ESCAPES: Final = (b"\\u0000", b"\\ud", b"\\uD")
+_BAD_ESCAPE: Final = re.compile(
+    rb"\\u(?:0000|[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB]..\\u[dD])[c-fC-F]))",
+    re.DOTALL,
+).search
+
+
+class Suspects:
+    """Chooses spans of one request."""
+
+    def __init__(self, body: bytes, resources: Iterable[bytes]) -> None:
+        """`body` is what the spans came in, `resources` are its serialised resources."""
+        # Whatever a user sets, the SDKs of OpenTelemetry write a value, if only an empty one.
+        is_by_hand = not all(b"telemetry.sdk.name" in resource for resource in resources)
+        self._lack_values = is_by_hand and lacks_values(body)
+        self._has_escapes = any(stringzilla.find(body, escape) >= 0 for escape in _ESCAPES)
+
+    def among(self, items: Sequence[bytes]) -> list[int]:
+        """Indexes of the serialised spans to open."""
+        if self._lack_values:
+            return list(range(len(items)))
+        has_escapes = self._has_escapes
+        return [
+            index
+            for index, item in enumerate(items)
+            if has_zero(item) or (has_escapes and _BAD_ESCAPE(item))
+        ]
+
+
+def lacks_values(data: bytes | bytearray) -> bool:
+    """Whether an attribute may have no value at all."""
+    data = bytes(data)  # parts of a bytearray cannot be looked up
+    return not all(_KEYS_ALONE.isdisjoint(map(_beginning, data.split(tag))) for tag in _ATTRIBUTES)
+
+
+def has_zero(span: bytes) -> bool:
+    """Whether a serialised span may hold U+0000, an empty value, or a number that is not finite.
+
+    Each is written with a byte of zero. So are the flags of most spans, and some ids, times and
+    numbers, which are passed over where encoders write them.
+    """
+    zeros = span.count(_NUL)
+    if not zeros or (zeros == _ZEROS_OF_FLAGS and span.endswith(_FLAGS)):
+        return False
+    match = _HEAD(span)
+    if match is None:
+        return True
+    start = match.end()
+    if start >= len(span) or span[start] > _MAX_ONE_BYTE_LENGTH:
+        return True
+    name_end = start + 1 + span[start]
+    if span.find(_NUL, start + 1, name_end) >= 0:
+        return True
+    times = _TIMES(span, name_end)
+    at = name_end if times is None else times.end()
+    end = len(span) - _ZEROS_OF_FLAGS if span.endswith(_FLAGS) else len(span)
+    while (at := span.find(_NUL, at, end)) >= 0:
+        if span[at - 3 : at] in _ZERO_VALUES or span[at - 3 : at + 2] == _EMPTY_TEXT:
+            at += 1
+            continue
+        double = span.rfind(_DOUBLE, at - len(_DOUBLE) - _DOUBLE_BYTES + 1, at)
+        if double < 0:
+            return True
+        at = double + len(_DOUBLE) + _DOUBLE_BYTES
+        # Beyond the end: not a double, but a text that looks like the beginning of one.
+        if at > end or (span[at - 1] & 0x7F, span[at - 2] & 0xF0) == _NOT_FINITE:
+            return True
+    return False
