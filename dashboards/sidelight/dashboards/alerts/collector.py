@@ -23,7 +23,7 @@ _COLLECTOR: Final[tuple[Dimension, ...]] = ("collector",)
 _WHERE: Final = "{{ $labels.instance }}"
 _DESTINATION: Final = "{{ $labels.destination }}"
 # Refusals that the collector's own state causes; the others are faults of the sender.
-_OVERLOADED: Final = Matcher("reason", "=~", "busy|disk")
+_OVERLOADED: Final = Matcher("reason", "=~", "busy|disk|folder")
 _TRACES: Final = Matcher("signal", "=", "traces")
 
 
@@ -126,7 +126,7 @@ def refusing(view: View) -> Alert:
         "SidelightCollectorRefusing",
         "ticket",
         f"{_WHERE} refused {AS_COUNT} items within 5 minutes ({{{{ $labels.reason }}}}).",
-        "With the reason disk, look at the volume of the log; with busy, add workers.",
+        "With the reason disk or folder, look at the volume of the log; with busy, add workers.",
         promql.above(_new_events(each, own.REFUSED, "reason", matchers=(_OVERLOADED,)), 0),
         wait="5m",
         by=_COLLECTOR,
