@@ -19,9 +19,10 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from support.collector import Collector, settings
-from support.installed import Installed, install
+from support.installed import Installed, install, lowest_versions
 from support.interpreters import interpreter
 from support.otlp_requests import span, traces
 
@@ -213,6 +214,23 @@ def test_every_extra_is_installed_here(wheel: zipfile.ZipFile) -> None:
 def test_a_fresh_environment(version: str, extra: str, wheel_file: Path, tmp_path: Path) -> None:
     """The wheel keeps the promise of each extra, with nothing else installed."""
     installed = install(_python(version), wheel_file, wheel_file, extra, tmp_path / "fresh")
+    _PROMISES[extra](installed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("extra", _PROMISES)
+def test_the_oldest_versions_that_are_declared(
+    extra: str, wheel_file: Path, tmp_path: Path
+) -> None:
+    """The wheel keeps the promise of each extra with the lower bound of every requirement."""
+    directory = tmp_path / "lowest"
+    python = _python("3.11")
+    installed = install(python, wheel_file, wheel_file, extra, directory, lowest=True)
+    for constraint in lowest_versions(wheel_file, extra):
+        name, _, version = constraint.partition("==")
+        program = f"from importlib.metadata import version; print(version({name!r}))"
+        assert Version(installed.execute(program)) == Version(version), name
     _PROMISES[extra](installed)
 
 

@@ -8,17 +8,19 @@ from sidelight.demo import environments
 from sidelight.demo.environments import Environment
 from support.waiting import waiting_for
 
+REQUIREMENTS = Path(__file__).with_name("requirements")
 VECTORDB_REQUIREMENTS = Path(__file__).with_name("vectordb") / "requirements"
 
 
 def definition(name: str) -> Environment:
-    """What an environment is made of: a vector database's, or one that the demo carries.
+    """What an environment is made of: the tests' own, or one that the demo carries.
 
     Raises `KeyError` for other names.
     """
-    requirements = VECTORDB_REQUIREMENTS / f"{name}.txt"
-    if requirements.is_file():
-        return Environment(f"vectordb-{name}", requirements)
+    for folder, prefix in ((VECTORDB_REQUIREMENTS, "vectordb"), (REQUIREMENTS, "tests")):
+        requirements = folder / f"{name}.txt"
+        if requirements.is_file():
+            return Environment(f"{prefix}-{name}", requirements)
     return environments.known(name)
 
 

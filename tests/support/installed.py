@@ -1,9 +1,9 @@
 """Fresh environments with what would be published in them, as a user installs it.
 
-What Sidelight requires is downloaded once, in the newest versions there are, into an environment
-in the user's cache that is found again by a hash of the requirements. A fresh environment
-sees those packages, and pip installs the wheel or sdist itself into it. So a test costs
-seconds, and nothing an earlier one left behind can help a later one.
+What Sidelight requires is downloaded once, in the newest or the oldest versions that are allowed,
+into an environment in the user's cache that is found again by a hash of the requirements. A fresh
+environment sees those packages, and pip installs the wheel or sdist itself into it. So a test
+costs seconds, and nothing an earlier one left behind can help a later one.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from email.parser import Parser
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from sidelight.demo.environments import cache_directory
 
@@ -55,12 +58,22 @@ class Installed:
         return self.run(self.python, "-c", program)
 
 
-def install(python: Path, archive: Path, wheel: Path, extras: str, directory: Path) -> Installed:
+def install(
+    python: Path,
+    archive: Path,
+    wheel: Path,
+    extras: str,
+    directory: Path,
+    *,
+    lowest: bool = False,
+) -> Installed:
     """A fresh environment in `directory` with `archive`, a wheel or sdist, and `extras`.
 
-    `extras` is a list with commas, or empty. The requirements are those of `wheel`.
+    `extras` is a list with commas, or empty. The requirements are those of `wheel`: their newest
+    versions, or with `lowest` the oldest that are allowed.
     """
-    packages = _requirements(python, wheel, extras)
+    constraints = lowest_versions(wheel, extras) if lowest else []
+    packages = _requirements(python, wheel, extras, constraints)
     subprocess.run([python, "-m", "venv", "--without-pip", directory], check=True)
     (site,) = directory.glob("lib/python*/site-packages")
     (site / "requirements.pth").write_text(f"{packages}\n")
@@ -74,19 +87,43 @@ def environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
 
 
-def _requirements(python: Path, wheel: Path, extras: str) -> Path:
+def lowest_versions(wheel: Path, extras: str) -> list[str]:
+    """The oldest version of each package that `wheel` requires with `extras`, as constraints.
+
+    OpenTelemetry's packages go together: with the collector, whose protobuf needs newer ones than
+    others do, and the exporter at once, pip chooses them.
+    """
+    chosen = {"", *filter(None, extras.split(","))}
+    requirements = [Requirement(line) for line in _required(wheel)]
+    lowest: dict[str, Version] = {}
+    for requirement in requirements:
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in chosen):
+            for specifier in requirement.specifier:
+                bound = Version(specifier.version)
+                lowest[requirement.name] = max(bound, lowest.get(requirement.name, bound))
+    if {"opentelemetry-proto", "opentelemetry-exporter-otlp-proto-http"} <= lowest.keys():
+        lowest = {name: bound for name, bound in lowest.items() if "opentelemetry" not in name}
+    return sorted(f"{name}=={bound}" for name, bound in lowest.items())
+
+
+def _requirements(python: Path, wheel: Path, extras: str, constraints: Sequence[str]) -> Path:
     """The folder of packages that `wheel` requires with `extras`, downloaded if need be."""
     key = hashlib.sha256()
-    for part in (_version(python), extras, *_required(wheel)):
+    for part in (_version(python), extras, *_required(wheel), *constraints):
         key.update(part.encode() + b"\0")
-    name = f"installed-{_version(python)}-{extras.replace(',', '-') or 'bare'}"
+    kind = "lowest" if constraints else "installed"
+    name = f"{kind}-{_version(python)}-{extras.replace(',', '-') or 'bare'}"
     directory = cache_directory() / "environments" / f"{name}-{key.hexdigest()[:12]}"
     directory.parent.mkdir(parents=True, exist_ok=True)
     with _locked(directory.parent / f"{directory.name}.lock"):
         if not (directory / _COMPLETE).is_file():
             shutil.rmtree(directory, ignore_errors=True)
             subprocess.run([python, "-m", "venv", "--without-pip", directory], check=True)
-            _pip(directory, "install", f"{wheel}[{extras}]" if extras else str(wheel))
+            file = directory / "constraints.txt"
+            file.write_text("\n".join(constraints))
+            wanted = f"{wheel}[{extras}]" if extras else str(wheel)
+            _pip(directory, "install", "-c", str(file), wanted)
             _pip(directory, "uninstall", "--yes", "sidelight")
             (directory / _COMPLETE).touch()
     (site,) = directory.glob("lib/python*/site-packages")

@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 from pymilvus import MilvusClient
 from pymilvus.client.grpc_handler import GrpcHandler
 
 from sidelight.instrumentation.vectordb.milvus import description
 from sidelight.instrumentation.vectordb.milvus import iterators as milvus_iterators
+from support.environments import VECTORDB_REQUIREMENTS
+from support.paths import ROOT
 from support.vectordb import servers
 from support.vectordb.milvus_lite import Observe, vector
 from support.vectordb.record import differences
 from support.vectordb.servers import Serving, run_workload
+
+
+@pytest.mark.real("otel-1.27")
+@pytest.mark.parametrize("mode", ["qdrant", "qdrant-async"])
+def test_the_oldest_opentelemetry_has_all_spans_and_metrics(mode: str, tmp_path: Path) -> None:
+    """Its measurements take no context and its histograms no bounds: then they go without."""
+    pins = (VECTORDB_REQUIREMENTS / "otel-1.27.txt").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in map(Requirement, project["dependencies"]):
+        (bound,) = requirement.specifier
+        version = re.search(rf"^{requirement.name}==(\S+)$", pins, re.MULTILINE)
+        # The encoder of OTLP is for vLLM.
+        assert requirement.name.endswith("proto-common") or (
+            version is not None and Version(version[1]) == Version(bound.version)
+        )
+
+    with servers.nowhere(tmp_path) as server:
+        outcome = run_workload(mode, server, environment="otel-1.27")
+
+    assert differences(outcome, "qdrant") == []
 
 
 @pytest.mark.real("milvus-2.5", "qdrant-1.13", "chroma-1.0")
