@@ -99,9 +99,12 @@ def locked(directory: Path) -> Iterator[None]:
 
 def _append(path: Path, data: bytes) -> None:
     """All of `data` or, where the disk refuses, nothing: half a line would spoil the next."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            # A power cut has torn the last line; this one must not become part of it.
+            data = b"\n" + data
         try:
             write_whole(fd, data)
             # The cursor passes the record once it is here.

@@ -11,14 +11,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sidelight.collector.cli.main import sidelight
 from sidelight.collector.delivery.dead_letter_files import ResendFiles, letters_in
 from sidelight.collector.delivery.dead_letters import DeadLetters
 from sidelight.collector.log.record import Record
+from sidelight.demo.phoenix_query import PhoenixReader
 from support.backend import Reply, Request
 from support.collector import Collector, environment, settings
+from support.phoenix import running_phoenix
 from support.span_load import new_ids, request_of
 from support.span_store import SpanStore
 from support.waiting import eventually
@@ -305,3 +309,22 @@ def test_an_interruption_loses_nothing(tmp_path: Path) -> None:
         assert process.returncode == 130, error
         assert b"interrupted: what was accepted is removed" in error
         assert _left(tmp_path) + len(store.ids) in (len(spans), len(spans) + 1)
+
+
+@pytest.mark.real("phoenix")
+def test_phoenix_stores_what_is_sent_again(tmp_path: Path) -> None:
+    """The spans are in the real one, read back by their trace."""
+    body = request_of(new_ids(1))
+    (span,) = ExportTraceServiceRequest.FromString(body).resource_spans[0].scope_spans[0].spans
+    letters = _letters(tmp_path)
+    record = Record("traces", body, 1, time.time_ns(), "identity")
+    letters.add("phoenix", record, status=500, reason="a database that was full")
+    with running_phoenix(tmp_path / "phoenix") as phoenix:
+        config = _written(tmp_path, destinations=[{"type": "phoenix", "url": phoenix.url}])
+        result = _run("resend", "phoenix", "-c", config)
+        assert result.exit_code == 0, result.output
+        reader = PhoenixReader(phoenix.url)
+        eventually(
+            lambda: [s.span_id for s in reader.trace(span.trace_id.hex())] == [span.span_id.hex()]
+        )
+    assert _left(tmp_path, "phoenix") == 0

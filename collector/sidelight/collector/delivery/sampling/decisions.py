@@ -39,7 +39,10 @@ class Decisions:
             return []
         except OSError as error:
             _logger.warning(
-                "sampling: %s is unreadable, earlier decisions are lost: %s", self._path, error
+                "sampling: %s is unreadable, traces under way are decided on again: %s; let this "
+                "user read it, or delete it",
+                self._path,
+                error,
             )
             return []
         self._entries = whole // _ENTRY_BYTES
