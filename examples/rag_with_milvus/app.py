@@ -2,6 +2,7 @@
 
     pip install 'sidelight[exporter]' pymilvus milvus-lite httpx
     export OPENAI_BASE_URL=http://127.0.0.1:8000/v1  # of a vLLM with Sidelight installed, for one
+    export OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=dev  # the same as vLLM's
     python app.py "Why was my request preempted?"
 
 The trace goes to OTEL_EXPORTER_OTLP_ENDPOINT, by default `sidelight up` on this machine.

@@ -122,8 +122,8 @@ def _type(said: Mapping[str, Any], model: str) -> str:
 
 
 def _counted(said: Mapping[str, Any]) -> float | None:
-    if "langfuse.observation.usage_details" in said:
-        details = json.loads(said["langfuse.observation.usage_details"])
+    details = json.loads(said.get("langfuse.observation.usage_details") or "{}")
+    if details:
         return float(details.get("total") or sum(details.values()))
     counts = {
         name: float(value)
@@ -141,8 +141,9 @@ def _counted(said: Mapping[str, Any]) -> float | None:
 
 
 def _stated_cost(said: Mapping[str, Any]) -> float | None:
-    if "langfuse.observation.cost_details" in said:
-        return float(json.loads(said["langfuse.observation.cost_details"])["total"])
+    details = json.loads(said.get("langfuse.observation.cost_details") or "{}")
+    if details:
+        return float(details["total"])
     return float(said["gen_ai.usage.cost"]) if said.get("gen_ai.usage.cost") else None
 
 

@@ -223,6 +223,14 @@ class TestVllm:
         assert made[c.SERVED_INPUT_TOKENS] == 50
         assert c.INPUT_TOKENS not in made
 
+    def test_below_a_client_it_sums_itself_up(self) -> None:
+        """A list of spans shows one line of it; the texts are on the client's span."""
+        told = {"gen_ai.usage.prompt_tokens": 1500, "gen_ai.usage.completion_tokens": 3,
+                "gen_ai.latency.time_in_queue": 0.25}  # fmt: skip
+        one = span(told, name="llm_request", parent=b"p" * 8)
+        made = values(processed_span(Pipeline(), one, scope=c.SCOPE_VLLM_BUILTIN))
+        assert made[c.OUTPUT_VALUE] == "1,500 tokens in, 3 out, waited 0.25 s"
+
 
 class TestOlderShapes:
     def test_indexed_prompts(self) -> None:

@@ -61,6 +61,14 @@ class TestWhatCostsNothing:
         made = seen({**attributes, **TEXTS}, scope=scope, failed=True, name="llm_request")
         assert (made.model, made.cost) == (MODEL, 0)
 
+    def test_a_failed_call_of_langfuses_sdk(self) -> None:
+        """It says so by a level, and an empty object says nothing of usage and cost."""
+        call = {"langfuse.observation.type": "generation", "langfuse.observation.level": "ERROR",
+                "langfuse.observation.model.name": MODEL, **TEXTS}  # fmt: skip
+        assert seen(call, scope="langfuse-sdk").cost == 0
+        empty = {c.LANGFUSE_USAGE: "{}", c.LANGFUSE_COST: "{}"}
+        assert seen({**call, **empty}, scope="langfuse-sdk").cost == 0
+
     @pytest.mark.parametrize("operation", ["invoke_agent", "execute_tool", "invoke_workflow"])
     def test_what_stands_above_calls(self, operation: str) -> None:
         """An agent that names its model costs what its calls cost, which are spans of their own."""

@@ -42,6 +42,8 @@ _MODELS = (
     "model",
 )
 """Names of which Langfuse takes the model of a span."""
+# How Langfuse's SDK says that a call failed.
+_LANGFUSE_LEVEL = "langfuse.observation.level"
 # Calls of a model happen below these, in spans of their own.
 _KINDS_ABOVE_CALLS = frozenset({"CHAIN", "AGENT", "TOOL", "RETRIEVER"})
 
@@ -122,12 +124,18 @@ def say_free(span: EditableSpan) -> None:
 
     That is a span with a model and without usage that failed, or whose calls are other spans.
     """
-    if span.text(c.SPAN_KIND) not in _KINDS_ABOVE_CALLS and not span.is_error:
+    failed = span.is_error or span.text(_LANGFUSE_LEVEL) == "ERROR"
+    if span.text(c.SPAN_KIND) not in _KINDS_ABOVE_CALLS and not failed:
         return
-    if c.LANGFUSE_COST in span or c.LANGFUSE_USAGE in span:
+    if span.tell(_is_said, c.LANGFUSE_COST) or span.tell(_is_said, c.LANGFUSE_USAGE):
         return
     if not any(name in span for name in _MODELS):
         return
     if any(name.startswith((_GENAI, _OPENINFERENCE)) for name in span.names()):
         return
     span.set(c.LANGFUSE_COST, c.LANGFUSE_NO_COST)
+
+
+def _is_said(details: AttributeValue) -> bool:
+    """Whether usage or cost details hold anything: an empty object tells Langfuse nothing."""
+    return details not in (None, "", "{}", "null")

@@ -63,6 +63,19 @@ def complete_request(span: EditableSpan) -> None:
     if is_llm:
         span.copy(c.SERVED_INPUT_TOKENS, c.INPUT_TOKENS)
         span.copy(c.SERVED_OUTPUT_TOKENS, c.OUTPUT_TOKENS)
+    else:
+        # Lists of spans show this alone, and the texts are on the client's span.
+        span.derive_missing(
+            c.OUTPUT_VALUE, _summary, c.SERVED_INPUT_TOKENS, c.SERVED_OUTPUT_TOKENS, c.QUEUE_TIME
+        )
+
+
+def _summary(asked: AttributeValue, answered: AttributeValue, queued: AttributeValue) -> str | None:
+    if not isinstance(asked, int) or not isinstance(answered, int):
+        return None
+    tokens = f"{asked:,} tokens in, {answered:,} out"
+    seconds = number_of(queued)
+    return tokens if seconds is None else f"{tokens}, waited {seconds:.3g} s"
 
 
 def _operation(request_id: AttributeValue) -> str | None:
