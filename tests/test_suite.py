@@ -269,7 +269,7 @@ def test_builds_are_said_and_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_no_two_processes_are_given_one_port() -> None:
-    """Nor does the kernel hand one out to whoever asks for any."""
+    """Nor does the kernel give one to a process that asks for any."""
     program = "from support.ports import free_port; print([free_port() for _ in range(50)])"
     ours = {free_port() for _ in range(50)}
     with subprocess.Popen(

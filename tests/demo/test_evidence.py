@@ -28,7 +28,7 @@ def test_a_drop_is_told() -> None:
     """Any dropped item fails the demo, whichever destination it was for."""
     dropped = (
         "# TYPE sidelight_collector_dropped counter\n"
-        'sidelight_collector_dropped_total{destination="phoenix",reason="refused"} 2.0\n'
+        'sidelight_collector_dropped_total{destination="phoenix",reason="dead_lettered"} 2.0\n'
     )
 
     finding = evidence.losses(METRICS + dropped)

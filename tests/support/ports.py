@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-# Below what the kernel hands out on its own (32768 and up on Linux) to whoever binds port 0 or
-# connects, so that it cannot give a port away between our choosing it and a server's binding it.
+# Below what the kernel chooses from (32768 and up on Linux) for port 0 and for clients, so that it
+# cannot give a port away between our choosing it and a server's binding it.
 _FIRST, _LAST = 20_000, 29_999
 
 # One locked file for each port that this process has taken; the locks end with it.

@@ -73,7 +73,7 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
     names.COLLECTOR_RECEIVED: ({"signal": "traces"}, {"signal": "metrics"}),
     names.COLLECTOR_REFUSED: ({"signal": "traces", "reason": "invalid_id"},),
     names.COLLECTOR_DELIVERED: (_DESTINATION,),
-    names.COLLECTOR_DROPPED: (_DESTINATION | {"reason": "refused"},),
+    names.COLLECTOR_DROPPED: (_DESTINATION | {"reason": "dead_lettered"},),
     names.COLLECTOR_RETRIES: (_DESTINATION,),
     names.COLLECTOR_LAG: (_DESTINATION,),
     names.COLLECTOR_SCRAPES: ({"target": "vllm", "outcome": "ok"},),

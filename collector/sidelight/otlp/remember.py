@@ -10,7 +10,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MAX_BYTES = 4096
-"""Arguments longer than this together are worked on anew each time and never kept."""
+"""Arguments longer than this together are worked on again each time and never kept."""
 
 
 def remembered(maxsize: int) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -77,7 +77,7 @@ async def test_one_bad_span_costs_itself_alone(
     assert Counter(destination.taken) == Counter(name for name in names if name != "span-64")
     (reason,) = letters(running.dead_letters.path("scripted"))
     assert reason == failure.reason
-    assert running.tally.counts["scripted", "dropped", "refused"] == 1
+    assert running.tally.counts["scripted", "dropped", "dead_lettered"] == 1
     assert running.tally.counts["scripted", "delivered"] == 229
 
 
@@ -120,7 +120,7 @@ async def test_a_destination_that_fails_everything_gets_everything_later(
         await running.until(lambda: running.tally.counts["scripted", "retried"] > 60)
         assert failure.reason in str(status.trouble)
         assert running.forwarder.lag_seconds > 0
-        assert ("scripted", "dropped", "refused") not in running.tally.counts
+        assert ("scripted", "dropped", "dead_lettered") not in running.tally.counts
         is_mended = True
         await running.until(lambda: log.cursor("scripted").position == log.end)
         assert status.trouble is None

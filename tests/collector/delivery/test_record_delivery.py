@@ -57,7 +57,7 @@ async def test_a_refused_batch_is_halved_down_to_the_bad_span(
     assert destination.taken == [name for name in names if name != names[bad]] + ["next"]
     assert running.tally.counts == {
         ("scripted", "delivered"): 7,
-        ("scripted", "dropped", "refused"): 1,
+        ("scripted", "dropped", "dead_lettered"): 1,
     }
     (line,) = running.dead_letters.path("scripted").read_text().splitlines()
     letter = json.loads(line)
@@ -82,7 +82,7 @@ async def test_a_retry_in_the_middle_of_halving(log: DurableLog, tmp_path: Path)
     async with forwarding(log, destination, tmp_path) as running:
         await running.until(lambda: log.cursor("scripted").position == log.end)
     assert destination.taken == ["a", "b", "c", "d"]
-    assert ("scripted", "dropped", "refused") not in running.tally.counts
+    assert ("scripted", "dropped", "dead_lettered") not in running.tally.counts
 
 
 async def test_a_partial_success_is_counted(log: DurableLog, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ async def test_what_a_backend_says_of_a_batch_reaches_no_log_line(
         async with Sending(log, store.destination("store")) as sending:
             await sending.until(lambda: log.cursor("store").position == log.end)
             assert sending.forwarders[0].status.trouble is None
-    assert sending.tally.counts["store", "dropped", "refused"] == 5
+    assert sending.tally.counts["store", "dropped", "dead_lettered"] == 5
     letters = tmp_path / "log" / "dead-letters" / "store.jsonl"
     lines = letters.read_text().splitlines()
     assert len(lines) == 5
@@ -228,7 +228,7 @@ async def test_what_cannot_be_halved_is_kept_whole(log: DurableLog, tmp_path: Pa
     async with forwarding(log, destination, tmp_path) as running:
         await running.until(lambda: log.cursor("scripted").position == log.end)
     assert destination.taken == ["next"]
-    assert running.tally.counts["scripted", "dropped", "refused"] == 5
+    assert running.tally.counts["scripted", "dropped", "dead_lettered"] == 5
     (line,) = running.dead_letters.path("scripted").read_text().splitlines()
     assert gzip.decompress(base64.b64decode(json.loads(line)["request_gzip_base64"])) == b"\x0a\xff"
 

@@ -46,7 +46,7 @@ def test_the_reader_gets_the_format_it_prefers(accept: str | None, content_type:
 
 
 def test_families_of_several_sources_stand_together() -> None:
-    """HELP and TYPE once per family, its samples in one piece, whoever they came from."""
+    """HELP and TYPE once per family, its samples in one piece, from all sources."""
     one = Fixed(
         ScrapedFamily("vllm:a", "gauge", "A", 'vllm:a{instance="1"} 1\n'),
         Family("b", "counter", "B", []),

@@ -1,4 +1,4 @@
-"""Tokens and cost: each call of a model once, whoever tells of it; labels bounded, exemplars."""
+"""Tokens and cost: each call of a model once, whatever reports it; labels bounded, exemplars."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_its_spans_arrive_as_they_are(running: tuple[Collector, OtlpStore]) -> N
 
 
 def test_it_starts_traces_of_its_own(running: tuple[Collector, OtlpStore]) -> None:
-    """Chroma reads no traceparent: its request spans are roots, whoever asked."""
+    """Chroma reads no traceparent: its request spans are roots, whatever the client."""
     _, store = running
     requests = [span for span in store.all_spans() if span.name.startswith(("POST ", "GET "))]
     assert requests

@@ -165,7 +165,7 @@ class TestAsOne:
 
 
 class TestDying:
-    def test_a_worker_that_is_killed_is_begun_anew(self, tmp_path: Path) -> None:
+    def test_a_worker_that_is_killed_is_restarted(self, tmp_path: Path) -> None:
         """Nothing acknowledged is lost, the counters do not go back, and it is said and counted."""
         with SpanStore() as store:
             config = settings(tmp_path, workers=2, destinations=[store.destination()])

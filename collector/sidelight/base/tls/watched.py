@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sidelight.base.configuration.section import ConfigError
 
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# A rotated token counts after a second at most, and a thousand requests share one look.
+# A rotated token counts after a little more than a second.
 LOOK_SECONDS = 1.0
 Stamp = tuple[int, int, int] | None
 
@@ -21,9 +23,10 @@ Stamp = tuple[int, int, int] | None
 class Watched(Generic[T]):
     """A value made from files, and made again after one of them has changed.
 
-    Using the value looks at the files, at most once in `LOOK_SECONDS`. They are read again if
-    time, size or inode differ (a mounted Kubernetes secret changes by a symbolic link). If they
-    cannot be used, the value stays as it was.
+    A thread looks at the files every `LOOK_SECONDS`, because a file of a network volume may take
+    long to answer, and the event loop must not wait for it. They are read again if time, size or
+    inode differ (a mounted Kubernetes secret changes by a symbolic link). If they cannot be used,
+    the value stays as it was.
     """
 
     def __init__(self, paths: Sequence[Path], make: Callable[[], T]) -> None:
@@ -31,17 +34,16 @@ class Watched(Generic[T]):
         self._paths = paths
         self._make = make
         self._stamps = self._look()
-        self._next_look = time.monotonic() + LOOK_SECONDS
         self._value = make()
+        if paths:
+            _watcher.add(self)
 
     def current(self) -> T:
         """The current value."""
-        if self._paths and time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + LOOK_SECONDS
-            self._renew()
         return self._value
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Look at the files, and make the value again if they have changed."""
         stamps = self._look()
         if stamps == self._stamps:
             return
@@ -57,6 +59,44 @@ class Watched(Generic[T]):
 
     def _look(self) -> list[Stamp]:
         return [stamp(path) for path in self._paths]
+
+
+class _Watcher:
+    """One thread for all values; it ends when none is in use any more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: weakref.WeakSet[Watched[Any]] = weakref.WeakSet()
+        self._thread: threading.Thread | None = None
+
+    def add(self, value: Watched[Any]) -> None:
+        with self._lock:
+            self._values.add(value)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="sidelight-files", daemon=True
+                )
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(LOOK_SECONDS)
+            with self._lock:
+                values = list(self._values)
+                if not values:
+                    self._thread = None
+                    return
+            for value in values:
+                try:
+                    value.renew()
+                except Exception:
+                    # The thread must go on for the other files.
+                    _logger.exception("cannot read files again; the previous content stays in use")
+            # A reference in this frame would keep the last value for ever.
+            del value, values
+
+
+_watcher = _Watcher()
 
 
 def stamp(path: Path) -> Stamp:

@@ -310,7 +310,7 @@ class RecordDelivery:
             self._unproven += 1
         # It is the part that was at fault; if the destination is too, the next batch shows it.
         self._note_recovered()
-        self._observer.dropped(self._name, record.items, "refused")
+        self._observer.dropped(self._name, record.items, "dead_lettered")
         attempts.given_up[status or 0] += record.items
         await self._keep(record, status, with_words(failure.reason, failure.said))
 

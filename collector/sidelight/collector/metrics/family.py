@@ -54,7 +54,7 @@ AnyFamily = Family | ScrapedFamily
 
 
 class Source(Protocol):
-    """Whatever has families to expose."""
+    """Has families to expose."""
 
     def families(self) -> Iterable[AnyFamily]:
         """The families as they stand now; the exposition merges those of one name."""

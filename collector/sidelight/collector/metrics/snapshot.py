@@ -1,4 +1,4 @@
-"""What one worker has measured, so that it can be put together with what others have."""
+"""The metrics of one worker, in a form that can be sent to the supervisor and merged."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What a Prometheus series holds at one moment, and the samples that stand for it.
 
-Counters, gauges, histograms and summaries are kept as data by whoever measures, receives or
-merges them, and become samples only where they are written: as text on /metrics, as time series
-for remote write.
+Counters, gauges, histograms and summaries are kept as data while they are measured, received and
+merged. They become samples only where they are written: as text on /metrics, as time series for
+remote write.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ async def test_what_came_late_takes_nothing_with_it(prometheus: Prometheus, tmp_
             await sending.settled()
     assert prometheus.query("fresh")[0].value == 7
     assert sending.tally.counts["prometheus", "delivered"] == 2
-    assert sending.tally.counts["prometheus", "dropped", "refused"] == 1
+    assert sending.tally.counts["prometheus", "dropped", "dead_lettered"] == 1
 
 
 @pytest.mark.real("prometheus")

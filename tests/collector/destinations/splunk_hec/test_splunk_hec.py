@@ -115,7 +115,9 @@ def test_only_the_bad_event_is_given_up(splunk: SplunkHecStandIn, tmp_path: Path
         eventually(
             lambda: (
                 collector.metric(
-                    "sidelight_collector_dropped_total", destination="splunk", reason="refused"
+                    "sidelight_collector_dropped_total",
+                    destination="splunk",
+                    reason="dead_lettered",
                 )
                 == 1
             )

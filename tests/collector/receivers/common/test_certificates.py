@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import time
+import gc
+import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sidelight.base.configuration.section import ConfigError
 from sidelight.base.tls import watched
 from support.certificates import Authority, Files
 from support.collector import run_to_end, settings
 from support.secured import secured_settings
+from support.waiting import eventually
 
 
 def _no_pem(files: Files) -> None:
@@ -70,24 +74,47 @@ def test_a_client_ca_that_is_none_is_a_fault(tmp_path: Path) -> None:
     )
 
 
-def test_files_are_looked_at_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often they are asked for; what is made of them is made when they change."""
+def test_files_are_looked_at_by_a_thread(tmp_path: Path) -> None:
+    """Using the value never waits for the disk; what is made of files is made when they change."""
     file = tmp_path / "file"
     file.write_text("1")
-    now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    made = watched.Watched([file], lambda: file.read_text())
-    looks = 0
-    look = made._look
+    makers: list[str] = []
 
-    def counted() -> Any:
-        nonlocal looks
-        looks += 1
-        return look()
+    def make() -> str:
+        makers.append(threading.current_thread().name)
+        return file.read_text()
 
-    monkeypatch.setattr(made, "_look", counted)
+    made = watched.Watched([file], make)
+    assert made.current() == "1"
     file.write_text("22")
-    assert [made.current() for _ in range(100)] == ["1"] * 100
-    now += 1.0
-    assert [made.current() for _ in range(100)] == ["22"] * 100
-    assert looks == 1
+    eventually(lambda: made.current() == "22")
+    assert makers == [threading.main_thread().name, "sidelight-files"]
+
+
+def test_a_file_that_cannot_be_used_leaves_the_value(tmp_path: Path) -> None:
+    """And a later one that can is used."""
+    file = tmp_path / "file"
+    file.write_text("1")
+    attempts: list[str] = []
+
+    def make() -> str:
+        attempts.append(text := file.read_text())
+        if text == "bad":
+            raise ConfigError("bad")
+        return text
+
+    made = watched.Watched([file], make)
+    file.write_text("bad")
+    eventually(lambda: "bad" in attempts)
+    assert made.current() == "1"
+    file.write_text("good")
+    eventually(lambda: made.current() == "good")
+
+
+def test_what_is_used_no_more_is_not_looked_at(tmp_path: Path) -> None:
+    """A reload makes new ones."""
+    file = tmp_path / "file"
+    file.write_text("1")
+    made = weakref.ref(watched.Watched([file], file.read_text))
+    gc.collect()
+    assert eventually(lambda: made() is None)

@@ -77,7 +77,7 @@ def test_who_shows_none_or_a_foreign_one_is_not(secured: Secured, who: str, tmp_
 
 
 def test_probes_need_no_certificate_and_metrics_does(secured: Secured) -> None:
-    """A kubelet has none; whoever wants figures must have one."""
+    """A kubelet has none; a reader of figures must have one."""
     anonymous = secured.authority.client()
     assert secured.get("/healthz", anonymous)[0] == 200
     assert secured.get("/readyz", anonymous)[0] == 200

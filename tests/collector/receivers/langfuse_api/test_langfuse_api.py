@@ -116,7 +116,7 @@ def test_health_is_open(collector: Collector) -> None:
 
 @pytest.mark.parametrize("path", ["/api/public/scores", "/api/public/v2/prompts/x", "/api/public"])
 def test_the_rest_is_said_to_be_elsewhere(collector: Collector, path: str) -> None:
-    """404 with a sentence for whoever reads the SDK's log."""
+    """404 with a sentence that a reader of the SDK's log understands."""
     status, _, body = collector.post(b"[]", path, {**basic(), "Content-Type": "application/json"})
     assert status == 404
     assert b"Langfuse" in body or path == "/api/public"

@@ -79,7 +79,7 @@ class Scraped:
 
 @contextmanager
 def answering(*parts: bytes, pause: float = 0.0, times: int = 1) -> Iterator[str]:
-    """A server that sends raw bytes, part by part, to whoever connects."""
+    """A server that sends raw bytes, part by part, to each client."""
     stop = threading.Event()
 
     def serve(listener: socket.socket) -> None:
