@@ -72,6 +72,7 @@ MUTATED: dict[str, Exposition] = {
     "another-bucket": rebounded(LOAD, "vllm:inter_token_latency_seconds", "0.1", "0.12"),
 }
 IDLE = recording("metrics-0.32-idle.txt")
+EXPOSITIONS = EQUALS | COLON_BUG | OTHERS
 WORKING = [*EQUALS, *COLON_BUG, *OTHERS]
 
 

@@ -10,7 +10,15 @@ from typing import Any
 
 from sidelight.dashboards.catalog import vllm
 from sidelight.dashboards.promql import Expr
-from sidelight.dashboards.queries import batching, collector, engine, kv_cache, requests, retrieval
+from sidelight.dashboards.queries import (
+    batching,
+    collector,
+    engine,
+    kv_cache,
+    requests,
+    retrieval,
+    usage,
+)
 from sidelight.dashboards.view import View
 
 ViewQuery = Callable[[View], Expr]
@@ -37,7 +45,7 @@ def _queries_of(module: ModuleType) -> dict[str, ViewQuery]:
 
 
 # New functions of these modules are found, new modules are not; a test compares the folder.
-TOPICS = (batching, collector, engine, kv_cache, requests, retrieval)
+TOPICS = (batching, collector, engine, kv_cache, requests, retrieval, usage)
 QUERIES: dict[str, ViewQuery] = {
     name: query for topic in TOPICS for name, query in _queries_of(topic).items()
 }

@@ -34,6 +34,11 @@ _SCORED = _PLACE | {
     "db_vector_field": "",
     "db_vector_score_direction": "higher_is_better",
 }
+_CALLED = {
+    "service_name": "rag",
+    "gen_ai_request_model": MODEL,
+    "gen_ai_response_model": MODEL,
+}
 _DESTINATION = {"destination": "phoenix"}
 
 # The label sets of each metric; metrics that are not named here have no labels.
@@ -51,6 +56,12 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
     ),
     names.DB_CLIENT_RETURNED_ROWS: (_SEARCH,),
     names.VECTOR_EMPTY_SEARCHES: (_SEARCH,),
+    names.REQUEST_DELAY: tuple(
+        {"service_name": "vllm", "gen_ai_request_model": MODEL, "cause": cause}
+        for cause in ("queue", "prefill", "decode")
+    ),
+    names.TOKENS: tuple(_CALLED | {"gen_ai_token_type": kind} for kind in ("input", "output")),
+    names.COST: (_CALLED | {"currency": "USD"},),
     names.VECTOR_TOP_SCORE: (_SEARCH | {"db_vector_field": ""},),
     names.RETRIEVAL_SEARCHES: tuple(
         _PLACE | {"outcome": outcome} for outcome in ("found", "empty", "error")
@@ -76,6 +87,10 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
     names.COLLECTOR_DROPPED: (_DESTINATION | {"reason": "dead_lettered"},),
     names.COLLECTOR_RETRIES: (_DESTINATION,),
     names.COLLECTOR_LAG: (_DESTINATION,),
+    names.COLLECTOR_TROUBLE: (_DESTINATION | {"cause": "unreachable"},),
+    names.COLLECTOR_WITHHELD: (_DESTINATION | {"reason": "filter"},),
+    names.COLLECTOR_UNAUTHORIZED: ({"protocol": "http", "reason": "no_token"},),
+    names.COLLECTOR_REDACTED: ({"rule": "email"},),
     names.COLLECTOR_SCRAPES: ({"target": "vllm", "outcome": "ok"},),
     names.TARGET_UP: ({"job": "vllm", "instance": "vllm:8000"},),
 }

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidelight import conventions as names
 from sidelight.conventions import prometheus_name
+from sidelight.dashboards.boards.overview import OVERVIEW
 from sidelight.dashboards.catalog import vllm
 from sidelight.dashboards.publish.read_back import BoardQuery, board_queries, interpolate
 from sidelight.dashboards.queries import batching, kv_cache, series
@@ -173,7 +174,15 @@ def _prometheus(
             f"{len(exemplars)}, the slowest of {slowest:.1f} s" if exemplars else "none",
             instrumented,
         ),
-        *(_dashboard(path, reader, required=instrumented) for path in _boards(dashboards)),
+        # The demo has neither prices nor --kv-cache-metrics: only the overview must be full.
+        *(
+            _dashboard(
+                path,
+                reader,
+                required=instrumented and (path is None or path.stem == OVERVIEW.uid),
+            )
+            for path in _boards(dashboards)
+        ),
     ]
 
 

@@ -18,7 +18,7 @@ from sidelight.dashboards.panels import (
 from sidelight.dashboards.queries.engine import restarts
 from sidelight.dashboards.view import GRAFANA
 
-_RESTARTS: Final = Annotation("vLLM restarted", restarts(GRAFANA), "{{instance}}", "purple")
+RESTARTS: Final = Annotation("vLLM restarted", restarts(GRAFANA), "{{instance}}", "purple")
 
 OVERVIEW: Final = Board(
     uid="sidelight-overview",
@@ -46,5 +46,5 @@ OVERVIEW: Final = Board(
         variables.DURATION_OBJECTIVE,
         variables.TRACES,
     ),
-    annotations=(_RESTARTS,),
+    annotations=(RESTARTS,),
 )

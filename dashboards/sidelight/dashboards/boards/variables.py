@@ -56,6 +56,15 @@ MODEL: Final = LabelVariable(
     "model_name",
     all_value=".*",
 )
+# Where no engine is scraped the spans name the models.
+MODEL_OF_SPANS: Final = LabelVariable(
+    "model",
+    "Model",
+    "Model that was asked for.",
+    any_name(GRAFANA.only(), own.TOKENS, "total"),
+    own.MODEL,
+    all_value=".*",
+)
 INSTANCE: Final = LabelVariable(
     "instance",
     "Instance",

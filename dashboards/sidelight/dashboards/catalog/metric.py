@@ -64,8 +64,9 @@ class CatalogMetric:
 
     `unit` is UCUM as in OpenTelemetry (`s`, `By`, `1` for a share, `{token}`). `labels` are
     those the exporter sets; a histogram's `le` and the target's `job` and `instance` come on
-    top. `buckets` are the finite bounds of a histogram, where an objective may need one.
-    A metric that `begins_with_event` has no series before the first event that it counts.
+    top. `buckets` are the finite bounds of a histogram, where an objective may need one. A metric
+    that `begins_with_event` has no series before the first event that it counts. One that `needs`
+    an option is exported with it alone.
     """
 
     source: MetricSource
@@ -76,6 +77,7 @@ class CatalogMetric:
     names: tuple[MetricName, ...]
     buckets: tuple[float, ...] = ()
     begins_with_event: bool = False
+    needs: str = ""
 
     def label(self, dimension: Dimension) -> str | None:
         """The label that holds a dimension in this metric, or None if it has none."""

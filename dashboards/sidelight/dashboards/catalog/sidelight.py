@@ -21,6 +21,10 @@ ERROR_TYPE: Final = label(names.ERROR_TYPE)
 DB_SYSTEM: Final = label(names.DB_SYSTEM)
 DB_COLLECTION: Final = label(names.DB_COLLECTION)
 DB_OPERATION: Final = label(names.DB_OPERATION)
+SERVICE: Final = label(names.SERVICE_NAME)
+DELAY_CAUSE: Final = label(names.DELAY_CAUSE)
+TOKEN_TYPE: Final = label(names.TOKEN_TYPE)
+CURRENCY: Final = label(names.CURRENCY)
 OUTCOME: Final = label(names.OUTCOME)
 SCORE_SCALE: Final = label(names.SCORE_SCALE)
 VECTOR_FIELD: Final = label(names.VECTOR_FIELD)
@@ -29,6 +33,7 @@ VECTOR_FIELD: Final = label(names.VECTOR_FIELD)
 # of a scrape: filtering by a scrape's job would find nothing. So these have neither dimension.
 # Histograms that the collector makes of the plugin's spans, or of those of vLLM's own tracing.
 REQUEST_SPANS: Final = MetricSource("server spans", {"model": MODEL})
+MODEL_CALLS: Final = MetricSource("spans of model calls", {"model": MODEL})
 PLUGIN: Final = MetricSource("vLLM plugin", {"model": MODEL, "engine": ENGINE_INDEX})
 _PLACE_OF_SEARCH: Final[Mapping[Dimension, str]] = {
     "database": DB_SYSTEM,
@@ -83,6 +88,13 @@ _SCORED: Final = (
 REQUEST_DURATION: Final = _own(names.SERVER_REQUEST_DURATION, REQUEST_SPANS, *_SERVED, ERROR_TYPE)
 SERVER_TTFT: Final = _own(names.SERVER_TTFT, REQUEST_SPANS, *_SERVED)
 SERVER_TPOT: Final = _own(names.SERVER_TPOT, REQUEST_SPANS, *_SERVED)
+REQUEST_DELAY: Final = _own(names.REQUEST_DELAY, REQUEST_SPANS, SERVICE, MODEL, DELAY_CAUSE)
+TOKENS: Final = _own(
+    names.TOKENS, MODEL_CALLS, SERVICE, MODEL, label(names.RESPONSE_MODEL), TOKEN_TYPE
+)
+COST: Final = _events(
+    names.COST, MODEL_CALLS, SERVICE, MODEL, label(names.RESPONSE_MODEL), CURRENCY
+)
 CLIENT_ABORTS: Final = _events(names.CLIENT_ABORTS, PLUGIN)
 STEP_DURATION: Final = _own(names.ENGINE_STEP_DURATION, PLUGIN, *_STEP)
 BATCH_SIZE: Final = _own(names.ENGINE_BATCH_SIZE, PLUGIN, *_STEP)
@@ -113,6 +125,13 @@ DROPPED: Final = _events(names.COLLECTOR_DROPPED, COLLECTOR, "destination", "rea
 RETRIES: Final = _events(names.COLLECTOR_RETRIES, COLLECTOR, "destination")
 LAG: Final = _own(names.COLLECTOR_LAG, COLLECTOR, "destination")
 LOG_BYTES: Final = _own(names.COLLECTOR_LOG_BYTES, COLLECTOR)
+TROUBLE: Final = _events(names.COLLECTOR_TROUBLE, COLLECTOR, "destination", "cause")
+WITHHELD: Final = _events(names.COLLECTOR_WITHHELD, COLLECTOR, "destination", "reason")
+UNAUTHORIZED: Final = _events(names.COLLECTOR_UNAUTHORIZED, COLLECTOR, "protocol", "reason")
+REDACTED: Final = _events(names.COLLECTOR_REDACTED, COLLECTOR, "rule")
+LOG_PENDING: Final = _own(names.COLLECTOR_PENDING, COLLECTOR)
+RECEIVE_BUFFERED: Final = _own(names.COLLECTOR_BUFFERED, COLLECTOR)
+CONNECTIONS: Final = _own(names.COLLECTOR_CONNECTIONS, COLLECTOR)
 LOG_OK: Final = _own(names.COLLECTOR_LOG_OK, COLLECTOR)
 RELOAD_OK: Final = _own(names.COLLECTOR_RELOAD_OK, COLLECTOR)
 WORKER_RESTARTS: Final = _events(names.COLLECTOR_WORKER_RESTARTS, COLLECTOR)
@@ -122,6 +141,9 @@ SIDELIGHT_METRICS: Final[tuple[CatalogMetric, ...]] = (
     REQUEST_DURATION,
     SERVER_TTFT,
     SERVER_TPOT,
+    REQUEST_DELAY,
+    TOKENS,
+    COST,
     CLIENT_ABORTS,
     STEP_DURATION,
     BATCH_SIZE,
@@ -144,6 +166,13 @@ SIDELIGHT_METRICS: Final[tuple[CatalogMetric, ...]] = (
     RETRIES,
     LAG,
     LOG_BYTES,
+    TROUBLE,
+    WITHHELD,
+    UNAUTHORIZED,
+    REDACTED,
+    LOG_PENDING,
+    RECEIVE_BUFFERED,
+    CONNECTIONS,
     LOG_OK,
     RELOAD_OK,
     WORKER_RESTARTS,

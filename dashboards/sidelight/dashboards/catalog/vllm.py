@@ -145,6 +145,83 @@ SLEEP_STATE: Final = CatalogMetric(
     (*_LABELS, "sleep_state"),
     (MetricName("engine_sleep_state", first="0.11.2"),),
 )
+
+
+def _since(
+    first: str, kind: Kind, unit: str, name: str, meaning: str, *labels: str, needs: str = ""
+) -> CatalogMetric:
+    names = (MetricName(name, first=first),)
+    return CatalogMetric(VLLM, kind, unit, meaning, (*_LABELS, *labels), names, needs=needs)
+
+
+PROMPT_LENGTH: Final = _always(
+    "histogram", "{token}", "request_prompt_tokens", "Prompt tokens of a request."
+)
+GENERATION_LENGTH: Final = _always(
+    "histogram", "{token}", "request_generation_tokens", "Tokens generated for a request."
+)
+PROMPT_BY_SOURCE: Final = _since(
+    "0.20.2",
+    "counter",
+    "{token}",
+    "prompt_tokens_by_source",
+    "Prompt tokens by where their KV came from: computed, found here, or transferred.",
+    "source",
+)
+CACHED_BY_TIER: Final = _since(
+    "0.32.0",
+    "counter",
+    "{token}",
+    "prompt_tokens_cached_by_source",
+    "Prompt tokens found in a cache, by its tier: device, host, disk or another server.",
+    "source",
+)
+EXTERNAL_HITS: Final = _since(
+    "0.11.2",
+    "counter",
+    "{token}",
+    "external_prefix_cache_hits",
+    "Prompt tokens found in a KV cache that servers share.",
+)
+EXTERNAL_QUERIES: Final = _since(
+    "0.11.2",
+    "counter",
+    "{token}",
+    "external_prefix_cache_queries",
+    "Prompt tokens looked up in a KV cache that servers share.",
+)
+_BLOCKS: Final = "--kv-cache-metrics"
+BLOCK_LIFETIME: Final = _since(
+    "0.13.0",
+    "histogram",
+    "s",
+    "kv_block_lifetime_seconds",
+    "Time from the allocation of a KV block to its eviction.",
+    needs=_BLOCKS,
+)
+BLOCK_IDLE: Final = _since(
+    "0.13.0",
+    "histogram",
+    "s",
+    "kv_block_idle_before_evict_seconds",
+    "Time that a KV block was not used before its eviction.",
+    needs=_BLOCKS,
+)
+BLOCK_REUSE_GAP: Final = _since(
+    "0.13.0",
+    "histogram",
+    "s",
+    "kv_block_reuse_gap_seconds",
+    "Time between two uses of a KV block.",
+    needs=_BLOCKS,
+)
+REQUEST_PREEMPTED: Final = _since(
+    "0.32.0",
+    "histogram",
+    "{preemption}",
+    "request_num_preemptions",
+    "How often a request was preempted.",
+)
 # Of the API server, which has one queue for all of its engines.
 ADMISSION_REJECTIONS: Final = CatalogMetric(
     VLLM,
@@ -188,6 +265,16 @@ VLLM_METRICS: Final[tuple[CatalogMetric, ...]] = (
     WAITING_BY_REASON,
     SLEEP_STATE,
     ADMISSION_REJECTIONS,
+    PROMPT_LENGTH,
+    GENERATION_LENGTH,
+    PROMPT_BY_SOURCE,
+    CACHED_BY_TIER,
+    EXTERNAL_HITS,
+    EXTERNAL_QUERIES,
+    BLOCK_LIFETIME,
+    BLOCK_IDLE,
+    BLOCK_REUSE_GAP,
+    REQUEST_PREEMPTED,
 )
 
 

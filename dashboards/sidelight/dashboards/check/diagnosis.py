@@ -75,20 +75,22 @@ def _why_absent(metric: CatalogMetric, measured: Measured) -> Missing | None:
     }
     if not siblings & measured.names:
         return Missing(f"no metric of {metric.source.title}", unused=metric.source.title)
+    if metric.source is VLLM and (first := metric.names[-1].first):
+        oldest, newest = _looks_like(measured.names)
+        if RECORDED_VERSIONS.index(newest) < RECORDED_VERSIONS.index(first):
+            here = oldest if oldest == newest else f"{oldest} to {newest}"
+            return Missing(
+                f"{shown(metric)} is exported since vLLM {first}; this one looks like {here}",
+                unused=f"vLLM {first}",
+            )
     if metric.begins_with_event:
         return None
+    if metric.needs:
+        return Missing(f"{shown(metric)} needs {metric.needs}", unused=metric.needs)
     if similar := difflib.get_close_matches(
         shown(metric), measured.names - METRIC_BY_SERIES.keys(), 1, _SIMILAR
     ):
         return Missing(f"{shown(metric)} is absent; {similar[0]} is there: was it renamed?")
-    if metric.source is VLLM and (first := metric.names[-1].first):
-        oldest, newest = _looks_like(measured.names)
-        if RECORDED_VERSIONS.index(newest) < RECORDED_VERSIONS.index(first):
-            return Missing(
-                f"{shown(metric)} is exported since vLLM {first}; this one looks like {oldest} "
-                f"to {newest}",
-                unused=f"vLLM {first}",
-            )
     return Missing(f"{shown(metric)} is absent, although others of {metric.source.title} are there")
 
 

@@ -17,8 +17,11 @@ SHARE = "percentunit"
 REQUESTS_PER_SECOND = "reqps"
 EVENTS_PER_SECOND = "eps"
 COUNTS_PER_SECOND = "cps"
+TOKENS = "locale"
 COUNT = "short"
 BYTES = "bytes"
+
+PanelKind = Literal["timeseries", "stat", "heatmap"]
 
 # The legend of queries by instance and engine.
 BY_ENGINE = "{{instance}} engine {{engine}}"
@@ -64,7 +67,7 @@ class Panel:
     queries: tuple[PanelQuery, ...]
     thresholds: tuple[Threshold, ...] = ()
     base_colour: str = GREEN
-    kind: Literal["timeseries", "stat"] = "timeseries"
+    kind: PanelKind = "timeseries"
     width: int = THIRD
     height: int = 8
     maximum: float | None = None

@@ -14,8 +14,17 @@ from sidelight.dashboards.boards.board import (
     Variable,
     VariableOption,
 )
-from sidelight.dashboards.panels.panel import Panel, PanelQuery, Row
-from sidelight.dashboards.publish.sdk import build_common, common, prometheus, stat, timeseries, v1
+from sidelight.dashboards.panels.panel import Panel, PanelKind, PanelQuery, Row
+from sidelight.dashboards.publish.sdk import (
+    build_common,
+    common,
+    heatmap,
+    heatmap_models,
+    prometheus,
+    stat,
+    timeseries,
+    v1,
+)
 
 DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GRID_WIDTH = 24
@@ -38,7 +47,7 @@ def dashboard(board: Board) -> v1.Dashboard:
             list_val=[_datasource_variable(), *map(_variable, board.variables)]
         ),
         annotations=v1.AnnotationContainer(list_val=list(map(_annotation, board.annotations))),
-        links=[_traces_link()],
+        links=[_boards_link(), _traces_link()],
     )
 
 
@@ -70,12 +79,12 @@ def _panels(rows: tuple[Row, ...]) -> Iterator[v1.Panel | v1.RowPanel]:
 
 
 def _panel(panel: Panel) -> v1.Panel:
-    grafana_panel = _stat() if panel.kind == "stat" else _timeseries(panel)
+    grafana_panel = _drawn(panel)
     grafana_panel.title = panel.title
     grafana_panel.description = panel.description
     grafana_panel.datasource = DATASOURCE
     grafana_panel.targets = [
-        _query(query, ascii_uppercase[index], instant=panel.kind == "stat")
+        _query(query, ascii_uppercase[index], panel.kind)
         for index, query in enumerate(panel.queries)
     ]
     grafana_panel.field_config = grafana_panel.field_config or v1.FieldConfigSource()
@@ -93,12 +102,42 @@ def _panel(panel: Panel) -> v1.Panel:
             ),
         ],
     )
+    if panel.kind == "heatmap":
+        return grafana_panel
     if panel.kind == "stat":
         defaults.color = v1.FieldColor(mode=v1.FieldColorModeId.THRESHOLDS)
         defaults.no_value = "no requests"
     else:
         defaults.color = v1.FieldColor(mode=v1.FieldColorModeId.PALETTE_CLASSIC)
     return grafana_panel
+
+
+def _drawn(panel: Panel) -> v1.Panel:
+    match panel.kind:
+        case "stat":
+            return _stat()
+        case "heatmap":
+            return _heatmap(panel)
+        case "timeseries":
+            return _timeseries(panel)
+
+
+def _heatmap(panel: Panel) -> v1.Panel:
+    """Buckets as Prometheus has them; the SDK leaves the colours and the exponent empty."""
+    return (
+        heatmap.Panel()
+        .color(
+            heatmap.HeatmapColorOptions()
+            .mode(heatmap_models.HeatmapColorMode.SCHEME)
+            .scheme("Oranges")
+            .fill("dark-orange")
+            .scale(heatmap_models.HeatmapColorScale.EXPONENTIAL)
+            .exponent(0.5)
+            .steps(64)
+        )
+        .y_axis(heatmap.YAxisConfig().unit(panel.unit))
+        .build()
+    )
 
 
 def _stat() -> v1.Panel:
@@ -143,7 +182,8 @@ def _timeseries(panel: Panel) -> v1.Panel:
     return lines.build()
 
 
-def _query(query: PanelQuery, ref_id: str, *, instant: bool) -> prometheus.Dataquery:
+def _query(query: PanelQuery, ref_id: str, kind: PanelKind) -> prometheus.Dataquery:
+    instant = kind == "stat"
     return prometheus.Dataquery(
         datasource=DATASOURCE,
         ref_id=ref_id,
@@ -153,6 +193,7 @@ def _query(query: PanelQuery, ref_id: str, *, instant: bool) -> prometheus.Dataq
         exemplar=query.exemplars,
         instant=instant,
         range_val=not instant,
+        format_val=prometheus.PromQueryFormat.HEATMAP if kind == "heatmap" else None,
     )
 
 
@@ -242,6 +283,21 @@ def _annotation(annotation: Annotation) -> v1.AnnotationQuery:
     # The SDK always writes "inControlsMenu", which hides the toggle in a menu.
     query.placement = None  # type: ignore[assignment]
     return query
+
+
+def _boards_link() -> v1.DashboardLink:
+    link = v1.DashboardLink(
+        title="Sidelight",
+        type_val=v1.DashboardLinkType.DASHBOARDS,
+        icon="dashboard",
+        tooltip="The other dashboards of Sidelight, for the same time and selection",
+        tags=["sidelight"],
+        as_dropdown=True,
+        include_vars=True,
+        keep_time=True,
+    )
+    link.placement = None  # type: ignore[assignment]
+    return link
 
 
 def _traces_link() -> v1.DashboardLink:

@@ -42,16 +42,23 @@ def replaced(page: str, name: str, lines: Iterable[str]) -> str:
 
 
 def _boards() -> Iterator[str]:
+    # A row is described on the first board that has it.
+    described: dict[str, str] = {}
     for board in BOARDS:
-        yield from _board(board)
+        yield from _board(board, described)
 
 
-def _board(board: Board) -> Iterator[str]:
+def _board(board: Board, described: dict[str, str]) -> Iterator[str]:
     yield f"### {board.title}"
     yield f"`{board.uid}.json`. {board.description}"
     for row in board.rows:
         yield ""
-        yield from _row(row)
+        if row.title in described:
+            yield f"The row *{row.title}* is that of {described[row.title]}."
+        else:
+            yield from _row(row)
+            described[row.title] = board.title
+    yield ""
 
 
 def _row(row: Row) -> Iterator[str]:

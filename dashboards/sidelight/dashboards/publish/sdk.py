@@ -9,10 +9,11 @@ try:
         # The SDK calls its v1 schema deprecated on import; v1 is what every Grafana in use reads.
         warnings.simplefilter("ignore", DeprecationWarning)
         from grafana_foundation_sdk.builders import common as build_common
-        from grafana_foundation_sdk.builders import stat, timeseries
+        from grafana_foundation_sdk.builders import heatmap, stat, timeseries
         from grafana_foundation_sdk.cog.encoder import JSONEncoder
         from grafana_foundation_sdk.models import common, prometheus
         from grafana_foundation_sdk.models import dashboard as v1
+        from grafana_foundation_sdk.models import heatmap as heatmap_models
 except ModuleNotFoundError as error:
     # Another package that the SDK itself lacks is named by Python's own message.
     if (error.name or "").partition(".")[0] != "grafana_foundation_sdk":
@@ -23,4 +24,14 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from None
 
-__all__ = ["JSONEncoder", "build_common", "common", "prometheus", "stat", "timeseries", "v1"]
+__all__ = [
+    "JSONEncoder",
+    "build_common",
+    "common",
+    "heatmap",
+    "heatmap_models",
+    "prometheus",
+    "stat",
+    "timeseries",
+    "v1",
+]

@@ -57,3 +57,19 @@ def step_time_quantile(view: View, share: float) -> Expr:
 def steps(view: View) -> Expr:
     """Engine steps per second that processed tokens."""
     return series.total_rate(view, vllm.ITERATION_TOKENS, part="count")
+
+
+def waiting_by_reason(view: View) -> Expr:
+    """Requests in the queue at the last scrape, by reason."""
+    current = series.current(view, vllm.WAITING_BY_REASON)
+    return series.total(view, vllm.WAITING_BY_REASON, current, "reason")
+
+
+def tokens_per_step_heatmap(view: View) -> Expr:
+    """Engine steps per second by the tokens that they process."""
+    return series.buckets(view, vllm.ITERATION_TOKENS)
+
+
+def batch_size_heatmap(view: View) -> Expr:
+    """Engine steps per second by the requests that they run."""
+    return series.buckets(view, own.BATCH_SIZE)

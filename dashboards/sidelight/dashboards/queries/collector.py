@@ -59,6 +59,42 @@ def log_bytes(view: View) -> Expr:
     return series.total_now(view, own.LOG_BYTES)
 
 
+def trouble(view: View) -> Expr:
+    """1 while a destination does not accept data, by destination and cause; else zero."""
+    worst = series.highest_now(view, own.TROUBLE, "destination", "cause")
+    return series.or_zero(view, worst, own.TROUBLE, own.RECEIVED)
+
+
+def withheld(view: View) -> Expr:
+    """Items per second that a destination is not to get, by destination and reason."""
+    return _events(view, own.WITHHELD, "destination", "reason")
+
+
+def unauthorized(view: View) -> Expr:
+    """Requests per second refused for their credentials, by protocol and reason."""
+    return _events(view, own.UNAUTHORIZED, "protocol", "reason")
+
+
+def redacted(view: View) -> Expr:
+    """Texts masked per second, by rule."""
+    return _events(view, own.REDACTED, "rule")
+
+
+def waiting_bytes(view: View) -> Expr:
+    """Bytes received that wait for the disk."""
+    return series.total_now(view, own.LOG_PENDING)
+
+
+def buffered_bytes(view: View) -> Expr:
+    """Bytes of requests that are being received."""
+    return series.total_now(view, own.RECEIVE_BUFFERED)
+
+
+def connections(view: View) -> Expr:
+    """Open connections."""
+    return series.total_now(view, own.CONNECTIONS)
+
+
 def _events(view: View, metric: CatalogMetric, *by: str) -> Expr:
     """Events per second, or zero where a collector received data and none occurred."""
     return series.or_zero(view, series.total_rate(view, metric, by=by), metric, own.RECEIVED)

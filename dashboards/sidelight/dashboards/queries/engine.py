@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from sidelight.dashboards.catalog import vllm
-from sidelight.dashboards.promql import BinaryOperation, Expr, Scalar, highest
+from sidelight.dashboards.promql import (
+    Aggregation,
+    BinaryOperation,
+    Expr,
+    FunctionCall,
+    Scalar,
+    highest,
+    ratio,
+    where,
+)
 from sidelight.dashboards.queries import series
 from sidelight.dashboards.view import View
 
@@ -22,3 +31,24 @@ def restarts(view: View) -> Expr:
         "or",
         BinaryOperation(highest(started, "instance"), ">", Scalar(0)),
     )
+
+
+def servers(view: View) -> Expr:
+    """vLLM servers that are scraped."""
+    running = series.current(view, vllm.RUNNING)
+    each = Aggregation("group", running, series.labels(view.per("job", "instance"), vllm.RUNNING))
+    return Aggregation("count", each, series.labels(view, vllm.RUNNING))
+
+
+def load_spread(view: View) -> Expr:
+    """Running requests of the busiest replica or rank, as a multiple of the mean."""
+    running = series.over_window("avg_over_time", view, vllm.RUNNING, part="value")
+    labels = series.labels(view, vllm.RUNNING)
+    return ratio(highest(running, *labels), Aggregation("avg", running, labels))
+
+
+def uptime(view: View) -> Expr:
+    """Seconds since each vLLM server started, by `instance`."""
+    started = highest(series.current(view, vllm.PROCESS_START), "instance")
+    seen = Aggregation("group", series.current(view, vllm.RUNNING), ("instance",))
+    return where(BinaryOperation(FunctionCall("time", ()), "-", started), seen, "instance")

@@ -57,3 +57,38 @@ def computed_tokens(view: View) -> Expr:
 def preemptions(view: View) -> Expr:
     """Requests preempted per second."""
     return series.total_rate(view, vllm.PREEMPTIONS)
+
+
+def cached_tokens_by_tier(view: View) -> Expr:
+    """Prompt tokens found in a cache per second, by its tier."""
+    return series.total_rate(view, vllm.CACHED_BY_TIER, by=("source",))
+
+
+def prompt_tokens_by_source(view: View) -> Expr:
+    """Prompt tokens per second, by where their KV came from."""
+    return series.total_rate(view, vllm.PROMPT_BY_SOURCE, by=("source",))
+
+
+def shared_cache_lookups(view: View) -> Expr:
+    """Prompt tokens looked up per second in a KV cache that servers share."""
+    return series.total_rate(view, vllm.EXTERNAL_QUERIES)
+
+
+def shared_cache_hits(view: View) -> Expr:
+    """Prompt tokens found per second in a KV cache that servers share."""
+    return series.total_rate(view, vllm.EXTERNAL_HITS)
+
+
+def block_lifetime_quantile(view: View, share: float) -> Expr:
+    """Quantile of the time from the allocation of a block to its eviction, in seconds."""
+    return series.quantile(view, vllm.BLOCK_LIFETIME, share)
+
+
+def block_idle_quantile(view: View, share: float) -> Expr:
+    """Quantile of the time a block was not used before its eviction, in seconds."""
+    return series.quantile(view, vllm.BLOCK_IDLE, share)
+
+
+def block_reuse_gap_quantile(view: View, share: float) -> Expr:
+    """Quantile of the time between two uses of a block, in seconds."""
+    return series.quantile(view, vllm.BLOCK_REUSE_GAP, share)

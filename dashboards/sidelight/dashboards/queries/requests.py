@@ -14,7 +14,15 @@ from sidelight.dashboards.catalog import sidelight as own
 from sidelight.dashboards.catalog import vllm
 from sidelight.dashboards.catalog.metric import CatalogMetric
 from sidelight.dashboards.catalog.sidelight import ERROR_TYPE
-from sidelight.dashboards.promql import Expr, Matcher, fallback, ratio, relabelled
+from sidelight.dashboards.promql import (
+    BinaryOperation,
+    Expr,
+    Matcher,
+    Scalar,
+    fallback,
+    ratio,
+    relabelled,
+)
 from sidelight.dashboards.queries import series
 from sidelight.dashboards.view import View
 
@@ -118,6 +126,46 @@ def inter_token_quantile(view: View, share: float) -> Expr:
 def mean_phase_time(view: View, phase: CatalogMetric) -> Expr:
     """Mean seconds a request spends in a phase: `QUEUE_TIME`, `PREFILL_TIME` or `DECODE_TIME`."""
     return series.mean(view, phase)
+
+
+def duration_heatmap(view: View) -> Expr:
+    """Requests per second by duration."""
+    return fallback(series.buckets(view, own.REQUEST_DURATION), series.buckets(view, vllm.E2E))
+
+
+def ttft_heatmap(view: View) -> Expr:
+    """Answers per second by time to the first token."""
+    return fallback(series.buckets(view, own.SERVER_TTFT), series.buckets(view, vllm.TTFT))
+
+
+def delay_by_cause(view: View) -> Expr:
+    """Mean seconds of a request by cause: queue, prefill, interference and others."""
+    by_cause = series.total_rate(view, own.REQUEST_DELAY, part="sum", by=(own.DELAY_CAUSE,))
+    requests = series.total_rate(view, own.REQUEST_DELAY, part="count", by=(own.DELAY_CAUSE,))
+    return ratio(by_cause, requests)
+
+
+def queue_time_quantile(view: View, share: float) -> Expr:
+    """Quantile of the time until a request is first scheduled, in seconds."""
+    return series.quantile(view, vllm.QUEUE_TIME, share)
+
+
+def prompt_length_quantile(view: View, share: float) -> Expr:
+    """Quantile of the prompt tokens of a request."""
+    return series.quantile(view, vllm.PROMPT_LENGTH, share)
+
+
+def generation_length_quantile(view: View, share: float) -> Expr:
+    """Quantile of the tokens generated for a request."""
+    return series.quantile(view, vllm.GENERATION_LENGTH, share)
+
+
+def preempted_requests(view: View) -> Expr:
+    """Share of finished requests that were preempted more than once.
+
+    vLLM's lowest bucket ends at 1: whether it was once or never, nobody can count.
+    """
+    return BinaryOperation(Scalar(1), "-", series.share_within(view, vllm.REQUEST_PREEMPTED, "1"))
 
 
 def prompt_tokens(view: View) -> Expr:

@@ -65,3 +65,13 @@ def poor_ratio(view: View) -> Expr:
         series.total_rate(view, own.RETRIEVAL_POOR, by=_BY_SCALE),
         series.total_rate(view, own.RETRIEVAL_TOP_SCORE, part="count", by=_BY_SCALE),
     )
+
+
+def searches(view: View) -> Expr:
+    """Queries to vector databases per second in spans, by outcome."""
+    return series.total_rate(view, own.RETRIEVAL_SEARCHES, by=(own.OUTCOME,))
+
+
+def search_heatmap(view: View) -> Expr:
+    """Searches per second by duration, in spans."""
+    return series.buckets(view, own.RETRIEVAL_DURATION)

@@ -87,10 +87,14 @@ def total_rate(
 
 
 def total_increase(
-    view: View, metric: CatalogMetric, *matchers: Matcher, part: Part = "total"
+    view: View,
+    metric: CatalogMetric,
+    *matchers: Matcher,
+    part: Part = "total",
+    by: tuple[str, ...] = (),
 ) -> Expr:
     """Increase of a counter or of one part of a histogram over the window, added up."""
-    return total(view, metric, over_window("increase", view, metric, *matchers, part=part))
+    return total(view, metric, over_window("increase", view, metric, *matchers, part=part), *by)
 
 
 def total_now(view: View, metric: CatalogMetric, *matchers: Matcher) -> Expr:
@@ -117,6 +121,11 @@ def quantile(
     """Quantile of what a histogram observed; nothing when idle."""
     buckets = _relabelled(view, metric, rate(view, metric, *matchers, part="bucket"))
     return promql.quantile(share, buckets, *labels(view, metric), *by)
+
+
+def buckets(view: View, metric: CatalogMetric, *matchers: Matcher) -> Expr:
+    """Observations per second in each bucket, for a heatmap; the bounds are the label `le`."""
+    return total(view, metric, rate(view, metric, *matchers, part="bucket"), "le")
 
 
 def share_within(view: View, metric: CatalogMetric, bound: str, *matchers: Matcher) -> Expr:

@@ -1,0 +1,94 @@
+"""The boards behind the overview, one a topic: the overview's rows, and more on each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidelight.dashboards.boards import variables
+from sidelight.dashboards.boards.board import Board
+from sidelight.dashboards.boards.overview import RESTARTS
+from sidelight.dashboards.panels import (
+    batching,
+    batching_details,
+    collector,
+    collector_details,
+    fleet,
+    kv_cache,
+    kv_cache_details,
+    request_details,
+    requests,
+    retrieval,
+    retrieval_details,
+    retrieval_quality,
+    usage,
+)
+from sidelight.dashboards.view import GRAFANA
+
+_OF_ENGINES: Final = (
+    variables.JOB,
+    variables.MODEL,
+    variables.INSTANCE,
+    variables.ENGINE,
+    variables.TRACES,
+)
+
+REQUESTS: Final = Board(
+    uid="sidelight-requests",
+    title="Sidelight / Requests",
+    description="How long requests take, how that is distributed, and what delays them.",
+    rows=(requests.row(GRAFANA), request_details.row(GRAFANA)),
+    variables=_OF_ENGINES,
+    annotations=(RESTARTS,),
+)
+KV_CACHE: Final = Board(
+    uid="sidelight-kv-cache",
+    title="Sidelight / KV cache",
+    description="How full the KV cache is, what it saves, and what is evicted too early.",
+    rows=(kv_cache.row(GRAFANA), kv_cache_details.row(GRAFANA)),
+    variables=_OF_ENGINES,
+    annotations=(RESTARTS,),
+)
+BATCHING: Final = Board(
+    uid="sidelight-batching",
+    title="Sidelight / Batching",
+    description="What a step of the engine holds, how long it takes, and why requests wait.",
+    rows=(batching.row(GRAFANA), batching_details.row(GRAFANA)),
+    variables=_OF_ENGINES,
+    annotations=(RESTARTS,),
+)
+FLEET: Final = Board(
+    uid="sidelight-fleet",
+    title="Sidelight / Fleet",
+    description="Which vLLM servers there are, and how the load is spread over them.",
+    rows=(fleet.row(GRAFANA),),
+    variables=_OF_ENGINES,
+    annotations=(RESTARTS,),
+)
+RETRIEVAL: Final = Board(
+    uid="sidelight-retrieval",
+    title="Sidelight / Retrieval",
+    description="How long searches take, what they find, and whether they find what they used to.",
+    rows=(
+        retrieval.row(GRAFANA),
+        retrieval_quality.row(GRAFANA),
+        retrieval_details.row(GRAFANA),
+    ),
+    variables=(variables.TRACES,),
+    annotations=(),
+)
+COST: Final = Board(
+    uid="sidelight-cost",
+    title="Sidelight / Cost and tenants",
+    description="Tokens and cost of model calls, by model and by the service that called.",
+    rows=(usage.row(GRAFANA),),
+    variables=(variables.MODEL_OF_SPANS, variables.TRACES),
+    annotations=(),
+)
+COLLECTOR: Final = Board(
+    uid="sidelight-collector",
+    title="Sidelight / Collector",
+    description="What the collector receives, delivers, leaves out and loses.",
+    rows=(collector.row(GRAFANA), collector_details.row(GRAFANA)),
+    variables=(variables.COLLECTOR, variables.TRACES),
+    annotations=(),
+)

@@ -1,0 +1,62 @@
+"""Batching in depth: the distribution of steps, and why requests wait."""
+
+from __future__ import annotations
+
+from sidelight.dashboards.panels.panel import (
+    COUNT,
+    HALF,
+    TOKENS,
+    Panel,
+    PanelQuery,
+    Row,
+    by,
+)
+from sidelight.dashboards.queries import batching as queries
+from sidelight.dashboards.view import View
+
+
+def row(view: View) -> Row:
+    """Distributions and reasons."""
+    return Row(
+        "Batching in depth",
+        (tokens_distribution(view), batch_distribution(view), waiting_by_reason(view)),
+    )
+
+
+def tokens_distribution(view: View) -> Panel:
+    """Tokens of all steps, not their quantiles."""
+    return Panel(
+        "Tokens per step, distribution",
+        "Engine steps per second by the tokens they process. A band at the top that is always "
+        "filled is the token budget (`--max-num-batched-tokens`).",
+        TOKENS,
+        (PanelQuery(queries.tokens_per_step_heatmap(view), by("le")),),
+        kind="heatmap",
+        width=HALF,
+    )
+
+
+def batch_distribution(view: View) -> Panel:
+    """Requests of all steps, not their quantiles."""
+    return Panel(
+        "Batch size, distribution",
+        "Engine steps per second by the requests they run, measured at every step.",
+        COUNT,
+        (PanelQuery(queries.batch_size_heatmap(view), by("le")),),
+        kind="heatmap",
+        width=HALF,
+    )
+
+
+def waiting_by_reason(view: View) -> Panel:
+    """Capacity, or something else."""
+    return Panel(
+        "Waiting requests by reason",
+        "Requests in the queue at each scrape. `capacity` waits for a place in the batch, "
+        "`deferred` for a KV transfer, a LoRA slot or the like. vLLM 0.20 and later.",
+        COUNT,
+        (PanelQuery(queries.waiting_by_reason(view), by("reason")),),
+        width=24,
+        stacked=True,
+        soft_maximum=1,
+    )

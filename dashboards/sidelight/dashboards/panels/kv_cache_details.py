@@ -1,0 +1,115 @@
+"""The KV cache in depth: where prompts come from, and how long blocks live."""
+
+from __future__ import annotations
+
+from sidelight.dashboards.panels.panel import (
+    COUNTS_PER_SECOND,
+    HALF,
+    SECONDS,
+    Panel,
+    PanelQuery,
+    Row,
+    by,
+)
+from sidelight.dashboards.queries import kv_cache as queries
+from sidelight.dashboards.view import View
+
+_QUANTILES = ((0.1, "p10"), (0.5, "p50"), (0.9, "p90"))
+
+
+def row(view: View) -> Row:
+    """Sources, tiers and blocks."""
+    return Row(
+        "KV cache in depth",
+        (
+            prompt_by_source(view),
+            cached_by_tier(view),
+            shared_cache(view),
+            block_idle(view),
+            block_reuse_gap(view),
+            block_lifetime(view),
+        ),
+    )
+
+
+def prompt_by_source(view: View) -> Panel:
+    """Computed, found or transferred."""
+    return Panel(
+        "Prompt tokens by source",
+        "Prompt tokens per second that were computed, found in the prefix cache or transferred "
+        "from another server. vLLM 0.20 and later.",
+        COUNTS_PER_SECOND,
+        (PanelQuery(queries.prompt_tokens_by_source(view), by("source")),),
+        width=HALF,
+        stacked=True,
+    )
+
+
+def cached_by_tier(view: View) -> Panel:
+    """Which tier supplied them."""
+    return Panel(
+        "Cache hits by tier",
+        "Prompt tokens per second found in a cache, by tier: device, host memory, disk or another "
+        "server. vLLM 0.32 and later.",
+        COUNTS_PER_SECOND,
+        (PanelQuery(queries.cached_tokens_by_tier(view), by("source")),),
+        width=HALF,
+        stacked=True,
+    )
+
+
+def shared_cache(view: View) -> Panel:
+    """What a shared cache gives."""
+    return Panel(
+        "Shared KV cache",
+        "Prompt tokens per second that were looked up and found in a KV cache shared by servers. "
+        "Zero without a KV connector. vLLM 0.11 and later.",
+        COUNTS_PER_SECOND,
+        (
+            PanelQuery(queries.shared_cache_lookups(view), "looked up"),
+            PanelQuery(queries.shared_cache_hits(view), "found"),
+        ),
+        soft_maximum=1,
+    )
+
+
+def block_idle(view: View) -> Panel:
+    """How long evicted blocks had been idle."""
+    return Panel(
+        "Idle time before eviction",
+        "Time that a KV block was not used before it was evicted. If it is shorter than the reuse "
+        "gap, blocks are evicted before they would be used again, and a larger cache would raise "
+        "the hit ratio. With `--kv-cache-metrics`.",
+        SECONDS,
+        tuple(
+            PanelQuery(queries.block_idle_quantile(view, share), name) for share, name in _QUANTILES
+        ),
+    )
+
+
+def block_reuse_gap(view: View) -> Panel:
+    """How soon blocks are used again."""
+    return Panel(
+        "Reuse gap",
+        "Time between two uses of a KV block. Compare with the idle time before eviction. With "
+        "`--kv-cache-metrics`.",
+        SECONDS,
+        tuple(
+            PanelQuery(queries.block_reuse_gap_quantile(view, share), name)
+            for share, name in _QUANTILES
+        ),
+    )
+
+
+def block_lifetime(view: View) -> Panel:
+    """How long blocks live."""
+    return Panel(
+        "Block lifetime",
+        "Time from the allocation of a KV block to its eviction. With `--kv-cache-metrics`.",
+        SECONDS,
+        tuple(
+            PanelQuery(queries.block_lifetime_quantile(view, share), name)
+            for share, name in _QUANTILES
+        ),
+        width=24,
+    )
