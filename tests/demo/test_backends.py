@@ -13,6 +13,7 @@ from sidelight.demo.backends import backends
 from sidelight.demo.langfuse_checks import check_observations
 from sidelight.demo.langfuse_query import LangfuseReader
 from sidelight.demo.processes import ProcessError
+from support.guarded_phoenix import API_KEY, running_guarded_phoenix
 from support.langfuse import LangfuseStandIn
 from support.langfuse_view import observations
 from support.spans import Made, request, trace_id
@@ -89,7 +90,7 @@ def test_missing_keys_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         backends("http://127.0.0.1:1", None, "http://127.0.0.1:2")
 
 
-def test_backends_that_do_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_backends_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wrong keys and addresses are told before any question is asked."""
     monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk")
     monkeypatch.setenv("LANGFUSE_SECRET_KEY", "wrong")
@@ -100,6 +101,18 @@ def test_backends_that_do_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         with pytest.raises(ProcessError, match="--phoenix takes its base URL"):
             named.check_phoenix()
     assert not named.own
+
+
+@pytest.mark.real("phoenix")
+@pytest.mark.slow
+def test_a_phoenix_that_wants_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key of the environment opens the user's Phoenix; without it the demo says so."""
+    with running_guarded_phoenix(tmp_path) as server:
+        monkeypatch.setenv("PHOENIX_API_KEY", API_KEY)
+        backends("http://127.0.0.1:1", server.url, None).check_phoenix()
+        monkeypatch.delenv("PHOENIX_API_KEY")
+        with pytest.raises(ProcessError, match="a key is read from PHOENIX_API_KEY"):
+            backends("http://127.0.0.1:1", server.url, None).check_phoenix()
 
 
 def test_where_the_collector_sends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ _SOURCES: Final = (
     "file_data", "bytes",
 )  # fmt: skip
 _MAX_DEPTH: Final = 4
+_CALLS: Final = ("tool_call", "tool_call_response")
 _MIME_TYPES: Final = ("mime_type", "media_type", "mediaType", "mimeType")
 _NAMES: Final = ("filename", "title", "name")
 
@@ -47,7 +48,7 @@ def completed(parts: list[Any]) -> list[Any]:
     """
     made: list[Any] = []
     for index, part in enumerate(parts):
-        if not isinstance(part, Mapping):
+        if not isinstance(part, Mapping) or _is_shown(part):
             made.append(part)
             continue
         known = canonical(part)
@@ -60,6 +61,14 @@ def completed(parts: list[Any]) -> list[Any]:
         if parts[index + 1 : index + 2] != [told]:
             made.append(told)
     return made
+
+
+def _is_shown(part: Mapping[str, Any]) -> bool:
+    """Whether a part needs nothing, as most do: reading it would cost ten times as much."""
+    kind = part.get("type")
+    return kind in _CALLS or (
+        kind in ("text", "reasoning") and isinstance(part.get("content"), str)
+    )
 
 
 def displayed(parts: list[Any]) -> tuple[str | list[Part], list[Part]]:
@@ -98,7 +107,7 @@ def _address(part: Mapping[str, Any]) -> str:
 def _note(part: Part) -> str | None:
     """What a part is that the backends do not show; None for those they do."""
     kind = part["type"]
-    if kind in ("text", "reasoning", "tool_call", "tool_call_response"):
+    if kind in ("text", "reasoning", *_CALLS):
         return None
     if kind not in ("uri", "blob", "file"):
         return f"[{kind}]"
