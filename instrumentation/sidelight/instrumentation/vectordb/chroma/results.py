@@ -53,7 +53,7 @@ def _read_hits(call: DatabaseCall, result: Any, scores: Any) -> None:
     if len(ids) == 1:
         call.set_hits(ids[0], scores[0] if scores is not None else None, documents)
     else:
-        hits = list(_hits(ids, scores))
+        hits = call.first_hits(_hits(ids, scores))
         call.set_hits([hit[0] for hit in hits], [hit[1] for hit in hits], documents)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Token
+from itertools import islice
 from time import perf_counter, time_ns
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext
@@ -37,6 +38,8 @@ SCORES_EVENT: Final = "db.vector.scores"
 """The event with the scores of a batch's requests on one scale."""
 # Most attributes have one of these types; a set is looked up faster than a class is checked.
 _PLAIN: Final = frozenset({str, int, bool})
+
+_Hit = TypeVar("_Hit")
 
 Arguments = Mapping[str, Any]
 """Of a call of a client's method, by name."""
@@ -223,6 +226,10 @@ class DatabaseCall:
             return False
         # Nobody gets to see what is written to a span that a sampler has dropped.
         return self.span is None or self.span.is_recording()
+
+    def first_hits(self, hits: Iterable[_Hit]) -> list[_Hit]:
+        """As many hits as are shown, and one more to tell that there are more."""
+        return list(islice(hits, self.settings.max_documents + 1))
 
     def set_hits(
         self,

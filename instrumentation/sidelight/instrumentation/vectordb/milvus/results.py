@@ -29,16 +29,14 @@ def _read_hits(call: DatabaseCall, queries: Sequence[Any]) -> None:
     if queries:
         call.set_query_count(len(queries))
     if len(queries) == 1:
-        ids, scores = queries[0].ids, queries[0].distances
-        call.set_scores((scores,))
+        call.set_scores((queries[0].distances,))
     else:
-        scores_of_queries = [hits.distances for hits in queries]
-        call.set_scores(scores_of_queries)
-        ids = [identifier for hits in queries for identifier in hits.ids]
-        scores = [score for scores in scores_of_queries for score in scores]
+        call.set_scores([hits.distances for hits in queries])
     if call.shows_hits():
         call.set_hits(
-            ids, scores, lambda: (document for hits in queries for document in _documents(hits))
+            call.first_hits(identifier for hits in queries for identifier in hits.ids),
+            call.first_hits(score for hits in queries for score in hits.distances),
+            lambda: (document for hits in queries for document in _documents(hits)),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ def queried(call: DatabaseCall, result: Any) -> None:
 def points(call: DatabaseCall, result: Any) -> None:
     """The points of one query."""
     call.set_scores(([point.score for point in result],))
-    _show_hits(call, result, _scores(call, result))
+    _show_hits(call, result)
 
 
 def batch(call: DatabaseCall, result: Any) -> None:
@@ -26,8 +26,7 @@ def batch(call: DatabaseCall, result: Any) -> None:
     queries = [getattr(response, "points", response) for response in result]
     call.set_query_count(len(queries))
     call.set_scores([[point.score for point in points_of_query] for points_of_query in queries])
-    hits = [point for points_of_query in queries for point in points_of_query]
-    _show_hits(call, hits, _scores(call, hits))
+    _show_hits(call, (point for points_of_query in queries for point in points_of_query))
 
 
 def groups(call: DatabaseCall, result: Any) -> None:
@@ -36,7 +35,7 @@ def groups(call: DatabaseCall, result: Any) -> None:
     hits = [hit for group in groups_with_hits for hit in group]
     call.set_scores([[group[0].score for group in groups_with_hits]])
     call.rows = len(hits)
-    _show_hits(call, hits, _scores(call, hits))
+    _show_hits(call, hits)
 
 
 def scrolled(call: DatabaseCall, result: Any) -> None:
@@ -83,15 +82,13 @@ def uploaded(call: DatabaseCall, _result: Any) -> None:
         call.attributes[names.VECTOR_RECORDS] = call.given_records
 
 
-def _scores(call: DatabaseCall, points: Sequence[Any]) -> list[float] | None:
-    """The points' scores; None where they say nothing."""
-    return [point.score for point in points] if call.scored else None
-
-
-def _show_hits(call: DatabaseCall, points: Sequence[Any], scores: Sequence[float] | None) -> None:
+def _show_hits(call: DatabaseCall, points: Iterable[Any]) -> None:
     if call.shows_hits():
-        ids = [point.id for point in points]
-        call.set_hits(ids, scores, partial(_documents, points, scores is not None))
+        shown = call.first_hits(points)
+        # Of points in another order, scores say nothing.
+        scores = [point.score for point in shown] if call.scored else None
+        ids = [point.id for point in shown]
+        call.set_hits(ids, scores, partial(_documents, shown, scores is not None))
 
 
 def _documents(points: Sequence[Any], scored: bool) -> Iterator[Document]:
