@@ -107,6 +107,25 @@ def test_a_model_that_was_only_asked_for_opens_no_label() -> None:
     assert sample.labels["gen_ai_request_model"] == "other"
 
 
+def test_failures_do_not_use_up_the_label_sets() -> None:
+    """A service that starts after many kinds of failures has series of its own."""
+    measured = Measured()
+    for number in range(30):
+        for error in range(30):
+            measured.requests.observe(f"service-{number}", span(ERROR_TYPE=f"Error{error}"))
+
+    measured.requests.observe("new", span())
+
+    services = {sample.labels["service_name"] for sample in measured.samples(f"{TTFT}_count")}
+    assert "other" in services
+    counts = {
+        sample.labels["service_name"]: sample.value
+        for sample in measured.samples(f"{DURATION}_count")
+        if not sample.labels.get("error_type")
+    }
+    assert counts == {"new": 1}
+
+
 def test_labels_are_bounded() -> None:
     """However many models, errors and services come, the number of series stays bounded."""
     measured = Measured()

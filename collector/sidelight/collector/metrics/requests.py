@@ -21,6 +21,7 @@ _RECENT_REQUESTS = 8192
 _PLUGIN_SECONDS = 600.0
 # One label set of all three histograms is about 50 lines and 5 kB.
 _MAX_LABEL_SETS = 500
+_MAX_FAILED_LABEL_SETS = 250
 
 _SUCCESS_LABELS = (
     label_name(conventions.SERVICE_NAME),
@@ -106,7 +107,9 @@ class RequestMetrics:
     def _series_of(self, labels: tuple[str, str, str, str]) -> _RequestSeries:
         series = self._series.get(labels)
         if series is None:
-            is_full = len(self._series) >= _MAX_LABEL_SETS
+            # Failures alone must not use up the label sets: each error type makes one more.
+            most = _MAX_FAILED_LABEL_SETS if labels[3] else _MAX_LABEL_SETS
+            is_full = len(self._series) >= most
             shown = (OTHER, OTHER, OTHER, OTHER if labels[3] else "") if is_full else labels
             series = _RequestSeries(
                 self._duration.labels(*shown),
