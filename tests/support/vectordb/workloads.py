@@ -402,6 +402,11 @@ def _chroma_administration(client: Any, docs: Any, log: Log) -> Work:
     log("modify")
     yield client.get_or_create_collection("docs")
     log("get_or_create_collection")
+    # Look-ups have a span only if they fail; a server is not reset unless it is told to allow it.
+    yield client.list_collections()
+    yield client.count_collections()
+    with log.fails("reset", ""):
+        yield client.reset()
     # Only Chroma's cloud forks, and only it takes rank expressions.
     if hasattr(docs, "fork"):
         with log.fails("fork", "docs"):

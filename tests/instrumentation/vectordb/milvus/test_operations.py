@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
+import numpy as np
 import pytest
 from opentelemetry import trace
 from pymilvus import (
@@ -60,6 +62,31 @@ class TestOtherOperations:
         else:
             # Milvus Lite takes some of them for done.
             assert [seen.name for seen in recording.spans()] in ([], [span])
+
+    def test_count_records_in_any_form(self, lite: MilvusClient, observe: Observe) -> None:
+        """A DataFrame by the ORM, rows, and one row, by position or by name."""
+        # It comes with pymilvus, without types.
+        pandas = import_module("pandas")
+        lite.create_collection("forms", dimension=DIMENSION, auto_id=False)
+        frame = pandas.DataFrame(
+            {"id": [1, 2, 3], "vector": [np.array(vector(i), "float32") for i in range(3)]}
+        )
+        connections.connect("forms", uri=f"http://{address(lite)}")
+        recording = observe()
+
+        Collection("forms", using="forms").insert(frame)
+        lite.insert("forms", [{"id": 4, "vector": vector(4)}, {"id": 5, "vector": vector(5)}])
+        lite.insert(data={"id": 6, "vector": vector(6)}, collection_name="forms")
+        lite.search("forms", [vector(1)], "", np.int64(2))
+        lite.drop_collection("forms")
+        connections.disconnect("forms")
+
+        records = [
+            (attributes(span)[names.VECTOR_RECORDS], attributes(span).get(names.DB_BATCH_SIZE))
+            for span in recording.spans("insert forms")
+        ]
+        assert records == [(3, 3), (2, 2), (1, None)]
+        assert recording.attributes("search forms")[names.RETRIEVAL_TOP_K] == 2
 
     def test_look_ups_have_none_if_they_succeed(self, lite: MilvusClient, observe: Observe) -> None:
         """Clients and frameworks make them before many other calls."""

@@ -13,7 +13,7 @@ from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.core.call import DatabaseCall
 from sidelight.instrumentation.vectordb.core.failures import Failure
 from sidelight.instrumentation.vectordb.core.scores import NO_SCALE, ScoreScale
-from sidelight.instrumentation.vectordb.core.target import Attributes, CollectionAddress
+from sidelight.instrumentation.vectordb.core.target import Attributes, CallTarget
 
 # Some apps make a collection for each user or session.
 MAX_MEASURED_COLLECTIONS: Final = 500
@@ -39,7 +39,8 @@ class CallLabels:
         self._collections: set[_Collection] = {(None, None)}
         self._scales: set[ScoreScale] = {NO_SCALE}
         self._errors: set[tuple[str, str | None]] = set()
-        self._built: dict[tuple[str, CollectionAddress, ScoreScale], Attributes] = {}
+        # By target, of which there is one for each operation and collection.
+        self._built: dict[tuple[CallTarget, ScoreScale], Attributes] = {}
 
     def of_call(self, call: DatabaseCall) -> Attributes:
         """Attributes of a call's duration and counts, with those of its failure."""
@@ -65,7 +66,7 @@ class CallLabels:
         target = call.target
         if target is None or scale not in self._scales:
             return None
-        key = (target.operation, target.collection_address, scale)
+        key = (target, scale)
         attributes = self._built.get(key)
         if attributes is None:
             address, port, namespace, collection = target.collection_address
@@ -77,7 +78,9 @@ class CallLabels:
                 scale,
             )
             # What is shown of a failed call may be less than of the same call once it succeeds.
-            if admit and len(self._built) < MAX_CACHED:
+            if admit:
+                if len(self._built) >= MAX_CACHED:
+                    self._built.clear()
                 self._built[key] = attributes
         return attributes
 

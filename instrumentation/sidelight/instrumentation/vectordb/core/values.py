@@ -34,7 +34,7 @@ def plain(value: Any) -> Plain | None:
 
 def text(value: Any) -> str | None:
     """`value` as a plain text, such as a name; None if it is no text or an empty one."""
-    if type(value) is str:
+    if value is None or type(value) is str:
         return value or None
     kept = plain(value)
     return kept or None if isinstance(kept, str) else None

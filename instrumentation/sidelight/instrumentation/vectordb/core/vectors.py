@@ -89,7 +89,9 @@ def _listed(queries: list[Any] | tuple[Any, ...], bits: bool) -> Queries:
     if not queries:
         return Queries(0)
     first = queries[0]
-    # First, as numpy's texts are numpy's scalars too.
+    if isinstance(first, _LISTS):
+        return Queries(len(queries), dimension(first, bits=bits))
+    # Before numbers, as numpy's texts are numpy's scalars too.
     if isinstance(first, str):
         return Queries(len(queries), None, first)
     if isinstance(first, _NUMBERS) or _sizes(first) == ():

@@ -142,7 +142,7 @@ class _ClientArguments:
         def describe(call: DatabaseCall, client: Any, arguments: Arguments) -> None:
             self._target(call, operation, client, arguments)
             given = arguments.get("requests")
-            requests = [request_of(each) for each in given] if isinstance(given, _LISTS) else []
+            requests = [request_of(one) for one in given] if isinstance(given, _LISTS) else []
             if given is not None and not isinstance(given, Iterator):
                 call.set_query_count(length(given) or 0)
             known = self._known(call)

@@ -28,6 +28,8 @@ _RANKERS: Final = {
     "RelevanceFeedbackQuery": "relevance_feedback",
     "TextQuery": "bm25",
 }
+# Vectors without a name, in the forms that most apps give them in.
+_VECTORS: Final = frozenset({"list", "ndarray"})
 # Queries whose points come in an order that is no matter of scores.
 _UNSCORED: Final = frozenset({"OrderByQuery", "SampleQuery", "NoneType"})
 
@@ -59,6 +61,11 @@ def read_query(request: Request, distances: Mapping[str, str]) -> Query:
     query = request.query
     branches = None if not request.prefetch else length(request.prefetch) or 1
     kind = type(query).__name__
+    if kind in _VECTORS and not request.offset:
+        # Nearly every request; what follows takes several times as long.
+        field = text(request.using)
+        scale = ScoreScale(distances.get(field or ""), None, field)
+        return Query(scale, field, dimension(query), branches)
     reranked = None
     if kind == "NearestQuery":
         # Of these the order of the points is that of their diversity too.
