@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sidelight.collector.delivery import blame
+from sidelight.collector.delivery import blame, circuit
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Rejected, Retry
 from sidelight.collector.log.durable_log import DurableLog
 from sidelight.collector.log.record import Record
@@ -257,3 +257,32 @@ async def test_whatever_fails_when_only_what_is_bad_is_given_up(tmp_path: Path, 
 def test_the_bound_grows_with_the_logarithm() -> None:
     """A batch of two thousand costs 24 requests in vain, not four thousand."""
     assert [blame.max_failed_parts(items) for items in (1, 2, 512, 2000)] == [4, 4, 20, 24]
+
+
+async def test_a_single_item_above_usual_limits_needs_no_other_batch(
+    log: DurableLog, tmp_path: Path
+) -> None:
+    """Where status and size agree, an empty request is proof enough."""
+    failure = Rejected("too large", 413, is_large=True)
+    log.append([traces("large")])
+    destination = Scripted(lambda record: Delivered() if record.items == 0 else failure)
+    async with forwarding(log, destination, tmp_path) as running:
+        await running.until(lambda: log.cursor("scripted").position == log.end)
+    assert given_up(running.dead_letters.path("scripted")) == {"large"}
+
+
+async def test_long_pauses_do_not_delay_the_others(
+    log: DurableLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the time is up the next batch is sent at once, and its delivery ends the pause."""
+
+    def forever(attempt: int, wish: float | None, most: float) -> float:
+        return 3600.0
+
+    monkeypatch.setattr(circuit, "backoff_seconds", forever)
+    log.append([traces("good", "bad"), traces("next"), traces("more")])
+    destination = Scripted(poisoned(FAILURES["a 500"], "bad"))
+    options = {"max_blocked_seconds": _BLOCKED_SECONDS}
+    async with forwarding(log, destination, tmp_path, **options) as running:
+        await running.until(lambda: log.cursor("scripted").position == log.end)
+    assert Counter(destination.taken) == Counter(["good", "next", "more"])

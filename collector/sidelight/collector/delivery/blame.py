@@ -61,6 +61,8 @@ class Part:
     is_vouched: bool = False
     """An empty request was accepted since its last failure."""
     accepted_at_failure: int = 0
+    suspect_attempts: int = 0
+    """How often it was sent while others were accepted."""
     last_failure: Failure | None = None
 
     @property
@@ -142,8 +144,8 @@ def verdict(
     # What else there is of the record may be accepted in between, which costs no request.
     if part.failures < 2:
         return Verdict.REPEAT
-    # A destination that never accepted anything is wrong from the start.
-    return _give_up(part, seen, 1) if seen.accepted else Verdict.WAIT
+    # A destination that never accepted anything is wrong from the start, unless the size says it.
+    return _give_up(part, seen, 1) if seen.accepted or failure.is_large else Verdict.WAIT
 
 
 def _halve(is_proven: bool, seen: Seen) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from sidelight.collector.destinations.common.outcome import Outcome, Retry
 
@@ -31,26 +32,37 @@ class Circuit:
         self._failures = 0
         self._wish_seconds: float | None = None
         self._asking = asyncio.Lock()
+        self._recovered = asyncio.Event()
 
     async def run(
-        self, send: Callable[[], Awaitable[Outcome]], *, is_suspect: bool = False
+        self,
+        send: Callable[[], Awaitable[Outcome]],
+        *,
+        is_suspect: bool = False,
+        is_at_once: bool = False,
     ) -> Outcome:
         """The outcome of one `send`, made when its turn has come.
 
         `is_suspect`: the backend accepts other batches and not this one, so that its failure says
-        nothing about the backend.
+        nothing about the backend. `is_at_once`: it need not wait for a turn.
         """
-        while self._failures:
+        while self._failures and not is_at_once:
             # Fair: batches that wait here are tried in turn, so that one bad batch is found out.
             async with self._asking:
                 # The request that had the turn before may have succeeded.
                 if not self._failures:
                     break
-                await asyncio.sleep(
-                    backoff_seconds(self._failures, self._wish_seconds, self._max_backoff_seconds)
-                )
+                await self._pause()
                 return await self._note(send, is_suspect)
         return await self._note(send, is_suspect)
+
+    async def _pause(self) -> None:
+        """Until the backend may be asked again, or another request has succeeded."""
+        seconds = backoff_seconds(self._failures, self._wish_seconds, self._max_backoff_seconds)
+        self._recovered.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._recovered.wait()
 
     async def _note(self, send: Callable[[], Awaitable[Outcome]], is_suspect: bool) -> Outcome:
         before = self._failures
@@ -58,6 +70,7 @@ class Circuit:
         # A rejection is an answer too: the backend is there.
         if not isinstance(outcome, Retry):
             self._failures = 0
+            self._recovered.set()
         elif self._failures == before and not is_suspect:
             # Requests that fail together are one failure.
             self._failures += 1

@@ -143,9 +143,12 @@ class Forwarder:
             batch.delivery = asyncio.get_running_loop().create_future()
             batch.delivery.set_result(None)
         else:
-            let_others_pass = partial(self._let_pass, batch)
             batch.delivery = asyncio.ensure_future(
-                self._delivery.deliver(step.record, let_others_pass)
+                self._delivery.deliver(
+                    step.record,
+                    partial(self._let_pass, batch),
+                    is_test=any(earlier.may_be_passed for earlier in self._in_flight),
+                )
             )
             batch.delivery.add_done_callback(self._note_progress)
         self._in_flight.append(batch)

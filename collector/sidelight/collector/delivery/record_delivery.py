@@ -54,6 +54,7 @@ class _Attempts:
     parts: deque[Part]
     """Those that are still to be sent, less the one under way."""
     let_others_pass: Callable[[], None]
+    is_test: bool
     faults: Faults = field(default_factory=Faults)
     given_up: Counter[int] = field(default_factory=Counter)
     """Items that went to the dead letters, by status; 0 if there was no answer."""
@@ -61,6 +62,8 @@ class _Attempts:
     accepted_then: int = 0
     takes_empty: bool | None = None
     is_suspected: bool = False
+    last_failure: Failure | None = None
+    timer: asyncio.TimerHandle | None = None
 
 
 class RecordDelivery:
@@ -95,15 +98,35 @@ class RecordDelivery:
         self._unproven = 0
 
     async def deliver(
-        self, record: Record, let_others_pass: Callable[[], None] = _never_passed
+        self,
+        record: Record,
+        let_others_pass: Callable[[], None] = _never_passed,
+        *,
+        is_test: bool = False,
     ) -> None:
         """Return once the destination has accepted the record, or it is among the dead letters.
 
         `let_others_pass` is called when the records behind it are to be tried: what becomes of
-        them shows whose fault it is.
+        them shows whose fault it is. `is_test`: this is one of those, so it is sent at once.
         """
         parts = deque([Part(record)])
-        attempts = _Attempts(record.items, parts, let_others_pass)
+        attempts = _Attempts(record.items, parts, let_others_pass, is_test)
+        try:
+            await self._deliver(parts, attempts)
+        finally:
+            if attempts.timer is not None:
+                attempts.timer.cancel()
+        if attempts.given_up:
+            _logger.error(
+                "%s rejected %d of %d items for good (status %s); see dead letters %s",
+                self._name,
+                attempts.given_up.total(),
+                record.items,
+                ", ".join(str(status or "none") for status in sorted(attempts.given_up)),
+                self._dead_letters.path(self._name),
+            )
+
+    async def _deliver(self, parts: deque[Part], attempts: _Attempts) -> None:
         while parts:
             part = parts.popleft()
             outcome = await self._attempt(part, attempts)
@@ -120,15 +143,6 @@ class RecordDelivery:
                 # Behind the rest of the record: if that is accepted, it shows whose fault it is.
                 case _:
                     parts.append(part)
-        if attempts.given_up:
-            _logger.error(
-                "%s rejected %d of %d items for good (status %s); see dead letters %s",
-                self._name,
-                attempts.given_up.total(),
-                record.items,
-                ", ".join(str(status or "none") for status in sorted(attempts.given_up)),
-                self._dead_letters.path(self._name),
-            )
 
     async def give_up(self, record: Record, reason: str) -> None:
         """Keep aside a record that cannot be read or sent: others wait behind it."""
@@ -151,9 +165,14 @@ class RecordDelivery:
         if record.items < attempts.items and not part.failures:
             await self._halves.use()
         is_suspect = self._is_suspect(part)
-        if is_suspect and part.failures > 1:
-            # The circuit is closed by what others deliver, so the pause is the part's own.
-            await asyncio.sleep(backoff_seconds(part.failures - 1, None, self._max_backoff_seconds))
+        if is_suspect:
+            # The circuit is closed by what others deliver, so the pause is its own. The first
+            # attempt needs none: until then it was the destination that was waited for.
+            if part.suspect_attempts:
+                await asyncio.sleep(
+                    backoff_seconds(part.suspect_attempts, None, self._max_backoff_seconds)
+                )
+            part.suspect_attempts += 1
         next_step = Verdict.WAIT
 
         # Judged while the circuit lets nothing else through, and before it notes the outcome.
@@ -166,7 +185,9 @@ class RecordDelivery:
             return _as_seen(outcome, next_step)
 
         try:
-            outcome = await self._circuit.run(send, is_suspect=is_suspect)
+            outcome = await self._circuit.run(
+                send, is_suspect=is_suspect, is_at_once=attempts.is_test and not part.failures
+            )
         except _UnsendableError as error:
             self._status.recovered()
             await self.give_up(record, str(error))
@@ -179,7 +200,9 @@ class RecordDelivery:
         return next_step
 
     def _is_suspect(self, part: Part) -> bool:
-        return part.failures > 0 and self._accepted[part.record.signal] > part.accepted_before
+        """Whether it fails, or the whole that it is a half of, while others are accepted."""
+        is_failing = part.failing_since is not None
+        return is_failing and self._accepted[part.record.signal] > part.accepted_before
 
     async def _judge(self, part: Part, failure: Failure, attempts: _Attempts) -> Verdict:
         """What to do about a failure; asks the destination for more if that decides it."""
@@ -187,6 +210,12 @@ class RecordDelivery:
         accepted = self._accepted[record.signal]
         now = time.monotonic()
         part.fails(failure, accepted, now)
+        attempts.last_failure = failure
+        if attempts.timer is None:
+            # The pauses between attempts may be longer than this time.
+            attempts.timer = asyncio.get_running_loop().call_later(
+                self._max_blocked_seconds, self._note_blocked, attempts
+            )
         # A delivery since then, of whatever batch, shows that the destination works.
         if accepted > attempts.accepted_then:
             attempts.accepted_then, attempts.failed_parts = accepted, 0
@@ -210,6 +239,12 @@ class RecordDelivery:
         if decision is Verdict.WAIT and self._may_be_passed(part, failure, attempts, now):
             attempts.let_others_pass()
         return decision
+
+    def _note_blocked(self, attempts: _Attempts) -> None:
+        failure = attempts.last_failure
+        is_destinations = isinstance(failure, Retry) and failure.is_destinations
+        if not (self._is_ordered or is_destinations):
+            attempts.let_others_pass()
 
     def _may_be_passed(self, part: Part, failure: Failure, attempts: _Attempts, now: float) -> bool:
         """Whether the batches behind it are to be tried while it waits."""

@@ -28,8 +28,8 @@ from sidelight.collector.destinations.common.outcome import (
 # A backend that names a date next year must not stop its destination for that long.
 MAX_RETRY_AFTER_SECONDS = 3600.0
 _MAX_WORDS_CHARACTERS = 200
-# nginx's limit of a body, the smallest that is common.
-_LARGE_BYTES = 1024 * 1024
+LARGE_BYTES = 1024 * 1024
+"""nginx's limit of a body, the smallest that is common."""
 # The closing quote may be cut off. An apostrophe inside a word does not open a quotation.
 _QUOTED = re.compile(r"\"[^\"]*(?:\"|$)|(?<!\w)'[^']*(?:'|$)")
 # 4xx statuses that time or a person can resolve. All others seem to blame the batch.
@@ -109,11 +109,11 @@ def no_answer(
     """
     if isinstance(error, ConfigError):
         return Retry(str(error), cause="secret", is_destinations=True)
-    if error.cause == "reset" and sent_bytes > max(accepted_bytes, _LARGE_BYTES):
+    if error.cause == "reset" and sent_bytes > max(accepted_bytes, LARGE_BYTES):
         # Servers that do not read a large body to its end reset the connection, which also
         # destroys a 413 that they have sent (RFC 9112, section 9.6).
         why = f"{error}, perhaps for a body of {sent_bytes} bytes; raise the limit of the backend"
-        return Rejected(why, 413, cause="reset")
+        return Rejected(why, 413, cause="reset", is_large=True)
     # A timeout or a reset may be the work of one item; the others come before anything is sent.
     is_destinations = error.cause not in ("reset", "timeout", "not_http")
     return Retry(str(error), cause=error.cause, is_destinations=is_destinations)

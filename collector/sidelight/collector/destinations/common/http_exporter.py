@@ -6,14 +6,15 @@ import gzip
 import re
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.executor import run_in_thread
 from sidelight.base.http_client.client import Answer, NoAnswerError
-from sidelight.collector.destinations.common.answer import judge, no_answer
+from sidelight.collector.destinations.common.answer import LARGE_BYTES, judge, no_answer
 from sidelight.collector.destinations.common.config import UrlDestination
 from sidelight.collector.destinations.common.credentials import Credentials
-from sidelight.collector.destinations.common.outcome import Delivered, Outcome
+from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Rejected
 from sidelight.collector.log.record import Record
 from sidelight.otlp.signals import Signal
 
@@ -67,6 +68,8 @@ class HttpExporter:
                 error, sent_bytes=len(body), accepted_bytes=self._largest_accepted_bytes
             )
         outcome = self._judge(answer, self.url + path)
+        if isinstance(outcome, Rejected) and outcome.status == 413:
+            return replace(outcome, is_large=len(body) > LARGE_BYTES)
         if isinstance(outcome, Delivered):
             self._largest_accepted_bytes = max(self._largest_accepted_bytes, len(body))
         return outcome

@@ -50,7 +50,8 @@ class Retry:
 class Rejected:
     """Rejected for its size or a bad item, it seems. It is halved unless the rest fails as well.
 
-    `status` is the HTTP status. The other fields are those of `Retry`.
+    `status` is the HTTP status. `is_large`: it is larger than what backends usually accept. The
+    other fields are those of `Retry`.
     """
 
     reason: str
@@ -58,6 +59,7 @@ class Rejected:
     said: str = ""
     cause: str = "rejected"
     mark: str = ""
+    is_large: bool = False
 
 
 Failure = Retry | Rejected

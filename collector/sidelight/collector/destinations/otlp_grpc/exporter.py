@@ -184,7 +184,8 @@ class OtlpGrpcExporter:
                 f"{place} to a message of {size} bytes, which may be too large; "
                 "raise the limit of the backend"
             )
-            return Rejected(reason, 413, said, cause, mark)
+            is_large = size > MAX_USUAL_MESSAGE_BYTES
+            return Rejected(reason, 413, said, cause, mark, is_large)
         if code in _BLAMING:
             reason = f"{place}: it rejects the batch; see what it says in the dead letters"
             return Rejected(reason, _BLAMING[code], said, cause, mark)
