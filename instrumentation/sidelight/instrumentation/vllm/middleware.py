@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from sidelight.instrumentation.suppression import is_suppressed_now
 from sidelight.instrumentation.vllm.capture import CapturedRequest
 from sidelight.instrumentation.vllm.capture_queue import BodyComplete, RequestEnded
 from sidelight.instrumentation.vllm.routes import ROUTES, InferenceRoute
@@ -74,7 +75,7 @@ class SidelightMiddleware:
             if scope["type"] != "http" or shared.middleware_guard.off:
                 return None
             route = _route(scope)
-            if route is None:
+            if route is None or is_suppressed_now():
                 return None
             return CapturedRequest(scope, route, shared.budget, shared.settings.captures_text)
         except Exception as fault:  # noqa: BLE001 - ours, never the application's

@@ -15,12 +15,6 @@ from opentelemetry.context import Context
 
 from sidelight.instrumentation.vectordb.core.call import Arguments, DatabaseCall
 
-# Set by `suppress_instrumentation()` of opentelemetry-instrumentation and by old exporters.
-_SUPPRESS: Final = "suppress_instrumentation"
-# Set by the SDK while it exports and by OpenInference's `suppress_tracing()`. Its name has an
-# underscore, and its text is another one in each process.
-_SUPPRESS_KEY: Final = getattr(contexts, "_SUPPRESS_INSTRUMENTATION_KEY", _SUPPRESS)
-
 # Packages whose functions stand between a client's without being the app's.
 _NEUTRAL: Final = frozenset(sys.stdlib_module_names) | {
     "ddtrace", "grpc", "openinference", "openlit", "opentelemetry", "sentry_sdk", "tenacity",
@@ -34,11 +28,6 @@ _OURS: Final = "sidelight"
 _entered: Final[ContextVar[DatabaseCall | None]] = ContextVar(
     "sidelight_vectordb_call", default=None
 )
-
-
-def is_suppressed(context: Context) -> bool:
-    """Whether whoever set `context` wants no spans, such as the export of other spans."""
-    return bool(context.get(_SUPPRESS_KEY) or context.get(_SUPPRESS))
 
 
 class CurrentCalls:

@@ -19,8 +19,9 @@ from opentelemetry import metrics, trace
 from sidelight import conventions as names
 from sidelight.instrumentation.messages import NOT_CAPTURED, Messages
 from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.suppression import is_suppressed
 from sidelight.instrumentation.vectordb.core.call import Arguments, DatabaseCall
-from sidelight.instrumentation.vectordb.core.current import CurrentCalls, is_suppressed, leave
+from sidelight.instrumentation.vectordb.core.current import CurrentCalls, leave
 from sidelight.instrumentation.vectordb.core.description import Database
 from sidelight.instrumentation.vectordb.core.errors import ClientErrors
 from sidelight.instrumentation.vectordb.core.failures import (
