@@ -12,7 +12,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from bench.collector import costs, growth, latency
@@ -39,17 +40,22 @@ def _steps(options: argparse.Namespace, part: str, payloads: Path) -> Iterator[S
         yield from costs.steps(options.spans, payloads, rotel, scenarios)
 
 
+def _rounds(options: argparse.Namespace, part: str) -> int:
+    """One round shows the shape of growth; the other figures are compared and need several."""
+    return int(options.rounds) if part in ("costs", "latency") else 1
+
+
 def main() -> int:
     """Run the parts, print their figures, write the JSON."""
     parser = argparse.ArgumentParser(
         prog="make bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="of `costs` and `latency`")
     parser.add_argument(
-        "--spans", type=int, default=300_000, help="of a run of `costs`, of the usual payload"
+        "--spans", type=int, default=180_000, help="of a run of `costs`, of the usual payload"
     )
-    parser.add_argument("--seconds", type=float, default=4.0, help="of a run of growth")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of a run of growth")
     parser.add_argument("--only", help="scenarios of `costs` whose name contains this")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args()
@@ -59,10 +65,18 @@ def main() -> int:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(dir=options.output.parent) as temporary:
-            steps = [
-                step for part in options.parts for step in _steps(options, part, Path(temporary))
-            ]
-            figures = costs.compared(perform(steps, Path(temporary), options.rounds))
+            figures = []
+            for rounds in sorted(set(map(partial(_rounds, options), options.parts))):
+                steps = [
+                    step
+                    for part in options.parts
+                    if _rounds(options, part) == rounds
+                    for step in _steps(options, part, Path(temporary))
+                ]
+                place = Path(temporary) / str(rounds)
+                place.mkdir()
+                figures += perform(steps, place, rounds)
+            figures = costs.compared(figures)
     except KeyboardInterrupt:
         tell("ended before its time; nothing is written")
         return 130
@@ -73,7 +87,8 @@ def main() -> int:
             f" ({each.lowest:,.2f} to {each.highest:,.2f}){beside}"
         )
     is_whole = set(options.parts) == set(PARTS) and not options.only
-    save(options.output, figures, about, options.parts, options.rounds, is_whole=is_whole)
+    rounds_of = {part: _rounds(options, part) for part in options.parts}
+    save(options.output, figures, about, rounds_of, is_whole=is_whole)
     return 0
 
 
@@ -81,19 +96,19 @@ def save(
     path: Path,
     figures: Sequence[Figure],
     about: dict[str, object],
-    parts: Sequence[str],
-    rounds: int,
+    rounds_of: Mapping[str, int],
     *,
     is_whole: bool,
 ) -> None:
     """Over the figures of the same names, or, if everything was run, over the whole file."""
     known, before = ({}, {}) if is_whole or not path.exists() else read(path)
     known |= {each.name: each for each in figures}
-    run = {"rounds": rounds, "load_before": about["load_before"], "ended": time.strftime("%F %R")}
+    run = {"load_before": about["load_before"], "ended": time.strftime("%F %R")}
+    parts = {part: run | {"rounds": rounds} for part, rounds in rounds_of.items()}
     write(
         path,
         list(known.values()),
-        about | {"parts": before.get("parts", {}) | dict.fromkeys(parts, run)},
+        about | {"parts": before.get("parts", {}) | parts},
     )
 
 

@@ -20,7 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.collector.payloads import PAYLOADS
+from bench.collector.framing import framed
+from bench.collector.payloads import PAYLOADS, numbered
 from bench.collector.run import COLLECTOR_CORE, LOAD_CORE, ROOT, sink
 from bench.report import Figure, figure, machine, write
 from support.backlog import Backlog, fill
@@ -116,7 +117,7 @@ def main() -> None:
         place = Path(temporary)
         build, spans = PAYLOADS["llm"]
         payload = place / "payload"
-        payload.write_bytes(build(spans))
+        payload.write_bytes(framed(numbered(build(spans))))
         measured = partial(
             run,
             payload=payload,

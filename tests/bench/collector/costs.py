@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from bench.collector.payloads import PAYLOADS
+from bench.collector.framing import framed
+from bench.collector.payloads import PAYLOADS, numbered
 from bench.collector.peers import start_rotel
 from bench.collector.run import COLLECTOR_CORE, Fed, Feeding, collector, destinations, feed, sink
 from bench.collector.steps import Samples, Step
@@ -19,7 +20,14 @@ PEER = "rotel, not durable"
 _AROUND_SECONDS = 4.0
 _SPANS_PER_SECOND = 90_000
 # So that runs of large and of small spans take about as long as the others.
-_SHARE_OF_SPANS = {"rag": 1 / 8, "rpc": 2.0}
+_SHARE_OF_SPANS = {
+    "mix": 1 / 3,
+    "secrets": 1 / 4,
+    "demo": 1 / 2,
+    "small": 1 / 4,
+    "rag": 1 / 8,
+    "rpc": 2.0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +45,20 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("http", "HTTP in, HTTP out", gzip_out=False),
-    Scenario("http, gzip out", "HTTP in, gzip out"),
-    Scenario("http, gzip in and out", "gzip in and out", gzip_in=True),
-    Scenario("grpc", "gRPC in, HTTP out", protocol="grpc", gzip_out=False),
-    Scenario("grpc, gzip out", "gRPC in, gzip out", protocol="grpc"),
-    Scenario("http, small spans", "small spans", payload="rpc", gzip_out=False),
-    Scenario("http, large spans", "large spans", payload="rag", gzip_out=False),
+    Scenario("mix", "mix of instrumentations", payload="mix", gzip_out=False),
+    Scenario("mix, gzip out", "mix, gzip out", payload="mix"),
     Scenario(
-        "http, redaction, gzip out",
-        "redaction on, gzip out",
+        "mix, redaction, gzip out",
+        "mix with long texts, redaction, gzip out",
+        payload="secrets",
         processors={"redact": {"enabled": True}},
-        rotel=False,
     ),
+    Scenario("demo", "canonical", payload="demo", gzip_out=False),
+    Scenario("demo, small", "canonical, 10 spans a request", payload="small", gzip_out=False),
+    Scenario("http", "plain", gzip_out=False),
+    Scenario("http, gzip out", "plain, gzip out"),
+    Scenario("grpc, gzip out", "plain, gRPC in, gzip out", protocol="grpc"),
+    Scenario("http, small spans", "plain, small spans", payload="rpc", gzip_out=False),
 )
 
 
@@ -73,11 +82,11 @@ def steps(
 
 
 def payload_file(directory: Path, name: str, spans: int | None = None) -> Path:
-    """A request of a payload, made once, as a file."""
+    """The requests of a payload, made once, as a file."""
     build, usual = PAYLOADS[name]
     path = directory / f"{name}-{spans or usual}"
     if not path.exists():
-        path.write_bytes(build(spans or usual))
+        path.write_bytes(framed(numbered(build(spans or usual))))
     return path
 
 

@@ -1,4 +1,4 @@
-"""How costs grow: with the rate that is offered, with destinations, connections, request size.
+"""How costs of the mix grow: with the rate offered, destinations, connections, request size.
 
 Every run has a fresh collector with its default configuration (what is stored and sent is
 compressed) and takes a given time, whatever the collector manages in it. The rate is offered
@@ -52,12 +52,13 @@ class Axis:
 LOAD = Axis(
     "load",
     "spans/s offered",
-    (1_000, 10_000, 25_000, 50_000, 75_000, 100_000, 125_000, 150_000, 200_000, 250_000, 300_000),
+    (1_000, 2_000, 5_000, 10_000, 15_000, 20_000, 30_000, 40_000, 60_000),
 )
 DESTINATIONS = Axis("destinations", "destinations", (1, 2, 4, 8))
 CONNECTIONS = Axis("connections", "connections", (1, 4, 16, 64))
 REQUEST_SIZE = Axis("request size", "spans a request", (10, 64, 256, 1024))
-AXES = (LOAD, DESTINATIONS, CONNECTIONS, REQUEST_SIZE)
+SEQUENCES = Axis("sequences of names", "sequences of names", (1, 100, 10_000, 100_000))
+AXES = (LOAD, DESTINATIONS, CONNECTIONS, REQUEST_SIZE, SEQUENCES)
 CEILING = "load generator alone"
 
 
@@ -75,7 +76,7 @@ def steps(axes: Sequence[Axis], payloads: Path, seconds: float) -> Iterator[Step
 def ceiling_steps(payloads: Path, seconds: float) -> Iterator[Step]:
     """The load generator against a server on the collector's core that does nothing."""
     for spans in REQUEST_SIZE.points:
-        payload = payload_file(payloads, "llm", spans)
+        payload = payload_file(payloads, "mix", spans)
         yield Step(
             f"{CEILING}, {spans:,} spans a request",
             seconds + 2.0,
@@ -90,7 +91,8 @@ def _run(axis: Axis, point: int, payloads: Path, seconds: float, directory: Path
         rate=point / spans if axis is LOAD else None,
         connections=point if axis is CONNECTIONS else _CONNECTIONS,
     )
-    payload = payload_file(payloads, "llm", spans)
+    name = f"sequences-{point}" if axis is SEQUENCES else "mix"
+    payload = payload_file(payloads, name, spans)
     targets = point if axis is DESTINATIONS else 1
     with sink("--timed") as (sink_port, finish):
         config = settings(directory, destinations=destinations(*[sink_port] * targets))

@@ -14,28 +14,29 @@ from bench.collector.steps import Samples, Step
 from support.collector import settings
 
 SPANS_PER_SECOND = 2_000
-SPANS_PER_REQUEST = 10
 SECONDS = 8.0
-PROTOCOLS = ("http", "grpc")
+RUNS = (("http", 10), ("http", 256), ("grpc", 10))
+"""Protocol, and spans of a request."""
 PLACES = ("acknowledged", "at the backend")
 PERCENTILES = ("p50", "p99")
 IDLE_MEMORY = "idle memory"
 
 
 def steps(payloads: Path) -> Iterator[Step]:
-    """2,000 spans a second over HTTP and over gRPC; memory before the first of them."""
-    payload = payload_file(payloads, "llm", SPANS_PER_REQUEST)
-    for protocol in PROTOCOLS:
-        yield Step(f"latency, {protocol}", SECONDS + 5.0, partial(_run, protocol, payload))
+    """2,000 spans a second of the mix in each way; memory before the first of them."""
+    for protocol, spans in RUNS:
+        payload = payload_file(payloads, "mix", spans)
+        title = f"latency, {protocol}, {spans} spans a request"
+        yield Step(title, SECONDS + 5.0, partial(_run, protocol, spans, payload))
 
 
-def name(protocol: str, percentile: str, where: str) -> str:
+def name(protocol: str, spans: int, percentile: str, where: str) -> str:
     """A figure's name; `where` is one of `PLACES`."""
-    return f"latency {percentile}, {protocol}, {where}"
+    return f"latency {percentile}, {protocol}, {spans} spans a request, {where}"
 
 
-def _run(protocol: str, payload: Path, directory: Path) -> Samples:
-    rate = SPANS_PER_SECOND / SPANS_PER_REQUEST
+def _run(protocol: str, spans: int, payload: Path, directory: Path) -> Samples:
+    rate = SPANS_PER_SECOND / spans
     with sink("--timed") as (sink_port, finish):
         config = settings(directory, destinations=destinations(sink_port))
         with collector(config, directory) as running:
@@ -50,9 +51,9 @@ def _run(protocol: str, payload: Path, directory: Path) -> Samples:
         raise RuntimeError(f"{load.refused} requests were refused")
     p50, p99 = percentiles(delays)
     return {
-        (name(protocol, "p50", "acknowledged"), "ms"): load.p50_ms,
-        (name(protocol, "p99", "acknowledged"), "ms"): load.p99_ms,
-        (name(protocol, "p50", "at the backend"), "ms"): p50 * 1e3,
-        (name(protocol, "p99", "at the backend"), "ms"): p99 * 1e3,
+        (name(protocol, spans, "p50", "acknowledged"), "ms"): load.p50_ms,
+        (name(protocol, spans, "p99", "acknowledged"), "ms"): load.p99_ms,
+        (name(protocol, spans, "p50", "at the backend"), "ms"): p50 * 1e3,
+        (name(protocol, spans, "p99", "at the backend"), "ms"): p99 * 1e3,
         (IDLE_MEMORY, "MB"): idle,
     }

@@ -1,16 +1,17 @@
 """The load generator, a process of its own: prepared bytes over raw sockets or gRPC.
 
-It builds nothing while it runs but a number at the end of each body, whose last bytes are a
-text: the same body twice would be stored once. The number is the time in ns at which the
-request was due, so that a backend can tell how long it was under way. With a rate, requests
-are due on a schedule whatever the collector does (an open loop); without one, a connection
-sends its next request when the last was answered. Its own CPU time is printed, to show that
-it was not the limit itself.
+It sends the requests of a file in turn and builds nothing while it runs but a number at the end of
+each body, whose last bytes are a text: the same body twice would be stored once. The number is the
+time in ns at which the request was due, so that a backend can tell how long it was under way. With
+a rate, requests are due on a schedule whatever the collector does (an open loop); without one, a
+connection sends its next request when the last was answered. Its own CPU time is printed, to show
+that it was not the limit itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import select
@@ -22,12 +23,14 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
 import grpc
+
+from bench.collector.framing import read_framed
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _NUMBER_BYTES = 16
@@ -104,9 +107,9 @@ class _Gzipped:
 class _Connection:
     """One request under way at a time."""
 
-    def __init__(self, port: int, message: bytes) -> None:
+    def __init__(self, port: int) -> None:
         self._port = port
-        self._message = memoryview(message)
+        self._message = memoryview(b"")
         self._tail = memoryview(b"")
         self._sent = 0
         self._sock = self._connect()
@@ -121,8 +124,9 @@ class _Connection:
     def fileno(self) -> int:
         return self._sock.fileno()
 
-    def start(self, tail: bytes, due: float) -> bool:
-        self._tail, self._sent, self.due = memoryview(tail), 0, due
+    def start(self, message: bytes, tail: bytes, due: float) -> bool:
+        self._message, self._tail = memoryview(message), memoryview(tail)
+        self._sent, self.due = 0, due
         return self.push()
 
     def push(self) -> bool:
@@ -155,18 +159,12 @@ class _Connection:
 
 
 def over_http(
-    port: int, body: bytes, due_times: Iterator[float], connections: int, gzipped: bool
+    port: int, bodies: Sequence[bytes], due_times: Iterator[float], connections: int, gzipped: bool
 ) -> Tally:
     """Send each request when it is due and a connection is free, one under way on each."""
-    prepared = _Gzipped(body) if gzipped else _Plain(body)
-    encoding = "Content-Encoding: gzip\r\n" if gzipped else ""
-    length = len(prepared.first) + len(prepared.last(0))
-    head = (
-        f"POST /v1/traces HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{encoding}"
-        f"Content-Type: application/x-protobuf\r\nContent-Length: {length}\r\n\r\n"
-    ).encode()
+    following = itertools.cycle([_message(port, body, gzipped=gzipped) for body in bodies])
     tally = Tally()
-    free = deque(_Connection(port, head + prepared.first) for _ in range(connections))
+    free = deque(_Connection(port) for _ in range(connections))
     everybody = tuple(free)
     sending: set[_Connection] = set()
     awaiting: set[_Connection] = set()
@@ -178,8 +176,9 @@ def over_http(
             if due >= free_since:
                 tally.lateness.append(now - due)
             connection = free.popleft()
+            message, prepared = next(following)
             tail = prepared.last(int((epoch + due) * 1e9))
-            (awaiting if connection.start(tail, due) else sending).add(connection)
+            (awaiting if connection.start(message, tail, due) else sending).add(connection)
             # Without a rate, a request is due when it is asked for: not before it can go.
             due = next(due_times, None) if free else math.inf
         patience = _PATIENCE_SECONDS
@@ -208,10 +207,24 @@ def over_http(
     return tally
 
 
-def over_grpc(port: int, body: bytes, due_times: Iterator[float], connections: int) -> Tally:
+def _message(port: int, body: bytes, *, gzipped: bool) -> tuple[bytes, _Plain | _Gzipped]:
+    """A request up to its number, and what makes its end."""
+    prepared = _Gzipped(body) if gzipped else _Plain(body)
+    encoding = "Content-Encoding: gzip\r\n" if gzipped else ""
+    length = len(prepared.first) + len(prepared.last(0))
+    head = (
+        f"POST /v1/traces HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{encoding}"
+        f"Content-Type: application/x-protobuf\r\nContent-Length: {length}\r\n\r\n"
+    )
+    return head.encode() + prepared.first, prepared
+
+
+def over_grpc(
+    port: int, bodies: Sequence[bytes], due_times: Iterator[float], connections: int
+) -> Tally:
     """Send each call when it is due, at most `connections` under way, over one connection."""
     tally = Tally()
-    prepared = _Plain(body)
+    following = itertools.cycle([_Plain(body) for body in bodies])
     # Each call takes a slot after it began, so that none is due while it waits for another.
     slots = threading.Semaphore(connections - 1)
 
@@ -229,6 +242,7 @@ def over_grpc(port: int, body: bytes, due_times: Iterator[float], connections: i
             wait = due - time.perf_counter()
             if wait > 0:
                 time.sleep(wait)
+            prepared = next(following)
             numbered = prepared.first + prepared.last(int((epoch + due) * 1e9))
             call = export.future(numbered, timeout=_PATIENCE_SECONDS)
             call.add_done_callback(partial(answered, due))
@@ -276,15 +290,15 @@ def main() -> None:
         parser.error("give --requests or --seconds")
     # Who started this ends it; Ctrl-C reaches both.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    body = options.payload.read_bytes()
+    bodies = read_framed(options.payload.read_bytes())
     started, cpu = time.perf_counter(), time.process_time()
     due_times = schedule(
         requests=options.requests, seconds=options.seconds, per_second=options.rate
     )
     if options.protocol == "http":
-        tally = over_http(options.port, body, due_times, options.connections, options.gzipped)
+        tally = over_http(options.port, bodies, due_times, options.connections, options.gzipped)
     else:
-        tally = over_grpc(options.port, body, due_times, options.connections)
+        tally = over_grpc(options.port, bodies, due_times, options.connections)
     p50, p99 = percentiles(tally.delays)
     load = Load(
         seconds=time.perf_counter() - started,

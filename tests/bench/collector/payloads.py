@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from bench.collector import traffic
 
 _WORDS = ("the", "vector", "cache", "engine", "prefill", "queue", "token", "retrieval", "answer")
 
@@ -83,8 +86,44 @@ def rag(spans: int = 32) -> bytes:
     return request.SerializeToString()
 
 
-PAYLOADS: dict[str, tuple[Callable[[int], bytes], int]] = {
-    "llm": (llm, 256),
-    "rpc": (rpc, 512),
-    "rag": (rag, 32),
+def sequences(spans: int, *, distinct: int) -> list[bytes]:
+    """Small foreign spans of which each has other attribute names, until `distinct` are reached."""
+    source = random.Random(7)
+    requests = []
+    for first in range(0, max(distinct, spans), spans):
+        request = _request("bench")
+        for number in range(first, first + spans):
+            span = _span(request, source, "chat tiny")
+            _attributes(span, source, 4)
+            span.attributes.add(key="gen_ai.system").value.string_value = "openai"
+            name = f"app.field.{number % distinct}"
+            span.attributes.add(key=name).value.string_value = source.randbytes(8).hex()
+        requests.append(request.SerializeToString())
+    return requests
+
+
+def numbered(requests: Iterable[bytes]) -> list[bytes]:
+    """Requests that end with a text, in which the load generator writes a number."""
+    ended = []
+    for request in requests:
+        full = ExportTraceServiceRequest.FromString(request)
+        # The last field of the last resource: no span is touched.
+        full.resource_spans[-1].schema_url = f"urn:{0:016x}"
+        ended.append(full.SerializeToString())
+    return ended
+
+
+PAYLOADS: dict[str, tuple[Callable[[int], list[bytes]], int]] = {
+    "mix": (traffic.mix, 256),
+    "demo": (traffic.demo, 256),
+    "small": (traffic.demo, 10),
+    "secrets": (traffic.mix_with_secrets, 256),
+    "llm": (lambda spans: [llm(spans)], 256),
+    "rpc": (lambda spans: [rpc(spans)], 512),
+    "rag": (lambda spans: [rag(spans)], 32),
+    **{
+        f"sequences-{distinct}": (partial(sequences, distinct=distinct), 256)
+        for distinct in (1, 100, 10_000, 100_000)
+    },
 }
+"""What builds requests of so many spans, and how many spans a request usually has."""

@@ -150,7 +150,7 @@ def _others(figures: Figures) -> Picture:
         ("acknowledged", "Acknowledged,\nthousand spans/s", 1e-3, _ORANGE),
         ("peak memory", "Peak memory, MiB", 1.0, _GREEN),
     )
-    picture = Picture(figsize=(9, 7.2), layout=_layout())
+    picture = Picture(figsize=(11, 7.2), layout=_layout())
     grid = picture.subplots(len(rows), len(axes_of_growth), sharex="col", sharey="row")
     for column, axis in enumerate(axes_of_growth):
         places = list(range(len(axis.points)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import json
 import random
-import struct
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 
+from bench.collector.framing import read_framed
 from support.paths import DATA
 
 # Distinct spans of a payload, over all its requests.
@@ -67,24 +67,14 @@ def mix_with_secrets(spans: int) -> list[bytes]:
     return _requests(spans, _mixed(source), source, characters=2900, has_secrets=True)
 
 
-def demo_requests() -> list[bytes]:
-    """The demo's requests as they were recorded."""
-    data = gzip.decompress((DATA / "traffic" / "demo-traces.pb.gz").read_bytes())
-    requests, at = [], 0
-    while at < len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        requests.append(data[at + 4 : at + 4 + length])
-        at += 4 + length
-    return requests
-
-
 def recorded(name: str) -> ExportTraceServiceRequest:
     """A recording of an instrumentation."""
     return json_format.Parse((DATA / f"{name}.json").read_text(), ExportTraceServiceRequest())
 
 
 def _demo_spans() -> Iterator[Sourced]:
-    for body in demo_requests():
+    data = gzip.decompress((DATA / "traffic" / "demo-traces.pb.gz").read_bytes())
+    for body in read_framed(data):
         yield from _spans_of("demo", ExportTraceServiceRequest.FromString(body))
 
 
