@@ -7,14 +7,14 @@ the root alone costs nothing there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import stringzilla
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from sidelight import conventions as c
 from sidelight.otlp import varint
-from sidelight.otlp.otlp_pb2 import Request, Scopes, SpanHead, SpanTraits
+from sidelight.otlp.otlp_pb2 import Request, SpanHead, SpanTraits
 
 Grouping = dict[str, bytes]
 """Attributes that group a trace, by name, as they stand in a serialised span."""
@@ -37,19 +37,36 @@ SOURCES: Final = (
 )  # fmt: skip
 """What a request holds of which such attributes can come, under a foreign name too."""
 
-# Each of INHERITED holds one of them.
-_NEEDLES: Final = (b"session.id", b"user.id", b"tag.tags", b"langfuse.trace.")
 _STARTS: Final = tuple((name, KeyValue(key=name).SerializeToString()) for name in INHERITED)
 # Field 9 of a span, a message: one attribute. Protobuf allows it behind the other fields.
 _ATTRIBUTE: Final = b"\x4a"
+# The greatest length that takes one byte.
+_MAX_ONE_BYTE: Final = 127
 
 _Key = tuple[bytes, bytes]
 
 
+class _Ids(NamedTuple):
+    trace_id: bytes
+    span_id: bytes
+    parent_span_id: bytes
+
+
 def grouping(item: bytes) -> Grouping:
     """What groups the trace in a serialised span."""
-    if not any(needle in item for needle in _NEEDLES):
-        return {}
+    found: Grouping = {}
+    for name, start in _STARTS:
+        at = stringzilla.find(item, start)
+        # Nearly always there is one, and it is short: then nothing need be parsed.
+        if at >= 2 and item[at - 2] == _ATTRIBUTE[0] and item[at - 1] <= _MAX_ONE_BYTE:
+            found[name] = item[at - 2 : at + item[at - 1]]
+            at = stringzilla.find(item, start, at + 1)
+        if at >= 0:
+            return _parsed_grouping(item)
+    return found
+
+
+def _parsed_grouping(item: bytes) -> Grouping:
     found: Grouping = {}
     for pair in SpanTraits.FromString(item).attributes:
         for name, start in _STARTS:
@@ -68,43 +85,63 @@ def inherit(
     """
     known = roots or {}
     gone = list(gone)
-    if not (known or gone or _differ(request)):
+    held = [
+        (scope, list(scope.items)) for resource in request.resources for scope in resource.scopes
+    ]
+    items = [item for _, scope_items in held for item in scope_items]
+    all_ids = [_ids(item) for item in items]
+    having, traces = _differing(items, all_ids)
+    if not (known or gone or traces):
         return False
     family = _Family(known)
     for item in gone:
-        family.add(SpanHead.FromString(item), item)
-    spans: list[tuple[Scopes, int, SpanHead]] = []
-    for resource in request.resources:
-        for scope in resource.scopes:
-            for index, item in enumerate(scope.items):
-                head = SpanHead.FromString(item)
-                family.add(head, item)
-                spans.append((scope, index, head))
-    if not (family.traces or known):
-        return False
+        family.add(_ids(item), grouping(item))
+    for number, ids in enumerate(all_ids):
+        if known or gone or ids.trace_id in traces:
+            family.add(ids, grouping(items[number]) if number in having else {})
     changed = False
-    for scope, index, head in spans:
-        if head.trace_id in family.traces or head.trace_id in known:
-            missing = family.missing(head)
-            if missing:
-                scope.items[index] += b"".join(missing)
-                changed = True
+    number = 0
+    for scope, scope_items in held:
+        for index in range(len(scope_items)):
+            ids = all_ids[number]
+            number += 1
+            if ids.trace_id in family.traces or ids.trace_id in known:
+                missing = family.missing(ids)
+                if missing:
+                    scope.items[index] += b"".join(missing)
+                    changed = True
     return changed
 
 
-def _differ(request: Request) -> bool:
-    """Whether some spans have what others lack, as far as a search over their bytes tells."""
-    # Opening a span costs ten times as much, and most requests have such names on all or none.
-    items = [
-        item for resource in request.resources for scope in resource.scopes for item in scope.items
-    ]
+def _differing(items: Sequence[bytes], ids: Sequence[_Ids]) -> tuple[set[int], set[bytes]]:
+    """Spans that may have something to pass on, and traces in which others may lack it.
+
+    Told by a search over their bytes: opening a span costs ten times as much.
+    """
     joined = b"".join(items)
-    for needle in _NEEDLES:
-        found = stringzilla.count(joined, needle)
-        # As many as there are spans can still be two in one and none in another.
-        if found and (found < len(items) or any(needle not in item for item in items)):
-            return True
-    return False
+    having: set[int] = set()
+    traces: set[bytes] = set()
+    for _, start in _STARTS:
+        if stringzilla.find(joined, start) >= 0:
+            places = {
+                number for number, item in enumerate(items) if stringzilla.find(item, start) >= 0
+            }
+            having |= places
+            lacking = {each.trace_id for number, each in enumerate(ids) if number not in places}
+            traces |= lacking & {ids[number].trace_id for number in places}
+    return having, traces
+
+
+def _ids(item: bytes) -> _Ids:
+    """The ids of a serialised span."""
+    # As all encoders write them: fields 1, 2 and 4 first, 16 and 8 bytes long.
+    if item.startswith(b"\x0a\x10") and item[18:20] == b"\x12\x08":
+        if item[28:30] == b"\x22\x08":
+            return _Ids(item[2:18], item[20:28], item[30:38])
+        if item[28:29] == b"\x2a":  # the name
+            return _Ids(item[2:18], item[20:28], b"")
+    head = SpanHead.FromString(item)
+    return _Ids(head.trace_id, head.span_id, head.parent_span_id)
 
 
 class _Family:
@@ -118,18 +155,17 @@ class _Family:
         self._own: dict[_Key, Grouping] = {}
         self._all: dict[_Key, Grouping] = {}
 
-    def add(self, head: SpanHead, item: bytes) -> None:
-        """Take note of a span."""
-        key = head.trace_id, head.span_id
-        self._parents[key] = head.parent_span_id
-        own = grouping(item)
+    def add(self, ids: _Ids, own: Grouping) -> None:
+        """Take note of a span and of what groups its trace in it."""
+        key = ids.trace_id, ids.span_id
+        self._parents[key] = ids.parent_span_id
         if own:
             self._own[key] = own
-            self.traces.add(head.trace_id)
+            self.traces.add(ids.trace_id)
 
-    def missing(self, head: SpanHead) -> Sequence[bytes]:
+    def missing(self, ids: _Ids) -> Sequence[bytes]:
         """The serialised attributes that a span lacks and an ancestor has."""
-        key = head.trace_id, head.span_id
+        key = ids.trace_id, ids.span_id
         own = self._own.get(key, {})
         return [
             attribute

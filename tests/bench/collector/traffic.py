@@ -8,10 +8,11 @@ value comes twice and a cache of values gains nothing.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import random
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -45,8 +46,14 @@ SHARES: Final[dict[str, float]] = {
 }
 """The recordings of the mix, and their shares of its spans."""
 
-Sourced = tuple[str, ScopeSpans, Span]
-"""A span with its recording and the scope it came in."""
+
+class Sourced(NamedTuple):
+    """A recorded span, with its recording, the scope it came in, and a salt for its ids."""
+
+    recording: str
+    scope: ScopeSpans
+    span: Span
+    salt: bytes = b""
 
 
 def demo(spans: int) -> list[bytes]:
@@ -82,12 +89,15 @@ def _spans_of(name: str, request: ExportTraceServiceRequest) -> Iterator[Sourced
     for resource in request.resource_spans:
         for scope in resource.scope_spans:
             for span in scope.spans:
-                yield name, scope, span
+                yield Sourced(name, scope, span)
 
 
 def _repeated(spans: list[Sourced], source: random.Random) -> Iterator[Sourced]:
     while True:
-        yield from source.sample(spans, len(spans))
+        # As recorded, so that spans of a trace come together, but each time with other ids.
+        salt = source.randbytes(8)
+        for each in spans:
+            yield each._replace(salt=salt)
 
 
 def _mixed(source: random.Random) -> Iterator[Sourced]:
@@ -109,7 +119,7 @@ def _requests(
     for _ in range(max(1, _DISTINCT_SPANS // size)):
         taken = [next(spans) for _ in range(size)]
         # A recording is one service's, and an exporter groups by scope.
-        taken.sort(key=lambda each: (each[0], each[1].scope.name))
+        taken.sort(key=lambda each: (each.recording, each.scope.scope.name))
         requests.append(_request(taken, source, characters, has_secrets=has_secrets))
     return requests
 
@@ -119,25 +129,24 @@ def _request(
 ) -> bytes:
     request = ExportTraceServiceRequest()
     service, held_scope = "", None
-    for number, (name, scope, span) in enumerate(taken):
-        if name != service:
+    for number, each in enumerate(taken):
+        if each.recording != service:
             resource = request.resource_spans.add()
-            resource.resource.attributes.add(key="service.name").value.string_value = name
-            service, held_scope = name, None
-        if held_scope is None or held_scope.scope.name != scope.scope.name:
-            held_scope = request.resource_spans[-1].scope_spans.add(scope=scope.scope)
+            service, held_scope = each.recording, None
+            resource.resource.attributes.add(key="service.name").value.string_value = service
+        if held_scope is None or held_scope.scope.name != each.scope.scope.name:
+            held_scope = request.resource_spans[-1].scope_spans.add(scope=each.scope.scope)
         has_secret = has_secrets and number % _SECRET_EVERY == 0
-        held_scope.spans.append(_varied(span, source, characters, has_secret=has_secret))
+        held_scope.spans.append(_varied(each, source, characters, has_secret=has_secret))
     return request.SerializeToString()
 
 
-def _varied(span: Span, source: random.Random, characters: int, *, has_secret: bool) -> Span:
+def _varied(each: Sourced, source: random.Random, characters: int, *, has_secret: bool) -> Span:
     """The span with other ids, times, numbers and texts."""
     varied = Span()
-    varied.CopyFrom(span)
-    varied.trace_id, varied.span_id = source.randbytes(16), source.randbytes(8)
-    if span.parent_span_id:
-        varied.parent_span_id = source.randbytes(8)
+    varied.CopyFrom(each.span)
+    for name in ("trace_id", "span_id", "parent_span_id"):
+        setattr(varied, name, _other_id(getattr(each.span, name), each.salt))
     shift = source.randrange(10**12)
     varied.start_time_unix_nano += shift
     varied.end_time_unix_nano += shift + source.randrange(10**9)
@@ -153,6 +162,11 @@ def _varied(span: Span, source: random.Random, characters: int, *, has_secret: b
         else:
             varied.attributes.add(key="note").value.string_value = _EMAIL
     return varied
+
+
+def _other_id(recorded_id: bytes, salt: bytes) -> bytes:
+    """The same for the same id, so that parents stay parents."""
+    return hashlib.blake2b(recorded_id, salt=salt).digest()[: len(recorded_id)]
 
 
 def _with_email(text: str) -> str:
