@@ -149,9 +149,8 @@ class OpenSpan:
 
 def number_of(plain: AttributeValue) -> float | None:
     """A value if it is a number."""
-    if isinstance(plain, bool) or not isinstance(plain, int | float):
-        return None
-    return float(plain)
+    # By type: `isinstance` with a union takes five times as long.
+    return float(plain) if type(plain) is int or type(plain) is float else None
 
 
 def any_value(new: Plain) -> AnyValue:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from sidelight import conventions as c
-from sidelight.collector.processors.common.editable_span import Beginning, EditableSpan
+from sidelight.collector.processors.common.editable_span import Beginning, EditableSpan, Made, Plain
 from sidelight.collector.processors.normalise import documents, messages
-from sidelight.collector.processors.normalise.payload import Pairs, set_documents
+from sidelight.collector.processors.normalise.payload import Pairs
 from sidelight.otlp.span import AttributeValue
 
 
@@ -34,61 +36,56 @@ def _mime_type(value: AttributeValue) -> str | None:
 
 
 def _display_messages(span: EditableSpan) -> None:
-    if c.SYSTEM_INSTRUCTIONS in span and span.tell(
-        _are_rules_repeated, c.INPUT_MESSAGES, c.SYSTEM_INSTRUCTIONS
-    ):
+    if c.SYSTEM_INSTRUCTIONS in span and span.tell(_are_rules_repeated, _ASKED, _RULES):
         # OpenLIT tells the system prompt twice, and Phoenix would show it twice.
         span.remove(c.SYSTEM_INSTRUCTIONS)
     if c.OUTPUT_VALUE not in span and span.derive(
-        c.OUTPUT_VALUE, _shown_answers, c.OUTPUT_MESSAGES, Beginning("llm.output_messages.")
+        c.OUTPUT_VALUE, _shown_answers, _ANSWERED, Beginning("llm.output_messages.")
     ):
         span.set_missing(c.OUTPUT_MIME_TYPE, messages.JSON)
     if c.INPUT_VALUE not in span and span.derive(
-        c.INPUT_VALUE,
-        _shown_questions,
-        c.INPUT_MESSAGES,
-        Beginning("llm.input_messages."),
-        c.SYSTEM_INSTRUCTIONS,
+        c.INPUT_VALUE, _shown_questions, _ASKED, Beginning("llm.input_messages."), _RULES
     ):
         span.set_missing(c.INPUT_MIME_TYPE, messages.JSON)
     if c.INPUT_MESSAGES in span:
-        span.derive(c.INPUT_MESSAGES, _completed_questions, c.INPUT_MESSAGES)
+        span.derive(c.INPUT_MESSAGES, _completed_questions, _ASKED)
     if c.OUTPUT_MESSAGES in span:
-        span.derive(c.OUTPUT_MESSAGES, _completed_answers, c.OUTPUT_MESSAGES)
+        span.derive(c.OUTPUT_MESSAGES, _completed_answers, _ANSWERED)
 
 
 def _parsed(text: AttributeValue) -> list[Any]:
     return messages.parsed(text) if isinstance(text, str) else []
 
 
-def _are_rules_repeated(asked: AttributeValue, rules: AttributeValue) -> bool:
-    listed = _parsed(rules)
-    return bool(listed) and messages.says_first(_parsed(asked), listed)
+# Parsed once for all that is made of them.
+_ASKED = Made(_parsed, (c.INPUT_MESSAGES,))
+_ANSWERED = Made(_parsed, (c.OUTPUT_MESSAGES,))
+_RULES = Made(_parsed, (c.SYSTEM_INSTRUCTIONS,))
 
 
-def _completed_questions(asked: AttributeValue) -> str | None:
-    completed = messages.completed(_parsed(asked), are_answers=False)
+def _are_rules_repeated(asked: list[Any], rules: list[Any]) -> bool:
+    return bool(rules) and messages.says_first(asked, rules)
+
+
+def _completed_questions(asked: list[Any]) -> str | None:
+    completed = messages.completed(asked, are_answers=False)
     return None if completed is None else messages.dumps(completed)
 
 
-def _completed_answers(answers: AttributeValue) -> str | None:
-    completed = messages.completed(_parsed(answers), are_answers=True)
+def _completed_answers(answers: list[Any]) -> str | None:
+    completed = messages.completed(answers, are_answers=True)
     return None if completed is None else messages.dumps(completed)
 
 
-def _shown_answers(answers: AttributeValue, pairs: Pairs) -> str | None:
-    listed = _parsed(answers) or messages.from_openinference(
-        messages.nested(pairs), are_answers=True
-    )
+def _shown_answers(answers: list[Any], pairs: Pairs) -> str | None:
+    listed = answers or messages.from_openinference(messages.nested(pairs), are_answers=True)
     return messages.displayed(listed, are_answers=True)
 
 
-def _shown_questions(asked: AttributeValue, pairs: Pairs, rules: AttributeValue) -> str | None:
-    listed = _parsed(asked) or messages.from_openinference(
-        messages.nested(pairs), are_answers=False
-    )
-    if parts := _parsed(rules):
-        listed = [{"role": "system", "parts": parts}, *listed]
+def _shown_questions(asked: list[Any], pairs: Pairs, rules: list[Any]) -> str | None:
+    listed = asked or messages.from_openinference(messages.nested(pairs), are_answers=False)
+    if rules:
+        listed = [{"role": "system", "parts": rules}, *listed]
     return messages.displayed(listed, are_answers=False)
 
 
@@ -98,29 +95,46 @@ def _display_documents(span: EditableSpan) -> None:
     span.copy(c.RETRIEVAL_QUERY, c.INPUT_VALUE)
     if c.RETRIEVAL_DOCUMENTS in span:
         span.copy(c.RETRIEVAL_DOCUMENTS, c.OUTPUT_VALUE)
-        if span.tell(_scored, c.RETRIEVAL_DOCUMENTS) is False:
-            listed = documents.from_output(span.text(c.RETRIEVAL_DOCUMENTS))
+        if span.tell(_are_scored, _LISTED) is False:
+            flattened = Made(documents.flattened, (_LISTED,))
+            for name in span.tell(tuple, flattened):
+                span.derive_missing(name, _of_name(name), flattened)
             span.remove(c.RETRIEVAL_DOCUMENTS)
-            set_documents(span, listed)
         return
-    flattened = Beginning(documents.FLATTENED)
-    if span.tell(_has_documents, flattened):
-        span.derive_missing(c.OUTPUT_VALUE, _native, flattened)
-    elif (are_scored := span.tell(_scored, c.OUTPUT_VALUE)) is not None:
-        if are_scored:
-            span.derive_missing(c.RETRIEVAL_DOCUMENTS, _written_documents, c.OUTPUT_VALUE)
-        else:
-            set_documents(span, documents.from_output(span.text(c.OUTPUT_VALUE)))
+    native = Beginning(documents.FLATTENED)
+    if span.tell(_has_documents, native):
+        span.derive_missing(c.OUTPUT_VALUE, _native, native)
+        return
+    are_scored = span.tell(_are_scored, _LISTED_OUTPUT)
+    if are_scored:
+        span.derive_missing(c.RETRIEVAL_DOCUMENTS, messages.dumps, _LISTED_OUTPUT)
+    elif are_scored is not None:
+        flattened = Made(documents.flattened, (_LISTED_OUTPUT,))
+        for name in span.tell(tuple, flattened):
+            span.derive_missing(name, _of_name(name), flattened)
+
+
+def _listed(output: AttributeValue) -> list[documents.Document]:
+    return documents.from_output(output) if isinstance(output, str) else []
+
+
+_LISTED = Made(_listed, (c.RETRIEVAL_DOCUMENTS,))
+_LISTED_OUTPUT = Made(_listed, (c.OUTPUT_VALUE,))
+
+
+def _are_scored(listed: list[documents.Document]) -> bool | None:
+    """Whether all documents have a score; None if there are none."""
+    return documents.all_scored(listed) if listed else None
+
+
+@lru_cache(maxsize=1024)
+def _of_name(name: str) -> Callable[[dict[str, Plain]], Plain | None]:
+    """A function that is the same each time, so that it can be part of a plan."""
+    return lambda flattened: flattened.get(name)
 
 
 def _query(asked: AttributeValue) -> str | None:
     return messages.query_of(asked) if isinstance(asked, str) else None
-
-
-def _scored(output: AttributeValue) -> bool | None:
-    """Whether all documents of an output have a score; None if it has none."""
-    listed = documents.from_output(output) if isinstance(output, str) else []
-    return documents.all_scored(listed) if listed else None
 
 
 def _has_documents(pairs: Pairs) -> bool:
@@ -129,7 +143,3 @@ def _has_documents(pairs: Pairs) -> bool:
 
 def _native(pairs: Pairs) -> str:
     return messages.dumps(documents.from_flattened(pairs))
-
-
-def _written_documents(output: str) -> str:
-    return messages.dumps(documents.from_output(output))

@@ -7,7 +7,8 @@ Phoenix takes `gen_ai.*.messages` (JSON in the parts schema), Langfuse `input.va
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from sidelight.collector.processors.normalise.parts import canonical, text_of
@@ -268,10 +269,27 @@ def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json(text: str) -> Any:
+    """What JSON says, None if it is not valid."""
+    try:
+        return _decoder()(text)
+    except (ValueError, RecursionError):
+        pass
+    # It refuses what json reads: NaN, half of a surrogate pair, numbers beyond a float.
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+@cache
+def _decoder() -> Callable[[str], Any]:
+    """The decoder of msgspec, which takes a third of the time of json's.
+
+    Imported with the first text only: an idle collector does without it.
+    """
+    import msgspec
+
+    return msgspec.json.Decoder().decode
 
 
 def _list(value: Any) -> list[Any]:

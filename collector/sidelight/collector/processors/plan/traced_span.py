@@ -29,7 +29,7 @@ from sidelight.collector.processors.plan.values import (
 )
 from sidelight.otlp.span import AttributeValue
 
-MAX_ANSWER_CHARACTERS = 256
+MAX_ANSWER_LENGTH = 256
 
 
 class NoPlanError(Exception):
@@ -289,7 +289,7 @@ class TracedSpan:
         if question in self._told:
             return self._told[question]
         answer = ask(self._subject)
-        if isinstance(answer, str) and len(answer) > MAX_ANSWER_CHARACTERS:
+        if isinstance(answer, str | tuple) and len(answer) > MAX_ANSWER_LENGTH:
             raise LongAnswerError
         self._told[question] = answer
         self.asked.append(Answered(ask, answer))
