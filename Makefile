@@ -77,6 +77,7 @@ fuzz: .venv/test
 	  tests/base/http_server tests/collector/receivers/test_fuzz.py tests/otlp
 
 bench: .venv/test
+	PYTHONPATH=tests $(BIN)/python -m bench.collector.calls
 	PYTHONPATH=tests $(BIN)/python -m bench.collector $(BENCH_OPTIONS)
 
 bench-backlog: .venv/test

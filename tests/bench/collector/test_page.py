@@ -79,6 +79,15 @@ def test_only_the_tables_are_written() -> None:
     assert page.filled(once, _figures(), _ABOUT) == once
 
 
+def test_the_figures_of_the_readme() -> None:
+    """Both are written from the same run, and nothing else is."""
+    text = page.README.read_text()
+    made = page.with_figures(text, _figures())
+    assert "needs no change, durable | **5.0 µs** |" in made
+    assert "of another instrumentation, durable | 5.0 µs, made canonical |" in made
+    assert page.with_figures(text, _figures()) == page.with_figures(made, _figures())
+
+
 def test_cells_have_median_and_spread() -> None:
     """Of one run there is no spread; shares are in percent, large numbers have separators."""
     assert tables.cell(figure("", "us/span", [9.23, 9.0, 9.61])) == "9.2 (9.0 to 9.6)"

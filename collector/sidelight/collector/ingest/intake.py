@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -27,6 +29,9 @@ from sidelight.otlp.signals import Signal
 from sidelight.otlp.stamp import Stamp
 
 _logger = logging.getLogger(__name__)
+
+MAX_TURN_SECONDS = 0.003
+"""How long a request is processed before others have a turn; a step more may be added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ class Intake:
         if stamp is not None and stamp.apply(request):
             # Inserting the bytes is cheaper than serialising all of the request again.
             body = stamp.spliced(body) or request.SerializeToString()
-        processed = self._process(signal, request, body)
+        processed = await self._process(signal, request, body)
         if processed.changed:
             body = request.SerializeToString()
         refused = _refused(signal, processed, invalid)
@@ -147,12 +152,24 @@ class Intake:
                 self.refusals.note(signal, "malformed", "a request is not valid OTLP")
                 raise malformed from None
 
-    def _process(self, signal: Signal, request: Request, body: bytes) -> Processed:
+    async def _process(self, signal: Signal, request: Request, body: bytes) -> Processed:
+        """Process a request, and let other requests have a turn in between."""
+        if signal == "metrics":
+            return Processed()
         if signal == "traces":
-            return self._pipeline.traces(request, body)
-        if signal == "logs":
-            return self._pipeline.logs(request)
-        return Processed()
+            steps = self._pipeline.traces_in_steps(request, body)
+        else:
+            steps = self._pipeline.logs_in_steps(request)
+        turn_ends = time.perf_counter() + MAX_TURN_SECONDS
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                processed: Processed = end.value
+                return processed
+            if time.perf_counter() > turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = time.perf_counter() + MAX_TURN_SECONDS
 
     async def _append(self, signal: Signal, body: bytes, items: int) -> bool:
         """Whether it was stored now; False if an equal request was stored before."""

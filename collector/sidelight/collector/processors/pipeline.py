@@ -10,7 +10,12 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as c
 from sidelight.collector.processors.common.editable_span import EditableSpan
-from sidelight.collector.processors.common.processed import Processed, edit
+from sidelight.collector.processors.common.processed import (
+    Processed,
+    Steps,
+    edit_in_steps,
+    finished,
+)
 from sidelight.collector.processors.common.search import Presence, holding
 from sidelight.collector.processors.content.processor import ContentProcessor
 from sidelight.collector.processors.cost.prices import PriceTable
@@ -64,6 +69,14 @@ class Pipeline:
         self._plans = Plans()
 
     def traces(self, request: Request, body: bytes | None = None) -> Processed:
+        """What `traces_in_steps` does, without interruption."""
+        return finished(self.traces_in_steps(request, body))
+
+    def logs(self, request: Request) -> Processed:
+        """What `logs_in_steps` does, without interruption."""
+        return finished(self.logs_in_steps(request))
+
+    def traces_in_steps(self, request: Request, body: bytes | None = None) -> Steps[Processed]:
         """Make foreign spans canonical, apply policy and redaction, read those to be measured.
 
         `request` is changed in place; spans with bad ids or beyond the limits are taken out, and
@@ -71,7 +84,8 @@ class Pipeline:
         """
         processed = Processed()
         if self._repairs:
-            repair_traces(request, request.SerializeToString() if body is None else body, processed)
+            whole = request.SerializeToString() if body is None else body
+            yield from repair_traces(request, whole, processed)
         presence = None if body is None else Presence(body)
         opened: list[tuple[str, str, dict[int, SpanRecord]]] = []
         for resource in request.resources:
@@ -81,7 +95,7 @@ class Pipeline:
                 if self._limits is not None:
                     self._limits.process("span", scope, processed)
                 name = scope_name(scope.scope.SerializeToString())
-                measured = self._normalise(service, name, scope, presence, processed)
+                measured = yield from self._normalise(service, name, scope, presence, processed)
                 opened.append((service, name, measured))
         # Behind the names, which differ by instrumentor, and before the policies.
         if presence is None or any(presence.has(source) for source in SOURCES):
@@ -91,7 +105,7 @@ class Pipeline:
             for scope in resource.scopes:
                 service, name, measured = next(following)
                 if self._protects:
-                    measured = self._protect(service, name, scope, measured, processed)
+                    measured = yield from self._protect(service, name, scope, measured, processed)
                 processed.measured += [
                     SourcedSpan(service, name, span) for span in measured.values()
                 ]
@@ -99,20 +113,20 @@ class Pipeline:
                 self._redact.process_holders(resource, processed)
         return processed
 
-    def logs(self, request: Request) -> Processed:
+    def logs_in_steps(self, request: Request) -> Steps[Processed]:
         """Apply limits, policy and redaction to log records; `request` is changed in place."""
         processed = Processed()
         if self._repairs:
-            repair_logs(request, processed)
+            yield from repair_logs(request, processed)
         for resource in request.resources:
             service = service_name(resource.resource.SerializeToString())
             for scope in resource.scopes:
                 if self._limits is not None:
                     self._limits.process("log record", scope, processed)
                 if self._content is not None:
-                    self._content.process_logs(service, scope, processed)
+                    yield from self._content.process_logs(service, scope, processed)
                 if self._redact is not None:
-                    self._redact.process_logs(scope, processed)
+                    yield from self._redact.process_logs(scope, processed)
             if self._redact is not None:
                 self._redact.process_holders(resource, processed)
         return processed
@@ -124,7 +138,7 @@ class Pipeline:
         scope: Scopes,
         presence: Presence | None,
         processed: Processed,
-    ) -> dict[int, SpanRecord]:
+    ) -> Steps[dict[int, SpanRecord]]:
         """Make spans canonical and price them; those to be measured by index.
 
         All in one go, because opening a span costs more than the rest.
@@ -150,7 +164,7 @@ class Pipeline:
             records[-1] = _measured(name, proto, applied)
             return applied.changed
 
-        edit(scope, indexes, Span, change, processed)
+        yield from edit_in_steps(scope, indexes, Span, change, processed)
         if len(scope.items) != came:  # some were refused, and the others have other places
             return self._read_again(name, [b""] * len(scope.items), scope.items, {})
         return {
@@ -164,7 +178,7 @@ class Pipeline:
         scope: Scopes,
         measured: dict[int, SpanRecord],
         processed: Processed,
-    ) -> dict[int, SpanRecord]:
+    ) -> Steps[dict[int, SpanRecord]]:
         """Extensions, content policy and redaction; spans that these changed are read again.
 
         What a policy took away must not come back as a label.
@@ -172,9 +186,9 @@ class Pipeline:
         before = list(scope.items)
         extend(self._extensions, name, scope, processed)
         if self._content is not None:
-            self._content.process_spans(service, scope, processed)
+            yield from self._content.process_spans(service, scope, processed)
         if self._redact is not None:
-            self._redact.process_spans(scope, processed)
+            yield from self._redact.process_spans(scope, processed)
         items = list(scope.items)
         if len(items) != len(before):
             before, measured = [b""] * len(items), {}

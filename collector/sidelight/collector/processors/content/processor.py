@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as c
 from sidelight.base.configuration.section import ConfigError
-from sidelight.collector.processors.common.processed import Item, Processed, edit
+from sidelight.collector.processors.common.processed import Item, Processed, Steps, edit_in_steps
 from sidelight.collector.processors.common.search import Trigger
 from sidelight.collector.processors.content.config import Content, ContentPolicy
 from sidelight.collector.processors.content.names import (
@@ -170,13 +170,13 @@ class ContentProcessor:
         """Whether every service's content is passed on as it came."""
         return {self._default, *self._services.values()} == {"full"}
 
-    def process_spans(self, service: str, scope: Scopes, processed: Processed) -> None:
+    def process_spans(self, service: str, scope: Scopes, processed: Processed) -> Steps[None]:
         """Hold the spans of a scope to the policy of their service."""
-        self._process(service, scope, Span, apply_to_span, processed)
+        return self._process(service, scope, Span, apply_to_span, processed)
 
-    def process_logs(self, service: str, scope: Scopes, processed: Processed) -> None:
+    def process_logs(self, service: str, scope: Scopes, processed: Processed) -> Steps[None]:
         """Hold the log records of a scope to the policy of their service."""
-        self._process(service, scope, LogRecord, apply_to_log, processed)
+        return self._process(service, scope, LogRecord, apply_to_log, processed)
 
     def _process(
         self,
@@ -185,11 +185,13 @@ class ContentProcessor:
         kind: type[Item],
         apply: Callable[[Policy, Item], bool],
         processed: Processed,
-    ) -> None:
+    ) -> Steps[None]:
         policy = self.policy(service)
         if self._trigger is not None and policy is not None:
             suspects = self._trigger.suspects(scope.items)
-            edit(scope, suspects, kind, lambda item, _: apply(policy, item), processed)
+            yield from edit_in_steps(
+                scope, suspects, kind, lambda item, _: apply(policy, item), processed
+            )
 
     def policy(self, service: str) -> Policy | None:
         """The policy of a service; None keeps everything."""

@@ -12,7 +12,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight.base.configuration.section import ConfigError
-from sidelight.collector.processors.common.processed import Item, Processed, edit
+from sidelight.collector.processors.common.processed import Item, Processed, Steps, edit_in_steps
 from sidelight.collector.processors.common.search import BadPatternError, compiled
 from sidelight.collector.processors.redact import texts
 from sidelight.collector.processors.redact.config import OwnPattern, Redact
@@ -32,13 +32,13 @@ class RedactProcessor:
         # Resources and scopes come again and again: what became of each, and what was masked.
         self._holders: dict[bytes, tuple[bytes, Counter[str]]] = {}
 
-    def process_spans(self, scope: Scopes, processed: Processed) -> None:
+    def process_spans(self, scope: Scopes, processed: Processed) -> Steps[None]:
         """Mask the texts of the spans of a scope."""
-        self._process(scope, Span, texts.change_span, processed)
+        return self._process(scope, Span, texts.change_span, processed)
 
-    def process_logs(self, scope: Scopes, processed: Processed) -> None:
+    def process_logs(self, scope: Scopes, processed: Processed) -> Steps[None]:
         """Mask the texts of the log records of a scope."""
-        self._process(scope, LogRecord, texts.change_log, processed)
+        return self._process(scope, LogRecord, texts.change_log, processed)
 
     def process_holders(self, resource: Resources, processed: Processed) -> None:
         """Mask a resource's attributes (a command line can hold a key) and those of its scopes."""
@@ -52,7 +52,7 @@ class RedactProcessor:
         kind: type[Item],
         change_texts: Callable[[Item, texts.Change], None],
         processed: Processed,
-    ) -> None:
+    ) -> Steps[None]:
         counts = processed.redacted
         mask = partial(self._redactor.text, counts=counts)
 
@@ -61,7 +61,8 @@ class RedactProcessor:
             change_texts(item, mask)
             return counts.total() != before
 
-        edit(scope, self._redactor.suspects(scope.items), kind, change, processed)
+        suspects = self._redactor.suspects(scope.items)
+        return edit_in_steps(scope, suspects, kind, change, processed)
 
     def _process_fields(
         self,

@@ -9,14 +9,14 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sidelight.collector.processors.common.processed import Processed, edit
+from sidelight.collector.processors.common.processed import Processed, Steps, edit_in_steps
 from sidelight.collector.processors.repair.suspects import Suspects
 from sidelight.collector.processors.repair.texts import repair_holder, repair_log, repair_span
 from sidelight.otlp.otlp_pb2 import Fields, Request
 from sidelight.otlp.remember import remembered
 
 
-def repair_traces(request: Request, body: bytes, processed: Processed) -> None:
+def repair_traces(request: Request, body: bytes, processed: Processed) -> Steps[None]:
     """Repair the spans of a request in place. `body` is what it was parsed from."""
     resources = [resource.resource.SerializeToString() for resource in request.resources]
     suspects = Suspects(body, resources)
@@ -26,17 +26,19 @@ def repair_traces(request: Request, body: bytes, processed: Processed) -> None:
             _repair_fields(scope.scope, InstrumentationScope, processed)
             indexes = suspects.among(scope.items)
             if indexes:
-                edit(scope, indexes, Span, lambda span, _: repair_span(span), processed)
+                yield from edit_in_steps(
+                    scope, indexes, Span, lambda span, _: repair_span(span), processed
+                )
 
 
-def repair_logs(request: Request, processed: Processed) -> None:
+def repair_logs(request: Request, processed: Processed) -> Steps[None]:
     """Repair the log records of a request in place."""
     for resource in request.resources:
         _repair_fields(resource.resource, Resource, processed)
         for scope in resource.scopes:
             _repair_fields(scope.scope, InstrumentationScope, processed)
             # All are opened: log records are few and small, and have no order to rely on.
-            edit(
+            yield from edit_in_steps(
                 scope,
                 range(len(scope.items)),
                 LogRecord,

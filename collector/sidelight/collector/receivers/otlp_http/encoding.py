@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
@@ -69,5 +68,8 @@ def status(message: str) -> Status:
 def encode(message: Message, content_type: str) -> bytes:
     """A response in the encoding of its request."""
     if content_type == JSON:
+        # Only senders of JSON need it, and it takes 2.6 MB.
+        from google.protobuf import json_format
+
         return json_format.MessageToJson(message, indent=None).encode()
     return message.SerializeToString()
