@@ -629,7 +629,7 @@ class TestTakenAway:
         assert _read_all(log) == [b"one", b"two"]
         log.close()
         log = _open(directory)
-        assert _read_all(log) == [b"two"]
+        assert _read_all(log) == [b"one", b"two"]
         log.close()
         log = _open(tmp_path / "moved" / "log")
         assert _read_all(log) == [b"one"]

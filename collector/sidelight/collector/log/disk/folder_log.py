@@ -26,6 +26,9 @@ from sidelight.otlp.signals import SIGNALS, Signal
 
 _logger = logging.getLogger(__name__)
 
+# A full segment. It takes a fraction of a second, for which senders wait once.
+_MAX_AT_ONCE_BYTES = 64 * 1024 * 1024
+
 
 class FolderLog:
     """A folder of segment files and a file for each cursor; all calls block.
@@ -42,8 +45,10 @@ class FolderLog:
         self._segment_bytes = segment_bytes
         self._recent = RecentEntries()
         self._opened = time.monotonic()
-        # Retention and the end of the process may both look after files that are gone.
+        # Segments are deleted, and written again, by one thread at a time.
         self._maintenance = threading.Lock()
+        # Segments that are lost and not yet counted: numbers and bytes.
+        self._lost: list[tuple[int, int]] = []
         self._is_closed = False
         try:
             make_folder(directory)
@@ -150,6 +155,7 @@ class FolderLog:
         """Begin a new segment because the newest is gone, or its folder."""
         gone, has_folder = self._writer.path, self._lock.is_in_place()
         self._begin_segment()
+        self._restore_at_once()
         if has_folder:
             _logger.error(
                 "log: %s was deleted, renamed or changed while sidelight was running; what comes "
@@ -157,6 +163,16 @@ class FolderLog:
                 gone,
                 self._writer.path.name,
             )
+
+    def _restore_at_once(self) -> None:
+        """Write a little again before anything more is acknowledged; the rest is for `trim`."""
+        # Not while that copies gigabytes: senders would wait for it.
+        if self._maintenance.acquire(blocking=False):
+            try:
+                lost = self._segments.restore(self._is_passed, most_bytes=_MAX_AT_ONCE_BYTES)
+                self._lost += lost
+            finally:
+                self._maintenance.release()
 
     def _begin_segment(self) -> None:
         """Append to a new segment from now on, in a folder that is made again if it is gone."""
@@ -295,12 +311,13 @@ class FolderLog:
         self._recent.clear()
         with self._maintenance:
             dropped = self._restore(wanted)
-        cursors = {name: self.committed(name).segment for name in wanted}
-        chosen = deletions(
-            self._segments.states(), cursors, policy, uptime_seconds=time.monotonic() - self._opened
-        )
-        dropped += [loss for deletion in chosen for loss in self._losses(deletion, wanted)]
-        self._segments.delete([deletion.segment for deletion in chosen])
+            cursors = {name: self.committed(name).segment for name in wanted}
+            uptime_seconds = time.monotonic() - self._opened
+            chosen = deletions(
+                self._segments.states(), cursors, policy, uptime_seconds=uptime_seconds
+            )
+            dropped += [loss for deletion in chosen for loss in self._losses(deletion, wanted)]
+            self._segments.delete([deletion.segment for deletion in chosen])
         return dropped
 
     def _restore(self, wanted: Mapping[str, Container[Signal]]) -> list[Dropped]:
@@ -309,7 +326,9 @@ class FolderLog:
         self._cursors.restore()
         dropped = []
         cursors = {name: self.committed(name) for name in wanted}
-        for segment, size in self._segments.restore(self._is_passed):
+        lost = [*self._lost, *self._segments.restore(self._is_passed)]
+        self._lost.clear()
+        for segment, size in lost:
             end = self._position(segment, size)
             behind = [name for name, position in cursors.items() if position < end]
             _logger.error(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import resource
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -191,12 +192,14 @@ class Segments:
             for number in list_segments(self._directory)
         )
 
-    def restore(self, has_passed: Callable[[int, int], bool]) -> list[tuple[int, int]]:
+    def restore(
+        self, has_passed: Callable[[int, int], bool], *, most_bytes: int = sys.maxsize
+    ) -> list[tuple[int, int]]:
         """Write segments again whose files were taken away, from their open descriptors.
 
+        At most so many bytes, and never while segments are deleted or the folder is not ours.
         Segments whose end every subscription `has_passed` are forgotten. Returns numbers and
-        sizes of those that are lost, which are forgotten too. Only the thread that deletes may
-        call it, and only while the folder is ours.
+        sizes of those that are lost, which are forgotten too.
         """
         lost = []
         for number in self.numbers[:-1]:
@@ -214,7 +217,8 @@ class Segments:
             elif reader is None:
                 lost.append((number, size))
                 self._forget([number])
-            else:
+            elif size <= most_bytes:
+                most_bytes -= size
                 self._write_again(number, reader, size)
         return lost
 
@@ -225,6 +229,8 @@ class Segments:
             self._ids[number] = reader.copy_to(path, size)
             self._originals[original] = number
             sync_folder(self._directory)
+            # The descriptor of the file without a name would keep its blocks.
+            self._readers[number] = SegmentReader(path)
         except OSError as error:
             # It can be read as long as this process runs, and the next pass tries again.
             if number not in self._missed:
@@ -236,8 +242,6 @@ class Segments:
                 )
             self._missed.add(number)
             return
-        # The descriptor of the file without a name would keep its blocks.
-        self._readers[number] = SegmentReader(path)
         self._missed.discard(number)
         _logger.warning("log: %s was taken away and is written again: nothing is lost", path)
 
