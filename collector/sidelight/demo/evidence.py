@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from sidelight import conventions as names
 from sidelight.conventions import prometheus_name
 from sidelight.dashboards.boards.overview import OVERVIEW
 from sidelight.dashboards.catalog import vllm
+from sidelight.dashboards.check import outcomes
+from sidelight.dashboards.check.prometheus_api import PrometheusApi
 from sidelight.dashboards.publish.read_back import BoardQuery, board_queries, interpolate
 from sidelight.dashboards.queries import batching, kv_cache, series
 from sidelight.dashboards.view import View
@@ -174,24 +176,26 @@ def _prometheus(
             f"{len(exemplars)}, the slowest of {slowest:.1f} s" if exemplars else "none",
             instrumented,
         ),
-        # The demo has neither prices nor --kv-cache-metrics: only the overview must be full.
-        *(
-            _dashboard(
-                path,
-                reader,
-                required=instrumented and (path is None or path.stem == OVERVIEW.uid),
-            )
-            for path in _boards(dashboards)
-        ),
+        _dashboard(dashboards / f"{OVERVIEW.uid}.json", reader, required=instrumented),
+        _published_queries(reader, required=instrumented),
     ]
 
 
-def _boards(directory: Path) -> Iterable[Path | None]:
-    return sorted(directory.glob("*.json")) or [None]
+def _published_queries(reader: PrometheusReader, *, required: bool) -> Finding:
+    """As `sidelight dashboards check` does: the demo has no prices, for instance."""
+    found = outcomes.check(PrometheusApi(reader.url, reader.end))
+    failing = [outcome for outcome in found if outcome.state == "fails"]
+    seen = (
+        "; ".join(f"{outcome.query.place}: {outcome.reason}" for outcome in failing)
+        or f"{len(found)} checked, none fails"
+    )
+    return Finding(
+        "Grafana", "queries of dashboards and alerts", outcomes.all_is_well(found), seen, required
+    )
 
 
-def _dashboard(path: Path | None, reader: PrometheusReader, *, required: bool) -> Finding:
-    if path is None:
+def _dashboard(path: Path, reader: PrometheusReader, *, required: bool) -> Finding:
+    if not path.is_file():
         return Finding("Grafana", "a generated dashboard", False, "none", required)
     board = path.read_text(encoding="utf-8")
     values = variables(board)

@@ -27,9 +27,10 @@ class PrometheusReader:
     """
 
     def __init__(self, url: str, start: float, end: float) -> None:
+        self.url = url
+        self.end = end
         self._http = httpx.Client(base_url=url, timeout=30)
         self._start = start
-        self._end = end
 
     def series(self, query: str) -> list[list[float]]:
         """The values of each series that a query returns, without NaN."""
@@ -60,7 +61,7 @@ class PrometheusReader:
         parameters: dict[str, str | float] = {
             "query": query,
             "start": self._start,
-            "end": self._end,
+            "end": self.end,
             **more,
         }
         response = self._http.get(f"/api/v1/{what}", params=parameters)

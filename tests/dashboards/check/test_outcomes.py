@@ -101,6 +101,16 @@ def test_a_change_is_noticed(servers: Servers, job: str, place: str, reason: str
     assert any(name.startswith(place) and text.startswith(reason) for name, text in failing.items())
 
 
+def test_a_prefix_is_a_setting(servers: Servers) -> None:
+    """KServe's PodMonitor puts `kserve_` before every name: with the option all is found."""
+    moment = servers.everything
+    api = PrometheusApi(moment.prometheus.base_url, moment.time)
+    found = outcomes.check(api, "another-prefix", metric_prefix="kserve_")
+    assert _failing(found) == {}
+    [variable] = [one for one in found if one.query.place == "Sidelight / Overview / $model"]
+    assert variable.state == "answers"
+
+
 def test_nothing_at_all_is_not_well(servers: Servers) -> None:
     """A Prometheus that scrapes something else: all is unused, and that is a fault."""
     found = [outcome for outcome in _check(servers, "nowhere") if outcome.state == "unused"]

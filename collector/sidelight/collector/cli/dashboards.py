@@ -9,6 +9,18 @@ import click
 
 from sidelight.collector.cli.options import fail
 
+_slo_option = click.option(
+    "--slo",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file of objectives instead of the usual ones; see docs/slo.md.",
+)
+_prefix_option = click.option(
+    "--metric-prefix",
+    metavar="PREFIX",
+    default="",
+    help="What stands before vLLM's metric names in your Prometheus, for instance kserve_.",
+)
+
 
 @click.group()
 def dashboards() -> None:
@@ -21,12 +33,9 @@ def dashboards() -> None:
 @click.option(
     "--docs", metavar="URL", default="", help="Where docs/ is served, for links to runbooks."
 )
-@click.option(
-    "--slo",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A file of objectives instead of the usual ones; see docs/slo.md.",
-)
-def write(directory: Path, grafana: str, docs: str, slo: Path | None) -> None:
+@_slo_option
+@_prefix_option
+def write(directory: Path, grafana: str, docs: str, slo: Path | None, metric_prefix: str) -> None:
     """Write dashboards and alert rules to DIRECTORY.
 
     \b
@@ -43,7 +52,7 @@ def write(directory: Path, grafana: str, docs: str, slo: Path | None) -> None:
         fail(str(error), 2)
     try:
         objectives = read_objectives(slo) if slo else None
-        for file in write_files(directory, Links(grafana, docs), objectives):
+        for file in write_files(directory, Links(grafana, docs), objectives, metric_prefix):
             click.echo(file)
     except ObjectiveError as error:
         fail(str(error), 2)
@@ -60,12 +69,9 @@ def write(directory: Path, grafana: str, docs: str, slo: Path | None) -> None:
     help="The Prometheus that scrapes vLLM and the collector.",
 )
 @click.option("--job", metavar="REGEX", default="", help="vLLM's job, if there are several.")
-@click.option(
-    "--slo",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A file of objectives instead of the usual ones; see docs/slo.md.",
-)
-def check(prometheus: str, job: str, slo: Path | None) -> None:
+@_slo_option
+@_prefix_option
+def check(prometheus: str, job: str, slo: Path | None, metric_prefix: str) -> None:
     """Ask a Prometheus every query of every panel, variable, rule and alert.
 
     A query that returns nothing is right if nothing has happened, or if nothing here exports
@@ -83,7 +89,7 @@ def check(prometheus: str, job: str, slo: Path | None) -> None:
         fail(str(error), 2)
     try:
         objectives = read_objectives(slo) if slo else None
-        found = outcomes.check(PrometheusApi(prometheus), job, objectives)
+        found = outcomes.check(PrometheusApi(prometheus), job, objectives, metric_prefix)
     except ObjectiveError as error:
         fail(str(error), 2)
     except (PrometheusError, OSError) as error:

@@ -67,8 +67,8 @@ def _why_absent(metric: CatalogMetric, measured: Measured) -> Missing | None:
         return Missing(f"{shown(metric)} has no series now")
     if elsewhere := _under_another_prefix(metric, measured.names):
         return Missing(
-            f"{shown(metric)} is there as {elsewhere}: rename it back by relabelling, or "
-            "write the dashboards with that prefix"
+            f"{shown(metric)} is there as {elsewhere}: rename it by relabelling, or use "
+            "--metric-prefix for both write and check"
         )
     siblings = {
         series for other in CATALOG if other.source is metric.source for series in all_series(other)

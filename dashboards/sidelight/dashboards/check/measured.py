@@ -9,6 +9,7 @@ from typing import Final
 
 from sidelight.dashboards.check.prometheus_api import PrometheusApi
 from sidelight.dashboards.promql import Aggregation, Expr, Matcher, VectorSelector
+from sidelight.dashboards.publish.metric_prefix import with_prefix
 from sidelight.dashboards.publish.read_back import interpolate
 
 # Names that may be ours or vLLM's, whatever stands before them.
@@ -21,16 +22,20 @@ class Measured:
     """Answers from a Prometheus, each asked for once.
 
     `values` are those of Grafana's variables; `job` is a regular expression for vLLM's job.
+    `metric_prefix` stands before vLLM's names there, and is left out of `names`.
     """
 
-    def __init__(self, prometheus: PrometheusApi, values: Mapping[str, str]) -> None:
+    def __init__(
+        self, prometheus: PrometheusApi, values: Mapping[str, str], metric_prefix: str = ""
+    ) -> None:
+        self._metric_prefix = metric_prefix
         self._prometheus = prometheus
         self._values = values
         self._asked: dict[str, bool] = {}
 
     def answers(self, expression: Expr) -> bool:
         """Whether an expression returns anything. Raises `PrometheusError`."""
-        text = interpolate(str(expression), self._values)
+        text = with_prefix(interpolate(str(expression), self._values), self._metric_prefix)
         if text not in self._asked:
             self._asked[text] = bool(self._prometheus.query(text))
         return self._asked[text]
@@ -45,7 +50,7 @@ class Measured:
         series = self._prometheus.query(_OURS)
         job = re.compile(self._values["job"])
         return frozenset(
-            labels["__name__"]
+            labels["__name__"].removeprefix(self._metric_prefix)
             for labels in series
             if "vllm" not in labels["__name__"] or job.fullmatch(labels.get("job", ""))
         )

@@ -36,7 +36,10 @@ class QueryOutcome:
 
 
 def check(
-    prometheus: PrometheusApi, job: str = "", objectives: Sequence[Objective] | None = None
+    prometheus: PrometheusApi,
+    job: str = "",
+    objectives: Sequence[Objective] | None = None,
+    metric_prefix: str = "",
 ) -> list[QueryOutcome]:
     """Ask a Prometheus everything that is published.
 
@@ -45,7 +48,7 @@ def check(
     """
     prometheus.query("vector(1)")
     view = View({"job": LabelMatch("=~", job)} if job else {}, _RATE_WINDOW)
-    measured = Measured(prometheus, _values(job))
+    measured = Measured(prometheus, _values(job), metric_prefix)
     queries = published_queries(BOARDS, rule_groups(objectives, view))
     return [_outcome(query, measured) for query in queries]
 

@@ -13,6 +13,7 @@ from sidelight.dashboards.alerts.published import alert_groups
 from sidelight.dashboards.boards.published import BOARDS
 from sidelight.dashboards.publish.check import require_defined
 from sidelight.dashboards.publish.grafana import dashboard
+from sidelight.dashboards.publish.metric_prefix import with_prefix
 from sidelight.dashboards.publish.rules import (
     PROMETHEUS_RULE_FILE,
     RULE_FILE,
@@ -67,21 +68,26 @@ def rule_groups(
 
 
 def render(
-    links: Links | None = None, objectives: Sequence[Objective] | None = None
+    links: Links | None = None,
+    objectives: Sequence[Objective] | None = None,
+    metric_prefix: str = "",
 ) -> dict[str, str]:
     """Every file by its name; the same input, the same bytes.
+
+    `metric_prefix` stands before vLLM's names in this Prometheus.
 
     Raises `UndefinedMetricError` if a board or an alert reads a metric that is not in the catalog.
     """
     groups = rule_groups(objectives)
     require_defined(BOARDS, groups)
     rules = rule_document(groups, links)
-    return {
+    files = {
         **render_boards(),
         DATASOURCE_FILE: DATASOURCE,
         RULE_FILE: yaml_text(rules),
         PROMETHEUS_RULE_FILE: yaml_text(prometheus_rule(rules)),
     }
+    return {name: with_prefix(text, metric_prefix) for name, text in files.items()}
 
 
 def render_boards() -> dict[str, str]:
@@ -99,6 +105,7 @@ def write(
     directory: Path,
     links: Links | None = None,
     objectives: Sequence[Objective] | None = None,
+    metric_prefix: str = "",
 ) -> list[Path]:
     """Write every file to `directory`, creating it, and return the paths.
 
@@ -107,7 +114,7 @@ def write(
     """
     directory.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, text in render(links, objectives).items():
+    for name, text in render(links, objectives, metric_prefix).items():
         path = directory / name
         partial = path.with_name(f".{name}.partial")
         partial.write_text(text, encoding="utf-8")
