@@ -6,12 +6,13 @@ import json
 import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.collector import Collector, run_to_end, settings
+from support.collector import Collector, environment, run_to_end, settings
 from support.span_load import new_ids, request_of
 from support.waiting import eventually
 
@@ -162,6 +163,31 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     code, messages = run_to_end(settings(tmp_path), tmp_path)
     assert code == 1
     assert f"log folder {tmp_path / 'log'}" in messages[-1]
+
+
+def test_a_log_of_a_newer_version(tmp_path: Path) -> None:
+    """One sentence and exit 1, also of the commands that look into it; nothing is changed."""
+    log = tmp_path / "log"
+    log.mkdir()
+    (log / "format").write_text("99\n")
+    (log / f"{1:020d}.segment").write_bytes(b"SLR\x63 of a newer version")
+    code, messages = run_to_end(settings(tmp_path), tmp_path)
+    assert code == 1
+    assert messages[-1].startswith(f"log folder {log} has format 99, and this version")
+    assert messages[-1].endswith("or set log.directory to another folder")
+    for command in (["ls"], ["cat"], ["replay", "phoenix", "--all"], ["dead-letters", "ls"]):
+        (log / "dead-letters").mkdir(exist_ok=True)
+        answer = subprocess.run(
+            [sys.executable, "-m", "sidelight.collector", "log", *command, "--directory", log],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment(),
+        )
+        assert answer.returncode == 1
+        assert answer.stderr.startswith(f"sidelight: log folder {log} has format 99")
+        assert len(answer.stderr.splitlines()) == 1
+    assert (log / f"{1:020d}.segment").read_bytes() == b"SLR\x63 of a newer version"
 
 
 @pytest.mark.parametrize(
