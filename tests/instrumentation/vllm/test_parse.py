@@ -120,6 +120,10 @@ def test_responses_stream() -> None:
     ("message", "kept"),
     [
         ("The model `tiny` does not exist.", "The model `tiny` does not exist."),
+        (
+            "The model `tiny` does not exist. Valid aliases: served.",
+            "The model `tiny` does not exist. Valid aliases: <not captured>.",
+        ),
         # A client can write anything there.
         ("The model `the SECRET` does not exist.", "The model `<not captured>` does not exist."),
         (
