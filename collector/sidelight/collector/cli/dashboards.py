@@ -97,3 +97,46 @@ def check(prometheus: str, job: str, slo: Path | None, metric_prefix: str) -> No
     for line in outcomes.report(found):
         click.echo(line)
     sys.exit(0 if outcomes.all_is_well(found) else 1)
+
+
+@dashboards.command(short_help="Print a ScaledObject of KEDA for a deployment of vLLM.")
+@click.argument("deployment")
+@click.option("--job", required=True, help="The Prometheus job that scrapes the deployment.")
+@click.option(
+    "--prometheus",
+    metavar="URL",
+    default="http://prometheus.monitoring:9090",
+    show_default=True,
+    help="The Prometheus, as KEDA reaches it.",
+)
+@click.option(
+    "--requests-per-replica",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    help="Running and waiting requests that one replica is to have.",
+)
+@click.option("--min", "minimum", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--max", "maximum", type=click.IntRange(min=1), default=8, show_default=True)
+@_prefix_option
+def scaler(
+    deployment: str,
+    job: str,
+    prometheus: str,
+    requests_per_replica: int,
+    minimum: int,
+    maximum: int,
+    metric_prefix: str,
+) -> None:
+    """Print a ScaledObject of KEDA for DEPLOYMENT.
+
+    Replicas follow the requests that run and wait, and the mean use of the KV cache.
+    """
+    try:
+        from sidelight.dashboards.publish.scaled_object import Scaling, scaled_object
+    except ImportError as error:
+        fail(str(error), 2)
+    scaling = Scaling(
+        deployment, prometheus, {"job": job}, requests_per_replica, minimum, maximum, metric_prefix
+    )
+    click.echo(scaled_object(scaling), nl=False)

@@ -14,6 +14,7 @@ from sidelight.dashboards.check.measured import Measured
 from sidelight.dashboards.check.prometheus_api import PrometheusApi, PrometheusError
 from sidelight.dashboards.check.published_queries import Kind, PublishedQuery, published_queries
 from sidelight.dashboards.publish.files import rule_groups
+from sidelight.dashboards.scaling import signals
 from sidelight.dashboards.slo.objective import Objective
 from sidelight.dashboards.view import LabelMatch, View
 
@@ -49,7 +50,7 @@ def check(
     prometheus.query("vector(1)")
     view = View({"job": LabelMatch("=~", job)} if job else {}, _RATE_WINDOW)
     measured = Measured(prometheus, _values(job), metric_prefix)
-    queries = published_queries(BOARDS, rule_groups(objectives, view))
+    queries = published_queries(BOARDS, rule_groups(objectives, view), signals(view))
     return [_outcome(query, measured) for query in queries]
 
 

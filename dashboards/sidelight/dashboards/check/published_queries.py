@@ -9,8 +9,9 @@ from typing import Literal
 from sidelight.dashboards.alerts.alert import AlertGroup
 from sidelight.dashboards.boards.board import Board, LabelVariable
 from sidelight.dashboards.promql import Aggregation, Expr
+from sidelight.dashboards.scaling import ScalingSignal
 
-Kind = Literal["panel", "variable", "annotation", "rule", "alert"]
+Kind = Literal["panel", "variable", "annotation", "rule", "alert", "scaler"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,11 @@ class PublishedQuery:
 
 
 def published_queries(
-    boards: Iterable[Board], groups: Iterable[AlertGroup]
+    boards: Iterable[Board], groups: Iterable[AlertGroup], scalers: Iterable[ScalingSignal]
 ) -> Iterator[PublishedQuery]:
-    """The queries of all panels, variables, annotations, recording rules and alerts."""
+    """The queries of all panels, variables, annotations, rules, alerts and autoscalers."""
+    for signal in scalers:
+        yield PublishedQuery("scaler", signal.name, signal.expression)
     for board in boards:
         yield from _of_board(board)
     for group in groups:
