@@ -6,6 +6,7 @@ into its buffer, at 6 GB per CPU-second; uvicorn with httptools reads 1 GB, aioh
 """
 
 from sidelight.base.http_server.messages import (
+    AddHeaders,
     Admit,
     Explain,
     Handler,
@@ -21,6 +22,7 @@ from sidelight.base.http_server.server import HttpServer
 from sidelight.base.http_server.tls import HandshakeFault, TlsOptions
 
 __all__ = [
+    "AddHeaders",
     "Admit",
     "Explain",
     "Handler",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Protocol
 
 from sidelight.base.budget import Budget
 from sidelight.base.http_server.messages import (
+    AddHeaders,
     Admit,
     Explain,
     Handler,
@@ -38,6 +41,7 @@ class Owner(Protocol):
     admit: Admit | None
     explain: Explain
     refused: Refused
+    add_headers: AddHeaders | None
     budget: Budget
     read_buffer: memoryview
     draining: bool
@@ -121,7 +125,8 @@ class Connection(asyncio.BufferedProtocol):
         reader = self._reader
         if not error.is_answered:
             self._server.refused(reader.path, error.status, str(error))
-        self._refusal = error.response(self._server.explain, reader.path, reader.headers)
+        response = error.response(self._server.explain, reader.path, reader.headers)
+        self._refusal = self._with_headers(response, reader.headers)
         self._reader.forget()
         if self._task is None:
             self._start_answering()
@@ -161,13 +166,20 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _handle(self, request: HttpRequest) -> HttpResponse:
         try:
-            return await self._server.handler(request)
+            response = await self._server.handler(request)
         except Exception:
             # The client gets no exception text: it may quote what another sender sent.
             _logger.exception("%s %s failed", request.method, request.path)
             sentence = "internal error, see the collector's log"
             kind, body = self._server.explain(request.path, request.headers, sentence)
-            return HttpResponse(500, body, {"Content-Type": kind})
+            response = HttpResponse(500, body, {"Content-Type": kind})
+        return self._with_headers(response, request.headers)
+
+    def _with_headers(self, response: HttpResponse, asked: Mapping[str, str]) -> HttpResponse:
+        add = self._server.add_headers
+        if add is None:
+            return response
+        return replace(response, headers={**response.headers, **add(asked)})
 
     def _respond(self, response: HttpResponse, *, close: bool, head: bool = False) -> None:
         reason = HTTPStatus(response.status).phrase

@@ -55,6 +55,10 @@ def in_words(path: str, headers: Mapping[str, str], sentence: str) -> tuple[str,
     return "text/plain", f"{sentence}\n".encode()
 
 
+AddHeaders = Callable[[Mapping[str, str]], Mapping[str, str]]
+"""Headers that an answer gets besides its own, from those of the request."""
+
+
 Refused = Callable[[str, int, str], None]
 """Told of each request that the server itself refuses: path as far as known, status, sentence."""
 

@@ -7,6 +7,7 @@ import asyncio
 from sidelight.base.budget import Budget
 from sidelight.base.http_server.connection import Connection
 from sidelight.base.http_server.messages import (
+    AddHeaders,
     Admit,
     Explain,
     Handler,
@@ -31,11 +32,12 @@ class HttpServer:
         admit: Admit | None = None,
         explain: Explain = in_words,
         refused: Refused = unnoticed,
+        add_headers: AddHeaders | None = None,
         tls: TlsOptions | None = None,
         budget: Budget | None = None,
     ) -> None:
         """`admit` is called before a body is read. `explain` writes the server's own
-        errors, and `refused` is told of them.
+        errors, and `refused` is told of them. `add_headers` is asked for every answer.
 
         With `tls` the port speaks TLS only. `budget` is the memory of the bodies, if it is shared
         with others.
@@ -45,6 +47,7 @@ class HttpServer:
         self.admit = admit
         self.explain = explain
         self.refused = refused
+        self.add_headers = add_headers
         self.budget = budget or Budget(limits.max_buffered_bytes)
         self.connections: set[Connection] = set()
         self.turned_away: set[Connection] = set()
@@ -54,11 +57,13 @@ class HttpServer:
         self._tls = tls
 
     def become(self, other: HttpServer) -> None:
-        """Take over the handler and limits of `other`, which never listened, for a reload.
+        """Take over what `other` answers and its limits, for a reload; it never listened.
 
         Open connections keep their limits.
         """
         self.handler = other.handler
+        self.admit = other.admit
+        self.add_headers = other.add_headers
         self.limits = other.limits
         self.budget.max_bytes = other.limits.max_buffered_bytes
 

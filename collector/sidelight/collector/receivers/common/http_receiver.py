@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from sidelight.base.budget import Budget
 from sidelight.base.http_server import (
+    AddHeaders,
     Admit,
     Explain,
     Handler,
@@ -31,13 +32,15 @@ class HttpService:
     """The service of an HTTP receiver.
 
     `admit` is called before a body is read; None accepts every request. `explain` writes the
-    body of the server's own errors; `refused` is told of them.
+    body of the server's own errors; `refused` is told of them. `add_headers` makes headers of every
+    answer from those of its request.
     """
 
     handler: Handler
     admit: Admit | None = None
     explain: Explain = in_words
     refused: Refused = unnoticed
+    add_headers: AddHeaders | None = None
 
 
 class HttpReceiver(Generic[ConfigT]):
@@ -112,6 +115,7 @@ class HttpReceiver(Generic[ConfigT]):
             admit=service.admit,
             explain=service.explain,
             refused=service.refused,
+            add_headers=service.add_headers,
             tls=self._tls,
             budget=self._budget,
         )

@@ -22,7 +22,7 @@ OTLP_HTTP = ReceiverType(
     signals=lambda _: ("traces", "metrics", "logs"),
     build=build,
     looks=_looks,
-    live_keys=HTTP_LIVE_KEYS,
+    live_keys=HTTP_LIVE_KEYS | {"cors"},
     packages=("httptools",),
     page=Path(__file__).with_name("page.md"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Final, cast
@@ -36,6 +37,7 @@ from sidelight.collector.receivers.common.http_refusals import HttpRefusals
 from sidelight.collector.receivers.common.json_body import JsonBodies
 from sidelight.collector.receivers.common.type import ReceiverContext
 from sidelight.collector.receivers.otlp_http.config import OtlpHttp
+from sidelight.collector.receivers.otlp_http.cors import Cors, without_preflights
 from sidelight.collector.receivers.otlp_http.encoding import (
     JSON,
     PROTOBUF,
@@ -61,11 +63,17 @@ def _service(config: OtlpHttp, context: ReceiverContext, budget: Budget) -> Http
     admission, requests = context.admission, context.requests
     paths = OtlpPaths(context.http_apis)
     refusals = HttpRefusals("http", paths.signal, requests, context.intake)
-    return HttpService(
-        handler(config, context.intake, requests, admission, paths, budget),
-        admit=None if admission.is_open else admit(admission, refusals, paths),
-        explain=paths.explain,
-        refused=refusals.by_server,
+    handle = handler(config, context.intake, requests, admission, paths, budget)
+    ask = None if admission.is_open else admit(admission, refusals, paths)
+    service = HttpService(handle, ask, paths.explain, refusals.by_server)
+    if not config.cors:
+        return service
+    cors = Cors(config.cors)
+    return replace(
+        service,
+        handler=cors.handler(handle, requests),
+        admit=None if ask is None else without_preflights(ask),
+        add_headers=cors.added,
     )
 
 
