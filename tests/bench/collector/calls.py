@@ -18,11 +18,9 @@ from bench.collector.payloads import llm
 from sidelight.collector.metrics.config import MetricsConfig
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.span_metrics import SpanMetrics
-from sidelight.collector.processors.limits.processor import LimitsProcessor
-from sidelight.collector.processors.pipeline import Pipeline
-from sidelight.collector.processors.redact.processor import RedactProcessor
-from sidelight.collector.processors.redact.redactor import Redactor
-from sidelight.collector.processors.redact.rules import RULES
+from sidelight.collector.processors.build import build
+from sidelight.collector.processors.config import ProcessorsConfig
+from sidelight.collector.processors.redact.config import Redact
 from sidelight.otlp.request import parse
 
 BASELINE: Final = Path(__file__).with_name("calls.json")
@@ -42,8 +40,8 @@ PATHS: Final[dict[str, tuple[Callable[[int], list[bytes]], bool]]] = {
 def counted() -> dict[str, float]:
     """Calls a span, of Python functions and of builtins, once all plans are made."""
     return {
-        name: _calls(build(_SPANS)[:_REQUESTS], is_redacting=is_redacting)
-        for name, (build, is_redacting) in PATHS.items()
+        name: _calls(payload(_SPANS)[:_REQUESTS], is_redacting=is_redacting)
+        for name, (payload, is_redacting) in PATHS.items()
     }
 
 
@@ -58,8 +56,7 @@ def grown(before: dict[str, float], now: dict[str, float]) -> list[str]:
 
 
 def _calls(requests: list[bytes], *, is_redacting: bool) -> float:
-    redact = RedactProcessor(Redactor(RULES)) if is_redacting else None
-    pipeline = Pipeline(limits=LimitsProcessor(2048, 8 << 20), redact=redact)
+    pipeline = build(ProcessorsConfig(redact=Redact(enabled=is_redacting)))
     metrics = SpanMetrics(Registry(), MetricsConfig())
 
     def take() -> None:

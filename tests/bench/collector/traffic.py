@@ -33,6 +33,11 @@ _TEXT_CHARACTERS = (60, 120, 250, 400, 900, 2900)
 DRAWN, AS_RECORDED = -1, 0
 """Instead of a number of characters of a text."""
 _EMAIL = " write to bob@example.org today"
+_SDK = (
+    ("telemetry.sdk.language", "python"),
+    ("telemetry.sdk.name", "opentelemetry"),
+    ("telemetry.sdk.version", "1.44.0"),
+)
 _SECRET_EVERY: Final = 10
 
 SHARES: Final[dict[str, float]] = {
@@ -133,7 +138,8 @@ def _request(
         if each.recording != service:
             resource = request.resource_spans.add()
             service, held_scope = each.recording, None
-            resource.resource.attributes.add(key="service.name").value.string_value = service
+            for key, text in (*_SDK, ("service.name", service)):
+                resource.resource.attributes.add(key=key).value.string_value = text
         if held_scope is None or held_scope.scope.name != each.scope.scope.name:
             held_scope = request.resource_spans[-1].scope_spans.add(scope=each.scope.scope)
         has_secret = has_secrets and number % _SECRET_EVERY == 0

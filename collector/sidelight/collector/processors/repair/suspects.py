@@ -14,9 +14,10 @@ from typing import Final
 import stringzilla
 
 _NUL: Final = b"\x00"
-# Sampled, of a parent that is or is not in another process: what SDKs write behind each span.
-_FLAGS: Final = (b"\x85\x01\x01\x01\x00\x00", b"\x85\x01\x01\x03\x00\x00")
-_ZEROS_OF_FLAGS: Final = 2
+# What SDKs write behind each span: a status that says nothing, and the flags (sampled or not, of a
+# parent that is or is not in another process).
+_ENDS: Final = re.compile(rb"(?:\x7a\x00)?(?:\x85\x01[\x00\x01][\x01\x03]\x00\x00)?\Z").search
+_MAX_END_BYTES: Final = 8
 # Ids, and no trace_state, as in `ids.looks_right`; the name follows.
 _HEAD: Final = re.compile(
     rb"\x0a\x10.{16}\x12\x08.{8}(?:\x22(?:\x08.{8}|\x00))?\x2a", re.DOTALL
@@ -85,8 +86,9 @@ def has_zero(span: bytes) -> bool:
     Each is written with a byte of zero. So are the flags of most spans, and some ids, times and
     numbers, which are passed over where encoders write them.
     """
-    zeros = span.count(_NUL)
-    if not zeros or (zeros == _ZEROS_OF_FLAGS and span.endswith(_FLAGS)):
+    ending = _ENDS(span, max(0, len(span) - _MAX_END_BYTES))
+    end = len(span) if ending is None else ending.start()
+    if span.find(_NUL, 0, end) < 0:
         return False
     match = _HEAD(span)
     if match is None:
@@ -99,7 +101,6 @@ def has_zero(span: bytes) -> bool:
         return True
     times = _TIMES(span, name_end)
     at = name_end if times is None else times.end()
-    end = len(span) - _ZEROS_OF_FLAGS if span.endswith(_FLAGS) else len(span)
     while (at := span.find(_NUL, at, end)) >= 0:
         if span[at - 3 : at] in _ZERO_VALUES or span[at - 3 : at + 2] == _EMPTY_TEXT:
             at += 1
