@@ -32,6 +32,8 @@ COLLECTIONS: Final = WrappedClasses(
         *same_named("administration", "modify"),
         *same_named("administration", "fork", versions=">=1.0.7"),
         *same_named("administration", "attach_function", "detach_function"),
+        # As these two were called at first.
+        *same_named("administration", "create_task", "remove_task", versions=">=1.2,<1.3.3"),
         *same_named(
             "administration",
             "fork_count",
