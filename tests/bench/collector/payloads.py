@@ -18,7 +18,7 @@ _WORDS = ("the", "vector", "cache", "engine", "prefill", "queue", "token", "retr
 def _request(scope: str) -> ExportTraceServiceRequest:
     request = ExportTraceServiceRequest()
     resource = request.resource_spans.add()
-    for key, text in (("service.name", "bench"), ("service.version", "1.0")):
+    for key, text in (("service.name", "bench"), *traffic.SDK):
         pair = resource.resource.attributes.add()
         pair.key, pair.value.string_value = key, text
     resource.scope_spans.add().scope.name = scope

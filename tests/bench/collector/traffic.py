@@ -33,11 +33,12 @@ _TEXT_CHARACTERS = (60, 120, 250, 400, 900, 2900)
 DRAWN, AS_RECORDED = -1, 0
 """Instead of a number of characters of a text."""
 _EMAIL = " write to bob@example.org today"
-_SDK = (
+SDK: Final = (
     ("telemetry.sdk.language", "python"),
     ("telemetry.sdk.name", "opentelemetry"),
     ("telemetry.sdk.version", "1.44.0"),
 )
+"""What OpenTelemetry's SDKs say of themselves in each resource."""
 _SECRET_EVERY: Final = 10
 
 SHARES: Final[dict[str, float]] = {
@@ -138,7 +139,7 @@ def _request(
         if each.recording != service:
             resource = request.resource_spans.add()
             service, held_scope = each.recording, None
-            for key, text in (*_SDK, ("service.name", service)):
+            for key, text in (*SDK, ("service.name", service)):
                 resource.resource.attributes.add(key=key).value.string_value = text
         if held_scope is None or held_scope.scope.name != each.scope.scope.name:
             held_scope = request.resource_spans[-1].scope_spans.add(scope=each.scope.scope)

@@ -86,21 +86,23 @@ def has_zero(span: bytes) -> bool:
     Each is written with a byte of zero. So are the flags of most spans, and some ids, times and
     numbers, which are passed over where encoders write them.
     """
-    ending = _ENDS(span, max(0, len(span) - _MAX_END_BYTES))
-    end = len(span) if ending is None else ending.start()
-    if span.find(_NUL, 0, end) < 0:
-        return False
     match = _HEAD(span)
     if match is None:
-        return True
+        return _NUL in span
     start = match.end()
-    if start >= len(span) or span[start] > _MAX_ONE_BYTE_LENGTH:
+    size = len(span)
+    if start >= size or span[start] > _MAX_ONE_BYTE_LENGTH:
         return True
-    name_end = start + 1 + span[start]
-    if span.find(_NUL, start + 1, name_end) >= 0:
+    at = start + 1 + span[start]
+    if span.find(_NUL, start + 1, at) >= 0:
         return True
-    times = _TIMES(span, name_end)
-    at = name_end if times is None else times.end()
+    times = _TIMES(span, at)
+    at = at if times is None else times.end()
+    at = span.find(_NUL, at)
+    if at < 0:
+        return False
+    ending = _ENDS(span, max(0, size - _MAX_END_BYTES))
+    end = size if ending is None else ending.start()
     while (at := span.find(_NUL, at, end)) >= 0:
         if span[at - 3 : at] in _ZERO_VALUES or span[at - 3 : at + 2] == _EMPTY_TEXT:
             at += 1
