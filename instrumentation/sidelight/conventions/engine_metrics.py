@@ -86,6 +86,12 @@ CLIENT_ABORTS: Final = _SERVER.metric(
     "{request}",
     "Requests whose client left before the answer was complete; vLLM does not count them.",
 )
+SERVER_ACTIVE: Final = _SERVER.metric(
+    "sidelight.server.requests.active",
+    "gauge",
+    "{request}",
+    "Inference requests that the API server has accepted and not answered completely.",
+)
 _INSTRUMENTATION: Final = Group("The instrumentation itself", VLLM, CLIENTS)
 INSTRUMENTATION_FAULTS: Final = _INSTRUMENTATION.metric(
     "sidelight.instrumentation.faults",

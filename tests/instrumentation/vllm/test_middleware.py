@@ -71,6 +71,24 @@ async def test_client_leaves(observed: Observed) -> None:
     assert [point.value for point in aborts] == [1]
 
 
+@pytest.mark.parametrize("error", [None, RuntimeError, asyncio.CancelledError])
+async def test_requests_in_hand_are_counted(
+    observed: Observed, error: type[BaseException] | None
+) -> None:
+    """While the application has them, however they end: an engine that is frozen shows nothing."""
+    seen = []
+
+    async def application(given: Any, receive: Receive, send: Send) -> None:
+        seen.append(observed.runtime.active_requests)
+        if error is not None:
+            raise error
+        await answering(given, receive, send)
+
+    with suppress(error or AssertionError):
+        await call(observed, application)
+    assert (seen, observed.runtime.active_requests) == ([1], 0)
+
+
 async def test_leaving_after_the_end_is_no_abort(observed: Observed) -> None:
     """A connection that closes once the answer is complete is the ordinary case."""
     client = Client(QUESTION)

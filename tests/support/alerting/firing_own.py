@@ -40,7 +40,28 @@ def _requests(error_type: str, *segments: Segment) -> Series:
     return _series(name, _SERVED, counter(*segments), error_type=error_type)
 
 
+_API_SERVER = {"job": "vllm", "instance": "api-1"}
+
 OWN_CASES: tuple[Case, ...] = (
+    Case(
+        "SidelightRequestsHanging",
+        "the engine froze while idle; then it is restarted",
+        _series("sidelight_server_requests_active", _API_SERVER, gauge((0, 20), (3, 20), (2, 20)))
+        | _series(
+            "sidelight_engine_steps_total", _API_SERVER, counter((50, 10), (0, 30), (50, 20))
+        ),
+        {
+            20: (),
+            35: (
+                Firing(
+                    "3 requests have been in api-1 (vllm) for 5 minutes, and no engine took a "
+                    "step.",
+                    _API_SERVER,
+                ),
+            ),
+            45: (),
+        },
+    ),
     Case(
         "SidelightRequestsFailing",
         "servers answer 5xx by their spans; 4xx are the client's",

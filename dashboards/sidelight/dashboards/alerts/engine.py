@@ -15,6 +15,7 @@ from sidelight.dashboards.alerts.alert import (
     AlertGroup,
     labels,
 )
+from sidelight.dashboards.catalog import sidelight as own
 from sidelight.dashboards.catalog import vllm
 from sidelight.dashboards.catalog.metric import CatalogMetric
 from sidelight.dashboards.promql import BinaryOperation, Expr, Matcher, Scalar, Subquery
@@ -31,6 +32,7 @@ def group(view: View) -> AlertGroup:
         "sidelight-engine",
         (
             stalled(view),
+            requests_hanging(view),
             asleep(view),
             restarting(view),
             target_down(view),
@@ -53,6 +55,30 @@ def stalled(view: View) -> Alert:
         promql.unless(stuck, promql.at_zero(_awake(engine)), *labels(ENGINE)),
         wait="2m",
         by=ENGINE,
+        panel="Step rate",
+    )
+
+
+def requests_hanging(view: View) -> Alert:
+    """Requests came in, and nothing was computed: also for an engine that froze while idle.
+
+    Its own gauges then stay at zero, because it sets them when it steps. The API server counts
+    its requests itself.
+    """
+    five = view.over("5m")
+    server = ("job", "instance")
+    waiting = series.over_window("min_over_time", five, own.SERVER_ACTIVE, part="value")
+    active = series.total(five, own.SERVER_ACTIVE, waiting, *server)
+    # An engine that froze before its first step has no counter.
+    steps = series.total(five, own.ENGINE_STEPS, series.rate(five, own.ENGINE_STEPS), *server)
+    return Alert(
+        "SidelightRequestsHanging",
+        "page",
+        f"{AS_COUNT} requests have been in {THE_TARGET} for 5 minutes, and no engine took a step.",
+        "Send one request by hand. If it hangs, take a stack trace of EngineCore and restart it.",
+        promql.unless(promql.above(active, 0), promql.above(steps, 0), *server),
+        wait="2m",
+        by=(),
         panel="Step rate",
     )
 

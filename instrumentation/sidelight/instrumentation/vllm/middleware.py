@@ -59,12 +59,14 @@ class SidelightMiddleware:
 
         # Only its name: the exception holds this frame, and would be held by it in a cycle.
         error: str | None = None
+        self._shared.active_requests += 1
         try:
             await self.app(scope, observed_receive, observed_send)
         except BaseException as raised:
             error = type(raised).__name__
             raise
         finally:
+            self._shared.active_requests -= 1
             self._end(captured, error, body_queued)
             if self._shared.middleware_guard.faults == faults:
                 self._shared.middleware_guard.passed()

@@ -42,6 +42,8 @@ class Runtime:
         self.processing = ProcessingThread(settings, self.queue)
         self.stat_logger_guard = FaultGuard("stat logger")
         self.middleware_guard = FaultGuard("middleware")
+        # Counted on the event loop alone, and read by the export thread.
+        self.active_requests = 0
 
     def start(self, version: str | None, environ: Mapping[str, str]) -> None:
         """Start the two threads, as the `OTEL_*` variables in `environ` say. `version` is vLLM's.
@@ -74,6 +76,7 @@ class Runtime:
     def data_points(self, exporter: OtlpExporter) -> Iterator[DataPoint]:
         """All metrics of the process."""
         yield from self.processing.data_points()
+        yield DataPoint(names.SERVER_ACTIVE, {}, self.active_requests)
         for place, guard in (
             ("stat_logger", self.stat_logger_guard),
             ("middleware", self.middleware_guard),
