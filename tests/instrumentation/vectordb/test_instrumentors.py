@@ -250,3 +250,22 @@ def test_a_client_that_cannot_be_imported_yet_is_observed_when_it_can(environmen
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["refused", "create_collection docs;add docs"]
+
+
+@pytest.mark.real("chroma")
+@pytest.mark.parametrize(
+    ("client", "environment"),
+    [("pymilvus", "tests"), ("qdrant_client", "tests"), ("chromadb", "chroma")],
+)
+def test_a_client_brings_no_more_libraries_when_it_is_observed(
+    client: str, environment: str
+) -> None:
+    """Beside our own dependencies: neither another client nor an exporter, numpy or httpx."""
+    program = "import sidelight.instrumentation; sidelight.instrumentation.instrument()\n"
+    python = servers.python_of(environment)
+    environ = servers.environment_for_clients()
+    alone = _modules_of([python, "-c", f"import {client}\n{LIST_MODULES}"], environ)
+    observed = _modules_of([python, "-c", f"{program}import {client}\n{LIST_MODULES}"], environ)
+
+    assert _foreign(observed) - _foreign(alone) <= {"opentelemetry", "wrapt"}
+    assert not {name for name in observed - alone if name.startswith("opentelemetry.exporter")}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pymilvus import DataType, MilvusClient
 from qdrant_client import QdrantClient, models
 
@@ -176,3 +179,36 @@ def test_what_a_failed_write_costs_does_not_grow_with_it(
             client.upsert("docs", points)
 
     assert calls[2] <= calls[1] + 10
+
+
+VALUES = st.recursive(
+    st.text(min_size=1) | st.integers() | st.floats() | st.binary(min_size=1) | st.dates(),
+    lambda inner: st.lists(inner, min_size=1) | st.dictionaries(st.text(), inner, min_size=1),
+)
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(value=VALUES)
+def test_no_value_of_any_form_is_told(
+    qdrant_docs: tuple[QdrantClient, Recording], value: Any
+) -> None:
+    """Beside a mark that no template, type or name has."""
+    client, recording = qdrant_docs
+    recording.forget()
+    marked: Any = [f"@{provoke.NUMBER}@", value]
+    point = models.PointStruct.model_construct
+    for call in (
+        lambda: client.upsert("docs", [point(id=marked, vector=[0.5, 0.5], payload={})]),
+        lambda: client.upsert("docs", [point(id=str(marked), vector=[0.5, 0.5], payload={})]),
+        lambda: client.upsert("docs", [point(id=1, vector=marked, payload={})]),
+        lambda: client.query_points("docs", query=str(marked)),
+        lambda: client.scroll("docs", scroll_filter=marked),
+        lambda: client.delete("docs", marked),
+    ):
+        with contextlib.suppress(Exception):
+            call()
+
+    shown = [text for span in recording.spans() for text in provoke.told(span)]
+    assert not [text for text in shown if str(provoke.NUMBER) in text]

@@ -35,6 +35,7 @@ def describe_error(error: BaseException) -> Failure:
 
     Where the request never reached a server the error is of the HTTP library and has no code.
     """
+    # Chroma's is a method; other libraries have an attribute of that name.
     code = getattr(error, "code", None) if is_of_library(error) else None
     status = code() if callable(code) else None
     return Failure(

@@ -40,6 +40,7 @@ class CurrentCalls:
 
     def of(self, context: Context) -> DatabaseCall | None:
         """The innermost call that runs in `context`, if there is one."""
+        # Of this library alone: another database's call inside this one is no part of it.
         call = context.get(self._key)
         return call if isinstance(call, DatabaseCall) and not call.ended else None
 
@@ -57,6 +58,7 @@ class CurrentCalls:
     def enter(self, call: DatabaseCall) -> None:
         """Makes the call current, and its span too."""
         if call.span is not None and call.context is not None:
+            # Both at once, as each attaching costs a microsecond.
             context = contexts.set_value(self._key, call, call.context)
             call.context_token = contexts.attach(context)
             call.entered_token = _entered.set(call)
@@ -72,7 +74,7 @@ class CurrentCalls:
             if package == self._package:
                 is_client_seen = True
             elif package == _OURS:
-                # What observes the running call.
+                # What observes the running call: everything in between was the client's.
                 return is_client_seen
             elif package in _BEGINNINGS:
                 break

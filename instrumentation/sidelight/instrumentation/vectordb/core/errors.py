@@ -16,6 +16,7 @@ MAX_NAMES: Final = 256
 MAX_NAME_CHARACTERS: Final = 255
 
 # Arguments that name a part of a collection, in every client.
+# What is not here may be content, even where it names something: keys of a payload are an app's.
 _NAMES: Final = (
     "collection_name", "name", "old_name", "new_name", "anns_field", "ann_field", "field_name",
     "output_fields", "group_by", "group_by_field", "group_by_fields", "index_name", "using",
@@ -44,6 +45,7 @@ class ClientErrors:
         """Names of the collection of a call and of its fields, as far as they are known."""
         names: set[str] = set()
         for name in (*_argument_names(arguments), *self.field_names(client, arguments)):
+            # A schema may have thousands of fields, and this runs on the app's thread.
             if len(names) >= MAX_NAMES:
                 break
             if isinstance(name, str) and len(name) <= MAX_NAME_CHARACTERS:

@@ -96,11 +96,13 @@ def text_of(error: BaseException) -> str:
     """
     for _ in range(MAX_NESTED):
         arguments = error.args
+        # Its own text may hold a path; that of the number does not.
         if isinstance(error, OSError) and type(error.errno) is int:
             return f"[Errno {error.errno}] {os.strerror(error.errno)}"
         if len(arguments) != 1:
             return ""
         (argument,) = arguments
+        # Not of a class derived from it, whose methods may be the app's.
         if type(argument) is str:
             return argument
         if not isinstance(argument, BaseException):
@@ -121,6 +123,7 @@ def validation_summary(error: Any) -> str | None:
         return None
     count = error.error_count()
     summary = f"{count} validation error{'s' if count != 1 else ''}"
+    # Their details are made of all that was given.
     if count > MAX_VALIDATION_ERRORS:
         return summary
     details = error.errors(include_url=False, include_context=False, include_input=False)
@@ -141,6 +144,7 @@ def stack_without_content(error: BaseException) -> str:
         f'  File "{_file(frame)}", line {line}, in {_function(frame)}'
         for frame, line in deque(traceback.walk_tb(error.__traceback__), MAX_FRAMES)
     ]
+    # Causes, contexts and notes are left out: they may be errors of the app's own.
     name = qualified_name(library_type(error))
     return "\n".join(["Traceback (most recent call last):", *calls, name])
 

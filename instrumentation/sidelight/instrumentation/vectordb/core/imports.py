@@ -87,6 +87,7 @@ class _Finder:
             spec = self._spec_of_others(name, path, target)
         finally:
             self._asking.name = None
+        # A namespace package has no code that could run.
         if spec is not None and hasattr(spec.loader, "exec_module"):
             spec.loader = _Loader(spec.loader, self)
         return spec
@@ -94,6 +95,7 @@ class _Finder:
     def _spec_of_others(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None
     ) -> ModuleSpec | None:
+        # A copy, as a finder may add or remove others.
         for finder in list(sys.meta_path):
             if finder is not self and hasattr(finder, "find_spec"):
                 spec = finder.find_spec(name, path, target)
@@ -119,8 +121,10 @@ class _Loader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Runs the module's code, and then tells that it has."""
+        # Before the code runs, which may read its own resources through its loader.
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         module.__loader__ = self._loader
+        # What this raises is the app's to see, and nothing is observed then.
         self._loader.exec_module(module)
         self._finder.imported(module.__name__)

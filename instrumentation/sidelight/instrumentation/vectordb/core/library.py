@@ -56,6 +56,7 @@ class ClientLibrary:
     _patches: Patches = field(default_factory=Patches)
     _hooks: ImportHooks = field(default_factory=ImportHooks)
     _observation: list[_Observation] = field(default_factory=list)
+    # Taken again where what fails to install is undone.
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def instrument(
@@ -74,12 +75,14 @@ class ClientLibrary:
         settings = settings or Settings.from_environment()
         if settings.disabled:
             return False
+        # Before anything is watched, so that a missing client is told where it was asked for.
         self._installed()
         with self._lock:
             if self._observation:
                 return True
             self._observation.append(_Observation(settings, tracer_provider, meter_provider))
             self._hooks.watch(self._watched(), self._imported)
+        # An app may import its clients first and switch on later: nothing would tell of those.
         if self.database.client.package in sys.modules:
             self._install()
         return bool(self._observation)
@@ -106,8 +109,10 @@ class ClientLibrary:
         try:
             with self._lock:
                 self._patches.forget(module)
+            # For all modules, as a class may be found under another path once this one is there.
             self._install()
         except Exception:
+            # Raised here, it would be an error of the app's `import`.
             _logger.debug("an imported module could not be observed", exc_info=True)
 
     def _install(self) -> None:
@@ -121,6 +126,7 @@ class ClientLibrary:
             (observation,) = self._observation
             distribution, client_version = self._installed()
             try:
+                # Once, as an observer remembers what it learned of collections.
                 if observation.install is None:
                     observer = CallObserver(
                         self.database,
@@ -137,6 +143,7 @@ class ClientLibrary:
                 self.uninstrument()
                 _warn(distribution, client_version, f"{type(error).__name__} while wrapping them")
                 return
+            # While the package is being imported, what is missing may still come.
             if (
                 self._patches.missing
                 and not observation.is_warned

@@ -122,6 +122,7 @@ class CallObserver:
         self, observed: ObservedMethod, client: Any, arguments: Arguments
     ) -> DatabaseCall | None:
         """Starts a call; None if it is not to be observed. Never raises."""
+        # What others put around our wrapper stays after `uninstrument`, and calls it.
         if not self._is_on:
             return None
         try:
@@ -179,6 +180,7 @@ class CallObserver:
         """The client raised `error`. Never raises."""
         try:
             if observed.span_on_failure_only:
+                # With the time at which the call began.
                 start_span(self._tracer, call, call.target or self._target_of(observed))
             failure = self._errors.describe(error)
             call.failure = replace(failure, message=self._message(call, failure, error))
@@ -195,6 +197,7 @@ class CallObserver:
 
     def discard(self, call: DatabaseCall) -> None:
         """Drops a call that the client itself starts over: its span is never ended."""
+        # Metrics would count it beside the call that it becomes.
         call.ended = True
         leave(call)
 
@@ -203,6 +206,7 @@ class CallObserver:
         if call.ended:
             return
         call.ended = True
+        # A context that outlives the call, such as a task's, holds it.
         call.arguments, call.client = _NO_ARGUMENTS, None
         try:
             if call.busy_seconds is None:
@@ -251,6 +255,7 @@ class CallObserver:
             if self.settings.captures_text:
                 # A broken connection has no message of its own.
                 return shortened(failure.message or str(error) or repr(error))
+            # Before its text is asked for, which pydantic makes of all that was given.
             summary = None if error is None else validation_summary(error)
             if summary is not None:
                 return summary

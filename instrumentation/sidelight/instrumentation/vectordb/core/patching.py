@@ -61,6 +61,7 @@ class Patches:
             owner = self.find(*paths)
             if owner is None:
                 continue
+            # Of the other methods, each version has its own selection.
             if not inspect.isroutine(vars(owner).get(wrapped.essential)):
                 self.missing.append(f"{owner.__module__}:{owner.__qualname__}.{wrapped.essential}")
             yield owner
@@ -73,6 +74,7 @@ class Patches:
         A plain function with the original's signature: a wrapt proxy adds a microsecond to each
         call. False if there is no such function.
         """
+        # Not by `getattr`: what a base class has is replaced there.
         original = vars(owner).get(name)
         if not inspect.isroutine(original) or (id(owner), name) in self._replaced:
             return False
@@ -103,6 +105,7 @@ class Patches:
             return
         if (id(owner), name) in self._replaced:
             return
+        # A property has no name to replace its function by.
         read = original.fget
         changed = property(lambda self: change(read(self)), doc=original.__doc__)
         self._put(owner, name, original, changed)
@@ -117,6 +120,7 @@ class Patches:
         self.missing.clear()
         self._replaced.clear()
         while self._observers:
+            # A wrapper that another library has kept goes on calling ours.
             self._observers.pop().stop()
         while self._undo:
             owner, name, original, ours = self._undo.pop()

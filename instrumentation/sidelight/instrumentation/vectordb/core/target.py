@@ -109,6 +109,7 @@ class CallTargets:
                 is_search=operation in self._searches,
                 directions=self._directions,
             )
+            # Rarely: those in use are built again, at a few microseconds each.
             if len(self._targets) >= MAX_TARGETS:
                 self._targets.clear()
             self._targets[key] = target

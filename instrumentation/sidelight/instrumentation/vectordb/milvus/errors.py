@@ -69,6 +69,7 @@ def describe_error(error: BaseException) -> Failure:
     The code differs by server: a wrong dimension is 1 on Milvus Lite and 65535 on 2.3.5.
     """
     error_type = library_type(error).__qualname__
+    # On an exception of the app, `code` and `message` may be anything.
     if not is_of_library(error):
         return Failure(error_type, None, text_of(error))
     code = getattr(error, "code", None)
@@ -79,6 +80,7 @@ def describe_error(error: BaseException) -> Failure:
         details = getattr(error, "details", None)
         text = details() if callable(details) else None
         message = text if isinstance(text, str) and text else text_of(error)
+    # An IntEnum would print its name.
     shown = str(int(code)) if isinstance(code, int) else getattr(code, "name", None)
     return Failure(error_type, shown, message)
 
@@ -95,6 +97,7 @@ def field_names(handler: Any, arguments: Arguments) -> Iterator[Any]:
 
 def _kept_schema(handler: Any, arguments: Arguments) -> Mapping[str, Any] | None:
     """What pymilvus 2.6 and newer keep of a collection that was written to or searched."""
+    # pymilvus asks the server once for a collection's schema; asking again would be a request.
     module = sys.modules.get("pymilvus.client.cache")
     if module is None or not hasattr(module, "GlobalCache"):
         return None

@@ -90,6 +90,7 @@ class _Iterators:
                 else:
                     self._observer.failed(self._observed, call, error)
                 raise
+            # What the app does between two pages is none of the iterator's.
             leave(call)
             call.busy_seconds = perf_counter() - call.started
             self._keep(iterator, call)
@@ -111,6 +112,7 @@ class _Iterators:
 
         def wrapper(iterator: Any, /, *args: Any, **kwargs: Any) -> Any:
             call = self._calls.get(iterator)
+            # Made before it was observed, or read beyond its end.
             if call is None or call.ended:
                 return method(iterator, *args, **kwargs)
             self._observer.current.enter(call)

@@ -19,6 +19,7 @@ _METADATA: Final = "_api_level_md"
 
 def propagate_trace(patches: Patches) -> None:
     """Adds `traceparent` to requests, unless the process propagates no W3C trace context."""
+    # An app may propagate another format, or nothing, and then wants no such header.
     if "traceparent" not in propagate.get_global_textmap().fields:
         return
     for path in _MODULES:
@@ -41,6 +42,7 @@ def _with_traceparent(metadata: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         headers = metadata(*args, **kwargs)
         span = trace.get_current_span().get_span_context()
+        # A newer pymilvus may make its metadata of another type.
         if not span.is_valid or not (headers is None or isinstance(headers, list)):
             return headers
         return [*(headers or ()), ("traceparent", traceparent(span))]

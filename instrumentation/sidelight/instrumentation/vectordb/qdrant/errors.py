@@ -40,6 +40,7 @@ def describe_error(error: BaseException) -> Failure:
     error_type = library_type(error).__qualname__
     if not is_of_library(error):
         return Failure(error_type, None, text_of(error))
+    # Of REST; an error of gRPC has `code()` instead.
     status = getattr(error, "status_code", None)
     if type(status) is int:
         return Failure(error_type, str(status), _server_message(error) or text_of(error))
@@ -58,6 +59,7 @@ def describe_error(error: BaseException) -> Failure:
 def _server_message(error: Any) -> str | None:
     """The message inside Qdrant's `{"status": {"error": …}}`."""
     try:
+        # Parsing a long one would hold up the app; a message of Qdrant's is short.
         if len(error.content) > MAX_RESPONSE_BYTES:
             return None
         return str(json.loads(error.content)["status"]["error"])

@@ -64,6 +64,7 @@ class _Reader:
 
     def stub(self, stub: Any) -> Any:
         """`stub` itself, or while a call is observed one whose responses are read."""
+        # A proxy costs more than a call that nobody observes should.
         return stub if self._call() is None else _Stub(stub, self)
 
     def _call(self) -> DatabaseCall | None:
@@ -90,6 +91,7 @@ class _Stub(wrapt.ObjectProxy):  # type: ignore[type-arg]
         method = super().__getattr__(name)
         if not callable(method):
             return method
+        # A stub's methods are objects of gRPC, which `iscoroutinefunction` does not know.
         asynchronous = "aio" in type(method).__module__
         reader = self._self_reader
         return reader.watch_async(method) if asynchronous else reader.watch(method)
@@ -103,6 +105,7 @@ def _note(call: DatabaseCall, response: Any) -> None:
         call.attributes[names.QDRANT_SERVER_DURATION] = float(before) + seconds
     usage = getattr(response, "usage", None)
     hardware = getattr(usage, "hardware", None)
+    # Reported only by servers that are told to; then CPU is never zero.
     if hardware is None or not hardware.cpu:
         return
     for name, amount in (
