@@ -19,7 +19,7 @@ from sidelight.collector.log.record import Record
 from sidelight.otlp.signals import SIGNALS
 
 _RESEND_SUFFIX = ".resend"
-# What of a partial success was accepted is not known any more.
+# Of a partial success: nobody knows any more which items were accepted.
 _PARTIAL_STATUS = 200
 
 

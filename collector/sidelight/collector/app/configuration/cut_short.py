@@ -2,7 +2,7 @@
 
 A file that an editor, a full disk or a broken deployment has cut short is often still valid. Its
 defaults have no destinations, mask nothing and keep all content, so what only the absence of a
-key would take away is refused, and must be written empty by who means it.
+key would take away is refused. To remove it, the user writes the key empty.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def refuse_if_cut_short(name: str, running: Config, new: Config) -> None:
 def _fault(key: str, running: Config) -> str:
     if key != "destinations":
         return (
-            f"{key} is gone, which is in use now; the file may be cut short: write it again, "
-            f"or write {key} with its default or empty to do without"
+            f"{key} is gone but in use; the file may be cut short: restore it, or write "
+            f"{key} empty or with its default to remove it"
         )
     names = ", ".join(destination.name for destination in running.destinations or ())
     return (
         f"destinations is gone, and {names} would get nothing more; the file may be cut short: "
-        "write it again, or write destinations: [] to remove them all"
+        "restore it, or write destinations: [] to remove them all"
     )
 
 

@@ -134,7 +134,7 @@ class FolderLog:
         offset = self._writer.size
         self._writer.append(records, self._next_sequence)
         if not self.is_in_place():
-            # Whoever finds the file under another name must not find them in it a second time.
+            # They are written again: a copy of the file must not hold them as well.
             self._writer.cut(offset)
             self._replace_segment()
             offset = 0
@@ -158,8 +158,8 @@ class FolderLog:
         self._restore_at_once()
         if has_folder:
             _logger.error(
-                "log: %s was deleted, renamed or changed while sidelight was running; what comes "
-                "is stored in %s: stop sidelight before you touch its log",
+                "log: %s was deleted, renamed or changed while sidelight was running; new data "
+                "goes into %s: stop sidelight before you change its log",
                 gone,
                 self._writer.path.name,
             )
@@ -216,7 +216,7 @@ class FolderLog:
         self._cursors.store_all()
         _logger.error(
             "log: folder %s or its lock was deleted, renamed or unmounted while sidelight was "
-            "running; it is in use again: stop sidelight before you touch its log",
+            "running; it is in use again: stop sidelight before you change its log",
             self.directory,
         )
 

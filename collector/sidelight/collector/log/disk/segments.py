@@ -232,7 +232,7 @@ class Segments:
             # The descriptor of the file without a name would keep its blocks.
             self._readers[number] = SegmentReader(path)
         except OSError as error:
-            # It can be read as long as this process runs, and the next pass tries again.
+            # This process can still read it, and the next pass tries again.
             if number not in self._missed:
                 _logger.error(
                     "log: %s was taken away and cannot be written again, retrying; it is lost if "
