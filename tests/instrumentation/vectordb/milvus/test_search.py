@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 from pymilvus import (
     AnnSearchRequest,
+    DataType,
     MilvusClient,
     RRFRanker,
     WeightedRanker,
@@ -258,3 +259,42 @@ def test_a_span_that_is_sampled_out_costs_no_json(
     assert read == []
     (point,) = recording.points(names.DB_CLIENT_RETURNED_ROWS)
     assert (point.count, point.sum) == (1, 3)
+
+
+def test_dense_sparse_and_fused_scores_never_mix(lite: MilvusClient, observe: Observe) -> None:
+    """Each field has a series of its own, though the metric types are the same or not known."""
+    schema = lite.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("dense", DataType.FLOAT_VECTOR, dim=DIMENSION)
+    schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
+    indexes = lite.prepare_index_params()
+    indexes.add_index("dense", index_type="FLAT", metric_type="IP")
+    indexes.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
+    lite.create_collection("both", schema=schema, index_params=indexes)
+    words = {1: 12.0, 7: 9.0}
+    lite.insert("both", [{"id": i, "dense": vector(i), "sparse": words} for i in range(4)])
+    branches = [
+        AnnSearchRequest([vector(1)], "dense", {}, 3),
+        AnnSearchRequest([words], "sparse", {}, 3),
+    ]
+    recording = observe()
+
+    lite.search("both", [vector(1)], anns_field="dense", limit=3)
+    lite.search("both", [words], anns_field="sparse", limit=3)
+    lite.search("both", [vector(1)], anns_field="dense", limit=2, search_params={"offset": 1})
+    lite.hybrid_search("both", branches, RRFRanker(), limit=3)
+    lite.drop_collection("both")
+
+    series = {
+        (point.attributes[names.VECTOR_FIELD], point.attributes.get(names.VECTOR_RANKER)): (
+            point.count
+        )
+        for point in recording.points(names.VECTOR_TOP_SCORE)
+    }
+    assert series == {("dense", None): 1, ("sparse", None): 1, ("dense,sparse", "rrf"): 1}
+    hybrid = recording.attributes("hybrid_search both")
+    assert names.VECTOR_DIMENSION not in hybrid
+    assert hybrid[names.VECTOR_QUERY_COUNT] == 1
+    _, _, page = recording.spans("search both")
+    assert attributes(page)[names.DB_RETURNED_ROWS] == 2
+    assert names.VECTOR_SCORE_TOP not in attributes(page)

@@ -18,7 +18,7 @@ from sidelight.instrumentation.vectordb.core.method import (
 from sidelight.instrumentation.vectordb.core.observer import CallObserver
 from sidelight.instrumentation.vectordb.core.target import CallTarget
 from sidelight.instrumentation.vectordb.core.values import text
-from sidelight.instrumentation.vectordb.core.vectors import length, queries_in
+from sidelight.instrumentation.vectordb.core.vectors import Queries, length, queries_in
 from sidelight.instrumentation.vectordb.milvus import results
 from sidelight.instrumentation.vectordb.milvus.description import HANDLERS
 
@@ -118,7 +118,17 @@ class _HandlerArguments:
         call.note(names.VECTOR_BRANCHES, len(branches))
         call.field = ",".join(branch.anns_field or "" for branch in branches) or None
         if branches:
-            self._queries(call, {}, branches[0].data)
+            queries = [queries_in(branch.data) for branch in branches]
+            dimensions = {branch.dimension for branch in queries}
+            texts = [branch.text for branch in queries if branch.text]
+            # A sparse branch has no dimension, so that the dense one's is not that of the search.
+            call.set_queries(
+                Queries(
+                    queries[0].number,
+                    dimensions.pop() if len(dimensions) == 1 else None,
+                    texts[0] if texts else None,
+                )
+            )
         for branch in branches:
             call.set_filter(branch.expr)
         self._consistency(call, arguments)
