@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -95,6 +96,8 @@ class Forwarder:
         self._appended = asyncio.Event()
         # A batch is done or may be passed.
         self._progress = asyncio.Event()
+        # Either of both: to wait for two events takes two tasks, which cost as much as a batch.
+        self._stirred = asyncio.Event()
         self._in_flight: deque[_InFlight] = deque()
         self._held_ns: int | None = None
         self._is_finishing = False
@@ -103,6 +106,7 @@ class Forwarder:
         """Something was appended."""
         self.status.busy()
         self._appended.set()
+        self._stirred.set()
 
     @property
     def lag_seconds(self) -> float:
@@ -166,10 +170,11 @@ class Forwarder:
     def _let_pass(self, batch: _InFlight) -> None:
         if not batch.may_be_passed:
             batch.may_be_passed = True
-            self._progress.set()
+            self._note_progress()
 
-    def _note_progress(self, _: asyncio.Future[None]) -> None:
+    def _note_progress(self, _: asyncio.Future[None] | None = None) -> None:
         self._progress.set()
+        self._stirred.set()
 
     async def _wait_for_progress(self) -> None:
         """Until a batch is done, or may be passed; the cursor then passes what is done."""
@@ -184,17 +189,11 @@ class Forwarder:
         # What was appended while the end was looked for is still to be read.
         if not (self._in_flight or self._appended.is_set()):
             self.status.caught_up()
-        appended = asyncio.ensure_future(self._appended.wait())
-        progress = asyncio.ensure_future(self._progress.wait())
-        try:
-            await asyncio.wait(
-                {appended, progress},
-                timeout=held.seconds if held else None,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        finally:
-            appended.cancel()
-            progress.cancel()
+        if not (self._appended.is_set() or self._progress.is_set()):
+            self._stirred.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(held.seconds if held else None):
+                    await self._stirred.wait()
         self._progress.clear()
         self._pass_done()
 
