@@ -261,6 +261,23 @@ def test_a_moved_working_directory_is_noticed(tmp_path: Path) -> None:
         assert _segments(place / "log") == 2
 
 
+def test_a_repeated_request_is_not_acknowledged_into_nothing(tmp_path: Path) -> None:
+    """It is not stored a second time, so what it repeats must be there."""
+    log = tmp_path / "log"
+    ids = new_ids(4)
+    body = request_of(ids)
+    with SpanStore(refuse=lambda _: Reply(503)) as store:
+        config = _config(tmp_path, store)
+        with Collector(config, tmp_path) as collector:
+            assert collector.post(body)[0] == 200
+            shutil.rmtree(log)
+            assert collector.post(body)[0] == 200
+            collector.kill()
+        store.refuse = lambda _: None
+        with Collector(config, tmp_path):
+            eventually(lambda: set(ids) <= store.ids.keys())
+
+
 def test_leftovers_are_written_again(tmp_path: Path) -> None:
     """The logs of workers that no longer exist, whose data waits for a destination."""
     log = tmp_path / "log"

@@ -72,6 +72,8 @@ class Duplicates:
             if isinstance(known, asyncio.Future):
                 # Shielded: a sender that gives up must not cancel the write of another.
                 await asyncio.shield(known)
+            # What it repeats may have been deleted with the log's folder since.
+            await self._writer.confirm()
             return False
         stored = self._writer.submit(signal, body, items)
         self._known.pop(key, None)

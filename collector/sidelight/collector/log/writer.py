@@ -122,6 +122,17 @@ class LogWriter:
             finally:
                 self._pending_bytes -= sum(len(pending.body) for pending in group)
 
+    async def confirm(self) -> None:
+        """Return if what is stored can be found at the next start.
+
+        For a request that is acknowledged without being stored. Raises `LogFailedError`.
+        """
+        try:
+            await self._thread.run(self._log.verify)
+        except (OSError, LogError) as error:
+            self._failed(error)
+            raise LogFailedError(str(error), "folder") from error
+
     async def probe(self) -> None:
         """Look after the log without any traffic: is its folder there, and if the last write
         failed, does the disk take data again?
