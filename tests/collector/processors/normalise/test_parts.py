@@ -64,7 +64,7 @@ class TestParts:
     @pytest.mark.parametrize("part", IMAGES.values(), ids=IMAGES)
     def test_images(self, part: dict[str, Any]) -> None:
         """An image is one in both backends, whichever API it was written for."""
-        content, _ = displayed([part])
+        content, _ = displayed(completed([part]))
         assert content == [{"type": "image_url", "image_url": {"url": INLINE}}]
         known = canonical(part)
         assert (known["type"], known["modality"], known["content"]) == ("blob", "image", DATA)
@@ -72,21 +72,21 @@ class TestParts:
     @pytest.mark.parametrize("part", LINKS.values(), ids=LINKS)
     def test_linked_images(self, part: dict[str, Any]) -> None:
         """A link to an image stays a link."""
-        content, _ = displayed([part])
+        content, _ = displayed(completed([part]))
         assert content == [{"type": "image_url", "image_url": {"url": LINK}}]
         assert canonical(part) == {"type": "uri", "modality": "image", "uri": LINK}
 
     @pytest.mark.parametrize("part", THOUGHTS.values(), ids=THOUGHTS)
     def test_reasoning(self, part: dict[str, Any]) -> None:
         """Reasoning stands beside the content, never in it."""
-        shown = displayed([part, {"type": "text", "content": "42"}])
+        shown = displayed(completed([part, {"type": "text", "content": "42"}]))
         assert shown == ("42", [{"type": "thinking", "content": "hm"}])
         assert canonical(part) == {"type": "reasoning", "content": "hm"}
 
     @pytest.mark.parametrize(("note", "part"), OTHERS.items(), ids=OTHERS)
     def test_what_is_not_shown_is_named(self, note: str, part: dict[str, Any]) -> None:
         """Of other parts a text says what they are, once, and they stay as they are."""
-        assert displayed([part]) == (note, [])
+        assert displayed(completed([part])) == (note, [])
         made = completed([part])
         assert made == [part, {"type": "text", "content": note}]
         assert completed(made) == made
@@ -94,7 +94,10 @@ class TestParts:
     def test_several_texts(self) -> None:
         """Several texts are several; one alone is a plain text."""
         texts = [{"type": "text", "content": "a"}, {"type": "input_text", "text": "b"}]
-        assert displayed(texts)[0] == [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+        assert displayed(completed(texts))[0] == [
+            {"type": "text", "text": "a"},
+            {"type": "text", "text": "b"},
+        ]
         assert displayed(texts[:1])[0] == "a"
 
     @pytest.mark.parametrize(
@@ -106,7 +109,7 @@ class TestParts:
     )  # fmt: skip
     def test_anything(self, part: Any) -> None:
         """What is no part of any API breaks nothing."""
-        displayed([part])
+        displayed(completed([part]))
         assert completed(completed([part])) == completed([part])
 
 
@@ -140,6 +143,28 @@ class TestMessages:
         }
         assert json.loads(made[c.INPUT_MESSAGES])[0]["parts"][1]["type"] == "blob"
         assert json.loads(made[c.OUTPUT_MESSAGES])[0]["parts"][0]["type"] == "reasoning"
+
+    def test_several_responses_of_tools(self) -> None:
+        """Both backends show one of a message: each is one of its own, and a text beside them."""
+        asked = [{"role": "user", "parts": [
+            {"type": "tool_result", "tool_use_id": "1", "content": "21 °C"},
+            {"type": "tool_call_response", "id": "2", "response": {"rain": False}},
+            {"type": "text", "content": "so?"},
+        ]}]  # fmt: skip
+        one = span({c.OPERATION: "chat", c.INPUT_MESSAGES: json.dumps(asked)})
+        made = values(processed_span(Pipeline(), one, scope="some.library"))
+        assert json.loads(made[c.INPUT_VALUE]) == [
+            {"role": "tool", "tool_call_id": "1", "content": "21 °C"},
+            {"role": "tool", "tool_call_id": "2", "content": '{"rain": false}'},
+            {"role": "user", "content": "so?"},
+        ]
+        told = json.loads(made[c.INPUT_MESSAGES])
+        assert [[part["type"] for part in message["parts"]] for message in told] == [
+            ["tool_call_response"], ["tool_call_response"], ["text"]
+        ]  # fmt: skip
+        again = span({c.OPERATION: "chat", c.INPUT_MESSAGES: made[c.INPUT_MESSAGES]})
+        twice = values(processed_span(Pipeline(), again, scope="some.library"))
+        assert twice[c.INPUT_MESSAGES] == made[c.INPUT_MESSAGES]
 
     def test_older_shapes(self) -> None:
         """Indexed prompts and message events carry images and reasoning too."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from operator import is_
 from typing import Any
 
-from sidelight.collector.processors.normalise.parts import canonical, text_of
 from sidelight.collector.processors.normalise.parts import completed as completed_parts
 from sidelight.collector.processors.normalise.parts import displayed as displayed_parts
+from sidelight.collector.processors.normalise.parts import text_of
 
 Message = dict[str, Any]
 """One message in the parts schema: role, parts, for answers finish_reason."""
@@ -117,29 +118,58 @@ def is_event(name: str) -> bool:
 def completed(messages: list[Any], *, are_answers: bool) -> list[Any] | None:
     """Messages as Phoenix reads them; None if they are so already, or are no messages.
 
-    It drops all answers where one lacks a finish reason, and parts that the parts schema does not
-    know.
+    It drops all answers where one lacks a finish reason, parts that the parts schema does not
+    know, and all but one response of a tool.
     """
     if not all(isinstance(message, dict) for message in messages):
         return None
-    made = [_completed(message, are_answers=are_answers) for message in messages]
-    return None if made == messages else made
+    made = [
+        piece
+        for message in messages
+        for piece in _separated(_completed(message, are_answers=are_answers))
+    ]
+    # Most are complete, and then they are the same objects.
+    is_same = len(made) == len(messages) and all(map(is_, made, messages))
+    return None if is_same else made
 
 
 def _completed(message: Message, *, are_answers: bool) -> Message:
-    made = (
-        {**message, "finish_reason": message.get("finish_reason", "")} if are_answers else message
-    )
+    """The message itself if it needs nothing."""
     parts = message.get("parts")
-    if not isinstance(parts, list):
-        return made
-    shown = completed_parts(parts)
-    return made if shown == parts else {**made, "parts": shown}
+    shown = completed_parts(parts) if isinstance(parts, list) else parts
+    if are_answers and "finish_reason" not in message:
+        message = {**message, "finish_reason": ""}
+    return message if shown == parts else {**message, "parts": shown}
+
+
+def _separated(message: Mapping[str, Any]) -> list[Any]:
+    """Each response of a tool as a message of its own, then the rest.
+
+    Phoenix and Langfuse show one of a message, and nothing beside it.
+    """
+    parts = message.get("parts")
+    if not isinstance(parts, list) or len(parts) < 2:
+        return [message]
+    responses = [part for part in parts if _is_response(part)]
+    if not responses:
+        return [message]
+    rest = [part for part in parts if not _is_response(part)]
+    messages = [{**message, "role": "tool", "parts": [response]} for response in responses]
+    return [*messages, {**message, "parts": rest}] if rest else messages
+
+
+def _is_response(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "tool_call_response"
 
 
 def displayed(messages: Iterable[Any], *, are_answers: bool) -> str | None:
     """Messages as `input.value` or `output.value`; None without any."""
-    plain = [_plain(message) for message in messages if isinstance(message, Mapping)]
+    plain = [
+        _plain(piece)
+        for message in messages
+        if isinstance(message, dict)
+        for piece in _separated(_completed(message, are_answers=False))
+    ]
     if not plain:
         return None
     return dumps(plain[0] if are_answers and len(plain) == 1 else plain)
@@ -148,8 +178,10 @@ def displayed(messages: Iterable[Any], *, are_answers: bool) -> str | None:
 def says_first(messages: list[Any], rules: list[Any]) -> bool:
     """Whether the first message is a system prompt that says what `rules` (its parts) say."""
     first = _mapping(messages[0]) if messages else {}
-    said = _plain({"parts": rules})["content"]
-    return first.get("role") == "system" and _plain(first)["content"] == said
+    if first.get("role") != "system":
+        return False
+    said = _plain({"parts": completed_parts(rules)})["content"]
+    return bool(_plain(_completed({**first}, are_answers=False))["content"] == said)
 
 
 def query_of(text: str) -> str | None:
@@ -242,24 +274,21 @@ def _call(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message of the parts schema in the shape of OpenAI's API."""
-    parts = [canonical(part) for part in _list(message.get("parts")) if isinstance(part, Mapping)]
+    """A completed message of the parts schema in the shape of OpenAI's API."""
+    parts = _list(message.get("parts")) if "parts" in message else _parts(message.get("content"))
+    content, thinking = displayed_parts(parts)
+    plain: dict[str, Any] = {"role": message.get("role")}
     calls = []
     for part in parts:
-        if part["type"] == "tool_call":
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind == "tool_call":
             arguments = part.get("arguments")
             written = arguments if isinstance(arguments, str) else dumps(arguments)
             function = {"name": part.get("name"), "arguments": written}
             calls.append({"id": part.get("id"), "type": "function", "function": function})
-    plain: dict[str, Any] = {"role": message.get("role")}
-    if "parts" not in message:
-        content, thinking = displayed_parts(_parts(message.get("content")))
-    else:
-        content, thinking = displayed_parts(parts)
-    response = next((part for part in parts if part["type"] == "tool_call_response"), None)
-    if response is not None:
-        plain["tool_call_id"] = response.get("id")
-        content = content or text_of(response.get("response"))
+        elif kind == "tool_call_response":
+            plain["tool_call_id"] = part.get("id")
+            content = content or text_of(part.get("response"))
     plain["content"] = content
     if thinking:
         plain["thinking"] = thinking

@@ -46,9 +46,12 @@ def completed(parts: list[Any]) -> list[Any]:
 
     These parts stay as they are, and a text that says what they are follows them.
     """
+    # Parts come out of JSON: asking for a dict is ten times as fast as for a Mapping.
+    if all(isinstance(part, dict) and _is_shown(part) for part in parts):
+        return parts
     made: list[Any] = []
     for index, part in enumerate(parts):
-        if not isinstance(part, Mapping) or _is_shown(part):
+        if not isinstance(part, dict) or _is_shown(part):
             made.append(part)
             continue
         known = canonical(part)
@@ -72,11 +75,11 @@ def _is_shown(part: Mapping[str, Any]) -> bool:
 
 
 def displayed(parts: list[Any]) -> tuple[str | list[Part], list[Part]]:
-    """Content and thinking of a message, in the shape of OpenAI's API; calls are left out."""
+    """Content and thinking of completed parts, in the shape of OpenAI's API, without calls."""
     shown: list[Part] = []
     thinking: list[Part] = []
-    for part in completed(parts):
-        kind = part.get("type") if isinstance(part, Mapping) else None
+    for part in parts:
+        kind = part.get("type") if isinstance(part, dict) else None
         if kind == "reasoning":
             thinking.append({"type": "thinking", "content": text_of(part.get("content"))})
         elif kind == "text":
