@@ -242,6 +242,27 @@ class TestJson:
         names = [span.name for span in request.resource_spans[0].scope_spans[0].spans]
         assert (names, converted.invalid) == (["a", "b"], 1), value
 
+    @pytest.mark.parametrize(
+        "bad",
+        [b'{"stringValue": "cut \\ud83d"}', b'{"stringValue": "\\ude00"}', b'{"doubleValue": NaN}',
+         b'{"doubleValue": -Infinity}'],
+    )  # fmt: skip
+    def test_one_bad_item_of_a_large_body(self, bad: bytes) -> None:
+        """A batch of prompts in which JavaScript cut one in the middle of an emoji."""
+        texts = [r'["\ud83d\ude00 \\ud83d"]' + "p" * 20_000, "MARK", "NaN" + "p" * 20_000]
+        spans = [_valid(name=f"{number}", text=texts[number % 3]) for number in range(0, 900)]
+        spans = [span for number, span in enumerate(spans) if number % 3 != 1 or number == 1]
+        marked = _body(spans)
+        body = marked.replace(b'{"stringValue": "MARK"}', bad)
+        assert len(body) > json_body.MAX_JSON_BYTES
+        assert body != marked
+        converted = from_json("traces", body)
+        assert converted.invalid == 1
+        request = ExportTraceServiceRequest.FromString(converted.body)
+        kept = request.resource_spans[0].scope_spans[0].spans
+        assert len(kept) == 600
+        assert {span.attributes[0].value.string_value for span in kept} == {texts[0], texts[2]}
+
     def test_a_bad_resource_costs_its_own_items(self) -> None:
         """Nobody could say whose they are."""
         values = json.loads(_body([_valid("a"), _valid("b")]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +20,12 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sidelight.collector.receivers.common.json_body import ObjectLimit, check_length, check_objects
+from sidelight.collector.receivers.common.json_body import (
+    MAX_JSON_BYTES,
+    ObjectLimit,
+    check_length,
+    check_objects,
+)
 from sidelight.collector.receivers.otlp_http.encoding import Converted
 from sidelight.otlp.request import FULL, MalformedError
 from sidelight.otlp.signals import Signal
@@ -28,6 +34,14 @@ _HEX_IDS: Final = frozenset({"traceId", "spanId", "parentSpanId"})
 _QUOTED: Final = re.compile(r"\"[^\"]*(?:\"|$)|(?<!\w)'[^']*(?:'|$)")
 # An item is in a list of items, in a list of scopes, in a list of resources, counted from 0.
 _ITEM_DEPTH: Final = 2
+# Strings, and what Python's json writes for numbers that JSON does not have.
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|NaN|-?Infinity', re.DOTALL)
+# The group is half of a surrogate pair; other escapes, and whole pairs, are passed over.
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL
+)
+# The escape of a code point that Unicode has reserved for never being a character.
+_MARK: Final = rb"\uFDD0"
 _ABSENT: Final = msgspec.Raw(b"null")
 
 
@@ -159,13 +173,16 @@ def _cut(signal: Signal, body: bytes | bytearray) -> Any:
     """The request with its items still in JSON.
 
     A body that is not strictly JSON (with NaN, as Python's json writes it) is read by Python's
-    json. That takes more memory, so limits apply. Raises `MalformedError`, and `TooLargeError`
-    above the limits.
+    json. That takes more memory, so a body above the limit must be strict, apart from what can be
+    marked. Raises `MalformedError`, and `TooLargeError` above the limits.
     """
     check_objects(body)
     try:
         return _DECODERS[signal].decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as strict:
+        if len(body) > MAX_JSON_BYTES:
+            with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                return _DECODERS[signal].decode(_TOKEN.sub(_marked, body))
         check_length(body)
         try:
             values = json.loads(body, object_hook=ObjectLimit())
@@ -174,6 +191,16 @@ def _cut(signal: Signal, body: bytes | bytearray) -> Any:
             return msgspec.convert(_with_raw_items(values), _DECODERS[signal].type)
         except (ValueError, RecursionError, TypeError) as error:
             raise _malformed(error) from strict
+
+
+def _marked(token: re.Match[bytes]) -> bytes:
+    """A string or number with `_MARK` where it is not strictly JSON."""
+    text = token[0]
+    if text[:1] != b'"':
+        return b'"' + _MARK + b'"'
+    if b"\\u" not in text:
+        return text
+    return _ESCAPE.sub(lambda escape: _MARK if escape[1] else escape[0], text)
 
 
 def _with_raw_items(values: Any, depth: int = 0) -> Any:
@@ -201,7 +228,10 @@ def _raw(value: Any) -> msgspec.Raw:
 
 def _fill(message: Message, raw: msgspec.Raw) -> None:
     """Parse an item, resource or scope into `message`. Raises one of `_INVALID`."""
-    values = json.loads(bytes(raw), object_hook=_with_hex_ids)
+    text = bytes(raw)
+    if _MARK in text:
+        raise ValueError("a text has half of a surrogate pair, or a number is not JSON")
+    values = json.loads(text, object_hook=_with_hex_ids)
     if values is None:
         return
     if not isinstance(values, dict):
