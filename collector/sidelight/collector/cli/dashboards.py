@@ -99,6 +99,41 @@ def check(prometheus: str, job: str, slo: Path | None, metric_prefix: str) -> No
     sys.exit(0 if outcomes.all_is_well(found) else 1)
 
 
+@dashboards.command(short_help="Save the dashboards in a Grafana over its API.")
+@click.option("--grafana", metavar="URL", default="http://localhost:3000", show_default=True)
+@click.option(
+    "--token",
+    envvar="GRAFANA_TOKEN",
+    required=True,
+    help="Token of a service account; better given in GRAFANA_TOKEN than here.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would change, and save nothing.")
+@_prefix_option
+def push(grafana: str, token: str, dry_run: bool, metric_prefix: str) -> None:
+    """Save the dashboards in a Grafana.
+
+    New ones go into the folder Sidelight, which is created if it is missing. Others stay in the
+    folder they are in. What is as generated already is not saved again. Permissions are kept.
+    """
+    try:
+        from sidelight.dashboards.publish import push as pushing
+        from sidelight.dashboards.publish.files import render_boards
+        from sidelight.dashboards.publish.grafana_api import GrafanaApi, GrafanaError
+        from sidelight.dashboards.publish.metric_prefix import with_prefix
+    except ImportError as error:
+        fail(str(error), 2)
+    boards = {name: with_prefix(text, metric_prefix) for name, text in render_boards().items()}
+    api = GrafanaApi(grafana, token)
+    try:
+        changes = pushing.plan(boards, api)
+        if not dry_run:
+            pushing.apply(changes, api)
+    except GrafanaError as error:
+        fail(str(error), 1)
+    for line in pushing.report(changes, with_diff=dry_run):
+        click.echo(line)
+
+
 @dashboards.command(short_help="Print a ScaledObject of KEDA for a deployment of vLLM.")
 @click.argument("deployment")
 @click.option("--job", required=True, help="The Prometheus job that scrapes the deployment.")
