@@ -217,6 +217,32 @@ def test_results_of_tools() -> None:
     assert json.loads(attributes[names.INPUT_VALUE]) == [told]
 
 
+def test_tools_in_anthropics_api() -> None:
+    """Uses and results of tools are calls and responses, each result a message of its own."""
+    use = {"type": "tool_use", "id": "t1", "name": "look", "input": {"at": "it"}}
+    results = [
+        {"type": "tool_result", "tool_use_id": "t1", "content": "21 °C"},
+        {"type": "tool_result", "tool_use_id": "t2",
+         "content": [{"type": "text", "text": "rain"}]},
+        {"type": "text", "text": "so?"},
+    ]  # fmt: skip
+    given = [{"role": "assistant", "content": [use]}, {"role": "user", "content": results}]
+    attributes = content_attributes(
+        "messages",
+        read_request([json.dumps({"messages": given}).encode()], True, "messages", True),
+        AnswerFacts(),
+        Settings(capture_content="full"),
+    )
+    call = {"id": "t1", "type": "function", "function": {"name": "look",
+                                                         "arguments": '{"at":"it"}'}}  # fmt: skip
+    assert json.loads(attributes[names.INPUT_VALUE]) == [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "21 °C", "tool_call_id": "t1"},
+        {"role": "tool", "content": "rain", "tool_call_id": "t2"},
+        {"role": "user", "content": "so?"},
+    ]
+
+
 def choice(delta: dict[str, object]) -> dict[str, object]:
     """An event of a chat stream."""
     return {"id": "chatcmpl-1", "choices": [{"index": 0, "delta": delta}]}

@@ -14,7 +14,11 @@ from typing import Any, Final
 from sidelight import conventions as names
 from sidelight.instrumentation.content import Clipper
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vllm.parse import AnswerFacts, RequestFacts
+from sidelight.instrumentation.vllm.parse import (
+    MAX_NAME_CHARACTERS,
+    AnswerFacts,
+    RequestFacts,
+)
 from sidelight.instrumentation.vllm.routes import Dialect
 
 _JSON: Final = "application/json"
@@ -78,7 +82,12 @@ def _asked(dialect: Dialect, body: Mapping[str, Any], clipper: Clipper) -> list[
     if given and all(isinstance(item, str) for item in given):
         given = [{"role": "user", "content": item} for item in given]
     # The newest messages say what the request is about, so they get the byte budget first.
-    messages = [_message(item, clipper) for item in reversed(given) if isinstance(item, Mapping)]
+    messages = [
+        message
+        for item in reversed(given)
+        if isinstance(item, Mapping)
+        for message in reversed(_separated(_message(item, clipper)))
+    ]
     return [message for message in reversed(messages) if message[1]]
 
 
@@ -172,6 +181,17 @@ def _message(item: Mapping[str, Any], clipper: Clipper) -> Message:
     return role, parts, None
 
 
+def _separated(message: Message) -> list[Message]:
+    """Each response of a tool as a message of its own, as the backends show them."""
+    role, parts, reason = message
+    responses = [part for part in parts if part["type"] == "tool_call_response"]
+    if len(parts) < 2 or not responses:
+        return [message]
+    rest = [part for part in parts if part["type"] != "tool_call_response"]
+    told: list[Message] = [("tool", [response], None) for response in responses]
+    return [*told, (role, rest, reason)] if rest else told
+
+
 def _parts(content: object, clipper: Clipper) -> list[Part]:
     if isinstance(content, str):
         return [{"type": "text", "content": clipper.text(content)}]
@@ -181,11 +201,36 @@ def _parts(content: object, clipper: Clipper) -> list[Part]:
         text = part.get("text")
         if kind in ("thinking", "reasoning"):
             parts += _thoughts([part], clipper)
+        elif kind == "tool_use":
+            parts.append(
+                {
+                    "type": "tool_call",
+                    "id": str(part.get("id") or "")[:MAX_NAME_CHARACTERS],
+                    "name": str(part.get("name") or "")[:MAX_NAME_CHARACTERS],
+                    "arguments": clipper.text(_dump(part.get("input"))),
+                }
+            )
+        elif kind == "tool_result":
+            parts.append(
+                {
+                    "type": "tool_call_response",
+                    "id": str(part.get("tool_use_id") or "")[:MAX_NAME_CHARACTERS],
+                    "response": _result(part.get("content"), clipper),
+                }
+            )
         elif isinstance(text, str):
             parts.append({"type": "text", "content": clipper.text(text)})
         else:
             parts += [{"type": kind}, {"type": "text", "content": f"[{kind}]"}]
     return parts
+
+
+def _result(content: object, clipper: Clipper) -> str:
+    """What a tool answered: a text, or parts, of which the texts are taken."""
+    if isinstance(content, str):
+        return clipper.text(content)
+    texts = (part.get("text") for part in _mappings(content))
+    return clipper.text("\n".join(text for text in texts if isinstance(text, str)))
 
 
 def _thoughts(items: Iterable[Mapping[str, Any]], clipper: Clipper) -> list[Part]:
