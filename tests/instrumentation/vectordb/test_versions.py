@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import subprocess
 import sys
 import tomllib
 from dataclasses import replace
@@ -20,7 +21,7 @@ from sidelight.instrumentation.vectordb.milvus import description
 from sidelight.instrumentation.vectordb.milvus import iterators as milvus_iterators
 from support.environments import VECTORDB_REQUIREMENTS
 from support.paths import ROOT
-from support.vectordb import servers
+from support.vectordb import client_messages, servers
 from support.vectordb.milvus_lite import Observe, vector
 from support.vectordb.record import differences
 from support.vectordb.servers import Serving, run_workload
@@ -122,3 +123,28 @@ def test_a_client_that_cannot_be_observed_at_all_is_left_alone(
     assert len(warnings(caplog)) == 1
     assert dict(vars(GrpcHandler)) == before
     assert recording.spans() == []
+
+
+@pytest.mark.parametrize("database", ["milvus", "qdrant"])
+def test_the_messages_of_the_newest_client_are_listed(database: str) -> None:
+    """A message that is not in `messages.txt` is not captured; `client_messages` prints it."""
+    assert client_messages.unlisted(database) == []
+
+
+@pytest.mark.real("chroma", "chroma-1.0", "milvus-2.5", "qdrant-1.13")
+@pytest.mark.parametrize("environment", ["chroma", "chroma-1.0", "milvus-2.5", "qdrant-1.13"])
+def test_the_messages_of_other_clients_are_listed(environment: str) -> None:
+    """The same for the oldest supported clients, and for Chroma's."""
+    done = subprocess.run(
+        [
+            servers.python_of(environment),
+            "-m",
+            "support.vectordb.client_messages",
+            environment.partition("-")[0],
+        ],
+        capture_output=True,
+        text=True,
+        env=servers.environment_for_clients(),
+    )
+
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
