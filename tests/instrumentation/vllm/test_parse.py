@@ -243,6 +243,29 @@ def test_tools_in_anthropics_api() -> None:
     ]
 
 
+def test_tools_in_responses() -> None:
+    """Calls and their outputs are items beside the messages, in requests and answers."""
+    call = {"type": "function_call", "call_id": "c1", "name": "look", "arguments": '{"at":"it"}'}
+    given = [{"role": "user", "content": "look"}, call,
+             {"type": "function_call_output", "call_id": "c1", "output": "21 °C"}]  # fmt: skip
+    attributes = content_attributes(
+        "responses",
+        read_request([json.dumps({"input": given}).encode()], True, "responses", True),
+        AnswerFacts(body={"output": [{"type": "reasoning", "content": [{"text": "hm"}]}, call]}),
+        Settings(capture_content="full"),
+    )
+    told = {"id": "c1", "type": "function", "function": {"name": "look",
+                                                         "arguments": '{"at":"it"}'}}  # fmt: skip
+    assert json.loads(attributes[names.INPUT_VALUE]) == [
+        {"role": "user", "content": "look"},
+        {"role": "assistant", "content": "", "tool_calls": [told]},
+        {"role": "tool", "content": "21 °C", "tool_call_id": "c1"},
+    ]
+    answer = json.loads(attributes[names.OUTPUT_VALUE])
+    assert answer["tool_calls"] == [told]
+    assert answer["thinking"] == [{"type": "thinking", "content": "hm"}]
+
+
 def choice(delta: dict[str, object]) -> dict[str, object]:
     """An event of a chat stream."""
     return {"id": "chatcmpl-1", "choices": [{"index": 0, "delta": delta}]}

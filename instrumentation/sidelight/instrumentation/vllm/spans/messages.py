@@ -107,14 +107,16 @@ def _whole_answer(body: Mapping[str, Any], answer: AnswerFacts, clipper: Clipper
     reason = (answer.finish_reasons or ("stop",))[0]
     if body.get("type") == "message":
         messages.append(("assistant", _parts(body.get("content"), clipper), reason))
-    thought: list[Part] = []
+    before: list[Part] = []
     for item in _mappings(body.get("output")):
-        if item.get("type") == "reasoning":
-            thought += _thoughts([item], clipper)
-        elif item.get("type") == "message":
-            messages.append(("assistant", thought + _parts(item.get("content"), clipper), reason))
-            thought = []
-    return messages + ([("assistant", thought, reason)] if thought else [])
+        # Reasoning and calls are items of their own beside the message.
+        role, parts, _ = _message(item, clipper)
+        if item.get("type") == "message":
+            messages.append((role, before + parts, reason))
+            before = []
+        else:
+            before += parts
+    return messages + ([("assistant", before, reason)] if before else [])
 
 
 def _streamed_answer(answer: AnswerFacts, clipper: Clipper) -> list[Message]:
@@ -160,25 +162,41 @@ def _first_text(item: Mapping[str, Any], keys: Iterable[str]) -> str | None:
 
 def _message(item: Mapping[str, Any], clipper: Clipper) -> Message:
     role = str(item.get("role") or "assistant")
+    match item.get("type"):
+        case "reasoning":
+            return role, _thoughts([item], clipper), None
+        case "function_call":
+            return role, [_call(item, item.get("call_id"), item.get("arguments"), clipper)], None
+        case "function_call_output":
+            return "tool", [_response(item.get("call_id"), item.get("output"), clipper)], None
     parts = _parts(item.get("content"), clipper)
     if role == "tool":
-        response = "".join(str(part.get("content", "")) for part in parts)
-        called = str(item.get("tool_call_id") or "")
-        return role, [{"type": "tool_call_response", "id": called, "response": response}], None
+        return role, [_response(item.get("tool_call_id"), item.get("content"), clipper)], None
     if thought := _first_text(item, _REASONING):
         parts.insert(0, {"type": "reasoning", "content": clipper.text(thought)})
     for call in _mappings(item.get("tool_calls")):
         function = call.get("function")
         if isinstance(function, Mapping):
-            parts.append(
-                {
-                    "type": "tool_call",
-                    "id": str(call.get("id") or ""),
-                    "name": str(function.get("name") or ""),
-                    "arguments": clipper.text(str(function.get("arguments") or "")),
-                }
-            )
+            parts.append(_call(function, call.get("id"), function.get("arguments"), clipper))
     return role, parts, None
+
+
+def _call(function: Mapping[str, Any], call_id: object, given: object, clipper: Clipper) -> Part:
+    arguments = given if isinstance(given, str) else "" if given is None else _dump(given)
+    return {
+        "type": "tool_call",
+        "id": str(call_id or "")[:MAX_NAME_CHARACTERS],
+        "name": str(function.get("name") or "")[:MAX_NAME_CHARACTERS],
+        "arguments": clipper.text(arguments),
+    }
+
+
+def _response(call_id: object, content: object, clipper: Clipper) -> Part:
+    """What a tool answered: a text, or parts, of which the texts are taken."""
+    texts = [content] if isinstance(content, str) else [p.get("text") for p in _mappings(content)]
+    told = "\n".join(text for text in texts if isinstance(text, str))
+    called = str(call_id or "")[:MAX_NAME_CHARACTERS]
+    return {"type": "tool_call_response", "id": called, "response": clipper.text(told)}
 
 
 def _separated(message: Message) -> list[Message]:
@@ -202,35 +220,14 @@ def _parts(content: object, clipper: Clipper) -> list[Part]:
         if kind in ("thinking", "reasoning"):
             parts += _thoughts([part], clipper)
         elif kind == "tool_use":
-            parts.append(
-                {
-                    "type": "tool_call",
-                    "id": str(part.get("id") or "")[:MAX_NAME_CHARACTERS],
-                    "name": str(part.get("name") or "")[:MAX_NAME_CHARACTERS],
-                    "arguments": clipper.text(_dump(part.get("input"))),
-                }
-            )
+            parts.append(_call(part, part.get("id"), part.get("input"), clipper))
         elif kind == "tool_result":
-            parts.append(
-                {
-                    "type": "tool_call_response",
-                    "id": str(part.get("tool_use_id") or "")[:MAX_NAME_CHARACTERS],
-                    "response": _result(part.get("content"), clipper),
-                }
-            )
+            parts.append(_response(part.get("tool_use_id"), part.get("content"), clipper))
         elif isinstance(text, str):
             parts.append({"type": "text", "content": clipper.text(text)})
         else:
             parts += [{"type": kind}, {"type": "text", "content": f"[{kind}]"}]
     return parts
-
-
-def _result(content: object, clipper: Clipper) -> str:
-    """What a tool answered: a text, or parts, of which the texts are taken."""
-    if isinstance(content, str):
-        return clipper.text(content)
-    texts = (part.get("text") for part in _mappings(content))
-    return clipper.text("\n".join(text for text in texts if isinstance(text, str)))
 
 
 def _thoughts(items: Iterable[Mapping[str, Any]], clipper: Clipper) -> list[Part]:
