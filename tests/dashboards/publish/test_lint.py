@@ -157,7 +157,7 @@ class TestPanel:
     def test_says_what_it_shows(self, panel: dict[str, Any]) -> None:
         """Title, description in whole sentences, unit, thresholds, data source."""
         assert panel["title"]
-        assert panel["description"].endswith(".")
+        assert re.search(r"\.\n\nMetrics: `[\w:]+`(, `[\w:]+`)*\.$", panel["description"])
         defaults = panel["fieldConfig"]["defaults"]
         assert defaults["unit"] not in ("", "none")
         steps = defaults["thresholds"]["steps"]
@@ -180,6 +180,11 @@ class TestPanel:
         ):
             defaults = panel["fieldConfig"]["defaults"]
             assert defaults.get("max", defaults["custom"].get("axisSoftMax")) <= 1
+
+    def test_a_legend_leaves_the_plot_its_place(self, panel: dict[str, Any]) -> None:
+        """A table with a line for each series takes more than a third of a panel."""
+        if panel["type"] == "timeseries":
+            assert panel["options"]["legend"]["displayMode"] == "list"
 
     def test_targets_are_complete(self, panel: dict[str, Any]) -> None:
         """Each query has a refId of its own, a legend, the data source and one way to run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidelight.dashboards.catalog.metric import PARTS, CatalogMetric
+from sidelight.dashboards.catalog.metric import CatalogMetric
 from sidelight.dashboards.catalog.sidelight import SIDELIGHT_METRICS
 from sidelight.dashboards.catalog.vllm import PROCESS_START, UP, VLLM_METRICS
 
@@ -12,9 +12,5 @@ CATALOG: Final[tuple[CatalogMetric, ...]] = (*VLLM_METRICS, *SIDELIGHT_METRICS, 
 
 # Every name a series can have in Prometheus, to the metric it is one of.
 METRIC_BY_SERIES: Final[dict[str, CatalogMetric]] = {
-    series: metric
-    for metric in CATALOG
-    for part in PARTS[metric.kind]
-    for group in metric.series_names(part)
-    for series in group
+    series: metric for metric in CATALOG for series in metric.all_series
 }

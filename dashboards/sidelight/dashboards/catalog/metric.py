@@ -84,6 +84,21 @@ class CatalogMetric:
         label = self.source.dimensions.get(dimension)
         return label if label in (*self.labels, *_TARGET_LABELS) else None
 
+    @property
+    def shown_name(self) -> str:
+        """The newest name, with a counter's `_total` but without a histogram's three parts."""
+        return self.series_names("total" if self.kind == "counter" else "value")[0][0]
+
+    @property
+    def all_series(self) -> frozenset[str]:
+        """Every name that one of its series can have."""
+        return frozenset(
+            series
+            for part in PARTS[self.kind]
+            for group in self.series_names(part)
+            for series in group
+        )
+
     def series_names(self, part: Part) -> tuple[tuple[str, ...], ...]:
         """Every series name, in groups: only names of different groups can be one series.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidelight.dashboards.catalog.index import CATALOG, METRIC_BY_SERIES
-from sidelight.dashboards.catalog.metric import PARTS, CatalogMetric
+from sidelight.dashboards.catalog.metric import CatalogMetric
 from sidelight.dashboards.catalog.vllm import RECORDED_VERSIONS, VLLM, VLLM_METRICS
 from sidelight.dashboards.check.measured import Measured
 from sidelight.dashboards.promql import BinaryOperation, Expr, FunctionCall, Matcher, VectorSelector
@@ -58,20 +58,20 @@ def _why_empty(selector: VectorSelector, measured: Measured) -> Missing | None:
     for matcher in selector.matchers:
         if not measured.has(selector.names, *job, matcher):
             return _why_unmatched(metric, selector, matcher, measured)
-    return Missing(f"{shown(metric)}: no series has {', '.join(map(str, selector.matchers))}")
+    return Missing(f"{metric.shown_name}: no series has {', '.join(map(str, selector.matchers))}")
 
 
 def _why_absent(metric: CatalogMetric, measured: Measured) -> Missing | None:
-    ours = all_series(metric)
+    ours = metric.all_series
     if ours & measured.names:
-        return Missing(f"{shown(metric)} has no series now")
+        return Missing(f"{metric.shown_name} has no series now")
     if elsewhere := _under_another_prefix(metric, measured.names):
         return Missing(
-            f"{shown(metric)} is there as {elsewhere}: rename it by relabelling, or use "
+            f"{metric.shown_name} is there as {elsewhere}: rename it by relabelling, or use "
             "--metric-prefix for both write and check"
         )
     siblings = {
-        series for other in CATALOG if other.source is metric.source for series in all_series(other)
+        series for other in CATALOG if other.source is metric.source for series in other.all_series
     }
     if not siblings & measured.names:
         return Missing(f"no metric of {metric.source.title}", unused=metric.source.title)
@@ -80,33 +80,35 @@ def _why_absent(metric: CatalogMetric, measured: Measured) -> Missing | None:
         if RECORDED_VERSIONS.index(newest) < RECORDED_VERSIONS.index(first):
             here = oldest if oldest == newest else f"{oldest} to {newest}"
             return Missing(
-                f"{shown(metric)} is exported since vLLM {first}; this one looks like {here}",
+                f"{metric.shown_name} is exported since vLLM {first}; this one looks like {here}",
                 unused=f"vLLM {first}",
             )
     if metric.begins_with_event:
         return None
     if metric.needs:
-        return Missing(f"{shown(metric)} needs {metric.needs}", unused=metric.needs)
+        return Missing(f"{metric.shown_name} needs {metric.needs}", unused=metric.needs)
     if similar := difflib.get_close_matches(
-        shown(metric), measured.names - METRIC_BY_SERIES.keys(), 1, _SIMILAR
+        metric.shown_name, measured.names - METRIC_BY_SERIES.keys(), 1, _SIMILAR
     ):
-        return Missing(f"{shown(metric)} is absent; {similar[0]} is there: was it renamed?")
-    return Missing(f"{shown(metric)} is absent, although others of {metric.source.title} are there")
+        return Missing(f"{metric.shown_name} is absent; {similar[0]} is there: was it renamed?")
+    return Missing(
+        f"{metric.shown_name} is absent, although others of {metric.source.title} are there"
+    )
 
 
 def _why_unmatched(
     metric: CatalogMetric, selector: VectorSelector, matcher: Matcher, measured: Measured
 ) -> Missing | None:
     if matcher.label == "le":
-        return Missing(f"{shown(metric)} has no bucket that ends at {_bound(matcher)}")
+        return Missing(f"{metric.shown_name} has no bucket that ends at {_bound(matcher)}")
     is_dimension = matcher.label in metric.source.dimensions.values()
     job = (each for each in selector.matchers if each.label == "job")
     if measured.has(selector.names, *job, Matcher(matcher.label, "!=", "")):
         # A kind of event that has not occurred is no fault; a model that is not there is.
-        return Missing(f"{shown(metric)}: no series has {matcher}") if is_dimension else None
+        return Missing(f"{metric.shown_name}: no series has {matcher}") if is_dimension else None
     # Prometheus does not keep empty labels: without an error no series has `error_type`.
     if is_dimension or metric.source is VLLM:
-        return Missing(f"{shown(metric)} has no label {matcher.label}")
+        return Missing(f"{metric.shown_name} has no label {matcher.label}")
     return None
 
 
@@ -116,7 +118,7 @@ def _bound(matcher: Matcher) -> str:
 
 
 def _under_another_prefix(metric: CatalogMetric, names: frozenset[str]) -> str | None:
-    ours = tuple(all_series(metric))
+    ours = tuple(metric.all_series)
     return next((name for name in sorted(names) if name.endswith(ours)), None)
 
 
@@ -149,19 +151,3 @@ def _bare(names: frozenset[str]) -> frozenset[str]:
         for prefix in prefixes
         if name.startswith(prefix)
     )
-
-
-def all_series(metric: CatalogMetric) -> frozenset[str]:
-    """Every name a series of a metric can have."""
-    return frozenset(
-        series
-        for part in PARTS[metric.kind]
-        for group in metric.series_names(part)
-        for series in group
-    )
-
-
-def shown(metric: CatalogMetric) -> str:
-    """The newest name, as the exporter has it."""
-    part = PARTS[metric.kind][0] if metric.kind == "counter" else "value"
-    return metric.series_names(part)[0][0]

@@ -15,6 +15,7 @@ from sidelight.dashboards.boards.board import (
     VariableOption,
 )
 from sidelight.dashboards.panels.panel import Panel, PanelKind, PanelQuery, Row
+from sidelight.dashboards.publish.panel_metrics import panel_metrics
 from sidelight.dashboards.publish.sdk import (
     build_common,
     common,
@@ -81,7 +82,8 @@ def _panels(rows: tuple[Row, ...]) -> Iterator[v1.Panel | v1.RowPanel]:
 def _panel(panel: Panel) -> v1.Panel:
     grafana_panel = _drawn(panel)
     grafana_panel.title = panel.title
-    grafana_panel.description = panel.description
+    metrics = ", ".join(f"`{metric.shown_name}`" for metric in panel_metrics(panel))
+    grafana_panel.description = f"{panel.description}\n\nMetrics: {metrics}."
     grafana_panel.datasource = DATASOURCE
     grafana_panel.targets = [
         _query(query, ascii_uppercase[index], panel.kind)
@@ -159,9 +161,10 @@ def _timeseries(panel: Panel) -> v1.Panel:
         .legend(
             build_common.VizLegendOptions()
             .show_legend(True)
-            .display_mode(common.LegendDisplayMode.TABLE)
+            # A table of series would take the plot's place.
+            .display_mode(common.LegendDisplayMode.LIST)
             .placement(common.LegendPlacement.BOTTOM)
-            .calcs(["mean", "max", "lastNotNull"])
+            .calcs(["max", "lastNotNull"])
         )
         .tooltip(
             build_common.VizTooltipOptions()

@@ -12,10 +12,10 @@ from typing import Final
 
 from sidelight.dashboards.boards.board import Board
 from sidelight.dashboards.boards.published import BOARDS
-from sidelight.dashboards.catalog.index import METRIC_BY_SERIES
-from sidelight.dashboards.catalog.metric import PARTS, CatalogMetric, MetricName
+from sidelight.dashboards.catalog.metric import MetricName
 from sidelight.dashboards.catalog.vllm import RECORDED_VERSIONS, VLLM_METRICS
 from sidelight.dashboards.panels.panel import Panel, Row
+from sidelight.dashboards.publish.panel_metrics import panel_metrics
 
 
 def fill(page: str) -> str:
@@ -94,25 +94,11 @@ def _releases(name: MetricName) -> str:
 
 
 def _sources(panel: Panel) -> str:
-    return ", ".join(dict.fromkeys(metric.source.title for metric in _read_by(panel)))
+    return ", ".join(dict.fromkeys(metric.source.title for metric in panel_metrics(panel)))
 
 
 def _metrics(panel: Panel) -> str:
-    return ", ".join(f"`{shown_name(metric)}`" for metric in _read_by(panel))
-
-
-def _read_by(panel: Panel) -> Sequence[CatalogMetric]:
-    metrics = (
-        METRIC_BY_SERIES[series] for query in panel.queries for series in query.expression.metrics()
-    )
-    # Each once, in the order they are read. Metrics have no hash, but a name of their own.
-    return list({shown_name(metric): metric for metric in metrics}.values())
-
-
-def shown_name(metric: CatalogMetric) -> str:
-    """The newest name, with a counter's `_total` but without a histogram's three parts."""
-    part = PARTS[metric.kind][0] if metric.kind == "counter" else "value"
-    return metric.series_names(part)[0][0]
+    return ", ".join(f"`{metric.shown_name}`" for metric in panel_metrics(panel))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Final
 from sidelight.dashboards.alerts.alert import Alert
 from sidelight.dashboards.catalog.index import METRIC_BY_SERIES
 from sidelight.dashboards.publish.files import rule_groups
-from sidelight.dashboards.publish.page import replaced, shown_name, table
+from sidelight.dashboards.publish.page import replaced, table
 
 INDEX: Final = "index.md"
 _TEMPLATE: Final = re.compile(r"\{\{.*?\$(?:labels\.)?(\w+).*?\}\}")
@@ -51,7 +51,7 @@ def _list(all_alerts: Iterable[Alert]) -> Iterator[str]:
 
 def _facts(alert: Alert) -> Iterator[str]:
     metrics = dict.fromkeys(
-        shown_name(METRIC_BY_SERIES[series]) if series in METRIC_BY_SERIES else series
+        METRIC_BY_SERIES[series].shown_name if series in METRIC_BY_SERIES else series
         for series in alert.expression.metrics()
     )
     cells = (

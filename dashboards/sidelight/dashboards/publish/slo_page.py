@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from sidelight.dashboards.publish.page import replaced, shown_name, table
+from sidelight.dashboards.publish.page import replaced, table
 from sidelight.dashboards.slo.burn_rates import BURNS
 from sidelight.dashboards.slo.indicators import INDICATORS, Indicator
 
@@ -26,7 +26,7 @@ def _indicators() -> Iterator[str]:
         (
             f"`{name}`",
             indicator.events_called,
-            ", ".join(f"`{shown_name(source.metric)}`" for source in indicator.sources),
+            ", ".join(f"`{source.metric.shown_name}`" for source in indicator.sources),
             _thresholds(indicator),
         )
         for name, indicator in INDICATORS.items()
