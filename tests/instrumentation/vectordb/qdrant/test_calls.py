@@ -92,6 +92,23 @@ class TestQueries:
         assert shown[names.RETRIEVAL_TOP_K] == shown[names.DB_RETURNED_ROWS] == 3
         assert shown[names.VECTOR_SCORE_TOP] == pytest.approx(result.points[0].score)
 
+    def test_of_two_local_databases_know_their_own_metric_types(
+        self, client: QdrantClient, recording: Recording
+    ) -> None:
+        """Though their collections have one name and neither database has an address."""
+        other = QdrantClient(":memory:")
+        distance = models.Distance.COSINE
+        other.create_collection("docs", {"title": models.VectorParams(size=2, distance=distance)})
+
+        client.query_points("docs", query=[1.0, 0.5], using="title")
+        other.query_points("docs", query=[1.0, 0.5], using="title")
+
+        metric_types = [
+            attributes(span)[names.VECTOR_METRIC_TYPE]
+            for span in recording.spans("query_points docs")
+        ]
+        assert metric_types == ["Dot", "Cosine"]
+
     def test_keep_the_filter_as_json(self, client: QdrantClient, recording: Recording) -> None:
         """Where text may leave the process."""
         client.query_points("docs", query=[1.0, 0.5], using="title", query_filter=numbers_from(7))

@@ -93,6 +93,7 @@ class _CollectionArguments:
 
         def describe(call: DatabaseCall, admin: Any, arguments: Arguments) -> None:
             address, port = _server(admin._server)
+            # The name is that of a database, or of the tenant itself.
             places = [arguments.get("tenant"), arguments.get("name")]
             namespace = "/".join(place for place in map(text, places) if place)
             call.target = self._target_of(operation, None, namespace, address, port)
@@ -117,12 +118,15 @@ class _CollectionArguments:
         given = arguments.get("searches")
         searches = given if isinstance(given, list) else [given]
         call.set_query_count(len(searches))
+        # Each search of a batch may rank in another way.
         scales = [_scale(search) for search in searches]
         if len({*scales}) > 1:
             call.scales = scales
         if searches:
-            limit = getattr(getattr(searches[0], "_limit", None), "limit", None)
-            call.note(names.RETRIEVAL_TOP_K, limit)
+            limit = getattr(searches[0], "_limit", None)
+            call.note(names.RETRIEVAL_TOP_K, getattr(limit, "limit", None))
+            # On a page that is not the first, the first hit is not the best.
+            call.scored = not getattr(limit, "offset", None)
             if call.scales is None:
                 _, call.ranker, call.field = scales[0]
         call.set_query_text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextvars import Token
 from itertools import islice
 from time import perf_counter, time_ns
@@ -77,6 +77,8 @@ class DatabaseCall:
     covers: Callable[[Arguments], bool] | None = None
     # Seconds inside the client; the time from start to end unless it is more than one stretch.
     busy_seconds: float | None = None
+    # Under which the library remembers what it learns of the collection.
+    remembered_as: Hashable = None
     deferred = False
     nested = False
     ended = False

@@ -92,9 +92,11 @@ class _HandlerArguments:
             if field is None and len(known) == 1:
                 # The server takes the only vector field there is.
                 field = next(iter(known))
+            # What the app says of this search goes before what it said of the index.
             metric_type, index_type = known.get(field or "", (None, None))
             call.metric_type = call.metric_type or metric_type
             call.note(names.VECTOR_INDEX_TYPE, index_type)
+        # Dense and sparse fields of one collection may share a metric type.
         call.field = text(field)
         self._queries(call, arguments, arguments.get("data"))
         call.note(names.VECTOR_GROUP_BY, arguments.get("group_by_field"))
@@ -102,6 +104,7 @@ class _HandlerArguments:
             # A rerank function's scores are its own, whatever the index compares by.
             call.ranker, call.metric_type = _ranker(arguments["ranker"]), None
         elif arguments.get("function_chains"):
+            # A chain of functions has no name, and what it returns is its own as well.
             call.ranker, call.metric_type = "function_chain", None
         # On a page that is not the first, or in another order, the first hit is not the best.
         call.scored = not (arguments.get("order_by_fields") or _offset(arguments))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
+from weakref import ref
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vectordb.core.call import Arguments, DatabaseCall
@@ -15,17 +16,14 @@ from sidelight.instrumentation.vectordb.core.method import (
     observed_methods,
 )
 from sidelight.instrumentation.vectordb.core.observer import CallObserver
-from sidelight.instrumentation.vectordb.core.scores import ScoreScale
-from sidelight.instrumentation.vectordb.core.target import CallTarget, CollectionAddress
-from sidelight.instrumentation.vectordb.core.values import text
 from sidelight.instrumentation.vectordb.core.vectors import length
 from sidelight.instrumentation.vectordb.qdrant import results
 from sidelight.instrumentation.vectordb.qdrant.description import CLIENTS
 from sidelight.instrumentation.vectordb.qdrant.queries import (
     DEFAULT_LIMIT,
     SPARSE_METRIC_TYPE,
-    Query,
     Request,
+    by_ranker,
     describe_batch,
     describe_query,
     read_query,
@@ -98,7 +96,7 @@ class _ClientArguments:
     def __init__(self, observer: CallObserver) -> None:
         self._target_of = observer.targets.get
         # collection -> vector name ("" is the default) -> distance
-        self._distances: dict[CollectionAddress, dict[str, str]] = {}
+        self._distances: dict[Hashable, dict[str, str]] = {}
 
     def plain(self, operation: str) -> DescribeCall:
         """A call that says no more than its collection."""
@@ -118,18 +116,19 @@ class _ClientArguments:
             self._target(call, operation, client, arguments)
             given = arguments.get
             request = Request(
+                # A point that is recommended by has no vector in the call.
                 given("query_vector") if ranker is None and "query_vector" in arguments
                 else given("query"),
                 given("using"), given("prefetch"), given("limit"), given("offset"),
             )  # fmt: skip
             call.set_query_count(1)
+            # None means the same as no limit.
             call.note(names.RETRIEVAL_TOP_K, request.limit or DEFAULT_LIMIT)
             call.note(names.VECTOR_GROUP_BY, given("group_by"))
             if ranker is None:
                 describe_query(call, read_query(request, self._known(call)))
             else:
-                call.ranker, call.field = ranker, text(request.using)
-                call.scored = not request.offset
+                describe_query(call, by_ranker(request, ranker))
             call.note(names.VECTOR_EF, getattr(given("search_params"), "hnsw_ef", None))
             self._read_filter(call, given("query_filter"))
             call.set_query_text()
@@ -143,14 +142,15 @@ class _ClientArguments:
             self._target(call, operation, client, arguments)
             given = arguments.get("requests")
             requests = [request_of(one) for one in given] if isinstance(given, _LISTS) else []
+            # The client goes through an iterator itself, and it can do so once.
             if given is not None and not isinstance(given, Iterator):
                 call.set_query_count(length(given) or 0)
             known = self._known(call)
             if ranker is None:
                 describe_batch(call, [read_query(request, known) for request in requests])
-            elif requests:
-                scales = [ScoreScale(None, ranker, text(request.using)) for request in requests]
-                describe_batch(call, [Query(scale, scale.field) for scale in scales])
+            else:
+                describe_batch(call, [by_ranker(request, ranker) for request in requests])
+            # Of the dense and the sparse request of a hybrid search, neither speaks for both.
             limits = {request.limit or DEFAULT_LIMIT for request in requests}
             if len(limits) == 1:
                 call.note(names.RETRIEVAL_TOP_K, limits.pop())
@@ -193,6 +193,7 @@ class _ClientArguments:
         """Records in columns: as many as the shortest column that has a length."""
         self._target(call, "upload_collection", client, arguments)
         vectors = arguments.get("vectors")
+        # With named vectors, each has a column of its own.
         columns = list(vectors.values()) if isinstance(vectors, Mapping) else [vectors]
         lengths = [length(column) for column in [*columns, arguments.get("ids")]]
         known = [size for size in lengths if size is not None]
@@ -209,6 +210,7 @@ class _ClientArguments:
             return
         upserts = [update.upsert for update in operations if hasattr(update, "upsert")]
         records = [_records(points) for points in upserts]
+        # A part of the sum would look like the whole.
         if None not in records:
             call.given_records = sum(size or 0 for size in records)
 
@@ -231,45 +233,46 @@ class _ClientArguments:
         """A new collection, whose configuration says how vectors are compared."""
 
         def describe(call: DatabaseCall, client: Any, arguments: Arguments) -> None:
-            target = self._target(call, operation, client, arguments)
+            self._target(call, operation, client, arguments)
             distances = _distances(arguments.get("vectors_config"))
             sparse = _sparse(arguments.get("sparse_vectors_config"))
-            self._remember(target.collection_address, {**sparse, **distances})
+            self._remember(call, {**sparse, **distances})
+            # With several, none is the collection's.
             if len(distances) == 1:
                 call.metric_type = next(iter(distances.values()))
 
         return describe
 
     def forget(self, call: DatabaseCall, client: Any, arguments: Arguments) -> None:
-        target = self._target(call, "delete_collection", client, arguments)
-        self._distances.pop(target.collection_address, None)
+        self._target(call, "delete_collection", client, arguments)
+        self._distances.pop(call.remembered_as, None)
 
     def learn(self, call: DatabaseCall, result: Any) -> None:
         """What the app asked of a collection tells how its searches compare vectors."""
-        if call.target is not None:
-            vectors = result.config.params
-            distances = {**_sparse(vectors.sparse_vectors), **_distances(vectors.vectors)}
-            self._remember(call.target.collection_address, distances)
+        vectors = result.config.params
+        distances = {**_sparse(vectors.sparse_vectors), **_distances(vectors.vectors)}
+        self._remember(call, distances)
 
-    def _remember(self, collection: CollectionAddress, distances: dict[str, str]) -> None:
+    def _remember(self, call: DatabaseCall, distances: dict[str, str]) -> None:
+        # Some apps make a collection for each user; what is cleared is only a name of a metric.
         if len(self._distances) >= MAX_COLLECTIONS:
             self._distances.clear()
-        self._distances[collection] = distances
+        self._distances[call.remembered_as] = distances
 
     def _target(
         self, call: DatabaseCall, operation: str, client: Any, arguments: Arguments
-    ) -> CallTarget:
+    ) -> None:
         address, port = _server(client)
         target = call.target = self._target_of(
             operation, arguments.get("collection_name"), None, address, port
         )
-        return target
+        # Of two databases in the process, collections of one name are different ones.
+        place = ref(client._client) if address is None else address
+        call.remembered_as = (place, target.collection_address)
 
     def _known(self, call: DatabaseCall) -> Mapping[str, str]:
         """How the collection compares vectors, by their name, as far as this is known."""
-        if call.target is None:
-            return _NOTHING
-        return self._distances.get(call.target.collection_address, _NOTHING)
+        return self._distances.get(call.remembered_as, _NOTHING)
 
     def _read_filter(self, call: DatabaseCall, condition: Any) -> None:
         """Kept as JSON if text may leave; a filter is costly to print and never is otherwise."""
@@ -285,6 +288,7 @@ def _server(client: Any) -> tuple[str | None, int | None]:
     host = getattr(remote, "_host", None)
     if host is None:
         return None, None
+    # A client for gRPC uses REST too, for what gRPC lacks.
     port = "_grpc_port" if getattr(remote, "_prefer_grpc", False) else "_port"
     return host, getattr(remote, port, None)
 

@@ -90,6 +90,12 @@ def read_query(request: Request, distances: Mapping[str, str]) -> Query:
     return Query(scale if scored else None, field, size, branches, document)
 
 
+def by_ranker(request: Request, ranker: str) -> Query:
+    """A request of an older method whose name says how it compares."""
+    field = text(request.using)
+    return Query(None if request.offset else ScoreScale(None, ranker, field), field)
+
+
 def request_of(request: Any) -> Request:
     """A request of a batch: of `query_points`, or of older clients' `search` and `recommend`."""
     query = getattr(request, "query", None)
@@ -118,6 +124,7 @@ def describe_batch(call: DatabaseCall, queries: Sequence[Query]) -> None:
     if not queries:
         return
     first = queries[0]
+    # Of unscored requests too the fields may differ.
     if all(query.scale == first.scale and query.field == first.field for query in queries):
         describe_query(call, first)
         return

@@ -24,6 +24,7 @@ def points(call: DatabaseCall, result: Any) -> None:
 def batch(call: DatabaseCall, result: Any) -> None:
     """The points of each query, in an object or, from older clients, a list."""
     queries = [getattr(response, "points", response) for response in result]
+    # Whatever the requests were given in, each has a response.
     call.set_query_count(len(queries))
     call.set_scores([[point.score for point in points_of_query] for points_of_query in queries])
     _show_hits(call, (point for points_of_query in queries for point in points_of_query))
@@ -34,6 +35,7 @@ def groups(call: DatabaseCall, result: Any) -> None:
     groups_with_hits = [group.hits for group in result.groups if group.hits]
     hits = [hit for group in groups_with_hits for hit in group]
     call.set_scores([[group[0].score for group in groups_with_hits]])
+    # Which counted the groups.
     call.rows = len(hits)
     _show_hits(call, hits)
 
