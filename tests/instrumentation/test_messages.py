@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidelight.instrumentation import messages as messages_module
 from sidelight.instrumentation.messages import (
     MAX_MESSAGE_CHARACTERS,
     NOT_CAPTURED,
@@ -79,6 +83,25 @@ class TestMessages:
     def test_nest_only_so_deep(self) -> None:
         """What a message repeats without end is not followed."""
         assert kept("bad point title: " * 1_000).endswith(NOT_CAPTURED)
+
+
+def test_a_message_made_of_messages_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many fit into one another: a client may quote an error of its own, many times."""
+    compared = 0
+    best = messages_module._Comparison._best
+
+    def counted(*args: Any) -> str:
+        nonlocal compared
+        compared += 1
+        return best(*args)
+
+    monkeypatch.setattr(messages_module._Comparison, "_best", counted)
+    message = "x"
+    for _ in range(8):
+        message = f"bad point {message}: {message} in {message}. in add."
+        kept(message)
+
+    assert compared <= 8 * messages_module.MAX_COMPARED
 
 
 @settings(deadline=None, max_examples=25)

@@ -29,6 +29,8 @@ NOT_CAPTURED: Final = "<not captured>"
 MAX_MESSAGE_CHARACTERS: Final = 8_000
 MAX_SLOT_CHARACTERS: Final = 300
 MAX_DEPTH: Final = 4
+# Messages inside one message that are compared with all that are known: one takes 0.1 ms.
+MAX_COMPARED: Final = 20
 
 # Names of types, as clients print them.
 TYPE_NAMES: Final = frozenset(
@@ -69,8 +71,8 @@ class Messages:
 
     def __init__(self, lines: Iterable[str], words: Set[str] = frozenset()) -> None:
         """`lines` are of `messages.txt` files; `words` are safe in any message of this client."""
-        self._words: Final = TYPE_NAMES | words
-        self._templates: Final = sorted(
+        self.words: Final = TYPE_NAMES | words
+        self.templates: Final = sorted(
             {_template(line) for line in lines if line.strip() and line[0] != "#"}
         )
 
@@ -86,19 +88,44 @@ class Messages:
             half = MAX_MESSAGE_CHARACTERS // 2
             # In no slot that is kept can there be a NUL.
             message = f"{message[:half]}\0{message[-half:]}"
-        return self._kept(message.strip(), names, 0)
+        return _Comparison(self, names).kept(message.strip(), 0)
 
-    def _kept(self, message: str, names: Set[str], depth: int) -> str:
-        if depth > MAX_DEPTH:
-            return NOT_CAPTURED
+    def are_known(self, value: str, names: Set[str]) -> bool:
+        """Whether `value` is made of words that are safe."""
+        bare = value.strip("'\"`")
+        if bare in names or bare in self.words or value in _EMPTY:
+            return True
+        words = [word for word in _BETWEEN_WORDS.split(value) if word]
+        return bool(words) and all(word in self.words or word in names for word in words)
+
+
+class _Comparison:
+    """Compares one message, and those inside it, with all that are known."""
+
+    def __init__(self, messages: Messages, names: Set[str]) -> None:
+        self._messages: Final = messages
+        self._names: Final = names
+        # Several templates may have the same text as a message inside theirs.
+        self._compared: dict[str, str] = {}
+
+    def kept(self, message: str, depth: int) -> str:
+        """What is safe of a message that is `depth` messages inside the first."""
+        if message not in self._compared:
+            if depth > MAX_DEPTH or len(self._compared) >= MAX_COMPARED:
+                return NOT_CAPTURED
+            self._compared[message] = NOT_CAPTURED
+            self._compared[message] = self._best(message, depth)
+        return self._compared[message]
+
+    def _best(self, message: str, depth: int) -> str:
         best, most = NOT_CAPTURED, 0
-        for template in self._templates:
+        for template in self._messages.templates:
             values = _values(message, template.texts)
             if values is None:
                 continue
             parts = [template.texts[0]]
             for kind, value, text in zip(template.slots, values, template.texts[1:], strict=True):
-                parts += (self._slot(kind, value, names, depth), text)
+                parts += (self._slot(kind, value, depth), text)
             if template.slots[:1] == ("message",) and parts[:2] == ["", NOT_CAPTURED]:
                 continue
             # Several may fit: `unexpected token {}` and `{message} at column {number}`.
@@ -107,9 +134,9 @@ class Messages:
                 best, most = "".join(parts), characters
         return best
 
-    def _slot(self, kind: str, value: str, names: Set[str], depth: int) -> str:
+    def _slot(self, kind: str, value: str, depth: int) -> str:
         if kind == "message":
-            return self._kept(value, names, depth + 1)
+            return self.kept(value, depth + 1)
         if len(value) > MAX_SLOT_CHARACTERS:
             return NOT_CAPTURED
         if kind == "number":
@@ -117,16 +144,8 @@ class Messages:
         elif kind == "name":
             is_safe = _NAMES.fullmatch(value) is not None
         else:
-            is_safe = self.are_known(value, names)
+            is_safe = self._messages.are_known(value, self._names)
         return value if is_safe else NOT_CAPTURED
-
-    def are_known(self, value: str, names: Set[str]) -> bool:
-        """Whether `value` is made of words that are safe."""
-        bare = value.strip("'\"`")
-        if bare in names or bare in self._words or value in _EMPTY:
-            return True
-        words = [word for word in _BETWEEN_WORDS.split(value) if word]
-        return bool(words) and all(word in self._words or word in names for word in words)
 
 
 def _template(line: str) -> _Template:

@@ -178,7 +178,8 @@ def test_what_a_failed_write_costs_does_not_grow_with_it(
         with pytest.raises(ValueError, match="dim"):
             client.upsert("docs", points)
 
-    assert calls[2] <= calls[1] + 10
+    # Collecting garbage may call a few functions more.
+    assert calls[2] < 1.1 * calls[1]
 
 
 VALUES = st.recursive(
