@@ -30,6 +30,7 @@ def causes(span: SpanRecord) -> dict[str, float]:
     attributes = span.attributes
     queue, prefill = _number(attributes, c.QUEUE_TIME), _number(attributes, c.PREFILL_TIME)
     decode = _number(attributes, c.DECODE_TIME)
+    # Without them all of the time would be blamed on what is outside the engine.
     if queue is None or prefill is None:
         return {}
     parts = dict.fromkeys(CAUSES, 0.0)
@@ -106,6 +107,7 @@ def _share(attributes: Attributes) -> float:
 def _number(attributes: Attributes, name: str) -> float | None:
     """An attribute that is a number from zero."""
     value = attributes.get(name)
+    # To Python a bool is a number.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) and value >= 0 else None

@@ -30,6 +30,7 @@ _HIDDEN_NAME: Final = conventions.prometheus_name(_HIDDEN)
 # Senders choose names: families beyond this number are left out without a line of their own.
 _MAX_CONFLICTS_LOGGED = 100
 
+# The text format has fewer types: the nearest stands for each.
 _TEXT_TYPES: dict[FamilyType, str] = {
     "counter": "counter",
     "gauge": "gauge",
@@ -126,6 +127,7 @@ def sample_lines(family: AnyFamily, *, exemplars: bool) -> Iterator[str]:
         return
     name, kind = family.name, family.type
     for series in family.series:
+        # Once for all samples of the series: a histogram has dozens.
         braced = f"{{{series.labels}}}" if series.labels else ""
         with_own = f"{{{series.labels}," if series.labels else "{"
         for suffix, label, label_value, value, own in samples(kind, series.value):
@@ -146,6 +148,7 @@ def _exemplar(exemplar: Exemplar) -> str:
 
 
 def _number(value: int | float) -> str | int:
+    # A whole number stays whole above 2**53, where a double would round it.
     return value if type(value) is int else spelled(value)
 
 

@@ -62,6 +62,7 @@ class Source(Protocol):
 
 def escaped(text: str) -> str:
     """A label value, ready to stand between double quotes."""
+    # Most values need none of it, and three looks cost less than three copies.
     if "\\" in text or '"' in text or "\n" in text:
         return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
     return text

@@ -36,7 +36,7 @@ class LabelValues:
     def _fits(self, value: str) -> bool:
         if len(value) > MAX_LABEL_CHARACTERS:
             return False
-        return not self._patterns or any(fnmatchcase(value, each) for each in self._patterns)
+        return not self._patterns or any(fnmatchcase(value, pattern) for pattern in self._patterns)
 
 
 def text(value: AttributeValue) -> str:

@@ -14,6 +14,7 @@ from sidelight.otlp.prometheus.values import Exemplar, HistogramValue, NumberVal
 Across = Callable[[Iterable[int | float]], int | float]
 
 _ACROSS: Final[Mapping[str, Across]] = {"sum": sum, "max": max, "min": min}
+# What a process has counted stays true when it is gone; its gauges do not.
 _SUMMED: Final = ("counter", "histogram")
 # Longer than a series is shown after its last update.
 _FORGOTTEN_SECONDS: Final = 600.0
@@ -70,6 +71,7 @@ def what_stays(gone: Snapshot, last: Snapshot, now: float) -> Snapshot:
 def _own(families: Iterable[Family]) -> list[Family]:
     alike: dict[str, list[Family]] = {}
     for family in families:
+        # Memory and files of several processes have no sum that anybody asks for.
         if not family.name.startswith("process_"):
             alike.setdefault(family.name, []).append(family)
     made = []
@@ -122,6 +124,7 @@ def _add_to(metrics: list[SeriesSnapshot], received: SeriesSnapshot) -> None:
 
 def _one_of(before: SeriesSnapshot, other: SeriesSnapshot) -> SeriesSnapshot:
     newest = max(before, other, key=lambda received: received.seen)
+    # A cumulative series is whole in each worker that its sender has reached.
     if not (before.is_delta and other.is_delta):
         return newest
     value = _combined([before.series.value, other.series.value], sum)

@@ -144,11 +144,13 @@ def _told_apart(family: Family, together: _Shown | None, hidden: list[Hidden]) -
         # Nobody but a collector makes these, and sums over them must stay this collector's.
         is_sidelight = is_own and family.name.startswith("sidelight_")
         # Without job and instance Prometheus adds its own, which are those of this collector.
-        kept = [] if is_sidelight else [each for each in kept if _is_identified(each.labels)]
+        kept = [] if is_sidelight else [series for series in kept if _is_identified(series.labels)]
         _note(hidden, "reserved", family, len(family.series) - len(kept))
     if together is not None and kept:
         before = _label_sets(kept, together.families)
-        unique = [each for each in kept if frozenset(_LABEL.findall(each.labels)) not in before]
+        unique = [
+            series for series in kept if frozenset(_LABEL.findall(series.labels)) not in before
+        ]
         _note(hidden, "duplicate", family, len(kept) - len(unique))
         kept = unique
     if len(kept) == len(family.series):
@@ -175,7 +177,7 @@ def _label_sets(
     label_sets: set[frozenset[tuple[str, str]]] = set()
     for family in families:
         if isinstance(family, Family):
-            label_sets.update(frozenset(_LABEL.findall(each.labels)) for each in family.series)
+            label_sets.update(frozenset(_LABEL.findall(series.labels)) for series in family.series)
         # Taking apart the 10,000 lines of a vLLM server takes 30 ms; finding a text takes none.
         elif any(instance in family.body for instance in instances):
             bound = _BOUND.get(family.type)

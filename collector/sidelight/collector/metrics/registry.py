@@ -53,10 +53,12 @@ class Registry:
             yield histogram.family()
 
     def _defined(self, metric: str, instrument: Instrument) -> tuple[str, str, tuple[float, ...]]:
+        # One place for names and meanings, so that pages and dashboards cannot differ from them.
         definition = conventions.METRICS[metric]
         if definition.instrument != instrument:
             raise ValueError(f"{metric} is a {definition.instrument}, not a {instrument}")
         name = conventions.prometheus_name(metric)
+        # Both would be shown, and a page with a series twice is not valid.
         if name in self._values or name in self._histograms:
             raise ValueError(f"{metric} was made before")
         return name, definition.meaning, definition.buckets

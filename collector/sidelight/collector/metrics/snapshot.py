@@ -111,6 +111,7 @@ def _own_family(name: str, type_: FamilyType, help_: str, series: list[Any]) -> 
 
 def _plain(value: Value) -> Any:
     """A number alone as it is; what has more parts as a list that begins with its kind."""
+    # Most values are a number without exemplars: alone it is a third as long.
     if isinstance(value, NumberValue):
         return ["n", value.value, value.exemplars] if value.exemplars else value.value
     if isinstance(value, HistogramValue):

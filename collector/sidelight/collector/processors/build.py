@@ -25,7 +25,7 @@ def build(section: ProcessorsConfig, hash_key: bytes | None = None) -> Pipeline:
         content=content.build(section.content, hash_key or os.urandom(HASH_KEY_BYTES)),
         redact=redact.build(section.redact),
         prices=None if section.prices is None else prices.load(section.prices),
-        extensions=[extensions.load(each) for each in section.extensions],
+        extensions=[extensions.load(extension) for extension in section.extensions],
         limits=LimitsProcessor(section.limits.attributes, section.limits.attribute_bytes),
         repairs=True,
     )

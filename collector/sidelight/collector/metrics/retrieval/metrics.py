@@ -203,4 +203,4 @@ def _outermost(
         if parent is not None and parent[0].place.system == search.place.system:
             _, _, parent_is_own = parent
             dropped.add(parent_key if is_own and not parent_is_own else key)
-    return {key: each for key, each in searches.items() if key not in dropped}
+    return {key: search for key, search in searches.items() if key not in dropped}

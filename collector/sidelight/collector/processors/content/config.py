@@ -50,7 +50,7 @@ class Content(Section):
     @classmethod
     def _services_off(cls, value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: _policy(each) for key, each in value.items()}
+            return {service: _policy(policy) for service, policy in value.items()}
         return value
 
     def effective_default(self) -> ContentPolicy:

@@ -32,6 +32,7 @@ from sidelight.collector.processors.content.names import (
 from sidelight.otlp.otlp_pb2 import Scopes
 
 _EVENT_NAME = "event.name"
+# 24 characters: short enough to read, and no two texts of a project share one.
 _HASH_BYTES = 12
 
 Transform = Callable[[str], str]
@@ -109,6 +110,7 @@ class Texts:
                 if pair.key not in STRUCTURE:
                     self._any(pair.value)
         elif which == "bytes_value":
+            # Cut or hashed it is a text, and bytes that end in the middle of a character are not.
             value.string_value = self.transform(value.bytes_value.decode("utf-8", "replace"))
         elif which is not None and self.drops_numbers:
             value.string_value = self.transform(_number(value, which))
@@ -120,7 +122,7 @@ class Texts:
                 changed = self._json(parsed)
                 return text if changed == parsed else _dumps(changed)
             except (ValueError, RecursionError):
-                pass
+                pass  # it only looked like JSON, and is one text
         return self.transform(text)
 
     def _json(self, value: Any) -> Any:
@@ -228,16 +230,19 @@ def _hash_key(section: Content, otherwise: bytes) -> bytes:
             f"processors.content.hash_key: {section.hash_key} is empty: set it, or leave "
             "the key out for hashes that change at each start"
         )
+    # blake2b takes keys of at most 64 bytes.
     return hashlib.sha256(secret.encode()).digest()
 
 
 def apply_to_span(policy: Policy, span: Span) -> bool:
     """Hold a span's attributes, events and links to the policy; whether anything changed."""
     changed = _attributes(policy, span.attributes)
+    # From the end: deleting one moves those behind it.
     for index in reversed(range(len(span.events))):
         event = span.events[index]
         carried = EVENTS.get(event.name)
         changed |= _attributes(policy, event.attributes, carried)
+        # Roles and types alone say nothing without the content they belonged to.
         if carried is not None and all(pair.key in STRUCTURE for pair in event.attributes):
             del span.events[index]
             changed = True
@@ -277,6 +282,7 @@ def _attributes(
             kind = carried
         if kind is None:
             continue
+        # Compared as bytes: a policy may write what was there, and the span then stays as it came.
         before = pair.value.SerializeToString()
         if not policy.value(kind, pair.value):
             dropped.append(index)
@@ -310,6 +316,7 @@ def _ids_only(text: str) -> str | None:
         documents = json.loads(text)
     except (ValueError, RecursionError):
         return None
+    # Anything else may hold texts under any key, so nothing of it is kept.
     if not isinstance(documents, list) or not all(
         isinstance(document, dict) and "id" in document for document in documents
     ):
@@ -325,6 +332,7 @@ def _cut(text: str, *, length: int) -> str:
 
 
 def _hash(text: str, *, key: bytes) -> str:
+    # JSON can hold half of a surrogate pair, which must not fail the span.
     digest = hashlib.blake2b(
         text.encode("utf-8", "surrogatepass"), key=key, digest_size=_HASH_BYTES
     )

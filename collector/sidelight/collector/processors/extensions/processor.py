@@ -47,12 +47,14 @@ class LoadedExtension:
         Raises whatever the function raises, and `TypeError` or `ValueError` if it returns
         anything that is not a span with valid ids.
         """
+        # A copy of its own: what it changes before it raises is not stored.
         made = self.call(Span.FromString(item))
         if made is None:
             return None
         if not isinstance(made, Span):
             raise TypeError("an extension must return the span or None")
         data = made.SerializeToString()
+        # Ids were checked before, and one bad id costs a whole batch at some backends.
         fault = ids.fault(data)
         if fault is not None:
             raise ValueError(fault)
@@ -85,6 +87,7 @@ def extend(
             continue
         dropped: list[int] = []
         for index, item in enumerate(scope.items):
+            # A span of this very request may have switched it off.
             if extension.is_off:
                 break
             made = _guarded(extension, item, processed.extension_faults)
@@ -93,6 +96,7 @@ def extend(
             elif made != item:
                 scope.items[index] = made
                 processed.changed = True
+        # From the end: deleting one moves those behind it.
         for index in reversed(dropped):
             del scope.items[index]
             processed.dropped[extension.name] += 1

@@ -56,6 +56,7 @@ def _value(value: AnyValue, change: Change) -> None:
             _value(item, change)
     elif which == "kvlist_value":
         for pair in value.kvlist_value.values:
+            # In a map keys are data too: users' names, for instance. Those of attributes are not.
             pair.key = _text(pair.key, change)
             _value(pair.value, change)
     elif which == "bytes_value":
@@ -65,4 +66,5 @@ def _value(value: AnyValue, change: Change) -> None:
 def _text(text: str, change: Change) -> str:
     data = text.encode()
     changed = change(data)
+    # The same object: most texts hold no secret, and need not be decoded again.
     return text if changed is data else changed.decode("utf-8", "replace")

@@ -77,18 +77,18 @@ async def check(
         )
     finally:
         client.close()
-    found = f"vLLM {version} at {target.url}, {len(families)} metrics"
+    seen = f"vLLM {version} at {target.url}, {len(families)} metrics"
     if _has_colon_bug(served, old):
-        found += "; Prometheus before 3.0 reads them as vllm_…, which the dashboards support"
+        seen += "; Prometheus before 3.0 reads them as vllm_…, which the dashboards support"
     # Its metrics are in the running collector or, if the target is a collector, in the target.
     if plugin_metrics(served) or (own is not None and plugin_metrics(sample_names(own.body))):
-        return Check(name, "ok", f"{found}; Sidelight's plugin is active")
+        return Check(name, "ok", f"{seen}; Sidelight's plugin is active")
     if own is None:
-        return Check(name, "ok", f"{found}; plugin not checked, because Sidelight is not running")
+        return Check(name, "ok", f"{seen}; plugin not checked, because Sidelight is not running")
     return Check(
         name,
         "warn",
-        f"{found}; no data from Sidelight's plugin",
+        f"{seen}; no data from Sidelight's plugin",
         "Run pip install sidelight in vLLM's environment, set OTEL_EXPORTER_OTLP_ENDPOINT to "
         "this collector, restart vLLM and send it a request.",
     )
