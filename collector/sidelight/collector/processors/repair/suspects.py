@@ -18,6 +18,16 @@ _NUL: Final = b"\x00"
 # parent that is or is not in another process).
 _ENDS: Final = re.compile(rb"(?:\x7a\x00)?(?:\x85\x01[\x00\x01][\x01\x03]\x00\x00)?\Z").search
 _MAX_END_BYTES: Final = 8
+# The same by the number of zeros in them.
+_USUAL_ENDS: Final = {
+    1: (b"\x7a\x00",),
+    2: (b"\x85\x01\x01\x01\x00\x00", b"\x85\x01\x01\x03\x00\x00"),
+    3: (
+        b"\x7a\x00\x85\x01\x01\x01\x00\x00", b"\x7a\x00\x85\x01\x01\x03\x00\x00",
+        b"\x85\x01\x00\x01\x00\x00", b"\x85\x01\x00\x03\x00\x00",
+    ),
+    4: (b"\x7a\x00\x85\x01\x00\x01\x00\x00", b"\x7a\x00\x85\x01\x00\x03\x00\x00"),
+}  # fmt: skip
 # Ids, and no trace_state, as in `ids.looks_right`; the name follows.
 _HEAD: Final = re.compile(
     rb"\x0a\x10.{16}\x12\x08.{8}(?:\x22(?:\x08.{8}|\x00))?\x2a", re.DOTALL
@@ -27,6 +37,7 @@ _TIMES: Final = re.compile(rb"(?:\x30.)?(?:\x39.{8})?(?:\x41.{8})?", re.DOTALL).
 _MAX_ONE_BYTE_LENGTH: Final = 0x7F
 # An attribute's value of false or 0, before its byte of zero, and of a double.
 _ZERO_VALUES: Final = (b"\x12\x02\x10", b"\x12\x02\x18")
+_FALSE, _ZERO = (value + _NUL for value in _ZERO_VALUES)
 # An empty text, and the next attribute: a status or event can have a message of these two bytes.
 _EMPTY_TEXT: Final = b"\x12\x02\x0a\x00J"
 _DOUBLE: Final = b"\x12\x09\x21"
@@ -86,9 +97,16 @@ def has_zero(span: bytes) -> bool:
     Each is written with a byte of zero. So are the flags of most spans, and some ids, times and
     numbers, which are passed over where encoders write them.
     """
+    zeros = span.count(_NUL)
+    # Most spans have none but those of their end, or of an attribute that is 0 or false.
+    if not zeros or span.endswith(_USUAL_ENDS.get(zeros, ())):
+        return False
+    zeros -= stringzilla.count(span, _ZERO) + stringzilla.count(span, _FALSE)
+    if not zeros or span.endswith(_USUAL_ENDS.get(zeros, ())):
+        return False
     match = _HEAD(span)
     if match is None:
-        return _NUL in span
+        return True
     start = match.end()
     size = len(span)
     if start >= size or span[start] > _MAX_ONE_BYTE_LENGTH:
