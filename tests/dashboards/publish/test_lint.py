@@ -138,6 +138,11 @@ class TestBoard:
                 assert variable["refresh"] == 2
                 assert variable["query"]["refId"]
 
+    def test_no_variable_has_the_keys_of_another_type(self, board: dict[str, Any]) -> None:
+        """`tsc` refuses them against @grafana/schema's Dashboard."""
+        for variable in _variables(board).values():
+            assert not {"auto", "auto_min", "auto_count"} & variable.keys()
+
     def test_every_variable_is_explained(self, board: dict[str, Any]) -> None:
         """A reader learns what a variable does by pointing at it."""
         for variable in _variables(board).values():

@@ -45,7 +45,10 @@ def dashboard(board: Board) -> v1.Dashboard:
         refresh="30s",
         panels=list(_panels(board.rows)),
         templating=v1.DashboardDashboardTemplating(
-            list_val=[_datasource_variable(), *map(_variable, board.variables)]
+            list_val=[
+                _without_interval(variable)
+                for variable in (_datasource_variable(), *map(_variable, board.variables))
+            ]
         ),
         annotations=v1.AnnotationContainer(list_val=list(map(_annotation, board.annotations))),
         links=[_boards_link(), _traces_link()],
@@ -198,6 +201,12 @@ def _query(query: PanelQuery, ref_id: str, kind: PanelKind) -> prometheus.Dataqu
         range_val=not instant,
         format_val=prometheus.PromQueryFormat.HEATMAP if kind == "heatmap" else None,
     )
+
+
+def _without_interval(variable: v1.VariableModel) -> v1.VariableModel:
+    """The SDK gives every variable the keys of interval variables, which Grafana's schema lacks."""
+    variable.auto = variable.auto_min = variable.auto_count = None
+    return variable
 
 
 def _datasource_variable() -> v1.VariableModel:
