@@ -225,6 +225,26 @@ async def test_an_answer_that_is_no_exposition_is_refused_whole(
     assert scraped.samples("a") == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"my card is 4111 1111\n",
+        b'a{x="4111",x="4111"} 1\n',
+        b'# TYPE a histogram\na_bucket{le="4111 1111"} 1\n',
+    ],
+)
+async def test_what_a_target_says_reaches_no_log_line(
+    text: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A wrong URL may lead to a page with content: size and a hash are logged."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text)
+    with answering(head + text) as host:
+        scraped = Scraped({"url": f"http://{host}/m"})
+        await scraped.until("up")
+    assert "bytes, hash " in caplog.text
+    assert "4111" not in caplog.text
+
+
 async def test_a_path_is_written_as_requests_have_it() -> None:
     """Letters beyond ASCII are encoded; what is encoded already, and a query's signs, stay."""
     with serve_pages({"/%C3%BC%20?m[]=%5B%E2%98%83": lambda accept: (TEXT, b"a 1\n")}) as host:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import time
@@ -17,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.http_client.client import Answer, NoAnswerError
+from sidelight.base.marks import mark_of
 from sidelight.collector.destinations.common.outcome import (
     Delivered,
     Failure,
@@ -170,14 +170,6 @@ def _delivered(answer: Answer) -> Delivered:
     # The field is signed.
     rejected = max(0, partial_success.rejected_spans)
     return Delivered(rejected, said=plain(partial_success.error_message))
-
-
-def mark_of(kind: str, content: bytes) -> str:
-    """What may be logged of an answer: kind, size and a hash, by which it can be found again."""
-    if not content:
-        return ""
-    digest = hashlib.blake2b(content, digest_size=4).hexdigest()
-    return f"{kind}, {len(content)} bytes, hash {digest}"
 
 
 def _mark(answer: Answer) -> str:

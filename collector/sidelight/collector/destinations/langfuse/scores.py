@@ -9,7 +9,8 @@ from typing import Any
 
 from sidelight.base.executor import off_loop_if
 from sidelight.base.http_client.client import Answer
-from sidelight.collector.destinations.common.answer import mark_of, plain
+from sidelight.base.marks import mark_of
+from sidelight.collector.destinations.common.answer import plain
 from sidelight.collector.destinations.common.http_exporter import HttpExporter
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Rejected, Retry
 from sidelight.collector.destinations.common.scores import Score, scores

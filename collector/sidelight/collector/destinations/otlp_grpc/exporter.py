@@ -20,10 +20,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.executor import off_loop_if, run_in_thread
 from sidelight.base.http_client.proxy import ProxySettingError
+from sidelight.base.marks import mark_of
 from sidelight.base.tls.client import TlsFileError
 from sidelight.collector.destinations.common.answer import (
     MAX_RETRY_AFTER_SECONDS,
-    mark_of,
     plain,
 )
 from sidelight.collector.destinations.common.credentials import SecretHeaders

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 
 from sidelight import conventions
+from sidelight.base.marks import mark_of
 from sidelight.collector.metrics.family import FamilyType, ScrapedFamily, labels_text
 from sidelight.otlp.prometheus.names import spelled
 
@@ -56,7 +57,10 @@ _BOUND = {"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}
 
 
 class MalformedExpositionError(Exception):
-    """A text that is not an exposition. The message has the number and start of the line."""
+    """A text that is not an exposition. The message has the number of the line and no word of it.
+
+    A wrong URL may lead to a page with content, and the message is logged.
+    """
 
 
 @dataclass(slots=True)
@@ -121,15 +125,17 @@ class TextReader:
                 number = None if match is None else _number(match[3])
                 if match is None or number is None:
                     raise MalformedExpositionError(
-                        f"line {line_number} is not a sample: {line[:80]!r}"
+                        f"line {line_number} is not a sample ({mark_of('text', line.encode())})"
                     )
                 name = match[1]
                 group = groups.get(name) or _untyped(groups, name)
                 try:
                     spelled_series = self._spell(name, match[2] or "", group.type)
-                except ValueError as error:
+                except ValueError:
+                    # Without its message: Python's quotes the value.
                     raise MalformedExpositionError(
-                        f"line {line_number}: {error}: {line[:80]!r}"
+                        f"line {line_number} repeats a label or has a bound that is no number "
+                        f"({mark_of('text', line.encode())})"
                     ) from None
                 if match.end(3) == len(line):  # otherwise a timestamp or exemplar follows
                     self._known[series] = spelled_series
@@ -155,7 +161,7 @@ class TextReader:
             if label == bound:
                 value = spelled(float(value))
             if label in own_pairs:
-                raise ValueError(f"label {label} is repeated")
+                raise ValueError("a label is repeated")
             own_pairs[label] = value
         # Sorted, so that one series has one text.
         for label, value in sorted(own_pairs.items()):
