@@ -16,6 +16,7 @@ from sidelight.collector.delivery import blame, circuit
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Rejected, Retry
 from sidelight.collector.log.durable_log import DurableLog
 from sidelight.collector.log.record import Record
+from sidelight.otlp.signals import Signal
 from support.forwarding import Scripted, forwarding, names_of, traces
 from support.sending import opened
 
@@ -140,7 +141,7 @@ async def test_halving_in_vain_costs_few_requests(
         await running.until(lambda: running.forwarder.status.trouble is not None)
         asked = destination.asked
     # The batch, one without items, the halves, and the last single span once more.
-    assert asked <= blame.max_failed_parts(items) + 4
+    assert asked <= blame.max_failed_parts(items) + 8
 
 
 @rejection
@@ -174,6 +175,32 @@ async def test_several_bad_batches_in_a_row(log: DurableLog, tmp_path: Path) -> 
         await running.until(lambda: log.cursor("scripted").position == log.end)
     assert len(destination.taken) == len(set(destination.taken)) == 17
     assert len(letters(running.dead_letters.path("scripted"))) == 8
+
+
+class WithoutEmptyRequest(Scripted):
+    """A backend that has no request without items."""
+
+    async def send_nothing(self, signal: Signal) -> Outcome | None:
+        return None
+
+
+@pytest.mark.parametrize("is_ordered", [False, True])
+@pytest.mark.parametrize("size", [1, 3])
+async def test_many_bad_batches_and_nothing_good_between(
+    log: DurableLog, tmp_path: Path, is_ordered: bool, size: int
+) -> None:
+    """Bad items alone stop nothing: what is behind them is tried, however many they are."""
+    bad = [f"bad-{number}" for number in range(12 * size)]
+    log.append([traces(*bad[start : start + size]) for start in range(0, len(bad), size)])
+    log.append([traces("good"), traces("last")])
+    failure = FAILURES["a 500"]
+    destination = WithoutEmptyRequest(
+        lambda record: Delivered() if {"good", "last"} & set(names_of(record)) else failure
+    )
+    options = {"max_blocked_seconds": 0.02, "is_ordered": is_ordered, "concurrency": 2}
+    async with forwarding(log, destination, tmp_path, **options) as running:
+        await running.until(lambda: set(destination.taken) == {"good", "last"})
+        assert given_up(running.dead_letters.path("scripted")) <= set(bad)
 
 
 async def test_the_cursor_waits_for_what_others_have_passed(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ async def test_one_bad_item(
             sending.append(record(type_name, *names("a")), record(type_name, *names("b")))
             await sending.until(lambda: log.cursor("it").position == log.end)
         assert sending.tally.counts["it", "delivered"] == 2 * _ITEMS - 1
-        assert sending.tally.counts["it", "dropped", "refused"] == 1
+        assert sending.tally.counts["it", "dropped", "dead_lettered"] == 1
     assert len((tmp_path / "log" / "dead-letters" / "it.jsonl").read_text().splitlines()) == 1
 
 

@@ -16,7 +16,8 @@ from sidelight.collector.destinations.common.outcome import Failure, Retry
 from sidelight.collector.log.record import Record
 
 # A span fails alone as often as this before it is given up, each time after something else was
-# accepted. Overload fails at random, so more is needed there.
+# accepted: behind a load balancer one node of several may be at fault, and fail at random. Overload
+# does so more often.
 MAX_STRIKES = 3
 MAX_STRIKES_OVERLOADED = 8
 _OVERLOADED = ("http_503", "grpc_unavailable", "grpc_resource_exhausted")
@@ -139,13 +140,15 @@ def verdict(
         return _give_up(part, seen, needed)
     if part.is_whole:
         return _halve(is_proven, seen) if can_halve else Verdict.WAIT
-    if part.strikes:
+    if part.strikes >= MAX_STRIKES:
         return Verdict.GIVE_UP
     # What else there is of the record may be accepted in between, which costs no request.
     if part.failures < 2:
         return Verdict.REPEAT
     # A destination that never accepted anything is wrong from the start, unless the size says it.
-    return _give_up(part, seen, 1) if seen.accepted or failure.is_large else Verdict.WAIT
+    if not (seen.accepted or failure.is_large):
+        return Verdict.WAIT
+    return _give_up(part, seen, MAX_STRIKES)
 
 
 def _halve(is_proven: bool, seen: Seen) -> Verdict:
@@ -157,11 +160,11 @@ def _halve(is_proven: bool, seen: Seen) -> Verdict:
 
 
 def _give_up(part: Part, seen: Seen, needed: int) -> Verdict:
-    """By empty requests alone: the part has to fail after each of them."""
+    """Also by empty requests, after each of which the part has to fail."""
     # Some backends answer an empty request before they look at anything else.
-    if seen.unproven >= MAX_UNPROVEN:
+    if not part.strikes and seen.unproven >= MAX_UNPROVEN:
         return Verdict.WAIT
-    if part.vouched_strikes >= needed:
+    if part.strikes + part.vouched_strikes >= needed:
         return Verdict.GIVE_UP
     if seen.takes_empty is None:
         return Verdict.ASK

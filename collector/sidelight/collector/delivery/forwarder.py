@@ -24,7 +24,9 @@ from sidelight.collector.log.position import Position
 _logger = logging.getLogger(__name__)
 
 
-# Batches that fail and that others may pass. Above it the destination is rather down.
+# Whole batches that fail and that others may pass: above it the destination is rather down. Those
+# of which single items are left do not count: with enough of them nothing would get through that
+# shows whose fault it is, and they take no memory.
 MAX_PASSED = 4
 # Batches that may be done before an older one is: a crash sends all of them again.
 MAX_AHEAD = 256
@@ -39,6 +41,8 @@ class _InFlight:
     delivery: asyncio.Future[None] = field(init=False)
     may_be_passed: bool = False
     """It fails, and the batches behind it are tried to see whose fault that is."""
+    is_small: bool = False
+    """Only single items of it are left."""
 
     @property
     def is_done(self) -> bool:
@@ -160,16 +164,20 @@ class Forwarder:
     def _has_room(self) -> bool:
         """Whether one more batch may be sent."""
         # Batches that were passed and are done wait for the cursor only.
-        under_way = [batch for batch in self._in_flight if not batch.is_done]
+        under_way = [
+            batch
+            for batch in self._in_flight
+            if not (batch.is_done or (batch.may_be_passed and batch.is_small))
+        ]
         passed = sum(batch.may_be_passed for batch in under_way)
         return (
             len(under_way) - min(passed, MAX_PASSED) < self._concurrency
             and len(self._in_flight) < MAX_AHEAD
         )
 
-    def _let_pass(self, batch: _InFlight) -> None:
-        if not batch.may_be_passed:
-            batch.may_be_passed = True
+    def _let_pass(self, batch: _InFlight, is_small: bool) -> None:
+        if not batch.may_be_passed or batch.is_small != is_small:
+            batch.may_be_passed, batch.is_small = True, is_small
             self._note_progress()
 
     def _note_progress(self, _: asyncio.Future[None] | None = None) -> None:
@@ -222,6 +230,7 @@ class Forwarder:
         self._is_finishing = True
         # Wakes `run` where it waits for data.
         self._appended.set()
+        self._stirred.set()
 
     def close(self) -> None:
         """Give up a send under way; the cursor stays where it is committed."""

@@ -42,7 +42,11 @@ class _UnsendableError(Exception):
     """Sending a record fails of itself, again and again; the message says where."""
 
 
-def _never_passed() -> None:
+LetPass = Callable[[bool], None]
+"""Told that the records behind one are to be tried; whether only single items of it are left."""
+
+
+def _never_passed(_is_small: bool) -> None:
     """What no other batch may pass."""
 
 
@@ -53,7 +57,7 @@ class _Attempts:
     items: int
     parts: deque[Part]
     """Those that are still to be sent, less the one under way."""
-    let_others_pass: Callable[[], None]
+    let_others_pass: LetPass
     is_test: bool
     faults: Faults = field(default_factory=Faults)
     given_up: Counter[int] = field(default_factory=Counter)
@@ -63,6 +67,8 @@ class _Attempts:
     takes_empty: bool | None = None
     is_suspected: bool = False
     last_failure: Failure | None = None
+    is_small: bool = False
+    """Only single items are left, and each has failed."""
     timer: asyncio.TimerHandle | None = None
 
 
@@ -100,7 +106,7 @@ class RecordDelivery:
     async def deliver(
         self,
         record: Record,
-        let_others_pass: Callable[[], None] = _never_passed,
+        let_others_pass: LetPass = _never_passed,
         *,
         is_test: bool = False,
     ) -> None:
@@ -211,6 +217,9 @@ class RecordDelivery:
         now = time.monotonic()
         part.fails(failure, accepted, now)
         attempts.last_failure = failure
+        attempts.is_small = all(
+            other.failures and not other.is_whole for other in (part, *attempts.parts)
+        )
         if attempts.timer is None:
             # The pauses between attempts may be longer than this time.
             attempts.timer = asyncio.get_running_loop().call_later(
@@ -232,25 +241,28 @@ class RecordDelivery:
             )
             if decision is Verdict.ASK:
                 attempts.takes_empty = await self._takes_empty(record.signal)
-                part.is_vouched = attempts.takes_empty
+                part.is_vouched = attempts.takes_empty is True
+                if attempts.takes_empty is None:
+                    # Halving in vain costs a few requests, giving up in vain costs an item.
+                    decision = Verdict.HALVE if part.is_whole else Verdict.WAIT
         # On the way down one answer is enough; after a pause it may be another.
         if decision is not Verdict.HALVE:
             attempts.takes_empty = None
         if decision is Verdict.WAIT and self._may_be_passed(part, failure, attempts, now):
-            attempts.let_others_pass()
+            attempts.let_others_pass(attempts.is_small)
         return decision
 
     def _note_blocked(self, attempts: _Attempts) -> None:
         failure = attempts.last_failure
         is_destinations = isinstance(failure, Retry) and failure.is_destinations
         if not (self._is_ordered or is_destinations):
-            attempts.let_others_pass()
+            attempts.let_others_pass(attempts.is_small)
 
     def _may_be_passed(self, part: Part, failure: Failure, attempts: _Attempts, now: float) -> bool:
         """Whether the batches behind it are to be tried while it waits."""
         can_halve = part.is_whole and attempts.failed_parts < max_failed_parts(attempts.items)
         # What passes it makes its samples too old, so that even the good ones would be rejected.
-        if self._is_ordered and (can_halve or attempts.parts):
+        if self._is_ordered and (can_halve or not attempts.is_small):
             return False
         if isinstance(failure, Rejected):
             return True
@@ -258,12 +270,13 @@ class RecordDelivery:
         is_long = now - part.failing_since >= self._max_blocked_seconds
         return is_long and not failure.is_destinations
 
-    async def _takes_empty(self, signal: Signal) -> bool:
+    async def _takes_empty(self, signal: Signal) -> bool | None:
+        """Whether it accepts an empty request; None if the backend has no such request."""
         try:
             outcome = await self._exporter.send_nothing(signal)
         except Exception:  # noqa: BLE001 (foreign exporters may raise anything)
             return False
-        return isinstance(outcome, Delivered)
+        return None if outcome is None else isinstance(outcome, Delivered)
 
     async def _send(self, record: Record, faults: Faults) -> Outcome:
         try:
