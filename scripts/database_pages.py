@@ -114,9 +114,9 @@ def _operations(database: Database) -> Iterator[str]:
     operations = [operation for operation in database.operations() if operation.methods]
     for kind, title in KINDS.items():
         shown = [
-            _shown(database, each)
-            for each in operations
-            if each.kind == kind and not each.span_on_failure_only
+            _shown(database, operation)
+            for operation in operations
+            if operation.kind == kind and not operation.span_on_failure_only
         ]
         if shown:
             yield f"| {title} | {', '.join(shown)} |"
@@ -124,7 +124,7 @@ def _operations(database: Database) -> Iterator[str]:
     if lookups:
         yield ""
         yield "Clients make some calls before many others. Those have a span only if they fail:"
-        yield ", ".join(_shown(database, each) for each in lookups) + "."
+        yield ", ".join(_shown(database, operation) for operation in lookups) + "."
     unobserved = _unobserved(database)
     if unobserved:
         yield ""
