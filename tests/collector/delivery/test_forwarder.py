@@ -11,10 +11,10 @@ from sidelight.collector.log.durable_log import DurableLog
 from sidelight.collector.log.record import Record
 from support import otlp_requests
 from support.backend import Reply
-from support.forwarding import Scripted, forwarding, names_of, traces
+from support.forwarding import Running, Scripted, forwarding, names_of, traces
 from support.sending import Sending, opened
 from support.span_store import SpanStore
-from support.waiting import eventually_async
+from support.waiting import PATIENCE_SECONDS, eventually_async
 
 
 async def test_everything_in_order_and_once(log: DurableLog, tmp_path: Path) -> None:
@@ -88,6 +88,21 @@ async def test_settled_waits_for_a_backend_that_has_recovered(
         async with asyncio.timeout(120):
             await waiting
     assert destination.taken == ["a", "b"]
+
+
+async def test_it_finishes_while_it_waits_for_data(log: DurableLog, tmp_path: Path) -> None:
+    """A reload must not wait for the next record, nor for the time after which it is cancelled."""
+    running = Running(log, Scripted(), tmp_path)
+    task = asyncio.create_task(running.forwarder.run())
+    log.append([traces("a")])
+    running.forwarder.wake()
+    await running.until(lambda: log.cursor("scripted").position == log.end)
+    await running.settled()
+    running.forwarder.finish()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await task
+    running.forwarder.close()
+    await running.forwarder.closed()
 
 
 async def test_a_destination_that_hangs_delays_nobody_else(log: DurableLog, tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import pytest
 from prometheus_client.samples import Sample
@@ -18,6 +20,8 @@ from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.receivers.scrape.config import Scrape
 from sidelight.collector.receivers.scrape.scraper import Scraper
 from support import openmetrics
+from support.backend import Backend, Reply
+from support.certificates import Authority
 from support.exposition_server import serve_pages
 from support.paths import DATA
 from support.waiting import eventually_async
@@ -243,6 +247,27 @@ async def test_what_a_target_says_reaches_no_log_line(
         await scraped.until("up")
     assert "bytes, hash " in caplog.text
     assert "4111" not in caplog.text
+
+
+async def test_a_target_has_certificates_of_its_own(tmp_path: Path) -> None:
+    """`ca` and `client_certificate` as destinations have them."""
+    authority = Authority(tmp_path)
+    server, client = authority.issue(), authority.issue("client")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server.certificate, server.key)
+    context.load_verify_locations(authority.certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    keys = {
+        "ca": str(authority.certificate),
+        "client_certificate": {"certificate": str(client.certificate), "key": str(client.key)},
+    }
+    with Backend(lambda _: Reply(200, b"a 1\n", {"Content-Type": TEXT}), tls=context) as backend:
+        scraped = Scraped({"url": f"{backend.url}/m", **keys})
+        await scraped.until("a")
+        strange = Scraped({"url": f"{backend.url}/m", "ca": keys["ca"]})
+        await strange.until("up")
+    assert [sample.value for sample in scraped.samples("a")] == [1]
+    assert [sample.value for sample in strange.samples("up")] == [0]
 
 
 async def test_a_path_is_written_as_requests_have_it() -> None:
