@@ -15,13 +15,17 @@ from google.rpc.status_pb2 import Status
 from sidelight.base.http_server import HttpRequest
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.ingest.intake import Receipt, UnavailableError
+from sidelight.collector.ingest.refusals import Refusals
 from sidelight.collector.metrics.instruments import Counter
+from sidelight.collector.metrics.registry import Registry
+from sidelight.collector.receivers.otlp_grpc import messages
 from sidelight.collector.receivers.otlp_grpc.receiver import OtlpGrpcReceiver
 from sidelight.collector.receivers.otlp_http import receiver as otlp_http
 from sidelight.otlp.signals import Signal
 from sidelight.otlp.stamp import Stamp
 from support.admission import open_to_all, receiver_context
 from support.span_load import EXPORT_TRACES
+from support.waiting import eventually_async
 
 
 class _Refusing:
@@ -118,3 +122,33 @@ async def test_a_fault_of_ours_is_internal(call: Callable[[Exception], object]) 
     found = await call(RuntimeError("secret content"))  # type: ignore[misc]
     assert found.code() == grpc.StatusCode.INTERNAL
     assert "secret" not in str(found.details())
+
+
+class _Storing:
+    """An intake that keeps everything."""
+
+    def __init__(self) -> None:
+        self.refusals = Refusals(Registry())
+
+    async def accept(self, *_: object, **__: object) -> Receipt:
+        return Receipt()
+
+
+async def test_a_frozen_sender_makes_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its call is cut off with a status that senders repeat, and the other one is served."""
+    monkeypatch.setattr(messages, "_PATIENT_SECONDS", 0.01)
+    monkeypatch.setattr(messages, "_SLOW_SECONDS", 0.0)
+    limits = {"port": 0, "max_message_bytes": 1 << 20, "max_buffered_bytes": 1 << 20}
+    config = Config(receivers={"otlp_grpc": limits}).receivers.otlp_grpc
+    server = OtlpGrpcReceiver(config, receiver_context(_Storing()))  # type: ignore[arg-type]
+    address = await server.start()
+    async with (
+        grpc.aio.insecure_channel(address) as channel,
+        grpc.aio.insecure_channel(address) as other,
+    ):
+        frozen = channel.stream_unary(EXPORT_TRACES)()
+        await eventually_async(lambda: server.load().buffered_bytes)
+        assert await other.unary_unary(EXPORT_TRACES)(b"") == b""
+        assert await frozen.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    await server.stop(0)
+    assert server.load().buffered_bytes == 0

@@ -10,10 +10,14 @@ from typing import Final
 import grpc
 import grpc.aio
 
-from sidelight.base.budget import Budget
+from sidelight.base.budget import Budget, OverBudgetError
 
-# How long a call waits for memory before its sender is told to come again.
+# How long a call waits for memory before slow ones make room, and then before its sender is told to
+# come again.
+_PATIENT_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = 5.0
+# A reading that takes longer is cut off if others wait: a few frozen senders must not stop all.
+_SLOW_SECONDS: Final = 10.0
 # As HTTP's body_timeout_seconds.
 _READ_SECONDS: Final = 30.0
 
@@ -33,6 +37,8 @@ class MessageReader:
     def __init__(self, budget: Budget, max_message_bytes: int) -> None:
         self._budget = budget
         self._max_message_bytes = max_message_bytes
+        # The time limit of each reading, oldest first, and when it began.
+        self._readings: dict[asyncio.Timeout, float] = {}
 
     @asynccontextmanager
     async def message(self, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
@@ -42,10 +48,14 @@ class MessageReader:
         if it does not arrive in time.
         """
         held = self._max_message_bytes
-        await self._budget.take_in_turn(held, _WAIT_SECONDS)
+        await self._take(held)
         try:
-            async with asyncio.timeout(_READ_SECONDS):
-                body = await context.read()
+            async with asyncio.timeout(_READ_SECONDS) as limit:
+                self._readings[limit] = asyncio.get_running_loop().time()
+                try:
+                    body = await context.read()
+                finally:
+                    del self._readings[limit]
             if body is grpc.aio.EOF:
                 raise NoMessageError(f"the message is larger than {self._max_message_bytes} bytes")
             self._budget.give_back(held - len(body))
@@ -53,3 +63,13 @@ class MessageReader:
             yield body
         finally:
             self._budget.give_back(held)
+
+    async def _take(self, count: int) -> None:
+        try:
+            await self._budget.take_in_turn(count, _PATIENT_SECONDS)
+        except OverBudgetError:
+            now = asyncio.get_running_loop().time()
+            for limit, began in self._readings.items():
+                if now - began >= _SLOW_SECONDS:
+                    limit.reschedule(now)
+            await self._budget.take_in_turn(count, _WAIT_SECONDS)
