@@ -80,13 +80,15 @@ class _Finder:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The spec of a watched module; None for any other, which is then found without us."""
-        if name not in self.modules or getattr(self._asking, "name", None) == name:
+        asked = getattr(self._asking, "name", None)
+        if name not in self.modules or name == asked:
             return None
         self._asking.name = name
         try:
             spec = self._spec_of_others(name, path, target)
         finally:
-            self._asking.name = None
+            # A finder may import a watched module while it looks for another one.
+            self._asking.name = asked
         # A namespace package has no code that could run.
         if spec is not None and hasattr(spec.loader, "exec_module"):
             spec.loader = _Loader(spec.loader, self)
