@@ -175,6 +175,17 @@ async def test_refusals(observed: Observed, status: int) -> None:
     assert span.events[0][0] == "exception"
 
 
+async def test_a_refusal_that_is_not_known(observed: Observed) -> None:
+    """The status stands for a message that may quote the prompt."""
+
+    async def refusing(_: Any, receive: Receive, send: Send) -> None:
+        error = {"error": {"message": "a secret is no prompt", "type": "BadRequestError"}}
+        await reply(send, json.dumps(error).encode(), status=400)
+
+    await call(observed, refusing)
+    assert observed.server_span().message == "HTTP 400: <not captured>"
+
+
 async def test_error_within_a_stream(observed: Observed) -> None:
     """A stream that began with 200 and carries an error is an error."""
 

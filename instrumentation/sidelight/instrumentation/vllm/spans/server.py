@@ -21,6 +21,7 @@ from typing import Any, Final
 from urllib.parse import unquote, unquote_plus
 
 from sidelight import conventions as names
+from sidelight.instrumentation.messages import NOT_CAPTURED
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm.capture import CapturedRequest
 from sidelight.instrumentation.vllm.parse import AnswerFacts, RequestFacts, error_message
@@ -270,7 +271,9 @@ def _error(
     if captured.error is not None and not captured.status:
         return captured.error, "The server raised an exception."
     if captured.status >= 400:
-        return str(captured.status), message or f"HTTP {captured.status}"
+        # That there was a message, which is not known, sends a reader to vLLM's log.
+        cut = f": {NOT_CAPTURED}" if answer.error_message else ""
+        return str(captured.status), message or f"HTTP {captured.status}{cut}"
     if answer.error_message is not None:
         return answer.error_type or "stream_error", message or "The stream ended with an error."
     if captured.error is not None:
