@@ -147,7 +147,7 @@ CASES: dict[str, Case] = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_each_is_counted_once_with_its_cause(refusing: Refusing, case: Case) -> None:
-    """Whoever refuses: the HTTP server, gRPC's library, the receiver or the intake."""
+    """The HTTP server, gRPC's library, the receiver or the intake may refuse."""
     send, answer, cause = case
     before = refusing.counted()
     assert send(refusing) == answer
