@@ -37,6 +37,9 @@ SOURCES: Final = (
 )  # fmt: skip
 """What a request holds of which such attributes can come, under a foreign name too."""
 
+OWN_SOURCES: Final = (b"session.id", b"user.id", b"tag.tags", b"langfuse.trace.")
+"""What a request holds that has such attributes under one of their own names."""
+
 _STARTS: Final = tuple((name, KeyValue(key=name).SerializeToString()) for name in INHERITED)
 # Field 9 of a span, a message: one attribute. Protobuf allows it behind the other fields.
 _ATTRIBUTE: Final = b"\x4a"

@@ -29,7 +29,7 @@ from sidelight.collector.processors.normalise.table import Table
 from sidelight.collector.processors.plan.plans import Applied, Plans, Rules
 from sidelight.collector.processors.redact.processor import RedactProcessor
 from sidelight.collector.processors.repair.processor import repair_logs, repair_traces
-from sidelight.otlp.inheritance import SOURCES, inherit
+from sidelight.otlp.inheritance import OWN_SOURCES, SOURCES, inherit
 from sidelight.otlp.otlp_pb2 import Request, Scopes
 from sidelight.otlp.remember import remembered
 from sidelight.otlp.span import SourcedSpan, SpanRecord, attributes, record
@@ -98,7 +98,9 @@ class Pipeline:
                 measured = yield from self._normalise(service, name, scope, presence, processed)
                 opened.append((service, name, measured))
         # Behind the names, which differ by instrumentor, and before the policies.
-        if presence is None or any(presence.has(source) for source in SOURCES):
+        # Foreign names count only where they were changed: each search is one over all bytes.
+        sources = SOURCES if processed.changed else OWN_SOURCES
+        if presence is None or any(presence.has(source) for source in sources):
             processed.changed |= inherit(request)
         following = iter(opened)
         for resource in request.resources:
