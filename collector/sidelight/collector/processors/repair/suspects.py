@@ -97,7 +97,8 @@ def has_zero(span: bytes) -> bool:
     Each is written with a byte of zero. So are the flags of most spans, and some ids, times and
     numbers, which are passed over where encoders write them.
     """
-    zeros = span.count(_NUL)
+    # Counted by stringzilla, as `bytes.count` takes five times as long.
+    zeros = stringzilla.count(span, _NUL)
     # Most spans have none but those of their end, or of an attribute that is 0 or false.
     if not zeros or span.endswith(_USUAL_ENDS.get(zeros, ())):
         return False

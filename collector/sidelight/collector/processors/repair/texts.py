@@ -47,7 +47,7 @@ def repair_span(span: Span) -> bool:
 def repair_log(record: LogRecord) -> bool:
     """Whether anything of the log record was changed."""
     changed = _repair_texts(record, "severity_text", "event_name")
-    return changed | _repair_value(record.body) | _repair_pairs(record.attributes)
+    return changed | _repair_any(record.body) | _repair_pairs(record.attributes)
 
 
 def repair_holder(holder: Resource | InstrumentationScope) -> bool:
@@ -72,23 +72,37 @@ def _repair_texts(message: Any, *names: str) -> bool:
 def _repair_pairs(pairs: MutableSequence[KeyValue]) -> bool:
     """Repair attributes, and take out those without a value."""
     changed = False
+    lacks_values = False
     for pair in pairs:
-        changed |= _repair_texts(pair, "key")
-        if pair.HasField("value"):
-            changed |= _repair_value(pair.value)
-    valued = [pair for pair in pairs if pair.value.WhichOneof("value") is not None]
-    if len(valued) < len(pairs):
+        key = pair.key
+        new = repaired(key)
+        if new != key:
+            pair.key = new
+            changed = True
+        kind = pair.value.WhichOneof("value")
+        if kind is None:
+            lacks_values = True
+        else:
+            changed |= _repair_value(pair.value, kind)
+    if lacks_values:
+        valued = [pair for pair in pairs if pair.value.WhichOneof("value") is not None]
         copies = [KeyValue.FromString(pair.SerializeToString()) for pair in valued]
         del pairs[:]
         pairs.extend(copies)
-        changed = True
-    return changed
+    return changed | lacks_values
 
 
-def _repair_value(value: AnyValue) -> bool:
-    match value.WhichOneof("value"):
-        case "string_value":
-            return _repair_texts(value, "string_value")
+def _repair_value(value: AnyValue, kind: str | None) -> bool:
+    """Repair a value; `kind` is the field that holds it."""
+    # Most are texts, and most texts stay: the rest of this is for the others.
+    if kind == "string_value":
+        text = value.string_value
+        new = repaired(text)
+        if new == text:
+            return False
+        value.string_value = new
+        return True
+    match kind:
         case "double_value" if not math.isfinite(value.double_value):
             # JSON has no such number; this is how OTLP/JSON writes it.
             number = value.double_value
@@ -97,7 +111,11 @@ def _repair_value(value: AnyValue) -> bool:
             return True
         case "array_value":
             # All of them: `any` over a generator would stop at the first that was changed.
-            return sum(map(_repair_value, value.array_value.values)) > 0
+            return sum(map(_repair_any, value.array_value.values)) > 0
         case "kvlist_value":
             return _repair_pairs(value.kvlist_value.values)
     return False
+
+
+def _repair_any(value: AnyValue) -> bool:
+    return _repair_value(value, value.WhichOneof("value"))
