@@ -11,8 +11,14 @@ import pytest
 from support.environments import python_of
 from support.paths import ROOT
 
-# They need what only the tests' own environment has: vLLM, a server, the collector.
-_OTHERS = ("test_real_vllm.py", "test_docs.py", "test_oldest_versions.py", "spans/test_phases.py")
+# They need what only the tests' own environment has: vLLM, a server, the collector, more packages.
+_OTHERS = (
+    "test_real_vllm.py",
+    "test_docs.py",
+    "test_oldest_versions.py",
+    "test_suppression.py",
+    "spans/test_phases.py",
+)
 
 
 @pytest.mark.slow
