@@ -193,7 +193,7 @@ def test_what_is_under_way_is_measured(tmp_path: Path) -> None:
         assert collector.metric("sidelight_collector_log_pending_bytes") == 0
 
 
-@pytest.mark.parametrize(("has_grpc", "most_mib"), [(True, 67), (False, 54)])
+@pytest.mark.parametrize(("has_grpc", "most_mib"), [(True, 68), (False, 56)])
 def test_idle_memory(tmp_path: Path, has_grpc: bool, most_mib: int) -> None:
     """A collector with nothing to do and nobody to send to; without gRPC its library stays out."""
     config = settings(tmp_path)
