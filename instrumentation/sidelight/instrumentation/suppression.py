@@ -14,7 +14,7 @@ _KEY_NAME: Final = "_SUPPRESS_INSTRUMENTATION_KEY"
 
 
 def is_suppressed(context: Mapping[str, Any]) -> bool:
-    """Whether whoever set `context` wants no spans, such as the export of other spans.
+    """Whether `context` was set to have no spans, as an exporter does around its own calls.
 
     `suppress_http_instrumentation()` is for HTTP clients, and does not count.
     """

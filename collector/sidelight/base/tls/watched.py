@@ -91,7 +91,10 @@ class _Watcher:
                     value.renew()
                 except Exception:
                     # The thread must go on for the other files.
-                    _logger.exception("cannot read files again; the previous content stays in use")
+                    _logger.exception(
+                        "cannot read files again; the previous content stays in use: check that "
+                        "they can be read"
+                    )
             # A reference in this frame would keep the last value for ever.
             del value, values
 

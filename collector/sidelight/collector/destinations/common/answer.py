@@ -214,8 +214,8 @@ def plain(words: str) -> str:
     """The words as one short printable line.
 
     Quotations are removed unless they look like a name, because they may be a span's content.
-    Content may also be there without quotes, so words about a batch only go to the dead
-    letters.
+    Content can stand there without quotes too, so words about a batch go to the dead letters
+    alone.
     """
     beginning = words[: 4 * _MAX_WORDS_CHARACTERS]
     words = "".join(letter if letter.isprintable() else " " for letter in beginning)

@@ -1,7 +1,7 @@
 """A span being changed, as the rules see it: attributes by name, and what else they may ask.
 
-Two things are one: `OpenSpan`, which does at once what it is told, and `TracedSpan`, which also
-notes what the rules asked, so that equal spans can be changed without asking them again.
+Two classes implement it. `OpenSpan` makes each change at once. `TracedSpan` also records what the
+rules read and did, and a plan repeats that on equal spans without running the rules.
 """
 
 from __future__ import annotations

@@ -111,9 +111,9 @@ class ClientLibrary:
                 self._patches.forget(module)
             # For all modules, as a class may be found under another path once this one is there.
             self._install()
-        except Exception:
+        except Exception:  # noqa: BLE001 (the app must not see it)
             # Raised here, it would be an error of the app's `import`.
-            _logger.debug("an imported module could not be observed", exc_info=True)
+            _logger.debug("an imported module could not be observed")
 
     def _install(self) -> None:
         """Replaces the methods of the modules that have been imported by now."""
