@@ -41,9 +41,21 @@ class Observed:
         (found,) = [span for span in self.spans() if span.kind == wire.SERVER]
         return found
 
-    def step(self, *finished: Any, running: int = 0, engine: int = 0, **changes: Any) -> None:
-        """An engine step with these finished sequences."""
-        step = read_step(scheduler(running=running), iteration(*finished, **changes), len(finished))
+    def step(
+        self,
+        *finished: Any,
+        running: int = 0,
+        engine: int = 0,
+        at: float | None = None,
+        **changes: Any,
+    ) -> None:
+        """An engine step with these finished sequences, now or at a time of the monotonic clock."""
+        step = read_step(
+            scheduler(running=running),
+            iteration(*finished, **changes),
+            len(finished),
+            time.monotonic() if at is None else at,
+        )
         self.runtime.queue.put((engine, step, tuple(finished)))
 
 
@@ -58,10 +70,9 @@ def scheduler(running: int = 1, waiting: int = 0, kv: float = 0.25) -> Any:
     )
 
 
-def iteration(*finished: Any, at: float | None = None, prompt: int = 0) -> Any:
+def iteration(*finished: Any, prompt: int = 0) -> Any:
     """`IterationStats` of vLLM 0.32."""
     return SimpleNamespace(
-        iteration_timestamp=time.time() if at is None else at,
         num_generation_tokens=1,
         prompt_token_stats=SimpleNamespace(computed=prompt),
         num_preempted_reqs=0,

@@ -106,7 +106,7 @@ async def test_attributes_are_on_the_spans_that_are_said(
     client = Client(body)
     headers = {"x-session-id": "s", "baggage": "tag.tags=a,langfuse.trace.name=n"}
     # What a request met at its arrival is known from the steps before it.
-    observed.step(running=1, at=time.time() - 1)
+    observed.step(running=1, at=time.monotonic() - 1)
     observed.step(finished("chatcmpl-7"))
     await SidelightMiddleware(serving, observed.runtime)(
         scope(**headers), client.receive, client.send

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
@@ -63,10 +64,12 @@ def test_step_is_handed_over(engine: Any, observed: Observed) -> None:
     logger = engine.SidelightStatLogger(CONFIG, 1)
     stats = scheduler(running=3, waiting=2, kv=0.5)
     done = finished("chatcmpl-1")
-    logger.record(stats, iteration(done, at=7.0, prompt=20), mm_cache_stats=None, engine_idx=1)
+    before = time.monotonic()
+    logger.record(stats, iteration(done, prompt=20), mm_cache_stats=None, engine_idx=1)
     stats.num_running_reqs = 99
-    (item,) = queued(observed)
-    assert item == (1, (7.0, 3, 2, 0.5, 20, 1, 0, 10, 4, 1), (done,))
+    ((index, (at, *numbers), sequences),) = queued(observed)  # type: ignore[misc]
+    assert (index, numbers, sequences) == (1, [3, 2, 0.5, 20, 1, 0, 10, 4, 1], (done,))
+    assert before <= at <= time.monotonic()
 
 
 def test_any_version_can_make_and_call_it(engine: Any, observed: Observed) -> None:
@@ -152,9 +155,8 @@ def test_older_statistics() -> None:
     """Fields that an older vLLM lacks read as nothing: 0.13 had neither of these."""
     old = SimpleNamespace(num_running_reqs=2, num_waiting_reqs=1, kv_cache_usage=0.5)
     older = SimpleNamespace(
-        iteration_timestamp=1.0,
         num_prompt_tokens=7,
         num_generation_tokens=2,
         finished_requests=[],
     )
-    assert read_step(old, older, 0) == (1.0, 2, 1, 0.5, 7, 2, 0, 0, 0, 0)
+    assert read_step(old, older, 0, 1.0) == (1.0, 2, 1, 0.5, 7, 2, 0, 0, 0, 0)

@@ -157,6 +157,11 @@ class CapturedRequest:
         # Set by the processing thread once it has parsed the request body.
         self.facts: RequestFacts | None = None
 
+    @property
+    def clock_offset_ns(self) -> int:
+        """The wall clock minus the monotonic clock, when the request arrived."""
+        return self.start_ns - self._clock_ns
+
     def now_ns(self) -> int:
         """The wall-clock time, which never moves backwards within one request."""
         return self.start_ns + perf_counter_ns() - self._clock_ns

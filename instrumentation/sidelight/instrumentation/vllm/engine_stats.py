@@ -7,20 +7,23 @@ in 0.13 to 0.33.
 
 from __future__ import annotations
 
-from time import time
+from dataclasses import replace
 from typing import Any, Final
 
 from sidelight.instrumentation.vllm.parse import MAX_NAME_CHARACTERS
 from sidelight.instrumentation.vllm.sequences import FinishedSequence
 from sidelight.instrumentation.vllm.steps import StepFields
 
+# The durations and the whole come from different clock reads.
+MAX_EXCESS_SECONDS: Final = 1.0
 _FINISH_REASONS: Final = ("stop", "length", "abort", "error", "repetition")
 
 
-def read_step(scheduler: Any, iteration: Any, finished: int) -> StepFields:
+def read_step(scheduler: Any, iteration: Any, finished: int, at: float) -> StepFields:
     """The fields of an `EngineStep`, from `SchedulerStats` and `IterationStats`.
 
-    Either object may be None. `finished` is the number of sequences that finished in the step.
+    Either object may be None. `finished` is the number of sequences that finished in the step,
+    and `at` its time in seconds of the monotonic clock.
     Numbers are copied at once, because the objects belong to vLLM and to its other stat
     loggers. The result is a plain tuple, which the garbage collector stops tracking; it tracks
     a named one for as long as it lives.
@@ -38,10 +41,10 @@ def read_step(scheduler: Any, iteration: Any, finished: int) -> StepFields:
         if prefix is not None:
             queries, hits = prefix.queries, prefix.hits
     if iteration is None:
-        return time(), running, waiting, kv_usage, 0, 0, 0, queries, hits, finished
+        return at, running, waiting, kv_usage, 0, 0, 0, queries, hits, finished
     prompt = getattr(iteration, "prompt_token_stats", None)
     return (
-        iteration.iteration_timestamp,
+        at,
         running,
         waiting,
         kv_usage,
@@ -54,29 +57,39 @@ def read_step(scheduler: Any, iteration: Any, finished: int) -> StepFields:
     )
 
 
-def read_sequence(stats: Any, engine: int, finished_at: float) -> FinishedSequence | None:
+def read_sequence(stats: Any, engine: int, finished: float) -> FinishedSequence | None:
     """A finished sequence, from `FinishedRequestStats`.
 
-    `finished_at` is the wall-clock time of its last step in seconds. Returns None if the
-    object has no request id (vLLM before 0.20) or one longer than `MAX_NAME_CHARACTERS`.
+    vLLM reports durations here, so times are derived backwards from `finished`, the time of its
+    last step in seconds of the monotonic clock. Returns None if the object has no request id
+    (vLLM before 0.20) or one longer than `MAX_NAME_CHARACTERS`.
     """
     request_id = getattr(stats, "request_id", None)
     if not request_id or len(request_id) > MAX_NAME_CHARACTERS:
         return None
-    return FinishedSequence(
+    first_token = finished - stats.decode_time
+    scheduled = first_token - stats.prefill_time
+    sequence = FinishedSequence(
         request_id=request_id,
         engine=engine,
-        finished_at=finished_at,
-        e2e=stats.e2e_latency,
-        queued=stats.queued_time,
-        prefill=stats.prefill_time,
-        decode=stats.decode_time,
+        finish_reason=_finish_reason(stats.finish_reason),
+        finished=finished,
+        arrival=finished - stats.e2e_latency,
+        queued=scheduled - stats.queued_time,
+        scheduled=scheduled,
+        first_token=first_token,
+        last_token=finished,
         prompt_tokens=stats.num_prompt_tokens,
         cached_tokens=getattr(stats, "num_cached_tokens", 0),
         generated_tokens=stats.num_generation_tokens,
         preemptions=getattr(stats, "num_preemptions", 0),
-        finish_reason=_finish_reason(stats.finish_reason),
     )
+    # A sequence that ended before it was scheduled has event times of zero. Its durations are
+    # then negative, or as long as the machine's uptime.
+    durations = (stats.queued_time, stats.prefill_time, stats.decode_time)
+    if min(durations) >= 0 and sum(durations) <= stats.e2e_latency + MAX_EXCESS_SECONDS:
+        return sequence
+    return replace(sequence, queued=None, scheduled=None, first_token=None, last_token=None)
 
 
 def _finish_reason(reason: Any) -> str:

@@ -1,57 +1,68 @@
-"""A finished sequence of the engine: when it was queued, prefilled and decoded, and its tokens."""
+"""A sequence that the engine has ended: its times, its tokens, and how it ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
-
-# The parts and the whole come from different clock reads.
-_MAX_EXCESS_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedSequence:
-    """One finished sequence. Durations are in seconds.
+    """One sequence that finished, was aborted or failed.
 
-    vLLM reports durations only, on the engine's monotonic clock. `finished_at` is the API
-    server's wall clock when the last token arrived; the other times are derived backwards
-    from it.
+    `request_id` is the id in the request's answer, or one derived from it. Times are seconds of
+    the monotonic clock, which all processes of a host share: of the API server for `arrival` and
+    `finished`, of the engine for the others. None means that the sequence did not get so far, or
+    that the time is not known: under `--disable-log-stats` the engine does not tell when it
+    queued and scheduled a sequence.
+
+    `generated_tokens` and `cached_tokens` count what reached the API server before the end.
     """
 
     request_id: str
     engine: int
-    finished_at: float
-    e2e: float
-    queued: float
-    prefill: float
-    decode: float
-    prompt_tokens: int
-    cached_tokens: int
-    generated_tokens: int
-    preemptions: int
     finish_reason: str
+    finished: float
+    arrival: float
+    queued: float | None = None
+    scheduled: float | None = None
+    first_token: float | None = None
+    last_token: float | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    preemptions: int = 0
+    lora: str | None = None
 
     @property
-    def first_token_at(self) -> float:
-        """When the first token arrived, in wall-clock seconds."""
-        return self.finished_at - self.decode
+    def aborted(self) -> bool:
+        """Whether it was ended from outside, as by a client that left."""
+        return self.finish_reason == "abort"
 
     @property
-    def scheduled_at(self) -> float:
-        """When the sequence was first scheduled, in wall-clock seconds."""
-        return self.first_token_at - self.prefill
+    def is_timed(self) -> bool:
+        """Whether the engine reported all of its times."""
+        return None not in (self.queued, self.scheduled, self.first_token, self.last_token)
 
     @property
-    def queued_at(self) -> float:
-        """When the engine queued the sequence, in wall-clock seconds."""
-        return self.scheduled_at - self.queued
+    def queue_seconds(self) -> float | None:
+        """From being queued to being scheduled first."""
+        return _between(self.queued, self.scheduled)
 
     @property
-    def is_plausible(self) -> bool:
-        """Whether the durations can be true.
+    def prefill_seconds(self) -> float | None:
+        """From being scheduled first to the first token."""
+        return _between(self.scheduled, self.first_token)
 
-        A sequence that ended before it was scheduled has event times of zero. Its durations
-        are then negative, or as long as the machine's uptime.
-        """
-        phases = (self.queued, self.prefill, self.decode)
-        return min(phases) >= 0 and sum(phases) <= self.e2e + _MAX_EXCESS_SECONDS
+    @property
+    def decode_seconds(self) -> float | None:
+        """From the first token to the last one."""
+        return _between(self.first_token, self.last_token)
+
+    @property
+    def e2e_seconds(self) -> float:
+        """From its arrival in the API server to its end there."""
+        return max(0.0, self.finished - self.arrival)
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else max(0.0, end - start)

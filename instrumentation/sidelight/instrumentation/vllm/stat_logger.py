@@ -6,6 +6,7 @@ kills the server. `record` therefore only copies a few numbers, and no exception
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 from vllm.v1.metrics.loggers import StatLoggerBase
@@ -47,7 +48,7 @@ class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
             return
         try:
             finished = () if iteration_stats is None else tuple(iteration_stats.finished_requests)
-            step = read_step(scheduler_stats, iteration_stats, len(finished))
+            step = read_step(scheduler_stats, iteration_stats, len(finished), monotonic())
             shared.queue.put((more.get("engine_idx") or self._engine, step, finished))
             shared.stat_logger_guard.passed()
         except Exception as error:  # noqa: BLE001 - see the module's docstring

@@ -19,7 +19,7 @@ StepFields = tuple[float, int | None, int | None, float | None, int, int, int, i
 
 
 class EngineStep(NamedTuple):
-    """One engine step as the stat logger saw it. `at` is in wall-clock seconds.
+    """One engine step as the stat logger saw it. `at` is in seconds of the monotonic clock.
 
     `running`, `waiting` (requests) and `kv_usage` (a share from 0 to 1) describe the moment
     after the step. They are None where vLLM gave the scheduler's figures to another API
@@ -86,36 +86,31 @@ class StepHistory:
         return len(self._at)
 
     def add(self, step: EngineStep) -> None:
-        """Append a step. The oldest half is dropped when twice the capacity is reached."""
-        if self._at and step.at < self._at[-1]:
-            # The wall clock was set back, and the columns are searched by bisection.
-            for column in self._columns:
-                del column[:]
+        """Add a step. The oldest half is dropped when twice the capacity is reached."""
         batch = step.batch
-        self._at.append(step.at)
-        self._batch.append(nan if batch is None else batch)
-        self._waiting.append(nan if step.waiting is None else step.waiting)
-        self._kv_usage.append(nan if step.kv_usage is None else step.kv_usage)
-        self._prompt_tokens.append(step.prompt_tokens)
+        # Several API servers report the steps of one engine, so they may come out of order.
+        index = bisect_right(self._at, step.at)
+        self._at.insert(index, step.at)
+        self._batch.insert(index, nan if batch is None else batch)
+        self._waiting.insert(index, nan if step.waiting is None else step.waiting)
+        self._kv_usage.insert(index, nan if step.kv_usage is None else step.kv_usage)
+        self._prompt_tokens.insert(index, step.prompt_tokens)
         if len(self._at) >= 2 * self._capacity:
             for column in self._columns:
                 del column[: -self._capacity]
 
     def conditions_of(self, sequence: FinishedSequence) -> EngineConditions:
-        """The conditions that a sequence met; unknown if its times cannot be true."""
-        if not sequence.is_plausible:
+        """The conditions that a sequence met; unknown if its times are."""
+        queued, scheduled = sequence.queued, sequence.scheduled
+        first_token, last_token = sequence.first_token, sequence.last_token
+        if queued is None or scheduled is None or first_token is None or last_token is None:
             return UNKNOWN_CONDITIONS
-        return self.conditions(
-            sequence.queued_at,
-            sequence.scheduled_at,
-            sequence.first_token_at,
-            sequence.finished_at,
-        )
+        return self.conditions(queued, scheduled, first_token, last_token)
 
     def conditions(
         self, queued: float, scheduled: float, first_token: float, end: float
     ) -> EngineConditions:
-        """The conditions between these times, which are wall-clock seconds and ascend.
+        """The conditions between these times, which are monotonic seconds and ascend.
 
         A step counts if it ended after the request was scheduled and not after its last token.
         Steps with prefill are counted only after the step of the first token, because that

@@ -1,4 +1,4 @@
-"""Queue, prefill and decode out of the durations that vLLM reports."""
+"""Queue, prefill and decode at the times that the engine stamped."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ CONDITIONS = EngineConditions(30, 2, 3.5, 6, 4, 0.25, 0.75)
 SEQUENCE = FinishedSequence(
     request_id="chatcmpl-1",
     engine=1,
-    finished_at=1_000.0,
-    e2e=3.2,
-    queued=1.0,
-    prefill=0.5,
-    decode=1.5,
+    finished=0.01,
+    arrival=-3.2,
+    queued=-3.0,
+    scheduled=-2.0,
+    first_token=-1.5,
+    last_token=0.0,
     prompt_tokens=20,
     cached_tokens=16,
     generated_tokens=31,
     preemptions=1,
     finish_reason="stop",
 )
+OFFSET = 1_000 * NANOSECONDS
 
 
 def ns(seconds: float) -> int:
     return round(seconds * NANOSECONDS)
 
 
-def test_phases_end_with_the_last_token() -> None:
-    """The three phases follow each other and are laid out backwards from the last token."""
-    made = phase_spans(SEQUENCE, CONDITIONS, ns(990), ns(1_001))
+def test_phases_lie_where_the_engine_stamped_them() -> None:
+    """The three phases follow each other at the engine's times, on the request's wall clock."""
+    made = phase_spans(SEQUENCE, CONDITIONS, OFFSET, ns(990), ns(1_001))
     assert [(phase.name, phase.start_ns, phase.end_ns) for phase in made] == [
         ("queue", ns(997.0), ns(998.0)),
         ("prefill", ns(998.0), ns(998.5)),
@@ -47,7 +49,7 @@ def test_phases_end_with_the_last_token() -> None:
 
 def test_attributes() -> None:
     """Each phase carries what belongs to it, and all carry the engine's id of the request."""
-    queue, prefill, decode = phase_spans(SEQUENCE, CONDITIONS, ns(990), ns(1_001))
+    queue, prefill, decode = phase_spans(SEQUENCE, CONDITIONS, OFFSET, ns(990), ns(1_001))
     assert queue.attributes[names.WAITING_AT_ARRIVAL] == 4
     assert prefill.attributes[names.SERVED_INPUT_TOKENS] == 20
     assert prefill.attributes[names.SERVED_CACHED_TOKENS] == 16
@@ -68,7 +70,7 @@ def test_attributes() -> None:
 
 def test_each_phase_sums_itself_up() -> None:
     """A list of spans shows one line of each, with what matters of it."""
-    made = phase_spans(SEQUENCE, CONDITIONS, ns(990), ns(1_001))
+    made = phase_spans(SEQUENCE, CONDITIONS, OFFSET, ns(990), ns(1_001))
     assert [phase.attributes[names.OUTPUT_VALUE] for phase in made] == [
         "waited 1.0 s, 4 ahead",
         "20 tokens in 500 ms, 16 cached",
@@ -76,7 +78,7 @@ def test_each_phase_sums_itself_up() -> None:
     ]
     unknown = EngineConditions(0, 0, None, None, None, None, None)
     calm = replace(SEQUENCE, cached_tokens=0, preemptions=0)
-    made = phase_spans(calm, unknown, ns(990), ns(1_001))
+    made = phase_spans(calm, unknown, OFFSET, ns(990), ns(1_001))
     assert [phase.attributes[names.OUTPUT_VALUE] for phase in made] == [
         "waited 1.0 s",
         "20 tokens in 500 ms",
@@ -87,7 +89,7 @@ def test_each_phase_sums_itself_up() -> None:
 def test_unknown_is_left_out() -> None:
     """What the timeline does not know is no attribute, not a zero."""
     unknown = EngineConditions(0, 0, None, None, None, None, None)
-    queue, prefill, decode = phase_spans(SEQUENCE, unknown, ns(990), ns(1_001))
+    queue, prefill, decode = phase_spans(SEQUENCE, unknown, OFFSET, ns(990), ns(1_001))
     assert names.WAITING_AT_ARRIVAL not in queue.attributes
     assert names.KV_USAGE_AT_ADMISSION not in prefill.attributes
     assert names.BATCH_SIZE_MEAN not in decode.attributes
@@ -97,17 +99,16 @@ def test_nothing_decoded() -> None:
     """A single token, or an embedding, has no decode phase."""
     for tokens in (0, 1):
         made = phase_spans(
-            replace(SEQUENCE, generated_tokens=tokens), CONDITIONS, ns(990), ns(1_001)
+            replace(SEQUENCE, generated_tokens=tokens), CONDITIONS, OFFSET, ns(990), ns(1_001)
         )
         assert [phase.name for phase in made] == ["queue", "prefill"]
 
 
 def test_never_scheduled() -> None:
-    """A sequence that ended before it was scheduled has event times of zero and no phases."""
-    assert (
-        phase_spans(replace(SEQUENCE, queued=-8_000.0, prefill=0.0), CONDITIONS, 0, ns(1_001)) == []
-    )
-    assert phase_spans(replace(SEQUENCE, prefill=8_000.0), CONDITIONS, 0, ns(1_001)) == []
+    """A sequence without the engine's times has no phases."""
+    for unknown in ("queued", "scheduled", "first_token", "last_token"):
+        untimed = replace(SEQUENCE, **{unknown: None})  # type: ignore[arg-type]
+        assert phase_spans(untimed, CONDITIONS, OFFSET, 0, ns(1_001)) == []
 
 
 @given(
@@ -119,10 +120,15 @@ def test_inside_the_server_span(
     durations: tuple[float, float, float], start: float, end: float
 ) -> None:
     """Whatever the clocks say, phases are in order, without gap, within the server span."""
-    queued, prefill, decode = durations
-    sequence = replace(SEQUENCE, queued=queued, prefill=prefill, decode=decode, e2e=sum(durations))
+    queue, prefill, decode = durations
+    sequence = replace(
+        SEQUENCE,
+        queued=-queue - prefill - decode,
+        scheduled=-prefill - decode,
+        first_token=-decode,
+    )
     start_ns, end_ns = ns(start), max(ns(start), ns(end))
-    made = phase_spans(sequence, CONDITIONS, ns(start), ns(end))
+    made = phase_spans(sequence, CONDITIONS, OFFSET, ns(start), ns(end))
     edges = [edge for phase in made for edge in (phase.start_ns, phase.end_ns)]
     assert edges == sorted(edges)
     assert start_ns <= edges[0]

@@ -22,24 +22,29 @@ class PhaseSpan:
 
 
 def phase_spans(
-    sequence: FinishedSequence, conditions: EngineConditions, start_ns: int, end_ns: int
+    sequence: FinishedSequence,
+    conditions: EngineConditions,
+    clock_offset_ns: int,
+    start_ns: int,
+    end_ns: int,
 ) -> list[PhaseSpan]:
     """The phases of a sequence, in order and without gaps, within `start_ns` to `end_ns`.
 
-    Empty if the durations cannot be true. There is no `decode` if nothing was decoded after
-    the first token, as for embeddings.
+    `clock_offset_ns` is what the wall clock is ahead of the monotonic one. Empty if the times of
+    the sequence are not known. There is no `decode` if nothing was decoded after the first
+    token, as for embeddings.
     """
-    if not sequence.is_plausible:
+    if not sequence.is_timed:
         return []
     # The parent's times come from another clock read: a child must not stick out of it.
     end_ns = max(start_ns, end_ns)
     queued, scheduled, first_token, finished = (
-        min(max(round(at * NANOSECONDS), start_ns), end_ns)
+        min(max(round((at or 0.0) * NANOSECONDS) + clock_offset_ns, start_ns), end_ns)
         for at in (
-            sequence.queued_at,
-            sequence.scheduled_at,
-            sequence.first_token_at,
-            sequence.finished_at,
+            sequence.queued,
+            sequence.scheduled,
+            sequence.first_token,
+            sequence.last_token,
         )
     )
     described = [
@@ -65,17 +70,17 @@ def phase_spans(
 
 def _queue_summary(sequence: FinishedSequence, conditions: EngineConditions) -> str:
     ahead = conditions.waiting_at_arrival
-    waited = f"waited {_seconds(sequence.queued)}"
+    waited = f"waited {_seconds(sequence.queue_seconds or 0.0)}"
     return waited if ahead is None else f"{waited}, {ahead} ahead"
 
 
 def _prefill_summary(sequence: FinishedSequence, _: EngineConditions) -> str:
-    tokens = f"{sequence.prompt_tokens:,} tokens in {_seconds(sequence.prefill)}"
+    tokens = f"{sequence.prompt_tokens:,} tokens in {_seconds(sequence.prefill_seconds or 0.0)}"
     return f"{tokens}, {sequence.cached_tokens:,} cached" if sequence.cached_tokens else tokens
 
 
 def _decode_summary(sequence: FinishedSequence, conditions: EngineConditions) -> str:
-    summary = f"{sequence.generated_tokens:,} tokens in {_seconds(sequence.decode)}"
+    summary = f"{sequence.generated_tokens:,} tokens in {_seconds(sequence.decode_seconds or 0.0)}"
     if conditions.batch_mean is not None:
         summary += f", batch of {conditions.batch_mean:.1f}"
     if sequence.preemptions:
@@ -112,7 +117,9 @@ def _decode(sequence: FinishedSequence, conditions: EngineConditions) -> dict[st
     return known(
         {
             names.SERVED_OUTPUT_TOKENS: sequence.generated_tokens,
-            names.TIME_PER_OUTPUT_TOKEN: sequence.decode / (sequence.generated_tokens - 1),
+            names.TIME_PER_OUTPUT_TOKEN: (
+                (sequence.decode_seconds or 0.0) / (sequence.generated_tokens - 1)
+            ),
             names.BATCH_SIZE_MEAN: conditions.batch_mean,
             names.BATCH_SIZE_MAX: conditions.batch_max,
             names.KV_USAGE_PEAK: conditions.kv_usage_peak,

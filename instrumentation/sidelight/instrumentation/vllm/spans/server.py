@@ -210,8 +210,10 @@ def _first_token(
     if captured.stream and captured.chunks and captured.route.dialect in _FIRST_CHUNK_IS_TOKEN:
         first_ns = captured.first_chunk_ns
     else:
-        times = [sequence.first_token_at for sequence, _ in sequences if sequence.is_plausible]
-        first_ns = round(min(times) * NANOSECONDS) if times else None
+        times = [
+            sequence.first_token for sequence, _ in sequences if sequence.first_token is not None
+        ]
+        first_ns = round(min(times) * NANOSECONDS) + captured.clock_offset_ns if times else None
     if first_ns is None or first_ns < captured.start_ns:
         return {}
     attributes: dict[str, Any] = {
@@ -224,11 +226,11 @@ def _first_token(
 
 
 def _engine(sequences: SequencesWithConditions) -> dict[str, Any]:
-    plausible = [pair for pair in sequences if pair[0].is_plausible]
-    if not plausible:
+    pairs = [pair for pair in sequences if pair[0].is_timed]
+    if not pairs:
         return {}
-    timed = [sequence for sequence, _ in plausible]
-    met = [conditions for _, conditions in plausible]
+    timed = [sequence for sequence, _ in pairs]
+    met = [conditions for _, conditions in pairs]
     # The first token of each sequence comes out of prefill.
     decoded = sum(max(0, sequence.generated_tokens - 1) for sequence in timed)
     means = [conditions.batch_mean for conditions in met if conditions.batch_mean is not None]
@@ -238,12 +240,14 @@ def _engine(sequences: SequencesWithConditions) -> dict[str, Any]:
             names.ENGINE_REQUEST_ID: timed[0].request_id,
             names.ENGINE_SEQUENCES: len(timed),
             names.ENGINE_INDEX: timed[0].engine,
-            names.QUEUE_TIME: max(sequence.queued for sequence in timed),
-            names.PREFILL_TIME: max(sequence.prefill for sequence in timed),
-            names.DECODE_TIME: max(sequence.decode for sequence in timed),
-            names.E2E_TIME: max(sequence.e2e for sequence in timed),
+            names.QUEUE_TIME: _most(sequence.queue_seconds for sequence in timed),
+            names.PREFILL_TIME: _most(sequence.prefill_seconds for sequence in timed),
+            names.DECODE_TIME: _most(sequence.decode_seconds for sequence in timed),
+            names.E2E_TIME: _most(sequence.e2e_seconds for sequence in timed),
             names.TIME_PER_OUTPUT_TOKEN: (
-                sum(sequence.decode for sequence in timed) / decoded if decoded else None
+                sum(sequence.decode_seconds or 0.0 for sequence in timed) / decoded
+                if decoded
+                else None
             ),
             names.PREEMPTIONS: sum(sequence.preemptions for sequence in timed),
             names.BATCH_SIZE_MEAN: sum(means) / len(means) if means else None,

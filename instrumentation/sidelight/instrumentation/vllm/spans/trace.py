@@ -45,7 +45,9 @@ def request_trace(
     phases = [
         phase
         for sequence, conditions in sequences[:MAX_SEQUENCES_WITH_PHASES]
-        for phase in phase_spans(sequence, conditions, server.start_ns, server.end_ns)
+        for phase in phase_spans(
+            sequence, conditions, captured.clock_offset_ns, server.start_ns, server.end_ns
+        )
     ]
     # Langfuse sums by the attributes of each span.
     for name in (names.SESSION_ID, names.USER_ID, names.TAGS, names.LANGFUSE_TRACE_NAME):
