@@ -6,13 +6,12 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from opentelemetry.sdk.resources import Resource
-
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm.correlate import Correlator
 from sidelight.instrumentation.vllm.engine_stats import read_step
-from sidelight.instrumentation.vllm.export import encode as wire
+from sidelight.instrumentation.vllm.export import traces
 from sidelight.instrumentation.vllm.export.emitter import SpanEmitter
+from sidelight.instrumentation.vllm.export.sampling import HeadSampler
 from sidelight.instrumentation.vllm.runtime import Runtime
 from support.otlp_receiver import ReceivedSpan, decode_spans
 
@@ -24,7 +23,7 @@ class Observed:
         self.runtime = Runtime(settings)
         self._encoded: list[bytes] = []
         # Its thread is never started: tests decide when it works.
-        self.runtime.processing._emitter = SpanEmitter(Resource({}), self._encoded.append)
+        self.runtime.processing._emitter = SpanEmitter(HeadSampler(), self._encoded.append)
 
     @property
     def correlator(self) -> Correlator:
@@ -34,11 +33,11 @@ class Observed:
     def spans(self) -> list[ReceivedSpan]:
         """All spans so far, children before their server span."""
         self.runtime.processing.process()
-        return decode_spans(wire.traces_request(b"", "", self._encoded))
+        return decode_spans(traces.traces_request(b"", "", self._encoded))
 
     def server_span(self) -> ReceivedSpan:
         """The one server span."""
-        (found,) = [span for span in self.spans() if span.kind == wire.SERVER]
+        (found,) = [span for span in self.spans() if span.kind == traces.SERVER]
         return found
 
     def step(

@@ -44,7 +44,9 @@ def plain(attributes: Any) -> dict[str, Any]:
         kind = given.WhichOneof("value")
         if kind == "array_value":
             return [value(item) for item in given.array_value.values]
-        return getattr(given, str(kind))
+        if kind == "kvlist_value":
+            return plain(given.kvlist_value.values)
+        return None if kind is None else getattr(given, kind)
 
     pairs: list[KeyValue] = list(attributes)
     return {pair.key: value(pair.value) for pair in pairs}

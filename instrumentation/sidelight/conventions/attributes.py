@@ -29,6 +29,15 @@ SERVICE_VERSION: Final = _RESOURCES.attribute(
 SERVICE_INSTANCE_ID: Final = _RESOURCES.attribute(
     "service.instance.id", "Id of one running process of the service.", VLLM, APPS
 )
+TELEMETRY_SDK_LANGUAGE: Final = _RESOURCES.attribute(
+    "telemetry.sdk.language", "Language of what makes the telemetry.", VLLM
+)
+TELEMETRY_SDK_NAME: Final = _RESOURCES.attribute(
+    "telemetry.sdk.name", "What makes the telemetry: `sidelight`.", VLLM
+)
+TELEMETRY_SDK_VERSION: Final = _RESOURCES.attribute(
+    "telemetry.sdk.version", "Version of what makes the telemetry.", VLLM
+)
 HOST_NAME: Final = _RESOURCES.attribute(
     "host.name", "Name of the host that the service runs on.", APPS
 )

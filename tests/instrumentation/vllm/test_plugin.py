@@ -11,7 +11,6 @@ from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-import wrapt
 
 from sidelight.instrumentation.settings import DISABLED
 from sidelight.instrumentation.vllm import plugin, runtime
@@ -44,6 +43,7 @@ def frameworks(
     monkeypatch.setattr(runtime, "_runtime", observed.runtime)
     monkeypatch.setattr(plugin, "_warned", False)
     yield tmp_path
+    plugin._hooks.stop()
     for name in modules:
         sys.modules.pop(name, None)
 
@@ -126,13 +126,13 @@ def test_fault_while_wrapping(
     assert len(caplog.records) == 1
 
 
-def test_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_never_raises(frameworks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception in `install` would stop vLLM's start."""
 
     def fault(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(wrapt, "register_post_import_hook", fault)
+    monkeypatch.setattr(plugin, "is_imported", fault)
     plugin.install()
 
 

@@ -9,12 +9,13 @@ also sees requests that inner layers refuse (401, 413, 503).
 
 from __future__ import annotations
 
+import functools
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-import wrapt
-
+from sidelight.instrumentation.imports import ImportHooks, is_imported
 from sidelight.instrumentation.settings import Settings
 
 # Only to be imported now, as it keeps the environment before vLLM writes to it.
@@ -23,6 +24,8 @@ from sidelight.instrumentation.vllm import environment  # noqa: F401
 _logger = logging.getLogger(__name__)
 _METHOD: Final = "build_middleware_stack"
 _MARK: Final = "_sidelight_wraps_stack"
+_CLASSES: Final = {"starlette.applications": "Starlette", "fastapi.applications": "FastAPI"}
+_hooks: Final = ImportHooks()
 _warned = False
 
 
@@ -34,39 +37,44 @@ def install() -> None:
     try:
         if Settings.from_environment().disabled:
             return
-        for module, name in (
-            ("starlette.applications", "Starlette"),
-            ("fastapi.applications", "FastAPI"),
-        ):
-            wrapt.register_post_import_hook(_hook(name), module)
+        _hooks.watch(_CLASSES, _imported)
+        for module in _CLASSES:
+            if is_imported(module):
+                _imported(module)
     except Exception as error:  # noqa: BLE001 - an exception here keeps vLLM from starting
         _warn(type(error).__name__)
 
 
-def _hook(class_name: str) -> Callable[[Any], None]:
-    def patch(module: Any) -> None:
-        try:
-            application = getattr(module, class_name, None)
-            if application is None or not hasattr(application, _METHOD):
-                _warn(f"{class_name}.{_METHOD} does not exist")
-            # A subclass without its own method uses the one of its base class, which is wrapped.
-            elif _METHOD in vars(application) and _MARK not in vars(application):
-                wrapt.wrap_function_wrapper(application, _METHOD, _wrap_stack)
-                setattr(application, _MARK, True)
-        except Exception as error:  # noqa: BLE001 - raised into the importing module otherwise
-            _warn(type(error).__name__)
-
-    return patch
+def _imported(module: str) -> None:
+    try:
+        class_name = _CLASSES[module]
+        application = getattr(sys.modules[module], class_name, None)
+        if application is None or not hasattr(application, _METHOD):
+            _warn(f"{class_name}.{_METHOD} does not exist")
+        # A subclass without its own method uses the one of its base class, which is wrapped.
+        elif _METHOD in vars(application) and _MARK not in vars(application):
+            setattr(application, _METHOD, _observed(vars(application)[_METHOD]))
+            setattr(application, _MARK, True)
+    except Exception as error:  # noqa: BLE001 - raised into the importing module otherwise
+        _warn(type(error).__name__)
 
 
-def _wrap_stack(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-    stack = wrapped(*args, **kwargs)
+def _observed(build_stack: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(build_stack)
+    def build_middleware_stack(application: Any, *args: Any, **kwargs: Any) -> Any:
+        stack = build_stack(application, *args, **kwargs)
+        return _with_middleware(stack, application)
+
+    return build_middleware_stack
+
+
+def _with_middleware(stack: Any, application: Any) -> Any:
     try:
         from sidelight.instrumentation.vllm import runtime
         from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
         from sidelight.instrumentation.vllm.routes import serves_vllm
 
-        if isinstance(stack, SidelightMiddleware) or not serves_vllm(instance.routes):
+        if isinstance(stack, SidelightMiddleware) or not serves_vllm(application.routes):
             return stack
         shared = runtime.get()
         return stack if shared is None else SidelightMiddleware(stack, shared)

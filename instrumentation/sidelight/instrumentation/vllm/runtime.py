@@ -11,19 +11,20 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm import environment
 from sidelight.instrumentation.vllm.capture import CaptureBudget
 from sidelight.instrumentation.vllm.capture_queue import CaptureQueue
+from sidelight.instrumentation.vllm.export.emitter import SpanEmitter
+from sidelight.instrumentation.vllm.export.exporter import OtlpExporter, make_client
+from sidelight.instrumentation.vllm.export.resource import make_resource, version_of
+from sidelight.instrumentation.vllm.export.sampling import make_sampler
 from sidelight.instrumentation.vllm.faults import FaultGuard
 from sidelight.instrumentation.vllm.metrics import DataPoint
 from sidelight.instrumentation.vllm.processing import ProcessingThread
-
-if TYPE_CHECKING:
-    from sidelight.instrumentation.vllm.export.exporter import OtlpExporter
 
 _logger = logging.getLogger(__name__)
 _lock: Final = threading.Lock()
@@ -48,14 +49,8 @@ class Runtime:
     def start(self, version: str | None, environ: Mapping[str, str]) -> None:
         """Start the two threads, as the `OTEL_*` variables in `environ` say. `version` is vLLM's.
 
-        Raises `ValueError` if an `OTEL_*` variable is invalid, and `ImportError` if an
-        OpenTelemetry package is missing.
+        Raises `ValueError` if an `OTEL_*` variable is invalid.
         """
-        # Imported here, so that a missing package cannot keep vLLM from starting.
-        from sidelight.instrumentation.vllm.export.emitter import SpanEmitter
-        from sidelight.instrumentation.vllm.export.exporter import OtlpExporter, make_client
-        from sidelight.instrumentation.vllm.export.resource import make_resource
-
         resource = make_resource(version, environ)
         exporter = OtlpExporter(
             resource,
@@ -65,7 +60,7 @@ class Runtime:
             environ=environ,
         )
         exporter.start()
-        self.processing.start(SpanEmitter(resource, exporter.put, exporter.flush))
+        self.processing.start(SpanEmitter(make_sampler(environ), exporter.put, exporter.flush))
 
         def stop() -> None:
             self.processing.stop(MAX_PROCESSING_STOP_SECONDS)
@@ -103,12 +98,12 @@ def get() -> Runtime | None:
         if _runtime.settings.disabled:
             return None
         try:
-            _runtime.start(_vllm_version(), environment.AT_START)
+            _runtime.start(version_of("vllm"), environment.AT_START)
             os.register_at_fork(after_in_child=_forget)
         except Exception as error:  # noqa: BLE001 - vLLM must start without us
             _logger.warning(
                 "Sidelight: cannot start (%s: %.200s). vLLM is not affected. Check the OTEL_* "
-                "variables and the installed opentelemetry packages.",
+                "variables.",
                 type(error).__name__, error,
             )  # fmt: skip
             _runtime = Runtime(Settings(disabled=True))
@@ -120,12 +115,3 @@ def _forget() -> None:
     # A forked child has no threads. It makes its own runtime if it needs one.
     global _runtime
     _runtime = None
-
-
-def _vllm_version() -> str | None:
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version("vllm")
-    except importlib.metadata.PackageNotFoundError:
-        return None

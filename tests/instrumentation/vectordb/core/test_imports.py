@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import wrapt
 
+from sidelight.instrumentation.imports import exists
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb import chroma
 from sidelight.instrumentation.vectordb.core.description import Operation, WrappedClasses
-from sidelight.instrumentation.vectordb.core.imports import exists
 from sidelight.instrumentation.vectordb.core.library import ClientLibrary
 from sidelight.instrumentation.vectordb.core.method import ObservedMethod
 from sidelight.instrumentation.vectordb.core.patching import Patches

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from opentelemetry.sdk.resources import Resource
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm.export import encode as wire
-from sidelight.instrumentation.vllm.export import exporter
+from sidelight.instrumentation.vllm.export import exporter, traces
 from sidelight.instrumentation.vllm.export.exporter import OtlpExporter, make_client
 from sidelight.instrumentation.vllm.export.http_client import DEFAULT_ENDPOINT, OtlpHttpClient
 from sidelight.instrumentation.vllm.metrics import DataPoint
@@ -39,7 +37,7 @@ def receiver() -> Iterator[OtlpReceiver]:
 def exporting(url: str, **environ: str) -> Iterator[OtlpExporter]:
     variables = {**FAST, "OTEL_EXPORTER_OTLP_ENDPOINT": url, **environ}
     made = OtlpExporter(
-        Resource({"service.name": "vllm"}),
+        {"service.name": "vllm"},
         make_client("traces", variables),
         make_client("metrics", variables),
         lambda: [DataPoint(names.CLIENT_ABORTS, {}, 3)],
@@ -53,8 +51,8 @@ def exporting(url: str, **environ: str) -> Iterator[OtlpExporter]:
 
 
 def span(name: str = "chat", **attributes: str) -> bytes:
-    return wire.encode_span(
-        wire.OtlpSpan(bytes(16), bytes(8), b"", name, wire.SERVER, 1, 2, attributes)
+    return traces.encode_span(
+        traces.OtlpSpan(bytes(16), bytes(8), b"", name, traces.SERVER, 1, 2, attributes)
     )
 
 
@@ -168,12 +166,12 @@ def test_what_is_queued_at_the_end_is_sent(receiver: OtlpReceiver) -> None:
 
 def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A full queue drops what is new and counts it, by number and by size."""
-    box = OtlpExporter(Resource({}), OtlpHttpClient("traces", {}), None, list, {})
+    box = OtlpExporter({}, OtlpHttpClient("traces", {}), None, list, {})
     monkeypatch.setattr(exporter, "MAX_QUEUED_SPANS", 5)
     for _ in range(8):
         box.put(span())
     assert box.dropped == 3
-    box = OtlpExporter(Resource({}), OtlpHttpClient("traces", {}), None, list, {})
+    box = OtlpExporter({}, OtlpHttpClient("traces", {}), None, list, {})
     monkeypatch.setattr(exporter, "MAX_QUEUED_BYTES", 1_000)
     for _ in range(3):
         box.put(span(text="x" * 400))

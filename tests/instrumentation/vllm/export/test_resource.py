@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import pytest
 
 from sidelight import conventions as names
@@ -10,7 +12,7 @@ from sidelight.instrumentation.vllm.export.resource import make_resource
 
 def test_resource() -> None:
     """The service is `vllm` unless the environment says otherwise; instances differ."""
-    first, second = make_resource("0.32.0", {}).attributes, make_resource(None, {}).attributes
+    first, second = make_resource("0.32.0", {}), make_resource(None, {})
     assert (first[names.SERVICE_NAME], first[names.SERVICE_VERSION]) == ("vllm", "0.32.0")
     assert first[names.SERVICE_INSTANCE_ID] != second[names.SERVICE_INSTANCE_ID]
     told = make_resource(
@@ -19,17 +21,25 @@ def test_resource() -> None:
             "OTEL_SERVICE_NAME": "chat-backend",
             "OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=pod-1, team=search%2C%20web,wrong,=",
         },
-    ).attributes
+    )
     assert told[names.SERVICE_NAME] == "chat-backend"
     assert told[names.SERVICE_INSTANCE_ID] == "pod-1"
     assert told["team"] == "search, web"
+
+
+def test_who_made_it() -> None:
+    """The collector takes a resource with `telemetry.sdk.name` for one that an SDK wrote."""
+    resource = make_resource(None, {})
+    assert resource[names.TELEMETRY_SDK_NAME] == "sidelight"
+    assert resource[names.TELEMETRY_SDK_VERSION] == version("sidelight")
+    assert names.SERVICE_VERSION not in resource
 
 
 def test_what_a_library_sets_later_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment is that of the start, whatever stands there now."""
     monkeypatch.setenv("OTEL_SERVICE_NAME", "someone-else")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=someone-else")
-    told = make_resource(None, {"OTEL_SERVICE_NAME": "chat-backend"}).attributes
+    told = make_resource(None, {"OTEL_SERVICE_NAME": "chat-backend"})
 
     assert told[names.SERVICE_NAME] == "chat-backend"
     assert told[names.SERVICE_INSTANCE_ID] != "someone-else"

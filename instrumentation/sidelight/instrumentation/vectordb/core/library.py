@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sidelight.instrumentation.imports import ImportHooks, is_imported
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb.core.description import Database
 from sidelight.instrumentation.vectordb.core.errors import ClientErrors
-from sidelight.instrumentation.vectordb.core.imports import ImportHooks, is_imported
 from sidelight.instrumentation.vectordb.core.patching import Patches
 
 if TYPE_CHECKING:

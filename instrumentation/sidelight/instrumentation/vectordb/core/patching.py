@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from sidelight.instrumentation.imports import exists
 from sidelight.instrumentation.vectordb.core.description import WrappedClasses
-from sidelight.instrumentation.vectordb.core.imports import exists
 
 if TYPE_CHECKING:
     from sidelight.instrumentation.vectordb.core.method import ObservedMethod

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from random import Random
 
-from opentelemetry.context import Context
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.trace import (
-    NonRecordingSpan,
-    SpanContext,
-    SpanKind,
-    TraceFlags,
-    set_span_in_context,
-)
-
-from sidelight.instrumentation.vllm.export import encode as wire
+from sidelight.instrumentation.vllm.export import traces
+from sidelight.instrumentation.vllm.export.sampling import HeadSampler
 from sidelight.instrumentation.vllm.spans.server import ServerSpan
 from sidelight.instrumentation.vllm.spans.trace import RequestTrace
-from sidelight.instrumentation.vllm.trace_context import RemoteParent
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
 
 
 class SpanEmitter:
@@ -30,34 +16,34 @@ class SpanEmitter:
 
     def __init__(
         self,
-        resource: Resource,
+        sampler: HeadSampler,
         put: Callable[[bytes], None],
         flush: Callable[[], None] = lambda: None,
     ) -> None:
-        # Only for its sampler, which it makes as OTEL_TRACES_SAMPLER says. It is never made global.
-        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self._sampler = provider.sampler
-        self._ids = provider.id_generator
+        self._sampler = sampler
+        # Of its own, seeded by the system: vLLM seeds the global one, and every start would
+        # make the same ids.
+        self._random = Random()  # noqa: S311 - ids are no secrets
         self._put = put
         self.flush = flush
 
     def emit(self, trace: RequestTrace) -> None:
         """Hand over the spans, unless the caller or the sampler decided against the trace."""
         parent, server = trace.parent, trace.server
-        number = parent.trace_id if parent else self._ids.generate_trace_id()
-        if not self._sampled(number, parent, server):
+        number = parent.trace_id if parent else self._id(128)
+        if not self._sampler.samples(number, parent):
             return
         trace_id, server_id = number.to_bytes(16, "big"), self._span_id()
         state = parent.trace_state if parent else ""
         for child in trace.phases:
             self._put(
-                wire.encode_span(
-                    wire.OtlpSpan(
+                traces.encode_span(
+                    traces.OtlpSpan(
                         trace_id=trace_id,
                         span_id=self._span_id(),
                         parent_id=server_id,
                         name=child.name,
-                        kind=wire.INTERNAL,
+                        kind=traces.INTERNAL,
                         start_ns=child.start_ns,
                         end_ns=child.end_ns,
                         attributes=child.attributes,
@@ -66,13 +52,13 @@ class SpanEmitter:
                 )
             )
         self._put(
-            wire.encode_span(
-                wire.OtlpSpan(
+            traces.encode_span(
+                traces.OtlpSpan(
                     trace_id=trace_id,
                     span_id=server_id,
                     parent_id=parent.span_id.to_bytes(8, "big") if parent else b"",
                     name=server.name,
-                    kind=wire.SERVER,
+                    kind=traces.SERVER,
                     start_ns=server.start_ns,
                     end_ns=server.end_ns,
                     attributes=server.attributes,
@@ -86,18 +72,11 @@ class SpanEmitter:
         )
 
     def _span_id(self) -> bytes:
-        return self._ids.generate_span_id().to_bytes(8, "big")
+        return self._id(64).to_bytes(8, "big")
 
-    def _sampled(self, trace_id: int, parent: RemoteParent | None, server: ServerSpan) -> bool:
-        context = Context()
-        if parent is not None:
-            flags = TraceFlags(TraceFlags.SAMPLED if parent.sampled else 0)
-            remote = SpanContext(parent.trace_id, parent.span_id, True, flags)
-            context = set_span_in_context(NonRecordingSpan(remote), context)
-        result = self._sampler.should_sample(
-            context, trace_id, server.name, SpanKind.SERVER, server.attributes
-        )
-        return result.decision is Decision.RECORD_AND_SAMPLE
+    def _id(self, bits: int) -> int:
+        # Zero is no valid id.
+        return self._random.getrandbits(bits) or 1
 
 
 def _exception(server: ServerSpan) -> tuple[tuple[str, int, dict[str, str]], ...]:

@@ -11,16 +11,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm.export.encode import encode_resource, traces_request
 from sidelight.instrumentation.vllm.export.http_client import OtlpHttpClient, PostOutcome
-from sidelight.instrumentation.vllm.export.metrics import encode_metrics
+from sidelight.instrumentation.vllm.export.metrics import metrics_request
+from sidelight.instrumentation.vllm.export.protobuf import resource as encode_resource
+from sidelight.instrumentation.vllm.export.traces import traces_request
 from sidelight.instrumentation.vllm.metrics import DataPoint
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
 
 MAX_QUEUED_SPANS: Final = 8_192
 MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
@@ -53,15 +51,14 @@ class OtlpExporter:
 
     def __init__(
         self,
-        resource: Resource,
+        resource: Mapping[str, Any],
         traces: OtlpHttpClient | None,
         metrics: OtlpHttpClient | None,
         data_points: Callable[[], Iterable[DataPoint]],
         environ: Mapping[str, str] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
-        self._resource = resource
-        self._resource_bytes = encode_resource(resource.attributes)
+        self._resource = encode_resource(resource)
         self._traces = traces
         self._metrics = metrics
         self._data_points = data_points
@@ -135,7 +132,7 @@ class OtlpExporter:
             while self._queue and len(batch) < MAX_BATCH_SPANS and size < MAX_BATCH_BYTES:
                 batch.append(self._queue.popleft())
                 size += len(batch[-1])
-            payload = traces_request(self._resource_bytes, names.SCOPE_VLLM, batch)
+            payload = traces_request(self._resource, names.SCOPE_VLLM, batch)
             outcome = self._traces.post(payload)
             if outcome.accepted:
                 self._failures = 0
@@ -156,8 +153,12 @@ class OtlpExporter:
         if self._metrics is None:
             return
         try:
-            payload = encode_metrics(
-                self._resource, self._data_points(), self._started_ns, time.time_ns()
+            payload = metrics_request(
+                self._resource,
+                names.SCOPE_VLLM,
+                self._data_points(),
+                self._started_ns,
+                time.time_ns(),
             )
         except Exception as error:  # noqa: BLE001 - spans must go on
             self._warn(

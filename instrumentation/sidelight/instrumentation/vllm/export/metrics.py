@@ -1,77 +1,73 @@
-"""Data points as OTLP metrics, in OpenTelemetry's data model and by its encoder."""
+"""Data points as OTLP metrics in protobuf, cumulative since the process started.
+
+The field numbers are those of `metrics.proto` of opentelemetry-proto.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from struct import pack
+from typing import Final
 
 from sidelight import conventions as names
+from sidelight.instrumentation.vllm.export.protobuf import attributes, message, text, varint
 from sidelight.instrumentation.vllm.metrics import DataPoint, Distribution
 
-if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import Metric, MetricsData
-    from opentelemetry.sdk.resources import Resource
+_CUMULATIVE: Final = b"\x10" + varint(2)
+_MONOTONIC: Final = b"\x18\x01"
 
 
-def encode_metrics(
-    resource: Resource, data_points: Iterable[DataPoint], start_ns: int, now_ns: int
+def metrics_request(
+    resource: bytes, scope: str, data_points: Iterable[DataPoint], start_ns: int, now_ns: int
 ) -> bytes:
-    """`data_points` as an `ExportMetricsServiceRequest`, by OpenTelemetry's own encoder."""
-    from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics as encode
+    """An `ExportMetricsServiceRequest` with one resource and one scope.
 
-    return encode(metrics_data(resource, data_points, start_ns, now_ns)).SerializeToString()
-
-
-def metrics_data(
-    resource: Resource, data_points: Iterable[DataPoint], start_ns: int, now_ns: int
-) -> MetricsData:
-    """`data_points` in OpenTelemetry's data model, cumulative from `start_ns` to `now_ns`."""
-    from opentelemetry.sdk.metrics.export import (
-        AggregationTemporality,
-        Gauge,
-        Histogram,
-        HistogramDataPoint,
-        Metric,
-        MetricsData,
-        NumberDataPoint,
-        ResourceMetrics,
-        ScopeMetrics,
-        Sum,
-    )
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-
-    points: dict[str, list[Any]] = {}
+    The values are sums from `start_ns` to `now_ns`, in wall-clock nanoseconds.
+    """
+    times = pack("<BQBQ", 0x11, start_ns, 0x19, now_ns)
+    points: dict[str, list[bytes]] = {}
     for data_point in data_points:
         value = data_point.value
-        labels_and_times = (data_point.attributes, start_ns, now_ns)
         if isinstance(value, Distribution):
-            # Copied once, because the processing thread goes on adding.
-            counts = tuple(value.counts)
-            count = sum(counts)
-            point: Any = HistogramDataPoint(
-                *labels_and_times,
-                count=count,
-                sum=value.total,
-                bucket_counts=counts,
-                explicit_bounds=value.bounds,
-                min=value.minimum if count else 0.0,
-                max=value.maximum if count else 0.0,
-            )
+            point = _histogram_point(times, data_point, value)
         else:
-            point = NumberDataPoint(*labels_and_times, value=value)
+            point = _number_point(times, data_point, value)
         points.setdefault(data_point.metric, []).append(point)
+    scope_metrics = [message(b"\x0a", text(b"\x0a", scope))]
+    scope_metrics += [message(b"\x12", _metric(name, same)) for name, same in points.items()]
+    resource_metrics = message(b"\x0a", resource) + message(b"\x12", b"".join(scope_metrics))
+    return message(b"\x0a", resource_metrics)
 
-    cumulative = AggregationTemporality.CUMULATIVE
-    metrics: list[Metric] = []
-    for name, same_metric in points.items():
-        definition = names.METRICS[name]
-        data: Sum | Gauge | Histogram
-        if definition.instrument == "histogram":
-            data = Histogram(same_metric, cumulative)
-        elif definition.instrument == "counter":
-            data = Sum(same_metric, cumulative, is_monotonic=True)
-        else:
-            data = Gauge(same_metric)
-        metrics.append(Metric(name, definition.meaning, definition.unit, data))
-    scope = InstrumentationScope(names.SCOPE_VLLM)
-    return MetricsData([ResourceMetrics(resource, [ScopeMetrics(scope, metrics, "")], "")])
+
+def _metric(name: str, points: Iterable[bytes]) -> bytes:
+    definition = names.METRICS[name]
+    data = b"".join(message(b"\x0a", point) for point in points)
+    if definition.instrument == "histogram":
+        data = message(b"\x4a", data + _CUMULATIVE)
+    elif definition.instrument == "counter":
+        data = message(b"\x3a", data + _CUMULATIVE + _MONOTONIC)
+    else:
+        data = message(b"\x2a", data)
+    described = text(b"\x0a", name) + text(b"\x12", definition.meaning)
+    return described + text(b"\x1a", definition.unit) + data
+
+
+def _number_point(times: bytes, data_point: DataPoint, value: float) -> bytes:
+    number = pack("<Bq", 0x31, value) if isinstance(value, int) else pack("<Bd", 0x21, value)
+    return b"".join((times, number, *attributes(b"\x3a", data_point.attributes)))
+
+
+def _histogram_point(times: bytes, data_point: DataPoint, value: Distribution) -> bytes:
+    # Copied once, because the processing thread goes on adding.
+    counts = tuple(value.counts)
+    count = sum(counts)
+    parts = [
+        times,
+        pack("<BQBd", 0x21, count, 0x29, value.total),
+        message(b"\x32", pack(f"<{len(counts)}Q", *counts)),
+        message(b"\x3a", pack(f"<{len(value.bounds)}d", *value.bounds)),
+        *attributes(b"\x4a", data_point.attributes),
+    ]
+    if count:
+        parts.append(pack("<BdBd", 0x59, value.minimum, 0x61, value.maximum))
+    return b"".join(parts)

@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import socket
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 from sidelight import conventions as names
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
-
 
 _ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
 _SERVICE_NAME: Final = "OTEL_SERVICE_NAME"
 
 
-def make_resource(version: str | None, environ: Mapping[str, str]) -> Resource:
-    """The resource of this process, as `environ` says. `version` is vLLM's.
+def make_resource(version: str | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """The attributes of this process, as `environ` says. `version` is vLLM's.
 
     `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` take precedence. Each process has an
     instance id of its own, because several API servers of one deployment report the same
     cumulative metrics and would otherwise overwrite each other's.
     """
-    from opentelemetry.sdk.resources import Resource
-
-    defaults: dict[str, Any] = {
+    attributes = {
         names.SERVICE_NAME: "vllm",
+        names.SERVICE_VERSION: version,
         names.SERVICE_INSTANCE_ID: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+        names.TELEMETRY_SDK_LANGUAGE: "python",
+        names.TELEMETRY_SDK_NAME: "sidelight",
+        names.TELEMETRY_SDK_VERSION: version_of("sidelight"),
+        **_from_environment(environ),
     }
-    if version:
-        defaults[names.SERVICE_VERSION] = version
-    return Resource.create({**defaults, **_attributes(environ)})
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
-def _attributes(environ: Mapping[str, str]) -> dict[str, str]:
+def version_of(distribution: str) -> str | None:
+    """The version of an installed distribution; None if there is none of that name."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say; skips what is no pair.
 
     https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
     """
-    # The SDK's own detector reads the environment as it is now.
     pairs = (pair.partition("=") for pair in environ.get(_ATTRIBUTES, "").split(","))
     attributes = {
         key.strip(): unquote(value.strip())

@@ -1,6 +1,6 @@
-"""Tells when modules of a client have been imported; imports none itself.
+"""Tells when modules of a library have been imported; imports none itself.
 
-A client may have side effects when it is imported: it reads `.env` files, configures logging,
+A library may have side effects when it is imported: it reads `.env` files, configures logging,
 starts threads. So an app that does not import it must not get it from us, and one that prepares
 something first, such as another `sqlite3` for Chroma, must be able to.
 """
