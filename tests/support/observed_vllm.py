@@ -8,7 +8,7 @@ from typing import Any
 
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm.correlate import Correlator
-from sidelight.instrumentation.vllm.engine_stats import read_step
+from sidelight.instrumentation.vllm.engine_stats import step_record
 from sidelight.instrumentation.vllm.export import traces
 from sidelight.instrumentation.vllm.export.emitter import SpanEmitter
 from sidelight.instrumentation.vllm.export.sampling import HeadSampler
@@ -49,13 +49,14 @@ class Observed:
         **changes: Any,
     ) -> None:
         """An engine step with these finished sequences, now or at a time of the monotonic clock."""
-        step = read_step(
-            scheduler(running=running),
-            iteration(*finished, **changes),
-            len(finished),
-            time.monotonic() if at is None else at,
+        self.runtime.queue.put(
+            step_record(
+                engine,
+                scheduler(running=running),
+                iteration(*finished, **changes),
+                time.monotonic() if at is None else at,
+            )
         )
-        self.runtime.queue.put((engine, step, tuple(finished)))
 
 
 def scheduler(running: int = 1, waiting: int = 0, kv: float = 0.25) -> Any:

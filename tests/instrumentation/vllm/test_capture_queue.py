@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 
-from sidelight.instrumentation.vllm.capture_queue import CaptureQueue, StepRecord
+from sidelight.instrumentation.vllm.capture_queue import CaptureQueue
+from sidelight.instrumentation.vllm.records import STEP, Record
 from support.waiting import eventually
 
-EARLY: StepRecord = (0, (1.0, 1, 0, 0.5, 0, 1, 0, 0, 0, 0), ())
-LATE: StepRecord = (0, (2.0, 1, 0, 0.5, 0, 1, 0, 0, 0, 0), ())
+EARLY: Record = (STEP, 0, (1.0, 1, 0, 0.5, 0, 1, 0, 0, 0, 0), ())
+LATE: Record = (STEP, 0, (2.0, 1, 0, 0.5, 0, 1, 0, 0, 0, 0), ())
 
 
 def test_wakes_a_sleeper() -> None:

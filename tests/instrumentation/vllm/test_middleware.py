@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm.capture import (
-    CapturedRequest,
-)
+from sidelight.instrumentation.vllm.capture import RequestCapture
 from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
 from support import asgi
 from support.asgi import Client, Message, Receive, Send, events, reply, scope
@@ -155,7 +153,7 @@ async def test_root_path(observed: Observed) -> None:
     assert observed.server_span().attributes[names.HTTP_ROUTE] == "/v1/chat/completions"
 
 
-@pytest.mark.parametrize("broken", ["__init__", "received", "sent", "finish"])
+@pytest.mark.parametrize("broken", ["__init__", "received", "sent", "body_record", "ended_record"])
 async def test_our_own_faults(
     observed: Observed, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
@@ -164,7 +162,7 @@ async def test_our_own_faults(
     def fault(*_: object, **__: object) -> None:
         raise KeyError("our own fault")
 
-    monkeypatch.setattr(CapturedRequest, broken, fault)
+    monkeypatch.setattr(RequestCapture, broken, fault)
     for _ in range(12):
         client = await call(observed, answering)
         assert json.loads(client.answer) == ANSWER

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import pytest
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vllm.capture import CaptureBudget
 from sidelight.instrumentation.vllm.capture_queue import CaptureQueue
 from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
 from sidelight.instrumentation.vllm.processing import ProcessingThread
+from sidelight.instrumentation.vllm.records import STEP, Record
 from sidelight.instrumentation.vllm.spans.trace import RequestTrace
 from support.observed_vllm import Observed, finished
 from support.vllm_application import answer_with_id
 
-BAD = SimpleNamespace(request_id="of a shape to come")
+BAD: Record = (STEP, 0, ("of a shape to come",), ())
 
 
 async def test_one_bad_item(observe: Callable[..., Observed]) -> None:
     """An item that cannot be read costs itself and nothing else."""
     observed = observe(vllm_stats_wait_seconds=0.0)
-    observed.step(SimpleNamespace(request_id="of a shape to come"))
-    observed.runtime.queue.put("nonsense")  # type: ignore[arg-type]
+    observed.runtime.queue.put(BAD)
     await answer_with_id(observed, "/v1/chat/completions", {}, "chatcmpl-a")
     assert len(observed.spans()) == 1
     assert observed.runtime.processing.guard.faults == 1
@@ -33,7 +33,7 @@ async def test_one_bad_item(observe: Callable[..., Observed]) -> None:
 def test_bad_and_good_items(observed: Observed, caplog: pytest.LogCaptureFixture) -> None:
     """Bad items with good ones between them are no run of faults, and cost one line."""
     for _ in range(3 * MAX_FAULTS_IN_A_ROW):
-        observed.step(BAD)
+        observed.runtime.queue.put(BAD)
         observed.step(finished("cmpl-a-0"))
     observed.spans()
     assert observed.runtime.processing.guard.faults == 3 * MAX_FAULTS_IN_A_ROW
@@ -44,7 +44,7 @@ def test_bad_items_in_a_row(observed: Observed, caplog: pytest.LogCaptureFixture
     """The thread goes on after a run of faults, and the log says so, once."""
     for _ in range(2):
         for _ in range(2 * MAX_FAULTS_IN_A_ROW):
-            observed.step(BAD)
+            observed.runtime.queue.put(BAD)
         observed.step(finished("cmpl-a-0"))
     observed.spans()
     assert list(observed.correlator._unclaimed) == ["cmpl-a-0"]
@@ -64,7 +64,7 @@ def test_threads_end(observed: Observed) -> None:
 
         def flush(self) -> None: ...
 
-    processing = ProcessingThread(Settings(), CaptureQueue())
+    processing = ProcessingThread(Settings(), CaptureQueue(), CaptureBudget())
     before = threading.active_count()
     processing.start(Keeping())
     assert threading.active_count() == before + 1

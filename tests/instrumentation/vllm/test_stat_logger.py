@@ -16,9 +16,9 @@ import pytest
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import DISABLED
 from sidelight.instrumentation.vllm import environment, runtime
-from sidelight.instrumentation.vllm.capture_queue import Record
 from sidelight.instrumentation.vllm.engine_stats import read_step
 from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
+from sidelight.instrumentation.vllm.records import STEP, Record
 from support.observed_vllm import Observed, finished, iteration, scheduler
 
 CONFIG = SimpleNamespace(model_config=SimpleNamespace(served_model_name=["tiny", "alias"]))
@@ -56,7 +56,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, observed: Observed) -> Iterator[Any]
 
 
 def queued(observed: Observed) -> list[Record]:
-    return observed.runtime.queue.drain()
+    return [record for record in observed.runtime.queue.drain() if record[0] == STEP]
 
 
 def test_step_is_handed_over(engine: Any, observed: Observed) -> None:
@@ -67,8 +67,9 @@ def test_step_is_handed_over(engine: Any, observed: Observed) -> None:
     before = time.monotonic()
     logger.record(stats, iteration(done, prompt=20), mm_cache_stats=None, engine_idx=1)
     stats.num_running_reqs = 99
-    ((index, (at, *numbers), sequences),) = queued(observed)  # type: ignore[misc]
-    assert (index, numbers, sequences) == (1, [3, 2, 0.5, 20, 1, 0, 10, 4, 1], (done,))
+    ((_, index, (at, *numbers), sequences),) = queued(observed)
+    assert (index, numbers) == (1, [3, 2, 0.5, 20, 1, 0, 10, 4, 1])
+    assert [sequence[0] for sequence in sequences] == ["chatcmpl-1"]
     assert before <= at <= time.monotonic()
 
 
@@ -88,6 +89,7 @@ def test_labels(engine: Any, observed: Observed) -> None:
     """Metrics of an engine carry the served name of the model and the engine's index."""
     engine.SidelightStatLogger(CONFIG, 1)
     engine.SidelightStatLogger(None, 2)
+    observed.spans()
     labels = [
         r.attributes for r in observed.runtime.processing.data_points() if "gauge" not in r.metric
     ]

@@ -1,19 +1,18 @@
 """What the middleware notes of one HTTP request while it passes: times, and references to bytes.
 
 This runs on the API server's event loop for every chunk of every stream, so nothing is
-parsed here; the processing thread reads the bytes once the request is over.
+parsed here. Bytes are read where the records of the request go.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, MutableMapping
+from itertools import count
 from time import perf_counter_ns, time_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from sidelight.instrumentation.vllm.routes import InferenceRoute
-
-if TYPE_CHECKING:
-    from sidelight.instrumentation.vllm.parse import RequestFacts
+from sidelight.instrumentation.vllm.records import HEADERS, REQUEST_BODY, REQUEST_ENDED, Record
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 # Of all requests in flight and in the queue together.
@@ -22,12 +21,12 @@ MAX_CAPTURED_BYTES: Final = 64 * 1024 * 1024
 # A stream ends with the finish reason, then the usage, then [DONE].
 MAX_TAIL_CHUNKS: Final = 4
 MAX_TAIL_CHUNK_BYTES: Final = 64 * 1024
-_HEADERS: Final = {
-    b"traceparent": "traceparent",
-    b"tracestate": "tracestate",
-    b"baggage": "baggage",
-    b"x-session-id": "session",
-}
+# Of each chunk of a tail. This much is reserved for the whole tail at once, so that the usual
+# chunk, which is smaller, needs no accounting.
+RESERVED_CHUNK_BYTES: Final = 1024
+_RESERVED_BYTES: Final = MAX_TAIL_CHUNKS * RESERVED_CHUNK_BYTES
+
+_number: Final = count(1)
 
 
 class CaptureBudget:
@@ -53,16 +52,15 @@ class CaptureBudget:
 
 
 class CapturedBody:
-    """The chunks of a request or an answer, up to `limit` bytes.
+    """The chunks of a request or an answer, up to `MAX_BODY_BYTES`.
 
     A body above the limit keeps its first chunks and is no longer `whole`.
     """
 
-    __slots__ = ("_budget", "chunks", "limit", "size", "whole")
+    __slots__ = ("_budget", "chunks", "size", "whole")
 
-    def __init__(self, budget: CaptureBudget, limit: int) -> None:
+    def __init__(self, budget: CaptureBudget) -> None:
         self._budget = budget
-        self.limit = limit
         self.chunks: list[bytes] = []
         self.size = 0
         self.whole = True
@@ -71,100 +69,98 @@ class CapturedBody:
         """Keep a chunk, or note that the body is no longer whole."""
         if not self.whole:
             return
-        if self.size + len(chunk) > self.limit or not self._budget.take(len(chunk)):
+        if self.size + len(chunk) > MAX_BODY_BYTES or not self._budget.take(len(chunk)):
             self.whole = False
             return
         self.size += len(chunk)
         self.chunks.append(chunk)
 
-    def release(self) -> None:
-        """Let go of the bytes. Called by the processing thread only."""
-        self._budget.released += self.size
-        self._forget()
-
-    def abandon(self) -> None:
-        """Let go of bytes that were never queued. Called by the event loop only."""
-        self._budget.taken -= self.size
-        self._forget()
-
-    def _forget(self) -> None:
+    def take(self) -> tuple[bytes, ...]:
+        """The chunks, which are the caller's from now on, as are their bytes in the budget."""
+        chunks = tuple(self.chunks)
         self.chunks = []
         self.size = 0
+        return chunks
 
 
-class StreamTail(CapturedBody):
-    """The last chunks of a stream. Of each chunk the last `limit` bytes are kept."""
+class StreamTail:
+    """The last chunks of a stream. Of each chunk the last `MAX_TAIL_CHUNK_BYTES` are kept."""
 
-    __slots__ = ()
+    __slots__ = ("_budget", "_extra", "chunks", "reserved")
+
+    def __init__(self, budget: CaptureBudget) -> None:
+        self._budget = budget
+        self.chunks: deque[bytes] = deque(maxlen=MAX_TAIL_CHUNKS)
+        self.reserved = budget.take(_RESERVED_BYTES)
+        # Bytes beyond what is reserved for each chunk.
+        self._extra = 0
 
     def add(self, chunk: bytes) -> None:
-        """Keep a chunk in place of the oldest one. Called by the event loop only."""
-        if len(chunk) > self.limit:
-            chunk = chunk[-self.limit :]
-        if len(self.chunks) == MAX_TAIL_CHUNKS:
-            oldest = len(self.chunks.pop(0))
-            self._budget.taken -= oldest
-            self.size -= oldest
-        if self._budget.take(len(chunk)):
-            self.size += len(chunk)
+        """Keep a chunk in place of the oldest one."""
+        if len(chunk) <= RESERVED_CHUNK_BYTES and not self._extra and self.reserved:
             self.chunks.append(chunk)
+        else:
+            self._add_large(chunk)
+
+    def _add_large(self, chunk: bytes) -> None:
+        if not self.reserved:
+            return
+        if len(chunk) > MAX_TAIL_CHUNK_BYTES:
+            chunk = chunk[-MAX_TAIL_CHUNK_BYTES:]
+        budget = self._budget
+        budget.taken -= self._extra
+        if not budget.take(max(0, len(chunk) - RESERVED_CHUNK_BYTES)):
+            # Its end is the part that counts.
+            chunk = chunk[-RESERVED_CHUNK_BYTES:]
+        self.chunks.append(chunk)
+        extra = sum(max(0, len(kept) - RESERVED_CHUNK_BYTES) for kept in self.chunks)
+        budget.taken += extra - max(0, len(chunk) - RESERVED_CHUNK_BYTES)
+        self._extra = extra
+
+    def take(self) -> tuple[bytes, ...]:
+        """The chunks, which are the caller's from now on, as are their bytes in the budget."""
+        chunks = tuple(self.chunks)
+        self.chunks.clear()
+        if self.reserved:
+            self._budget.taken += sum(map(len, chunks)) - _RESERVED_BYTES - self._extra
+        self._extra = 0
+        self.reserved = False
+        return chunks
 
 
-class CapturedRequest:
-    """One request and its answer, as they passed through the middleware.
-
-    `start_ns`, `first_chunk_ns` and `end_ns` are wall-clock nanoseconds, `max_gap_ns` is a
-    duration.
-    """
+class RequestCapture:
+    """One request and its answer while they pass through the middleware."""
 
     __slots__ = (
-        "_clock_ns", "_keep_stream", "_last_chunk_ns", "aborted", "answer", "chunks", "completed",
-        "end_ns", "error", "facts", "first_chunk_ns", "headers", "max_gap_ns", "request", "route",
-        "start_ns", "status", "stream", "tail",
+        "_answer", "_body", "_budget", "_chunks", "_end", "_first_chunk", "_headers",
+        "_keep_stream", "_last_chunk", "_max_gap", "_number", "_path", "_start", "_start_ns",
+        "_status", "_stream", "_tail", "aborted", "body_handed_over", "completed",
     )  # fmt: skip
 
     def __init__(
-        self,
-        scope: Mapping[str, Any],
-        route: InferenceRoute,
-        budget: CaptureBudget,
-        keep_stream: bool,
+        self, scope: Mapping[str, Any], path: str, budget: CaptureBudget, keep_stream: bool
     ) -> None:
-        self.start_ns = time_ns()
+        self._start_ns = time_ns()
         # Durations come from the monotonic clock, because the wall clock may be set in between.
-        self._clock_ns = perf_counter_ns()
-        self.route = route
-        self.headers: dict[str, str] = {
-            _HEADERS[name]: value.decode("latin-1")
-            for name, value in scope["headers"]
-            if name in _HEADERS
-        }
-        self.request = CapturedBody(budget, MAX_BODY_BYTES)
-        self.answer = CapturedBody(budget, MAX_BODY_BYTES)
+        self._start = perf_counter_ns()
+        self._number = next(_number)
+        self._path = path
+        self._headers = tuple(pair for pair in scope["headers"] if pair[0] in HEADERS)
+        self._budget = budget
+        self._body = CapturedBody(budget)
+        self._answer = CapturedBody(budget)
         self._keep_stream = keep_stream
-        self.tail = StreamTail(budget, MAX_TAIL_CHUNK_BYTES)
-        self.status = 0
-        self.stream = False
-        self.chunks = 0
-        self.first_chunk_ns = 0
-        self._last_chunk_ns = 0
-        self.max_gap_ns = 0
+        self._tail: StreamTail | None = None
+        self._status = 0
+        self._stream = False
+        self._chunks = 0
+        self._first_chunk = self._start
+        self._last_chunk = 0
+        self._max_gap = 0
+        self._end = 0
         self.completed = False
         self.aborted = False
-        # The class name of what the application raised.
-        self.error: str | None = None
-        self.end_ns = 0
-        # Set by the processing thread once it has parsed the request body.
-        self.facts: RequestFacts | None = None
-
-    @property
-    def clock_offset_ns(self) -> int:
-        """The wall clock minus the monotonic clock, when the request arrived."""
-        return self.start_ns - self._clock_ns
-
-    def now_ns(self) -> int:
-        """The wall-clock time, which never moves backwards within one request."""
-        return self.start_ns + perf_counter_ns() - self._clock_ns
+        self.body_handed_over = False
 
     def received(self, message: Mapping[str, Any]) -> bool:
         """Note a message from the client. Returns True when it completes the request body."""
@@ -172,7 +168,7 @@ class CapturedRequest:
         if kind == "http.request":
             chunk = message.get("body", b"")
             if chunk:
-                self.request.add(chunk)
+                self._body.add(chunk)
             return not message.get("more_body", False)
         if kind == "http.disconnect" and not self.completed:
             self.aborted = True
@@ -182,35 +178,64 @@ class CapturedRequest:
         """Note a message to the client."""
         kind = message["type"]
         if kind == "http.response.body":
-            chunk = message.get("body", b"")
+            chunk = message.get("body")
             if chunk:
-                self._chunk(chunk)
+                now = perf_counter_ns()
+                if self._chunks:
+                    gap = now - self._last_chunk
+                    if gap > self._max_gap:
+                        self._max_gap = gap
+                    if self._tail is None or self._keep_stream:
+                        self._answer.add(chunk)
+                else:
+                    self._first_chunk = now
+                    self._answer.add(chunk)
+                self._last_chunk = now
+                self._chunks += 1
+                if self._tail is not None:
+                    self._tail.add(chunk)
             if not message.get("more_body", False):
                 self.completed = True
-                self.end_ns = self.now_ns()
+                self._end = perf_counter_ns()
         elif kind == "http.response.start":
-            self.status = message["status"]
+            self._status = message["status"]
             for name, value in message.get("headers", ()):
                 if name.lower() == b"content-type":
-                    self.stream = value.startswith(b"text/event-stream")
+                    self._stream = value.startswith(b"text/event-stream")
+            if self._stream and self._tail is None:
+                self._tail = StreamTail(self._budget)
 
-    def _chunk(self, chunk: bytes) -> None:
-        now = self.now_ns()
-        if self.chunks:
-            gap = now - self._last_chunk_ns
-            if gap > self.max_gap_ns:
-                self.max_gap_ns = gap
-        else:
-            self.first_chunk_ns = now
-        self._last_chunk_ns = now
-        self.chunks += 1
-        if not self.stream or self._keep_stream or not self.answer.chunks:
-            self.answer.add(chunk)
-        if self.stream:
-            self.tail.add(chunk)
+    def body_record(self, active: int) -> Record:
+        """The record of the complete request body, whose bytes are the caller's from now on."""
+        body = self._body
+        return (REQUEST_BODY, self._number, self._path, body.take(), body.whole, active)
 
-    def finish(self, error: str | None) -> None:
-        """Note that the application has returned, or raised an exception of class `error`."""
-        self.error = error
-        if not self.completed:
-            self.end_ns = self.now_ns()
+    def ended_record(self, error: str | None, active: int) -> Record:
+        """The record of the whole, once the application has returned or raised an `error`.
+
+        Its bytes are the caller's from now on.
+        """
+        start = self._start
+        return (
+            REQUEST_ENDED,
+            self._number,
+            self._path,
+            self._headers,
+            self._start_ns,
+            start,
+            (self._end if self.completed else perf_counter_ns()) - start,
+            self._first_chunk - start,
+            self._max_gap,
+            self._chunks,
+            self._status,
+            self._stream,
+            self.completed,
+            self.aborted,
+            error,
+            self._answer.take(),
+            self._answer.whole,
+            () if self._tail is None else self._tail.take(),
+            self._body.take(),
+            self._body.whole,
+            active,
+        )

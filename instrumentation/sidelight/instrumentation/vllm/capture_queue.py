@@ -1,34 +1,14 @@
-"""The bounded queue from vLLM's event loop to the processing thread, and what is put on it."""
+"""The bounded queue from vLLM's event loop to the processing thread."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any, Final, NamedTuple
+from typing import Final
 
-from sidelight.instrumentation.vllm.capture import CapturedRequest
-from sidelight.instrumentation.vllm.steps import StepFields
+from sidelight.instrumentation.vllm.records import Record
 
 MAX_QUEUED_RECORDS: Final = 16_384
-
-
-class BodyComplete(NamedTuple):
-    """The body of a request is complete, so that it can be parsed and its bytes let go."""
-
-    captured: CapturedRequest
-
-
-class RequestEnded(NamedTuple):
-    """A request is over, and so is its answer."""
-
-    captured: CapturedRequest
-
-
-# An engine step: the engine's index, the step, vLLM's statistics of the sequences that finished
-# in it. A plain tuple: the garbage collector stops tracking those that hold only numbers.
-StepRecord = tuple[int, StepFields, tuple[Any, ...]]
-
-Record = BodyComplete | RequestEnded | StepRecord
 
 
 class CaptureQueue:

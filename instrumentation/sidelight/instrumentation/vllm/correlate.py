@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
-from sidelight.instrumentation.vllm.capture import CapturedRequest
 from sidelight.instrumentation.vllm.parse import AnswerFacts, RequestFacts
+from sidelight.instrumentation.vllm.records import CapturedRequest
 from sidelight.instrumentation.vllm.sequences import FinishedSequence
 
 # Ids whose sequences no request has claimed, as those of another API server's requests.

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from sidelight.instrumentation.vllm.parse import MAX_NAME_CHARACTERS
-from sidelight.instrumentation.vllm.sequences import FinishedSequence
+from sidelight.instrumentation.vllm.records import STEP, Record
+from sidelight.instrumentation.vllm.sequences import FinishedSequence, fields_of
 from sidelight.instrumentation.vllm.steps import StepFields
 
 # The durations and the whole come from different clock reads.
@@ -90,6 +91,19 @@ def read_sequence(stats: Any, engine: int, finished: float) -> FinishedSequence 
     if min(durations) >= 0 and sum(durations) <= stats.e2e_latency + MAX_EXCESS_SECONDS:
         return sequence
     return replace(sequence, queued=None, scheduled=None, first_token=None, last_token=None)
+
+
+def step_record(engine: int, scheduler: Any, iteration: Any, now: float) -> Record:
+    """The record of one engine step, from `SchedulerStats` and `IterationStats` or None.
+
+    `now` is the time in seconds of the monotonic clock.
+    """
+    finished = () if iteration is None else iteration.finished_requests
+    step = read_step(scheduler, iteration, len(finished), now)
+    if not finished:
+        return STEP, engine, step, ()
+    sequences = (read_sequence(stats, engine, now) for stats in finished)
+    return STEP, engine, step, tuple(fields_of(each) for each in sequences if each is not None)
 
 
 def _finish_reason(reason: Any) -> str:

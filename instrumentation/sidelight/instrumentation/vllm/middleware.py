@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from sidelight.instrumentation.suppression import is_suppressed_now
-from sidelight.instrumentation.vllm.capture import CapturedRequest
-from sidelight.instrumentation.vllm.capture_queue import BodyComplete, RequestEnded
+from sidelight.instrumentation.vllm.capture import RequestCapture
+from sidelight.instrumentation.vllm.records import Record, held_bytes
 from sidelight.instrumentation.vllm.routes import ROUTES, InferenceRoute
 from sidelight.instrumentation.vllm.runtime import Runtime
 
@@ -31,47 +31,52 @@ class SidelightMiddleware:
         self.app = app
         self._shared = shared
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request as the wrapped application does."""
-        captured = self._begin(scope)
-        if captured is None:
-            await self.app(scope, receive, send)
-            return
-        body_queued = False
-        faults = self._shared.middleware_guard.faults
+        capture = self._begin(scope)
+        if capture is None:
+            return self.app(scope, receive, send)
+        return self._observe(capture, scope, receive, send)
+
+    async def _observe(
+        self, capture: RequestCapture, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        shared = self._shared
+        guard = shared.middleware_guard
+        faults = guard.faults
 
         async def observed_receive() -> Message:
-            nonlocal body_queued
             message = await receive()
             try:
-                if captured.received(message) and not body_queued:
-                    body_queued = self._shared.queue.put(BodyComplete(captured))
+                if capture.received(message) and not capture.body_handed_over:
+                    self._hand_over_body(capture)
             except Exception as fault:  # noqa: BLE001 - ours, never the application's
-                self._shared.middleware_guard.fault(fault)
+                guard.fault(fault)
             return message
 
-        async def observed_send(message: Message) -> None:
+        # No coroutine of its own, which would cost each chunk of a stream as much as the rest.
+        def observed_send(message: Message) -> Awaitable[None]:
             try:
-                captured.sent(message)
+                capture.sent(message)
             except Exception as fault:  # noqa: BLE001 - ours, never the application's
-                self._shared.middleware_guard.fault(fault)
-            await send(message)
+                guard.fault(fault)
+            return send(message)
 
         # Only its name: the exception holds this frame, and would be held by it in a cycle.
         error: str | None = None
-        self._shared.active_requests += 1
+        shared.active_requests += 1
         try:
             await self.app(scope, observed_receive, observed_send)
         except BaseException as raised:
             error = type(raised).__name__
             raise
         finally:
-            self._shared.active_requests -= 1
-            self._end(captured, error, body_queued)
-            if self._shared.middleware_guard.faults == faults:
-                self._shared.middleware_guard.passed()
+            shared.active_requests -= 1
+            self._end(capture, error)
+            if guard.faults == faults:
+                guard.passed()
 
-    def _begin(self, scope: Scope) -> CapturedRequest | None:
+    def _begin(self, scope: Scope) -> RequestCapture | None:
         shared = self._shared
         try:
             if scope["type"] != "http" or shared.middleware_guard.off:
@@ -79,22 +84,24 @@ class SidelightMiddleware:
             route = _route(scope)
             if route is None or is_suppressed_now():
                 return None
-            return CapturedRequest(scope, route, shared.budget, shared.settings.captures_text)
+            return RequestCapture(scope, route.path, shared.budget, shared.settings.captures_text)
         except Exception as fault:  # noqa: BLE001 - ours, never the application's
             shared.middleware_guard.fault(fault)
             return None
 
-    def _end(self, captured: CapturedRequest, error: str | None, body_queued: bool) -> None:
+    def _hand_over_body(self, capture: RequestCapture) -> None:
+        capture.body_handed_over = True
+        self._put(capture.body_record(self._shared.active_requests))
+
+    def _end(self, capture: RequestCapture, error: str | None) -> None:
         try:
-            captured.finish(error)
-            if not self._shared.queue.put(RequestEnded(captured)):
-                captured.answer.abandon()
-                captured.tail.abandon()
-                # Once queued, the request body is the processing thread's to release.
-                if not body_queued:
-                    captured.request.abandon()
+            self._put(capture.ended_record(error, self._shared.active_requests))
         except Exception as fault:  # noqa: BLE001 - ours, never the application's
             self._shared.middleware_guard.fault(fault)
+
+    def _put(self, record: Record) -> None:
+        if not self._shared.queue.put(record):
+            self._shared.budget.taken -= held_bytes(record)
 
 
 def _route(scope: Scope) -> InferenceRoute | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -82,7 +82,9 @@ class AnswerFacts:
     events: tuple[Json, ...] = ()
 
 
-def read_request(chunks: list[bytes], whole: bool, dialect: Dialect, keep: bool) -> RequestFacts:
+def read_request(
+    chunks: Sequence[bytes], whole: bool, dialect: Dialect, keep: bool
+) -> RequestFacts:
     """The facts of a request body. Facts are empty if it is not the expected JSON.
 
     `whole` is False if the cap cut the body off. `keep` keeps the parsed body for content.
@@ -127,7 +129,7 @@ def _prompts(body: Json, dialect: Dialect) -> int:
 
 
 def read_answer(
-    chunks: list[bytes], whole: bool, tail: Iterable[bytes], stream: bool, keep: bool
+    chunks: Sequence[bytes], whole: bool, tail: Iterable[bytes], stream: bool, keep: bool
 ) -> AnswerFacts:
     """The facts of an answer.
 

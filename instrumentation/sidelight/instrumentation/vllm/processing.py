@@ -9,31 +9,38 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vllm.capture import CapturedRequest
-from sidelight.instrumentation.vllm.capture_queue import (
-    BodyComplete,
-    CaptureQueue,
-    Record,
-    RequestEnded,
-)
+from sidelight.instrumentation.vllm import records
+from sidelight.instrumentation.vllm.capture import CaptureBudget
+from sidelight.instrumentation.vllm.capture_queue import CaptureQueue
 from sidelight.instrumentation.vllm.correlate import Correlator, PendingRequest
-from sidelight.instrumentation.vllm.engine_stats import read_sequence
 from sidelight.instrumentation.vllm.faults import FaultGuard
 from sidelight.instrumentation.vllm.metrics import Attributes, DataPoint, EngineMetrics
 from sidelight.instrumentation.vllm.parse import RequestFacts, read_answer, read_request
+from sidelight.instrumentation.vllm.records import (
+    CapturedEngine,
+    CapturedRequest,
+    CapturedRequestBody,
+    CapturedStep,
+    Record,
+)
+from sidelight.instrumentation.vllm.routes import ROUTES
+from sidelight.instrumentation.vllm.sequences import FinishedSequence
 from sidelight.instrumentation.vllm.spans.trace import RequestTrace, request_trace
-from sidelight.instrumentation.vllm.steps import EngineStep, StepFields, StepHistory
+from sidelight.instrumentation.vllm.steps import EngineStep, StepHistory
 
 # Records that gather for a second are processed together with warm caches, which halves the
 # cost of each.
 GATHER_SECONDS: Final = 1.0
 MAX_IDLE_SECONDS: Final = 30.0
 MAX_STEPS_BETWEEN_YIELDS: Final = 64
+# Requests whose body is here and whose end is not.
+MAX_OPEN_REQUESTS: Final = 32_768
 
 
 class Emitter(Protocol):
@@ -49,12 +56,15 @@ class Emitter(Protocol):
 class ProcessingThread:
     """Drains the capture queue on a thread of its own and hands traces to an emitter."""
 
-    def __init__(self, settings: Settings, queue: CaptureQueue) -> None:
+    def __init__(self, settings: Settings, queue: CaptureQueue, budget: CaptureBudget) -> None:
         self._settings = settings
         self._queue = queue
+        self._budget = budget
         self._emitter: Emitter | None = None
         self._engines: dict[int, tuple[StepHistory, EngineMetrics]] = {}
         self._correlator = Correlator()
+        # By the request's number.
+        self._open: OrderedDict[int, RequestFacts] = OrderedDict()
         self._aborts = 0
         self._stopping = threading.Event()
         # Never off: a fault here costs telemetry, but no time of vLLM's event loop.
@@ -100,7 +110,7 @@ class ProcessingThread:
             except Exception as error:  # noqa: BLE001 - one bad record must not end the thread
                 self.guard.fault(error)
             # Offers the interpreter to the event loop, which otherwise waits up to 5 ms for it.
-            if type(record) is not tuple or number % MAX_STEPS_BETWEEN_YIELDS == 0:
+            if record[0] != records.STEP or number % MAX_STEPS_BETWEEN_YIELDS == 0:
                 time.sleep(0)
         if self._correlator.has_pending:
             self._emit_pending(time.monotonic())
@@ -111,53 +121,51 @@ class ProcessingThread:
             self._emitter.flush()
 
     def _process_record(self, record: Record) -> None:
-        # The other two are tuples with names, so that only the exact type tells them apart.
-        if type(record) is tuple:
-            self._process_step(*record)
-        elif isinstance(record, BodyComplete):
-            self._parse_request(record.captured)
-        elif isinstance(record, RequestEnded):
-            self._process_end(record.captured)
+        captured = records.read(record)
+        if isinstance(captured, CapturedStep):
+            self._process_step(captured)
+        elif isinstance(captured, CapturedEngine):
+            self.add_engine(captured.engine, dict(captured.labels))
+        else:
+            try:
+                if isinstance(captured, CapturedRequestBody):
+                    self._process_body(captured)
+                else:
+                    self._process_end(captured)
+            finally:
+                self._budget.released += records.held_bytes(record)
 
-    def _process_step(self, engine: int, fields: StepFields, finished: tuple[Any, ...]) -> None:
+    def _process_step(self, captured: CapturedStep) -> None:
+        engine = captured.engine
         if engine not in self._engines:
             self.add_engine(engine, {names.ENGINE_INDEX: engine})
-        step = EngineStep(*fields)
+        step = EngineStep(*captured.step)
         history, metrics = self._engines[engine]
         history.add(step)
         metrics.add(step)
-        for stats in finished:
-            sequence = read_sequence(stats, engine, step.at)
-            if sequence is not None:
-                self._correlator.add_sequence(sequence)
+        for fields in captured.finished:
+            self._correlator.add_sequence(FinishedSequence(*fields))
 
-    def _parse_request(self, captured: CapturedRequest) -> RequestFacts:
-        if captured.facts is None:
-            body = captured.request
-            try:
-                captured.facts = read_request(
-                    body.chunks, body.whole, captured.route.dialect, self._settings.captures_text
-                )
-            finally:
-                body.release()
-        return captured.facts
+    def _process_body(self, captured: CapturedRequestBody) -> None:
+        route = ROUTES[captured.path]
+        self._open[captured.number] = read_request(
+            captured.chunks, captured.whole, route.dialect, self._settings.captures_text
+        )
+        if len(self._open) > MAX_OPEN_REQUESTS:
+            self._open.popitem(last=False)
 
     def _process_end(self, captured: CapturedRequest) -> None:
-        body = captured.answer
-        try:
-            request = self._parse_request(captured)
-            answer = read_answer(
-                body.chunks,
-                body.whole,
-                captured.tail.chunks,
-                captured.stream,
-                self._settings.captures_text,
-            )
-        finally:
-            body.release()
-            captured.tail.release()
+        keep = self._settings.captures_text
+        request = self._open.pop(captured.number, None)
+        if request is None:
+            request = read_request(captured.body, captured.body_whole, captured.route.dialect, keep)
+        answer = read_answer(
+            captured.answer, captured.answer_whole, captured.tail, captured.stream, keep
+        )
         self._aborts += captured.aborted
         deadline = time.monotonic() + self._settings.vllm_stats_wait_seconds
+        # Without the bytes, which a pending request must not keep alive.
+        captured = captured._replace(answer=(), tail=(), body=())
         pending = PendingRequest(captured, request, answer, deadline)
         self._correlator.claim(pending)
         # The engine reports only requests that it served to their end.

@@ -40,7 +40,7 @@ class Runtime:
         self.settings = settings
         self.queue = CaptureQueue()
         self.budget = CaptureBudget()
-        self.processing = ProcessingThread(settings, self.queue)
+        self.processing = ProcessingThread(settings, self.queue, self.budget)
         self.stat_logger_guard = FaultGuard("stat logger")
         self.middleware_guard = FaultGuard("middleware")
         # Counted on the event loop alone, and read by the export thread.

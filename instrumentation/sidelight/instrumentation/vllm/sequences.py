@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +68,12 @@ class FinishedSequence:
 
 def _between(start: float | None, end: float | None) -> float | None:
     return None if start is None or end is None else max(0.0, end - start)
+
+
+_fields: Final = attrgetter(*(field.name for field in fields(FinishedSequence)))
+
+
+def fields_of(sequence: FinishedSequence) -> tuple[Any, ...]:
+    """The fields in their order, from which `FinishedSequence(*fields)` makes the same again."""
+    values: tuple[Any, ...] = _fields(sequence)
+    return values

@@ -13,8 +13,9 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm import runtime
-from sidelight.instrumentation.vllm.engine_stats import read_step
+from sidelight.instrumentation.vllm.engine_stats import step_record
 from sidelight.instrumentation.vllm.metrics import Attributes
+from sidelight.instrumentation.vllm.records import ENGINE
 
 
 class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
@@ -29,9 +30,8 @@ class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
         try:
             self._runtime = runtime.get()
             if self._runtime is not None:
-                self._runtime.processing.add_engine(
-                    engine_index, _labels(vllm_config, engine_index)
-                )
+                labels = tuple(_labels(vllm_config, engine_index).items())
+                self._runtime.queue.put((ENGINE, engine_index, labels))
         except Exception:  # noqa: BLE001 - vLLM must start without us
             self._runtime = None
 
@@ -47,9 +47,8 @@ class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
         if shared is None or shared.stat_logger_guard.off:
             return
         try:
-            finished = () if iteration_stats is None else tuple(iteration_stats.finished_requests)
-            step = read_step(scheduler_stats, iteration_stats, len(finished), monotonic())
-            shared.queue.put((more.get("engine_idx") or self._engine, step, finished))
+            engine = more.get("engine_idx") or self._engine
+            shared.queue.put(step_record(engine, scheduler_stats, iteration_stats, monotonic()))
             shared.stat_logger_guard.passed()
         except Exception as error:  # noqa: BLE001 - see the module's docstring
             shared.stat_logger_guard.fault(error)

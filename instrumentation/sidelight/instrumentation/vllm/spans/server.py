@@ -23,8 +23,8 @@ from urllib.parse import unquote, unquote_plus
 from sidelight import conventions as names
 from sidelight.instrumentation.messages import NOT_CAPTURED
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vllm.capture import CapturedRequest
 from sidelight.instrumentation.vllm.parse import AnswerFacts, RequestFacts, error_message
+from sidelight.instrumentation.vllm.records import CapturedRequest
 from sidelight.instrumentation.vllm.sequences import FinishedSequence
 from sidelight.instrumentation.vllm.spans.attributes import NANOSECONDS, known
 from sidelight.instrumentation.vllm.spans.messages import content_attributes

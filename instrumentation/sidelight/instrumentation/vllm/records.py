@@ -1,0 +1,182 @@
+"""The raw records that the capture hands over, and their form as bytes.
+
+A record is a plain tuple of its kind and its fields. It holds only ints, floats, strings, bytes,
+None and tuples of those: `marshal` takes nothing else, and the garbage collector stops tracking
+such tuples. `read` gives the fields their names.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from sidelight.instrumentation.vllm.routes import ROUTES, InferenceRoute
+from sidelight.instrumentation.vllm.steps import StepFields
+
+Record = tuple[Any, ...]
+
+ENGINE: Final = 1
+STEP: Final = 2
+REQUEST_BODY: Final = 3
+REQUEST_ENDED: Final = 4
+
+HEADERS: Final = {
+    b"traceparent": "traceparent",
+    b"tracestate": "tracestate",
+    b"baggage": "baggage",
+    b"x-session-id": "session",
+}
+"""The request headers that are captured, and the names that `CapturedRequest` gives them."""
+
+# Of one record, so that a damaged length cannot make the reader wait for gigabytes.
+MAX_RECORD_BYTES: Final = 8 * 1024 * 1024
+_LENGTH_BYTES: Final = 4
+
+
+class CapturedEngine(NamedTuple):
+    """An engine before its first step. `labels` are pairs of an attribute and its value."""
+
+    engine: int
+    labels: tuple[tuple[str, str | int], ...]
+
+
+class CapturedStep(NamedTuple):
+    """One engine step. `finished` holds the fields of each `FinishedSequence` in their order."""
+
+    engine: int
+    step: StepFields
+    finished: tuple[tuple[Any, ...], ...] = ()
+
+
+class CapturedRequestBody(NamedTuple):
+    """The body of request `number` of its process, as soon as it is complete.
+
+    It is not `whole` if the cap cut it off. `active` counts the requests in hand, this one
+    included.
+    """
+
+    number: int
+    path: str
+    chunks: tuple[bytes, ...]
+    whole: bool
+    active: int = 0
+
+
+class CapturedRequest(NamedTuple):
+    """One request and its answer, once both are over.
+
+    `start_ns` is wall-clock nanoseconds, `start_clock_ns` the same moment on the monotonic clock.
+    `first_chunk_after_ns`, `end_after_ns` and `max_gap_ns` are durations; the first two count
+    from the start. `error` is the class name of what the application raised. `body` is the
+    request body if no `CapturedRequestBody` was handed over.
+    """
+
+    number: int
+    path: str
+    headers_raw: tuple[tuple[bytes, bytes], ...]
+    start_ns: int
+    start_clock_ns: int
+    end_after_ns: int
+    first_chunk_after_ns: int
+    max_gap_ns: int
+    chunks: int
+    status: int
+    stream: bool
+    completed: bool
+    aborted: bool
+    error: str | None
+    answer: tuple[bytes, ...]
+    answer_whole: bool
+    tail: tuple[bytes, ...]
+    body: tuple[bytes, ...] = ()
+    body_whole: bool = True
+    active: int = 0
+
+    @property
+    def route(self) -> InferenceRoute:
+        """The route that `path` names."""
+        return ROUTES[self.path]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The captured headers by the names in `HEADERS`; of repeated ones the last."""
+        return {HEADERS[name]: value.decode("latin-1") for name, value in self.headers_raw}
+
+    @property
+    def clock_offset_ns(self) -> int:
+        """The wall clock minus the monotonic clock, when the request arrived."""
+        return self.start_ns - self.start_clock_ns
+
+    @property
+    def end_ns(self) -> int:
+        """When the answer or the application ended, in wall-clock nanoseconds."""
+        return self.start_ns + self.end_after_ns
+
+    @property
+    def first_chunk_ns(self) -> int:
+        """When the first byte of the answer's body was sent, in wall-clock nanoseconds."""
+        return self.start_ns + self.first_chunk_after_ns
+
+
+Captured = CapturedEngine | CapturedStep | CapturedRequestBody | CapturedRequest
+
+_TYPES: Final[dict[int, type[Captured]]] = {
+    ENGINE: CapturedEngine,
+    STEP: CapturedStep,
+    REQUEST_BODY: CapturedRequestBody,
+    REQUEST_ENDED: CapturedRequest,
+}
+
+
+def read(record: Record) -> Captured:
+    """A record with names for its fields. Raises `KeyError` or `TypeError` for other tuples."""
+    return _TYPES[record[0]](*record[1:])
+
+
+def held_bytes(record: Record) -> int:
+    """The bytes of bodies that a record keeps alive."""
+    if record[0] == REQUEST_BODY:
+        return sum(map(len, record[3]))
+    if record[0] == REQUEST_ENDED:
+        captured = CapturedRequest(*record[1:])
+        return sum(map(len, captured.answer + captured.tail + captured.body))
+    return 0
+
+
+def encode(record: Record) -> bytes:
+    """A record as bytes, with its length in front. Raises `ValueError` for other objects."""
+    payload = marshal.dumps(record)
+    return len(payload).to_bytes(_LENGTH_BYTES, "little") + payload
+
+
+class RecordDecoder:
+    """Cuts what a stream brought into records."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, received: bytes) -> Iterator[Record]:
+        """The records that are complete with these bytes.
+
+        Raises `ValueError`, `EOFError` or `TypeError` for bytes that `encode` did not write.
+        Such a stream cannot be read on.
+        """
+        buffer = self._buffer
+        buffer += received
+        start = 0
+        try:
+            while len(buffer) - start >= _LENGTH_BYTES:
+                begin = start + _LENGTH_BYTES
+                size = int.from_bytes(buffer[start:begin], "little")
+                if size > MAX_RECORD_BYTES:
+                    raise ValueError(f"a record of {size} bytes")
+                if len(buffer) - begin < size:
+                    return
+                start = begin + size
+                record = marshal.loads(buffer[begin:start])  # noqa: S302 - from our own user only
+                if type(record) is not tuple or not record:
+                    raise TypeError("not a record")
+                yield record
+        finally:
+            del buffer[:start]
