@@ -83,75 +83,88 @@ class Settings:
         return self.capture_content in ("truncated", "full")
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """The settings in `environ`, or in `os.environ` if it is None. Never raises."""
-        source = os.environ if environ is None else environ
+    def from_environment(
+        cls, environ: Mapping[str, str] | None = None, logger: logging.Logger | None = None
+    ) -> Settings:
+        """The settings in `environ`, or in `os.environ` if it is None. Never raises.
+
+        Wrong values are told to `logger`, which is this module's unless another is given.
+        """
+        read = _Reader(os.environ if environ is None else environ, logger or _logger)
         default = cls()
         return cls(
-            disabled=_flag(source, DISABLED) or _flag(source, OTEL_DISABLED),
-            capture_content=_content(source, default.capture_content),
-            max_characters=_number(source, MAX_CHARACTERS, default.max_characters, 0, 10**7),
-            max_bytes=_number(source, MAX_BYTES, default.max_bytes, 0, 10**8),
-            max_documents=_number(source, MAX_DOCUMENTS, default.max_documents, 0, 10_000),
+            disabled=read.flag(DISABLED) or read.flag(OTEL_DISABLED),
+            capture_content=_content(read, default.capture_content),
+            max_characters=read.number(MAX_CHARACTERS, default.max_characters, 0, 10**7),
+            max_bytes=read.number(MAX_BYTES, default.max_bytes, 0, 10**8),
+            max_documents=read.number(MAX_DOCUMENTS, default.max_documents, 0, 10_000),
             vllm_span_kind=cast(
                 SpanKindPolicy,
-                _choice(source, VLLM_SPAN_KIND, get_args(SpanKindPolicy), default.vllm_span_kind),
+                read.choice(VLLM_SPAN_KIND, get_args(SpanKindPolicy), default.vllm_span_kind),
             ),
-            vllm_stats_wait_seconds=_number(
-                source, VLLM_STATS_WAIT, default.vllm_stats_wait_seconds, 0.0, 60.0
+            vllm_stats_wait_seconds=read.number(
+                VLLM_STATS_WAIT, default.vllm_stats_wait_seconds, 0.0, 60.0
             ),
         )
 
 
-def _content(source: Mapping[str, str], default: ContentPolicy) -> ContentPolicy:
-    if source.get(CAPTURE_CONTENT, "").strip():
-        return cast(
-            ContentPolicy, _choice(source, CAPTURE_CONTENT, get_args(ContentPolicy), default)
-        )
-    value = source.get(OTEL_CAPTURE_CONTENT, "").strip().lower()
+def is_disabled(environ: Mapping[str, str]) -> bool:
+    """Whether nothing is to be installed. Logs nothing of other values, as the settings do that."""
+    return any(environ.get(name, "").strip().lower() in _TRUE for name in (DISABLED, OTEL_DISABLED))
+
+
+def _content(read: _Reader, default: ContentPolicy) -> ContentPolicy:
+    if read.text(CAPTURE_CONTENT):
+        return cast(ContentPolicy, read.choice(CAPTURE_CONTENT, get_args(ContentPolicy), default))
+    value = read.text(OTEL_CAPTURE_CONTENT).lower()
     if value in _OTEL_CONTENT:
         return _OTEL_CONTENT[value]
-    return "full" if _flag(source, OTEL_CAPTURE_CONTENT) else default
+    return "full" if read.flag(OTEL_CAPTURE_CONTENT) else default
 
 
-def _flag(source: Mapping[str, str], name: str) -> bool:
-    value = source.get(name, "").strip().lower()
-    if value in _TRUE:
-        return True
-    if value not in _FALSE:
-        _warn(name, source[name], "true or false", "false")
-    return False
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads variables as values of a kind, and logs those that are not allowed."""
 
+    source: Mapping[str, str]
+    logger: logging.Logger
 
-def _choice(source: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:
-    value = source.get(name, "").strip().lower()
-    if not value:
-        return default
-    if value not in allowed:
-        _warn(name, source[name], ", ".join(allowed), default)
-        return default
-    return value
+    def text(self, name: str) -> str:
+        return self.source.get(name, "").strip()
 
+    def flag(self, name: str) -> bool:
+        value = self.text(name).lower()
+        if value in _TRUE:
+            return True
+        if value not in _FALSE:
+            self._warn(name, self.source[name], "true or false", "false")
+        return False
 
-def _number(
-    source: Mapping[str, str], name: str, default: _Number, low: _Number, high: _Number
-) -> _Number:
-    text = source.get(name, "").strip()
-    if not text:
-        return default
-    try:
-        value = type(default)(text)
-    except ValueError:
-        value = None
-    # NaN fails the comparison too.
-    if value is None or not low <= value <= high:
-        _warn(name, text, f"a number from {low} to {high}", str(default))
-        return default
-    return value
+    def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str:
+        value = self.text(name).lower()
+        if not value:
+            return default
+        if value not in allowed:
+            self._warn(name, self.source[name], ", ".join(allowed), default)
+            return default
+        return value
 
+    def number(self, name: str, default: _Number, low: _Number, high: _Number) -> _Number:
+        text = self.text(name)
+        if not text:
+            return default
+        try:
+            value = type(default)(text)
+        except ValueError:
+            value = None
+        # NaN fails the comparison too.
+        if value is None or not low <= value <= high:
+            self._warn(name, text, f"a number from {low} to {high}", str(default))
+            return default
+        return value
 
-def _warn(name: str, value: str, allowed: str, default: str) -> None:
-    _logger.warning(
-        "Sidelight: %s=%.40r is not allowed (allowed: %s); using %s.",
-        name, value, allowed, default,
-    )  # fmt: skip
+    def _warn(self, name: str, value: str, allowed: str, default: str) -> None:
+        self.logger.warning(
+            "Sidelight: %s=%.40r is not allowed; using %s. Set it to %s.",
+            name, value, default, allowed,
+        )  # fmt: skip

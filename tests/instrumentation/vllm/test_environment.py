@@ -23,7 +23,7 @@ from sidelight.instrumentation.vllm.export import exporter
 made = exporter.OtlpHttpClient
 def shown(signal, environ):
     client = made(signal, environ)
-    print(signal, client.url)
+    print(signal, client.origin + client.path)
     return client
 exporter.OtlpHttpClient = shown
 print(runtime.get().settings.capture_content)

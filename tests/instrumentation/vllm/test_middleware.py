@@ -13,6 +13,7 @@ import pytest
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.capture import RequestCapture
+from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
 from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
 from support import asgi
 from support.asgi import Client, Message, Receive, Send, events, reply, scope
@@ -153,22 +154,69 @@ async def test_root_path(observed: Observed) -> None:
     assert observed.server_span().attributes[names.HTTP_ROUTE] == "/v1/chat/completions"
 
 
+@pytest.mark.parametrize("error", [KeyError, asyncio.CancelledError, GeneratorExit])
 @pytest.mark.parametrize("broken", ["__init__", "received", "sent", "body_record", "ended_record"])
 async def test_our_own_faults(
-    observed: Observed, monkeypatch: pytest.MonkeyPatch, broken: str
+    observed: Observed, monkeypatch: pytest.MonkeyPatch, broken: str, error: type[BaseException]
 ) -> None:
     """A fault of ours never reaches the application or the client, is counted, and ends us."""
 
     def fault(*_: object, **__: object) -> None:
-        raise KeyError("our own fault")
+        raise error("our own fault")
 
     monkeypatch.setattr(RequestCapture, broken, fault)
-    for _ in range(12):
+    for _ in range(MAX_FAULTS_IN_A_ROW + 2):
         client = await call(observed, answering)
         assert json.loads(client.answer) == ANSWER
     guard = observed.runtime.middleware_guard
     assert guard.off
-    assert 10 <= guard.faults <= 40
+    assert guard.faults == MAX_FAULTS_IN_A_ROW
+
+
+async def test_faults_are_counted_once_for_each_request(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One stream of many chunks is one fault, and a request without one ends a run."""
+    sent = RequestCapture.sent
+
+    def fault(*_: object) -> None:
+        raise KeyError
+
+    for _ in range(2 * MAX_FAULTS_IN_A_ROW):
+        monkeypatch.setattr(RequestCapture, "sent", fault)
+        await call(observed, streaming)
+        monkeypatch.setattr(RequestCapture, "sent", sent)
+        await call(observed, streaming)
+    guard = observed.runtime.middleware_guard
+    assert guard.faults == 2 * MAX_FAULTS_IN_A_ROW
+    assert not guard.off
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, KeyboardInterrupt, SystemExit])
+async def test_what_ends_the_application(observed: Observed, error: type[BaseException]) -> None:
+    """What is raised in the application, or by a signal while our code runs, goes on."""
+
+    async def ending(_: Any, receive: Receive, send: Send) -> None:
+        raise error
+
+    with pytest.raises(error):
+        await call(observed, ending)
+    assert observed.runtime.middleware_guard.faults == 0
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+async def test_a_signal_while_our_code_runs(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """vLLM's own handlers of signals raise, and vLLM must end."""
+
+    def interrupted(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(RequestCapture, "received", interrupted)
+    with pytest.raises(error):
+        await call(observed, answering)
+    assert observed.runtime.middleware_guard.faults == 0
 
 
 async def test_full_queue(observed: Observed, monkeypatch: pytest.MonkeyPatch) -> None:

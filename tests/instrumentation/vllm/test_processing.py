@@ -50,7 +50,8 @@ def test_bad_items_in_a_row(observed: Observed, caplog: pytest.LogCaptureFixture
     assert list(observed.correlator._unclaimed) == ["cmpl-a-0"]
     assert len(caplog.records) == 2
     message = caplog.records[1].getMessage()
-    assert f"{MAX_FAULTS_IN_A_ROW} faults in a row in the processing thread: it stays on" in message
+    assert f"{MAX_FAULTS_IN_A_ROW} faults in a row in the processing thread (" in message
+    assert "): it stays on" in message
     assert names.INSTRUMENTATION_FAULTS in message
     assert not observed.runtime.processing.guard.off
 

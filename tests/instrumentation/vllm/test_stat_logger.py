@@ -108,7 +108,7 @@ def test_never_raises(engine: Any, observed: Observed, bad: Any) -> None:
 
 
 def test_gives_up(engine: Any, observed: Observed, caplog: pytest.LogCaptureFixture) -> None:
-    """After a run of faults it is off for good, having said so in two lines."""
+    """After a run of faults it is off for minutes, having said so in two lines."""
     logger = engine.SidelightStatLogger(CONFIG, 0)
     with caplog.at_level(logging.WARNING):
         for _ in range(MAX_FAULTS_IN_A_ROW + 5):

@@ -135,6 +135,7 @@ class RequestCapture:
         "_answer", "_body", "_budget", "_chunks", "_end", "_first_chunk", "_headers",
         "_keep_stream", "_last_chunk", "_max_gap", "_number", "_path", "_start", "_start_ns",
         "_status", "_stream", "_tail", "aborted", "body_handed_over", "completed",
+        "failed",
     )  # fmt: skip
 
     def __init__(
@@ -161,6 +162,8 @@ class RequestCapture:
         self.completed = False
         self.aborted = False
         self.body_handed_over = False
+        # Whether a fault of ours was counted for this request.
+        self.failed = False
 
     def received(self, message: Mapping[str, Any]) -> bool:
         """Note a message from the client. Returns True when it completes the request body."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from sidelight.instrumentation.suppression import is_suppressed_now
 from sidelight.instrumentation.vllm.capture import RequestCapture
+from sidelight.instrumentation.vllm.faults import reraise_interrupt
 from sidelight.instrumentation.vllm.records import Record, held_bytes
 from sidelight.instrumentation.vllm.routes import ROUTES, InferenceRoute
 from sidelight.instrumentation.vllm.runtime import Runtime
@@ -42,24 +43,22 @@ class SidelightMiddleware:
         self, capture: RequestCapture, scope: Scope, receive: Receive, send: Send
     ) -> None:
         shared = self._shared
-        guard = shared.middleware_guard
-        faults = guard.faults
 
         async def observed_receive() -> Message:
             message = await receive()
             try:
                 if capture.received(message) and not capture.body_handed_over:
                     self._hand_over_body(capture)
-            except Exception as fault:  # noqa: BLE001 - ours, never the application's
-                guard.fault(fault)
+            except BaseException as fault:  # noqa: BLE001 - ours, never the application's
+                self._fault(capture, fault)
             return message
 
         # No coroutine of its own, which would cost each chunk of a stream as much as the rest.
         def observed_send(message: Message) -> Awaitable[None]:
             try:
                 capture.sent(message)
-            except Exception as fault:  # noqa: BLE001 - ours, never the application's
-                guard.fault(fault)
+            except BaseException as fault:  # noqa: BLE001 - ours, never the application's
+                self._fault(capture, fault)
             return send(message)
 
         # Only its name: the exception holds this frame, and would be held by it in a cycle.
@@ -73,8 +72,8 @@ class SidelightMiddleware:
         finally:
             shared.active_requests -= 1
             self._end(capture, error)
-            if guard.faults == faults:
-                guard.passed()
+            if not capture.failed:
+                shared.middleware_guard.passed()
 
     def _begin(self, scope: Scope) -> RequestCapture | None:
         shared = self._shared
@@ -85,9 +84,17 @@ class SidelightMiddleware:
             if route is None or is_suppressed_now():
                 return None
             return RequestCapture(scope, route.path, shared.budget, shared.settings.captures_text)
-        except Exception as fault:  # noqa: BLE001 - ours, never the application's
+        except BaseException as fault:  # noqa: BLE001 - ours, never the application's
             shared.middleware_guard.fault(fault)
             return None
+
+    def _fault(self, capture: RequestCapture, error: BaseException) -> None:
+        # One for each request: a stream has thousands of chunks, and would switch us off alone.
+        if capture.failed:
+            reraise_interrupt(error)
+        else:
+            capture.failed = True
+            self._shared.middleware_guard.fault(error)
 
     def _hand_over_body(self, capture: RequestCapture) -> None:
         capture.body_handed_over = True
@@ -96,8 +103,8 @@ class SidelightMiddleware:
     def _end(self, capture: RequestCapture, error: str | None) -> None:
         try:
             self._put(capture.ended_record(error, self._shared.active_requests))
-        except Exception as fault:  # noqa: BLE001 - ours, never the application's
-            self._shared.middleware_guard.fault(fault)
+        except BaseException as fault:  # noqa: BLE001 - ours, never the application's
+            self._fault(capture, fault)
 
     def _put(self, record: Record) -> None:
         if not self._shared.queue.put(record):

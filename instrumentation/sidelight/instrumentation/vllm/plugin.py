@@ -10,18 +10,19 @@ also sees requests that inner layers refuse (401, 413, 503).
 from __future__ import annotations
 
 import functools
-import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, Final
 
 from sidelight.instrumentation.imports import ImportHooks, is_imported
-from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.settings import is_disabled
 
 # Only to be imported now, as it keeps the environment before vLLM writes to it.
 from sidelight.instrumentation.vllm import environment  # noqa: F401
+from sidelight.instrumentation.vllm.faults import reraise_interrupt
+from sidelight.instrumentation.vllm.logger import logger
 
-_logger = logging.getLogger(__name__)
 _METHOD: Final = "build_middleware_stack"
 _MARK: Final = "_sidelight_wraps_stack"
 _CLASSES: Final = {"starlette.applications": "Starlette", "fastapi.applications": "FastAPI"}
@@ -35,14 +36,14 @@ def install() -> None:
     In processes that never import FastAPI (engine cores, GPU workers), the hook never runs.
     """
     try:
-        if Settings.from_environment().disabled:
+        if is_disabled(os.environ):
             return
         _hooks.watch(_CLASSES, _imported)
         for module in _CLASSES:
             if is_imported(module):
                 _imported(module)
-    except Exception as error:  # noqa: BLE001 - an exception here keeps vLLM from starting
-        _warn(type(error).__name__)
+    except BaseException as error:  # noqa: BLE001 - an exception here keeps vLLM from starting
+        _fault(error)
 
 
 def _imported(module: str) -> None:
@@ -55,8 +56,8 @@ def _imported(module: str) -> None:
         elif _METHOD in vars(application) and _MARK not in vars(application):
             setattr(application, _METHOD, _observed(vars(application)[_METHOD]))
             setattr(application, _MARK, True)
-    except Exception as error:  # noqa: BLE001 - raised into the importing module otherwise
-        _warn(type(error).__name__)
+    except BaseException as error:  # noqa: BLE001 - raised into the importing module otherwise
+        _fault(error)
 
 
 def _observed(build_stack: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,9 +79,14 @@ def _with_middleware(stack: Any, application: Any) -> Any:
             return stack
         shared = runtime.get()
         return stack if shared is None else SidelightMiddleware(stack, shared)
-    except Exception as error:  # noqa: BLE001 - the application starts without us
-        _warn(type(error).__name__)
+    except BaseException as error:  # noqa: BLE001 - the application starts without us
+        _fault(error)
         return stack
+
+
+def _fault(error: BaseException) -> None:
+    reraise_interrupt(error)
+    _warn(type(error).__name__)
 
 
 def _warn(reason: str) -> None:
@@ -88,7 +94,8 @@ def _warn(reason: str) -> None:
     if _warned:
         return
     _warned = True
-    _logger.warning(
+    logger.warning(
         "Sidelight: cannot install the middleware (%s). Requests get no spans; vLLM is not "
-        "affected.", reason,
+        "affected. Check that this version of vLLM is one that docs/vllm.md names, and update "
+        "Sidelight.", reason,
     )  # fmt: skip

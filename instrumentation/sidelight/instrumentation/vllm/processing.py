@@ -95,9 +95,14 @@ class ProcessingThread:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._queue.wait(GATHER_SECONDS if self._correlator.has_pending else MAX_IDLE_SECONDS)
-            self._stopping.wait(GATHER_SECONDS)
-            self.process()
+            try:
+                self._queue.wait(
+                    GATHER_SECONDS if self._correlator.has_pending else MAX_IDLE_SECONDS
+                )
+                self._stopping.wait(GATHER_SECONDS)
+                self.process()
+            except BaseException as error:  # noqa: BLE001 - the thread must live as long as vLLM
+                self.guard.fault(error)
         self._emit_pending(float("inf"))
         self._flush()
 
@@ -107,7 +112,7 @@ class ProcessingThread:
             try:
                 self._process_record(record)
                 self.guard.passed()
-            except Exception as error:  # noqa: BLE001 - one bad record must not end the thread
+            except BaseException as error:  # noqa: BLE001 - one bad record must not end the thread
                 self.guard.fault(error)
             # Offers the interpreter to the event loop, which otherwise waits up to 5 ms for it.
             if record[0] != records.STEP or number % MAX_STEPS_BETWEEN_YIELDS == 0:
@@ -182,7 +187,7 @@ class ProcessingThread:
                     self._emit(pending)
                 else:
                     self._correlator.hold(pending)
-            except Exception as error:  # noqa: BLE001 - the other requests still wait
+            except BaseException as error:  # noqa: BLE001 - the other requests still wait
                 self.guard.fault(error)
 
     def _emit(self, pending: PendingRequest) -> None:

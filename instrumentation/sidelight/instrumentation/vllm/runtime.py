@@ -7,7 +7,6 @@ cores, GPU workers) never make it.
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -20,13 +19,15 @@ from sidelight.instrumentation.vllm.capture import CaptureBudget
 from sidelight.instrumentation.vllm.capture_queue import CaptureQueue
 from sidelight.instrumentation.vllm.export.emitter import SpanEmitter
 from sidelight.instrumentation.vllm.export.exporter import OtlpExporter, make_client
+from sidelight.instrumentation.vllm.export.http_client import InvalidVariableError
 from sidelight.instrumentation.vllm.export.resource import make_resource, version_of
 from sidelight.instrumentation.vllm.export.sampling import make_sampler
-from sidelight.instrumentation.vllm.faults import FaultGuard
+from sidelight.instrumentation.vllm.faults import FaultGuard, reraise_interrupt
+from sidelight.instrumentation.vllm.logger import logger
 from sidelight.instrumentation.vllm.metrics import DataPoint
 from sidelight.instrumentation.vllm.processing import ProcessingThread
+from sidelight.instrumentation.vllm.versions import version_warning
 
-_logger = logging.getLogger(__name__)
 _lock: Final = threading.Lock()
 # How long vLLM's exit waits at most.
 MAX_PROCESSING_STOP_SECONDS: Final = 0.5
@@ -49,7 +50,7 @@ class Runtime:
     def start(self, version: str | None, environ: Mapping[str, str]) -> None:
         """Start the two threads, as the `OTEL_*` variables in `environ` say. `version` is vLLM's.
 
-        Raises `ValueError` if an `OTEL_*` variable is invalid.
+        Raises `InvalidVariableError` if an `OTEL_*` variable is invalid.
         """
         resource = make_resource(version, environ)
         exporter = OtlpExporter(
@@ -63,8 +64,14 @@ class Runtime:
         self.processing.start(SpanEmitter(make_sampler(environ), exporter.put, exporter.flush))
 
         def stop() -> None:
-            self.processing.stop(MAX_PROCESSING_STOP_SECONDS)
-            exporter.stop(MAX_EXPORT_STOP_SECONDS)
+            for stop_thread, seconds in (
+                (self.processing.stop, MAX_PROCESSING_STOP_SECONDS),
+                (exporter.stop, MAX_EXPORT_STOP_SECONDS),
+            ):
+                try:
+                    stop_thread(seconds)
+                except BaseException as error:  # noqa: BLE001 - vLLM's exit prints it otherwise
+                    exporter.guard.fault(error)
 
         atexit.register(stop)
 
@@ -76,6 +83,7 @@ class Runtime:
             ("stat_logger", self.stat_logger_guard),
             ("middleware", self.middleware_guard),
             ("processing", self.processing.guard),
+            ("export", exporter.guard),
         ):
             yield DataPoint(names.INSTRUMENTATION_FAULTS, {"place": place}, guard.faults)
         for queue, dropped in (("capture", self.queue.dropped), ("export", exporter.dropped)):
@@ -94,19 +102,25 @@ def get() -> Runtime | None:
     with _lock:
         if _runtime is not None:
             return None if _runtime.settings.disabled else _runtime
-        _runtime = Runtime(Settings.from_environment(environment.AT_START))
+        _runtime = Runtime(Settings.from_environment(environment.AT_START, logger))
         if _runtime.settings.disabled:
             return None
         try:
-            _runtime.start(version_of("vllm"), environment.AT_START)
+            version = version_of("vllm")
+            _runtime.start(version, environment.AT_START)
             os.register_at_fork(after_in_child=_forget)
-        except Exception as error:  # noqa: BLE001 - vLLM must start without us
-            _logger.warning(
-                "Sidelight: cannot start (%s: %.200s). vLLM is not affected. Check the OTEL_* "
-                "variables.",
-                type(error).__name__, error,
-            )  # fmt: skip
+            if warning := version_warning(version):
+                logger.warning(warning)
+        except BaseException as error:  # noqa: BLE001 - vLLM must start without us
             _runtime = Runtime(Settings(disabled=True))
+            reraise_interrupt(error)
+            # Other messages may quote a value of a variable, which may be a secret.
+            reason = str(error) if isinstance(error, InvalidVariableError) else type(error).__name__
+            logger.warning(
+                "Sidelight: cannot start (%s). vLLM is not affected; there are no spans and no "
+                "metrics. Correct the variable and restart vLLM, or report this line if it names "
+                "none.", reason,
+            )  # fmt: skip
             return None
         return _runtime
 

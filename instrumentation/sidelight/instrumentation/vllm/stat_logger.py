@@ -14,6 +14,7 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm import runtime
 from sidelight.instrumentation.vllm.engine_stats import step_record
+from sidelight.instrumentation.vllm.faults import reraise_interrupt
 from sidelight.instrumentation.vllm.metrics import Attributes
 from sidelight.instrumentation.vllm.records import ENGINE
 
@@ -32,8 +33,12 @@ class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
             if self._runtime is not None:
                 labels = tuple(_labels(vllm_config, engine_index).items())
                 self._runtime.queue.put((ENGINE, engine_index, labels))
-        except Exception:  # noqa: BLE001 - vLLM must start without us
-            self._runtime = None
+        except BaseException as error:  # noqa: BLE001 - vLLM must start without us
+            shared, self._runtime = self._runtime, None
+            if shared is None:
+                reraise_interrupt(error)
+            else:
+                shared.stat_logger_guard.fault(error)
 
     def record(
         self,
@@ -50,7 +55,7 @@ class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
             engine = more.get("engine_idx") or self._engine
             shared.queue.put(step_record(engine, scheduler_stats, iteration_stats, monotonic()))
             shared.stat_logger_guard.passed()
-        except Exception as error:  # noqa: BLE001 - see the module's docstring
+        except BaseException as error:  # noqa: BLE001 - see the module's docstring
             shared.stat_logger_guard.fault(error)
 
     def log_engine_initialized(self) -> None:

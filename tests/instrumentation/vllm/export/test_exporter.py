@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from sidelight import conventions as names
 from sidelight.instrumentation.vllm.export import exporter, traces
 from sidelight.instrumentation.vllm.export.exporter import OtlpExporter, make_client
 from sidelight.instrumentation.vllm.export.http_client import DEFAULT_ENDPOINT, OtlpHttpClient
+from sidelight.instrumentation.vllm.logger import Occasions
 from sidelight.instrumentation.vllm.metrics import DataPoint
 from support.backend import Reply
 from support.otlp_receiver import OtlpReceiver
@@ -93,7 +95,8 @@ def test_endpoints() -> None:
     """A base URL gets the signal's path, a signal's own URL is complete, the default is here."""
 
     def url(**environ: str) -> str:
-        return OtlpHttpClient("traces", environ).url
+        client = OtlpHttpClient("traces", environ)
+        return client.origin + client.path
 
     assert url() == f"{DEFAULT_ENDPOINT}/v1/traces"
     assert url(OTEL_EXPORTER_OTLP_ENDPOINT="http://c:1/x/") == "http://c:1/x/v1/traces"
@@ -135,9 +138,90 @@ def test_one_line_for_many_failures(
     with caplog.at_level(logging.DEBUG), exporting(url) as box:
         box.put(span("a"))
         eventually(lambda: len(receiver.requests) > 4)
-    assert len(caplog.records) == 1
-    assert f"127.0.0.1:{receiver.port}/v1/" in caplog.text
-    assert "password" not in caplog.text
+    (line,) = caplog.messages
+    assert f" to http://127.0.0.1:{receiver.port} (" in line
+    assert line.endswith("OTLP/HTTP address, usually with port 4318.")
+    assert "password" not in line
+    assert caplog.records[0].name == "vllm.sidelight"
+
+
+def test_a_missing_token(receiver: OtlpReceiver, caplog: pytest.LogCaptureFixture) -> None:
+    """A collector that refuses us needs another remedy than one that is away."""
+    receiver.respond = lambda _: Reply(401)
+    with caplog.at_level(logging.WARNING), exporting(receiver.url) as box:
+        box.put(span("a"))
+        receiver.wait_for(lambda: caplog.messages)
+    assert "HTTP 401 Unauthorized" in caplog.messages[0]
+    assert caplog.messages[0].endswith("OTEL_EXPORTER_OTLP_HEADERS.")
+
+
+def test_an_endpoint_that_comes_back(
+    receiver: OtlpReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line says that it is away, and one that it is there again."""
+    receiver.respond = lambda _: Reply(503)
+    with caplog.at_level(logging.INFO, "vllm.sidelight"), exporting(receiver.url) as box:
+        box.put(span("a"))
+        receiver.wait_for(lambda: caplog.messages)
+        receiver.respond = lambda _: Reply()
+        receiver.wait_for(lambda: len(caplog.messages) > 1)
+        receiver.wait_for(lambda: len(receiver.metrics()) > 0)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert f"to http://127.0.0.1:{receiver.port} again" in caplog.messages[1]
+
+
+def test_drops_are_heard(caplog: pytest.LogCaptureFixture) -> None:
+    """What was dropped since the last line is logged, by queue, once in minutes."""
+    counts = {"capture": 3, "export": 0}
+
+    def data_points() -> list[DataPoint]:
+        return [
+            DataPoint(names.INSTRUMENTATION_DROPPED, {"queue": queue}, count)
+            for queue, count in counts.items()
+        ]
+
+    box = OtlpExporter({}, None, None, data_points, {})
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            box._send_metrics()
+            counts["export"] += 1
+        box._occasions = Occasions()
+        box._send_metrics()
+    first, second = caplog.messages
+    assert first.startswith("Sidelight: dropped 3 at the capture queue, because")
+    assert second.startswith("Sidelight: dropped 3 at the export queue, because")
+    assert first.endswith("this machine has CPU time left.")
+
+
+@pytest.mark.parametrize("error", [MemoryError, SystemExit, KeyboardInterrupt])
+def test_the_thread_outlives_its_faults(
+    receiver: OtlpReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: type[BaseException],
+) -> None:
+    """A fault costs its batch, counted as dropped, and one line; later spans arrive."""
+    encode = traces.traces_request
+    faults = iter([error("a prompt")])
+
+    def failing(*arguments: Any) -> bytes:
+        if fault := next(faults, None):
+            raise fault
+        return encode(*arguments)
+
+    monkeypatch.setattr(exporter, "traces_request", failing)
+    monkeypatch.setattr(exporter, "FAULT_PAUSE_SECONDS", 0.0)
+    with caplog.at_level(logging.WARNING), exporting(receiver.url) as box:
+        box.put(span("lost"))
+        receiver.wait_for(lambda: box.dropped)
+        box.put(span("kept"))
+        receiver.wait_for(receiver.spans)
+        assert box.guard.faults == 1
+        assert box._bytes_in - box._bytes_out == 0
+    assert [each.name for each in receiver.spans()] == ["kept"]
+    (line,) = caplog.messages
+    assert f"{error.__name__} in the export thread (exporter.py:" in line
+    assert "a prompt" not in line
 
 
 def test_hanging_endpoint_does_not_hold_up_the_end(receiver: OtlpReceiver) -> None:

@@ -6,11 +6,18 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
 
 from sidelight.instrumentation.vllm.export import http_client
-from sidelight.instrumentation.vllm.export.http_client import OtlpHttpClient, PostOutcome
+from sidelight.instrumentation.vllm.export.http_client import (
+    InvalidVariableError,
+    OtlpHttpClient,
+    PostOutcome,
+)
 from support.backend import Backend, Reply
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -138,12 +145,50 @@ def test_endpoints_that_are_no_url(url: str) -> None:
 
 
 def test_failures_quote_nothing_of_the_request() -> None:
-    """The reason of a failure is the system's; the URL for people has no secrets either."""
+    """The reason of a failure is the system's; what is named of the URL has no secrets either."""
     url = "http://user:secret@127.0.0.1:9/in?key=secret"
     posting = OtlpHttpClient("traces", {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": url})
-    assert posting.url == "http://127.0.0.1:9/in"
+    assert posting.origin == "http://127.0.0.1:9"
     assert posting.post(b"spans").reason == "ConnectionRefusedError: Connection refused"
     posting._headers["authorization"] = "secret\n"
     with Backend() as backend:
         posting._port = backend.port
         assert posting.post(b"spans").reason == "ValueError"
+
+
+@pytest.mark.parametrize("variable", ["CERTIFICATE", "CLIENT_CERTIFICATE"])
+def test_certificates_that_cannot_be_read(variable: str) -> None:
+    """The variable is named, and not the path, which may tell an account's name."""
+    environ = {ENDPOINT: "https://c", f"OTEL_EXPORTER_OTLP_{variable}": "/no/secret"}
+    with pytest.raises(InvalidVariableError, match=f"OTEL_EXPORTER_OTLP_{variable}") as caught:
+        OtlpHttpClient("traces", environ)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_encrypted_key(tmp_path: Path) -> None:
+    """OpenSSL would ask on the terminal for its password, and vLLM would wait for the answer."""
+    authority = trustme.CA()
+    pair = authority.issue_cert("localhost")
+    (tmp_path / "cert.pem").write_bytes(pair.cert_chain_pems[0].bytes())
+    key = serialization.load_pem_private_key(pair.private_key_pem.bytes(), None)
+    encrypted = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    (tmp_path / "key.pem").write_bytes(encrypted)
+    environ = {
+        ENDPOINT: "https://c",
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": str(tmp_path / "cert.pem"),
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY": str(tmp_path / "key.pem"),
+    }
+    with pytest.raises(InvalidVariableError, match="CLIENT_CERTIFICATE cannot be used"):
+        OtlpHttpClient("traces", environ)
+
+
+def test_the_phrase_of_an_answer_is_not_told() -> None:
+    """It is the backend's, which may quote what it was sent."""
+    head = b"HTTP/1.1 400 your prompt was secret\r\nContent-Length: 0\r\n\r\n"
+    with endless(head, b"", 0.05) as (url, _):
+        outcome = OtlpHttpClient("traces", {ENDPOINT: url}).post(b"spans")
+    assert (outcome.status, outcome.reason) == (400, "HTTP 400 Bad Request")

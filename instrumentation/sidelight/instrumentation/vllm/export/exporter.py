@@ -5,7 +5,6 @@ Nothing global is touched: an application's own OpenTelemetry providers stay as 
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -18,7 +17,9 @@ from sidelight.instrumentation.vllm.export.http_client import OtlpHttpClient, Po
 from sidelight.instrumentation.vllm.export.metrics import metrics_request
 from sidelight.instrumentation.vllm.export.protobuf import resource as encode_resource
 from sidelight.instrumentation.vllm.export.traces import traces_request
-from sidelight.instrumentation.vllm.metrics import DataPoint
+from sidelight.instrumentation.vllm.faults import FaultGuard
+from sidelight.instrumentation.vllm.logger import INTERVAL_TEXT, Occasions, logger
+from sidelight.instrumentation.vllm.metrics import DataPoint, Distribution
 
 MAX_QUEUED_SPANS: Final = 8_192
 MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
@@ -29,9 +30,8 @@ MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 SPAN_DELAY_SECONDS: Final = 5.0
 METRIC_INTERVAL_SECONDS: Final = 15.0
 MAX_BACKOFF_SECONDS: Final = 30.0
-WARNING_INTERVAL_SECONDS: Final = 300.0
-
-_logger = logging.getLogger(__name__)
+# After a fault of our own, so that one that repeats does not use up a core.
+FAULT_PAUSE_SECONDS: Final = 1.0
 
 
 def make_client(signal: str, environ: Mapping[str, str]) -> OtlpHttpClient | None:
@@ -71,11 +71,16 @@ class OtlpExporter:
         self._interval = _milliseconds(
             environ, "OTEL_METRIC_EXPORT_INTERVAL", METRIC_INTERVAL_SECONDS
         )
+        self._spans_at = self._metrics_at = 0.0
         self._wake = threading.Event()
         self._stopping = False
         self._failures = 0
-        self._warned_at = float("-inf")
         self._overflowed = self._rejected = 0
+        self._reported_drops: dict[str, float] = {}
+        self._occasions = Occasions()
+        self._warned_of: str | None = None
+        # Never off: without this thread nothing is sent any more.
+        self.guard = FaultGuard("export thread", stays_on=True)
         self._thread = threading.Thread(target=self._run, name="sidelight-export", daemon=True)
 
     @property
@@ -111,34 +116,51 @@ class OtlpExporter:
             self._thread.join(seconds)
 
     def _run(self) -> None:
-        spans_at = time.monotonic() + self._delay
-        metrics_at = time.monotonic() + self._interval
+        self._spans_at = time.monotonic() + self._delay
+        self._metrics_at = time.monotonic() + self._interval
         while not self._stopping:
-            woken = self._wake.wait(max(0.0, min(spans_at, metrics_at) - time.monotonic()))
-            self._wake.clear()
-            if woken or time.monotonic() >= spans_at:
-                spans_at = (self._send_spans() or self._delay) + time.monotonic()
-            if time.monotonic() >= metrics_at:
-                metrics_at = time.monotonic() + self._interval
-                self._send_metrics()
-        self._send_spans()
-        self._send_metrics()
+            self._guarded(self._wait_and_send)
+        self._guarded(self._send_spans)
+        self._guarded(self._send_metrics)
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+            self.guard.passed()
+        except BaseException as error:  # noqa: BLE001 - the thread must live as long as vLLM
+            self.guard.fault(error)
+            time.sleep(FAULT_PAUSE_SECONDS)
+
+    def _wait_and_send(self) -> None:
+        next_at = min(self._spans_at, self._metrics_at)
+        woken = self._wake.wait(max(0.0, next_at - time.monotonic()))
+        self._wake.clear()
+        now = time.monotonic()
+        if woken or now >= self._spans_at:
+            # Set first, so that a fault does not repeat at once.
+            self._spans_at = now + self._delay
+            self._spans_at = (self._send_spans() or self._delay) + time.monotonic()
+        if time.monotonic() >= self._metrics_at:
+            self._metrics_at = time.monotonic() + self._interval
+            self._send_metrics()
 
     def _send_spans(self) -> float:
         """Send until the queue is empty. Returns the seconds to wait before a retry, or 0."""
         while self._queue and self._traces is not None:
-            batch: list[bytes] = []
-            size = 0
-            while self._queue and len(batch) < MAX_BATCH_SPANS and size < MAX_BATCH_BYTES:
-                batch.append(self._queue.popleft())
-                size += len(batch[-1])
-            payload = traces_request(self._resource, names.SCOPE_VLLM, batch)
-            outcome = self._traces.post(payload)
+            batch = self._take_batch()
+            size = sum(map(len, batch))
+            try:
+                outcome = self._traces.post(traces_request(self._resource, names.SCOPE_VLLM, batch))
+            except BaseException:
+                # It would fail the next time too.
+                self._bytes_out += size
+                self._rejected += len(batch)
+                raise
+            self._report(outcome, "spans", self._traces.origin)
             if outcome.accepted:
                 self._failures = 0
                 self._bytes_out += size
                 continue
-            self._warn("spans", self._traces.url, outcome)
             if not outcome.transient:
                 self._bytes_out += size
                 self._rejected += len(batch)
@@ -149,38 +171,72 @@ class OtlpExporter:
             return max(backoff, outcome.retry_after_seconds)
         return 0.0
 
+    def _take_batch(self) -> list[bytes]:
+        batch: list[bytes] = []
+        size = 0
+        while self._queue and len(batch) < MAX_BATCH_SPANS and size < MAX_BATCH_BYTES:
+            batch.append(self._queue.popleft())
+            size += len(batch[-1])
+        return batch
+
     def _send_metrics(self) -> None:
+        data_points = list(self._data_points())
+        self._report_drops(data_points)
         if self._metrics is None:
             return
-        try:
-            payload = metrics_request(
-                self._resource,
-                names.SCOPE_VLLM,
-                self._data_points(),
-                self._started_ns,
-                time.time_ns(),
-            )
-        except Exception as error:  # noqa: BLE001 - spans must go on
-            self._warn(
-                "metrics", self._metrics.url, PostOutcome(False, reason=type(error).__name__)
-            )
-            return
+        payload = metrics_request(
+            self._resource, names.SCOPE_VLLM, data_points, self._started_ns, time.time_ns()
+        )
         # The sums are cumulative: the next send holds what this one lost.
-        outcome = self._metrics.post(payload)
-        if not outcome.accepted:
-            self._warn("metrics", self._metrics.url, outcome)
+        self._report(self._metrics.post(payload), "metrics", self._metrics.origin)
 
-    def _warn(self, what: str, url: str, outcome: PostOutcome) -> None:
-        now = time.monotonic()
-        if now - self._warned_at < WARNING_INTERVAL_SECONDS:
+    def _report(self, outcome: PostOutcome, what: str, origin: str) -> None:
+        """Log that a send failed, and after that the first one that did not."""
+        if outcome.accepted:
+            if self._warned_of == what:
+                self._warned_of = None
+                logger.info(
+                    "Sidelight: sending %s to %s again. Nothing needs to be done.", what, origin
+                )
             return
-        self._warned_at = now
-        _logger.warning(
-            "Sidelight: cannot send %s to %s (%.200s). Check that the collector is running and "
-            "that OTEL_EXPORTER_OTLP_ENDPOINT is its OTLP/HTTP address. vLLM is not affected. "
-            "Further failures are not logged for %d minutes.",
-            what, url, outcome.reason, WARNING_INTERVAL_SECONDS // 60,
+        if not self._occasions.due("send"):
+            return
+        self._warned_of = what
+        logger.warning(
+            "Sidelight: cannot send %s to %s (%s). vLLM is not affected. Further failures are not "
+            "logged for %s. %s",
+            what, origin, outcome.reason, INTERVAL_TEXT, _advice(outcome.status),
         )  # fmt: skip
+
+    def _report_drops(self, data_points: Iterable[DataPoint]) -> None:
+        dropped: dict[str, float] = {}
+        for data_point in data_points:
+            if data_point.metric == names.INSTRUMENTATION_DROPPED:
+                queue, value = str(data_point.attributes["queue"]), data_point.value
+                if not isinstance(value, Distribution):
+                    dropped[queue] = dropped.get(queue, 0) + value
+        more = {
+            queue: count - self._reported_drops.get(queue, 0)
+            for queue, count in dropped.items()
+            if count > self._reported_drops.get(queue, 0)
+        }
+        if more and self._occasions.due("drops"):
+            self._reported_drops = dropped
+            logger.warning(
+                "Sidelight: dropped %s, because a queue was full or the collector rejected them. "
+                "vLLM is not affected; some spans are missing. Check that the collector accepts "
+                "what is sent, and that this machine has CPU time left.",
+                " and ".join(f"{count:,.0f} at the {queue} queue" for queue, count in more.items()),
+            )
+
+
+def _advice(status: int) -> str:
+    if status in (401, 403):
+        return "Set the collector's token in OTEL_EXPORTER_OTLP_HEADERS."
+    return (
+        "Check that the collector is running and that OTEL_EXPORTER_OTLP_ENDPOINT is its "
+        "OTLP/HTTP address, usually with port 4318."
+    )
 
 
 def _milliseconds(environ: Mapping[str, str], variable: str, default: float) -> float:

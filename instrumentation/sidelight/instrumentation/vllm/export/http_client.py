@@ -11,11 +11,12 @@ dependency in the observed process, at a version that the process may not want.
 from __future__ import annotations
 
 import gzip
+import http
 import http.client
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -32,13 +33,21 @@ _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
 
 
+class InvalidVariableError(ValueError):
+    """A variable cannot be used. The message names it, and quotes nothing of its value."""
+
+
 @dataclass(frozen=True, slots=True)
 class PostOutcome:
-    """The outcome of one post. `reason` is for log lines. `transient` means: retry later."""
+    """The outcome of one post. `transient` means: retry later.
+
+    `status` is that of the answer, or 0 without one. `reason` is for log lines.
+    """
 
     accepted: bool
     transient: bool = False
     retry_after_seconds: float = 0.0
+    status: int = 0
     reason: str = ""
 
 
@@ -48,8 +57,8 @@ class OtlpHttpClient:
     def __init__(self, signal: str, environ: Mapping[str, str]) -> None:
         """`signal` is `traces` or `metrics`.
 
-        Raises `ValueError` if the endpoint is not a URL or HTTP does not allow a header. The
-        message names the variable but not its value, which may hold a secret.
+        Raises `InvalidVariableError` if the endpoint is not a URL, HTTP does not allow a header,
+        or a certificate or key cannot be read.
         """
 
         def variable(name: str) -> str:
@@ -64,9 +73,9 @@ class OtlpHttpClient:
             url = f"{url.rstrip('/')}/v1/{signal}"
         parts, self._port = _split(url, variable("ENDPOINT"))
         self._host = parts.hostname or ""
-        # For log lines: without user, password and query, which may hold a key.
-        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        # For log lines: any other part of the URL may hold a key.
+        self.origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._gzip = read("COMPRESSION").lower() == "gzip"
         self._timeout = _seconds(read("TIMEOUT"))
         self._headers = {
@@ -77,9 +86,7 @@ class OtlpHttpClient:
             self._headers["Content-Encoding"] = "gzip"
         self._tls: ssl.SSLContext | None = None
         if parts.scheme == "https":
-            self._tls = ssl.create_default_context(cafile=read("CERTIFICATE") or None)
-            if read("CLIENT_CERTIFICATE"):
-                self._tls.load_cert_chain(read("CLIENT_CERTIFICATE"), read("CLIENT_KEY") or None)
+            self._tls = _tls_context(read, variable)
         self._connection: http.client.HTTPConnection | None = None
 
     def post(self, payload: bytes) -> PostOutcome:
@@ -99,12 +106,13 @@ class OtlpHttpClient:
             self.close()
             return PostOutcome(False, transient=True, reason=_reason(error))
         if 200 <= response.status < 300:
-            return PostOutcome(True)
+            return PostOutcome(True, status=response.status)
         return PostOutcome(
             False,
             transient=response.status in _TRANSIENT,
             retry_after_seconds=_retry_after(response.getheader("Retry-After")),
-            reason=f"HTTP {response.status} {response.reason}",
+            status=response.status,
+            reason=_status_text(response.status),
         )
 
     def close(self) -> None:
@@ -122,7 +130,7 @@ class OtlpHttpClient:
                     self._host, self._port, timeout=self._timeout, context=self._tls
                 )
             )
-        self._connection.request("POST", self._path, body, self._headers)
+        self._connection.request("POST", self.path, body, self._headers)
         response = self._connection.getresponse()
         if not _read_to_end(response, time.monotonic() + self._timeout):
             self.close()
@@ -162,6 +170,28 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def _status_text(status: int) -> str:
+    # The phrase of the answer is the backend's, and may quote what it was sent.
+    try:
+        return f"HTTP {status} {http.HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"HTTP {status}"
+
+
+def _tls_context(read: Callable[[str], str], variable: Callable[[str], str]) -> ssl.SSLContext:
+    """How the endpoint is trusted, and how it can trust us."""
+    name = "CERTIFICATE"
+    try:
+        context = ssl.create_default_context(cafile=read(name) or None)
+        name = "CLIENT_CERTIFICATE"
+        if read(name):
+            # Without a password, OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(read(name), read("CLIENT_KEY") or None, password="")
+    except (OSError, ValueError) as error:
+        raise InvalidVariableError(f"{variable(name)} cannot be used ({_reason(error)})") from None
+    return context
+
+
 def _split(url: str, variable: str) -> tuple[SplitResult, int | None]:
     """The parts of `url` and its port, if it has one."""
     try:
@@ -172,7 +202,9 @@ def _split(url: str, variable: str) -> tuple[SplitResult, int | None]:
         parts, port = urlsplit(""), None
     is_sendable = _TARGET.fullmatch(parts.path + parts.query)
     if parts.scheme not in ("http", "https") or not parts.hostname or not is_sendable:
-        raise ValueError(f"{variable} is not an http or https URL, such as {DEFAULT_ENDPOINT}")
+        raise InvalidVariableError(
+            f"{variable} is not an http or https URL, such as {DEFAULT_ENDPOINT}"
+        )
     return parts, port
 
 
@@ -184,7 +216,7 @@ def _headers(text: str, variable: str) -> dict[str, str]:
     }
     for number, (key, value) in enumerate(headers.items(), 1):
         if not _HEADER_NAME.fullmatch(key) or not _HEADER_VALUE.fullmatch(value):
-            raise ValueError(
+            raise InvalidVariableError(
                 f"{variable}: header {number} has characters that HTTP does not allow; write "
                 "comma-separated key=value pairs, percent-encoded"
             )

@@ -5,11 +5,11 @@ https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sidelight.instrumentation.vllm.logger import logger
 from sidelight.instrumentation.vllm.trace_context import RemoteParent
 
 SAMPLER: Final = "OTEL_TRACES_SAMPLER"
@@ -20,8 +20,6 @@ _RATIO: Final = "traceidratio"
 _ROOTS: Final = ("always_on", "always_off", _RATIO)
 # The ratio is that of the lower half of the trace id, so that all services decide alike.
 _LOWER_HALF: Final = 2**64
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ def make_sampler(environ: Mapping[str, str]) -> HeadSampler:
     name = environ.get(SAMPLER, "").strip().lower() or _DEFAULT
     root = name.removeprefix(_PARENT_BASED)
     if root not in _ROOTS:
-        _logger.warning(
+        logger.warning(
             "Sidelight: %s is not a sampler of OpenTelemetry; using %s. Set it to always_on, "
             "always_off or traceidratio, with or without parentbased_ before it.",
             SAMPLER, _DEFAULT,
@@ -63,7 +61,7 @@ def _ratio(environ: Mapping[str, str]) -> float:
         ratio = -1.0
     # NaN fails the comparison too.
     if not 0.0 <= ratio <= 1.0:
-        _logger.warning(
+        logger.warning(
             "Sidelight: %s is not a number from 0 to 1; using 1. Set it to the share of traces to "
             "record.", SAMPLER_ARGUMENT,
         )  # fmt: skip

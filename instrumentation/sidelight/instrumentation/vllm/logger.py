@@ -1,0 +1,49 @@
+"""The logger of the vLLM part, below vLLM's own.
+
+A package that vLLM's API server imports sets the root logger to ERROR, so that nothing else is
+heard in vLLM's log than what is below `vllm`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, TextIO
+
+INTERVAL_SECONDS: Final = 300.0
+INTERVAL_TEXT: Final = "5 minutes"
+
+# vLLM's own format, so that whoever reads its log by columns can read ours.
+_FORMAT: Final = (
+    "(%(processName)s pid=%(process)d) %(levelname)s %(asctime)s [%(filename)s:%(lineno)d] "
+    "%(message)s"
+)
+_DATE_FORMAT: Final = "%m-%d %H:%M:%S"
+
+logger: Final = logging.getLogger("vllm.sidelight")
+
+
+def write_to(stream: TextIO) -> None:
+    """Write what is logged to `stream`, in a process where vLLM does not configure its logger."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter(_FORMAT, _DATE_FORMAT))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+class Occasions:
+    """Says when a line that would repeat is due: once in `INTERVAL_SECONDS` for each subject."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last: dict[str, float] = {}
+
+    def due(self, subject: str) -> bool:
+        """Whether `subject` is due now. If so, it is due again after the interval."""
+        now = self._clock()
+        if now - self._last.get(subject, float("-inf")) < INTERVAL_SECONDS:
+            return False
+        self._last[subject] = now
+        return True
