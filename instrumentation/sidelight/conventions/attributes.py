@@ -186,11 +186,20 @@ REQUEST_FREQUENCY_PENALTY: Final = _CALLS.attribute(
 REQUEST_PRESENCE_PENALTY: Final = _CALLS.attribute(
     "gen_ai.request.presence_penalty", "Penalty on tokens that occurred.", VLLM, COLLECTOR
 )
+OUTPUT_TYPE: Final = _CALLS.attribute(
+    "gen_ai.output.type", "What the client asked for: text or json.", VLLM, APPS
+)
+REQUEST_ENCODINGS: Final = _CALLS.attribute(
+    "gen_ai.request.encoding_formats", "Forms of the vectors that the client asked for.", VLLM, APPS
+)
+EMBEDDING_DIMENSIONS: Final = _CALLS.attribute(
+    "gen_ai.embeddings.dimension.count", "Dimensions that the client asked for.", VLLM, APPS
+)
 CONVERSATION_ID: Final = _CALLS.attribute(
     "gen_ai.conversation.id", "Conversation that the call belongs to.", APPS
 )
 REQUEST_STOP: Final = _CALLS.attribute(
-    "gen_ai.request.stop_sequences", "Texts that end the generation.", COLLECTOR, APPS
+    "gen_ai.request.stop_sequences", "Texts that end the generation.", VLLM, COLLECTOR, APPS
 )
 INPUT_TOKENS: Final = _CALLS.attribute(
     "gen_ai.usage.input_tokens",
@@ -216,6 +225,7 @@ CACHED_TOKENS: Final = _CALLS.attribute(
 CACHE_WRITE_TOKENS: Final = _CALLS.attribute(
     "gen_ai.usage.cache_creation.input_tokens",
     "Prompt tokens written to the provider's cache.",
+    VLLM,
     COLLECTOR,
     APPS,
     unit="{token}",
@@ -279,6 +289,13 @@ RETRIEVAL_DOCUMENTS: Final = _CALLS.attribute(
     COLLECTOR,
     sensitive=True,
 )
+TOOL_DEFINITIONS: Final = _CALLS.attribute(
+    "gen_ai.tool.definitions",
+    "Tools that the model may call, as the request has them, in JSON.",
+    VLLM,
+    APPS,
+    sensitive=True,
+)
 TOOL_ARGUMENTS: Final = _CALLS.attribute(
     "gen_ai.tool.call.arguments",
     "Arguments of the tool call, as JSON.",
@@ -316,8 +333,14 @@ SERVER_ADDRESS: Final = _NETWORK.attribute(
 )
 SERVER_PORT: Final = _NETWORK.attribute("server.port", "Port of the server.", CLIENTS, COLLECTOR)
 ERROR_TYPE: Final = _NETWORK.attribute(
-    "error.type", "Class of the error, or the HTTP status as text.", VLLM, CLIENTS, APPS
+    "error.type",
+    "Class of the error, the HTTP status as text, or client_disconnect.",
+    VLLM,
+    CLIENTS,
+    APPS,
 )
+CLIENT_DISCONNECT: Final = "client_disconnect"
+"""error.type of a request whose client left before the answer was complete."""
 
 # ── labels ───────────────────────────────────────────────────────────────────────────────
 _LABELS: Final = Group("Labels of metrics", COLLECTOR)

@@ -21,6 +21,9 @@ ENGINE_SEQUENCES: Final = _ENGINE.attribute(
     COLLECTOR,
     unit="{sequence}",
 )
+LORA_NAME: Final = _ENGINE.attribute(
+    "sidelight.lora.name", "LoRA adapter that the engine used for the request."
+)
 ENGINE_PHASE: Final = _ENGINE.attribute(
     "sidelight.phase", "Phase of the request: queue, prefill or decode."
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from sidelight.conventions import CLIENT_DISCONNECT
 from sidelight.dashboards.catalog import sidelight as own
 from sidelight.dashboards.catalog import vllm
 from sidelight.dashboards.catalog.metric import CatalogMetric
@@ -28,8 +29,8 @@ from sidelight.dashboards.view import View
 
 _ANY_ERROR: Final = Matcher(ERROR_TYPE, "!=", "")
 ANSWERED: Final = (Matcher(ERROR_TYPE, "=", ""),)
-# A request the client got wrong (4xx) is the client's error, not the service's.
-SERVICE_FAILED: Final = (_ANY_ERROR, Matcher(ERROR_TYPE, "!~", "4.."))
+# A request the client got wrong (4xx), or did not wait for, is no failure of the service.
+SERVICE_FAILED: Final = (_ANY_ERROR, Matcher(ERROR_TYPE, "!~", f"4..|{CLIENT_DISCONNECT}"))
 _ENGINE_FAILED: Final = Matcher("finished_reason", "=~", "abort|error")
 ENGINE_ERROR: Final = Matcher("finished_reason", "=", "error")
 

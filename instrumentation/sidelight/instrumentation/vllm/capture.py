@@ -179,6 +179,9 @@ class RequestCapture:
 
     def sent(self, message: MutableMapping[str, Any]) -> None:
         """Note a message to the client."""
+        if self.aborted:
+            # vLLM and Starlette answer on, but the server sends nothing of it.
+            return
         kind = message["type"]
         if kind == "http.response.body":
             chunk = message.get("body")

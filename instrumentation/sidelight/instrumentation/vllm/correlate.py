@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
-from sidelight.instrumentation.vllm.parse import AnswerFacts, RequestFacts
+from sidelight.instrumentation.vllm.parse.facts import AnswerFacts, RequestFacts
 from sidelight.instrumentation.vllm.records import CapturedRequest
 from sidelight.instrumentation.vllm.sequences import FinishedSequence
 

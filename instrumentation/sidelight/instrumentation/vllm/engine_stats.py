@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from sidelight.instrumentation.vllm.parse import MAX_NAME_CHARACTERS
+from sidelight.instrumentation.vllm.parse.values import MAX_NAME_CHARACTERS
 from sidelight.instrumentation.vllm.records import STEP, Record
 from sidelight.instrumentation.vllm.sequences import FinishedSequence, fields_of
 from sidelight.instrumentation.vllm.steps import StepFields

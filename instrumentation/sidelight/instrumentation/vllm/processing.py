@@ -21,7 +21,9 @@ from sidelight.instrumentation.vllm.capture_queue import CaptureQueue
 from sidelight.instrumentation.vllm.correlate import Correlator, PendingRequest
 from sidelight.instrumentation.vllm.faults import FaultGuard
 from sidelight.instrumentation.vllm.metrics import Attributes, DataPoint, EngineMetrics
-from sidelight.instrumentation.vllm.parse import RequestFacts, read_answer, read_request
+from sidelight.instrumentation.vllm.parse.answer import read_answer
+from sidelight.instrumentation.vllm.parse.facts import RequestFacts
+from sidelight.instrumentation.vllm.parse.request import read_request
 from sidelight.instrumentation.vllm.records import (
     CapturedEngine,
     CapturedRequest,

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from sidelight.instrumentation.vllm.routes import ROUTES, InferenceRoute
 from sidelight.instrumentation.vllm.steps import StepFields
+from sidelight.instrumentation.vllm.trace_context import join_headers
 
 Record = tuple[Any, ...]
 
@@ -100,8 +101,8 @@ class CapturedRequest(NamedTuple):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The captured headers by the names in `HEADERS`; of repeated ones the last."""
-        return {HEADERS[name]: value.decode("latin-1") for name, value in self.headers_raw}
+        """The captured headers by the names in `HEADERS`; repeated lists are joined."""
+        return join_headers(self.headers_raw, HEADERS)
 
     @property
     def clock_offset_ns(self) -> int:

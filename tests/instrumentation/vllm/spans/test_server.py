@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm.parse import MAX_NAME_CHARACTERS
+from sidelight.instrumentation.vllm.parse.values import MAX_NAME_CHARACTERS
 from support import asgi
 from support.asgi import Receive, Send, events, reply, scope
 from support.observed_vllm import Observed, finished

@@ -23,19 +23,20 @@ from urllib.parse import unquote, unquote_plus
 from sidelight import conventions as names
 from sidelight.instrumentation.messages import NOT_CAPTURED
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vllm.parse import AnswerFacts, RequestFacts, error_message
+from sidelight.instrumentation.vllm.parse.errors import error_message
+from sidelight.instrumentation.vllm.parse.facts import AnswerFacts, RequestFacts
 from sidelight.instrumentation.vllm.records import CapturedRequest
 from sidelight.instrumentation.vllm.sequences import FinishedSequence
 from sidelight.instrumentation.vllm.spans.attributes import NANOSECONDS, known
 from sidelight.instrumentation.vllm.spans.messages import content_attributes
 from sidelight.instrumentation.vllm.steps import EngineConditions
+from sidelight.instrumentation.vllm.trace_context import read_baggage
 
 SequencesWithConditions = list[tuple[FinishedSequence, EngineConditions]]
 
 # Streams whose first chunk carries the first token. Others start with an event of their own.
 _FIRST_CHUNK_IS_TOKEN: Final = ("chat", "completion")
 MAX_ID_CHARACTERS: Final = 256
-MAX_BAGGAGE_MEMBERS: Final = 64
 MAX_TAGS: Final = 16
 
 
@@ -84,6 +85,7 @@ def server_span(
                 # Langfuse lists it among the model's parameters, and most answers are none.
                 names.REQUEST_STREAM: request.stream or captured.stream or None,
                 names.CLIENT_ABORTED: captured.aborted or None,
+                names.LORA_NAME: next((one.lora for one, _ in sequences if one.lora), None),
             }
         ),
         **_tokens(answer, sequences, counts=counts),
@@ -93,8 +95,8 @@ def server_span(
         **content_attributes(route.dialect, request, answer, settings),
     }
     error_type, message = _error(captured, answer, settings, model)
-    if error_type:
-        attributes[names.ERROR_TYPE] = error_type
+    if error_type or captured.aborted:
+        attributes[names.ERROR_TYPE] = error_type or names.CLIENT_DISCONNECT
     has_usage = names.INPUT_TOKENS in attributes or names.OUTPUT_TOKENS in attributes
     if model and not has_usage and (not counts or error_type or captured.aborted):
         # Langfuse would count the tokens of the texts itself and price them.
@@ -116,18 +118,16 @@ def _identity(
     """The session, user, tags and trace name of a request, by which Langfuse sums costs.
 
     All come from W3C baggage, under their own names or those of Langfuse's SDK. The session falls
-    back to `X-Session-ID`, and the user to the body's `user` if ids may be captured.
+    back to `X-Session-ID` and the body's `session_id`, and the user to the body's `user` if ids
+    may be captured.
     """
-    baggage: dict[str, str] = {}
-    for member in captured.headers.get("baggage", "").split(",")[:MAX_BAGGAGE_MEMBERS]:
-        key, _, value = member.partition(";")[0].partition("=")
-        baggage[key.strip()] = value.strip()
+    baggage = read_baggage(captured.headers.get("baggage", ""))
 
     def given(name: str, langfuse_key: str) -> str:
         return baggage.get(name) or baggage.get(langfuse_key) or ""
 
     session = unquote(given(names.SESSION_ID, "langfuse_session_id"))
-    session = session or captured.headers.get("session", "")
+    session = session or captured.headers.get("session", "") or request.session or ""
     user = unquote(given(names.USER_ID, "langfuse_user_id"))
     user = user or (settings.captures_ids and request.user) or ""
     # Texts have spaces, which OpenTelemetry's Python SDK writes as `+`.
@@ -168,7 +168,7 @@ def _tokens(
 ) -> dict[str, Any]:
     # Sequences of one prompt (n > 1) share its id. The prompt counts once, as in vLLM's usage.
     prompts = {sequence.request_id: sequence for sequence, _ in reversed(sequences)}.values()
-    input_tokens = answer.input_tokens
+    input_tokens = answer.prompt_tokens
     output_tokens = answer.output_tokens
     cached_tokens = answer.cached_tokens
     if sequences:
@@ -188,6 +188,7 @@ def _tokens(
             names.INPUT_TOKENS: input_tokens,
             names.OUTPUT_TOKENS: output_tokens,
             names.CACHED_TOKENS: cached_tokens,
+            names.CACHE_WRITE_TOKENS: answer.created_tokens,
             names.REASONING_TOKENS: answer.reasoning_tokens,
             names.LLM_REASONING_TOKENS: answer.reasoning_tokens,
         }
@@ -269,7 +270,8 @@ def _error(
     captured: CapturedRequest, answer: AnswerFacts, settings: Settings, model: str | None
 ) -> tuple[str | None, str | None]:
     if captured.aborted:
-        # The client left, which is no error of the server; CLIENT_ABORTED says so.
+        # The client left. The attributes say so; the span has no status of an error, as HTTP's
+        # conventions have it for what the client does.
         return None, None
     message = error_message(answer.error_message or "", settings.captures_text, model)
     if captured.error is not None and not captured.status:

@@ -7,7 +7,7 @@ from typing import Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vllm.parse import AnswerFacts, RequestFacts
+from sidelight.instrumentation.vllm.parse.facts import AnswerFacts, RequestFacts
 from sidelight.instrumentation.vllm.records import CapturedRequest
 from sidelight.instrumentation.vllm.spans.phases import PhaseSpan, phase_spans
 from sidelight.instrumentation.vllm.spans.server import (

@@ -1,0 +1,1 @@
+"""Facts out of the bytes of requests and answers."""
