@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their own set-up; see README.md.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint docs system-packages soak fuzz bench bench-docs bench-backlog bench-vectordb dashboards config-docs database-docs names generated proto clean
+.PHONY: help demo test check lint docs system-packages soak fuzz bench bench-docs bench-backlog bench-vectordb dashboards config-docs database-docs names generated pictures proto clean
 
 SOURCES := instrumentation dashboards collector examples scripts tests
 BIN := .venv/bin
@@ -26,6 +26,7 @@ help:
 	@echo "make database-docs   docs/databases/ and the tables that list all databases"
 	@echo "make names           what docs/names.md and docs/vllm.md say of attributes and metrics"
 	@echo "make generated       all of these four, and every other generated table and list"
+	@echo "make pictures        every dashboard drawn by Grafana's components, and the docs' pictures of them"
 	@echo "make proto           generate the protobuf code anew"
 	@echo "make clean           remove what these commands made in this folder"
 
@@ -110,6 +111,10 @@ names: .venv/test
 generated: dashboards config-docs database-docs names
 	PYTHONPATH=tests $(BIN)/python -m support.import_layers
 	PYTHONPATH=tests $(BIN)/python -m support.public_api > tests/public_api.txt
+
+# Needs npm (Node 20 or newer), chromium and prometheus; Grafana's packages take two minutes once.
+pictures: .venv/test
+	PYTHONPATH=tests $(BIN)/python -m pictures --docs
 
 proto: .venv/test
 	cd collector && ../$(BIN)/python -m grpc_tools.protoc -I. \

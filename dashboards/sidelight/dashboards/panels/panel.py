@@ -57,8 +57,9 @@ class Threshold:
 class Panel:
     """One panel, in `base_colour` below its thresholds; sizes are in Grafana's grid units.
 
-    The axis never goes beyond `maximum` and always reaches `soft_maximum`: without either, Grafana
-    draws a series of zeros on an axis up to 100 of the unit, which is 10,000 % for a share.
+    The axis never goes beyond `maximum` and always reaches `soft_maximum`, by default a small value
+    of the unit: without either, Grafana draws a series of zeros on an axis up to 100 of the unit,
+    which is 10,000 % for a share.
     """
 
     title: str

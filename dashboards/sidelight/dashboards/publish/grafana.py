@@ -14,7 +14,20 @@ from sidelight.dashboards.boards.board import (
     Variable,
     VariableOption,
 )
-from sidelight.dashboards.panels.panel import Panel, PanelKind, PanelQuery, Row
+from sidelight.dashboards.panels.panel import (
+    BYTES,
+    COUNT,
+    COUNTS_PER_SECOND,
+    EVENTS_PER_SECOND,
+    REQUESTS_PER_SECOND,
+    SECONDS,
+    SHARE,
+    TOKENS,
+    Panel,
+    PanelKind,
+    PanelQuery,
+    Row,
+)
 from sidelight.dashboards.publish.panel_metrics import panel_metrics
 from sidelight.dashboards.publish.sdk import (
     build_common,
@@ -29,6 +42,18 @@ from sidelight.dashboards.publish.sdk import (
 
 DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GRID_WIDTH = 24
+
+# What an axis reaches at least, small against any value worth a look.
+_SOFT_MAXIMA = {
+    SECONDS: 0.01,
+    SHARE: 0.1,
+    REQUESTS_PER_SECOND: 0.1,
+    EVENTS_PER_SECOND: 0.1,
+    COUNTS_PER_SECOND: 1,
+    TOKENS: 1,
+    COUNT: 1,
+    BYTES: 1024,
+}
 
 
 def dashboard(board: Board) -> v1.Dashboard:
@@ -179,8 +204,8 @@ def _timeseries(panel: Panel) -> v1.Panel:
         lines = lines.stacking(
             build_common.StackingConfig().mode(common.StackingMode.NORMAL).group("A")
         )
-    if panel.soft_maximum is not None:
-        lines = lines.axis_soft_max(panel.soft_maximum)
+    if panel.maximum is None:
+        lines = lines.axis_soft_max(panel.soft_maximum or _SOFT_MAXIMA[panel.unit])
     if panel.thresholds:
         lines = lines.thresholds_style(
             build_common.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)

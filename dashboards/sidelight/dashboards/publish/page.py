@@ -51,6 +51,8 @@ def _boards() -> Iterator[str]:
 def _board(board: Board, described: dict[str, str]) -> Iterator[str]:
     yield f"### {board.title}"
     yield f"`{board.uid}.json`. {board.description}"
+    yield ""
+    yield f"![{board.title} under a simulated load](images/dashboards/{board.uid}.png)"
     for row in board.rows:
         yield ""
         if row.title in described:
