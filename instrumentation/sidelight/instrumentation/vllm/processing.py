@@ -31,10 +31,16 @@ from sidelight.instrumentation.vllm.records import (
     CapturedStep,
     Record,
 )
-from sidelight.instrumentation.vllm.routes import ROUTES
+from sidelight.instrumentation.vllm.routes import ROUTES, invoked
 from sidelight.instrumentation.vllm.sequences import FinishedSequence
+from sidelight.instrumentation.vllm.spans.background import (
+    AnsweredResponse,
+    BackgroundResponses,
+    background_trace,
+)
 from sidelight.instrumentation.vllm.spans.trace import RequestTrace, request_trace
 from sidelight.instrumentation.vllm.steps import EngineStep, StepHistory
+from sidelight.instrumentation.vllm.trace_context import RemoteParent
 
 # Records that gather for a second are processed together with warm caches, which halves the
 # cost of each.
@@ -48,8 +54,11 @@ MAX_OPEN_REQUESTS: Final = 32_768
 class Emitter(Protocol):
     """Where finished traces go."""
 
-    def emit(self, trace: RequestTrace) -> None:
-        """Give the spans their ids and queue them for export."""
+    def emit(self, trace: RequestTrace) -> RemoteParent | None:
+        """Give the spans their ids and queue them for export.
+
+        Returns the parent of later children; None if the trace is not sampled.
+        """
 
     def flush(self) -> None:
         """Have the queued spans sent soon."""
@@ -67,6 +76,7 @@ class ProcessingThread:
         self._correlator = Correlator()
         # By the request's number.
         self._open: OrderedDict[int, RequestFacts] = OrderedDict()
+        self._background = BackgroundResponses()
         self._aborts = 0
         self._stopping = threading.Event()
         # Never off: a fault here costs telemetry, but no time of vLLM's event loop.
@@ -151,7 +161,15 @@ class ProcessingThread:
         history.add(step)
         metrics.add(step)
         for fields in captured.finished:
-            self._correlator.add_sequence(FinishedSequence(*fields))
+            self._process_sequence(FinishedSequence(*fields))
+
+    def _process_sequence(self, sequence: FinishedSequence) -> None:
+        response = self._background.response_of(sequence)
+        if response is None or self._emitter is None:
+            self._correlator.add_sequence(sequence)
+        else:
+            conditions = self._engines[sequence.engine][0].conditions_of(sequence)
+            self._emitter.emit(background_trace(response, sequence, conditions))
 
     def _process_body(self, captured: CapturedRequestBody) -> None:
         route = ROUTES[captured.path]
@@ -171,13 +189,21 @@ class ProcessingThread:
         )
         self._aborts += captured.aborted
         deadline = time.monotonic() + self._settings.vllm_stats_wait_seconds
+        if captured.route.dialect == "any":
+            captured = captured._replace(invoked=invoked(answer.id, request.invoked))
         # Without the bytes, which a pending request must not keep alive.
         captured = captured._replace(answer=(), tail=(), body=())
         pending = PendingRequest(captured, request, answer, deadline)
         self._correlator.claim(pending)
         # The engine reports only requests that it served to their end.
         served = 200 <= captured.status < 300 and captured.completed and answer.id is not None
-        awaits_more = served and bool(self._engines) and not pending.is_complete
+        # A background response is worked on after it was answered.
+        awaits_more = (
+            served
+            and bool(self._engines)
+            and not pending.is_complete
+            and (captured.stream or not request.background)
+        )
         if not awaits_more or not self._correlator.hold(pending):
             self._emit(pending)
 
@@ -202,4 +228,13 @@ class ProcessingThread:
         trace = request_trace(
             pending.captured, pending.request, pending.answer, sequences, self._settings
         )
-        self._emitter.emit(trace)
+        context = self._emitter.emit(trace)
+        response_id = pending.answer.id
+        if pending.request.background and context is not None and response_id is not None:
+            response = AnsweredResponse(
+                context,
+                trace.server.attributes,
+                trace.server.attributes[names.SPAN_KIND],
+                pending.captured.clock_offset_ns,
+            )
+            self._background.expect(response_id, response)

@@ -70,7 +70,8 @@ class CapturedRequest(NamedTuple):
     `start_ns` is wall-clock nanoseconds, `start_clock_ns` the same moment on the monotonic clock.
     `first_chunk_after_ns`, `end_after_ns` and `max_gap_ns` are durations; the first two count
     from the start. `error` is the class name of what the application raised. `body` is the
-    request body if no `CapturedRequestBody` was handed over.
+    request body if no `CapturedRequestBody` was handed over. `invoked` is the path of the route
+    that answered /invocations, once it is known.
     """
 
     number: int
@@ -93,11 +94,12 @@ class CapturedRequest(NamedTuple):
     body: tuple[bytes, ...] = ()
     body_whole: bool = True
     active: int = 0
+    invoked: str | None = None
 
     @property
     def route(self) -> InferenceRoute:
-        """The route that `path` names."""
-        return ROUTES[self.path]
+        """The route that `path` names, or the one that /invocations stands for."""
+        return ROUTES[self.invoked or self.path]
 
     @property
     def headers(self) -> dict[str, str]:

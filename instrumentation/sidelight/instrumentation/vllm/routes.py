@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-Dialect = Literal["chat", "completion", "responses", "messages", "pooling", "other"]
+Dialect = Literal["chat", "completion", "responses", "messages", "pooling", "other", "any"]
+"""The API of a route. Under `any` the request says by what it holds which API it means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,51 @@ ROUTES: Final[dict[str, InferenceRoute]] = {
         InferenceRoute("/rerank", _RERANK, "RERANKER", "pooling", "{id}-{index}"),
         InferenceRoute("/v1/rerank", _RERANK, "RERANKER", "pooling", "{id}-{index}"),
         InferenceRoute("/v2/rerank", _RERANK, "RERANKER", "pooling", "{id}-{index}"),
+        InferenceRoute("/generative_scoring", "score", "RERANKER", "pooling", "{id}-{index}"),
+        InferenceRoute("/v1/systemone", "classify", "LLM", "other", "{id}-{index}"),
+        InferenceRoute("/invocations", _CHAT, "LLM", "any"),
         InferenceRoute("/v1/audio/transcriptions", "transcription", "LLM", "other"),
         InferenceRoute("/v1/audio/translations", "translation", "LLM", "other"),
     )
 }
+
+
+# The routes that vLLM answers /invocations with, by how the ids in their answers begin, and by
+# what their requests hold where there is no answer.
+_INVOKED_BY_ID: Final = {
+    "chatcmpl-": "/v1/chat/completions",
+    "cmpl-": "/v1/completions",
+    "embd-": "/v1/embeddings",
+    "classify-": "/classify",
+    "score-": "/score",
+    "pooling-": "/pooling",
+}
+_INVOKED_BY_KEYS: Final = (
+    (frozenset({"messages"}), "/v1/chat/completions"),
+    (frozenset({"prompt"}), "/v1/completions"),
+    (frozenset({"query", "documents"}), "/rerank"),
+    (frozenset({"queries"}), "/score"),
+    (frozenset({"text_1"}), "/score"),
+    (frozenset({"data_1"}), "/score"),
+    (frozenset({"input"}), "/v1/embeddings"),
+)
+
+
+def invoked_by_keys(keys: Set[str]) -> str | None:
+    """The path of the route that a request to /invocations with these keys is meant for."""
+    return next((path for needed, path in _INVOKED_BY_KEYS if needed <= keys), None)
+
+
+def invoked(answer_id: str | None, meant: str | None) -> str | None:
+    """The path of the route that answered /invocations, by the id of its answer.
+
+    Without an id it is the one that the request was `meant` for. Ids do not tell ranking from
+    scoring.
+    """
+    for start, path in _INVOKED_BY_ID.items():
+        if answer_id is not None and answer_id.startswith(start):
+            return meant if (path, meant) == ("/score", "/rerank") else path
+    return meant
 
 
 def serves_vllm(routes: Iterable[Any]) -> bool:

@@ -9,6 +9,7 @@ from sidelight.instrumentation.vllm.export import traces
 from sidelight.instrumentation.vllm.export.sampling import HeadSampler
 from sidelight.instrumentation.vllm.spans.server import ServerSpan
 from sidelight.instrumentation.vllm.spans.trace import RequestTrace
+from sidelight.instrumentation.vllm.trace_context import RemoteParent
 
 
 class SpanEmitter:
@@ -27,12 +28,15 @@ class SpanEmitter:
         self._put = put
         self.flush = flush
 
-    def emit(self, trace: RequestTrace) -> None:
-        """Hand over the spans, unless the caller or the sampler decided against the trace."""
+    def emit(self, trace: RequestTrace) -> RemoteParent | None:
+        """Hand over the spans, unless the caller or the sampler decided against the trace.
+
+        Returns what a later child of the first span has as its parent; None if it was not sampled.
+        """
         parent, server = trace.parent, trace.server
         number = parent.trace_id if parent else self._id(128)
         if not self._sampler.samples(number, parent):
-            return
+            return None
         trace_id, server_id = number.to_bytes(16, "big"), self._span_id()
         state = parent.trace_state if parent else ""
         for child in trace.phases:
@@ -58,18 +62,20 @@ class SpanEmitter:
                     span_id=server_id,
                     parent_id=parent.span_id.to_bytes(8, "big") if parent else b"",
                     name=server.name,
-                    kind=traces.SERVER,
+                    kind=traces.SERVER if server.is_entry else traces.INTERNAL,
                     start_ns=server.start_ns,
                     end_ns=server.end_ns,
                     attributes=server.attributes,
                     trace_state=state,
-                    parent_is_remote=parent is not None,
+                    parent_is_remote=parent is not None and server.is_entry,
                     error_type=server.error_type,
                     error_message=server.error_message,
                     events=_exception(server),
                 )
             )
         )
+        span_id = int.from_bytes(server_id, "big")
+        return RemoteParent(number, span_id, sampled=True, trace_state=state)
 
     def _span_id(self) -> bytes:
         return self._id(64).to_bytes(8, "big")

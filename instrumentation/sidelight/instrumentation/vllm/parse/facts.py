@@ -21,6 +21,8 @@ class RequestFacts:
     session: str | None = None
     # A Responses request that is answered at once and worked on later.
     background: bool = False
+    # The path of the route that a request to /invocations is meant for.
+    invoked: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     body: Json | None = None
 

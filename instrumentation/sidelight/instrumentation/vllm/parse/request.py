@@ -15,7 +15,7 @@ from sidelight.instrumentation.vllm.parse.values import (
     number_of,
     read_object,
 )
-from sidelight.instrumentation.vllm.routes import Dialect
+from sidelight.instrumentation.vllm.routes import Dialect, invoked_by_keys
 
 PARAMETERS: Final = {
     "max_tokens": names.REQUEST_MAX_TOKENS,
@@ -68,6 +68,7 @@ def read_request(
         user=name_of(body.get("user")) or name_of(mapping_of(body.get("metadata")).get("user_id")),
         session=name_of(body.get("session_id")),
         background=dialect == "responses" and body.get("background") is True,
+        invoked=invoked_by_keys(body.keys()) if dialect == "any" else None,
         attributes=_attributes(parameters, keep),
         body=body if keep else None,
     )
@@ -162,4 +163,6 @@ _PROMPTS: Final[Mapping[str, Callable[[Json], int]]] = {
     "chat": _chats,
     "completion": _completions,
     "pooling": _pooled,
+    "other": _pooled,
+    "any": lambda body: _completions(body) if "prompt" in body else _pooled(body),
 }

@@ -42,7 +42,10 @@ MAX_TAGS: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class ServerSpan:
-    """A SERVER span before it has ids. Times are wall-clock nanoseconds."""
+    """A span that has phases, before it has ids. Times are wall-clock nanoseconds.
+
+    It is a SERVER span if `is_entry`: a request came into the process with it.
+    """
 
     name: str
     start_ns: int
@@ -50,6 +53,7 @@ class ServerSpan:
     attributes: dict[str, Any]
     error_type: str | None = None
     error_message: str | None = None
+    is_entry: bool = True
 
 
 def server_span(
@@ -72,7 +76,7 @@ def server_span(
         names.OPERATION: route.operation,
         names.PROVIDER: names.PROVIDER_VLLM,
         names.HTTP_METHOD: "POST",
-        names.HTTP_ROUTE: route.path,
+        names.HTTP_ROUTE: captured.path,
         **request.attributes,
         **_identity(captured, request, settings),
         **known(
@@ -91,14 +95,18 @@ def server_span(
         **_tokens(answer, sequences, counts=counts),
         **_stream(captured),
         **_first_token(captured, sequences, counts=counts),
-        **_engine(sequences),
+        **engine_attributes(sequences),
         **content_attributes(route.dialect, request, answer, settings),
     }
     error_type, message = _error(captured, answer, settings, model)
     if error_type or captured.aborted:
         attributes[names.ERROR_TYPE] = error_type or names.CLIENT_DISCONNECT
     has_usage = names.INPUT_TOKENS in attributes or names.OUTPUT_TOKENS in attributes
-    if model and not has_usage and (not counts or error_type or captured.aborted):
+    if (
+        model
+        and not has_usage
+        and (not counts or error_type or captured.aborted or request.background)
+    ):
         # Langfuse would count the tokens of the texts itself and price them.
         attributes[names.LANGFUSE_COST] = names.LANGFUSE_NO_COST
     return ServerSpan(
@@ -178,19 +186,32 @@ def _tokens(
             output_tokens = sum(sequence.generated_tokens for sequence, _ in sequences)
         if cached_tokens is None:
             cached_tokens = sum(prompt.cached_tokens for prompt in prompts)
+    attributes = token_counts(input_tokens, output_tokens, cached_tokens, counts=counts)
+    if counts:
+        attributes |= known(
+            {
+                names.CACHE_WRITE_TOKENS: answer.created_tokens,
+                names.REASONING_TOKENS: answer.reasoning_tokens,
+                names.LLM_REASONING_TOKENS: answer.reasoning_tokens,
+            }
+        )
+    return attributes
+
+
+def token_counts(
+    prompt: int | None, generated: int | None, cached: int | None, *, counts: bool
+) -> dict[str, Any]:
+    """The server's count of tokens, under the names that backends add up as well if it `counts`."""
     attributes = {
-        names.SERVED_INPUT_TOKENS: input_tokens,
-        names.SERVED_OUTPUT_TOKENS: output_tokens,
-        names.SERVED_CACHED_TOKENS: cached_tokens,
+        names.SERVED_INPUT_TOKENS: prompt,
+        names.SERVED_OUTPUT_TOKENS: generated,
+        names.SERVED_CACHED_TOKENS: cached,
     }
     if counts:
         attributes |= {
-            names.INPUT_TOKENS: input_tokens,
-            names.OUTPUT_TOKENS: output_tokens,
-            names.CACHED_TOKENS: cached_tokens,
-            names.CACHE_WRITE_TOKENS: answer.created_tokens,
-            names.REASONING_TOKENS: answer.reasoning_tokens,
-            names.LLM_REASONING_TOKENS: answer.reasoning_tokens,
+            names.INPUT_TOKENS: prompt,
+            names.OUTPUT_TOKENS: generated,
+            names.CACHED_TOKENS: cached,
         }
     return known(attributes)
 
@@ -226,7 +247,8 @@ def _first_token(
     return attributes
 
 
-def _engine(sequences: SequencesWithConditions) -> dict[str, Any]:
+def engine_attributes(sequences: SequencesWithConditions) -> dict[str, Any]:
+    """What the engine did with the sequences. Empty if their times are not known."""
     pairs = [pair for pair in sequences if pair[0].is_timed]
     if not pairs:
         return {}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
@@ -49,9 +50,16 @@ def request_trace(
             sequence, conditions, captured.clock_offset_ns, server.start_ns, server.end_ns
         )
     ]
-    # Langfuse sums by the attributes of each span.
-    for name in (names.SESSION_ID, names.USER_ID, names.TAGS, names.LANGFUSE_TRACE_NAME):
-        if name in server.attributes:
-            for phase in phases:
-                phase.attributes[name] = server.attributes[name]
+    pass_on(server.attributes, [phase.attributes for phase in phases])
     return RequestTrace(parent, server, phases)
+
+
+def pass_on(attributes: Mapping[str, Any], to: Iterable[dict[str, Any]]) -> None:
+    """Give other spans the session, user, tags and name of the trace.
+
+    Langfuse sums by the attributes of each span.
+    """
+    for name in (names.SESSION_ID, names.USER_ID, names.TAGS, names.LANGFUSE_TRACE_NAME):
+        if name in attributes:
+            for others in to:
+                others[name] = attributes[name]
