@@ -21,9 +21,11 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+from sidelight import conventions as names
 from support.collector import Collector, settings
-from support.installed import Installed, install, lowest_versions
+from support.installed import Installed, environment, install, lowest_versions
 from support.interpreters import interpreter
+from support.otlp_receiver import OtlpReceiver
 from support.otlp_requests import span, traces
 
 _ROOT = Path(__file__).parents[1]
@@ -69,19 +71,10 @@ def _metadata(wheel: zipfile.ZipFile) -> Message:
     return Parser().parsestr(wheel.read(name).decode())
 
 
-def test_bare_sidelight_needs_opentelemetry_and_wrapt_alone(wheel: zipfile.ZipFile) -> None:
-    """Nothing else may be dragged into an observed process."""
-    required = {
-        re.split(r"[<>=!~; ]", line, maxsplit=1)[0]
-        for line in _metadata(wheel).get_all("Requires-Dist", [])
-        if "extra ==" not in line
-    }
-    assert required == {
-        "opentelemetry-api",
-        "opentelemetry-sdk",
-        "opentelemetry-exporter-otlp-proto-common",
-        "wrapt",
-    }
+def test_bare_sidelight_needs_nothing(wheel: zipfile.ZipFile) -> None:
+    """Nothing may be dragged into vLLM's environment."""
+    lines = _metadata(wheel).get_all("Requires-Dist", [])
+    assert [line for line in lines if "extra ==" not in line] == []
 
 
 def test_the_three_folders_are_one_package(wheel: zipfile.ZipFile) -> None:
@@ -123,20 +116,58 @@ def test_the_sdist_is_the_repository(sdist_file: Path) -> None:
     assert set(_tracked()) - names == set()
 
 
+def _observe_server(installed: Installed) -> set[str]:
+    """What a server whose spans and metrics arrive imports beside the standard library."""
+    with OtlpReceiver() as receiver:
+        server = subprocess.Popen(
+            [installed.python, _ROOT / "tests" / "support" / "apps" / "bare_vllm.py", receiver.url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment(),
+        )
+        try:
+            expected = {"vllm chat tiny", "queue", "prefill", "decode"}
+            receiver.wait_for(lambda: expected <= {span.name for span in receiver.spans()})
+            receiver.wait_for(lambda: names.ENGINE_STEPS in receiver.metrics())
+            said, _ = server.communicate("\n", timeout=60)
+        finally:
+            server.kill()
+    assert server.returncode == 0, said
+    return set(said.splitlines()[-1].split())
+
+
 def _check_bare(installed: Installed) -> None:
-    """The instrumentation is there, imports no more than it declares, and says what is missing."""
-    loaded = installed.execute(
-        "import sys, sidelight.instrumentation\n"
-        "from importlib.metadata import entry_points\n"
-        "assert sidelight.instrumentation.instrument() == ()\n"
-        "(plugin,) = entry_points(group='vllm.general_plugins')\n"
-        "plugin.load()()\n"
-        "print(*{name.partition('.')[0] for name in sys.modules})"
+    """Nothing else is installed, vLLM can be observed with it, and it says what is missing."""
+    packages = installed.execute(
+        "from importlib.metadata import distributions\n"
+        "print(*{distribution.name for distribution in distributions()})"
     )
-    assert not {"pydantic", "grpc", "requests", "click", "yaml"} & set(loaded.split())
+    assert packages.split() == ["sidelight"]
+    loaded = _observe_server(installed)
+    # The program itself makes the other two.
+    assert loaded == {"fastapi", "sidelight", "vllm"}
+    said = installed.execute(
+        "import sidelight.instrumentation\nassert sidelight.instrumentation.instrument() == ()"
+    )
+    assert "opentelemetry and wrapt not installed" in said
+    assert "pip install 'sidelight[vectordb]'" in said
     for command in ("up", "--help"):
         said = installed.run(installed.sidelight, command, code=2)
         assert "which is not installed: pip install 'sidelight[all]'" in said
+
+
+def _check_vectordb(installed: Installed) -> None:
+    """The wrappers can be loaded, without an exporter."""
+    loaded = installed.execute(
+        "import sys, sidelight.instrumentation\n"
+        "from sidelight.instrumentation.vectordb import chroma, milvus, qdrant\n"
+        "assert sidelight.instrumentation.instrument() == ()\n"
+        "import opentelemetry.sdk.trace\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    assert not {"pydantic", "grpc", "requests", "click", "yaml", "google"} & set(loaded.split())
 
 
 def _check_collector(installed: Installed) -> None:
@@ -193,6 +224,7 @@ _PROMISES: dict[str, Callable[[Installed], None]] = {
     "demo": _check_demo,
     "exporter": _check_exporter,
     "snappy": _check_snappy,
+    "vectordb": _check_vectordb,
 }
 
 

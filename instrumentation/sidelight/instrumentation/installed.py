@@ -5,14 +5,20 @@ vLLM loads its plugin by itself; its server imports this package but none of the
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
     from sidelight.instrumentation.settings import Settings
+
+_REQUIRED: Final = ("opentelemetry", "wrapt")
+
+_logger = logging.getLogger(__name__)
 
 
 def instrument(
@@ -28,6 +34,13 @@ def instrument(
     """
     from sidelight.instrumentation.vectordb.registry import LIBRARIES
 
+    missing = [name for name in _REQUIRED if importlib.util.find_spec(name) is None]
+    if missing:
+        _logger.warning(
+            "Sidelight: %s not installed, so no client of a vector database is observed. "
+            "Run: pip install 'sidelight[vectordb]'", " and ".join(missing),
+        )  # fmt: skip
+        return ()
     packages = []
     for library in LIBRARIES:
         # A folder of that name, or a package that was copied into the app.

@@ -254,7 +254,7 @@ class TestPages:
         page = (DOCS / "databases" / f"{database.name}.md").read_text()
 
         assert f"# {database.title}\n" in page
-        assert f"pip install sidelight {database.client.distributions[0]}" in page
+        assert f"pip install 'sidelight[vectordb]' {database.client.distributions[0]}" in page
         assert f"# try-{database.name}.py" in page
         assert "## Observed operations" in page
 
