@@ -58,7 +58,7 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
     names.VECTOR_EMPTY_SEARCHES: (_SEARCH,),
     names.REQUEST_DELAY: tuple(
         {"service_name": "vllm", "gen_ai_request_model": MODEL, "cause": cause}
-        for cause in ("queue", "prefill", "decode")
+        for cause in ("frontend", "queue", "prefill", "decode")
     ),
     names.TOKENS: tuple(_CALLED | {"gen_ai_token_type": kind} for kind in ("input", "output")),
     names.COST: (_CALLED | {"currency": "USD"},),

@@ -352,7 +352,9 @@ SCORE_SCALE: Final = _LABELS.attribute(
     "scale", "What scores are measured in: a metric type (COSINE, L2 and so on) or a ranker."
 )
 DELAY_CAUSE: Final = _LABELS.attribute(
-    "cause", "Where time went: queue, prefill, decode, interference, preemption or outside."
+    "cause",
+    "Where time went: frontend, queue, kv_transfer, prefill, interference, preemption, "
+    "batch_growth, decode or delivery.",
 )
 TOKEN_TYPE: Final = _LABELS.attribute(
     "gen_ai.token.type",

@@ -25,7 +25,7 @@ LORA_NAME: Final = _ENGINE.attribute(
     "sidelight.lora.name", "LoRA adapter that the engine used for the request."
 )
 ENGINE_PHASE: Final = _ENGINE.attribute(
-    "sidelight.phase", "Phase of the request: queue, prefill or decode."
+    "sidelight.phase", "Phase of the request: frontend, queue, prefill, decode or delivery."
 )
 ENGINE_INDEX: Final = _ENGINE.attribute(
     "sidelight.engine.index", "Data-parallel rank of the engine."
@@ -44,6 +44,23 @@ TIME_PER_OUTPUT_TOKEN: Final = _ENGINE.attribute(
     COLLECTOR,
     unit="s",
 )
+FRONTEND_TIME: Final = _ENGINE.attribute(
+    "sidelight.frontend.time",
+    "Time from the request's arrival to queued: reading, template, tokenising, and the engine's "
+    "running step.",
+    unit="s",
+)
+FRONTEND_RECEIVE_TIME: Final = _ENGINE.attribute(
+    "sidelight.frontend.receive.time",
+    "Part of the frontend time before vLLM began to prepare the prompt.",
+    unit="s",
+)
+FRONTEND_WAIT_TIME: Final = _ENGINE.attribute(
+    "sidelight.frontend.wait.time",
+    "Part of the frontend time beyond what preparing such a prompt takes while the engine is "
+    "idle (estimated): waiting for the running step, or for the API server.",
+    unit="s",
+)
 QUEUE_TIME: Final = _ENGINE.attribute(
     "sidelight.queue.time",
     "Time from queued to first scheduled; a wait after a preemption is in the decode time.",
@@ -60,6 +77,43 @@ PREFILL_TIME: Final = _ENGINE.attribute(
 )
 DECODE_TIME: Final = _ENGINE.attribute(
     "sidelight.decode.time", "Time from the first to the last token.", VLLM, COLLECTOR, unit="s"
+)
+DELIVERY_TIME: Final = _ENGINE.attribute(
+    "sidelight.delivery.time", "Time from the last token to the last byte sent.", unit="s"
+)
+DELAY_SECONDS: Final = {
+    cause: _ENGINE.attribute(f"sidelight.delay.{cause}", meaning, unit="s")
+    for cause, meaning in (
+        ("frontend", "Delay before the engine queued the request."),
+        ("queue", "Delay by waiting to be scheduled for the first time."),
+        ("kv_transfer", "Delay by waiting for KV from elsewhere."),
+        ("prefill", "Time of the request's own prompt."),
+        ("interference", "Delay by other requests' prompts in the steps of the request."),
+        ("preemption", "Delay by being out of the batch, and computing the tokens again."),
+        ("batch_growth", "Delay by other requests that decoded in the same steps."),
+        ("decode", "Time of generating tokens, as in a batch of one."),
+        ("delivery", "Delay after the last token, until the last byte was sent."),
+    )
+}
+"""The attribute of each delay cause. Together they are the duration of the server span."""
+MAIN_DELAY_CAUSE: Final = _ENGINE.attribute(
+    "sidelight.delay.cause",
+    "The cause of the largest avoidable delay, if it is 5 % of the request or more.",
+)
+DELAY_AVOIDABLE: Final = _ENGINE.attribute(
+    "sidelight.delay.avoidable",
+    "Seconds of that cause that the request alone would not have taken.",
+    unit="s",
+)
+DELAY_REASON: Final = _ENGINE.attribute(
+    "sidelight.delay.reason", "The figures behind sidelight.delay.cause."
+)
+DELAY_OPTION: Final = _ENGINE.attribute(
+    "sidelight.delay.option", "The option of vLLM to change against sidelight.delay.cause."
+)
+DELAY_ESTIMATED: Final = _ENGINE.attribute(
+    "sidelight.delay.estimated",
+    "The causes whose seconds are estimated, each with what from. The others are measured.",
 )
 INFERENCE_TIME: Final = _ENGINE.attribute(
     "sidelight.inference.time", "Time from first scheduled to the last token.", COLLECTOR, unit="s"

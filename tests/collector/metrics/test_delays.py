@@ -19,62 +19,59 @@ PREEMPTIONS = f"{names.prometheus_name(names.REQUEST_PREEMPTIONS)}_total"
 
 
 def served(**changes: Any) -> dict[str, Any]:
-    """Attributes of a request as vLLM's plugin writes them; None takes one away."""
-    attributes = {
-        "REQUEST_MODEL": "tiny",
-        "QUEUE_TIME": 0.25,
-        "PREFILL_TIME": 0.5,
-        "DECODE_TIME": 2.0,
-        "STEPS": 100,
-        "STEPS_WITH_PREFILL": 25,
-        "PREEMPTIONS": 0,
-        **changes,
-    }
-    return {getattr(names, name): value for name, value in attributes.items() if value is not None}
+    """Attributes of a request as the plugin writes them; None takes one away."""
+    return _attributes(
+        {
+            "REQUEST_MODEL": "tiny",
+            "QUEUE_TIME": 0.25,
+            "PREFILL_TIME": 0.5,
+            "DECODE_TIME": 2.0,
+            "PREEMPTIONS": 0,
+            **changes,
+        },
+        {"frontend": 0.25, "queue": 0.25, "prefill": 0.5, "decode": 1.5, "interference": 0.5},
+    )
 
 
-def test_causes_of_a_request() -> None:
-    """A fourth of its steps carried others' prompts; the rest of the time was elsewhere."""
-    assert causes(span(served(), seconds=3.0)) == {
-        "queue": 0.25,
-        "prefill": 0.5,
-        "decode": 1.5,
-        "interference": 0.5,
-        "preemption": 0.0,
-        "outside": 0.25,
-    }
+def traced(**changes: Any) -> dict[str, Any]:
+    """Attributes of a request as vLLM's own tracing writes them."""
+    times = {"QUEUE_TIME": 0.25, "PREFILL_TIME": 0.5, "DECODE_TIME": 2.0}
+    return _attributes(times | changes, {})
 
 
-def test_a_preempted_request_lost_its_decode_time_to_that() -> None:
-    """The engine does not tell the wait for its place from the work."""
-    found = causes(span(served(PREEMPTIONS=2), seconds=3.0))
-    assert (found["preemption"], found["decode"], found["interference"]) == (2.0, 0.0, 0.0)
+def _attributes(values: dict[str, Any], delays: dict[str, float]) -> dict[str, Any]:
+    attributes = {getattr(names, name): value for name, value in values.items()}
+    attributes |= {names.DELAY_SECONDS[cause]: seconds for cause, seconds in delays.items()}
+    return {name: value for name, value in attributes.items() if value is not None}
+
+
+def test_the_plugins_causes() -> None:
+    """They are counted as its span tells them, to the last one."""
+    told = dict.fromkeys(CAUSES, 0.0) | {
+        "frontend": 0.25, "queue": 0.25, "prefill": 0.5, "decode": 1.5, "interference": 0.5,
+    }  # fmt: skip
+    assert causes(span(served(), seconds=3.0)) == told
+    assert list(CAUSES) == list(names.DELAY_SECONDS)
+
+
+def test_causes_of_vllms_own_span() -> None:
+    """It has the engine's phases; what lies outside of them is the frontend's."""
+    told = causes(span(traced(), seconds=3.0))
+    assert {cause: seconds for cause, seconds in told.items() if seconds} == {
+        "frontend": 0.25, "queue": 0.25, "prefill": 0.5, "decode": 2.0,
+    }  # fmt: skip
 
 
 times = st.floats(0, 1e6)
 
 
-@given(times, times, times, st.integers(0, 3), st.integers(0, 50), st.integers(0, 100), times)
+@given(times, times, times, times)
 def test_causes_add_up_to_the_duration(
-    queue: float,
-    prefill: float,
-    decode: float,
-    preemptions: int,
-    steps: int,
-    shared: int,
-    duration: float,
+    queue: float, prefill: float, decode: float, duration: float
 ) -> None:
     """Whatever the engine told, none is negative and nothing is counted twice."""
     told = span(
-        served(
-            QUEUE_TIME=queue,
-            PREFILL_TIME=prefill,
-            DECODE_TIME=decode,
-            PREEMPTIONS=preemptions,
-            STEPS=steps,
-            STEPS_WITH_PREFILL=shared,
-        ),
-        seconds=duration,
+        traced(QUEUE_TIME=queue, PREFILL_TIME=prefill, DECODE_TIME=decode), seconds=duration
     )
     found = causes(told)
     assert set(found) == set(CAUSES)
@@ -87,7 +84,7 @@ def test_causes_add_up_to_the_duration(
 @pytest.mark.parametrize("value", [None, "0.1", -1.0, float("nan"), True])
 def test_without_the_engines_times_there_are_none(missing: str, value: object) -> None:
     """A request that the engine did not tell of says nothing rather than a guess."""
-    assert causes(span(served(**{missing: value}))) == {}
+    assert causes(span(traced(**{missing: value}))) == {}
 
 
 def test_they_are_histograms_that_lead_to_traces() -> None:
@@ -100,8 +97,9 @@ def test_they_are_histograms_that_lead_to_traces() -> None:
     }
     assert sums["interference"] == 0.5
     counts = openmetrics.samples(f"{DELAY}_count", registry)
-    assert {each.labels["cause"]: each.value for each in counts} == dict.fromkeys(CAUSES, 1) | {
-        "preemption": 0
+    met = {"frontend", "queue", "prefill", "decode", "interference"}
+    assert {each.labels["cause"]: each.value for each in counts} == {
+        cause: int(cause in met) for cause in CAUSES
     }
     assert {each.labels["gen_ai_request_model"] for each in counts} == {"tiny"}
     marks = [

@@ -68,7 +68,7 @@ def test_step_is_handed_over(engine: Any, observed: Observed) -> None:
     logger.record(stats, iteration(done, prompt=20), mm_cache_stats=None, engine_idx=1)
     stats.num_running_reqs = 99
     ((_, index, (at, *numbers), sequences),) = queued(observed)
-    assert (index, numbers) == (1, [3, 2, 0.5, 20, 1, 0, 10, 4, 1])
+    assert (index, numbers) == (1, [3, 2, 0.5, 20, 1, 0, 10, 4, 1, None, 0])
     assert [sequence[0] for sequence in sequences] == ["chatcmpl-1"]
     assert before <= at <= time.monotonic()
 
@@ -161,4 +161,4 @@ def test_older_statistics() -> None:
         num_generation_tokens=2,
         finished_requests=[],
     )
-    assert read_step(old, older, 0, 1.0) == (1.0, 2, 1, 0.5, 7, 2, 0, 0, 0, 0)
+    assert read_step(old, older, 0, 1.0) == (1.0, 2, 1, 0.5, 7, 2, 0, 0, 0, 0, None, 0)

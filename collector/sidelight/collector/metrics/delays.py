@@ -14,7 +14,7 @@ from sidelight.collector.metrics.registry import Registry
 from sidelight.otlp.prometheus.names import label_name
 from sidelight.otlp.span import Attributes, SpanRecord
 
-CAUSES = ("queue", "prefill", "decode", "interference", "preemption", "outside")
+CAUSES = tuple(c.DELAY_SECONDS)
 _MAX_LABEL_SETS = 64
 _LABELS = (label_name(c.SERVICE_NAME), label_name(c.REQUEST_MODEL))
 
@@ -22,31 +22,25 @@ _LABELS = (label_name(c.SERVICE_NAME), label_name(c.REQUEST_MODEL))
 def causes(span: SpanRecord) -> dict[str, float]:
     """Seconds by cause; their sum is the span's duration. Empty where the engine told nothing.
 
-    `interference` is the share of the decode steps that also carried other requests' prompts;
-    `preemption` is all of the decode time of a request that was preempted, the wait for its
-    place and the prompt worked on again included, because the engine does not tell them apart.
-    `outside` is what the engine does not know of: reading the request, tokenising, the network.
+    The plugin finds the causes where the steps of the engine are known, and the span tells them.
+    vLLM's own span has phases only: what is before and between them counts as `frontend`.
     """
     attributes = span.attributes
+    told = {cause: _number(attributes, name) for cause, name in c.DELAY_SECONDS.items()}
+    parts = {cause: seconds or 0.0 for cause, seconds in told.items()}
+    if any(seconds is not None for seconds in told.values()):
+        return parts
     queue, prefill = _number(attributes, c.QUEUE_TIME), _number(attributes, c.PREFILL_TIME)
-    decode = _number(attributes, c.DECODE_TIME)
-    # Without them all of the time would be blamed on what is outside the engine.
+    # Without them all of the time would be blamed on the frontend.
     if queue is None or prefill is None:
         return {}
-    parts = dict.fromkeys(CAUSES, 0.0)
     parts["queue"], parts["prefill"] = queue, prefill
-    if (_number(attributes, c.PREEMPTIONS) or 0) > 0:
-        parts["preemption"] = decode or 0.0
-    else:
-        disturbed = (decode or 0.0) * _share(attributes)
-        parts["interference"] = disturbed
-        parts["decode"] = (decode or 0.0) - disturbed
+    parts["decode"] = _number(attributes, c.DECODE_TIME) or 0.0
     inside = sum(parts.values())
     if inside > span.seconds > 0:
-        # Several sequences each at their slowest, or clocks that differ.
-        parts = {cause: seconds * span.seconds / inside for cause, seconds in parts.items()}
-    else:
-        parts["outside"] = max(0.0, span.seconds - inside)
+        # Clocks that differ.
+        return {cause: seconds * span.seconds / inside for cause, seconds in parts.items()}
+    parts["frontend"] = max(0.0, span.seconds - inside)
     return parts
 
 
@@ -96,12 +90,6 @@ class DelayMetrics:
             if not is_full:
                 self._series[labels] = series
         return series
-
-
-def _share(attributes: Attributes) -> float:
-    """How much of the decode steps also carried others' prompts, between 0 and 1."""
-    steps, shared = _number(attributes, c.STEPS), _number(attributes, c.STEPS_WITH_PREFILL)
-    return min(1.0, shared / steps) if steps and shared else 0.0
 
 
 def _number(attributes: Attributes, name: str) -> float | None:

@@ -67,7 +67,8 @@ def delay(view: View) -> Panel:
     return Panel(
         "Delay by cause",
         "Mean time of a request by cause, from server spans: the causes add up to its duration. "
-        "Interference is decoding in steps that also prefill other requests.",
+        "Prefill and decode are what the request takes alone; interference is what other "
+        "requests' prompts add to its steps, batch growth what their tokens add.",
         SECONDS,
         (PanelQuery(queries.delay_by_cause(view), by(own.DELAY_CAUSE)),),
         stacked=True,

@@ -17,6 +17,9 @@ from sidelight.instrumentation.vllm.steps import StepFields
 
 # The durations and the whole come from different clock reads.
 MAX_EXCESS_SECONDS: Final = 1.0
+# Of one step: a copy must not take longer than the step.
+MAX_EVICTIONS: Final = 64
+MAX_ADAPTERS: Final = 16
 _FINISH_REASONS: Final = ("stop", "length", "abort", "error", "repetition")
 
 
@@ -42,8 +45,11 @@ def read_step(scheduler: Any, iteration: Any, finished: int, at: float) -> StepF
         if prefix is not None:
             queries, hits = prefix.queries, prefix.hits
     if iteration is None:
-        return at, running, waiting, kv_usage, 0, 0, 0, queries, hits, finished
+        none = (0, 0, 0, queries, hits, finished, 0, 0)
+        rare = () if scheduler is None else _rare_figures(scheduler)
+        return at, running, waiting, kv_usage, *none, *rare
     prompt = getattr(iteration, "prompt_token_stats", None)
+    decoding = getattr(iteration, "inter_token_latencies_iter", None)
     return (
         at,
         running,
@@ -55,6 +61,37 @@ def read_step(scheduler: Any, iteration: Any, finished: int, at: float) -> StepF
         queries,
         hits,
         finished,
+        None if decoding is None else len(decoding),
+        len(getattr(iteration, "time_to_first_tokens_iter", ())),
+        *(() if scheduler is None else _rare_figures(scheduler)),
+    )
+
+
+def _rare_figures(scheduler: Any) -> StepFields:
+    """The last fields of an `EngineStep`; nothing if none of them is set, as in most steps."""
+    deferred = getattr(scheduler, "num_skipped_waiting_reqs", 0)
+    fetching = getattr(scheduler, "num_kv_fetch_reqs_by_stage", None)
+    connector = getattr(scheduler, "connector_prefix_cache_stats", None)
+    drafts = getattr(scheduler, "spec_decoding_stats", None)
+    evictions = getattr(scheduler, "kv_cache_eviction_events", None)
+    running = getattr(scheduler, "running_lora_adapters", None)
+    waiting = getattr(scheduler, "waiting_lora_adapters", None)
+    fetched = sum(fetching.values()) if fetching else 0
+    if not (deferred or fetched or connector or drafts or evictions or running or waiting):
+        return ()
+    adapters = {*(running or ()), *(waiting or ())}
+    return (
+        deferred,
+        fetched,
+        connector.queries if connector else 0,
+        connector.hits if connector else 0,
+        drafts.num_draft_tokens if drafts else 0,
+        drafts.num_accepted_tokens if drafts else 0,
+        tuple(event.lifetime_seconds for event in (evictions or ())[:MAX_EVICTIONS]),
+        tuple(
+            (name[:MAX_NAME_CHARACTERS], (running or {}).get(name, 0), (waiting or {}).get(name, 0))
+            for name in sorted(adapters)[:MAX_ADAPTERS]
+        ),
     )
 
 

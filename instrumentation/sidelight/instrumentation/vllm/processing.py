@@ -19,6 +19,7 @@ from sidelight.instrumentation.vllm import records
 from sidelight.instrumentation.vllm.capture import CaptureBudget
 from sidelight.instrumentation.vllm.capture_queue import CaptureQueue
 from sidelight.instrumentation.vllm.correlate import Correlator, PendingRequest
+from sidelight.instrumentation.vllm.delay.engine import EngineTimes, request_delay
 from sidelight.instrumentation.vllm.faults import FaultGuard
 from sidelight.instrumentation.vllm.metrics import Attributes, DataPoint, EngineMetrics
 from sidelight.instrumentation.vllm.parse.answer import read_answer
@@ -39,7 +40,7 @@ from sidelight.instrumentation.vllm.spans.background import (
     background_trace,
 )
 from sidelight.instrumentation.vllm.spans.trace import RequestTrace, request_trace
-from sidelight.instrumentation.vllm.steps import EngineStep, StepHistory
+from sidelight.instrumentation.vllm.steps import EngineStep
 from sidelight.instrumentation.vllm.trace_context import RemoteParent
 
 # Records that gather for a second are processed together with warm caches, which halves the
@@ -72,7 +73,7 @@ class ProcessingThread:
         self._queue = queue
         self._budget = budget
         self._emitter: Emitter | None = None
-        self._engines: dict[int, tuple[StepHistory, EngineMetrics]] = {}
+        self._engines: dict[int, tuple[EngineTimes, EngineMetrics]] = {}
         self._correlator = Correlator()
         # By the request's number.
         self._open: OrderedDict[int, RequestFacts] = OrderedDict()
@@ -97,7 +98,7 @@ class ProcessingThread:
 
     def add_engine(self, index: int, attributes: Attributes) -> None:
         """Register an engine before its first step. `attributes` label its metrics."""
-        self._engines[index] = (StepHistory(), EngineMetrics(attributes))
+        self._engines[index] = (EngineTimes(), EngineMetrics(attributes))
 
     def data_points(self) -> Iterator[DataPoint]:
         """The metrics of engines and requests. Called on the export thread."""
@@ -225,8 +226,15 @@ class ProcessingThread:
             (sequence, self._engines[sequence.engine][0].conditions_of(sequence))
             for sequence in pending.sequences
         ]
+        captured = pending.captured
+        delay = request_delay(
+            captured.start_clock_ns,
+            captured.end_after_ns,
+            sequences,
+            {index: times for index, (times, _) in self._engines.items()},
+        )
         trace = request_trace(
-            pending.captured, pending.request, pending.answer, sequences, self._settings
+            captured, pending.request, pending.answer, sequences, self._settings, delay
         )
         context = self._emitter.emit(trace)
         response_id = pending.answer.id

@@ -18,6 +18,8 @@ class FinishedSequence:
     queued and scheduled a sequence.
 
     `generated_tokens` and `cached_tokens` count what reached the API server before the end.
+    `preempted` holds, for each preemption, when the sequence left the batch, when it was
+    scheduled again, and when its next token came; it is empty where only their number is known.
     """
 
     request_id: str
@@ -34,6 +36,7 @@ class FinishedSequence:
     generated_tokens: int = 0
     preemptions: int = 0
     lora: str | None = None
+    preempted: tuple[tuple[float, float, float], ...] = ()
 
     @property
     def aborted(self) -> bool:

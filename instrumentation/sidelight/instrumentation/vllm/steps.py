@@ -14,8 +14,8 @@ MAX_STEPS: Final = 32_768
 # Where API servers share an engine, most steps lack the scheduler's figures.
 MAX_STEPS_LOOKED_BACK: Final = 64
 
-# The fields of an `EngineStep` in their order, as they are handed from thread to thread.
-StepFields = tuple[float, int | None, int | None, float | None, int, int, int, int, int, int]
+# The fields of an `EngineStep` in their order, as they are handed over.
+StepFields = tuple[Any, ...]
 
 
 class EngineStep(NamedTuple):
@@ -24,6 +24,15 @@ class EngineStep(NamedTuple):
     `running`, `waiting` (requests) and `kv_usage` (a share from 0 to 1) describe the moment
     after the step. They are None where vLLM gave the scheduler's figures to another API
     server. `finished` counts the sequences that finished in this step and so were in its batch.
+
+    `decoding` counts the requests that got a token after their first (None: unknown), and
+    `prefilled` those that got their first; `prompt_tokens` were computed for the latter.
+    `preemptions` counts the preempted requests that got a token again. Of the `waiting`,
+    `deferred` wait for something other than capacity, and `fetching` for their KV.
+    `external_*` are tokens looked up and found by a KV connector, `draft_tokens` and
+    `accepted_tokens` those of speculative decoding. `evicted` holds the age in seconds of each
+    KV block that was evicted (sampled by vLLM). `lora` holds an adapter's name and its running
+    and waiting requests.
     """
 
     at: float
@@ -36,11 +45,38 @@ class EngineStep(NamedTuple):
     prefix_queries: int
     prefix_hits: int
     finished: int
+    decoding: int | None = None
+    prefilled: int = 0
+    deferred: int = 0
+    fetching: int = 0
+    external_queries: int = 0
+    external_hits: int = 0
+    draft_tokens: int = 0
+    accepted_tokens: int = 0
+    evicted: tuple[float, ...] = ()
+    lora: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def batch(self) -> int | None:
         """Requests that shared the step."""
         return None if self.running is None else self.running + self.finished
+
+    @property
+    def partly_prefilled(self) -> int:
+        """Requests of the batch that got no token: most are in the middle of their prompt."""
+        if self.batch is None or self.decoding is None:
+            return 0
+        return max(0, self.batch - self.decoding - self.prefilled)
+
+    @property
+    def has_prompts(self) -> bool:
+        """Whether a prompt was completed in the step, or that of a preempted request again."""
+        return bool(self.prefilled or self.prompt_tokens or self.preemptions)
+
+    @property
+    def decodes_only(self) -> bool:
+        """Whether each request of the batch got a token after its first."""
+        return bool(self.decoding) and self.decoding == self.batch and not self.has_prompts
 
 
 class EngineConditions(NamedTuple):
@@ -73,13 +109,21 @@ class StepHistory:
     def __init__(self, capacity: int = MAX_STEPS) -> None:
         self._capacity = capacity
         self._at = array("d")
-        # NaN means unknown in these three.
+        # NaN means unknown in these four.
         self._batch = array("d")
         self._waiting = array("d")
         self._kv_usage = array("d")
+        self._decoding = array("d")
         self._prompt_tokens = array("q")
+        self._prefilled = array("q")
+        self._preemptions = array("q")
+        self._deferred = array("q")
+        self._fetching = array("q")
+        self._finished = array("q")
         self._columns: tuple[array[Any], ...] = (
-            self._at, self._batch, self._waiting, self._kv_usage, self._prompt_tokens,
+            self._at, self._batch, self._waiting, self._kv_usage, self._decoding,
+            self._prompt_tokens, self._prefilled, self._preemptions, self._deferred,
+            self._fetching, self._finished,
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -87,17 +131,33 @@ class StepHistory:
 
     def add(self, step: EngineStep) -> None:
         """Add a step. The oldest half is dropped when twice the capacity is reached."""
-        batch = step.batch
         # Several API servers report the steps of one engine, so they may come out of order.
         index = bisect_right(self._at, step.at)
-        self._at.insert(index, step.at)
-        self._batch.insert(index, nan if batch is None else batch)
-        self._waiting.insert(index, nan if step.waiting is None else step.waiting)
-        self._kv_usage.insert(index, nan if step.kv_usage is None else step.kv_usage)
-        self._prompt_tokens.insert(index, step.prompt_tokens)
+        for column, value in zip(self._columns, _row(step), strict=True):
+            column.insert(index, value)
         if len(self._at) >= 2 * self._capacity:
             for column in self._columns:
                 del column[: -self._capacity]
+
+    def before(self, at: float) -> EngineStep | None:
+        """The newest step that ended not after `at`, as `between` gives it."""
+        index = bisect_right(self._at, at) - 1
+        return self._steps(index, index + 1)[0] if index >= 0 else None
+
+    def last(self, count: int) -> list[EngineStep]:
+        """The newest steps, at most `count`, as `between` gives them."""
+        return self._steps(max(0, len(self._at) - count), len(self._at))
+
+    def between(self, start: float, end: float) -> list[EngineStep]:
+        """The steps that ended after `start` and not after `end`, in the order of their times.
+
+        They have what the delay of requests is found from; other figures are 0.
+        """
+        return self._steps(bisect_right(self._at, start), bisect_right(self._at, end))
+
+    def _steps(self, low: int, high: int) -> list[EngineStep]:
+        rows = zip(*(column[low:high] for column in self._columns), strict=True)
+        return [_step(row) for row in rows]
 
     def conditions_of(self, sequence: FinishedSequence) -> EngineConditions:
         """The conditions that a sequence met; unknown if its times are."""
@@ -141,6 +201,44 @@ class StepHistory:
         if 0 < index < len(self._at):
             return index - 1 if at - self._at[index - 1] <= self._at[index] - at else index
         return min(index, len(self._at) - 1)
+
+
+def _row(step: EngineStep) -> tuple[float, ...]:
+    batch = step.batch
+    return (
+        step.at,
+        nan if batch is None else batch,
+        nan if step.waiting is None else step.waiting,
+        nan if step.kv_usage is None else step.kv_usage,
+        nan if step.decoding is None else step.decoding,
+        step.prompt_tokens,
+        step.prefilled,
+        step.preemptions,
+        step.deferred,
+        step.fetching,
+        step.finished,
+    )
+
+
+def _step(row: tuple[Any, ...]) -> EngineStep:
+    at, batch, waiting, kv_usage, decoding, prompt, prefilled, preemptions, *rest = row
+    deferred, fetching, finished = rest
+    return EngineStep(
+        at=at,
+        running=None if isnan(batch) else int(batch) - finished,
+        waiting=None if isnan(waiting) else int(waiting),
+        kv_usage=None if isnan(kv_usage) else kv_usage,
+        prompt_tokens=prompt,
+        generation_tokens=0,
+        preemptions=preemptions,
+        prefix_queries=0,
+        prefix_hits=0,
+        finished=finished,
+        decoding=None if isnan(decoding) else int(decoding),
+        prefilled=prefilled,
+        deferred=deferred,
+        fetching=fetching,
+    )
 
 
 def _known(column: array[float]) -> list[float]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidelight import conventions as names
+from sidelight.instrumentation.vllm.delay.causes import Delay
 from sidelight.instrumentation.vllm.sequences import FinishedSequence
 from sidelight.instrumentation.vllm.spans.attributes import NANOSECONDS
 from sidelight.instrumentation.vllm.spans.phases import phase_spans
@@ -99,16 +102,60 @@ def test_nothing_decoded() -> None:
     """A single token, or an embedding, has no decode phase."""
     for tokens in (0, 1):
         made = phase_spans(
-            replace(SEQUENCE, generated_tokens=tokens), CONDITIONS, OFFSET, ns(990), ns(1_001)
+            replace(SEQUENCE, generated_tokens=tokens, last_token=SEQUENCE.first_token),
+            CONDITIONS,
+            OFFSET,
+            ns(990),
+            ns(1_001),
         )
         assert [phase.name for phase in made] == ["queue", "prefill"]
 
 
-def test_never_scheduled() -> None:
-    """A sequence without the engine's times has no phases."""
-    for unknown in ("queued", "scheduled", "first_token", "last_token"):
+def test_times_unknown() -> None:
+    """A sequence that came to its end without the engine's times has no phases."""
+    for unknown in ("queued", "scheduled", "last_token"):
         untimed = replace(SEQUENCE, **{unknown: None})  # type: ignore[arg-type]
         assert phase_spans(untimed, CONDITIONS, OFFSET, 0, ns(1_001)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "phases"),
+    [
+        ({}, ["frontend", "queue", "prefill", "decode", "delivery"]),
+        ({"finish_reason": "abort"}, ["frontend", "queue", "prefill", "decode", "delivery"]),
+        (
+            {"finish_reason": "abort", "first_token": None, "last_token": None},
+            ["frontend", "queue", "prefill", "delivery"],
+        ),
+        (
+            {
+                "finish_reason": "abort",
+                "queued": None,
+                "scheduled": None,
+                "first_token": None,
+                "last_token": None,
+            },
+            ["frontend", "queue", "delivery"],
+        ),
+    ],
+)
+def test_together_they_are_the_request(changes: dict[str, Any], phases: list[str]) -> None:
+    """The sequence that the request waited for has phases from its first to its last moment."""
+    sequence = replace(SEQUENCE, **changes)
+    made = phase_spans(sequence, CONDITIONS, OFFSET, ns(996), ns(1_001), Delay())
+    assert [phase.name for phase in made] == phases
+    assert (made[0].start_ns, made[-1].end_ns) == (ns(996), ns(1_001))
+    assert all(a.end_ns == b.start_ns for a, b in itertools.pairwise(made))
+    assert [phase.attributes[names.ENGINE_PHASE] for phase in made] == phases
+
+
+def test_the_frontend_tells_what_it_waited_for() -> None:
+    """Reading the request, and waiting for the running step, are told apart from preparing it."""
+    delay = Delay(frontend_wait=0.125)
+    frontend = phase_spans(SEQUENCE, CONDITIONS, OFFSET, ns(996), ns(1_001), delay)[0]
+    assert frontend.attributes[names.FRONTEND_RECEIVE_TIME] == pytest.approx(0.8)
+    assert frontend.attributes[names.FRONTEND_WAIT_TIME] == 0.125
+    assert frontend.attributes[names.OUTPUT_VALUE] == "1.0 s before the engine queued the request"
 
 
 @given(

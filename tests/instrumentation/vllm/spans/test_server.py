@@ -113,7 +113,8 @@ async def test_engine_figures(observed: Observed) -> None:
     await call(observed, serving, QUESTION | {"stream": True}, scope(**headers))
     spans = observed.spans()
     server = observed.server_span()
-    assert [span.name for span in spans] == ["queue", "prefill", "decode", "vllm chat tiny"]
+    phases = ["frontend", "queue", "prefill", "decode", "delivery"]
+    assert [span.name for span in spans] == [*phases, "vllm chat tiny"]
     for child in spans[:-1]:
         assert (child.trace_id, child.parent_id) == (TRACE, server.span_id)
         assert server.start_ns <= child.start_ns <= child.end_ns <= server.end_ns
@@ -125,7 +126,12 @@ async def test_engine_figures(observed: Observed) -> None:
     assert attributes[names.SERVED_OUTPUT_TOKENS] == 5
     assert attributes[names.SERVED_CACHED_TOKENS] == 3
     assert attributes[names.PREEMPTIONS] == 2
-    decode = spans[2].attributes
+    whole = (server.end_ns - server.start_ns) / 1e9
+    by_phase = [attributes[getattr(names, f"{phase.upper()}_TIME")] for phase in phases]
+    assert sum(by_phase) == pytest.approx(whole, abs=0.001)
+    by_cause = [attributes.get(name, 0.0) for name in names.DELAY_SECONDS.values()]
+    assert sum(by_cause) == pytest.approx(whole, abs=0.001)
+    decode = spans[3].attributes
     for name in (names.STEPS, names.STEPS_WITH_PREFILL):
         assert attributes[name] == decode[name]
     assert attributes[names.QUEUE_TIME] == pytest.approx(0.0005)
@@ -151,7 +157,7 @@ async def test_what_groups_a_trace(observed: Observed, baggage: str) -> None:
 
     await call(observed, serving, given=scope(baggage=baggage, traceparent=TRACEPARENT))
     spans = observed.spans()
-    assert len(spans) == 4
+    assert len(spans) == 6
     for span in spans:
         assert span.attributes[names.SESSION_ID] == "s/1"
         assert span.attributes[names.USER_ID] == "ada"

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vllm.delay.report import RequestDelay, delay_attributes
 from sidelight.instrumentation.vllm.parse.facts import AnswerFacts, RequestFacts
 from sidelight.instrumentation.vllm.records import CapturedRequest
 from sidelight.instrumentation.vllm.spans.phases import PhaseSpan, phase_spans
@@ -37,17 +38,29 @@ def request_trace(
     answer: AnswerFacts,
     sequences: SequencesWithConditions,
     settings: Settings,
+    delay: RequestDelay | None = None,
 ) -> RequestTrace:
     """The spans of a finished request. Nothing is sent and nothing is kept."""
     parent = read_parent(captured.headers)
     server = server_span(
         captured, request, answer, sequences, settings, has_parent=parent is not None
     )
+    shown = sequences[:MAX_SEQUENCES_WITH_PHASES]
+    if delay is not None:
+        server.attributes.update(delay_attributes(delay))
+        # The sequence that the request waited for is shown, however many there are.
+        if all(sequence is not delay.sequence for sequence, _ in shown):
+            shown[-1] = (delay.sequence, delay.conditions)
     phases = [
         phase
-        for sequence, conditions in sequences[:MAX_SEQUENCES_WITH_PHASES]
+        for sequence, conditions in shown
         for phase in phase_spans(
-            sequence, conditions, captured.clock_offset_ns, server.start_ns, server.end_ns
+            sequence,
+            conditions,
+            captured.clock_offset_ns,
+            server.start_ns,
+            server.end_ns,
+            delay.delay if delay is not None and sequence is delay.sequence else None,
         )
     ]
     pass_on(server.attributes, [phase.attributes for phase in phases])

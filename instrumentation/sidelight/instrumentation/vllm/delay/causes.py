@@ -1,0 +1,273 @@
+"""Why a request took as long as it did: seconds by cause, out of its times and the steps.
+
+The causes add up to the request. What a step takes longer than one that only decodes, at the
+same batch size, is due to the prompts in it. What the latter takes longer than a step with one
+request is due to the batch. There is no clock, thread or I/O in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from sidelight.instrumentation.vllm.delay.baseline import MIN_STEP_SAMPLES, Expected, StepBaseline
+from sidelight.instrumentation.vllm.delay.timeline import Timeline
+from sidelight.instrumentation.vllm.sequences import FinishedSequence
+from sidelight.instrumentation.vllm.steps import EngineStep
+
+CAUSES: Final = (
+    "frontend", "queue", "kv_transfer", "prefill", "interference", "preemption", "batch_growth",
+    "decode", "delivery",
+)  # fmt: skip
+# Of these, all of the time would not have been spent by the request alone.
+_AVOIDABLE: Final = (
+    "queue",
+    "kv_transfer",
+    "interference",
+    "preemption",
+    "batch_growth",
+    "delivery",
+)
+# A request may seem to be in the middle of its prompt because the scheduler is a step ahead of
+# the tokens. With less than this share above the expected time, the step counts as decoding.
+MIN_HIDDEN_PROMPT_EXCESS: Final = 0.25
+# Steps and tokens are reported through several processes.
+MAX_JITTER_SECONDS: Final = 0.001
+
+NO_QUEUED_TIME: Final = "aborted before the first token, with which the engine reports these times"
+KV_FETCHED: Final = "the steps in which KV was fetched and no request waited for capacity"
+NO_PROMPT_ALONE: Final = "no prompt of this length was computed alone before: shared by tokens"
+FEW_STEPS: Final = f"fewer than {MIN_STEP_SAMPLES} decode-only steps of this batch size"
+NO_STEPS: Final = "no decode-only step before"
+NO_FIGURES: Final = "steps are missing, or came without the scheduler's figures"
+MISSED_STEPS: Final = "the steps in which the request got no token"
+
+
+@dataclass(slots=True)
+class Delay:
+    """Where the time of a request went.
+
+    `seconds` has every cause of `CAUSES`; they add up to the request. `avoidable` holds what
+    the request would not have taken alone. `estimated` has the causes that are not measured, and
+    what they were estimated from. `frontend_wait` are the seconds of the frontend beyond what it
+    takes to prepare such a prompt with an idle engine; None if that is not known.
+    """
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
+    avoidable: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
+    estimated: dict[str, str] = field(default_factory=dict)
+    frontend_wait: float | None = None
+
+    def estimate(self, how: str, *causes: str) -> None:
+        """Note that causes are estimated. What was noted first stays."""
+        for cause in causes:
+            self.estimated.setdefault(cause, how)
+
+
+class _Interval(NamedTuple):
+    """A part of a window: the time up to the end of `step`, which is None after the last one."""
+
+    start: float
+    end: float
+    step: EngineStep | None
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
+
+
+def delay_of(
+    edges: Timeline, sequence: FinishedSequence, steps: Sequence[EngineStep], baseline: StepBaseline
+) -> Delay:
+    """The delay of a request, whose phases and slowest sequence these are.
+
+    `steps` are those of its engine, in any order; steps outside the request count for nothing.
+    """
+    delay = Delay()
+    _look_at_frontend(delay, edges, sequence, baseline)
+    delay.seconds["delivery"] = edges.end - edges.last_token
+    if sequence.queued is None:
+        delay.estimate(NO_QUEUED_TIME, "frontend", "queue")
+    inside = sorted(step for step in steps if edges.queued < step.at <= edges.last_token)
+    _split_queue(delay, _intervals(edges.queued, edges.scheduled, inside))
+    prompt_steps = _intervals(edges.scheduled, edges.first_token, inside)
+    _split_prefill(delay, sequence, prompt_steps, baseline)
+    token_steps = _intervals(edges.first_token, edges.last_token, inside)
+    _split_decode(delay, sequence, token_steps, baseline)
+    for cause in _AVOIDABLE:
+        delay.avoidable[cause] = delay.seconds[cause]
+    return delay
+
+
+def _intervals(start: float, end: float, steps: Sequence[EngineStep]) -> list[_Interval]:
+    """The window from `start` to `end`, cut at the ends of the steps in it."""
+    inside = [step for step in steps if start < step.at <= end]
+    cuts = [start, *(step.at for step in inside)]
+    cut = [
+        _Interval(begin, stop, step)
+        for (begin, stop), step in zip(pairwise(cuts), inside, strict=True)
+    ]
+    return [*cut, _Interval(cuts[-1], end, None)] if cuts[-1] < end else cut
+
+
+def _look_at_frontend(
+    delay: Delay, edges: Timeline, sequence: FinishedSequence, baseline: StepBaseline
+) -> None:
+    total = edges.queued - edges.start
+    delay.seconds["frontend"] = delay.avoidable["frontend"] = total
+    usual = baseline.prepare(sequence.prompt_tokens)
+    if usual is None or sequence.queued is None:
+        return
+    received = min(max(sequence.arrival, edges.start), edges.queued)
+    # vLLM queues requests between two steps only: most of the rest waits for the running one.
+    delay.frontend_wait = max(0.0, edges.queued - received - usual.seconds)
+    delay.avoidable["frontend"] = received - edges.start + delay.frontend_wait
+
+
+def _split_queue(delay: Delay, window: Sequence[_Interval]) -> None:
+    total = sum(interval.seconds for interval in window)
+    # A request that waits while none waits for capacity waits for its KV.
+    fetching = sum(
+        interval.seconds
+        for interval in window
+        if interval.step is not None
+        and interval.step.fetching
+        and interval.step.waiting == interval.step.deferred
+    )
+    delay.seconds["kv_transfer"] = fetching
+    delay.seconds["queue"] = total - fetching
+    if fetching:
+        delay.estimate(KV_FETCHED, "queue", "kv_transfer")
+
+
+def _split_prefill(
+    delay: Delay, sequence: FinishedSequence, window: Sequence[_Interval], baseline: StepBaseline
+) -> None:
+    """Split the time to the first token: its prompt, other prompts, the batch beside it."""
+    steps = [interval.step for interval in window if interval.step is not None]
+    absent = sum(_absence(interval, sequence) for interval in window)
+    delay.seconds["preemption"] += absent
+    left = sum(interval.seconds for interval in window) - absent
+    growth = min(left, sum(_beside(delay, step, baseline) for step in steps))
+    delay.seconds["batch_growth"] += growth
+    left -= growth
+    tokens = computed_tokens(sequence)
+    expected = baseline.prefill(tokens)
+    others = sum(step.prompt_tokens for step in steps) - tokens
+    # Its own prompt, if it takes several steps, is in the middle of them too.
+    shared = others > 0 or any(step.partly_prefilled > 1 for step in steps)
+    own = left
+    if shared and expected is not None:
+        own = min(left, expected.seconds)
+    elif shared and others > 0:
+        own = left * tokens / (tokens + others)
+    if (shared or left > 0) and (expected is None or not expected.measured):
+        delay.estimate(NO_PROMPT_ALONE, "prefill", *(["interference"] if shared else []))
+    delay.seconds["prefill"] += own
+    delay.seconds["interference"] += left - own
+    # A first prompt finds a cold engine: there is nothing to compare it with.
+    usual = 0.0 if expected is None else expected.seconds
+    delay.avoidable["prefill"] = max(0.0, own - usual)
+
+
+def computed_tokens(sequence: FinishedSequence) -> int:
+    """Prompt tokens that were not in the prefix cache."""
+    return max(0, sequence.prompt_tokens - sequence.cached_tokens)
+
+
+def _beside(delay: Delay, step: EngineStep, baseline: StepBaseline) -> float:
+    """What the requests that decoded beside a prompt added to its step."""
+    if not step.decoding:
+        return 0.0
+    alone, together = baseline.decode(1), baseline.decode(step.decoding + 1)
+    if alone is None or together is None:
+        return 0.0
+    if not (alone.measured and together.measured):
+        delay.estimate(FEW_STEPS, "batch_growth")
+    return max(0.0, together.seconds - alone.seconds)
+
+
+def _split_decode(
+    delay: Delay, sequence: FinishedSequence, window: Sequence[_Interval], baseline: StepBaseline
+) -> None:
+    """Split the time after the first token by what each step held."""
+    alone = baseline.decode(1)
+    missed = _missed_steps(delay, sequence, window)
+    batch: int | None = None
+    needed = 0.0
+    for index, interval in enumerate(window):
+        step = interval.step
+        absent = interval.seconds if index in missed else _absence(interval, sequence)
+        delay.seconds["preemption"] += absent
+        seconds = interval.seconds - absent
+        if step is not None and step.batch is not None:
+            batch = _decoding(step)
+        elif seconds > MAX_JITTER_SECONDS:
+            delay.estimate(NO_FIGURES, "interference", "batch_growth", "decode")
+        if seconds <= 0:
+            continue
+        expected = None if batch is None else baseline.decode(batch)
+        if expected is None or alone is None:
+            delay.estimate(NO_STEPS, "interference", "batch_growth", "decode")
+            delay.seconds["decode"] += seconds
+            needed += seconds
+            continue
+        if not (expected.measured and alone.measured):
+            delay.estimate(FEW_STEPS, "interference", "batch_growth", "decode")
+        excess = _excess(step, seconds, expected)
+        # The prompt of a preempted request is computed again: in this step its own.
+        resumes = step is not None and step.preemptions > 0 and sequence.preemptions > 0
+        delay.seconds["preemption" if resumes else "interference"] += excess
+        seconds -= excess
+        growth = max(0.0, min(seconds, expected.seconds) - alone.seconds)
+        delay.seconds["batch_growth"] += growth
+        delay.seconds["decode"] += seconds - growth
+        needed += alone.seconds
+    delay.avoidable["decode"] = max(0.0, delay.seconds["decode"] - needed)
+
+
+def _decoding(step: EngineStep) -> int:
+    """Requests that decoded in a step of a known batch."""
+    batch = step.batch or 0
+    return max(1, batch if step.decoding is None else step.decoding)
+
+
+def _excess(step: EngineStep | None, seconds: float, expected: Expected) -> float:
+    """What prompts in a step added to it."""
+    if step is None:
+        return 0.0
+    excess = max(0.0, seconds - expected.seconds)
+    hidden = step.partly_prefilled > 0 and excess > MIN_HIDDEN_PROMPT_EXCESS * expected.seconds
+    return excess if step.has_prompts or hidden else 0.0
+
+
+def _absence(interval: _Interval, sequence: FinishedSequence) -> float:
+    """Seconds of an interval in which a preempted sequence got no further."""
+    return sum(
+        max(0.0, min(interval.end, resumed) - max(interval.start, left))
+        for left, _, resumed in sequence.preempted
+    )
+
+
+def _missed_steps(
+    delay: Delay, sequence: FinishedSequence, window: Sequence[_Interval]
+) -> set[int]:
+    """The intervals that a preempted sequence missed, where the times are not known.
+
+    It gets one token in each step it takes part in, and one when it is back in the batch. The
+    steps that it missed lie before the latter.
+    """
+    if not sequence.preemptions or sequence.preempted:
+        return set()
+    delay.estimate(MISSED_STEPS, "preemption", "interference", "batch_growth", "decode")
+    whole = [index for index, interval in enumerate(window) if interval.step is not None]
+    count = max(0, len(whole) - max(0, sequence.generated_tokens - 1))
+    returns = [index for index in whole if (step := window[index].step) and step.preemptions]
+    missed: set[int] = set()
+    for remaining, back in enumerate(returns[-sequence.preemptions :][::-1]):
+        share = -(-(count - len(missed)) // (min(len(returns), sequence.preemptions) - remaining))
+        missed.update(range(max(0, back - share), back))
+    missed.update(whole[: max(0, count - len(missed))])
+    return missed
