@@ -56,7 +56,7 @@ check: .venv/test
 	$(PYTEST) -m "not real and not slow"
 
 system-packages:
-	@scripts/system-packages.sh
+	@scripts/system-packages.sh tests
 
 lint: .venv/test
 	$(BIN)/ruff check $(SOURCES)

@@ -1,11 +1,15 @@
 #!/bin/sh
-# Installs Debian's prometheus and chromium where they are missing and this is root.
-# Neither is needed to observe anything: the demo and the tests look at results with them.
+# Installs Debian's prometheus, chromium and, for the tests, nodejs and npm where they are missing
+# and this is root. None is needed to observe anything: the demo and the tests look at results
+# with them.
 set -eu
 
 missing=""
 command -v prometheus >/dev/null 2>&1 || missing="$missing prometheus"
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+if [ "${1:-}" = tests ]; then
+    command -v npm >/dev/null 2>&1 || missing="$missing nodejs npm"
+fi
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then

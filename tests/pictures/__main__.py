@@ -18,8 +18,9 @@ from typing import Any, Final
 
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
-from pictures.bundle import BundleError, bundled
+from pictures.bundle import bundled
 from pictures.history import SECONDS, STEP, scenarios, write_blocks
+from support.node.packages import NodeError
 from support.prometheus import Prometheus, run_prometheus
 
 ROOT: Final = Path(__file__).parents[2]
@@ -124,7 +125,7 @@ def main() -> int:
     PICTURES.mkdir(parents=True, exist_ok=True)
     try:
         missing = _draw(bundled(), chromium)
-    except (BundleError, DrawingError) as error:
+    except (NodeError, DrawingError) as error:
         print(error, file=sys.stderr)
         return 1
     if options.docs:

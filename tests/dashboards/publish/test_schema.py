@@ -1,0 +1,135 @@
+"""Generated files against the types of those who read them: Grafana and prometheus-operator.
+
+`from_json` of Grafana's SDK accepts any key; its TypeScript types do not.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.node.packages import NodeError, packages, run
+from support.paths import ROOT, TESTS
+from support.waiting import waiting_for
+
+GENERATED = ROOT / "dashboards" / "generated"
+_TYPES = TESTS / "support" / "node" / "grafana_schema"
+_COMPILER = (
+    "node_modules/.bin/tsc", "--strict", "--noEmit", "--skipLibCheck",
+    "--moduleResolution", "bundler", "--module", "esnext", "--target", "es2022",
+)  # fmt: skip
+
+pytestmark = pytest.mark.real("node")
+
+Check = Callable[[dict[str, dict[str, Any]]], str]
+"""Takes named documents; returns what is wrong with them, or nothing."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the packages and the types."""
+    with waiting_for("Grafana's types from npm"):
+        installed = packages(_TYPES / "package.json")
+    folder = tmp_path_factory.mktemp("schemas")
+    (folder / "node_modules").symlink_to(installed / "node_modules")
+    for source in ("board.ts", "rules.mjs"):
+        shutil.copy(_TYPES / source, folder)
+    (folder / "package.json").write_text('{"type": "module"}')
+    return folder
+
+
+@pytest.fixture
+def compiled(folder: Path) -> Check:
+    """TypeScript's complaints about dashboards."""
+
+    def check(boards: dict[str, dict[str, Any]]) -> str:
+        files = []
+        for name, board in boards.items():
+            file = folder / f"{name}.ts"
+            file.write_text(
+                "import type { Board } from './board';\n"
+                f"export const board: Board = {json.dumps(board, indent=1)};\n"
+            )
+            files.append(file.name)
+        try:
+            return run([*_COMPILER, *files], folder)
+        except NodeError as error:
+            return str(error)
+
+    return check
+
+
+@pytest.fixture
+def validated(folder: Path) -> Callable[[dict[str, Any]], str]:
+    """The complaints of prometheus-operator's schema about a PrometheusRule."""
+
+    def check(document: dict[str, Any]) -> str:
+        file = folder / "rule.json"
+        file.write_text(json.dumps(document))
+        try:
+            return run(["node", "rules.mjs", file.name], folder)
+        except NodeError as error:
+            return str(error)
+
+    return check
+
+
+def _boards() -> dict[str, dict[str, Any]]:
+    return {file.stem: json.loads(file.read_text()) for file in sorted(GENERATED.glob("*.json"))}
+
+
+def _mutations(board: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The board with one fault each."""
+    for name, path, key, value in (
+        ("misspelt", (), "titel", "Requests"),
+        ("ill-typed", (), "editable", "no"),
+        ("unknown-enum", ("panels", 1, "fieldConfig", "defaults", "thresholds"), "mode", "absolut"),
+        ("panel-option", ("panels", 1, "options"), "legende", {}),
+        ("query-field", ("panels", 1, "targets", 0), "expression", "up"),
+        ("variable-field", ("templating", "list", 1), "multiple", True),
+    ):
+        mutated = copy.deepcopy(board)
+        place: Any = mutated
+        for step in path:
+            place = place[step]
+        place[key] = value
+        yield name, mutated
+
+
+def test_boards_fit_grafana_s_types(compiled: Check) -> None:
+    """Every key of every board is one that Grafana knows, with a value of its type."""
+    assert compiled(_boards()) == ""
+
+
+def test_the_types_find_faults(compiled: Check) -> None:
+    """Each mutation of a board is a complaint about its own file."""
+    mutated = dict(_mutations(_boards()["sidelight-requests"]))
+    complaints = compiled(mutated)
+    assert {name for name in mutated if f"{name}.ts" in complaints} == mutated.keys()
+
+
+def test_the_rule_fits_the_operator(validated: Callable[[dict[str, Any]], str]) -> None:
+    """The PrometheusRule is valid; what it has beyond the schema, the operator would drop."""
+    rule = yaml.safe_load((GENERATED / "sidelight-prometheusrule.yaml").read_text())
+    assert validated(rule) == ""
+    assert rule.keys() == {"apiVersion", "kind", "metadata", "spec"}
+    for group in rule["spec"]["groups"]:
+        assert group.keys() <= {"name", "interval", "rules", "limit", "labels"}
+        for one in group["rules"]:
+            assert one.keys() <= {"alert", "record", "expr", "for", "labels", "annotations"}
+
+
+def test_the_operator_s_schema_finds_faults(validated: Callable[[dict[str, Any]], str]) -> None:
+    """A duration in words, and an alert without an expression."""
+    rule = yaml.safe_load((GENERATED / "sidelight-prometheusrule.yaml").read_text())
+    for change in ({"for": "5 minutes"}, {"expr": None}):
+        mutated = copy.deepcopy(rule)
+        mutated["spec"]["groups"][-1]["rules"][0].update(change)
+        assert validated(mutated)

@@ -1,0 +1,1 @@
+"""What tests run with Node, because its packages are in no Python."""
