@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 Message = MutableMapping[str, Any]
@@ -70,7 +71,8 @@ async def reply(
 ) -> None:
     """Answer with these chunks."""
     headers = [(b"content-type", content_type.encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    # As Starlette's callers do: a number of an enum.
+    await send({"type": "http.response.start", "status": HTTPStatus(status), "headers": headers})
     for chunk in chunks:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -204,7 +204,8 @@ class RequestCapture:
                 self.completed = True
                 self._end = perf_counter_ns()
         elif kind == "http.response.start":
-            self._status = message["status"]
+            # Often an enum's, which has no form as bytes.
+            self._status = int(message["status"])
             for name, value in message.get("headers", ()):
                 if name.lower() == b"content-type":
                     self._stream = value.startswith(b"text/event-stream")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -83,6 +84,12 @@ def test_integers_beyond_int64(value: int) -> None:
     """They are texts, as OpenTelemetry says, and no other number."""
     assert decoded(value) == str(value)
     assert decoded([value]) == [str(value)]
+
+
+@pytest.mark.timeout(10)
+def test_numbers_of_enums() -> None:
+    """Servers give their status as an enum's member, which is a number."""
+    assert decoded(HTTPStatus.BAD_REQUEST) == 400
 
 
 def test_an_integer_that_python_does_not_print() -> None:

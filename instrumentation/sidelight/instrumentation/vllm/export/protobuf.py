@@ -16,7 +16,8 @@ from typing import Any, Final
 MAX_DEPTH: Final = 16
 _MAX_CACHED_CHARACTERS: Final = 64
 _DOUBLE: Final = Struct("<d")
-_INT64: Final = range(-(2**63), 2**63)
+_MIN_INT64: Final = -(2**63)
+_MAX_INT64: Final = 2**63 - 1
 
 
 def varint(value: int) -> bytes:
@@ -96,7 +97,10 @@ def _value(value: Any, depth: int) -> bytes:
         return b"\x10\x01" if value else b"\x10\x00"
     if isinstance(value, int):
         # https://opentelemetry.io/docs/specs/otel/common/attribute-type-mapping/#integer-values
-        return b"\x18" + varint(value) if value in _INT64 else text(b"\x0a", _digits(value))
+        # Not `in range(…)`, which counts to find a number of a subclass, as an enum's.
+        if _MIN_INT64 <= value <= _MAX_INT64:
+            return b"\x18" + varint(value)
+        return text(b"\x0a", _digits(value))
     if isinstance(value, float):
         return b"\x21" + _DOUBLE.pack(value)
     if isinstance(value, bytes):
