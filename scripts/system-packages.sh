@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs Debian's prometheus, chromium and, for the tests, nodejs and npm where they are missing
-# and this is root. None is needed to observe anything: the demo and the tests look at results
+# Installs Debian's prometheus, chromium and, for the tests, prometheus-alertmanager, nodejs
+# and npm where they are missing and this is root. None is needed to observe anything: the demo and the tests look at results
 # with them.
 set -eu
 
@@ -8,6 +8,7 @@ missing=""
 command -v prometheus >/dev/null 2>&1 || missing="$missing prometheus"
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 if [ "${1:-}" = tests ]; then
+    command -v prometheus-alertmanager >/dev/null 2>&1 || missing="$missing prometheus-alertmanager"
     command -v npm >/dev/null 2>&1 || missing="$missing nodejs npm"
 fi
 [ -n "$missing" ] || exit 0

@@ -88,7 +88,7 @@ def environments_of(item: pytest.Item) -> tuple[str, ...]:
 
 
 # They are real, and are no Python environments.
-_INSTALLED_BY_DEBIAN = {"prometheus", "chromium", "node"}
+_INSTALLED_BY_DEBIAN = {"prometheus", "alertmanager", "chromium", "node"}
 
 
 def _unit_name(item: pytest.Item) -> str:
