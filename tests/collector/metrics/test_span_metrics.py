@@ -171,6 +171,25 @@ def test_phases_of_the_engine_are_not_counted_beside_their_server_span() -> None
     assert set(measured(found).values()) == {0}
 
 
+def test_spans_of_phases_by_vllm_itself_are_no_requests() -> None:
+    """Nor are those of its start."""
+    for name in ("vllm_decode", "Loading (GPU)"):
+        made = Made(name, scope=names.SCOPE_VLLM_BUILTIN, attributes=dict(SERVED))
+        assert set(measured(processed(made, kind=Span.SPAN_KIND_INTERNAL)).values()) == {0}
+
+
+def test_work_on_a_background_response() -> None:
+    """Its tokens and delays count; the request was counted when it was answered."""
+    work = Made(
+        "background",
+        scope=names.SCOPE_VLLM,
+        attributes={**SERVED, **USAGE, "openinference.span.kind": "LLM"},
+    )
+    found = measured(processed(work, kind=Span.SPAN_KIND_CONSUMER))
+    assert (found[TOKENS], found[DURATION]) == (16, 0)
+    assert found[DELAY] > 0
+
+
 def test_recorded_spans_of_a_real_vllm() -> None:
     """Each of its requests counts once, with all of its time; tokens where no client has them."""
     recorded = vllm_spans()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
+from sidelight.instrumentation.vllm import environment
 from support import environments, paths
 
 # As an API server does: the plugin first, then vLLM's own tracing, then the first stat logger.
@@ -51,3 +53,21 @@ def test_spans_go_where_the_user_says() -> None:
         "metrics http://127.0.0.1:8/v1/metrics",
         "off",
     ]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "same"),
+    [
+        (None, {}, False),
+        ("http://localhost:4317", {}, True),
+        ("127.0.0.1:4317", {}, True),
+        ("grpc://collector:4317", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, True),
+        ("http://jaeger:4317", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, False),
+        ("http://[", {}, False),
+    ],
+)
+def test_spans_of_vllm_itself(theirs: str | None, ours: dict[str, str], same: bool) -> None:
+    """They count the tokens if they come to the same place as ours, whatever the port."""
+    config = SimpleNamespace(observability_config=SimpleNamespace(otlp_traces_endpoint=theirs))
+    assert environment.is_traced_by_vllm(config, ours) is same
+    assert environment.is_traced_by_vllm(None, ours) is False

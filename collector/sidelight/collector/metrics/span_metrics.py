@@ -16,6 +16,7 @@ from sidelight.otlp.span import SourcedSpan
 _ENGINE_SCOPES = frozenset({c.SCOPE_VLLM_BUILTIN, c.SCOPE_VLLM_BUILTIN_OLD})
 # OTLP's SpanKind.
 _SERVER = 2
+_CONSUMER = 5
 
 
 class SpanMetrics:
@@ -44,8 +45,14 @@ class SpanMetrics:
     def _observe_served(self, source: SourcedSpan) -> None:
         """Count a span of the server's side."""
         is_engine = source.scope in _ENGINE_SCOPES
-        # The plugin's spans below that of the request (queue, prefill, decode) repeat its times.
-        if not is_engine and source.span.kind != _SERVER:
+        if not is_engine and source.span.kind == _CONSUMER:
+            # The work on a background response, whose request was counted when it was answered.
+            self._delays.observe(source.service, source.span)
+            self._usage.observe(source.service, source.span)
+            return
+        # Spans below that of the request, of its phases, repeat its times. vLLM's own spans of its
+        # start are none of a request.
+        if source.span.kind != _SERVER:
             return
         if self._requests.observe(source.service, source.span, from_engine=is_engine):
             self._delays.observe(source.service, source.span)

@@ -39,6 +39,8 @@ from sidelight.otlp.span import SourcedSpan, SpanRecord, attributes, record
 _MEASURED_SCOPES = frozenset(
     {c.SCOPE_VLLM, c.SCOPE_VLLM_BUILTIN, c.SCOPE_VLLM_BUILTIN_OLD, c.SCOPE_VECTORDB}
 )
+# A background response is worked on in a span of its own.
+_REQUEST_KINDS = frozenset({Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CONSUMER})
 _MEASURED_NAMES = (c.DB_SYSTEM, c.INPUT_TOKENS, c.OUTPUT_TOKENS, c.USAGE_COST, c.LLM_COST_TOTAL)
 
 
@@ -237,7 +239,7 @@ def _leave(span: EditableSpan) -> None:
 def _measured(scope: str, proto: Span, applied: Applied) -> SpanRecord | None:
     """What the metrics want to see of a span, if anything."""
     if not any(name in applied.names for name in _MEASURED_NAMES):
-        is_request = proto.kind == Span.SPAN_KIND_SERVER or scope != c.SCOPE_VLLM
+        is_request = proto.kind in _REQUEST_KINDS or scope != c.SCOPE_VLLM
         if scope not in _MEASURED_SCOPES or not is_request:
             return None
     return record(proto, applied.attributes())

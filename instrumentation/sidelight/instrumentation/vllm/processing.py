@@ -79,6 +79,7 @@ class ProcessingThread:
         self._open: OrderedDict[int, RequestFacts] = OrderedDict()
         self._background = BackgroundResponses()
         self._aborts = 0
+        self._traced_by_vllm = False
         self._stopping = threading.Event()
         # Never off: a fault here costs telemetry, but no time of vLLM's event loop.
         self.guard = FaultGuard("processing thread", stays_on=True)
@@ -144,6 +145,7 @@ class ProcessingThread:
             self._process_step(captured)
         elif isinstance(captured, CapturedEngine):
             self.add_engine(captured.engine, dict(captured.labels))
+            self._traced_by_vllm |= captured.traced_by_vllm
         else:
             try:
                 if isinstance(captured, CapturedRequestBody):
@@ -234,7 +236,13 @@ class ProcessingThread:
             {index: times for index, (times, _) in self._engines.items()},
         )
         trace = request_trace(
-            captured, pending.request, pending.answer, sequences, self._settings, delay
+            captured,
+            pending.request,
+            pending.answer,
+            sequences,
+            self._settings,
+            delay,
+            traced_by_vllm=self._traced_by_vllm,
         )
         context = self._emitter.emit(trace)
         response_id = pending.answer.id

@@ -36,10 +36,14 @@ _LENGTH_BYTES: Final = 4
 
 
 class CapturedEngine(NamedTuple):
-    """An engine before its first step. `labels` are pairs of an attribute and its value."""
+    """An engine before its first step. `labels` are pairs of an attribute and its value.
+
+    `traced_by_vllm` says that vLLM sends spans of its own, which count tokens too.
+    """
 
     engine: int
     labels: tuple[tuple[str, str | int], ...]
+    traced_by_vllm: bool = False
 
 
 class CapturedStep(NamedTuple):

@@ -14,6 +14,7 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm import runtime
 from sidelight.instrumentation.vllm.engine_stats import step_record
+from sidelight.instrumentation.vllm.environment import AT_START, is_traced_by_vllm
 from sidelight.instrumentation.vllm.faults import reraise_interrupt
 from sidelight.instrumentation.vllm.metrics import Attributes
 from sidelight.instrumentation.vllm.records import ENGINE
@@ -32,7 +33,8 @@ class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
             self._runtime = runtime.get()
             if self._runtime is not None:
                 labels = tuple(_labels(vllm_config, engine_index).items())
-                self._runtime.queue.put((ENGINE, engine_index, labels))
+                traced = is_traced_by_vllm(vllm_config, AT_START)
+                self._runtime.queue.put((ENGINE, engine_index, labels, traced))
         except BaseException as error:  # noqa: BLE001 - vLLM must start without us
             shared, self._runtime = self._runtime, None
             if shared is None:

@@ -224,6 +224,15 @@ class TestVllm:
         assert made[c.SERVED_INPUT_TOKENS] == 50
         assert c.INPUT_TOKENS not in made
 
+    def test_phases_are_chains_that_count_nothing(self) -> None:
+        """The spans that vLLM is to make of its phases, whatever tokens they tell of."""
+        told = {"gen_ai.usage.prompt_tokens": 50, "gen_ai.usage.output_tokens": 3}
+        one = span(told, name="vllm_decode", parent=b"p" * 8)
+        made = values(processed_span(Pipeline(), one, scope=c.SCOPE_VLLM_BUILTIN))
+        assert (made[c.SPAN_KIND], made[c.ENGINE_PHASE]) == ("CHAIN", "decode")
+        assert not any(name.startswith("gen_ai.usage.") for name in made)
+        assert (made[c.SERVED_INPUT_TOKENS], made[c.SERVED_OUTPUT_TOKENS]) == (50, 3)
+
     def test_below_a_client_it_sums_itself_up(self) -> None:
         """A list of spans shows one line of it; the texts are on the client's span."""
         told = {"gen_ai.usage.prompt_tokens": 1500, "gen_ai.usage.completion_tokens": 3,

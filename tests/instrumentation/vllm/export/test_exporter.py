@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from sidelight import conventions as names
+from sidelight.instrumentation.vllm.environment import DEFAULT_ENDPOINT
 from sidelight.instrumentation.vllm.export import exporter, traces
 from sidelight.instrumentation.vllm.export.exporter import OtlpExporter, make_client
-from sidelight.instrumentation.vllm.export.http_client import DEFAULT_ENDPOINT, OtlpHttpClient
+from sidelight.instrumentation.vllm.export.http_client import OtlpHttpClient
 from sidelight.instrumentation.vllm.logger import Occasions
 from sidelight.instrumentation.vllm.metrics import DataPoint
 from support.backend import Reply

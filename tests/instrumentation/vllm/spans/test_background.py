@@ -44,7 +44,7 @@ async def test_late_children(observed: Observed) -> None:
     observed.step(finished("resp_1_0"))
     spans = by_name(observed.spans())
     work = spans["background"]
-    assert (work.trace_id, work.parent_id, work.kind) == (server.trace_id, server.span_id, 1)
+    assert (work.trace_id, work.parent_id, work.kind) == (server.trace_id, server.span_id, 5)
     assert work.attributes[names.SPAN_KIND] == "LLM"
     assert work.attributes[names.REQUEST_MODEL] == "tiny"
     assert work.attributes[names.INPUT_TOKENS] == 11

@@ -11,6 +11,7 @@ import pytest
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.parse.values import MAX_NAME_CHARACTERS
+from sidelight.instrumentation.vllm.records import ENGINE
 from support import asgi
 from support.asgi import Receive, Send, events, reply, scope
 from support.observed_vllm import Observed, finished
@@ -283,3 +284,16 @@ async def test_truncated_content(observe: Callable[..., Observed]) -> None:
     attributes = observed.server_span().attributes
     assert json.loads(attributes[names.INPUT_VALUE])[0]["content"] == "a secret"
     assert attributes[names.CONTENT_TRUNCATED] is True
+
+
+@pytest.mark.parametrize(("traced", "kind"), [(True, "CHAIN"), (False, "LLM")])
+async def test_tokens_that_vllm_reports_itself(
+    observe: Callable[..., Observed], traced: bool, kind: str
+) -> None:
+    """Where vLLM's own spans arrive as well, they count, and the server span does not."""
+    observed = observe(vllm_stats_wait_seconds=0.0)
+    observed.runtime.queue.put((ENGINE, 0, ((names.ENGINE_INDEX, 0),), traced))
+    await call(observed, answering)
+    attributes = observed.server_span().attributes
+    assert attributes[names.SPAN_KIND] == kind
+    assert (names.INPUT_TOKENS in attributes) is not traced

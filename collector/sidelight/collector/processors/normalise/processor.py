@@ -23,6 +23,7 @@ from sidelight.otlp.span import AttributeValue, attributes
 _MAX_TTFT_SECONDS = 86_400
 
 _IS_REQUEST = Fact(lambda span: span.name == vllm.REQUEST_SPAN)
+_NAME = Fact(lambda span: span.name)
 _START = Fact(lambda span: span.start_time_unix_nano)
 
 
@@ -32,10 +33,14 @@ _LACKS_MESSAGE = Fact(lambda span: not span.status.message)
 def normalise(table: Table, span: EditableSpan) -> None:
     """Make a span canonical, as its table says."""
     if table.is_engine:
-        if not span.tell(bool, _IS_REQUEST):
+        phase = span.tell(vllm.phase_of, _NAME)
+        if phase is None and not span.tell(bool, _IS_REQUEST):
             return
         rename(table, span)
-        vllm.complete_request(span)
+        if phase is None:
+            vllm.complete_request(span)
+        else:
+            vllm.complete_phase(span, phase)
         move_unknown(span)
     else:
         rename(table, span)

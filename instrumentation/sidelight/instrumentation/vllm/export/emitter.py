@@ -62,7 +62,7 @@ class SpanEmitter:
                     span_id=server_id,
                     parent_id=parent.span_id.to_bytes(8, "big") if parent else b"",
                     name=server.name,
-                    kind=traces.SERVER if server.is_entry else traces.INTERNAL,
+                    kind=traces.SERVER if server.is_entry else traces.CONSUMER,
                     start_ns=server.start_ns,
                     end_ns=server.end_ns,
                     attributes=server.attributes,

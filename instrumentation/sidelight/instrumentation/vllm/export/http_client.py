@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-DEFAULT_ENDPOINT: Final = "http://127.0.0.1:4318"
+from sidelight.instrumentation.vllm.environment import DEFAULT_ENDPOINT
+
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 # Answers are short, and only their status is used.
 MAX_ANSWER_BYTES: Final = 64 * 1024

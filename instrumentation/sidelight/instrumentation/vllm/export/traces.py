@@ -15,6 +15,7 @@ from sidelight.instrumentation.vllm.export.protobuf import attributes, message, 
 
 INTERNAL: Final = 1
 SERVER: Final = 2
+CONSUMER: Final = 5
 _STATUS_ERROR: Final = 2
 # Span flags: the trace is sampled; the next bit is valid; the parent is in another process.
 _SAMPLED: Final = 0x001

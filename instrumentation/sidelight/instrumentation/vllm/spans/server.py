@@ -5,7 +5,8 @@ own already reports the tokens. A server cannot see of which kind its remote par
 under `auto`:
 
 - a request with a `traceparent` becomes a CHAIN span without `gen_ai.usage.*`;
-- a request without one becomes an LLM, EMBEDDING or RERANKER span with `gen_ai.usage.*`.
+- a request without one becomes an LLM, EMBEDDING or RERANKER span with `gen_ai.usage.*`, unless
+  vLLM sends spans of its own to the same host: they report the tokens already.
 
 `sidelight.usage.*` holds the server's count in both cases. Callers that propagate a trace but
 have no LLM span, such as a service mesh, need `SIDELIGHT_VLLM_SPAN_KIND=llm`, which makes the
@@ -44,7 +45,8 @@ MAX_TAGS: Final = 16
 class ServerSpan:
     """A span that has phases, before it has ids. Times are wall-clock nanoseconds.
 
-    It is a SERVER span if `is_entry`: a request came into the process with it.
+    It is a SERVER span if a request came into the process with it (`is_entry`), otherwise a
+    CONSUMER span: work on what a request left behind.
     """
 
     name: str
@@ -63,13 +65,17 @@ def server_span(
     sequences: SequencesWithConditions,
     settings: Settings,
     *,
-    has_parent: bool,
+    is_counted_elsewhere: bool,
 ) -> ServerSpan:
-    """The server span of a finished request. `has_parent` tells if the caller sent a trace."""
+    """The server span of a finished request.
+
+    `is_counted_elsewhere` says that another span may report the same tokens: the caller's, or
+    vLLM's own.
+    """
     route = captured.route
     model = request.model or answer.model
     counts = settings.vllm_span_kind == "llm" or (
-        settings.vllm_span_kind == "auto" and not has_parent
+        settings.vllm_span_kind == "auto" and not is_counted_elsewhere
     )
     attributes: dict[str, Any] = {
         names.SPAN_KIND: route.kind if counts else "CHAIN",

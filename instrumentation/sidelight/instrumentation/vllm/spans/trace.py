@@ -39,11 +39,21 @@ def request_trace(
     sequences: SequencesWithConditions,
     settings: Settings,
     delay: RequestDelay | None = None,
+    *,
+    traced_by_vllm: bool = False,
 ) -> RequestTrace:
-    """The spans of a finished request. Nothing is sent and nothing is kept."""
+    """The spans of a finished request. Nothing is sent and nothing is kept.
+
+    `traced_by_vllm` says that vLLM's own spans report the tokens of the request.
+    """
     parent = read_parent(captured.headers)
     server = server_span(
-        captured, request, answer, sequences, settings, has_parent=parent is not None
+        captured,
+        request,
+        answer,
+        sequences,
+        settings,
+        is_counted_elsewhere=parent is not None or traced_by_vllm,
     )
     shown = sequences[:MAX_SEQUENCES_WITH_PHASES]
     if delay is not None:

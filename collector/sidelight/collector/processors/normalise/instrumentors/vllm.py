@@ -20,7 +20,12 @@ _OPERATIONS: Final[Names] = MappingProxyType(
 )
 
 REQUEST_SPAN: Final = "llm_request"
-"""The name of the only span that is made canonical; others are of the engine's start."""
+"""The name of a request's span. Of others only its phases are changed: the rest is the start."""
+
+# Announced for a version after 0.33 (vllm#44402): the phases, as children of that span.
+_PHASES: Final[Names] = MappingProxyType(
+    {"vllm_queue": "queue", "vllm_prefill": "prefill", "vllm_decode": "decode"}
+)
 
 VLLM = Table(
     name="vLLM's own tracer",
@@ -45,6 +50,19 @@ VLLM = Table(
     ),
     is_engine=True,
 )
+
+
+def phase_of(name: str) -> str | None:
+    """The phase that vLLM's own span of this name is; None if it is none."""
+    return _PHASES.get(name)
+
+
+def complete_phase(span: EditableSpan, phase: str) -> None:
+    """vLLM's own span of a phase, a CHAIN: its tokens are those of the request's span."""
+    span.set_missing(c.SPAN_KIND, "CHAIN")
+    span.set_missing(c.ENGINE_PHASE, phase)
+    span.move(c.INPUT_TOKENS, c.SERVED_INPUT_TOKENS)
+    span.move(c.OUTPUT_TOKENS, c.SERVED_OUTPUT_TOKENS)
 
 
 def complete_request(span: EditableSpan) -> None:
