@@ -35,6 +35,11 @@ class Observed:
         self.runtime.processing.process()
         return decode_spans(traces.traces_request(b"", "", self._encoded))
 
+    def encoded(self) -> list[bytes]:
+        """All spans so far, as they are sent."""
+        self.runtime.processing.process()
+        return self._encoded
+
     def server_span(self) -> ReceivedSpan:
         """The one server span."""
         (found,) = [span for span in self.spans() if span.kind == traces.SERVER]

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight.collector.destinations.common.outcome import Delivered, Retry
 from sidelight.collector.destinations.phoenix import exporter as phoenix
 from sidelight.collector.destinations.phoenix.config import PhoenixDestination
 from sidelight.collector.destinations.phoenix.exporter import PhoenixExporter
+from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vllm.export.traces import traces_request
 from support import otlp_requests
 from support.backend import Backend, Reply, Request
 from support.guarded_phoenix import API_KEY, GuardedPhoenix, stored_spans
+from support.observed_vllm import Observed
+from support.recorded_answers import replay
 
 
 def build(url: str, **options: object) -> PhoenixExporter:
@@ -47,6 +52,36 @@ async def test_spans_arrive_in_their_project(
     assert len(stored) == 7
     assert expected.items() <= ids.items()
     assert sorted(each["name"] for each in stored)[:2] == ["answer", "last"]
+
+
+@pytest.mark.real("phoenix")
+async def test_what_vllm_said_and_called(
+    guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A streamed answer of a real vLLM, recorded, shows input, reasoning, text and calls."""
+    monkeypatch.setenv("PHOENIX_API_KEY", API_KEY)
+    destination = build(guarded_phoenix.url, project="vllm")
+    for name in ("chat-auto-tool-stream", "responses-auto-tool-stream", "chat-reasoning-stream"):
+        observed = Observed(Settings(capture_content="full"))
+        await replay(observed, name)
+        exported = ExportTraceServiceRequest.FromString(
+            traces_request(b"", "vllm", observed.encoded())
+        )
+        spans = list(exported.resource_spans[0].scope_spans[0].spans)
+        assert await destination.send(otlp_requests.traces(spans)) == Delivered()
+    destination.close()
+    stored = {each["attributes"]["http.route"]: each["attributes"] for each in stored_spans(
+        guarded_phoenix.url, "vllm", 3) if "llm.tools" in str(each["attributes"])
+        or "gen_ai.tool.definitions" in each["attributes"]}  # fmt: skip
+    assert set(stored) == {"/v1/chat/completions", "/v1/responses"}
+    for attributes in stored.values():
+        said = "llm.output_messages.0.message"
+        called = f"{said}.tool_calls.0.tool_call.function"
+        assert attributes["llm.input_messages.0.message.content"] == "look at it"
+        assert attributes[f"{called}.name"] == "look"
+        assert json.loads(attributes[f"{called}.arguments"]) == {"at": "it"}
+        assert "look" in attributes["output.value"]
+        assert "hm" in attributes["output.value"]
 
 
 @pytest.mark.real("phoenix")

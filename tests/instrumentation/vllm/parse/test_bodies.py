@@ -141,6 +141,24 @@ def test_responses_stream() -> None:
             "tokens. Please reduce the length of the input messages.",
         ),
         ("Token id 4711 is out of vocabulary", "Token id <not captured> is out of vocabulary"),
+        (
+            "1 validation error:\n  {'type': 'int_parsing', 'loc': 'body.n', 'msg': 'Input should "
+            "be a valid integer, unable to parse string as an integer', 'input': 'SECRET'}",
+            "1 validation error:\n  {'type': 'int_parsing', 'loc': 'body.n', 'msg': 'Input should "
+            "be a valid integer, unable to parse string as an integer', 'input': <not captured>",
+        ),
+        (
+            "2 validation errors:\n  {'type': 'float_type', 'loc': 'body.logit_bias.SECRET', "
+            "'msg': 'Input should be a valid number', 'input': 'SECRET'}\n  {'type': 'SECRET'}",
+            "2 validation errors:\n  {'type': 'float_type', 'loc': '<not captured>', "
+            "'msg': 'Input should be a valid number', 'input': <not captured>",
+        ),
+        (
+            "1 validation error:\n  {'type': 'missing', 'loc': 'body.max_tokens', 'msg': 'Field "
+            "required', 'input': '<dict of 2 items>'}",
+            "1 validation error:\n  {'type': 'missing', 'loc': 'body.max_tokens', 'msg': 'Field "
+            "required', 'input': <not captured>",
+        ),
         ("1 validation error: {'input': 'SECRET'}", "1 validation error: <not captured>"),
         (
             "Tool 'SECRET' has not been passed in `tools`.",

@@ -61,4 +61,7 @@ def error_message(message: str, captures_text: bool, model: str | None) -> str:
 
 @lru_cache(maxsize=1)
 def _messages() -> Messages:
-    return Messages.of(Path(__file__).parent.parent, PARAMETERS.keys() | _WORDS)
+    words = PARAMETERS.keys() | _WORDS
+    # Where in the body a value was refused.
+    places = {f"body.{word}" for word in words}
+    return Messages.of(Path(__file__).parent.parent, words | places)
