@@ -204,9 +204,21 @@ def _check_snappy(installed: Installed) -> None:
     installed.execute("import cramjam")
 
 
+def _check_kv_events(installed: Installed) -> None:
+    """The sockets are there."""
+    installed.execute("import zmq.asyncio")
+
+
 def _check_all(installed: Installed) -> None:
     """Everything but the demo."""
-    for check in (_check_collector, _check_dashboards, _check_exporter, _check_snappy):
+    checks = (
+        _check_collector,
+        _check_dashboards,
+        _check_exporter,
+        _check_kv_events,
+        _check_snappy,
+    )
+    for check in checks:
         check(installed)
 
 
@@ -223,6 +235,7 @@ _PROMISES: dict[str, Callable[[Installed], None]] = {
     "dashboards": _check_dashboards,
     "demo": _check_demo,
     "exporter": _check_exporter,
+    "kv-events": _check_kv_events,
     "snappy": _check_snappy,
     "vectordb": _check_vectordb,
 }

@@ -15,6 +15,7 @@ from sidelight.dashboards.queries import (
     collector,
     engine,
     kv_cache,
+    kv_events,
     requests,
     retrieval,
     usage,
@@ -24,7 +25,12 @@ from sidelight.dashboards.view import View
 ViewQuery = Callable[[View], Expr]
 
 # What a query asks for besides the view, by the name of its parameter.
-_ARGUMENTS: dict[str, Any] = {"share": 0.95, "bound": "1", "phase": vllm.QUEUE_TIME}
+_ARGUMENTS: dict[str, Any] = {
+    "share": 0.95,
+    "bound": "1",
+    "phase": vllm.QUEUE_TIME,
+    "size": "2",
+}
 # Where that does not fit: a bound must be a bucket's.
 _BOUNDS = {"duration_within": "10.24|10", "time_share_above": "0.5"}
 
@@ -45,7 +51,7 @@ def _queries_of(module: ModuleType) -> dict[str, ViewQuery]:
 
 
 # New functions of these modules are found, new modules are not; a test compares the folder.
-TOPICS = (batching, collector, engine, kv_cache, requests, retrieval, usage)
+TOPICS = (batching, collector, engine, kv_cache, kv_events, requests, retrieval, usage)
 QUERIES: dict[str, ViewQuery] = {
     name: query for topic in TOPICS for name, query in _queries_of(topic).items()
 }

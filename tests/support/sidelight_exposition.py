@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
 from sidelight import conventions as names
+from sidelight.collector.metrics.kv_cache.changes import CACHE_SIZES, STORED_KINDS
 from sidelight.conventions import METRICS, Metric, prometheus_name
 
 MODEL = "served"
@@ -39,6 +40,8 @@ _CALLED = {
     "gen_ai_request_model": MODEL,
     "gen_ai_response_model": MODEL,
 }
+_CACHE = {"engine": "0"}
+_CACHE_SIZES = tuple(_CACHE | {"cache_size": f"{size:g}"} for size in CACHE_SIZES)
 _DESTINATION = {"destination": "phoenix"}
 
 # The label sets of each metric; metrics that are not named here have no labels.
@@ -79,6 +82,17 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
     names.ENGINE_KV_USAGE_TIME: tuple(
         _STEP | {"le": str(bound)} for bound in METRICS[names.ENGINE_KV_USAGE_TIME].buckets
     ),
+    names.KV_STORED: tuple(_CACHE | {"kind": kind} for kind in STORED_KINDS),
+    names.KV_EVICTED: (_CACHE,),
+    names.KV_EXTRA_HITS: _CACHE_SIZES,
+    names.KV_EXTRA_HITS_COMPLETE: _CACHE_SIZES,
+    names.KV_BLOCK_LIFETIME: (_CACHE,),
+    names.KV_BLOCK_ABSENCE: (_CACHE,),
+    names.KV_CAPACITY: (_CACHE,),
+    names.KV_SAMPLED: (_CACHE,),
+    names.KV_MESSAGES: tuple(_CACHE | {"outcome": outcome} for outcome in ("received", "lost")),
+    names.KV_RESETS: (_CACHE | {"reason": "gap"},),
+    names.KV_CONNECTIONS: (_CACHE,),
     names.INSTRUMENTATION_FAULTS: ({"place": "metrics", "db_system_name": ""},),
     names.INSTRUMENTATION_DROPPED: ({"queue": "requests"},),
     names.COLLECTOR_RECEIVED: ({"signal": "traces"}, {"signal": "metrics"}),
@@ -99,7 +113,7 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
 PROMETHEUS_NAMES = {prometheus_name(metric): metric for metric in METRICS}
 
 # Outcomes of searches that a flawless service has not.
-_BAD = ("empty", "error")
+_BAD = ("empty", "error", "lost")
 
 # Counters that have no series before the first event.
 _EVENTS = (

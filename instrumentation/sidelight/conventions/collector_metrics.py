@@ -95,6 +95,77 @@ REQUEST_PREEMPTIONS: Final = _REQUESTS.metric(
     "sidelight.request.preemptions", "counter", "{preemption}", "Preemptions of served requests."
 )
 
+_KV_CACHE: Final = Group("KV cache, from vLLM's KV events", COLLECTOR)
+KV_STORED: Final = _KV_CACHE.metric(
+    "sidelight.kv_cache.stored",
+    "counter",
+    "{token}",
+    "Tokens of blocks that the engine computed and stored, by kind: new, again (evicted before), "
+    "copy (in the cache already) or generated (by decode).",
+)
+KV_EVICTED: Final = _KV_CACHE.metric(
+    "sidelight.kv_cache.evicted", "counter", "{block}", "Blocks that the engine evicted."
+)
+KV_EXTRA_HITS: Final = _KV_CACHE.metric(
+    "sidelight.kv_cache.extra_hits",
+    "counter",
+    "{token}",
+    "Prompt tokens that were computed and that a cache of so many times the size would have kept.",
+)
+KV_EXTRA_HITS_COMPLETE: Final = _KV_CACHE.metric(
+    "sidelight.kv_cache.extra_hits.complete",
+    "gauge",
+    "",
+    "1 while the extra hits of a cache size are known, 0 after missing events until they are "
+    "known again.",
+    across="min",
+)
+KV_BLOCK_LIFETIME: Final = _KV_CACHE.metric(
+    "sidelight.kv_cache.block.lifetime",
+    "histogram",
+    "s",
+    "Time from storing a block to its eviction, of the sampled blocks.",
+    buckets=buckets.BLOCK_SECONDS_BUCKETS,
+)
+KV_BLOCK_ABSENCE: Final = _KV_CACHE.metric(
+    "sidelight.kv_cache.block.absence",
+    "histogram",
+    "s",
+    "Time from the eviction of a block to storing it again, of the sampled blocks.",
+    buckets=buckets.BLOCK_SECONDS_BUCKETS,
+)
+KV_CAPACITY: Final = _KV_CACHE.metric(
+    "sidelight.kv_cache.capacity",
+    "gauge",
+    "{block}",
+    "Size of the cache, configured or as observed in the events.",
+)
+KV_SAMPLED: Final = _KV_CACHE.metric(
+    "sidelight.kv_cache.sampled_share",
+    "gauge",
+    "1",
+    "Share of all blocks that the collector follows.",
+    across="min",
+)
+KV_MESSAGES: Final = _KV_CACHE.metric(
+    "sidelight.kv_events.messages",
+    "counter",
+    "{message}",
+    "Messages with KV events by outcome: received, replayed, malformed or lost.",
+)
+KV_RESETS: Final = _KV_CACHE.metric(
+    "sidelight.kv_events.resets",
+    "counter",
+    "{reset}",
+    "How often the blocks known so far were forgotten, by reason: joined, gap, restart or cleared.",
+)
+KV_CONNECTIONS: Final = _KV_CACHE.metric(
+    "sidelight.kv_events.connections",
+    "gauge",
+    "{connection}",
+    "Open connections with publishers of KV events.",
+)
+
 # The collector's own health.
 _COLLECTOR: Final = Group("The collector itself", COLLECTOR)
 COLLECTOR_RECEIVED: Final = _COLLECTOR.metric(

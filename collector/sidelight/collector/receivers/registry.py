@@ -11,6 +11,7 @@ from sidelight.base.components import registry
 from sidelight.base.configuration.section import Section
 from sidelight.collector.receivers.common.config import ReceiverConfig
 from sidelight.collector.receivers.common.type import ReceiverType
+from sidelight.collector.receivers.kv_events.component import KV_EVENTS
 from sidelight.collector.receivers.langfuse_api.component import LANGFUSE_API
 from sidelight.collector.receivers.otlp_grpc.component import OTLP_GRPC
 from sidelight.collector.receivers.otlp_http.component import OTLP_HTTP
@@ -20,7 +21,7 @@ from sidelight.collector.receivers.zipkin.component import ZIPKIN
 ENTRY_POINTS = "sidelight.receivers"
 """The entry point group in which other distributions name their `ReceiverType`s."""
 
-BUILT_IN = (OTLP_HTTP, OTLP_GRPC, LANGFUSE_API, ZIPKIN, SCRAPE)
+BUILT_IN = (OTLP_HTTP, OTLP_GRPC, LANGFUSE_API, ZIPKIN, SCRAPE, KV_EVENTS)
 
 TYPES: dict[str, ReceiverType] = registry(BUILT_IN, ENTRY_POINTS, ReceiverType)
 

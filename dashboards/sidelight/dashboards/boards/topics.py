@@ -15,6 +15,7 @@ from sidelight.dashboards.panels import (
     fleet,
     kv_cache,
     kv_cache_details,
+    kv_events,
     request_details,
     requests,
     retrieval,
@@ -43,8 +44,9 @@ REQUESTS: Final = Board(
 KV_CACHE: Final = Board(
     uid="sidelight-kv-cache",
     title="Sidelight / KV cache",
-    description="How full the KV cache is, what it saves, and what is evicted too early.",
-    rows=(kv_cache.row(GRAFANA), kv_cache_details.row(GRAFANA)),
+    description="How full the KV cache is, what it saves, what is evicted too early, and what a "
+    "larger one would give.",
+    rows=(kv_cache.row(GRAFANA), kv_cache_details.row(GRAFANA), kv_events.row(GRAFANA)),
     variables=_OF_ENGINES,
     annotations=(RESTARTS,),
 )

@@ -42,6 +42,10 @@ _PLACE_OF_SEARCH: Final[Mapping[Dimension, str]] = {
 CLIENT: Final = MetricSource("vector-database clients", _PLACE_OF_SEARCH)
 SEARCH_SPANS: Final = MetricSource("search spans", _PLACE_OF_SEARCH)
 INSTRUMENTATION: Final = MetricSource("instrumentation", {})
+# Their job and instance are those of the vLLM server, from the collector's configuration.
+KV_EVENTS: Final = MetricSource(
+    "KV events", {"job": "job", "instance": "instance", "engine": "engine"}
+)
 # A collector is its scrape's instance.
 COLLECTOR: Final = MetricSource("collector", {"collector": "instance"})
 
@@ -115,6 +119,16 @@ RETRIEVAL_TOP_SCORE: Final = _own(names.RETRIEVAL_TOP_SCORE, SEARCH_SPANS, *_SCO
 RETRIEVAL_DRIFT: Final = _events(names.RETRIEVAL_DRIFT, SEARCH_SPANS, *_SCORED)
 RETRIEVAL_POOR: Final = _events(names.RETRIEVAL_POOR, SEARCH_SPANS, *_SCORED)
 
+_CACHE: Final = ("engine",)
+KV_STORED: Final = _own(names.KV_STORED, KV_EVENTS, *_CACHE, "kind")
+KV_EVICTED: Final = _own(names.KV_EVICTED, KV_EVENTS, *_CACHE)
+KV_EXTRA_HITS: Final = _own(names.KV_EXTRA_HITS, KV_EVENTS, *_CACHE, "cache_size")
+KV_EXTRA_HITS_COMPLETE: Final = _own(names.KV_EXTRA_HITS_COMPLETE, KV_EVENTS, *_CACHE, "cache_size")
+KV_BLOCK_LIFETIME: Final = _own(names.KV_BLOCK_LIFETIME, KV_EVENTS, *_CACHE)
+KV_BLOCK_ABSENCE: Final = _own(names.KV_BLOCK_ABSENCE, KV_EVENTS, *_CACHE)
+KV_CAPACITY: Final = _own(names.KV_CAPACITY, KV_EVENTS, *_CACHE)
+KV_MESSAGES: Final = _own(names.KV_MESSAGES, KV_EVENTS, *_CACHE, "outcome")
+
 INSTRUMENTATION_DROPPED: Final = _events(names.INSTRUMENTATION_DROPPED, INSTRUMENTATION, "queue")
 INSTRUMENTATION_FAULTS: Final = _events(
     names.INSTRUMENTATION_FAULTS, INSTRUMENTATION, "place", DB_SYSTEM
@@ -161,6 +175,14 @@ SIDELIGHT_METRICS: Final[tuple[CatalogMetric, ...]] = (
     RETRIEVAL_TOP_SCORE,
     RETRIEVAL_DRIFT,
     RETRIEVAL_POOR,
+    KV_STORED,
+    KV_EVICTED,
+    KV_EXTRA_HITS,
+    KV_EXTRA_HITS_COMPLETE,
+    KV_BLOCK_LIFETIME,
+    KV_BLOCK_ABSENCE,
+    KV_CAPACITY,
+    KV_MESSAGES,
     INSTRUMENTATION_DROPPED,
     INSTRUMENTATION_FAULTS,
     RECEIVED,
