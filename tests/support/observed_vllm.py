@@ -12,6 +12,8 @@ from sidelight.instrumentation.vllm.engine_stats import step_record
 from sidelight.instrumentation.vllm.export import traces
 from sidelight.instrumentation.vllm.export.emitter import SpanEmitter
 from sidelight.instrumentation.vllm.export.sampling import HeadSampler
+from sidelight.instrumentation.vllm.processing import Processing
+from sidelight.instrumentation.vllm.processing_thread import ProcessingThread
 from sidelight.instrumentation.vllm.runtime import Runtime
 from support.otlp_receiver import ReceivedSpan, decode_spans
 
@@ -22,22 +24,26 @@ class Observed:
     def __init__(self, settings: Settings) -> None:
         self.runtime = Runtime(settings)
         self._encoded: list[bytes] = []
+        emitter = SpanEmitter(HeadSampler(), self._encoded.append)
+        self.processing = Processing(settings, emitter)
         # Its thread is never started: tests decide when it works.
-        self.runtime.processing._emitter = SpanEmitter(HeadSampler(), self._encoded.append)
+        self.thread = ProcessingThread(self.processing, self.runtime.budget, self.runtime.faults)
+        self.queue = self.thread.queue
+        self.runtime.hand_off = self.thread
 
     @property
     def correlator(self) -> Correlator:
         """What joins requests and sequences."""
-        return self.runtime.processing._correlator
+        return self.processing._correlator
 
     def spans(self) -> list[ReceivedSpan]:
         """All spans so far, children before their server span."""
-        self.runtime.processing.process()
+        self.thread.process()
         return decode_spans(traces.traces_request(b"", "", self._encoded))
 
     def encoded(self) -> list[bytes]:
         """All spans so far, as they are sent."""
-        self.runtime.processing.process()
+        self.thread.process()
         return self._encoded
 
     def server_span(self) -> ReceivedSpan:
@@ -54,7 +60,7 @@ class Observed:
         **changes: Any,
     ) -> None:
         """An engine step with these finished sequences, now or at a time of the monotonic clock."""
-        self.runtime.queue.put(
+        self.queue.put(
             step_record(
                 engine,
                 scheduler(running=running),

@@ -11,6 +11,7 @@ variable, the value and what is allowed.
 | `SIDELIGHT_CONTENT_MAX_BYTES` | 131072 | cap on one attribute under `truncated` and `full` |
 | `SIDELIGHT_CONTENT_MAX_DOCUMENTS` | 20 | cap on the documents of one retrieval |
 | `SIDELIGHT_VLLM_SPAN_KIND` | `auto` | `auto`, `llm` or `chain`: see `vllm.spans.server` |
+| `SIDELIGHT_VLLM_OBSERVER` | `process` | where vLLM's records are processed: or `thread` |
 | `SIDELIGHT_VLLM_STATS_WAIT_SECONDS` | 2 | how long a span waits for the engine's statistics |
 
 How much content leaves the process:
@@ -35,6 +36,7 @@ from typing import Final, Literal, TypeVar, cast, get_args
 
 ContentPolicy = Literal["off", "ids", "truncated", "full"]
 SpanKindPolicy = Literal["auto", "llm", "chain"]
+ObserverPlace = Literal["process", "thread"]
 
 DISABLED: Final = "SIDELIGHT_DISABLED"
 CAPTURE_CONTENT: Final = "SIDELIGHT_CAPTURE_CONTENT"
@@ -42,6 +44,7 @@ MAX_CHARACTERS: Final = "SIDELIGHT_CONTENT_MAX_CHARACTERS"
 MAX_BYTES: Final = "SIDELIGHT_CONTENT_MAX_BYTES"
 MAX_DOCUMENTS: Final = "SIDELIGHT_CONTENT_MAX_DOCUMENTS"
 VLLM_SPAN_KIND: Final = "SIDELIGHT_VLLM_SPAN_KIND"
+VLLM_OBSERVER: Final = "SIDELIGHT_VLLM_OBSERVER"
 VLLM_STATS_WAIT: Final = "SIDELIGHT_VLLM_STATS_WAIT_SECONDS"
 OTEL_CAPTURE_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 OTEL_DISABLED: Final = "OTEL_SDK_DISABLED"
@@ -71,6 +74,7 @@ class Settings:
     max_documents: int = 20
     vllm_span_kind: SpanKindPolicy = "auto"
     vllm_stats_wait_seconds: float = 2.0
+    vllm_observer: ObserverPlace = "process"
 
     @property
     def captures_ids(self) -> bool:
@@ -104,6 +108,10 @@ class Settings:
             ),
             vllm_stats_wait_seconds=read.number(
                 VLLM_STATS_WAIT, default.vllm_stats_wait_seconds, 0.0, 60.0
+            ),
+            vllm_observer=cast(
+                ObserverPlace,
+                read.choice(VLLM_OBSERVER, get_args(ObserverPlace), default.vllm_observer),
             ),
         )
 

@@ -59,7 +59,7 @@ async def test_someone_elses_figures(observe: Callable[..., Observed]) -> None:
 
 async def test_figures_come_late(observed: Observed) -> None:
     """A span waits for figures that come after its end, and then has them all."""
-    observed.runtime.processing.add_engine(0, {})
+    observed.processing.add_engine(0, {})
     await answer_with_id(observed, "/v1/completions", {"prompt": ["x", "y"]}, "cmpl-a")
     assert observed.spans() == []
     observed.step(finished("cmpl-a-1"))
@@ -71,7 +71,7 @@ async def test_figures_come_late(observed: Observed) -> None:
 async def test_figures_never_come(observe: Callable[..., Observed]) -> None:
     """A span that has waited long enough goes without."""
     observed = observe(vllm_stats_wait_seconds=0.0)
-    observed.runtime.processing.add_engine(0, {})
+    observed.processing.add_engine(0, {})
     await answer_with_id(observed, "/v1/chat/completions", {}, "chatcmpl-a")
     assert [span.name for span in observed.spans()] == ["vllm chat tiny"]
 
@@ -141,4 +141,4 @@ async def test_old_versions(observe: Callable[..., Observed]) -> None:
     observed.step(stats)
     await answer_with_id(observed, "/v1/chat/completions", {}, "chatcmpl-a")
     assert [span.name for span in observed.spans()] == ["vllm chat tiny"]
-    assert observed.runtime.processing.guard.faults == 0
+    assert observed.processing.guard.faults == 0

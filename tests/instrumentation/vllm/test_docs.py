@@ -17,6 +17,7 @@ from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm.export.resource import make_resource
 from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
 from sidelight.instrumentation.vllm.routes import ROUTES
+from sidelight.instrumentation.vllm.versions import Versions
 from support import asgi
 from support.asgi import Client, Receive, Send, events, reply, scope
 from support.observed_vllm import Observed, finished
@@ -143,4 +144,4 @@ def test_resource(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the instrumentation says of the service and of itself."""
     for variable in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"):
         monkeypatch.delenv(variable, raising=False)
-    assert set(make_resource("0.32.0", {})) == listed("Resource")
+    assert set(make_resource(Versions("0.32.0", "0.1.0"), {})) == listed("Resource")

@@ -62,9 +62,7 @@ async def test_client_leaves(observed: Observed) -> None:
     assert span.attributes[names.CLIENT_ABORTED] is True
     assert span.attributes[names.STREAM_CHUNKS] == 1
     assert span.status == 0
-    aborts = [
-        r for r in observed.runtime.processing.data_points() if r.metric == names.CLIENT_ABORTS
-    ]
+    aborts = [r for r in observed.processing.data_points() if r.metric == names.CLIENT_ABORTS]
     assert [point.value for point in aborts] == [1]
 
 
@@ -221,10 +219,10 @@ async def test_a_signal_while_our_code_runs(
 
 async def test_full_queue(observed: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nobody reading, requests are dropped and counted, and no byte stays held."""
-    monkeypatch.setattr(observed.runtime.queue, "_capacity", 3)
+    monkeypatch.setattr(observed.queue, "_capacity", 3)
     for _ in range(5):
         await call(observed, answering)
-    assert observed.runtime.queue.dropped == 7
+    assert observed.queue.dropped == 7
     assert len(observed.spans()) == 1
     assert observed.runtime.budget.taken == observed.runtime.budget.released
 
@@ -233,7 +231,7 @@ async def test_streams_while_nobody_reads(
     observed: Observed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream that finds the queue full lets go of its bytes itself."""
-    monkeypatch.setattr(observed.runtime.queue, "_capacity", 0)
+    monkeypatch.setattr(observed.queue, "_capacity", 0)
     await call(observed, streaming)
     assert observed.runtime.budget.taken == 0
 

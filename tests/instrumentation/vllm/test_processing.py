@@ -8,13 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from sidelight import conventions as names
-from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vllm.capture import CaptureBudget
-from sidelight.instrumentation.vllm.capture_queue import CaptureQueue
 from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
-from sidelight.instrumentation.vllm.processing import ProcessingThread
 from sidelight.instrumentation.vllm.records import STEP, Record
-from sidelight.instrumentation.vllm.spans.trace import RequestTrace
 from support.observed_vllm import Observed, finished
 from support.vllm_application import answer_with_id
 
@@ -24,19 +19,19 @@ BAD: Record = (STEP, 0, ("of a shape to come",), ())
 async def test_one_bad_item(observe: Callable[..., Observed]) -> None:
     """An item that cannot be read costs itself and nothing else."""
     observed = observe(vllm_stats_wait_seconds=0.0)
-    observed.runtime.queue.put(BAD)
+    observed.queue.put(BAD)
     await answer_with_id(observed, "/v1/chat/completions", {}, "chatcmpl-a")
     assert len(observed.spans()) == 1
-    assert observed.runtime.processing.guard.faults == 1
+    assert observed.processing.guard.faults == 1
 
 
 def test_bad_and_good_items(observed: Observed, caplog: pytest.LogCaptureFixture) -> None:
     """Bad items with good ones between them are no run of faults, and cost one line."""
     for _ in range(3 * MAX_FAULTS_IN_A_ROW):
-        observed.runtime.queue.put(BAD)
+        observed.queue.put(BAD)
         observed.step(finished("cmpl-a-0"))
     observed.spans()
-    assert observed.runtime.processing.guard.faults == 3 * MAX_FAULTS_IN_A_ROW
+    assert observed.processing.guard.faults == 3 * MAX_FAULTS_IN_A_ROW
     assert len(caplog.records) == 1
 
 
@@ -44,30 +39,24 @@ def test_bad_items_in_a_row(observed: Observed, caplog: pytest.LogCaptureFixture
     """The thread goes on after a run of faults, and the log says so, once."""
     for _ in range(2):
         for _ in range(2 * MAX_FAULTS_IN_A_ROW):
-            observed.runtime.queue.put(BAD)
+            observed.queue.put(BAD)
         observed.step(finished("cmpl-a-0"))
     observed.spans()
     assert list(observed.correlator._unclaimed) == ["cmpl-a-0"]
     assert len(caplog.records) == 2
     message = caplog.records[1].getMessage()
-    assert f"{MAX_FAULTS_IN_A_ROW} faults in a row in the processing thread (" in message
+    assert f"{MAX_FAULTS_IN_A_ROW} faults in a row in the processing of records (" in message
     assert "): it stays on" in message
     assert names.INSTRUMENTATION_FAULTS in message
-    assert not observed.runtime.processing.guard.off
+    assert not observed.processing.guard.off
 
 
 def test_threads_end(observed: Observed) -> None:
     """The thread takes in what is queued and ends when it is told to."""
-
-    class Keeping:
-        def emit(self, trace: RequestTrace) -> None:
-            raise AssertionError
-
-        def flush(self) -> None: ...
-
-    processing = ProcessingThread(Settings(), CaptureQueue(), CaptureBudget())
     before = threading.active_count()
-    processing.start(Keeping())
+    observed.thread.start()
     assert threading.active_count() == before + 1
-    processing.stop(5.0)
+    observed.step(finished("cmpl-a-0"))
+    observed.thread.stop(60.0)
     assert threading.active_count() == before
+    assert list(observed.correlator._unclaimed) == ["cmpl-a-0"]

@@ -26,7 +26,7 @@ async def test_everything_captured_has_a_form_as_bytes(observed: Observed) -> No
     """What passes through the capture comes back from bytes as it was."""
     await call(observed, answering)
     await call(observed, streaming)
-    captured = observed.runtime.queue.drain()
+    captured = observed.queue.drain()
     captured.append(step_record(0, scheduler(), iteration(finished("cmpl-a")), 1.0))
     decoder = RecordDecoder()
     assert list(decoder.feed(b"".join(map(records.encode, captured)))) == captured
@@ -68,7 +68,7 @@ def test_unknown_kinds() -> None:
 async def test_the_garbage_collector_leaves_records_alone(observed: Observed) -> None:
     """Thousands of queued records cost the collections of vLLM's process nothing."""
     await call(observed, answering)
-    captured = [*observed.runtime.queue.drain(), STEPS[0]]
+    captured = [*observed.queue.drain(), STEPS[0]]
     # The inner tuples come first.
     for _ in range(3):
         gc.collect()
@@ -85,7 +85,7 @@ def test_held_bytes() -> None:
 async def test_times_of_a_request(observed: Observed) -> None:
     """Wall-clock times follow from the start and what the monotonic clock counted since."""
     await call(observed, streaming)
-    *_, ended = map(records.read, observed.runtime.queue.drain())
+    *_, ended = map(records.read, observed.queue.drain())
     assert isinstance(ended, CapturedRequest)
     assert ended.start_ns < ended.first_chunk_ns <= ended.end_ns
     assert ended.chunks == 6

@@ -56,7 +56,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, observed: Observed) -> Iterator[Any]
 
 
 def queued(observed: Observed) -> list[Record]:
-    return [record for record in observed.runtime.queue.drain() if record[0] == STEP]
+    return [record for record in observed.queue.drain() if record[0] == STEP]
 
 
 def test_step_is_handed_over(engine: Any, observed: Observed) -> None:
@@ -90,9 +90,7 @@ def test_labels(engine: Any, observed: Observed) -> None:
     engine.SidelightStatLogger(CONFIG, 1)
     engine.SidelightStatLogger(None, 2)
     observed.spans()
-    labels = [
-        r.attributes for r in observed.runtime.processing.data_points() if "gauge" not in r.metric
-    ]
+    labels = [r.attributes for r in observed.processing.data_points() if "gauge" not in r.metric]
     assert {names.REQUEST_MODEL: "tiny", names.ENGINE_INDEX: 1} in labels
     assert {names.ENGINE_INDEX: 2} in labels
 

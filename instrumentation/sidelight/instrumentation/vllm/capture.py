@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, MutableMapping
 from itertools import count
-from time import perf_counter_ns, time_ns
+from time import monotonic_ns, time_ns
 from typing import Any, Final
 
 from sidelight.instrumentation.vllm.records import HEADERS, REQUEST_BODY, REQUEST_ENDED, Record
@@ -143,7 +143,7 @@ class RequestCapture:
     ) -> None:
         self._start_ns = time_ns()
         # Durations come from the monotonic clock, because the wall clock may be set in between.
-        self._start = perf_counter_ns()
+        self._start = monotonic_ns()
         self._number = next(_number)
         self._path = path
         self._headers = tuple(pair for pair in scope["headers"] if pair[0] in HEADERS)
@@ -186,7 +186,7 @@ class RequestCapture:
         if kind == "http.response.body":
             chunk = message.get("body")
             if chunk:
-                now = perf_counter_ns()
+                now = monotonic_ns()
                 if self._chunks:
                     gap = now - self._last_chunk
                     if gap > self._max_gap:
@@ -202,7 +202,7 @@ class RequestCapture:
                     self._tail.add(chunk)
             if not message.get("more_body", False):
                 self.completed = True
-                self._end = perf_counter_ns()
+                self._end = monotonic_ns()
         elif kind == "http.response.start":
             # Often an enum's, which has no form as bytes.
             self._status = int(message["status"])
@@ -230,7 +230,7 @@ class RequestCapture:
             self._headers,
             self._start_ns,
             start,
-            (self._end if self.completed else perf_counter_ns()) - start,
+            (self._end if self.completed else monotonic_ns()) - start,
             self._first_chunk - start,
             self._max_gap,
             self._chunks,

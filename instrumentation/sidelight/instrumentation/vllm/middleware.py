@@ -107,8 +107,10 @@ class SidelightMiddleware:
             self._fault(capture, fault)
 
     def _put(self, record: Record) -> None:
-        if not self._shared.queue.put(record):
+        if self._shared.hand_off is None:
             self._shared.budget.taken -= held_bytes(record)
+        else:
+            self._shared.hand_off.put(record)
 
 
 def _route(scope: Scope) -> InferenceRoute | None:

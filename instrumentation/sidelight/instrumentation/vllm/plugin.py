@@ -22,6 +22,7 @@ from sidelight.instrumentation.settings import is_disabled
 from sidelight.instrumentation.vllm import environment  # noqa: F401
 from sidelight.instrumentation.vllm.faults import reraise_interrupt
 from sidelight.instrumentation.vllm.logger import logger
+from sidelight.instrumentation.vllm.observer import rendezvous
 
 _METHOD: Final = "build_middleware_stack"
 _MARK: Final = "_sidelight_wraps_stack"
@@ -38,6 +39,7 @@ def install() -> None:
     try:
         if is_disabled(os.environ):
             return
+        rendezvous.announce()
         _hooks.watch(_CLASSES, _imported)
         for module in _CLASSES:
             if is_imported(module):

@@ -1,23 +1,22 @@
-"""Sidelight's thread in the API server: turns what was captured into spans and metrics.
+"""Turns raw records into traces and metrics.
 
-Requests and engine steps come through one queue, in the order in which they happened. The
-thread parses them, has the correlator bring them together, and hands the finished traces to
-the emitter.
+Records come from the API servers of one vLLM, each of which is a source. The engine steps of a
+batch of records are put in order first, because the steps of one engine are spread over the API
+servers. Then requests are parsed, joined with their sequences, and handed to the emitter. There
+is neither thread nor socket in here.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from math import inf
 from typing import Final, Protocol
 
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm import records
-from sidelight.instrumentation.vllm.capture import CaptureBudget
-from sidelight.instrumentation.vllm.capture_queue import CaptureQueue
 from sidelight.instrumentation.vllm.correlate import Correlator, PendingRequest
 from sidelight.instrumentation.vllm.delay.engine import EngineTimes, request_delay
 from sidelight.instrumentation.vllm.faults import FaultGuard
@@ -27,6 +26,7 @@ from sidelight.instrumentation.vllm.parse.facts import RequestFacts
 from sidelight.instrumentation.vllm.parse.request import read_request
 from sidelight.instrumentation.vllm.records import (
     CapturedEngine,
+    CapturedHealth,
     CapturedRequest,
     CapturedRequestBody,
     CapturedStep,
@@ -34,22 +34,22 @@ from sidelight.instrumentation.vllm.records import (
 )
 from sidelight.instrumentation.vllm.routes import ROUTES, invoked
 from sidelight.instrumentation.vllm.sequences import FinishedSequence
+from sidelight.instrumentation.vllm.spans.attributes import NANOSECONDS
 from sidelight.instrumentation.vllm.spans.background import (
     AnsweredResponse,
     BackgroundResponses,
     background_trace,
 )
 from sidelight.instrumentation.vllm.spans.trace import RequestTrace, request_trace
+from sidelight.instrumentation.vllm.step_parts import SourcedStep, merge_parts, split_at_gap
 from sidelight.instrumentation.vllm.steps import EngineStep
 from sidelight.instrumentation.vllm.trace_context import RemoteParent
 
-# Records that gather for a second are processed together with warm caches, which halves the
-# cost of each.
-GATHER_SECONDS: Final = 1.0
-MAX_IDLE_SECONDS: Final = 30.0
-MAX_STEPS_BETWEEN_YIELDS: Final = 64
 # Requests whose body is here and whose end is not.
 MAX_OPEN_REQUESTS: Final = 32_768
+# Of their bodies, where those are kept for their content.
+MAX_OPEN_BYTES: Final = 64 * 1024 * 1024
+MAX_RECORDS_BETWEEN_PAUSES: Final = 16
 
 
 class Emitter(Protocol):
@@ -65,126 +65,163 @@ class Emitter(Protocol):
         """Have the queued spans sent soon."""
 
 
-class ProcessingThread:
-    """Drains the capture queue on a thread of its own and hands traces to an emitter."""
+class Processing:
+    """The state of one vLLM: its engines, its requests, and the health of its capture.
 
-    def __init__(self, settings: Settings, queue: CaptureQueue, budget: CaptureBudget) -> None:
+    `pause` is called between records, so that another thread may run.
+    """
+
+    def __init__(
+        self, settings: Settings, emitter: Emitter, pause: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings = settings
-        self._queue = queue
-        self._budget = budget
-        self._emitter: Emitter | None = None
+        self._emitter = emitter
+        self._pause = pause
         self._engines: dict[int, tuple[EngineTimes, EngineMetrics]] = {}
         self._correlator = Correlator()
-        # By the request's number.
-        self._open: OrderedDict[int, RequestFacts] = OrderedDict()
+        # By source and the request's number.
+        self._open: OrderedDict[tuple[int, int], tuple[RequestFacts, int]] = OrderedDict()
+        self._open_bytes = 0
         self._background = BackgroundResponses()
+        # What the next call of `process` settles together with its own.
+        self._steps: dict[int, list[SourcedStep]] = {}
+        self._ends: list[tuple[int, CapturedRequest | FinishedSequence]] = []
         self._aborts = 0
         self._traced_by_vllm = False
-        self._stopping = threading.Event()
+        self._active: dict[int, int] = {}
+        self._health: dict[int, CapturedHealth] = {}
         # Never off: a fault here costs telemetry, but no time of vLLM's event loop.
-        self.guard = FaultGuard("processing thread", stays_on=True)
-        self._thread = threading.Thread(target=self._run, name="sidelight", daemon=True)
+        self.guard = FaultGuard("processing of records", stays_on=True)
 
-    def start(self, emitter: Emitter) -> None:
-        """Start the thread."""
-        self._emitter = emitter
-        self._thread.start()
-
-    def stop(self, seconds: float) -> None:
-        """Process what is queued, for at most `seconds`, and stop the thread."""
-        self._stopping.set()
-        self._queue.wake()
-        if self._thread.is_alive():
-            self._thread.join(seconds)
+    @property
+    def has_pending(self) -> bool:
+        """Whether something waits, so that `process` is to be called again soon."""
+        return self._correlator.has_pending or bool(self._ends or self._steps)
 
     def add_engine(self, index: int, attributes: Attributes) -> None:
-        """Register an engine before its first step. `attributes` label its metrics."""
-        self._engines[index] = (EngineTimes(), EngineMetrics(attributes))
+        """Register an engine before its first step. `attributes` label its metrics.
+
+        Each API server registers its engines, and one that starts again does so once more.
+        """
+        if index not in self._engines:
+            self._engines[index] = (EngineTimes(), EngineMetrics(attributes))
+
+    def process(self, batch: list[tuple[int, Record]], *, last: bool = False) -> None:
+        """Process records with their sources, oldest first, and have the spans sent.
+
+        Records that belong to steps of which parts may still come are kept for the next call,
+        unless this is the `last`.
+        """
+        for number, (source, record) in enumerate(batch, 1):
+            try:
+                captured = records.read(record)
+                if isinstance(captured, CapturedRequest):
+                    self._ends.append((source, captured))
+                else:
+                    self._take_in(source, captured)
+                self.guard.passed()
+            except BaseException as error:  # noqa: BLE001 - one bad record must not end the process
+                self.guard.fault(error)
+            if number % MAX_RECORDS_BETWEEN_PAUSES == 0:
+                self._pause()
+        settled = self._settle_steps(last)
+        ends, self._ends = self._ends, []
+        for source, ended in ends:
+            try:
+                if isinstance(ended, FinishedSequence):
+                    self._process_sequence(ended)
+                elif ended.end_clock_ns >= settled * NANOSECONDS:
+                    self._ends.append((source, ended))
+                    continue
+                else:
+                    self._process_end(source, ended)
+                self.guard.passed()
+            except BaseException as error:  # noqa: BLE001 - one bad record must not end the process
+                self.guard.fault(error)
+            self._pause()
+        if self._correlator.has_pending:
+            self._emit_pending(inf if last else time.monotonic())
+        self._emitter.flush()
+
+    def source_closed(self, source: int) -> None:
+        """Forget the requests in hand of an API server that is gone."""
+        self._active.pop(source, None)
+        for key in [key for key in self._open if key[0] == source]:
+            self._open_bytes -= self._open.pop(key)[1]
 
     def data_points(self) -> Iterator[DataPoint]:
-        """The metrics of engines and requests. Called on the export thread."""
+        """All metrics but those of the export. May be called on another thread."""
         for _, metrics in list(self._engines.values()):
             yield from metrics.data_points()
         yield DataPoint(names.CLIENT_ABORTS, {}, self._aborts)
+        yield DataPoint(names.SERVER_ACTIVE, {}, sum(list(self._active.values())))
+        dropped, faults = 0, {"processing": self.guard.faults}
+        for health in list(self._health.values()):
+            dropped += health.dropped
+            for place, count in health.faults:
+                faults[place] = faults.get(place, 0) + count
+        for place, count in faults.items():
+            yield DataPoint(names.INSTRUMENTATION_FAULTS, {"place": place}, count)
+        yield DataPoint(names.INSTRUMENTATION_DROPPED, {"queue": "capture"}, dropped)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._queue.wait(
-                    GATHER_SECONDS if self._correlator.has_pending else MAX_IDLE_SECONDS
-                )
-                self._stopping.wait(GATHER_SECONDS)
-                self.process()
-            except BaseException as error:  # noqa: BLE001 - the thread must live as long as vLLM
-                self.guard.fault(error)
-        self._emit_pending(float("inf"))
-        self._flush()
-
-    def process(self) -> None:
-        """Process all queued records and have the resulting spans sent."""
-        for number, record in enumerate(self._queue.drain(), 1):
-            try:
-                self._process_record(record)
-                self.guard.passed()
-            except BaseException as error:  # noqa: BLE001 - one bad record must not end the thread
-                self.guard.fault(error)
-            # Offers the interpreter to the event loop, which otherwise waits up to 5 ms for it.
-            if record[0] != records.STEP or number % MAX_STEPS_BETWEEN_YIELDS == 0:
-                time.sleep(0)
-        if self._correlator.has_pending:
-            self._emit_pending(time.monotonic())
-        self._flush()
-
-    def _flush(self) -> None:
-        if self._emitter is not None:
-            self._emitter.flush()
-
-    def _process_record(self, record: Record) -> None:
-        captured = records.read(record)
+    def _take_in(
+        self,
+        source: int,
+        captured: CapturedStep | CapturedRequestBody | CapturedEngine | CapturedHealth,
+    ) -> None:
         if isinstance(captured, CapturedStep):
-            self._process_step(captured)
+            steps = self._steps.setdefault(captured.engine, [])
+            steps.append((source, EngineStep(*captured.step)))
+            self._ends += [(source, FinishedSequence(*fields)) for fields in captured.finished]
+        elif isinstance(captured, CapturedRequestBody):
+            self._process_body(source, captured)
         elif isinstance(captured, CapturedEngine):
             self.add_engine(captured.engine, dict(captured.labels))
             self._traced_by_vllm |= captured.traced_by_vllm
         else:
-            try:
-                if isinstance(captured, CapturedRequestBody):
-                    self._process_body(captured)
-                else:
-                    self._process_end(captured)
-            finally:
-                self._budget.released += records.held_bytes(record)
+            # Sums since the start of the source, which is why those of closed ones are kept.
+            self._health[source] = captured
 
-    def _process_step(self, captured: CapturedStep) -> None:
-        engine = captured.engine
-        if engine not in self._engines:
+    def _settle_steps(self, last: bool) -> float:
+        """Count steps. Returns the time in monotonic seconds before which all of them are."""
+        taken, self._steps = self._steps, {}
+        settled = inf
+        for engine, steps in taken.items():
+            now, later = split_at_gap(steps, inf if last else time.monotonic())
+            if later:
+                self._steps[engine] = list(later)
+                settled = min(settled, later[0][1].at)
             self.add_engine(engine, {names.ENGINE_INDEX: engine})
-        step = EngineStep(*captured.step)
-        history, metrics = self._engines[engine]
-        history.add(step)
-        metrics.add(step)
-        for fields in captured.finished:
-            self._process_sequence(FinishedSequence(*fields))
+            history, metrics = self._engines[engine]
+            for step in merge_parts(now):
+                history.add(step)
+                metrics.add(step)
+        return settled
 
     def _process_sequence(self, sequence: FinishedSequence) -> None:
         response = self._background.response_of(sequence)
-        if response is None or self._emitter is None:
+        if response is None:
             self._correlator.add_sequence(sequence)
         else:
             conditions = self._engines[sequence.engine][0].conditions_of(sequence)
             self._emitter.emit(background_trace(response, sequence, conditions))
 
-    def _process_body(self, captured: CapturedRequestBody) -> None:
-        route = ROUTES[captured.path]
-        self._open[captured.number] = read_request(
-            captured.chunks, captured.whole, route.dialect, self._settings.captures_text
-        )
-        if len(self._open) > MAX_OPEN_REQUESTS:
-            self._open.popitem(last=False)
-
-    def _process_end(self, captured: CapturedRequest) -> None:
+    def _process_body(self, source: int, captured: CapturedRequestBody) -> None:
+        self._active[source] = captured.active
         keep = self._settings.captures_text
-        request = self._open.pop(captured.number, None)
+        facts = read_request(captured.chunks, captured.whole, ROUTES[captured.path].dialect, keep)
+        held = sum(map(len, captured.chunks)) if keep else 0
+        self._open[source, captured.number] = facts, held
+        self._open_bytes += held
+        while len(self._open) > MAX_OPEN_REQUESTS or self._open_bytes > MAX_OPEN_BYTES:
+            _, (_, held) = self._open.popitem(last=False)
+            self._open_bytes -= held
+
+    def _process_end(self, source: int, captured: CapturedRequest) -> None:
+        keep = self._settings.captures_text
+        self._active[source] = captured.active
+        request, held = self._open.pop((source, captured.number), (None, 0))
+        self._open_bytes -= held
         if request is None:
             request = read_request(captured.body, captured.body_whole, captured.route.dialect, keep)
         answer = read_answer(
@@ -222,8 +259,6 @@ class ProcessingThread:
                 self.guard.fault(error)
 
     def _emit(self, pending: PendingRequest) -> None:
-        if self._emitter is None:
-            return
         sequences = [
             (sequence, self._engines[sequence.engine][0].conditions_of(sequence))
             for sequence in pending.sequences

@@ -16,11 +16,14 @@ from sidelight.instrumentation.vllm.steps import StepFields
 from sidelight.instrumentation.vllm.trace_context import join_headers
 
 Record = tuple[Any, ...]
+# Pairs of a place and its faults.
+Faults = tuple[tuple[str, int], ...]
 
 ENGINE: Final = 1
 STEP: Final = 2
 REQUEST_BODY: Final = 3
 REQUEST_ENDED: Final = 4
+HEALTH: Final = 5
 
 HEADERS: Final = {
     b"traceparent": "traceparent",
@@ -116,6 +119,11 @@ class CapturedRequest(NamedTuple):
         return self.start_ns - self.start_clock_ns
 
     @property
+    def end_clock_ns(self) -> int:
+        """When the answer or the application ended, on the monotonic clock."""
+        return self.start_clock_ns + self.end_after_ns
+
+    @property
     def end_ns(self) -> int:
         """When the answer or the application ended, in wall-clock nanoseconds."""
         return self.start_ns + self.end_after_ns
@@ -126,13 +134,31 @@ class CapturedRequest(NamedTuple):
         return self.start_ns + self.first_chunk_after_ns
 
 
-Captured = CapturedEngine | CapturedStep | CapturedRequestBody | CapturedRequest
+class CapturedHealth(NamedTuple):
+    """How the capture of one process fares since its start.
+
+    `dropped` counts records that could not be handed over.
+    """
+
+    dropped: int
+    faults: Faults = ()
+
+
+Captured = CapturedEngine | CapturedStep | CapturedRequestBody | CapturedRequest | CapturedHealth
 
 _TYPES: Final[dict[int, type[Captured]]] = {
     ENGINE: CapturedEngine,
     STEP: CapturedStep,
     REQUEST_BODY: CapturedRequestBody,
     REQUEST_ENDED: CapturedRequest,
+    HEALTH: CapturedHealth,
+}
+# Where a record keeps chunks of bodies; its first field is its kind.
+_BODIES: Final = {
+    REQUEST_BODY: (1 + CapturedRequestBody._fields.index("chunks"),),
+    REQUEST_ENDED: tuple(
+        1 + CapturedRequest._fields.index(name) for name in ("answer", "tail", "body")
+    ),
 }
 
 
@@ -143,12 +169,7 @@ def read(record: Record) -> Captured:
 
 def held_bytes(record: Record) -> int:
     """The bytes of bodies that a record keeps alive."""
-    if record[0] == REQUEST_BODY:
-        return sum(map(len, record[3]))
-    if record[0] == REQUEST_ENDED:
-        captured = CapturedRequest(*record[1:])
-        return sum(map(len, captured.answer + captured.tail + captured.body))
-    return 0
+    return sum(sum(map(len, record[index])) for index in _BODIES.get(record[0], ()))
 
 
 def encode(record: Record) -> bytes:

@@ -1,4 +1,4 @@
-"""The composition root inside vLLM's API server: queue, processing thread and exporter.
+"""What one API server of vLLM captures with, and where its records go.
 
 The stat logger or the middleware makes it on first use. Processes that have neither (engine
 cores, GPU workers) never make it.
@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
-from collections.abc import Iterator, Mapping
-from typing import Final
+import time
+from collections.abc import Mapping
+from typing import Final, Protocol
 
-from sidelight import conventions as names
-from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.settings import VLLM_OBSERVER, Settings
 from sidelight.instrumentation.vllm import environment
 from sidelight.instrumentation.vllm.capture import CaptureBudget
-from sidelight.instrumentation.vllm.capture_queue import CaptureQueue
-from sidelight.instrumentation.vllm.export.emitter import SpanEmitter
-from sidelight.instrumentation.vllm.export.exporter import OtlpExporter, make_client
+from sidelight.instrumentation.vllm.export.exporter import make_client
 from sidelight.instrumentation.vllm.export.http_client import InvalidVariableError
-from sidelight.instrumentation.vllm.export.resource import make_resource, version_of
-from sidelight.instrumentation.vllm.export.sampling import make_sampler
 from sidelight.instrumentation.vllm.faults import FaultGuard, reraise_interrupt
 from sidelight.instrumentation.vllm.logger import logger
-from sidelight.instrumentation.vllm.metrics import DataPoint
-from sidelight.instrumentation.vllm.processing import ProcessingThread
-from sidelight.instrumentation.vllm.versions import version_warning
+from sidelight.instrumentation.vllm.observer.hand_off import ObserverHandOff
+from sidelight.instrumentation.vllm.records import Faults, Record
+from sidelight.instrumentation.vllm.versions import Versions, version_warning
 
 _lock: Final = threading.Lock()
 # How long vLLM's exit waits at most.
@@ -34,60 +31,104 @@ MAX_PROCESSING_STOP_SECONDS: Final = 0.5
 MAX_EXPORT_STOP_SECONDS: Final = 1.5
 
 
+class HandOff(Protocol):
+    """Where records go. None of its methods raises or blocks."""
+
+    def add_engine(self, record: Record) -> None:
+        """Hand over the record of an engine before its first step."""
+
+    def put_step(self, record: Record) -> None:
+        """Hand over the record of a step."""
+
+    def put(self, record: Record) -> None:
+        """Hand over any other record, whose bytes are then no longer the caller's."""
+
+
 class Runtime:
     """What one process shares between its stat loggers and its middleware."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.queue = CaptureQueue()
         self.budget = CaptureBudget()
-        self.processing = ProcessingThread(settings, self.queue, self.budget)
         self.stat_logger_guard = FaultGuard("stat logger")
         self.middleware_guard = FaultGuard("middleware")
-        # Counted on the event loop alone, and read by the export thread.
+        # Counted on the event loop alone.
         self.active_requests = 0
+        self.hand_off: HandOff | None = None
+        self._engines: list[Record] = []
 
-    def start(self, version: str | None, environ: Mapping[str, str]) -> None:
-        """Start the two threads, as the `OTEL_*` variables in `environ` say. `version` is vLLM's.
+    def start(self, versions: Versions, environ: Mapping[str, str]) -> None:
+        """Start the observer process or, if none is wanted or possible, the processing thread.
 
         Raises `InvalidVariableError` if an `OTEL_*` variable is invalid.
         """
-        resource = make_resource(version, environ)
-        exporter = OtlpExporter(
-            resource,
-            make_client("traces", environ),
-            make_client("metrics", environ),
-            data_points=lambda: self.data_points(exporter),
-            environ=environ,
+        # A wrong variable is to be told here once, and not by each process that ends of it.
+        for signal in ("traces", "metrics"):
+            make_client(signal, environ)
+        if self.settings.vllm_observer == "thread":
+            self._start_thread(versions, environ)
+        elif not sys.platform.startswith("linux"):
+            self._give_up(versions, environ, f"it needs Linux, this is {sys.platform}")
+        else:
+            observer = ObserverHandOff(
+                self.budget,
+                self.faults,
+                versions,
+                environ,
+                give_up=lambda reason: self._give_up(versions, environ, reason),
+            )
+            self.hand_off = observer
+            observer.start()
+            atexit.register(observer.stop)
+            os.register_at_fork(after_in_child=observer.forget)
+
+    def add_engine(self, record: Record) -> None:
+        """Hand over the record of an engine before its first step."""
+        self._engines.append(record)
+        if self.hand_off is not None:
+            self.hand_off.add_engine(record)
+
+    def faults(self) -> Faults:
+        """The faults of each place so far."""
+        return (
+            ("stat_logger", self.stat_logger_guard.faults),
+            ("middleware", self.middleware_guard.faults),
         )
-        exporter.start()
-        self.processing.start(SpanEmitter(make_sampler(environ), exporter.put, exporter.flush))
+
+    def _start_thread(self, versions: Versions, environ: Mapping[str, str]) -> None:
+        # Imported here, because an API server with an observer process needs none of it.
+        from sidelight.instrumentation.vllm.pipeline import RecordPipeline
+        from sidelight.instrumentation.vllm.processing_thread import ProcessingThread
+
+        # Offers the interpreter to the event loop, which otherwise waits up to 5 ms for it.
+        pipeline = RecordPipeline(self.settings, versions, environ, pause=lambda: time.sleep(0))
+        thread = ProcessingThread(pipeline.processing, self.budget, self.faults)
+        for record in self._engines:
+            thread.add_engine(record)
+        pipeline.start()
+        thread.start()
+        self.hand_off = thread
 
         def stop() -> None:
             for stop_thread, seconds in (
-                (self.processing.stop, MAX_PROCESSING_STOP_SECONDS),
-                (exporter.stop, MAX_EXPORT_STOP_SECONDS),
+                (thread.stop, MAX_PROCESSING_STOP_SECONDS),
+                (pipeline.stop, MAX_EXPORT_STOP_SECONDS),
             ):
                 try:
                     stop_thread(seconds)
                 except BaseException as error:  # noqa: BLE001 - vLLM's exit prints it otherwise
-                    exporter.guard.fault(error)
+                    pipeline.processing.guard.fault(error)
 
         atexit.register(stop)
 
-    def data_points(self, exporter: OtlpExporter) -> Iterator[DataPoint]:
-        """All metrics of the process."""
-        yield from self.processing.data_points()
-        yield DataPoint(names.SERVER_ACTIVE, {}, self.active_requests)
-        for place, guard in (
-            ("stat_logger", self.stat_logger_guard),
-            ("middleware", self.middleware_guard),
-            ("processing", self.processing.guard),
-            ("export", exporter.guard),
-        ):
-            yield DataPoint(names.INSTRUMENTATION_FAULTS, {"place": place}, guard.faults)
-        for queue, dropped in (("capture", self.queue.dropped), ("export", exporter.dropped)):
-            yield DataPoint(names.INSTRUMENTATION_DROPPED, {"queue": queue}, dropped)
+    def _give_up(self, versions: Versions, environ: Mapping[str, str], reason: str) -> None:
+        logger.warning(
+            "Sidelight: cannot run an observer process (%.200s). A thread of the API server does "
+            "its work, which costs requests more time. Allow vLLM to start processes, or set "
+            "%s=thread.",
+            reason, VLLM_OBSERVER,
+        )  # fmt: skip
+        self._start_thread(versions, environ)
 
 
 _runtime: Runtime | None = None
@@ -106,10 +147,10 @@ def get() -> Runtime | None:
         if _runtime.settings.disabled:
             return None
         try:
-            version = version_of("vllm")
-            _runtime.start(version, environment.AT_START)
+            versions = Versions.installed()
+            _runtime.start(versions, environment.AT_START)
             os.register_at_fork(after_in_child=_forget)
-            if warning := version_warning(version):
+            if warning := version_warning(versions.vllm):
                 logger.warning(warning)
         except BaseException as error:  # noqa: BLE001 - vLLM must start without us
             _runtime = Runtime(Settings(disabled=True))
@@ -126,6 +167,6 @@ def get() -> Runtime | None:
 
 
 def _forget() -> None:
-    # A forked child has no threads. It makes its own runtime if it needs one.
+    # A forked child has neither threads nor a connection. It makes its own runtime if it needs one.
     global _runtime
     _runtime = None

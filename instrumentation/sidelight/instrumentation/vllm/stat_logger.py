@@ -34,7 +34,7 @@ class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
             if self._runtime is not None:
                 labels = tuple(_labels(vllm_config, engine_index).items())
                 traced = is_traced_by_vllm(vllm_config, AT_START)
-                self._runtime.queue.put((ENGINE, engine_index, labels, traced))
+                self._runtime.add_engine((ENGINE, engine_index, labels, traced))
         except BaseException as error:  # noqa: BLE001 - vLLM must start without us
             shared, self._runtime = self._runtime, None
             if shared is None:
@@ -51,11 +51,11 @@ class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
     ) -> None:
         """Queue the step. Arguments that newer versions of vLLM add are ignored."""
         shared = self._runtime
-        if shared is None or shared.stat_logger_guard.off:
+        if shared is None or shared.stat_logger_guard.off or (to := shared.hand_off) is None:
             return
         try:
             engine = more.get("engine_idx") or self._engine
-            shared.queue.put(step_record(engine, scheduler_stats, iteration_stats, monotonic()))
+            to.put_step(step_record(engine, scheduler_stats, iteration_stats, monotonic()))
             shared.stat_logger_guard.passed()
         except BaseException as error:  # noqa: BLE001 - see the module's docstring
             shared.stat_logger_guard.fault(error)

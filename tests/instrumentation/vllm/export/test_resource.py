@@ -8,15 +8,16 @@ import pytest
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.export.resource import make_resource
+from sidelight.instrumentation.vllm.versions import Versions
 
 
 def test_resource() -> None:
     """The service is `vllm` unless the environment says otherwise; instances differ."""
-    first, second = make_resource("0.32.0", {}), make_resource(None, {})
+    first, second = make_resource(Versions("0.32.0"), {}), make_resource(Versions(), {})
     assert (first[names.SERVICE_NAME], first[names.SERVICE_VERSION]) == ("vllm", "0.32.0")
     assert first[names.SERVICE_INSTANCE_ID] != second[names.SERVICE_INSTANCE_ID]
     told = make_resource(
-        None,
+        Versions(),
         {
             "OTEL_SERVICE_NAME": "chat-backend",
             "OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=pod-1, team=search%2C%20web,wrong,=",
@@ -29,7 +30,7 @@ def test_resource() -> None:
 
 def test_who_made_it() -> None:
     """The collector takes a resource with `telemetry.sdk.name` for one that an SDK wrote."""
-    resource = make_resource(None, {})
+    resource = make_resource(Versions.installed(), {})
     assert resource[names.TELEMETRY_SDK_NAME] == "sidelight"
     assert resource[names.TELEMETRY_SDK_VERSION] == version("sidelight")
     assert names.SERVICE_VERSION not in resource
@@ -39,7 +40,7 @@ def test_what_a_library_sets_later_does_not_count(monkeypatch: pytest.MonkeyPatc
     """The environment is that of the start, whatever stands there now."""
     monkeypatch.setenv("OTEL_SERVICE_NAME", "someone-else")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=someone-else")
-    told = make_resource(None, {"OTEL_SERVICE_NAME": "chat-backend"})
+    told = make_resource(Versions(), {"OTEL_SERVICE_NAME": "chat-backend"})
 
     assert told[names.SERVICE_NAME] == "chat-backend"
     assert told[names.SERVICE_INSTANCE_ID] != "someone-else"

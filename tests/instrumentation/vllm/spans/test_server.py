@@ -292,7 +292,7 @@ async def test_tokens_that_vllm_reports_itself(
 ) -> None:
     """Where vLLM's own spans arrive as well, they count, and the server span does not."""
     observed = observe(vllm_stats_wait_seconds=0.0)
-    observed.runtime.queue.put((ENGINE, 0, ((names.ENGINE_INDEX, 0),), traced))
+    observed.queue.put((ENGINE, 0, ((names.ENGINE_INDEX, 0),), traced))
     await call(observed, answering)
     attributes = observed.server_span().attributes
     assert attributes[names.SPAN_KIND] == kind

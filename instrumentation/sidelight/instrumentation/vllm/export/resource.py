@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import socket
 import uuid
@@ -11,13 +10,14 @@ from typing import Final
 from urllib.parse import unquote
 
 from sidelight import conventions as names
+from sidelight.instrumentation.vllm.versions import Versions
 
 _ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
 _SERVICE_NAME: Final = "OTEL_SERVICE_NAME"
 
 
-def make_resource(version: str | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """The attributes of this process, as `environ` says. `version` is vLLM's.
+def make_resource(versions: Versions, environ: Mapping[str, str]) -> dict[str, str]:
+    """The attributes of this process, as `environ` says.
 
     `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` take precedence. Each process has an
     instance id of its own, because several API servers of one deployment report the same
@@ -25,22 +25,14 @@ def make_resource(version: str | None, environ: Mapping[str, str]) -> dict[str, 
     """
     attributes = {
         names.SERVICE_NAME: "vllm",
-        names.SERVICE_VERSION: version,
+        names.SERVICE_VERSION: versions.vllm,
         names.SERVICE_INSTANCE_ID: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
         names.TELEMETRY_SDK_LANGUAGE: "python",
         names.TELEMETRY_SDK_NAME: "sidelight",
-        names.TELEMETRY_SDK_VERSION: version_of("sidelight"),
+        names.TELEMETRY_SDK_VERSION: versions.sidelight,
         **_from_environment(environ),
     }
     return {name: value for name, value in attributes.items() if value is not None}
-
-
-def version_of(distribution: str) -> str | None:
-    """The version of an installed distribution; None if there is none of that name."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -48,7 +48,7 @@ _ITEM_TEXTS: Final = {
 }
 _FINAL_EVENTS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 # Where a text belongs: kind, index, and for calls of a choice the call's index, then its name.
-Place = tuple[str | int, ...]
+MeetingPlace = tuple[str | int, ...]
 
 
 class _Shape(NamedTuple):
@@ -65,8 +65,8 @@ class StreamedAnswer:
     def __init__(self) -> None:
         self.is_cut = False
         self._left = MAX_TEXT_CHARACTERS
-        self._texts: dict[Place, list[str]] = {}
-        self._calls: dict[Place, dict[str, str]] = {}
+        self._texts: dict[MeetingPlace, list[str]] = {}
+        self._calls: dict[MeetingPlace, dict[str, str]] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._items: dict[int, dict[str, Any]] = {}
         self._response: Json | None = None
@@ -178,7 +178,7 @@ class StreamedAnswer:
         if isinstance(legacy := delta.get("function_call"), Mapping):
             self._read_call({"function": legacy}, (_CHOICE, index, "function_call"))
 
-    def _read_call(self, call: Json, place: Place) -> None:
+    def _read_call(self, call: Json, place: MeetingPlace) -> None:
         function = mapping_of(call.get("function"))
         told = {"id": name_of(call.get("id")), "name": name_of(function.get("name"))}
         if place not in self._calls:

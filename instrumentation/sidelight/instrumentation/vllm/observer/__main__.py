@@ -1,0 +1,52 @@
+"""`python -m sidelight.instrumentation.vllm.observer LISTENER DIRECTORY VLLM SIDELIGHT`.
+
+Run by an API server of vLLM, never by hand. `LISTENER` is the number of an inherited file, which
+is a listening Unix socket. `VLLM` and `SIDELIGHT` are versions, empty if not known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vllm.logger import logger, write_to
+from sidelight.instrumentation.vllm.observer.rendezvous import MeetingPlace
+from sidelight.instrumentation.vllm.observer.service import ObserverService, remove_place
+from sidelight.instrumentation.vllm.pipeline import RecordPipeline
+from sidelight.instrumentation.vllm.versions import Versions
+
+# vLLM's own work comes first where both want a core.
+NICENESS = 5
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until no API server is left."""
+    descriptor, place = int(arguments[0]), MeetingPlace(Path(arguments[1]))
+    versions = Versions(*(argument or None for argument in arguments[2:4]))
+    # The standard error stream is vLLM's.
+    write_to(sys.stderr)
+    # Who stops a service signals all its processes. This one ends once vLLM has, with its data.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    listener = socket.socket(fileno=descriptor)
+    # The file of a bound socket has an inode of its own.
+    inode = place.socket.stat().st_ino
+    pipeline = RecordPipeline(Settings.from_environment(os.environ, logger), versions, os.environ)
+    gc.collect()
+    gc.freeze()
+    try:
+        ObserverService(listener, pipeline).run()
+    finally:
+        remove_place(place, inode)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,288 @@
+"""The API server's way to the observer process: one write for a request, none that blocks.
+
+Records go straight into a Unix socket on the event loop. What the socket does not take at once
+waits in a small buffer; what that does not take is dropped and counted. Connecting, and starting
+the observer process, happen on a thread that ends afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from sidelight.instrumentation.vllm.capture import CaptureBudget
+from sidelight.instrumentation.vllm.logger import Occasions, logger
+from sidelight.instrumentation.vllm.observer import rendezvous
+from sidelight.instrumentation.vllm.observer.rendezvous import MeetingPlace, connect_or_start
+from sidelight.instrumentation.vllm.records import (
+    HEALTH,
+    Faults,
+    Record,
+    encode,
+    held_bytes,
+)
+from sidelight.instrumentation.vllm.versions import Versions
+
+# Beside what the kernel takes.
+MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
+# Steps gather this long, unless a request ended in one of them.
+STEPS_GATHER_SECONDS: Final = 0.1
+MAX_STEPS_GATHERED: Final = 64
+FIRST_BACKOFF_SECONDS: Final = 0.5
+MAX_BACKOFF_SECONDS: Final = 60.0
+# After this time a connection counts as one that worked.
+STABLE_SECONDS: Final = 30.0
+MAX_READY_SECONDS: Final = 60.0
+MAX_FAILED_STARTS: Final = 3
+MAX_STOP_SECONDS: Final = 2.0
+
+
+class ObserverHandOff:
+    """Hands records over to the observer process, which is started if there is none.
+
+    Called on the event loop only. `give_up` is called, on another thread, once starting has
+    failed for good.
+    """
+
+    def __init__(
+        self,
+        budget: CaptureBudget,
+        faults: Callable[[], Faults],
+        versions: Versions,
+        environ: Mapping[str, str],
+        give_up: Callable[[str], None],
+    ) -> None:
+        self._budget = budget
+        self._faults = faults
+        self._versions = versions
+        self._environ = environ
+        self._give_up = give_up
+        self._engines: list[Record] = []
+        self._engines_told = 0
+        self._socket: socket.socket | None = None
+        self._watched: socket.socket | None = None
+        self._waiting = bytearray()
+        self._awaits_writable = False
+        self._steps: list[Record] = []
+        self._steps_since = 0.0
+        self._told: tuple[int, Faults] = (0, ())
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failed_starts = 0
+        self._backoff = FIRST_BACKOFF_SECONDS
+        self._retry_at = 0.0
+        self._connecting = False
+        self._stopped = False
+        self._occasions = Occasions()
+        self.dropped = 0
+
+    def start(self) -> None:
+        """Connect, on a thread of its own."""
+        self._connect_soon()
+
+    def add_engine(self, record: Record) -> None:
+        """Hand over the record of an engine, now and to every later observer process."""
+        self._engines.append(record)
+        self._write([])
+
+    def put_step(self, record: Record) -> None:
+        """Hand over the record of a step, soon if it may wait."""
+        steps = self._steps
+        _, _, step, finished = record
+        if not steps:
+            self._steps_since = step[0]
+        steps.append(record)
+        if (
+            finished
+            or not step[1]
+            or step[0] - self._steps_since >= STEPS_GATHER_SECONDS
+            or len(steps) >= MAX_STEPS_GATHERED
+        ):
+            self._write(self._take_steps())
+
+    def put(self, record: Record) -> None:
+        """Hand over a record. Its bytes in the budget are given back."""
+        self._budget.taken -= held_bytes(record)
+        self._write([*self._take_steps(), record])
+
+    def stop(self) -> None:
+        """Send what waits, and wait until the observer process has sent all if it ends now.
+
+        Takes `MAX_STOP_SECONDS` at most.
+        """
+        self._stopped = True
+        self._write(self._take_steps())
+        connection, self._socket = self._socket, None
+        if connection is None:
+            return
+        with contextlib.suppress(OSError), connection:
+            connection.settimeout(MAX_STOP_SECONDS)
+            connection.sendall(self._waiting)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(1):
+                pass
+
+    def forget(self) -> None:
+        """Close the connection in a forked child, which is its parent's."""
+        self._stopped = True
+        for connection in (self._socket, self._watched):
+            if connection is not None:
+                connection.close()
+        self._socket = self._watched = None
+
+    def _take_steps(self) -> list[Record]:
+        steps = self._steps
+        if steps:
+            self._steps = []
+        return steps
+
+    def _write(self, records: list[Record]) -> None:
+        connection = self._socket
+        if self._engines_told < len(self._engines) and connection is not None:
+            records = [*self._engines[self._engines_told :], *records]
+            self._engines_told = len(self._engines)
+        if not records:
+            return
+        if connection is None:
+            self._drop(len(records))
+            if not self._connecting and not self._stopped and time.monotonic() >= self._retry_at:
+                self._connect_soon()
+            return
+        payload = b"".join(map(encode, records))
+        health = (self.dropped, self._faults())
+        if health != self._told:
+            self._told = health
+            payload += encode((HEALTH, *health))
+        if not self._waiting:
+            try:
+                sent = connection.send(payload)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self._lost(connection)
+                self._drop(len(records))
+                return
+            if sent == len(payload):
+                return
+            payload = payload[sent:]
+        # The rest of a record that was written in part has to follow in any case.
+        elif len(self._waiting) + len(payload) > MAX_WAITING_BYTES:
+            self._drop(len(records))
+            self._flush()
+            return
+        self._waiting += payload
+        self._flush_when_writable(connection)
+
+    def _flush(self) -> None:
+        """Send what waits, as far as the socket takes it."""
+        connection = self._socket
+        if connection is None:
+            return
+        try:
+            del self._waiting[: connection.send(self._waiting)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._lost(connection)
+
+    def _flush_when_writable(self, connection: socket.socket) -> None:
+        if self._awaits_writable:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            # Not on an event loop: the next record sends it.
+            self._flush()
+            return
+        descriptor = connection.fileno()
+
+        def writable() -> None:
+            if self._socket is connection:
+                self._flush()
+            if not self._waiting or self._socket is not connection:
+                self._awaits_writable = False
+                loop.remove_writer(descriptor)
+
+        self._awaits_writable = True
+        loop.add_writer(descriptor, writable)
+
+    def _lost(self, connection: socket.socket) -> None:
+        if self._awaits_writable:
+            self._awaits_writable = False
+            with contextlib.suppress(Exception):
+                asyncio.get_running_loop().remove_writer(connection.fileno())
+        self._socket = None
+        self._waiting = bytearray()
+        connection.close()
+        self._retry_at = time.monotonic() + self._backoff
+
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        # While a connection is being made there is nothing to warn of.
+        if self._stopped or (self._connecting and self._socket is None):
+            return
+        if self._occasions.due("dropped"):
+            logger.warning(
+                "Sidelight: the observer process is away or does not keep up; %d records dropped "
+                "so far. vLLM is not affected; some telemetry is missing. If this goes on, give "
+                "the observer process more CPU time.",
+                self.dropped,
+            )
+
+    def _connect_soon(self) -> None:
+        self._connecting = True
+        threading.Thread(target=self._connect, name="sidelight-connect", daemon=True).start()
+
+    def _connect(self) -> None:
+        try:
+            if self._process is not None:
+                # Reaps the one that ended.
+                self._process.poll()
+            place = MeetingPlace(rendezvous.directory())
+            connection, process = connect_or_start(place, self._versions, self._environ)
+            self._process = process or self._process
+            engines = list(self._engines)
+            self._told = (self.dropped, self._faults())
+            connection.sendall(b"".join(map(encode, [*engines, (HEALTH, *self._told)])))
+            connection.setblocking(False)
+            self._watched = connection.dup()
+            self._engines_told = len(engines)
+            self._waiting = bytearray()
+            self._awaits_writable = False
+            self._socket = connection
+            self._watch(self._watched)
+        except Exception as error:  # noqa: BLE001 - vLLM goes on without us
+            self._failed(f"{type(error).__name__}: {error}")
+        finally:
+            self._retry_at = time.monotonic() + self._backoff
+            self._connecting = False
+
+    def _watch(self, connection: socket.socket) -> None:
+        """Wait until the observer process is ready, and see whether it stays."""
+        with connection:
+            poll = select.poll()
+            poll.register(connection, select.POLLIN)
+            if poll.poll(MAX_READY_SECONDS * 1000) and not connection.recv(1):
+                self._failed("it ended before it was ready")
+                return
+            self._failed_starts = 0
+            self._backoff = FIRST_BACKOFF_SECONDS
+            # Readable again means that it has ended.
+            if poll.poll(STABLE_SECONDS * 1000):
+                self._back_off()
+
+    def _failed(self, reason: str) -> None:
+        self._back_off()
+        self._failed_starts += 1
+        if self._failed_starts >= MAX_FAILED_STARTS and not self._stopped:
+            self._stopped = True
+            self._give_up(reason)
+
+    def _back_off(self) -> None:
+        self._backoff = min(2 * self._backoff, MAX_BACKOFF_SECONDS)

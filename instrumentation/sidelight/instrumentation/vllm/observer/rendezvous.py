@@ -1,0 +1,185 @@
+"""Where the processes of one vLLM meet their observer process, and how it is started.
+
+The place is a directory of this user alone. Its name holds 128 random bits, and the processes
+that vLLM starts learn it from a variable of the environment. The first that needs the observer
+process starts it, under a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from sidelight.instrumentation.vllm.versions import Versions
+
+DIRECTORY_VARIABLE: Final = "SIDELIGHT_VLLM_OBSERVER_DIRECTORY"
+MAX_PARENT_BYTES: Final = 40
+MAX_LOCK_SECONDS: Final = 5.0
+_LOCK_POLL_SECONDS: Final = 0.02
+_BACKLOG: Final = 64
+# The folder that holds the package `sidelight` with all that the observer process imports.
+_ROOT: Final = Path(__file__).parents[4]
+# What a Python may need to start, and to read certificates and times. Nothing that holds secrets.
+_PASSED_ON: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "TMPDIR", "TZ")
+_PASSED_ON_PREFIXES: Final = ("SSL_",)
+
+
+def announce() -> None:
+    """Choose the place, unless a process above this one has, for this and all it starts."""
+    if not os.environ.get(DIRECTORY_VARIABLE):
+        name = f"sidelight-{os.geteuid()}-{secrets.token_hex(16)}"
+        parent = tempfile.gettempdir()
+        # The path of a socket has at most 107 bytes.
+        if len(os.fsencode(parent)) > MAX_PARENT_BYTES:
+            parent = "/tmp"  # noqa: S108 - the name below it cannot be guessed
+        os.environ[DIRECTORY_VARIABLE] = str(Path(parent) / name)
+
+
+def directory() -> Path:
+    """The place of this vLLM, which is made if it is missing.
+
+    Raises `OSError` if it cannot be made, or is not a directory that this user alone may use.
+    """
+    announce()
+    path = Path(os.environ[DIRECTORY_VARIABLE])
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise PermissionError(f"{path} is not a directory of this user alone")
+    return path
+
+
+class MeetingPlace:
+    """The files of a place."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.socket = directory / "socket"
+        self._lock = directory / "lock"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from starting an observer process.
+
+        Raises `TimeoutError` after `MAX_LOCK_SECONDS`.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._lock, flags, 0o600)
+        try:
+            give_up = time.monotonic() + MAX_LOCK_SECONDS
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > give_up:
+                        raise TimeoutError("another process holds the lock") from None
+                    time.sleep(_LOCK_POLL_SECONDS)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def connect(self) -> socket.socket | None:
+        """A connection to the observer process; None if there is none.
+
+        Raises `PermissionError` if another user answers.
+        """
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(1.0)
+            connection.connect(str(self.socket))
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            return None
+        except BaseException:
+            connection.close()
+            raise
+        if not is_own_user(connection):
+            connection.close()
+            raise PermissionError(f"another user answers at {self.socket}")
+        return connection
+
+    def listen(self) -> socket.socket:
+        """A socket at which the observer process can be reached. To be called under the lock."""
+        self.socket.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listener.bind(str(self.socket))
+            listener.listen(_BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+
+def connect_or_start(
+    place: MeetingPlace, versions: Versions, environ: Mapping[str, str]
+) -> tuple[socket.socket, subprocess.Popen[bytes] | None]:
+    """A connection to the observer process, and the process if it was started for it.
+
+    `environ` holds the variables of the observer process beside those that every Python needs.
+    Raises `OSError` if the process cannot be started.
+    """
+    connection = place.connect()
+    if connection is not None:
+        return connection, None
+    with place.locked():
+        connection = place.connect()
+        if connection is not None:
+            return connection, None
+        with place.listen() as listener:
+            process = _start(place, listener, versions, environ)
+            # It need not run yet: the listener already queues connections for it.
+            connection = place.connect()
+        if connection is None:
+            raise ConnectionRefusedError("the observer process does not listen")
+        return connection, process
+
+
+def is_own_user(connection: socket.socket) -> bool:
+    """Whether the process at the other end runs as the same user."""
+    size = struct.calcsize("3i")
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    _, user, _ = struct.unpack("3i", credentials)
+    return bool(user == os.geteuid())
+
+
+def _start(
+    place: MeetingPlace, listener: socket.socket, versions: Versions, environ: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    if not sys.executable:
+        raise FileNotFoundError("the path of this Python is not known")
+    variables = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+    }
+    variables |= environ
+    # One arena: the observer process has two threads.
+    variables |= {"PYTHONPATH": str(_ROOT), "MALLOC_ARENA_MAX": "1"}
+    module = "sidelight.instrumentation.vllm.observer"
+    # Without site packages: it needs the standard library alone, and starts in half the time.
+    return subprocess.Popen(
+        [sys.executable, "-SP", "-m", module, str(listener.fileno()), str(place.directory)]
+        + [version or "" for version in versions],
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=(listener.fileno(),),
+        cwd="/",
+        # Ctrl+C in a terminal is for vLLM; the observer process ends after it.
+        start_new_session=True,
+    )

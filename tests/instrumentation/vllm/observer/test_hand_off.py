@@ -1,0 +1,200 @@
+"""The API server's end of the way to the observer process, without one or with a broken one."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vllm.capture import CaptureBudget
+from sidelight.instrumentation.vllm.observer import hand_off, rendezvous
+from sidelight.instrumentation.vllm.observer.hand_off import ObserverHandOff
+from sidelight.instrumentation.vllm.processing_thread import ProcessingThread
+from sidelight.instrumentation.vllm.records import ENGINE, REQUEST_BODY, STEP, RecordDecoder
+from sidelight.instrumentation.vllm.runtime import Runtime
+from sidelight.instrumentation.vllm.versions import Versions
+from support.observer_writer import PATH, observers, request
+from support.otlp_receiver import OtlpReceiver
+from support.waiting import eventually
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A place of its own."""
+    path = Path("/tmp") / f"sidelight-test-{secrets.token_hex(8)}"
+    monkeypatch.setenv(rendezvous.DIRECTORY_VARIABLE, str(path))
+    monkeypatch.setattr(hand_off, "FIRST_BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(hand_off, "MAX_BACKOFF_SECONDS", 0.0)
+    yield path
+    for file in path.iterdir():
+        file.unlink()
+    path.rmdir()
+    assert observers(path) == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "value"), [("sys.executable", "/no/python"), ("_ROOT", Path("/no/code"))]
+)
+def test_no_process_can_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    place: Path,
+    broken: str,
+    value: Any,
+) -> None:
+    """After three attempts a thread does the work, and one line says what to do."""
+    monkeypatch.setattr(f"{rendezvous.__name__}.{broken}", value)
+    with OtlpReceiver() as receiver:
+        runtime = Runtime(Settings())
+        runtime.start(Versions(), {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url})
+        runtime.add_engine((ENGINE, 7, ()))
+
+        def is_thread() -> bool:
+            assert runtime.hand_off is not None
+            runtime.hand_off.put(request(1, "chatcmpl-a"))
+            return isinstance(runtime.hand_off, ProcessingThread)
+
+        eventually(is_thread)
+        receiver.wait_for(receiver.spans)
+        assert isinstance(runtime.hand_off, ProcessingThread)
+        runtime.hand_off.stop(60.0)
+    warnings = [line for line in caplog.messages if "cannot run an observer process" in line]
+    assert len(warnings) == 1
+    assert warnings[0].endswith("or set SIDELIGHT_VLLM_OBSERVER=thread.")
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o720])
+def test_places_of_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int) -> None:
+    """A directory that others may use is refused, as is one behind a link."""
+    path = tmp_path / "place"
+    path.mkdir()
+    path.chmod(mode)
+    monkeypatch.setenv(rendezvous.DIRECTORY_VARIABLE, str(path))
+    with pytest.raises(PermissionError):
+        rendezvous.directory()
+    path.chmod(0o700)
+    assert rendezvous.directory() == path
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    monkeypatch.setenv(rendezvous.DIRECTORY_VARIABLE, str(link))
+    with pytest.raises(PermissionError):
+        rendezvous.directory()
+
+
+def test_one_place_for_a_process_and_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first process chooses a name that cannot be guessed; those below it keep it."""
+    monkeypatch.setenv(rendezvous.DIRECTORY_VARIABLE, "")
+    rendezvous.announce()
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "another")
+    chosen = rendezvous.directory()
+    try:
+        assert len(chosen.name) > 32
+        assert "another" not in chosen.name
+    finally:
+        chosen.rmdir()
+
+
+class Wire:
+    """A socket that takes as many bytes as it is told, and never more."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.taken = b""
+
+    def send(self, payload: bytes) -> int:
+        """Take what there is room for."""
+        if not self.room:
+            raise BlockingIOError
+        size = min(self.room, len(payload))
+        self.room -= size
+        self.taken += payload[:size]
+        return size
+
+    def fileno(self) -> int:
+        """Of no file."""
+        return -1
+
+
+def connected(wire: Wire) -> ObserverHandOff:
+    """A hand-off whose connection is `wire`."""
+    to = ObserverHandOff(CaptureBudget(), lambda: (), Versions(), {}, lambda _: None)
+    to._socket = wire  # type: ignore[assignment]
+    return to
+
+
+def test_records_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that was written in part is completed, whatever is dropped after it."""
+    monkeypatch.setattr(hand_off, "MAX_WAITING_BYTES", 3_000)
+    wire = Wire(500)
+    to = connected(wire)
+    bodies = [(REQUEST_BODY, number, PATH, (b"x" * 1_000,), True, 1) for number in range(6)]
+    for body in bodies[:4]:
+        to.put(body)
+    assert to.dropped == 1
+    wire.room = 1_000_000
+    to._flush()
+    to.put(bodies[5])
+    taken = [record for record in RecordDecoder().feed(wire.taken) if record[0] == REQUEST_BODY]
+    assert taken == [bodies[0], bodies[1], bodies[2], bodies[5]]
+
+
+def test_steps_gather() -> None:
+    """Steps of a tenth of a second are one write, unless one of them changes what is running."""
+
+    class Counting(Wire):
+        writes = 0
+
+        def send(self, payload: bytes) -> int:
+            self.writes += 1
+            return super().send(payload)
+
+    wire = Counting(1_000_000)
+    to = connected(wire)
+
+    def step(at: float, running: int) -> tuple[object, ...]:
+        return STEP, 0, (at, running, 0, 0.5, 0, 1, 0, 0, 0, 0), ()
+
+    for number in range(50):
+        to.put_step(step(number * 0.01, 1))
+    assert 3 <= wire.writes <= 5
+    before = wire.writes
+    to.put_step(step(0.5, 0))
+    assert wire.writes == before + 1
+    steps = [record[2][0] for record in RecordDecoder().feed(wire.taken) if record[0] == STEP]
+    assert steps == sorted(steps)
+    assert len(steps) == 51
+
+
+def test_the_budget_is_given_back() -> None:
+    """Bytes that were handed over, or dropped, are no longer held."""
+    to = connected(Wire(1_000_000))
+    to._budget.taken = 2_000
+    to.put((REQUEST_BODY, 1, PATH, (b"x" * 1_000,), True, 1))
+    to._socket, to._stopped = None, True
+    to.put((REQUEST_BODY, 2, PATH, (b"x" * 1_000,), True, 1))
+    assert (to._budget.taken, to.dropped) == (0, 1)
+
+
+def test_starting_takes_no_time_of_vllm(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is started on another thread, so that a slow start delays nothing."""
+    entered: list[float] = []
+
+    def slow(*_: object) -> Any:
+        entered.append(time.monotonic())
+        time.sleep(0.5)
+        raise OSError("cannot")
+
+    monkeypatch.setattr(hand_off, "connect_or_start", slow)
+    to = ObserverHandOff(CaptureBudget(), lambda: (), Versions(), {}, lambda _: None)
+    to.start()
+    to.put(request(1, "chatcmpl-a"))
+    assert to._connecting
+    eventually(lambda: not to._connecting)
+    assert len(entered) == 1
+    assert sys.executable

@@ -1,0 +1,165 @@
+"""The observer process and plain processes that write to it as vLLM's API servers do."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sidelight import conventions as names
+from support.observer_writer import observers, writing
+from support.otlp_receiver import OtlpReceiver
+from support.waiting import eventually
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def receiver() -> Iterator[OtlpReceiver]:
+    """Where the observer process sends."""
+    with OtlpReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A place of its own, whose observer process has ended when the test has."""
+    # The path of a socket must be short.
+    path = Path("/tmp") / f"sidelight-test-{secrets.token_hex(8)}"
+    yield path
+    eventually(lambda: not observers(path), "the observer process to end")
+    assert not path.exists()
+
+
+def has(receiver: OtlpReceiver, *ids: str) -> bool:
+    """Whether the spans of these requests have come, each once."""
+    came = [span.attributes.get(names.RESPONSE_ID) for span in receiver.spans()]
+    return all(came.count(id_) == 1 for id_ in ids)
+
+
+def dropped(receiver: OtlpReceiver) -> int:
+    """Records that could not be handed over, as the metric says."""
+    points = receiver.metrics().get(names.INSTRUMENTATION_DROPPED, [])
+    return sum(
+        point.as_int
+        for point in points
+        if any(pair.value.string_value == "capture" for pair in point.attributes)
+    )
+
+
+def test_api_servers_share_it(receiver: OtlpReceiver, place: Path) -> None:
+    """Two API servers meet in one process, whose last spans are sent before the last one ends."""
+    with writing(place, receiver.url) as first, writing(place, receiver.url) as second:
+        (observer,) = observers(place)
+        assert place.stat().st_mode & 0o777 == 0o700
+        first.do("request chatcmpl-a")
+        first.do("stop")
+        first.process.wait()
+        assert observers(place) == [observer]
+        second.do("request chatcmpl-b")
+        second.do("stop")
+        second.process.wait()
+        # Without waiting: it may be the first process of a container, which ends all others.
+        assert has(receiver, "chatcmpl-a", "chatcmpl-b")
+        assert names.ENGINE_STEPS in receiver.metrics()
+
+
+def test_it_is_killed(receiver: OtlpReceiver, place: Path) -> None:
+    """It is started again, after which requests have their spans; what was dropped is counted."""
+    with writing(place, receiver.url) as writer:
+        writer.do("request chatcmpl-before")
+        receiver.wait_for(lambda: has(receiver, "chatcmpl-before"))
+        (killed,) = observers(place)
+        os.kill(killed, signal.SIGKILL)
+        lost = 0
+
+        def back() -> bool:
+            nonlocal lost
+            lost += 1
+            writer.do(f"request chatcmpl-{lost}")
+            return bool([pid for pid in observers(place) if pid != killed])
+
+        eventually(back)
+        writer.do("connect")
+        writer.do("request chatcmpl-after")
+        receiver.wait_for(lambda: has(receiver, "chatcmpl-after"))
+        receiver.wait_for(lambda: dropped(receiver) > 0)
+        assert killed not in observers(place)
+
+
+def test_it_is_frozen(receiver: OtlpReceiver, place: Path) -> None:
+    """A full pipe never blocks a writer: what does not fit is dropped, counted and told."""
+    with writing(place, receiver.url) as writer:
+        (observer,) = observers(place)
+        os.kill(observer, signal.SIGSTOP)
+        assert int(writer.do("large 30")) > 20
+        os.kill(observer, signal.SIGCONT)
+        writer.do("connect")
+
+        def goes_on() -> bool:
+            writer.do("request chatcmpl-after")
+            return dropped(receiver) > 20
+
+        receiver.wait_for(goes_on)
+        assert "does not keep up" in writer.log.read_text()
+
+
+def test_vllm_is_killed(receiver: OtlpReceiver, place: Path) -> None:
+    """It sends what it has and ends, though a child of the killed process lives on."""
+    with writing(place, receiver.url) as writer:
+        child = int(writer.do("fork"))
+        try:
+            writer.do("request chatcmpl-a")
+            writer.process.kill()
+            receiver.wait_for(lambda: has(receiver, "chatcmpl-a"))
+            eventually(lambda: not observers(place))
+            os.kill(child, 0)
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_children_inherit_nothing(receiver: OtlpReceiver, place: Path) -> None:
+    """A process that vLLM starts has no end of the pipe, even where it inherits what it may."""
+    with writing(place, receiver.url) as writer:
+        assert writer.do("spawn") == "0"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_to_all_of_a_service(
+    receiver: OtlpReceiver, place: Path, number: signal.Signals
+) -> None:
+    """A signal that ends vLLM too does not end it before vLLM."""
+    with writing(place, receiver.url) as writer:
+        (observer,) = observers(place)
+        # It ignores signals before it says that it is ready.
+        writer.do("request chatcmpl-a")
+        receiver.wait_for(lambda: has(receiver, "chatcmpl-a"))
+        os.kill(observer, number)
+        writer.do("request chatcmpl-b")
+        receiver.wait_for(lambda: has(receiver, "chatcmpl-b"))
+        assert observers(place) == [observer]
+
+
+def test_memory(receiver: OtlpReceiver, place: Path) -> None:
+    """It takes 40 MB at most."""
+    with writing(place, receiver.url) as writer:
+        (observer,) = observers(place)
+        for number in range(100):
+            writer.do(f"request chatcmpl-{number}")
+        receiver.wait_for(lambda: has(receiver, "chatcmpl-99"))
+        resident_pages = int(Path(f"/proc/{observer}/statm").read_text().split()[1])
+        assert resident_pages * os.sysconf("SC_PAGE_SIZE") < 40_000_000
+
+
+def test_a_thread_on_request(receiver: OtlpReceiver, place: Path) -> None:
+    """Without a process of its own, a thread sends the same."""
+    with writing(place, receiver.url, SIDELIGHT_VLLM_OBSERVER="thread") as writer:
+        writer.do("request chatcmpl-a")
+        writer.do("stop")
+        writer.process.wait()
+        assert has(receiver, "chatcmpl-a")
+        assert observers(place) == []
