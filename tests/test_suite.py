@@ -180,6 +180,18 @@ def test_by_default_there_is_one_process_more_than_processors(tmp_path: Path) ->
     assert f"created: {wanted}/{wanted} workers" in output
 
 
+def test_bytecode_is_kept_for_the_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the environment forbids it: hundreds of processes would compile all they need."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    (tmp_path / "imported.py").write_text("")
+    test = """
+        import subprocess, sys
+        def test_child(): subprocess.run([sys.executable, "-c", "import imported"], check=True)
+    """
+    run(tmp_path, test_a=test)
+    assert list((tmp_path / "__pycache__").glob("imported.*.pyc"))
+
+
 def test_ctrl_c_works_in_the_background() -> None:
     """A shell starts background jobs with Ctrl-C ignored; tests that interrupt still do."""
     program = (

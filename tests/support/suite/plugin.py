@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -29,6 +30,7 @@ _TELL_EVERY_SECONDS = 30.0
 def pytest_configure(config: pytest.Config) -> None:
     """Take the part that this process has in the run."""
     heed_ctrl_c()
+    keep_bytecode()
     given = getattr(config, "workerinput", None)
     if given is not None:
         config.pluginmanager.register(_Worker(Path(given["shared"]), given["workerid"]))
@@ -50,6 +52,16 @@ def heed_ctrl_c() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def keep_bytecode() -> None:
+    """Keep the bytecode of what is imported, whatever the environment says.
+
+    A run starts hundreds of Python processes. Without it each compiles all of its modules: a
+    collector then starts in 0.8 instead of 0.55 s of CPU, vLLM takes some 10 s longer.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 class _Worker:
