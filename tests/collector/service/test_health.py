@@ -64,7 +64,7 @@ _TOKEN = {"Authorization": "Bearer reader-of-the-tests"}
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_dead_destination_is_shown_and_leaves_it_ready(tmp_path: Path, workers: int) -> None:
     """Its lag grows, its trouble is named, and its words are for readers with a token only."""
-    said = Reply(500, b"cannot store: card 4111 1111", {"Content-Type": "text/plain"})
+    said = Reply(500, b"cannot store: card 411111 1111", {"Content-Type": "text/plain"})
     with SpanStore() as good, SpanStore(refuse=lambda _: said) as bad:
         config = settings(
             tmp_path,
@@ -89,10 +89,10 @@ def test_a_dead_destination_is_shown_and_leaves_it_ready(tmp_path: Path, workers
             assert status == 200
             destinations = json.loads(text)["destinations"]
             assert "answered 500" in destinations["bad"]["trouble"]
-            assert "4111 1111" in destinations["bad"]["trouble"]
+            assert "411111 1111" in destinations["bad"]["trouble"]
             assert destinations["good"] == {"lag_seconds": 0.0, "trouble": None}
             assert "answered 500" in collector.output
-            assert "4111" not in collector.output
+            assert "411111" not in collector.output
             bad.refuse = lambda _: None
             eventually(lambda: set(ids) <= bad.ids.keys())
             eventually(lambda: collector.metric(name, destination="bad") == 0)
