@@ -2,4 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
+from support.guarded_phoenix import GuardedPhoenix, running_guarded_phoenix
+
 pytest_plugins = ["support.suite.plugin"]
+
+
+@pytest.fixture(scope="session")
+def guarded_phoenix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedPhoenix]:
+    """A real Phoenix that wants an API key, started once for all tests."""
+    with running_guarded_phoenix(tmp_path_factory.mktemp("phoenix")) as phoenix:
+        yield phoenix

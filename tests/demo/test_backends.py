@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -13,7 +11,7 @@ from sidelight.demo.backends import backends
 from sidelight.demo.langfuse_checks import check_observations
 from sidelight.demo.langfuse_query import LangfuseReader
 from sidelight.demo.processes import ProcessError
-from support.guarded_phoenix import API_KEY, running_guarded_phoenix
+from support.guarded_phoenix import API_KEY, GuardedPhoenix
 from support.langfuse import LangfuseStandIn
 from support.langfuse_view import observations
 from support.spans import Made, request, trace_id
@@ -104,15 +102,15 @@ def test_backends_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.real("phoenix")
-@pytest.mark.slow
-def test_a_phoenix_that_wants_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_phoenix_that_wants_a_key(
+    guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The key of the environment opens the user's Phoenix; without it the demo says so."""
-    with running_guarded_phoenix(tmp_path) as server:
-        monkeypatch.setenv("PHOENIX_API_KEY", API_KEY)
-        backends("http://127.0.0.1:1", server.url, None).check_phoenix()
-        monkeypatch.delenv("PHOENIX_API_KEY")
-        with pytest.raises(ProcessError, match="a key is read from PHOENIX_API_KEY"):
-            backends("http://127.0.0.1:1", server.url, None).check_phoenix()
+    monkeypatch.setenv("PHOENIX_API_KEY", API_KEY)
+    backends("http://127.0.0.1:1", guarded_phoenix.url, None).check_phoenix()
+    monkeypatch.delenv("PHOENIX_API_KEY")
+    with pytest.raises(ProcessError, match="a key is read from PHOENIX_API_KEY"):
+        backends("http://127.0.0.1:1", guarded_phoenix.url, None).check_phoenix()
 
 
 def test_where_the_collector_sends(monkeypatch: pytest.MonkeyPatch) -> None:

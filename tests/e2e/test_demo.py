@@ -219,18 +219,22 @@ def socket_inode(descriptor: Path) -> str | None:
     return target[8:-1] if target.startswith("socket:[") else None
 
 
-def test_a_server_of_ones_own_is_used(kept: Demo, tmp_path: Path) -> None:
-    """With --vllm that server answers; what its instrumentation does not send us is told."""
-    url = kept.link("vLLM")
+def test_servers_of_ones_own_are_used(kept: Demo, tmp_path: Path) -> None:
+    """With --vllm and --phoenix these are used; what vLLM's instrumentation does not send is told."""
+    url, phoenix = kept.link("vLLM"), kept.link("Phoenix")
 
-    own = run(tmp_path, "--vllm", url)
+    own = run(tmp_path, "--vllm", url, "--phoenix", phoenix)
 
     assert own.process.returncode == 0, own.output
     assert f"Your vLLM  sidelight/tiny-qwen3 at {url}" in own.output
     assert re.search(r"✓ │ *\w* *│ LLM tokens as the client saw them ", own.output), own.output
     assert re.search(r"– │ *vLLM *│ LLM → server span → queue, prefill, decode ", own.output)
     assert re.search(r"OTEL_EXPORTER_OTLP_ENDPOINT=http://127\.0\.0\.1:\d+", own.output)
-    assert not (own.directory / "logs" / "vllm.log").exists()
+    for what in ("CHAIN → EMBEDDING, RETRIEVER, LLM", "documents with scores"):
+        assert re.search(rf"✓ │ *\w* *│ {re.escape(what)} ", own.output), own.output
+    assert own.link("This trace").startswith(phoenix.rstrip("/"))
+    for started in ("vllm.log", "phoenix.log"):
+        assert not (own.directory / "logs" / started).exists()
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

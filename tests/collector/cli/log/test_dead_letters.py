@@ -22,7 +22,7 @@ from sidelight.collector.log.record import Record
 from sidelight.demo.phoenix_query import PhoenixReader
 from support.backend import Reply, Request
 from support.collector import Collector, environment, settings
-from support.phoenix import running_phoenix
+from support.guarded_phoenix import API_KEY, GuardedPhoenix
 from support.span_load import new_ids, request_of
 from support.span_store import SpanStore
 from support.waiting import eventually
@@ -312,19 +312,21 @@ def test_an_interruption_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.real("phoenix")
-def test_phoenix_stores_what_is_sent_again(tmp_path: Path) -> None:
+def test_phoenix_stores_what_is_sent_again(
+    guarded_phoenix: GuardedPhoenix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The spans are in the real one, read back by their trace."""
     body = request_of(new_ids(1))
     (span,) = ExportTraceServiceRequest.FromString(body).resource_spans[0].scope_spans[0].spans
     letters = _letters(tmp_path)
     record = Record("traces", body, 1, time.time_ns(), "identity")
     letters.add("phoenix", record, status=500, reason="a database that was full")
-    with running_phoenix(tmp_path / "phoenix") as phoenix:
-        config = _written(tmp_path, destinations=[{"type": "phoenix", "url": phoenix.url}])
-        result = _run("resend", "phoenix", "-c", config)
-        assert result.exit_code == 0, result.output
-        reader = PhoenixReader(phoenix.url)
-        eventually(
-            lambda: [s.span_id for s in reader.trace(span.trace_id.hex())] == [span.span_id.hex()]
-        )
+    monkeypatch.setenv("PHOENIX_API_KEY", API_KEY)
+    config = _written(tmp_path, destinations=[{"type": "phoenix", "url": guarded_phoenix.url}])
+    result = _run("resend", "phoenix", "-c", config)
+    assert result.exit_code == 0, result.output
+    reader = PhoenixReader(guarded_phoenix.url, API_KEY)
+    eventually(
+        lambda: [s.span_id for s in reader.trace(span.trace_id.hex())] == [span.span_id.hex()]
+    )
     assert _left(tmp_path, "phoenix") == 0
