@@ -192,6 +192,21 @@ def test_bytecode_is_kept_for_the_children(tmp_path: Path, monkeypatch: pytest.M
     assert list((tmp_path / "__pycache__").glob("imported.*.pyc"))
 
 
+def test_hypothesis_tries_the_same_examples_in_each_run(tmp_path: Path) -> None:
+    """A failure can be repeated, and no example is too slow."""
+    test = """
+        from hypothesis import given, settings, strategies as st
+        @settings(max_examples=5)
+        @given(st.binary(min_size=4))
+        def test_it(data):
+            assert settings().deadline is None
+            print("tried", data.hex())
+    """
+    tried = [re.findall("tried (.*)", run(tmp_path, "-s", test_a=test)[0]) for _ in range(2)]
+    assert tried[0] == tried[1]
+    assert len(tried[0]) == 5
+
+
 def test_ctrl_c_works_in_the_background() -> None:
     """A shell starts background jobs with Ctrl-C ignored; tests that interrupt still do."""
     program = (

@@ -220,7 +220,7 @@ def socket_inode(descriptor: Path) -> str | None:
 
 
 def test_servers_of_ones_own_are_used(kept: Demo, tmp_path: Path) -> None:
-    """With --vllm and --phoenix these are used; what vLLM's instrumentation does not send is told."""
+    """--vllm and --phoenix are used; what vLLM's instrumentation does not send is told."""
     url, phoenix = kept.link("vLLM"), kept.link("Phoenix")
 
     own = run(tmp_path, "--vllm", url, "--phoenix", phoenix)

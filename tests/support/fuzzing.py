@@ -13,6 +13,6 @@ def inputs(short: int, share: float) -> settings:
     return settings(
         max_examples=max(short, int(wanted * share)),
         deadline=None,
-        derandomize=False,
+        derandomize=not wanted,
         suppress_health_check=list(HealthCheck),
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from support import waiting
 from support.suite.builds import Builds
@@ -31,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Take the part that this process has in the run."""
     heed_ctrl_c()
     keep_bytecode()
+    repeat_examples(config)
     given = getattr(config, "workerinput", None)
     if given is not None:
         config.pluginmanager.register(_Worker(Path(given["shared"]), given["workerid"]))
@@ -62,6 +64,17 @@ def keep_bytecode() -> None:
     """
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+
+
+def repeat_examples(config: pytest.Config) -> None:
+    """Let Hypothesis try the same examples in each run, however long one takes.
+
+    A run that fails can be repeated, and a busy machine is no fault. `make fuzz` looks for more.
+    """
+    if not config.getoption("--hypothesis-profile", None):
+        is_repeatable = not os.environ.get("SIDELIGHT_FUZZ_INPUTS")
+        settings.register_profile("suite", deadline=None, derandomize=is_repeatable)
+        settings.load_profile("suite")
 
 
 class _Worker:

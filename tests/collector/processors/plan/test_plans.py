@@ -153,7 +153,7 @@ _ODD_ENDS = (
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(_alike(), st.sampled_from(TABLES))
 def test_any_spans_with_the_same_names(items: list[bytes], table: Table) -> None:
     """A plan made of one span does to the next ones what the rules do."""
@@ -162,7 +162,7 @@ def test_any_spans_with_the_same_names(items: list[bytes], table: Table) -> None
         assert_same(plans, RULES[table.name], item, table)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=75)
 @given(_alike(), st.data())
 def test_any_rules(items: list[bytes], data: st.DataObject) -> None:
     """Whatever rules do, in whatever order, on names that are there or not."""
