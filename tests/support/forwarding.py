@@ -47,6 +47,8 @@ class Scripted:
     pace_items_per_second: float | None = None
     taken: list[str] = field(default_factory=list)
     asked: int = 0
+    answer_empty: Callable[[Outcome], Outcome | None] = lambda outcome: outcome
+    """The answer to a request without items, made from what `answer` says to it."""
 
     async def send(self, record: Record) -> Outcome:
         self.asked += 1
@@ -57,7 +59,8 @@ class Scripted:
 
     async def send_nothing(self, signal: Signal) -> Outcome | None:
         """As it answers a request without items."""
-        return await asyncio.to_thread(self.answer, Record(signal, gzip.compress(b""), 0, 1))
+        empty = Record(signal, gzip.compress(b""), 0, 1)
+        return self.answer_empty(await asyncio.to_thread(self.answer, empty))
 
     def close(self) -> None:
         """Nothing is open."""

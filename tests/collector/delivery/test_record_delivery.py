@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from sidelight.collector.delivery.blame import max_failed_parts
 from sidelight.collector.delivery.faults import MAX_FAULTS
 from sidelight.collector.destinations.common.outcome import Delivered, Outcome, Rejected, Retry
 from sidelight.collector.log.durable_log import DurableLog
@@ -102,7 +103,7 @@ async def test_what_a_backend_says_of_a_batch_reaches_no_log_line(
     """It may quote it: one line a record counts what was rejected, the dead letters say why."""
     names = [f"{'good' if number % 10 else 'bad'}-{number}" for number in range(50)]
     log.append([traces(*names)])
-    said = b"bad value: my credit card is 4111 1111"
+    said = b"bad value: my credit card is 411111 1111"
     reply = Reply(400, said, {"Content-Type": "text/plain"})
 
     def refuse(request: Request) -> Reply | None:
@@ -120,7 +121,7 @@ async def test_what_a_backend_says_of_a_batch_reaches_no_log_line(
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
         f"store rejected 5 of 50 items for good (status 400); see dead letters {letters}"
     ]
-    assert "4111" not in caplog.text
+    assert "411111" not in caplog.text
 
 
 @pytest.mark.parametrize("status", [302, 401, 404, 429, 500])
@@ -129,18 +130,18 @@ async def test_what_a_backend_says_of_a_failure_reaches_no_log_line(
 ) -> None:
     """Kind, size and a hash stand there instead; the words are kept for those with a token."""
     log.append([traces("a")])
-    said = b"cannot store: my credit card is 4111 1111"
-    headers = {"Content-Type": "text/plain", "Location": "https://other.example/?q=4111+1111"}
+    said = b"cannot store: my credit card is 411111 1111"
+    headers = {"Content-Type": "text/plain", "Location": "https://other.example/?q=411111+1111"}
     with SpanStore(refuse=lambda _: Reply(status, said, headers)) as store:
         async with Sending(log, store.destination("store")) as sending:
             await sending.settled()
             status_now = sending.forwarders[0].status
             assert f"answered {status}" in str(status_now.trouble)
-            assert "4111" not in str(status_now.trouble)
-            assert "4111" in status_now.said
+            assert "411111" not in str(status_now.trouble)
+            assert "411111" in status_now.said
             assert status_now.cause == f"http_{status}"
-    assert "4111" not in caplog.text
-    assert status == 302 or "(text/plain, 41 bytes, hash " in caplog.text
+    assert "411111" not in caplog.text
+    assert status == 302 or "(text/plain, 43 bytes, hash " in caplog.text
 
 
 async def test_the_words_of_a_partial_success_reach_no_log_line(
@@ -148,13 +149,13 @@ async def test_the_words_of_a_partial_success_reach_no_log_line(
 ) -> None:
     """The batch is kept with them, for a person to see which items they are about."""
     log.append([traces("a", "b", "c")])
-    destination = Scripted(lambda _: Delivered(2, said="bad value: 4111 1111"))
+    destination = Scripted(lambda _: Delivered(2, said="bad value: 411111 1111"))
     async with forwarding(log, destination, tmp_path) as running:
         await running.settled()
     path = running.dead_letters.path("scripted")
     assert f"scripted rejected 2 of 3 items: see dead letters {path}" in caplog.text
-    assert "4111" not in caplog.text
-    assert "4111 1111" in json.loads(path.read_text())["reason"]
+    assert "411111" not in caplog.text
+    assert "411111 1111" in json.loads(path.read_text())["reason"]
 
 
 async def test_a_fault_in_the_destination_is_retried(
@@ -178,10 +179,10 @@ async def test_a_fault_in_the_destination_is_retried(
     assert "oops" not in caplog.text
 
 
-async def test_a_record_that_cannot_be_sent_holds_up_nobody(
+async def test_an_item_that_cannot_be_sent_costs_itself_alone(
     log: DurableLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After the same exception so many times it is kept whole, counted, and said once."""
+    """After the same exception so many times it is kept aside, counted, and said once."""
 
     def answer(record: Record) -> Outcome:
         if "bad" in names_of(record):
@@ -189,17 +190,39 @@ async def test_a_record_that_cannot_be_sent_holds_up_nobody(
         return Delivered()
 
     destination = Scripted(answer)
-    log.append([traces("a"), traces("bad", "worse"), traces("b")])
+    names = [f"span-{number}" for number in range(20)]
+    log.append([traces("a"), traces(*names[:12], "bad", *names[12:]), traces("b")])
     async with forwarding(log, destination, tmp_path) as running:
         await running.until(lambda: log.cursor("scripted").position == log.end)
         assert running.forwarder.status.trouble is None
-    assert destination.taken == ["a", "b"]
-    assert destination.asked == MAX_FAULTS + 2
-    assert running.tally.counts["scripted", "dropped", "failed"] == 2
+    assert destination.taken == ["a", *names, "b"]
+    # The whole, then two on each of five levels, less those of a half that was accepted.
+    assert destination.asked <= MAX_FAULTS + 2 + 2 * 5
+    assert running.tally.counts["scripted", "dropped", "failed"] == 1
     (line,) = running.dead_letters.path("scripted").read_text().splitlines()
-    assert (json.loads(line)["items"], json.loads(line)["status"]) == (2, None)
-    assert [each.levelname for each in caplog.records].count("ERROR") == 1
+    assert (json.loads(line)["items"], json.loads(line)["status"]) == (1, None)
+    (error,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "does not get 1 of 21 items" in error.getMessage()
     assert "the content" not in caplog.text
+
+
+async def test_a_fault_that_every_item_meets_is_not_looked_for_in_each(
+    log: DurableLog, tmp_path: Path
+) -> None:
+    """One way down shows it; what is left is kept aside in few pieces, and nothing waits."""
+
+    def answer(record: Record) -> Outcome:
+        if "b" in names_of(record):
+            return Delivered()
+        raise ZeroDivisionError
+
+    destination = Scripted(answer)
+    log.append([traces(*(f"span-{number}" for number in range(2000))), traces("b")])
+    async with forwarding(log, destination, tmp_path) as running:
+        await running.until(lambda: log.cursor("scripted").position == log.end)
+    assert destination.taken == ["b"]
+    assert destination.asked <= MAX_FAULTS + 2 * max_failed_parts(2000) + 1
+    assert running.tally.counts["scripted", "dropped", "failed"] == 2000
 
 
 async def test_what_the_machine_lacks_is_waited_for(log: DurableLog, tmp_path: Path) -> None:

@@ -56,11 +56,13 @@ class Part:
     alone_since: float = 0.0
     """Since when it fails as it is."""
     strikes: int = 0
-    """How often it failed after something else had been accepted since its last failure."""
+    """How often it failed between two acceptances; `AnswerHistory` counts."""
     vouched_strikes: int = 0
-    """How often it failed right after an empty request was accepted."""
+    """How often it failed between two empty requests that were accepted."""
     is_vouched: bool = False
     """An empty request was accepted since its last failure."""
+    is_vouched_before: bool = False
+    """One was also accepted right before that failure."""
     accepted_at_failure: int = 0
     suspect_attempts: int = 0
     """How often it was sent while others were accepted."""
@@ -79,12 +81,14 @@ class Part:
             self.failing_since, self.accepted_before = now, accepted
         if self.failures == 0:
             self.alone_since = now
-        elif accepted > self.accepted_at_failure:
-            self.strikes += 1
-        self.vouched_strikes += self.is_vouched
-        self.is_vouched = False
+        self.is_vouched, self.is_vouched_before = False, self.is_vouched
         self.failures += 1
         self.accepted_at_failure = accepted
+
+    def vouched(self) -> None:
+        """The destination has accepted an empty request since the part failed."""
+        self.vouched_strikes += self.is_vouched_before
+        self.is_vouched, self.is_vouched_before = True, False
 
     def half(self, record: Record) -> Part:
         """A half of it, after it has failed."""
@@ -106,6 +110,10 @@ class Seen:
     """What was given up since the last delivery."""
     takes_empty: bool | None
     """Whether it has accepted an empty request since the failure; None if it was not asked."""
+    only_this_fails: bool
+    """Whether no other record has begun to fail since the last delivery."""
+    may_be_passed: bool
+    """Whether others may be sent before it, which shows whose fault it is."""
 
 
 def max_failed_parts(items: int) -> int:
@@ -128,8 +136,8 @@ def verdict(
         if failure.is_destinations or seen.now - part.failing_since < max_blocked_seconds:
             return Verdict.WAIT
         if part.is_whole:
-            return _halve(is_proven, seen) if can_halve else Verdict.WAIT
-        # Each strike is a failure after a delivery: an outage cannot cause it, except by chance.
+            return _halve(part, is_proven, seen, max_blocked_seconds) if can_halve else Verdict.WAIT
+        # Each strike lies between two deliveries: an outage cannot cause it, except by chance.
         needed = MAX_STRIKES_OVERLOADED if failure.cause in _OVERLOADED else MAX_STRIKES
         if part.strikes >= needed:
             return Verdict.GIVE_UP
@@ -139,7 +147,7 @@ def verdict(
             return Verdict.WAIT
         return _give_up(part, seen, needed)
     if part.is_whole:
-        return _halve(is_proven, seen) if can_halve else Verdict.WAIT
+        return _halve(part, is_proven, seen, max_blocked_seconds) if can_halve else Verdict.WAIT
     if part.strikes >= MAX_STRIKES:
         return Verdict.GIVE_UP
     # What else there is of the record may be accepted in between, which costs no request.
@@ -151,18 +159,23 @@ def verdict(
     return _give_up(part, seen, MAX_STRIKES)
 
 
-def _halve(is_proven: bool, seen: Seen) -> Verdict:
+def _halve(part: Part, is_proven: bool, seen: Seen, max_blocked_seconds: float) -> Verdict:
     if is_proven:
         return Verdict.HALVE
     if seen.takes_empty is None:
         return Verdict.ASK
-    return Verdict.HALVE if seen.takes_empty else Verdict.WAIT
+    if seen.takes_empty:
+        return Verdict.HALVE
+    # Some backends reject empty requests. Where no other batch can show it, a half has to.
+    assert part.failing_since is not None
+    is_long = seen.now - part.failing_since >= max_blocked_seconds
+    return Verdict.HALVE if is_long and not seen.may_be_passed else Verdict.WAIT
 
 
 def _give_up(part: Part, seen: Seen, needed: int) -> Verdict:
     """Also by empty requests, after each of which the part has to fail."""
     # Some backends answer an empty request before they look at anything else.
-    if not part.strikes and seen.unproven >= MAX_UNPROVEN:
+    if not seen.only_this_fails or (not part.strikes and seen.unproven >= MAX_UNPROVEN):
         return Verdict.WAIT
     if part.strikes + part.vouched_strikes >= needed:
         return Verdict.GIVE_UP

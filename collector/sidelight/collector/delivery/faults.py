@@ -10,6 +10,10 @@ from pathlib import Path
 MAX_FAULTS = 8
 
 
+class UnsendableError(Exception):
+    """Sending a record fails of itself, again and again; the message says where."""
+
+
 class Faults:
     """The exceptions that one record has caused."""
 

@@ -24,10 +24,11 @@ from sidelight.collector.log.position import Position
 _logger = logging.getLogger(__name__)
 
 
-# Whole batches that fail and that others may pass: above it the destination is rather down. Those
-# of which single items are left do not count: with enough of them nothing would get through that
-# shows whose fault it is, and they take no memory.
+# Whole batches that fail and that others may pass: this many, and beyond it as many as take little
+# memory, since with enough of them nothing would get through that shows whose fault it is. For that
+# reason those of which single items are left do not count.
 MAX_PASSED = 4
+MAX_PASSED_BYTES = 8 * 1024 * 1024
 # Batches that may be done before an older one is: a crash sends all of them again.
 MAX_AHEAD = 256
 
@@ -38,6 +39,7 @@ class _InFlight:
 
     end: Position
     time_ns: int
+    bytes: int
     delivery: asyncio.Future[None] = field(init=False)
     may_be_passed: bool = False
     """It fails, and the batches behind it are tried to see whose fault that is."""
@@ -53,9 +55,8 @@ class Forwarder:
     """Brings one destination everything in the log, in order, at least once.
 
     It runs on the event loop, with a thread of its own for the disk, so that one that hangs
-    delays nobody else. Up to `concurrency` batches are on their way at the same time, beside at
-    most `MAX_PASSED` that fail for long; the cursor passes them in order, each once it and all
-    before it are done.
+    delays nobody else. Up to `concurrency` batches are on their way at the same time, beside those
+    that fail for long; the cursor passes them in order, each once it and all before it are done.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Forwarder:
             status=self.status,
             max_backoff_seconds=max_backoff_seconds,
             max_blocked_seconds=max_blocked_seconds,
+            max_under_way=concurrency + MAX_PASSED,
             is_ordered=is_ordered,
         )
         self._reader = LogReader(
@@ -146,7 +148,8 @@ class Forwarder:
         """Begin to deliver what is to be sent before the cursor may pass the end of `step`."""
         self._report_damage(step)
         self.status.busy()
-        batch = _InFlight(step.end, step.time_ns)
+        size = len(step.record.payload) if step.record else 0
+        batch = _InFlight(step.end, step.time_ns, size)
         if step.record is None:
             batch.delivery = asyncio.get_running_loop().create_future()
             batch.delivery.set_result(None)
@@ -169,11 +172,10 @@ class Forwarder:
             for batch in self._in_flight
             if not (batch.is_done or (batch.may_be_passed and batch.is_small))
         ]
-        passed = sum(batch.may_be_passed for batch in under_way)
-        return (
-            len(under_way) - min(passed, MAX_PASSED) < self._concurrency
-            and len(self._in_flight) < MAX_AHEAD
-        )
+        passed = [batch.bytes for batch in under_way if batch.may_be_passed]
+        is_passable = len(passed) <= MAX_PASSED or sum(passed) <= MAX_PASSED_BYTES
+        blocking = len(under_way) - (len(passed) if is_passable else MAX_PASSED)
+        return blocking < self._concurrency and len(self._in_flight) < MAX_AHEAD
 
     def _let_pass(self, batch: _InFlight, is_small: bool) -> None:
         if not batch.may_be_passed or batch.is_small != is_small:

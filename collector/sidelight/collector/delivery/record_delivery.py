@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict, deque
 from functools import partial
 
 from sidelight.base.executor import DaemonExecutor
-from sidelight.collector.delivery.blame import Part, Seen, Verdict, max_failed_parts, verdict
+from sidelight.collector.delivery.answer_history import AnswerHistory
+from sidelight.collector.delivery.attempts import Attempts, LetPass, never_passed
+from sidelight.collector.delivery.blame import Part, Seen, Verdict, verdict
 from sidelight.collector.delivery.circuit import Circuit, backoff_seconds
 from sidelight.collector.delivery.dead_letters import DeadLetters
-from sidelight.collector.delivery.faults import MAX_FAULTS, Faults, place
+from sidelight.collector.delivery.faults import MAX_FAULTS, Faults, UnsendableError, place
 from sidelight.collector.delivery.observer import Observer
 from sidelight.collector.delivery.pace import Allowance, Pace
 from sidelight.collector.delivery.status import DeliveryStatus
@@ -38,40 +38,6 @@ MAX_HALVES_AT_ONCE = 120
 MAX_HALVES_PER_MINUTE = 600
 
 
-class _UnsendableError(Exception):
-    """Sending a record fails of itself, again and again; the message says where."""
-
-
-LetPass = Callable[[bool], None]
-"""Told that the records behind one are to be tried; whether only single items of it are left."""
-
-
-def _never_passed(_is_small: bool) -> None:
-    """What no other batch may pass."""
-
-
-@dataclass(slots=True)
-class _Attempts:
-    """What has become of one record so far."""
-
-    items: int
-    parts: deque[Part]
-    """Those that are still to be sent, less the one under way."""
-    let_others_pass: LetPass
-    is_test: bool
-    faults: Faults = field(default_factory=Faults)
-    given_up: Counter[int] = field(default_factory=Counter)
-    """Items that went to the dead letters, by status; 0 if there was no answer."""
-    failed_parts: int = 0
-    accepted_then: int = 0
-    takes_empty: bool | None = None
-    is_suspected: bool = False
-    last_failure: Failure | None = None
-    is_small: bool = False
-    """Only single items are left, and each has failed."""
-    timer: asyncio.TimerHandle | None = None
-
-
 class RecordDelivery:
     """Delivers the records of one subscription; several may be under way at the same time."""
 
@@ -85,9 +51,13 @@ class RecordDelivery:
         status: DeliveryStatus,
         max_backoff_seconds: float,
         max_blocked_seconds: float,
+        max_under_way: int = 1,
         is_ordered: bool = False,
     ) -> None:
-        """`is_ordered`: what arrives out of order is lost, so that batches are passed late."""
+        """`max_under_way`: requests at a time, whatever the number of batches.
+
+        `is_ordered`: what arrives out of order is lost, so that batches are passed late.
+        """
         self._exporter = exporter
         self._name = exporter.name
         self._dead_letters = dead_letters
@@ -99,14 +69,17 @@ class RecordDelivery:
         self._max_backoff_seconds = max_backoff_seconds
         self._max_blocked_seconds = max_blocked_seconds
         self._is_ordered = is_ordered
+        self._turns = asyncio.Semaphore(max_under_way)
         self._halves = Allowance(MAX_HALVES_AT_ONCE, MAX_HALVES_PER_MINUTE)
         self._accepted: Counter[Signal] = Counter()
+        self._answers: defaultdict[Signal, AnswerHistory] = defaultdict(AnswerHistory)
         self._unproven = 0
+        self._records = 0
 
     async def deliver(
         self,
         record: Record,
-        let_others_pass: LetPass = _never_passed,
+        let_others_pass: LetPass = never_passed,
         *,
         is_test: bool = False,
     ) -> None:
@@ -116,12 +89,16 @@ class RecordDelivery:
         them shows whose fault it is. `is_test`: this is one of those, so it is sent at once.
         """
         parts = deque([Part(record)])
-        attempts = _Attempts(record.items, parts, let_others_pass, is_test)
+        self._records += 1
+        attempts = Attempts(self._records, record.items, parts, let_others_pass, is_test)
         try:
             await self._deliver(parts, attempts)
         finally:
+            self._answers[record.signal].forget_record(attempts.number)
             if attempts.timer is not None:
                 attempts.timer.cancel()
+        for reason, items in attempts.unsendable.items():
+            self._report_unsendable(items, record.items, reason)
         if attempts.given_up:
             _logger.error(
                 "%s rejected %d of %d items for good (status %s); see dead letters %s",
@@ -132,10 +109,12 @@ class RecordDelivery:
                 self._dead_letters.path(self._name),
             )
 
-    async def _deliver(self, parts: deque[Part], attempts: _Attempts) -> None:
+    async def _deliver(self, parts: deque[Part], attempts: Attempts) -> None:
         while parts:
             part = parts.popleft()
             outcome = await self._attempt(part, attempts)
+            if outcome not in (Verdict.WAIT, Verdict.REPEAT):
+                self._answers[part.record.signal].forget(part)
             match outcome:
                 case None:
                     pass
@@ -144,7 +123,7 @@ class RecordDelivery:
                     parts.extendleft(reversed(pair))
                 case Verdict.HALVE | Verdict.GIVE_UP:
                     await self._dead_letter(part, attempts)
-                case Verdict.WAIT if part.is_whole:
+                case Verdict.WAIT if part.is_whole and attempts.may_halve:
                     parts.appendleft(part)
                 # Behind the rest of the record: if that is accepted, it shows whose fault it is.
                 case _:
@@ -154,21 +133,36 @@ class RecordDelivery:
         """Keep aside a record that cannot be read or sent: others wait behind it."""
         self._observer.dropped(self._name, record.items, "failed")
         await self._keep(record, None, reason)
+        self._report_unsendable(record.items, record.items, reason)
+
+    def _report_unsendable(self, items: int, of_items: int, reason: str) -> None:
         _logger.error(
-            "%s does not get %d items, after %d attempts: %s; see dead letters %s",
+            "%s does not get %d of %d items, after %d attempts: %s; see dead letters %s",
             self._name,
-            record.items,
+            items,
+            of_items,
             MAX_FAULTS,
             reason,
             self._dead_letters.path(self._name),
         )
 
-    async def _attempt(self, part: Part, attempts: _Attempts) -> Verdict | None:
+    async def _isolate(self, part: Part, reason: str, attempts: Attempts) -> None:
+        """Halve a part on which our own code fails, down to the items that are to blame."""
+        record = part.record
+        pair = await self._halve(part) if part.is_whole and attempts.may_isolate() else None
+        if pair is not None:
+            attempts.parts.extendleft(reversed(pair))
+            return
+        self._observer.dropped(self._name, record.items, "failed")
+        await self._keep(record, None, reason)
+        attempts.unsendable[reason] += record.items
+
+    async def _attempt(self, part: Part, attempts: Attempts) -> Verdict | None:
         """Send a part once, when its turn has come; what to do about it, None if it is done."""
         record = part.record
         await self._pace.wait(record.items)
-        # Retries have pauses of their own; only new parts come in numbers.
-        if record.items < attempts.items and not part.failures:
+        # Retries have pauses of their own. New parts, and what is sent at once, come in numbers.
+        if (record.items < attempts.items or attempts.is_test) and not part.failures:
             await self._halves.use()
         is_suspect = self._is_suspect(part)
         if is_suspect:
@@ -184,9 +178,17 @@ class RecordDelivery:
         # Judged while the circuit lets nothing else through, and before it notes the outcome.
         async def send() -> Outcome:
             nonlocal next_step
-            outcome = await self._send(record, attempts.faults)
+            answers = self._answers[record.signal]
+            # After an outage all that has waited is let through at the same time.
+            async with self._turns:
+                begun = answers.begin()
+                outcome = await self._send(record, attempts.faults)
             if isinstance(outcome, Delivered):
+                # A batch that is rejected item by item is no sign of a destination that works.
+                if outcome.was_sent and outcome.rejected < record.items:
+                    answers.accepted(begun)
                 return outcome
+            answers.failed(part, attempts.number, begun, is_suspect=is_suspect)
             next_step = await self._judge(part, outcome, attempts)
             return _as_seen(outcome, next_step)
 
@@ -194,11 +196,12 @@ class RecordDelivery:
             outcome = await self._circuit.run(
                 send, is_suspect=is_suspect, is_at_once=attempts.is_test and not part.failures
             )
-        except _UnsendableError as error:
+        except UnsendableError as error:
             self._status.recovered()
-            await self.give_up(record, str(error))
+            await self._isolate(part, str(error), attempts)
             return None
         if isinstance(outcome, Delivered):
+            attempts.raised_parts = 0
             await self._note_delivered(record, outcome)
             return None
         if isinstance(outcome, Retry):
@@ -210,7 +213,7 @@ class RecordDelivery:
         is_failing = part.failing_since is not None
         return is_failing and self._accepted[part.record.signal] > part.accepted_before
 
-    async def _judge(self, part: Part, failure: Failure, attempts: _Attempts) -> Verdict:
+    async def _judge(self, part: Part, failure: Failure, attempts: Attempts) -> Verdict:
         """What to do about a failure; asks the destination for more if that decides it."""
         record = part.record
         accepted = self._accepted[record.signal]
@@ -231,7 +234,15 @@ class RecordDelivery:
         attempts.failed_parts += record.items < attempts.items
         decision = Verdict.ASK
         while decision is Verdict.ASK:
-            seen = Seen(now, accepted, attempts.failed_parts, self._unproven, attempts.takes_empty)
+            seen = Seen(
+                now,
+                accepted,
+                attempts.failed_parts,
+                self._unproven,
+                attempts.takes_empty,
+                self._answers[record.signal].only_fails(attempts.number),
+                may_be_passed=not self._is_ordered,
+            )
             decision = verdict(
                 part,
                 failure,
@@ -241,7 +252,8 @@ class RecordDelivery:
             )
             if decision is Verdict.ASK:
                 attempts.takes_empty = await self._takes_empty(record.signal)
-                part.is_vouched = attempts.takes_empty is True
+                if attempts.takes_empty:
+                    part.vouched()
                 if attempts.takes_empty is None:
                     # Halving in vain costs a few requests, giving up in vain costs an item.
                     decision = Verdict.HALVE if part.is_whole else Verdict.WAIT
@@ -252,15 +264,15 @@ class RecordDelivery:
             attempts.let_others_pass(attempts.is_small)
         return decision
 
-    def _note_blocked(self, attempts: _Attempts) -> None:
+    def _note_blocked(self, attempts: Attempts) -> None:
         failure = attempts.last_failure
         is_destinations = isinstance(failure, Retry) and failure.is_destinations
         if not (self._is_ordered or is_destinations):
             attempts.let_others_pass(attempts.is_small)
 
-    def _may_be_passed(self, part: Part, failure: Failure, attempts: _Attempts, now: float) -> bool:
+    def _may_be_passed(self, part: Part, failure: Failure, attempts: Attempts, now: float) -> bool:
         """Whether the batches behind it are to be tried while it waits."""
-        can_halve = part.is_whole and attempts.failed_parts < max_failed_parts(attempts.items)
+        can_halve = part.is_whole and attempts.may_halve
         # What passes it makes its samples too old, so that even the good ones would be rejected.
         if self._is_ordered and (can_halve or not attempts.is_small):
             return False
@@ -284,7 +296,7 @@ class RecordDelivery:
         except Exception as error:
             reason = f"sending fails: {place(error)}; report it"
             if faults.is_hopeless(error):
-                raise _UnsendableError(reason) from error
+                raise UnsendableError(reason) from error
             return Retry(reason, cause="exception", is_destinations=True)
 
     def _note_recovered(self) -> None:
@@ -301,7 +313,7 @@ class RecordDelivery:
         if delivered.rejected:
             await self._note_rejected(record, delivered)
 
-    def _note_waiting(self, part: Part, failure: Retry, attempts: _Attempts) -> None:
+    def _note_waiting(self, part: Part, failure: Retry, attempts: Attempts) -> None:
         self._observer.retried(self._name)
         # The destination is not in trouble if it accepts other batches.
         if not self._is_suspect(part):
@@ -344,13 +356,13 @@ class RecordDelivery:
             pair = await self._disk.run(lambda: halves(record.body()))
         except Exception as error:  # noqa: BLE001
             # Kept whole: sent again for ever it would hold up all behind it.
-            _logger.error("what %s rejected cannot be halved: %s", self._name, place(error))
+            _logger.error("a batch for %s cannot be halved: %s", self._name, place(error))
             return None
         if pair is None:
             return None
         return [part.half(record.with_body(body, items)) for body, items in pair]
 
-    async def _dead_letter(self, part: Part, attempts: _Attempts) -> None:
+    async def _dead_letter(self, part: Part, attempts: Attempts) -> None:
         record, failure = part.record, part.last_failure
         assert failure is not None
         status = failure.status if isinstance(failure, Rejected) else _status_of(failure.cause)
