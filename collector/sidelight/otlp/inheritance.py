@@ -6,7 +6,10 @@ the root alone costs nothing there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 import stringzilla
@@ -14,7 +17,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from sidelight import conventions as c
 from sidelight.otlp import varint
-from sidelight.otlp.otlp_pb2 import Request, SpanHead, SpanTraits
+from sidelight.otlp.otlp_pb2 import Request, Scopes, SpanHead, SpanTraits
 
 Grouping = dict[str, bytes]
 """Attributes that group a trace, by name, as they stand in a serialised span."""
@@ -37,16 +40,15 @@ SOURCES: Final = (
 )  # fmt: skip
 """What a request holds of which such attributes can come, under a foreign name too."""
 
-OWN_SOURCES: Final = (b"session.id", b"user.id", b"tag.tags", b"langfuse.trace.")
+_STARTS: Final = tuple((name, KeyValue(key=name).SerializeToString()) for name in INHERITED)
+
+OWN_SOURCES: Final = tuple(start for _, start in _STARTS)
 """What a request holds that has such attributes under one of their own names."""
 
-_STARTS: Final = tuple((name, KeyValue(key=name).SerializeToString()) for name in INHERITED)
 # Field 9 of a span, a message: one attribute. Protobuf allows it behind the other fields.
 _ATTRIBUTE: Final = b"\x4a"
 # The greatest length that takes one byte.
 _MAX_ONE_BYTE: Final = 127
-
-_Key = tuple[bytes, bytes]
 
 
 class _Ids(NamedTuple):
@@ -86,53 +88,92 @@ def inherit(
     Ancestors are looked for in the request and among `gone`, spans that were taken out of it.
     What none of them has comes from `roots`, by trace id.
     """
-    known = roots or {}
-    gone = list(gone)
     held = [
         (scope, list(scope.items)) for resource in request.resources for scope in resource.scopes
     ]
+    return inherit_among(held, gone=gone, roots=roots)
+
+
+def inherit_among(
+    held: Sequence[tuple[Scopes, list[bytes]]],
+    *,
+    gone: Iterable[bytes] = (),
+    roots: Mapping[bytes, Grouping] | None = None,
+) -> bool:
+    """The same for scopes with their spans as a list, which is changed as they are."""
     items = [item for _, scope_items in held for item in scope_items]
-    all_ids = [_ids(item) for item in items]
-    having, traces = _differing(items, all_ids)
-    if not (known or gone or traces):
-        return False
-    family = _Family(known)
+    having = _having(items)
+    families = {trace_id: _Family(grouping) for trace_id, grouping in (roots or {}).items()}
     for item in gone:
-        family.add(_ids(item), grouping(item))
-    for number, ids in enumerate(all_ids):
-        if known or gone or ids.trace_id in traces:
-            family.add(ids, grouping(items[number]) if number in having else {})
+        families.setdefault(_ids(item).trace_id, _Family()).add(_ids(item), grouping(item))
+    trace_ids: list[bytes] = []
+    if having or families:
+        trace_ids = list(map(_trace_id, items))
+        for trace_id in _uneven(having, trace_ids):
+            families.setdefault(trace_id, _Family())
+    if not families:
+        return False
+    everywhere = set().union(*having)
+    members = [number for number, trace_id in enumerate(trace_ids) if trace_id in families]
+    ids = {number: _ids(items[number]) for number in members}
+    for number in members:
+        own = grouping(items[number]) if number in everywhere else {}
+        families[ids[number].trace_id].add(ids[number], own)
     changed = False
-    number = 0
+    first = 0
+    following = iter(members)
+    number = next(following, len(items))
     for scope, scope_items in held:
-        for index in range(len(scope_items)):
-            ids = all_ids[number]
-            number += 1
-            if ids.trace_id in family.traces or ids.trace_id in known:
-                missing = family.missing(ids)
-                if missing:
-                    scope.items[index] += b"".join(missing)
-                    changed = True
+        end = first + len(scope_items)
+        while number < end:
+            missing = families[ids[number].trace_id].missing(ids[number].span_id)
+            if missing:
+                at = number - first
+                scope_items[at] = scope.items[at] = scope_items[at] + missing
+                changed = True
+            number = next(following, len(items))
+        first = end
     return changed
 
 
-def _differing(items: Sequence[bytes], ids: Sequence[_Ids]) -> tuple[set[int], set[bytes]]:
-    """Spans that may have something to pass on, and traces in which others may lack it.
+def _having(items: Sequence[bytes]) -> list[set[int]]:
+    """For each name that is there, the spans that may have it.
 
-    Told by a search over their bytes: opening a span costs ten times as much.
+    Told by one search over all bytes: opening a span costs ten times as much.
     """
     joined = b"".join(items)
-    having: set[int] = set()
-    traces: set[bytes] = set()
+    having = []
+    ends: list[int] = []
     for _, start in _STARTS:
-        if stringzilla.find(joined, start) >= 0:
-            places = {
-                number for number, item in enumerate(items) if stringzilla.find(item, start) >= 0
-            }
-            having |= places
-            lacking = {each.trace_id for number, each in enumerate(ids) if number not in places}
-            traces |= lacking & {ids[number].trace_id for number in places}
-    return having, traces
+        at = stringzilla.find(joined, start)
+        if at < 0:
+            continue
+        ends = ends or list(accumulate(map(len, items)))
+        numbers = set()
+        while at >= 0:
+            number = bisect_right(ends, at)
+            numbers.add(number)
+            at = stringzilla.find(joined, start, ends[number])
+        having.append(numbers)
+    return having
+
+
+def _uneven(having: Sequence[set[int]], trace_ids: Sequence[bytes]) -> set[bytes]:
+    """Traces in which some spans have a name and others lack it."""
+    if not having:
+        return set()
+    spans = Counter(trace_ids)
+    uneven: set[bytes] = set()
+    for numbers in having:
+        counts = Counter([trace_ids[number] for number in numbers])
+        uneven.update(trace_id for trace_id, count in counts.items() if count < spans[trace_id])
+    return uneven
+
+
+def _trace_id(item: bytes) -> bytes:
+    """The trace id of a serialised span."""
+    # As all encoders write it: field 1 first, 16 bytes long.
+    return item[2:18] if item.startswith(b"\x0a\x10") else SpanHead.FromString(item).trace_id
 
 
 def _ids(item: bytes) -> _Ids:
@@ -147,53 +188,67 @@ def _ids(item: bytes) -> _Ids:
     return _Ids(head.trace_id, head.span_id, head.parent_span_id)
 
 
-class _Family:
-    """Spans by id, with their parents and what groups their trace."""
+class _Passed(NamedTuple):
+    """What a span passes on, and the same as it is added to a span that has nothing itself."""
 
-    def __init__(self, roots: Mapping[bytes, Grouping]) -> None:
-        self.traces: set[bytes] = set()
-        """Traces in which some span has something to pass on."""
-        self._roots = roots
-        self._parents: dict[_Key, bytes] = {}
-        self._own: dict[_Key, Grouping] = {}
-        self._all: dict[_Key, Grouping] = {}
+    grouping: Grouping
+    added: bytes
+
+
+class _Family:
+    """The spans of a trace, with their parents and what groups the trace in them."""
+
+    __slots__ = ("_own", "_parents", "_passed", "_root")
+
+    def __init__(self, root: Grouping | None = None) -> None:
+        self._root = _passed(root or {})
+        self._parents: dict[bytes, bytes] = {}
+        self._own: dict[bytes, Grouping] = {}
+        self._passed: dict[bytes, _Passed] = {}
 
     def add(self, ids: _Ids, own: Grouping) -> None:
         """Take note of a span and of what groups its trace in it."""
-        key = ids.trace_id, ids.span_id
-        self._parents[key] = ids.parent_span_id
+        self._parents[ids.span_id] = ids.parent_span_id
         if own:
-            self._own[key] = own
-            self.traces.add(ids.trace_id)
+            self._own[ids.span_id] = own
 
-    def missing(self, ids: _Ids) -> Sequence[bytes]:
+    def missing(self, span_id: bytes) -> bytes:
         """The serialised attributes that a span lacks and an ancestor has."""
-        key = ids.trace_id, ids.span_id
-        own = self._own.get(key, {})
-        return [
-            attribute
-            for name, attribute in self._of(key).items()
-            if name not in own and len(attribute) <= MAX_INHERITED_BYTES
-        ]
+        passed = self._passed.get(span_id) or self._of(span_id)
+        own = self._own.get(span_id)
+        if own is None:
+            return passed.added
+        return _added(passed.grouping, but=own)
 
-    def _of(self, key: _Key) -> Grouping:
+    def _of(self, span_id: bytes) -> _Passed:
         """What a span has with what its ancestors pass on."""
-        way: list[_Key] = []
-        passed: Grouping | None = None
-        # Ids are a sender's: a circle of parents ends where it began.
-        seen: set[_Key] = set()
-        while key in self._parents and key not in seen:
-            passed = self._all.get(key)
-            if passed is not None:
-                break
-            seen.add(key)
-            way.append(key)
-            key = key[0], self._parents[key]
+        # In order. Ids are a sender's: a circle of parents ends where it began.
+        way: dict[bytes, None] = {}
+        passed: _Passed | None = None
+        while passed is None and span_id in self._parents and span_id not in way:
+            way[span_id] = None
+            span_id = self._parents[span_id]
+            passed = self._passed.get(span_id)
         if passed is None:
-            passed = self._roots.get(key[0], {})
+            passed = self._root
         for below in reversed(way):
             own = self._own.get(below)
             if own:
-                passed = {**passed, **own}
-            self._all[below] = passed
+                passed = _passed({**passed.grouping, **own})
+            self._passed[below] = passed
         return passed
+
+
+def _passed(grouping: Grouping) -> _Passed:
+    return _Passed(grouping, _added(grouping))
+
+
+def _added(grouping: Grouping, *, but: Container[str] = ()) -> bytes:
+    """Serialised attributes together, without those too long to be inherited."""
+    return b"".join(
+        [
+            attribute
+            for name, attribute in grouping.items()
+            if name not in but and len(attribute) <= MAX_INHERITED_BYTES
+        ]
+    )

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19sidelight/otlp/otlp.proto\x12\x0esidelight.otlp\"7\n\x07Request\x12,\n\tresources\x18\x01 \x03(\x0b\x32\x19.sidelight.otlp.Resources\"o\n\tResources\x12-\n\x08resource\x18\x01 \x01(\x0b\x32\x16.sidelight.otlp.FieldsH\x00\x88\x01\x01\x12&\n\x06scopes\x18\x02 \x03(\x0b\x32\x16.sidelight.otlp.ScopesB\x0b\n\t_resource\"M\n\x06Scopes\x12*\n\x05scope\x18\x01 \x01(\x0b\x32\x16.sidelight.otlp.FieldsH\x00\x88\x01\x01\x12\r\n\x05items\x18\x02 \x03(\x0c\x42\x08\n\x06_scope\"\x08\n\x06\x46ields\"E\n\x08SpanHead\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0f\n\x07span_id\x18\x02 \x01(\x0c\x12\x16\n\x0eparent_span_id\x18\x04 \x01(\x0c\"\x8e\x01\n\nSpanTraits\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x05 \x01(\x0c\x12\x10\n\x08start_ns\x18\x07 \x01(\x06\x12\x0e\n\x06\x65nd_ns\x18\x08 \x01(\x06\x12\x12\n\nattributes\x18\t \x03(\x0c\x12*\n\x06status\x18\x0f \x01(\x0b\x32\x1a.sidelight.otlp.StatusCode\"\x1f\n\tLogTraits\x12\x12\n\nattributes\x18\x06 \x03(\x0c\"\x1a\n\nStatusCode\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19sidelight/otlp/otlp.proto\x12\x0esidelight.otlp\"7\n\x07Request\x12,\n\tresources\x18\x01 \x03(\x0b\x32\x19.sidelight.otlp.Resources\"o\n\tResources\x12-\n\x08resource\x18\x01 \x01(\x0b\x32\x16.sidelight.otlp.FieldsH\x00\x88\x01\x01\x12&\n\x06scopes\x18\x02 \x03(\x0b\x32\x16.sidelight.otlp.ScopesB\x0b\n\t_resource\"M\n\x06Scopes\x12*\n\x05scope\x18\x01 \x01(\x0b\x32\x16.sidelight.otlp.FieldsH\x00\x88\x01\x01\x12\r\n\x05items\x18\x02 \x03(\x0c\x42\x08\n\x06_scope\"\x08\n\x06\x46ields\"E\n\x08SpanHead\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0f\n\x07span_id\x18\x02 \x01(\x0c\x12\x16\n\x0eparent_span_id\x18\x04 \x01(\x0c\"\x8e\x01\n\nSpanTraits\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x05 \x01(\x0c\x12\x10\n\x08start_ns\x18\x07 \x01(\x06\x12\x0e\n\x06\x65nd_ns\x18\x08 \x01(\x06\x12\x12\n\nattributes\x18\t \x03(\x0c\x12*\n\x06status\x18\x0f \x01(\x0b\x32\x1a.sidelight.otlp.StatusCode\"\x92\x01\n\tSpanShape\x12\x31\n\nattributes\x18\t \x03(\x0b\x32\x1d.sidelight.otlp.AttributeName\x12&\n\x06\x65vents\x18\x0b \x01(\x0b\x32\x16.sidelight.otlp.Fields\x12*\n\x06status\x18\x0f \x01(\x0b\x32\x1a.sidelight.otlp.StatusCode\"\x1c\n\rAttributeName\x12\x0b\n\x03key\x18\x01 \x01(\x0c\"\x1f\n\tLogTraits\x12\x12\n\nattributes\x18\x06 \x03(\x0c\"\x1a\n\nStatusCode\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,8 +43,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SPANHEAD']._serialized_end=373
   _globals['_SPANTRAITS']._serialized_start=376
   _globals['_SPANTRAITS']._serialized_end=518
-  _globals['_LOGTRAITS']._serialized_start=520
-  _globals['_LOGTRAITS']._serialized_end=551
-  _globals['_STATUSCODE']._serialized_start=553
-  _globals['_STATUSCODE']._serialized_end=579
+  _globals['_SPANSHAPE']._serialized_start=521
+  _globals['_SPANSHAPE']._serialized_end=667
+  _globals['_ATTRIBUTENAME']._serialized_start=669
+  _globals['_ATTRIBUTENAME']._serialized_end=697
+  _globals['_LOGTRAITS']._serialized_start=699
+  _globals['_LOGTRAITS']._serialized_end=730
+  _globals['_STATUSCODE']._serialized_start=732
+  _globals['_STATUSCODE']._serialized_end=758
 # @@protoc_insertion_point(module_scope)

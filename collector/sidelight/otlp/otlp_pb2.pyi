@@ -186,8 +186,60 @@ class SpanTraits(_message.Message):
 Global___SpanTraits: _TypeAlias = SpanTraits  # noqa: Y015
 
 @_typing.final
+class SpanShape(_message.Message):
+    """What spans have in common that are treated alike: the names of their attributes, whether they have
+    events (several are merged into one), and their status. Without unknown fields it serialises to
+    the same bytes for them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def attributes(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttributeName]: ...
+    @_builtins.property
+    def events(self) -> Global___Fields: ...
+    @_builtins.property
+    def status(self) -> Global___StatusCode: ...
+    def __init__(
+        self,
+        *,
+        attributes: _abc.Iterable[Global___AttributeName] | None = ...,
+        events: Global___Fields | None = ...,
+        status: Global___StatusCode | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "events", b"events", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpanShape: _TypeAlias = SpanShape  # noqa: Y015
+
+@_typing.final
+class AttributeName(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttributeName: _TypeAlias = AttributeName  # noqa: Y015
+
+@_typing.final
 class LogTraits(_message.Message):
-    """The same of a log record."""
+    """What rules ask of a log record."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

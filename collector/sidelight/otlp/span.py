@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
@@ -11,9 +11,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 AttributeValue = str | bool | int | float | bytes | list["AttributeValue"] | None
 Attributes = Mapping[str, AttributeValue]
 
+# Looked up in the generated module it takes as long as three fields.
+_ERROR = Status.STATUS_CODE_ERROR
 
-@dataclass(frozen=True, slots=True)
-class SpanRecord:
+
+class SpanRecord(NamedTuple):
     """A span for reading only; ids are raw bytes, times Unix nanoseconds."""
 
     trace_id: bytes
@@ -32,8 +34,7 @@ class SpanRecord:
         return max(0, self.end_ns - self.start_ns) / 1e9
 
 
-@dataclass(frozen=True, slots=True)
-class SourcedSpan:
+class SourcedSpan(NamedTuple):
     """A span with the service and the instrumentation scope that it came from."""
 
     service: str
@@ -48,16 +49,17 @@ def read(span: Span) -> SpanRecord:
 
 def record(span: Span, attributes: Attributes) -> SpanRecord:
     """The record of a parsed span whose attributes were read before."""
+    # By position: names take a third more time, and each measured span has a record.
     return SpanRecord(
-        trace_id=span.trace_id,
-        span_id=span.span_id,
-        parent_span_id=span.parent_span_id,
-        name=span.name,
-        kind=span.kind,
-        start_ns=span.start_time_unix_nano,
-        end_ns=span.end_time_unix_nano,
-        attributes=attributes,
-        is_error=span.status.code == Status.STATUS_CODE_ERROR,
+        span.trace_id,
+        span.span_id,
+        span.parent_span_id,
+        span.name,
+        span.kind,
+        span.start_time_unix_nano,
+        span.end_time_unix_nano,
+        attributes,
+        span.status.code == _ERROR,
     )
 
 

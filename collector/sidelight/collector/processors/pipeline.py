@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -17,6 +18,7 @@ from sidelight.collector.processors.common.processed import (
     finished,
 )
 from sidelight.collector.processors.common.search import Presence, holding
+from sidelight.collector.processors.common.start import start
 from sidelight.collector.processors.content.processor import ContentProcessor
 from sidelight.collector.processors.cost.prices import PriceTable
 from sidelight.collector.processors.cost.processor import HINTS, add_cost
@@ -28,8 +30,14 @@ from sidelight.collector.processors.normalise.registry import table_for
 from sidelight.collector.processors.normalise.table import Table
 from sidelight.collector.processors.plan.plans import Applied, Plans, Rules
 from sidelight.collector.processors.redact.processor import RedactProcessor
-from sidelight.collector.processors.repair.processor import repair_logs, repair_traces
-from sidelight.otlp.inheritance import OWN_SOURCES, SOURCES, inherit
+from sidelight.collector.processors.repair.processor import (
+    repair_logs,
+    repair_resource,
+    repair_spans,
+    suspects_of,
+)
+from sidelight.collector.processors.repair.suspects import Suspects
+from sidelight.otlp.inheritance import OWN_SOURCES, SOURCES, inherit_among
 from sidelight.otlp.otlp_pb2 import Request, Scopes
 from sidelight.otlp.remember import remembered
 from sidelight.otlp.span import SourcedSpan, SpanRecord, attributes, record
@@ -41,7 +49,19 @@ _MEASURED_SCOPES = frozenset(
 )
 # A background response is worked on in a span of its own.
 _REQUEST_KINDS = frozenset({Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CONSUMER})
-_MEASURED_NAMES = (c.DB_SYSTEM, c.INPUT_TOKENS, c.OUTPUT_TOKENS, c.USAGE_COST, c.LLM_COST_TOTAL)
+_MEASURED_NAMES = frozenset(
+    {c.DB_SYSTEM, c.INPUT_TOKENS, c.OUTPUT_TOKENS, c.USAGE_COST, c.LLM_COST_TOTAL}
+)
+
+
+class _Opened(NamedTuple):
+    """A scope being processed: its spans as they are now, and those to be measured by index."""
+
+    service: str
+    name: str
+    scope: Scopes
+    items: list[bytes]
+    measured: dict[int, SpanRecord]
 
 
 class Pipeline:
@@ -85,35 +105,35 @@ class Pipeline:
         those that need nothing stay the bytes they were. `body` is what it was parsed from.
         """
         processed = Processed()
+        suspects = None
         if self._repairs:
-            whole = request.SerializeToString() if body is None else body
-            yield from repair_traces(request, whole, processed)
+            suspects = suspects_of(request, request.SerializeToString() if body is None else body)
         presence = None if body is None else Presence(body)
-        opened: list[tuple[str, str, dict[int, SpanRecord]]] = []
+        opened: list[_Opened] = []
         for resource in request.resources:
+            if suspects is not None:
+                repair_resource(resource, processed)
             service = service_name(resource.resource.SerializeToString())
             for scope in resource.scopes:
-                refuse_bad_ids(scope, processed)
-                if self._limits is not None:
-                    self._limits.process("span", scope, processed)
+                items = yield from self._checked(scope, suspects, processed)
                 name = scope_name(scope.scope.SerializeToString())
-                measured = yield from self._normalise(service, name, scope, presence, processed)
-                opened.append((service, name, measured))
+                measured = yield from self._normalise(
+                    service, name, scope, items, presence, processed
+                )
+                opened.append(_Opened(service, name, scope, items, measured))
         # Behind the names, which differ by instrumentor, and before the policies.
         # Foreign names count only where they were changed: each search is one over all bytes.
         sources = SOURCES if processed.changed else OWN_SOURCES
         if presence is None or any(presence.has(source) for source in sources):
-            processed.changed |= inherit(request)
-        following = iter(opened)
-        for resource in request.resources:
-            for scope in resource.scopes:
-                service, name, measured = next(following)
-                if self._protects:
-                    measured = yield from self._protect(service, name, scope, measured, processed)
-                processed.measured += [
-                    SourcedSpan(service, name, span) for span in measured.values()
-                ]
-            if self._redact is not None:
+            processed.changed |= inherit_among([(each.scope, each.items) for each in opened])
+        for service, name, scope, items, measured in opened:
+            if self._protects:
+                measured = yield from self._protect(
+                    service, name, scope, items, measured, processed
+                )
+            processed.measured += [SourcedSpan(service, name, span) for span in measured.values()]
+        if self._redact is not None:
+            for resource in request.resources:
                 self._redact.process_holders(resource, processed)
         return processed
 
@@ -126,7 +146,7 @@ class Pipeline:
             service = service_name(resource.resource.SerializeToString())
             for scope in resource.scopes:
                 if self._limits is not None:
-                    self._limits.process("log record", scope, processed)
+                    self._limits.process("log record", scope, scope.items, processed)
                 if self._content is not None:
                     yield from self._content.process_logs(service, scope, processed)
                 if self._redact is not None:
@@ -135,11 +155,29 @@ class Pipeline:
                 self._redact.process_holders(resource, processed)
         return processed
 
+    def _checked(
+        self, scope: Scopes, suspects: Suspects | None, processed: Processed
+    ) -> Steps[list[bytes]]:
+        """The spans of a scope after repairs, and without those with bad ids or beyond limits."""
+        items = list(scope.items)
+        starts = list(map(start, items))
+        if suspects is not None:
+            indexes = suspects.among(items, starts)
+            if indexes:
+                yield from repair_spans(scope, items, indexes, processed)
+                starts = list(map(start, items))
+        if refuse_bad_ids(scope, items, starts, processed):
+            items = list(scope.items)
+        if self._limits is not None and self._limits.process("span", scope, items, processed):
+            items = list(scope.items)
+        return items
+
     def _normalise(
         self,
         service: str,
         name: str,
         scope: Scopes,
+        items: list[bytes],
         presence: Presence | None,
         processed: Processed,
     ) -> Steps[dict[int, SpanRecord]]:
@@ -151,26 +189,26 @@ class Pipeline:
         is_measured = name in _MEASURED_SCOPES
         indexes: Sequence[int] = ()
         if is_measured or (table is not None and table.scopes):
-            indexes = range(len(scope.items))
+            indexes = range(len(items))
         elif table is not None:
-            indexes = holding(table.hints, scope.items, presence)
+            indexes = holding(table.hints, items, presence)
         elif prices is not None:
-            indexes = holding(HINTS, scope.items, presence)
+            indexes = holding(HINTS, items, presence)
         if not indexes:
             return {}
         rules, key = _rules(table, prices, service)
-        came = len(scope.items)
+        came = len(items)
         records: list[SpanRecord | None] = []
 
-        def change(proto: Span, item: bytes) -> bool:
+        def change(item: bytes) -> bytes | None:
             records.append(None)
-            applied = self._plans.apply(rules, key, proto, item)
-            records[-1] = _measured(name, proto, applied)
-            return applied.changed
+            applied = self._plans.apply(rules, key, item)
+            records[-1] = _measured(name, applied)
+            return applied.proto.SerializeToString() if applied.changed else None
 
-        yield from edit_in_steps(scope, indexes, Span, change, processed)
-        if len(scope.items) != came:  # some were refused, and the others have other places
-            return self._read_again(name, [b""] * len(scope.items), scope.items, {})
+        yield from edit_in_steps(scope, items, indexes, change, processed)
+        if len(items) != came:  # some were refused, and the others have other places
+            return self._read_again(name, [b""] * len(items), items, {})
         return {
             index: each for index, each in zip(indexes, records, strict=True) if each is not None
         }
@@ -180,6 +218,7 @@ class Pipeline:
         service: str,
         name: str,
         scope: Scopes,
+        before: Sequence[bytes],
         measured: dict[int, SpanRecord],
         processed: Processed,
     ) -> Steps[dict[int, SpanRecord]]:
@@ -187,7 +226,6 @@ class Pipeline:
 
         What a policy took away must not come back as a label.
         """
-        before = list(scope.items)
         extend(self._extensions, name, scope, processed)
         if self._content is not None:
             yield from self._content.process_spans(service, scope, processed)
@@ -211,8 +249,7 @@ class Pipeline:
             if item == before[index]:
                 known = measured.get(index)
             else:
-                proto = Span.FromString(item)
-                known = _measured(name, proto, self._plans.apply(_leave, None, proto, item))
+                known = _measured(name, self._plans.apply(_leave, None, item))
             if known is not None:
                 read[index] = known
         return read
@@ -236,13 +273,14 @@ def _leave(span: EditableSpan) -> None:
     """The rules for spans that are only read."""
 
 
-def _measured(scope: str, proto: Span, applied: Applied) -> SpanRecord | None:
+def _measured(scope: str, applied: Applied) -> SpanRecord | None:
     """What the metrics want to see of a span, if anything."""
-    if not any(name in applied.names for name in _MEASURED_NAMES):
-        is_request = proto.kind in _REQUEST_KINDS or scope != c.SCOPE_VLLM
-        if scope not in _MEASURED_SCOPES or not is_request:
+    if not applied.has_any(_MEASURED_NAMES):
+        if scope not in _MEASURED_SCOPES:
             return None
-    return record(proto, applied.attributes())
+        if scope == c.SCOPE_VLLM and applied.proto.kind not in _REQUEST_KINDS:
+            return None
+    return record(applied.proto, applied.attributes())
 
 
 @remembered(maxsize=512)

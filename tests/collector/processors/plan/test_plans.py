@@ -28,7 +28,7 @@ from sidelight.collector.processors.normalise.registry import TABLES, table_for
 from sidelight.collector.processors.normalise.table import Table
 from sidelight.collector.processors.plan.plans import (
     MAX_ANSWERS,
-    MAX_NAME_CHARACTERS,
+    MAX_NAME_BYTES,
     MAX_NAMES,
     MAX_PLANS,
     Plans,
@@ -51,8 +51,8 @@ def changed_by(rules: Rules, item: bytes) -> tuple[bool, Span]:
 def assert_same(plans: Plans, rules: Rules, item: bytes, key: object = None) -> None:
     """A plan, if there is one, does to a span what the rules do, and reads it as it then is."""
     changed, expected = changed_by(rules, item)
-    made = Span.FromString(item)
-    applied = plans.apply(rules, key, made, item)
+    applied = plans.apply(rules, key, item)
+    made = applied.proto
     assert made.SerializeToString(deterministic=True) == expected.SerializeToString(
         deterministic=True
     )
@@ -95,7 +95,7 @@ def test_most_of_the_recorded_spans_have_a_plan() -> None:
     for item, scope in _items(traffic.mix(256)):
         table = table_for(scope)
         if table is not None:
-            plans.apply(RULES[table.name], table, _parsed(item), item)
+            plans.apply(RULES[table.name], table, item)
             number += 1
     assert plans.unplanned < number / 10
 
@@ -223,8 +223,8 @@ class TestBounds:
         usual = span({"gen_ai.system": "openai"}).SerializeToString()
         for number in range(5_000):
             item = span({"gen_ai.system": "x", f"new.{number}": 1}).SerializeToString()
-            plans.apply(RULES[TABLES[-1].name], None, _parsed(item), item)
-            plans.apply(RULES[TABLES[-1].name], None, _parsed(usual), usual)
+            plans.apply(RULES[TABLES[-1].name], None, item)
+            plans.apply(RULES[TABLES[-1].name], None, usual)
             learned = max(learned, len(plans))
         assert learned <= MAX_PLANS
         assert plans.unplanned + plans.traced <= 5_001
@@ -234,7 +234,7 @@ class TestBounds:
         plans = Plans()
         for number in range(10_000):
             item = span({f"new.{number}": 1}).SerializeToString()
-            plans.apply(RULES[TABLES[-1].name], None, _parsed(item), item)
+            plans.apply(RULES[TABLES[-1].name], None, item)
         assert plans.traced < 1000
 
     def test_answers(self) -> None:
@@ -257,7 +257,7 @@ class TestBounds:
             one.attributes.add(key=name).value.int_value = number
         for _ in range(3):
             assert_same(plans, RULES[TABLES[-1].name], one.SerializeToString())
-        is_planned = len(names) <= MAX_NAMES and sum(map(len, names)) <= MAX_NAME_CHARACTERS
+        is_planned = len(names) <= MAX_NAMES and sum(map(len, names)) <= MAX_NAME_BYTES
         assert len(plans) == is_planned
 
     def test_what_raises(self) -> None:
@@ -273,17 +273,13 @@ class TestBounds:
                 assert_same(plans, rules, item)
             else:
                 with pytest.raises(ZeroDivisionError):
-                    plans.apply(rules, None, _parsed(item), item)
+                    plans.apply(rules, None, item)
 
 
 def _raising(value: Source) -> str:
     if value == "bad":
         raise ZeroDivisionError
     return "made"
-
-
-def _parsed(item: bytes) -> Span:
-    return Span.FromString(item)
 
 
 def _items(requests: list[bytes]) -> Iterator[tuple[bytes, str]]:

@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from sidelight.collector.processors.common.start import start
 from sidelight.collector.processors.pipeline import Pipeline
 from sidelight.collector.processors.repair.suspects import Suspects, has_zero
 from sidelight.collector.processors.repair.texts import repair_span, repaired
@@ -172,7 +173,7 @@ def test_plain_spans_are_not_opened() -> None:
     made.trace_id, made.span_id, made.flags = b"\0" * 15 + b"\1", b"\0" * 7 + b"\1", 0x101
     made.start_time_unix_nano = made.end_time_unix_nano = 1 << 56
     item = made.SerializeToString()
-    assert Suspects(item, []).among([item]) == []
+    assert Suspects(item, []).among([item], [start(item)]) == []
 
 
 def test_numbers_and_pairs_of_surrogates_open_no_span() -> None:
@@ -180,7 +181,7 @@ def test_numbers_and_pairs_of_surrogates_open_no_span() -> None:
     made = span({"n": 0, "b": False, "d": 1.0, "e": "", "t": r'["\ud83d\ude00"]', "half": 0.5})
     made.flags = 0x301
     item = made.SerializeToString()
-    assert Suspects(item, [b""]).among([item]) == []
+    assert Suspects(item, [b""]).among([item], [start(item)]) == []
 
 
 def test_log_records() -> None:
@@ -208,7 +209,7 @@ def test_what_holds_u_0000_is_suspected(
     item = made.SerializeToString()
     texts = [name, *attributes, *attributes.values()]
     if any("\0" in text for text in texts):
-        assert has_zero(item)
+        assert has_zero(item, start(item))
         assert repair_span(made)
 
 

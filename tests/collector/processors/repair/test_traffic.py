@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from bench.collector import traffic
+from sidelight.collector.processors.common.start import start
 from sidelight.collector.processors.repair.suspects import Suspects
 from sidelight.otlp.otlp_pb2 import Request
 
@@ -18,7 +19,7 @@ def test_recorded_spans_stay_closed(payload: Callable[[int], list[bytes]]) -> No
     request = Request.FromString(body)
     suspects = Suspects(body, [each.resource.SerializeToString() for each in request.resources])
     opened = sum(
-        len(suspects.among(list(scope.items)))
+        len(suspects.among(list(scope.items), list(map(start, scope.items))))
         for resource in request.resources
         for scope in resource.scopes
     )

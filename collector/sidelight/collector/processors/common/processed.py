@@ -25,6 +25,20 @@ MAX_STEP_ITEMS = 16
 """Opened in one step: even where each takes 0.1 ms, that is 2 ms."""
 
 
+Change = Callable[[bytes], bytes | None]
+"""Makes another serialised item of one; None where it stays as it is."""
+
+
+def opened(kind: type[Item], change: Callable[[Item], bool]) -> Change:
+    """What changes a parsed item in place, and says whether it did."""
+
+    def change_bytes(data: bytes) -> bytes | None:
+        item = kind.FromString(data)
+        return item.SerializeToString() if change(item) else None
+
+    return change_bytes
+
+
 def finished(steps: Steps[Result]) -> Result:
     """The result of work that is not interrupted."""
     try:
@@ -68,14 +82,15 @@ class Processed:
 
 def edit_in_steps(
     scope: Scopes,
+    items: list[bytes],
     indexes: Iterable[int],
-    kind: type[Item],
-    change: Callable[[Item, bytes], bool],
+    change: Change,
     processed: Processed,
 ) -> Steps[None]:
-    """Open items of a scope and write back those that `change` says it changed.
+    """Change items of a scope.
 
-    `change` gets an item and the bytes that it was.
+    `items` are those of the scope, and stay the same as them: each look at `scope.items` copies
+    what it returns.
 
     An item that `change` raises for is refused: it might hold what must not be kept.
     """
@@ -84,10 +99,9 @@ def edit_in_steps(
         if number % MAX_STEP_ITEMS == 0:
             yield
         try:
-            data = scope.items[index]
-            item = kind.FromString(data)
-            if change(item, data):
-                scope.items[index] = item.SerializeToString()
+            made = change(items[index])
+            if made is not None:
+                items[index] = scope.items[index] = made
                 processed.changed = True
         except Exception as error:  # noqa: BLE001 (whatever it is, the item must not pass)
             if not failed:
@@ -95,10 +109,11 @@ def edit_in_steps(
             failed.add(index)
     if failed:
         refuse(
-            [NOT_PROCESSED if i in failed else None for i in range(len(scope.items))],
+            [NOT_PROCESSED if i in failed else None for i in range(len(items))],
             scope,
             processed,
         )
+        items[:] = scope.items
 
 
 def refuse(faults: Sequence[Refusal | None], scope: Scopes, processed: Processed) -> None:

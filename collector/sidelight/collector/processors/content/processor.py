@@ -18,7 +18,13 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as c
 from sidelight.base.configuration.section import ConfigError
-from sidelight.collector.processors.common.processed import Item, Processed, Steps, edit_in_steps
+from sidelight.collector.processors.common.processed import (
+    Item,
+    Processed,
+    Steps,
+    edit_in_steps,
+    opened,
+)
 from sidelight.collector.processors.common.search import Trigger
 from sidelight.collector.processors.content.config import Content, ContentPolicy
 from sidelight.collector.processors.content.names import (
@@ -190,10 +196,10 @@ class ContentProcessor:
     ) -> Steps[None]:
         policy = self.policy(service)
         if self._trigger is not None and policy is not None:
-            suspects = self._trigger.suspects(scope.items)
-            yield from edit_in_steps(
-                scope, suspects, kind, lambda item, _: apply(policy, item), processed
-            )
+            items = list(scope.items)
+            suspects = self._trigger.suspects(items)
+            change = opened(kind, partial(apply, policy))
+            yield from edit_in_steps(scope, items, suspects, change, processed)
 
     def policy(self, service: str) -> Policy | None:
         """The policy of a service; None keeps everything."""

@@ -29,11 +29,17 @@ class LimitsProcessor:
     attributes: int
     attribute_bytes: int
 
-    def process(self, kind: Kind, scope: Scopes, processed: Processed) -> None:
-        """Take out the items of a scope that have more or larger attributes."""
-        faults = self.faults(kind, scope.items)
+    def process(
+        self, kind: Kind, scope: Scopes, items: Sequence[bytes], processed: Processed
+    ) -> bool:
+        """Take out those of the `items` of a scope that have more or larger attributes.
+
+        Returns whether there were any.
+        """
+        faults = self.faults(kind, items)
         if faults is not None:
             refuse(faults, scope, processed)
+        return faults is not None
 
     def faults(self, kind: Kind, items: Sequence[bytes]) -> list[Refusal | None] | None:
         """For each serialised item why it is refused, or None where it is not; None if none is."""

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from operator import is_
-from typing import Any
+from typing import Any, NamedTuple
 
 from sidelight.collector.processors.normalise.parts import completed as completed_parts
 from sidelight.collector.processors.normalise.parts import displayed as displayed_parts
@@ -206,18 +206,11 @@ def mime_type(text: str) -> str:
 
 
 def dumps(value: Any) -> str:
-    """JSON as it is written into attributes."""
-    text = _encode(value)
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair: only an escape can say it
-            return json.dumps(value, separators=(",", ":"), default=str)
-    return text
-
-
-# Made once: json.dumps makes an encoder at each call that does not use its defaults.
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+    """JSON as it is written into attributes; null for a number that is not finite."""
+    try:
+        return _json_codec().encode(value).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair: only an escape can say it
+        return json.dumps(value, separators=(",", ":"), default=str)
 
 
 def _message(item: Mapping[str, Any], role: str, *, are_answers: bool) -> Message:
@@ -300,7 +293,7 @@ def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
 def _json(text: str) -> Any:
     """What JSON says, None if it is not valid."""
     try:
-        return _decoder()(text)
+        return _json_codec().decode(text)
     except (ValueError, RecursionError):
         pass
     # It refuses what json reads: NaN, half of a surrogate pair, numbers beyond a float.
@@ -310,15 +303,20 @@ def _json(text: str) -> Any:
         return None
 
 
+class _Codec(NamedTuple):
+    decode: Callable[[str], Any]
+    encode: Callable[[Any], bytes]
+
+
 @cache
-def _decoder() -> Callable[[str], Any]:
-    """The decoder of msgspec, which takes a third of the time of json's.
+def _json_codec() -> _Codec:
+    """JSON by msgspec, which takes a third of the time of json's to read and an eighth to write.
 
     Imported with the first text only: an idle collector does without it.
     """
     import msgspec
 
-    return msgspec.json.Decoder().decode
+    return _Codec(msgspec.json.Decoder().decode, msgspec.json.Encoder(enc_hook=str).encode)
 
 
 def _list(value: Any) -> list[Any]:

@@ -24,11 +24,12 @@ from sidelight.collector.processors.plan.traced_span import (
 )
 from sidelight.collector.processors.plan.tree import Changes, NoPlan, Question, Step
 from sidelight.collector.processors.plan.values import Subject, Value, Values
+from sidelight.otlp.otlp_pb2 import SpanShape
 from sidelight.otlp.span import Attributes, AttributeValue, attributes
 
 MAX_NAMES = 256
-MAX_NAME_CHARACTERS = 8192
-"""Of all names of a span together; spans with more or longer names have no plan."""
+MAX_NAME_BYTES = 8192
+"""Of all names of a span, serialised; spans with more or longer names have no plan."""
 MAX_ANSWERS = 32
 """To one question: a value that differs more is one that no rule should ask for."""
 MAX_PLANS = 2048
@@ -37,6 +38,12 @@ _FIRST_CREDIT: Final = 512.0
 # Making a plan costs about as much as the rules themselves: one of 32 spans without one may.
 _CREDIT_OF_A_SPAN: Final = 1 / 32
 _NO_PLAN: Final = NoPlan()
+# A span above this many bytes may be made of names that no plan is for, and looking at them takes
+# as long as doing without.
+_USUAL_BYTES: Final = 16_384
+_ATTRIBUTE: Final = b"\x4a"
+# Texts have the byte of an attribute too, though rarely.
+_MIN_BYTES_A_NAME: Final = 64
 _ERROR: Final = Status.STATUS_CODE_ERROR
 # A text of no bytes as all encoders write it, and as none does.
 _EMPTY: Final = b"\x0a\x00"
@@ -48,18 +55,36 @@ Rules = Callable[[EditableSpan], None]
 class Applied:
     """What rules did to a span: whether they changed it, and its attributes afterwards."""
 
-    __slots__ = ("_subject", "changed", "names")
+    __slots__ = ("_done", "_subject", "changed")
 
-    def __init__(self, names: Container[str], subject: Subject, *, changed: bool) -> None:
-        self.names = names
+    def __init__(self, done: Changes | OpenSpan, subject: Subject, *, changed: bool) -> None:
         self.changed = changed
+        self._done = done
         self._subject = subject
+
+    @property
+    def proto(self) -> Span:
+        """The span afterwards."""
+        return self._subject.proto
+
+    @property
+    def names(self) -> Container[str]:
+        """The names of its attributes afterwards."""
+        done = self._done
+        return done.names if isinstance(done, Changes) else done
+
+    def has_any(self, wanted: frozenset[str]) -> bool:
+        """Whether one of these is the name of an attribute afterwards."""
+        done = self._done
+        if isinstance(done, Changes):
+            return done.has_any(wanted)
+        return any(name in done for name in wanted)
 
     def attributes(self) -> Attributes:
         """The attributes; with a plan, each is read when it is asked for."""
-        names = self.names
-        if isinstance(names, dict):
-            return _PlannedAttributes(names, self._subject)
+        done = self._done
+        if isinstance(done, Changes):
+            return _PlannedAttributes(done.names, self._subject)
         return attributes(self._subject.proto.attributes)
 
 
@@ -92,20 +117,20 @@ class Plans:
         """The number of plans."""
         return sum(shape.plans for held in (self._shapes, self._older) for shape in held.values())
 
-    def apply(self, rules: Rules, key: Hashable, proto: Span, item: bytes) -> Applied:
-        """Change a span, which was `item`, as the rules do; equal rules have equal keys.
+    def apply(self, rules: Rules, key: Hashable, item: bytes) -> Applied:
+        """Change a serialised span as the rules do; equal rules have equal keys.
 
         Raises whatever the rules raise.
         """
-        pairs = proto.attributes[:]
-        subject = Subject(proto, pairs)
-        if len(pairs) > MAX_NAMES:
+        subject = Subject(item)
+        if len(item) > _USUAL_BYTES and _has_many_names(item):
             return self._applied_slowly(rules, subject)
+        # Names alone, brought together by protobuf: a tuple of them takes twice as long.
+        names = SpanShape.FromString(item)
+        names.DiscardUnknownFields()
         traits = (
             key,
-            tuple([pair.key for pair in pairs]),
-            len(proto.events) > 0,
-            proto.status.code == _ERROR,
+            names.SerializeToString(),
             stringzilla.find(item, _EMPTY) >= 0 or stringzilla.find(item, _EMPTY_ODDLY) >= 0,
         )
         shape = self._shapes.get(traits) or self._promoted(traits)
@@ -113,12 +138,12 @@ class Plans:
         while type(step) is Question:
             step = step.next.get(step.ask(subject))
         if step is None:
-            step = self._learned(rules, Traits(*traits), shape, subject)
+            step = self._learned(rules, traits, shape, subject)
         if type(step) is not Changes:
             return self._applied_slowly(rules, subject)
         if step.changed:
             step.apply(subject)
-        return Applied(step.names, subject, changed=step.changed)
+        return Applied(step, subject, changed=step.changed)
 
     def _applied_slowly(self, rules: Rules, subject: Subject) -> Applied:
         self.unplanned += 1
@@ -141,15 +166,19 @@ class Plans:
     def _learned(
         self,
         rules: Rules,
-        traits: Traits,
+        found: tuple[Hashable, bytes, bool],
         shape: _Shape | None,
         subject: Subject,
     ) -> Step | None:
         """A new plan, which fits this span; None where none is to be made now."""
         self._credit = min(_FIRST_CREDIT, self._credit + _CREDIT_OF_A_SPAN)
-        names = traits.names
-        if self._credit < 1 or sum(map(len, names)) > MAX_NAME_CHARACTERS:
+        if self._credit < 1 or len(found[1]) > MAX_NAME_BYTES:
             return None
+        proto = subject.proto
+        names = tuple([pair.key for pair in proto.attributes])
+        if len(names) > MAX_NAMES:
+            return None
+        traits = Traits(names, len(proto.events) > 0, proto.status.code == _ERROR, found[2])
         self._credit -= 1
         self.traced += 1
         learned = _Shape() if shape is None else shape
@@ -166,8 +195,14 @@ class Plans:
             learned.plans += 1
             self._plans += shape is not None
         if shape is None:
-            self._keep(traits, learned)
+            self._keep(found, learned)
         return last
+
+
+def _has_many_names(item: bytes) -> bool:
+    """Whether a long span may have too many names for a plan."""
+    attributes: int = stringzilla.count(item, _ATTRIBUTE)
+    return attributes > MAX_NAMES + len(item) // _MIN_BYTES_A_NAME
 
 
 def _is_added(shape: _Shape, asked: Sequence[Answered], last: Step) -> bool:
@@ -196,7 +231,7 @@ class _PlannedAttributes(Mapping[str, AttributeValue]):
 
     __slots__ = ("_names", "_subject")
 
-    def __init__(self, names: dict[str, Value], subject: Subject) -> None:
+    def __init__(self, names: Mapping[str, Value], subject: Subject) -> None:
         self._names = names
         self._subject = subject
 

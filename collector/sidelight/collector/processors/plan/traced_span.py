@@ -43,8 +43,6 @@ class LongAnswerError(Exception):
 class Traits(NamedTuple):
     """What spans have in common that can have a plan in common."""
 
-    key: Hashable
-    """Of the rules."""
     names: tuple[str, ...]
     has_events: bool
     is_error: bool

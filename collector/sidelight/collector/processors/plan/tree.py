@@ -28,9 +28,19 @@ class Changes:
     """Attributes that come on top: several as they are, or one with a value of the span."""
     gone: Sequence[int]
     """Attributes that are taken out, in descending order."""
+    known: dict[frozenset[str], bool] = field(default_factory=dict)
+    """Answers of `has_any`."""
+
+    def has_any(self, wanted: frozenset[str]) -> bool:
+        """Whether one of these names is there afterwards. Asked with few sets of names."""
+        answer = self.known.get(wanted)
+        if answer is None:
+            answer = self.known[wanted] = not wanted.isdisjoint(self.names)
+        return answer
 
     def apply(self, subject: Subject) -> None:
         """Change the span itself."""
+        subject.keep_pairs()
         pairs, attributes = subject.pairs, subject.proto.attributes
         # Before any value is set: some are made of values that are set below.
         news = [

@@ -13,15 +13,33 @@ from sidelight.otlp.span import value
 
 
 class Subject:
-    """A span that a plan is applied to: parsed, with its attributes as they came."""
+    """A span that a plan is applied to, parsed when something of it is asked for."""
 
-    __slots__ = ("made", "pairs", "proto")
+    __slots__ = ("_item", "made", "pairs", "proto")
 
-    def __init__(self, proto: Span, pairs: Sequence[KeyValue]) -> None:
-        self.proto = proto
-        self.pairs = pairs
+    proto: Span
+    """The span itself."""
+    pairs: Sequence[KeyValue]
+    """Its attributes as they came."""
+
+    def __init__(self, item: bytes) -> None:
+        self._item = item
         self.made: dict[Value, Any] = {}
         """What functions made of its values, each called once."""
+
+    def __getattr__(self, name: str) -> Any:
+        # Once only, when a slot is still empty; then reading one is no call, as with a property.
+        if name not in ("proto", "pairs"):
+            raise AttributeError(name)
+        self.proto = Span.FromString(self._item)
+        self.pairs = self.proto.attributes
+        return getattr(self, name)
+
+    def keep_pairs(self) -> None:
+        """Let `pairs` stay as they came while attributes of `proto` are added and taken out."""
+        # A list of all takes as long as parsing the span: it is not made for those that only are
+        # read.
+        self.pairs = self.proto.attributes[:]
 
 
 class Value(Protocol):

@@ -12,7 +12,13 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight.base.configuration.section import ConfigError
-from sidelight.collector.processors.common.processed import Item, Processed, Steps, edit_in_steps
+from sidelight.collector.processors.common.processed import (
+    Item,
+    Processed,
+    Steps,
+    edit_in_steps,
+    opened,
+)
 from sidelight.collector.processors.common.search import BadPatternError, compiled
 from sidelight.collector.processors.redact import texts
 from sidelight.collector.processors.redact.config import OwnPattern, Redact
@@ -56,13 +62,14 @@ class RedactProcessor:
         counts = processed.redacted
         mask = partial(self._redactor.text, counts=counts)
 
-        def change(item: Item, _data: bytes) -> bool:
+        def change(item: Item) -> bool:
             before = counts.total()
             change_texts(item, mask)
             return counts.total() != before
 
-        suspects = self._redactor.suspects(scope.items)
-        return edit_in_steps(scope, suspects, kind, change, processed)
+        items = list(scope.items)
+        suspects = self._redactor.suspects(items)
+        return edit_in_steps(scope, items, suspects, opened(kind, change), processed)
 
     def _process_fields(
         self,

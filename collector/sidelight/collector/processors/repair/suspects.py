@@ -13,31 +13,33 @@ from typing import Final
 
 import stringzilla
 
+from sidelight.collector.processors.common.start import Start
+
 _NUL: Final = b"\x00"
 # What SDKs write behind each span: a status that says nothing, and the flags (sampled or not, of a
-# parent that is or is not in another process).
-_ENDS: Final = re.compile(rb"(?:\x7a\x00)?(?:\x85\x01[\x00\x01][\x01\x03]\x00\x00)?\Z").search
-_MAX_END_BYTES: Final = 8
-# The same by the number of zeros in them.
-_USUAL_ENDS: Final = {
+# parent that is or is not in another process). By the bytes from its first zero to its end.
+_ENDS: Final = {
     1: (b"\x7a\x00",),
     2: (b"\x85\x01\x01\x01\x00\x00", b"\x85\x01\x01\x03\x00\x00"),
-    3: (
+    4: (b"\x85\x01\x00\x01\x00\x00", b"\x85\x01\x00\x03\x00\x00"),
+    7: (
         b"\x7a\x00\x85\x01\x01\x01\x00\x00", b"\x7a\x00\x85\x01\x01\x03\x00\x00",
-        b"\x85\x01\x00\x01\x00\x00", b"\x85\x01\x00\x03\x00\x00",
+        b"\x7a\x00\x85\x01\x00\x01\x00\x00", b"\x7a\x00\x85\x01\x00\x03\x00\x00",
     ),
-    4: (b"\x7a\x00\x85\x01\x00\x01\x00\x00", b"\x7a\x00\x85\x01\x00\x03\x00\x00"),
 }  # fmt: skip
-# Ids, and no trace_state, as in `ids.looks_right`; the name follows.
-_HEAD: Final = re.compile(
-    rb"\x0a\x10.{16}\x12\x08.{8}(?:\x22(?:\x08.{8}|\x00))?\x2a", re.DOTALL
-).match
-# Kind, start and end of a span.
+# The same by the number of zeros in them.
+_ENDS_BY_ZEROS: Final = {
+    zeros: tuple(end for ends in _ENDS.values() for end in ends if end.count(_NUL) == zeros)
+    for zeros in range(1, 5)
+}
+# Kind, start and end of a span: where all are there, and otherwise.
+_KIND, _START, _END = b"\x30\x39\x41"
+_START_AT, _END_AT, _TIMES_BYTES = 2, 11, 20
 _TIMES: Final = re.compile(rb"(?:\x30.)?(?:\x39.{8})?(?:\x41.{8})?", re.DOTALL).match
 _MAX_ONE_BYTE_LENGTH: Final = 0x7F
 # An attribute's value of false or 0, before its byte of zero, and of a double.
-_ZERO_VALUES: Final = (b"\x12\x02\x10", b"\x12\x02\x18")
-_FALSE, _ZERO = (value + _NUL for value in _ZERO_VALUES)
+_ZERO_VALUES: Final = frozenset({b"\x12\x02\x10", b"\x12\x02\x18"})
+_FALSE, _ZERO = (value + _NUL for value in sorted(_ZERO_VALUES))
 # An empty text, and the next attribute: a status or event can have a message of these two bytes.
 _EMPTY_TEXT: Final = b"\x12\x02\x0a\x00J"
 _DOUBLE: Final = b"\x12\x09\x21"
@@ -73,16 +75,19 @@ class Suspects:
         self._lack_values = is_by_hand and lacks_values(body)
         self._has_escapes = any(stringzilla.find(body, escape) >= 0 for escape in _ESCAPES)
 
-    def among(self, items: Sequence[bytes]) -> list[int]:
-        """Indexes of the serialised spans to open."""
+    def among(self, items: Sequence[bytes], starts: Sequence[Start]) -> list[int]:
+        """Indexes of the serialised spans to open; `starts` is what `common.start` says of each."""
         if self._lack_values:
             return list(range(len(items)))
-        has_escapes = self._has_escapes
-        return [
+        suspected = [
             index
-            for index, item in enumerate(items)
-            if has_zero(item) or (has_escapes and _BAD_ESCAPE(item))
+            for index, (item, start) in enumerate(zip(items, starts, strict=True))
+            if has_zero(item, start)
         ]
+        if self._has_escapes:
+            escaped = {index for index, item in enumerate(items) if _BAD_ESCAPE(item)}
+            suspected = sorted(escaped.union(suspected))
+        return suspected
 
 
 def lacks_values(data: bytes | bytearray) -> bool:
@@ -91,7 +96,7 @@ def lacks_values(data: bytes | bytearray) -> bool:
     return not all(_KEYS_ALONE.isdisjoint(map(_beginning, data.split(tag))) for tag in _ATTRIBUTES)
 
 
-def has_zero(span: bytes) -> bool:
+def has_zero(span: bytes, start: Start) -> bool:
     """Whether a serialised span may hold U+0000, an empty value, or a number that is not finite.
 
     Each is written with a byte of zero. So are the flags of most spans, and some ids, times and
@@ -100,29 +105,33 @@ def has_zero(span: bytes) -> bool:
     # Counted by stringzilla, as `bytes.count` takes five times as long.
     zeros = stringzilla.count(span, _NUL)
     # Most spans have none but those of their end, or of an attribute that is 0 or false.
-    if not zeros or span.endswith(_USUAL_ENDS.get(zeros, ())):
+    if not zeros or span.endswith(_ENDS_BY_ZEROS.get(zeros, ())):
         return False
     zeros -= stringzilla.count(span, _ZERO) + stringzilla.count(span, _FALSE)
-    if not zeros or span.endswith(_USUAL_ENDS.get(zeros, ())):
+    if not zeros or span.endswith(_ENDS_BY_ZEROS.get(zeros, ())):
         return False
-    match = _HEAD(span)
-    if match is None:
+    if start is None:
         return True
-    start = match.end()
+    name = start.end()
     size = len(span)
-    if start >= size or span[start] > _MAX_ONE_BYTE_LENGTH:
+    if name >= size or span[name] > _MAX_ONE_BYTE_LENGTH:
         return True
-    at = start + 1 + span[start]
-    if span.find(_NUL, start + 1, at) >= 0:
+    at = name + 1 + span[name]
+    if span.find(_NUL, name + 1, at) >= 0:
         return True
-    times = _TIMES(span, at)
-    at = at if times is None else times.end()
-    at = span.find(_NUL, at)
-    if at < 0:
-        return False
-    ending = _ENDS(span, max(0, size - _MAX_END_BYTES))
-    end = size if ending is None else ending.start()
-    while (at := span.find(_NUL, at, end)) >= 0:
+    if (
+        at + _TIMES_BYTES <= size
+        and span[at] == _KIND
+        and span[at + _START_AT] == _START
+        and span[at + _END_AT] == _END
+    ):
+        at += _TIMES_BYTES
+    elif (times := _TIMES(span, at)) is not None:
+        at = times.end()
+    while (at := span.find(_NUL, at)) >= 0:
+        ends = _ENDS.get(size - at)
+        if ends is not None and span.endswith(ends):
+            return False
         if span[at - 3 : at] in _ZERO_VALUES or span[at - 3 : at + 2] == _EMPTY_TEXT:
             at += 1
             continue
@@ -131,6 +140,6 @@ def has_zero(span: bytes) -> bool:
             return True
         at = double + len(_DOUBLE) + _DOUBLE_BYTES
         # Beyond the end: not a double, but a text that looks like the beginning of one.
-        if at > end or (span[at - 1] & 0x7F, span[at - 2] & 0xF0) == _NOT_FINITE:
+        if at > size or (span[at - 1] & 0x7F, span[at - 2] & 0xF0) == _NOT_FINITE:
             return True
     return False
