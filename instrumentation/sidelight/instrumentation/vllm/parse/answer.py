@@ -83,7 +83,7 @@ def _is_plain_delta(line: bytes) -> bool:
 def _read_event(facts: AnswerFacts, reasons: dict[int, str], event: Json) -> None:
     # Events of Responses and Messages wrap the object that holds id, model and usage.
     for key in ("response", "message"):
-        if isinstance(inner := event.get(key), Mapping):
+        if isinstance(inner := event.get(key), dict):
             _read_event(facts, reasons, inner)
     _read(facts, event)
     reasons.update(finish_reasons(event))
@@ -93,7 +93,7 @@ def _read(facts: AnswerFacts, body: Json) -> None:
     facts.id = name_of(body.get("id")) or name_of(body.get("request_id")) or facts.id
     facts.model = name_of(body.get("model")) or facts.model
     usage = body.get("usage") or mapping_of(body.get("delta")).get("usage")
-    if isinstance(usage, Mapping):
+    if isinstance(usage, dict):
         # Cohere's chat counts in objects of their own.
         _read_usage(facts, usage.get("tokens") or usage)
     elif isinstance(billed := mapping_of(body.get("meta")).get("billed_units"), Mapping):
@@ -102,7 +102,7 @@ def _read(facts: AnswerFacts, body: Json) -> None:
 
 
 def _read_usage(facts: AnswerFacts, usage: object) -> None:
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return
     prompt = count_of(usage.get("prompt_tokens", usage.get("input_tokens")))
     output = count_of(usage.get("completion_tokens", usage.get("output_tokens")))

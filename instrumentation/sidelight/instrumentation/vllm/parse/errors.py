@@ -36,7 +36,7 @@ def read_error(facts: AnswerFacts, body: Mapping[str, Any]) -> None:
         error = body
     if not error and isinstance(body.get("detail"), str):
         error = body["detail"]
-    if isinstance(error, Mapping):
+    if isinstance(error, dict):
         facts.error_type = name_of(error.get("type")) or name_of(error.get("code"))
         message = error.get("message")
         # An error without a message is one all the same.

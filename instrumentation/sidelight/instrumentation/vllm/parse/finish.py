@@ -46,7 +46,7 @@ def finish_reasons(body: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
     choices = body.get("choices")
     if isinstance(choices, list):
         for position, choice in enumerate(choices):
-            if not isinstance(choice, Mapping):
+            if not isinstance(choice, dict):
                 continue
             if (reason := finish_reason(choice.get("finish_reason"))) is not None:
                 index = choice.get("index")

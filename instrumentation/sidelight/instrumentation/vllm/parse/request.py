@@ -59,7 +59,8 @@ def read_request(
         head = raw[:_MAX_HEAD_BYTES]
         return RequestFacts(model=first_match(_MODEL, head), stream=bool(_STREAM.search(head)))
     # /inference/v1/generate has the parameters in an object of their own.
-    parameters = {**body, **mapping_of(body.get("sampling_params"))}
+    nested = mapping_of(body.get("sampling_params"))
+    parameters = {**body, **nested} if nested else body
     return RequestFacts(
         model=name_of(body.get("model")),
         stream=body.get("stream") is True,
@@ -114,7 +115,7 @@ def _output_type(body: Json) -> str | None:
         mapping_of(body.get("output_config")).get("format"),
     )
     for given in asked:
-        kind = given.get("type") if isinstance(given, Mapping) else None
+        kind = given.get("type") if isinstance(given, dict) else None
         if isinstance(kind, str) and kind in _OUTPUT_TYPES:
             return _OUTPUT_TYPES[kind]
     return "json" if mapping_of(body.get("structured_outputs")).get("json") else None
@@ -155,7 +156,7 @@ def _pooled(body: Json) -> int:
     for key in _POOLED:
         if body.get(key):
             given = body[key]
-            return len(given) if isinstance(given, Mapping) else _batch(given)
+            return len(given) if isinstance(given, dict) else _batch(given)
     return _chats(body)
 
 

@@ -175,7 +175,7 @@ class StreamedAnswer:
         calls = list(mappings_of(delta.get("tool_calls")))
         for position, call in enumerate(calls):
             self._read_call(call, (_CHOICE, index, _index(call.get("index"), position)))
-        if isinstance(legacy := delta.get("function_call"), Mapping):
+        if isinstance(legacy := delta.get("function_call"), dict):
             self._read_call({"function": legacy}, (_CHOICE, index, "function_call"))
 
     def _read_call(self, call: Json, place: MeetingPlace) -> None:

@@ -1,4 +1,7 @@
-"""Values out of JSON that may be anything: the wrong type reads as nothing."""
+"""Values out of JSON that may be anything: the wrong type reads as nothing.
+
+JSON objects are `dict`: asking for a `Mapping` takes ten times as long.
+"""
 
 from __future__ import annotations
 
@@ -27,20 +30,20 @@ def name_of(value: object) -> str | None:
 
 def count_of(value: object) -> int | None:
     """A number of something; None if it cannot be one."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if type(value) is int and value >= 0 else None
 
 
 def number_of(value: object) -> int | float | None:
     """A number; None for everything else, bools included."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if type(value) is int or type(value) is float else None
 
 
 def mapping_of(value: object) -> Mapping[str, Any]:
     """A JSON object; an empty one for everything else."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def mappings_of(value: object) -> Iterator[Mapping[str, Any]]:
     """The JSON objects of a list."""
     if isinstance(value, list):
-        yield from (item for item in value if isinstance(item, Mapping))
+        yield from (item for item in value if isinstance(item, dict))
