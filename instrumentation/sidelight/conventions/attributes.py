@@ -196,7 +196,7 @@ EMBEDDING_DIMENSIONS: Final = _CALLS.attribute(
     "gen_ai.embeddings.dimension.count", "Dimensions that the client asked for.", VLLM, APPS
 )
 CONVERSATION_ID: Final = _CALLS.attribute(
-    "gen_ai.conversation.id", "Conversation that the call belongs to.", APPS
+    "gen_ai.conversation.id", "Conversation that the call belongs to.", VLLM, APPS
 )
 REQUEST_STOP: Final = _CALLS.attribute(
     "gen_ai.request.stop_sequences", "Texts that end the generation.", VLLM, COLLECTOR, APPS

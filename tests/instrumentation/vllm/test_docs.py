@@ -127,7 +127,13 @@ async def test_attributes_are_on_the_spans_that_are_said(
     server = observed.server_span()
     # The client of this request stays to the end, the span counts, and neither engine nor adapter
     # is known.
-    never = {names.CLIENT_ABORTED, names.LANGFUSE_COST, names.FRONTEND_WAIT_TIME, names.LORA_NAME}
+    never = {
+        names.CLIENT_ABORTED,
+        names.LANGFUSE_COST,
+        names.FRONTEND_WAIT_TIME,
+        names.LORA_NAME,
+        names.CONVERSATION_ID,
+    }
     # A request meets some of the causes only, and not all have an option.
     possible = {*names.DELAY_SECONDS.values(), names.DELAY_OPTION}
     assert set(server.attributes) | possible == listed("Server span") - never

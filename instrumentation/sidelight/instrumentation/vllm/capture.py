@@ -26,7 +26,8 @@ MAX_TAIL_CHUNK_BYTES: Final = 64 * 1024
 RESERVED_CHUNK_BYTES: Final = 1024
 _RESERVED_BYTES: Final = MAX_TAIL_CHUNKS * RESERVED_CHUNK_BYTES
 
-_number: Final = count(1)
+next_number: Final = count(1).__next__
+"""The number of the next request of this process."""
 
 
 class CaptureBudget:
@@ -144,7 +145,7 @@ class RequestCapture:
         self._start_ns = time_ns()
         # Durations come from the monotonic clock, because the wall clock may be set in between.
         self._start = monotonic_ns()
-        self._number = next(_number)
+        self._number = next_number()
         self._path = path
         self._headers = tuple(pair for pair in scope["headers"] if pair[0] in HEADERS)
         self._budget = budget

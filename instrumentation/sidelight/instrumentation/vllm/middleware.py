@@ -14,6 +14,7 @@ from typing import Any
 from sidelight.instrumentation.suppression import is_suppressed_now
 from sidelight.instrumentation.vllm.capture import RequestCapture
 from sidelight.instrumentation.vllm.faults import reraise_interrupt
+from sidelight.instrumentation.vllm.realtime import RealtimeCapture
 from sidelight.instrumentation.vllm.records import Record, held_bytes
 from sidelight.instrumentation.vllm.routes import ROUTES, InferenceRoute
 from sidelight.instrumentation.vllm.runtime import Runtime
@@ -34,6 +35,10 @@ class SidelightMiddleware:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request as the wrapped application does."""
+        if scope["type"] == "websocket":
+            connection = self._begin_realtime(scope)
+            if connection is not None:
+                return self._observe_realtime(connection, scope, receive, send)
         capture = self._begin(scope)
         if capture is None:
             return self.app(scope, receive, send)
@@ -80,7 +85,7 @@ class SidelightMiddleware:
         try:
             if scope["type"] != "http" or shared.middleware_guard.off:
                 return None
-            route = _route(scope)
+            route = _route(scope, scope["method"])
             if route is None or is_suppressed_now():
                 return None
             return RequestCapture(scope, route.path, shared.budget, shared.settings.captures_text)
@@ -88,7 +93,48 @@ class SidelightMiddleware:
             shared.middleware_guard.fault(fault)
             return None
 
-    def _fault(self, capture: RequestCapture, error: BaseException) -> None:
+    def _begin_realtime(self, scope: Scope) -> RealtimeCapture | None:
+        shared = self._shared
+        try:
+            route = None if shared.middleware_guard.off else _route(scope, "GET")
+            if route is None or is_suppressed_now():
+                return None
+            return RealtimeCapture(scope, route.path, shared.budget)
+        except BaseException as fault:  # noqa: BLE001 - ours, never the application's
+            shared.middleware_guard.fault(fault)
+            return None
+
+    async def _observe_realtime(
+        self, capture: RealtimeCapture, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        async def observed_receive() -> Message:
+            message = await receive()
+            try:
+                capture.received(message)
+            except BaseException as fault:  # noqa: BLE001 - ours, never the application's
+                self._fault(capture, fault)
+            return message
+
+        def observed_send(message: Message) -> Awaitable[None]:
+            try:
+                self._put(capture.sent(message))
+            except BaseException as fault:  # noqa: BLE001 - ours, never the application's
+                self._fault(capture, fault)
+            return send(message)
+
+        error: str | None = None
+        try:
+            await self.app(scope, observed_receive, observed_send)
+        except BaseException as raised:
+            error = type(raised).__name__
+            raise
+        finally:
+            try:
+                self._put(capture.ended(error))
+            except BaseException as fault:  # noqa: BLE001 - ours, never the application's
+                self._fault(capture, fault)
+
+    def _fault(self, capture: RequestCapture | RealtimeCapture, error: BaseException) -> None:
         # One for each request: a stream has thousands of chunks, and would switch us off alone.
         if capture.failed:
             reraise_interrupt(error)
@@ -106,18 +152,18 @@ class SidelightMiddleware:
         except BaseException as fault:  # noqa: BLE001 - ours, never the application's
             self._fault(capture, fault)
 
-    def _put(self, record: Record) -> None:
+    def _put(self, record: Record | None) -> None:
+        if record is None:
+            return
         if self._shared.hand_off is None:
             self._shared.budget.taken -= held_bytes(record)
         else:
             self._shared.hand_off.put(record)
 
 
-def _route(scope: Scope) -> InferenceRoute | None:
-    if scope["method"] != "POST":
-        return None
+def _route(scope: Scope, method: str) -> InferenceRoute | None:
     path: str = scope["path"]
     route = ROUTES.get(path)
     if route is None and (root := scope.get("root_path")) and path.startswith(root):
         route = ROUTES.get(path[len(root) :])
-    return route
+    return route if route is not None and route.method == method else None

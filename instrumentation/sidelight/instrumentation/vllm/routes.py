@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-Dialect = Literal["chat", "completion", "responses", "messages", "pooling", "other", "any"]
+Dialect = Literal[
+    "chat", "completion", "responses", "messages", "pooling", "realtime", "other", "any"
+]
 """The API of a route. Under `any` the request says by what it holds which API it means."""
 
 
@@ -24,6 +26,7 @@ class InferenceRoute:
     kind: str
     dialect: Dialect
     children: str | None = None
+    method: str = "POST"
 
 
 _CHAT: Final = "chat"
@@ -54,6 +57,7 @@ ROUTES: Final[dict[str, InferenceRoute]] = {
         InferenceRoute("/invocations", _CHAT, "LLM", "any"),
         InferenceRoute("/v1/audio/transcriptions", "transcription", "LLM", "other"),
         InferenceRoute("/v1/audio/translations", "translation", "LLM", "other"),
+        InferenceRoute("/v1/realtime", "transcription", "LLM", "realtime", method="GET"),
     )
 }
 

@@ -162,6 +162,8 @@ class StreamedAnswer:
                 index = _index(event.get("output_index"))
                 self._set_item(index, {}, _ITEM_TEXTS[kind])
                 self._add(event.get("delta"), "item", index, _ITEM_TEXTS[kind])
+            case "transcription.done":
+                self._add(event.get("text"), _CHOICE, 0, "text")
             case str(kind) if kind in _FINAL_EVENTS:
                 response = mapping_of(event.get("response"))
                 if response.get("output"):

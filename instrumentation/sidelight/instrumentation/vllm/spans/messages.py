@@ -39,7 +39,7 @@ def content_attributes(
     attributes: dict[str, Any] = {}
     clippers = Clipper(settings), Clipper(settings), Clipper(settings)
     body = request.body or {}
-    as_text = dialect in ("completion", "other")
+    as_text = dialect in ("completion", "other", "realtime")
     if prompts := asked(dialect, body, clippers[0]):
         attributes[names.INPUT_MESSAGES] = dump(_parts_schema(prompts))
         attributes[names.INPUT_VALUE], attributes[names.INPUT_MIME_TYPE] = _value(prompts, as_text)

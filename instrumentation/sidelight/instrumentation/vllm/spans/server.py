@@ -36,7 +36,7 @@ from sidelight.instrumentation.vllm.trace_context import read_baggage
 SequencesWithConditions = list[tuple[FinishedSequence, EngineConditions]]
 
 # Streams whose first chunk carries the first token. Others start with an event of their own.
-_FIRST_CHUNK_IS_TOKEN: Final = ("chat", "completion")
+_FIRST_CHUNK_IS_TOKEN: Final = ("chat", "completion", "realtime")
 MAX_ID_CHARACTERS: Final = 256
 MAX_TAGS: Final = 16
 
@@ -73,6 +73,7 @@ def server_span(
     vLLM's own.
     """
     route = captured.route
+    is_realtime = route.dialect == "realtime"
     model = request.model or answer.model
     counts = settings.vllm_span_kind == "llm" or (
         settings.vllm_span_kind == "auto" and not is_counted_elsewhere
@@ -81,7 +82,7 @@ def server_span(
         names.SPAN_KIND: route.kind if counts else "CHAIN",
         names.OPERATION: route.operation,
         names.PROVIDER: names.PROVIDER_VLLM,
-        names.HTTP_METHOD: "POST",
+        names.HTTP_METHOD: route.method,
         names.HTTP_ROUTE: captured.path,
         **request.attributes,
         **_identity(captured, request, settings),
@@ -89,7 +90,9 @@ def server_span(
             {
                 names.REQUEST_MODEL: model,
                 names.RESPONSE_MODEL: answer.model,
-                names.RESPONSE_ID: answer.id,
+                # The realtime API has an id of the connection only.
+                names.RESPONSE_ID: None if is_realtime else answer.id,
+                names.CONVERSATION_ID: answer.id if is_realtime else None,
                 names.FINISH_REASONS: _finish_reasons(request, answer, sequences),
                 names.HTTP_STATUS: captured.status or None,
                 # Langfuse lists it among the model's parameters, and most answers are none.
