@@ -20,7 +20,7 @@ from support.waiting import eventually
 
 _LISTENING = re.compile(
     r"OTLP/HTTP on [^ ]*:(\d+), (?:OTLP/gRPC on [^ ]*:(\d+), )?"
-    r"(?:[A-Za-z]+ on [^ ]*:\d+, )*/metrics on [^ ]*:(\d+)"
+    r"(?:[A-Za-z ]+ on [^ ]*:\d+, )*/metrics on [^ ]*:(\d+)"
 )
 # Neither what the machine has set for Sidelight nor its Langfuse keys may reach the child.
 _FOREIGN = ("SIDELIGHT_", "LANGFUSE_", "PHOENIX_", "OTEL_")

@@ -113,7 +113,7 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
 PROMETHEUS_NAMES = {prometheus_name(metric): metric for metric in METRICS}
 
 # Outcomes of searches that a flawless service has not.
-_BAD = ("empty", "error", "lost")
+_BAD = ("empty", "error")
 
 # Counters that have no series before the first event.
 _EVENTS = (

@@ -42,7 +42,48 @@ def _requests(error_type: str, *segments: Segment) -> Series:
 
 _API_SERVER = {"job": "vllm", "instance": "api-1"}
 
+_ENGINE = {"job": "vllm", "instance": "vllm:8000", "engine": "0"}
+
+
+def _cache(again: Segment, *extra: Segment, complete: str) -> Series:
+    """Tokens computed again, and what twice the size would have saved of them."""
+    return (
+        _series("sidelight_kv_cache_stored_total", _ENGINE, counter(again), kind="again")
+        | _series("sidelight_kv_cache_stored_total", _ENGINE, counter(again), kind="generated")
+        | _series("sidelight_kv_cache_extra_hits_total", _ENGINE, counter(*extra), cache_size="2")
+        | _series("sidelight_kv_cache_extra_hits_complete", _ENGINE, complete, cache_size="2")
+    )
+
+
 OWN_CASES: tuple[Case, ...] = (
+    Case(
+        "SidelightKvCacheSmall",
+        "two fifths of prefill for two hours, then nothing",
+        _cache((10_000, 300), (4_000, 120), (0, 180), complete=gauge((1, 300))),
+        {
+            20: (),
+            100: (
+                Firing(
+                    "A KV cache of twice the size would save 40% of the prefill of engine 0 of "
+                    "vllm:8000.",
+                    _ENGINE,
+                ),
+            ),
+            200: (),
+        },
+    ),
+    Case(
+        "SidelightKvCacheSmall",
+        "the estimate is not complete",
+        _cache((10_000, 200), (4_000, 200), complete=gauge((0, 200))),
+        {150: ()},
+    ),
+    Case(
+        "SidelightKvCacheSmall",
+        "few tokens",
+        _cache((100, 200), (40, 200), complete=gauge((1, 200))),
+        {150: ()},
+    ),
     Case(
         "SidelightRequestsHanging",
         "the engine froze while idle; then it is restarted",

@@ -18,16 +18,20 @@ from sidelight.dashboards.alerts.alert import (
     AlertGroup,
     labels,
 )
+from sidelight.dashboards.catalog import sidelight as own
 from sidelight.dashboards.catalog import vllm
-from sidelight.dashboards.catalog.metric import CatalogMetric
+from sidelight.dashboards.catalog.metric import CatalogMetric, Dimension
 from sidelight.dashboards.promql import Expr
-from sidelight.dashboards.queries import kv_cache, series
+from sidelight.dashboards.queries import kv_cache, kv_events, series
 from sidelight.dashboards.view import View
 
 # Below this many looked-up tokens per second the prefix-hit ratio is one conversation's.
 _MINIMUM_LOOKUPS: Final = 10
 # A step of fewer tokens is not limited by the token budget, whose smallest default is 2048.
 _MINIMUM_BUDGET: Final = 512
+# Below this many computed tokens in an hour, time on the GPU is not what is missing.
+_MINIMUM_COMPUTED: Final = 100_000
+_OF_KV_EVENTS: Final[tuple[Dimension, ...]] = ("job", "instance", "engine")
 
 
 def group(view: View) -> AlertGroup:
@@ -40,6 +44,7 @@ def group(view: View) -> AlertGroup:
             requests_rejected(view),
             token_budget_saturated(view),
             kv_cache_saturated(view),
+            kv_cache_small(view),
             preemptions_high(view),
             prefix_hits_collapsed(view),
             replicas_imbalanced(view),
@@ -153,6 +158,28 @@ def kv_cache_saturated(view: View) -> Alert:
         wait="5m",
         by=ENGINE,
         panel="KV-cache usage",
+    )
+
+
+def kv_cache_small(view: View) -> Alert:
+    """A larger cache would save much of prefill, by vLLM's KV events."""
+    engine = view.per(*_OF_KV_EVENTS).over("1h")
+    computed = series.total_increase(engine, own.KV_STORED)
+    return Alert(
+        "SidelightKvCacheSmall",
+        "ticket",
+        f"A KV cache of twice the size would save {AS_SHARE} of the prefill of engine "
+        "{{ $labels.engine }} of {{ $labels.instance }}.",
+        "Give the KV cache more memory, store it in fewer bits, or offload it to CPU memory.",
+        promql.where(
+            promql.above(kv_events.saved_share(engine, "2"), 0.2),
+            promql.at_least(computed, _MINIMUM_COMPUTED),
+            *labels(_OF_KV_EVENTS),
+        ),
+        wait="30m",
+        by=_OF_KV_EVENTS,
+        panel="Prefill that a larger cache would save",
+        board="sidelight-kv-cache",
     )
 
 
