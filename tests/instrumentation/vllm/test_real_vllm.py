@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import os
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from sidelight import conventions as names
 from sidelight.demo.vllm_server import VllmServer
 from support.otlp_receiver import OtlpReceiver, ReceivedSpan
+from support.process_tree import observers_below
 from support.vllm_server import running_vllm
 
 pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(600)]
@@ -365,6 +367,40 @@ def test_no_content(service: Service) -> None:
     """Without permission no word of a prompt has left the process, in spans or metrics."""
     assert service.receiver.spans()
     assert all(SECRET.encode() not in request.body for request in service.receiver.requests)
+
+
+def test_the_observer_process_is_frozen(service: Service) -> None:
+    """While it does not read, requests are served as ever; their spans come once it reads."""
+    (observer,) = observers_below(service.server.process.pid)
+    os.kill(observer, signal.SIGSTOP)
+    try:
+        asked = [
+            service.ask("/v1/chat/completions", messages=question(), max_tokens=2) for _ in range(5)
+        ]
+    finally:
+        os.kill(observer, signal.SIGCONT)
+    for trace_id, response in asked:
+        assert response.status_code == 200
+        assert service.server_span(trace_id).attributes[names.SERVED_OUTPUT_TOKENS] == 2
+
+
+def test_the_observer_process_is_killed(service: Service) -> None:
+    """Requests are served as ever, and another observer process sends the spans of later ones."""
+    (killed,) = observers_below(service.server.process.pid)
+    os.kill(killed, signal.SIGKILL)
+
+    def observed_again() -> bool:
+        trace_id, response = service.ask(
+            "/v1/chat/completions", messages=question(), max_tokens=2, ignore_eos=True
+        )
+        assert response.status_code == 200
+        running = [pid for pid in observers_below(service.server.process.pid) if pid != killed]
+        return bool(running) and bool(
+            service.receiver.spans(lambda span: span.trace_id == trace_id)
+        )
+
+    service.receiver.wait_for(observed_again)
+    service.receiver.wait_for(lambda: metric(service, names.INSTRUMENTATION_DROPPED) > 0)
 
 
 def test_end_of_the_server(service: Service) -> None:

@@ -1,0 +1,1 @@
+"""What observing a real vLLM costs its processes."""

@@ -1,0 +1,154 @@
+"""What observing costs a real vLLM: the CPU time of its processes with and without the capture.
+
+`python -m bench.vllm.run [--pairs N] [--output build/bench/vllm.json]`. One server does it all: the
+capture is switched `off`, `on` (no content) and `full` in turn, so that a busy moment of the
+machine, and a server that happens to be slow, meet all alike. There is no GPU here: the model is
+tiny and runs on the CPU, which makes requests cheap and the share of the capture large.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.report import Figure, figure, machine, write
+from bench.vllm import calls, load
+from bench.vllm.cpu import resident_bytes, thread_seconds
+from bench.vllm.switch import FOLDER
+from support.otlp_receiver import OtlpReceiver
+from support.paths import TESTS
+from support.process_tree import below, observers_below
+from support.vllm_server import running_vllm
+from support.waiting import eventually
+
+MODES = ("off", "on", "full")
+Seconds = dict[str, float]
+
+
+class Measured:
+    """CPU time of the processes of one server, by mode."""
+
+    def __init__(self, processes: dict[str, int]) -> None:
+        self._processes = processes
+        self.by_process: dict[tuple[str, str], list[float]] = {}
+        self.by_thread: dict[tuple[str, str], list[float]] = {}
+
+    def measure(self, mode: str, requests: int, work: Callable[[], None]) -> None:
+        """Note the µs of each process and of the API server's threads for each request."""
+        before = {name: thread_seconds(pid) for name, pid in self._processes.items()}
+        work()
+        # What was captured is processed half a second later.
+        time.sleep(1.5)
+        for name, pid in self._processes.items():
+            spent = _spent(before[name], thread_seconds(pid))
+            micros = 1e6 * sum(spent.values()) / requests
+            self.by_process.setdefault((name, mode), []).append(micros)
+            if name == "api_server":
+                for thread, seconds in spent.items():
+                    kind = "event_loop" if thread.startswith(f"{pid} ") else "other_threads"
+                    row = self.by_thread.setdefault((kind, mode), [])
+                    if len(row) < len(self.by_process[name, mode]):
+                        row.append(0.0)
+                    row[-1] += 1e6 * seconds / requests
+
+
+def _spent(before: Seconds, after: Seconds) -> Seconds:
+    return {thread: after[thread] - before.get(thread, 0.0) for thread in after}
+
+
+def main() -> None:
+    """Measure, print a table and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--requests", type=int, default=160)
+    parser.add_argument("--concurrency", type=int, default=16)
+    parser.add_argument("--output", type=Path, default=Path("build/bench/vllm.json"))
+    options = parser.parse_args()
+    about = {**machine(), "gpu": None, "model": "tiny, on the CPU", "tokens": load.TOKENS}
+    figures = calls.figures()
+    with tempfile.TemporaryDirectory() as folder, OtlpReceiver() as receiver:
+        figures += _server_figures(Path(folder), receiver, options)
+    write(options.output, figures, about)
+    for each in figures:
+        spread = f"({each.lowest:.2f} to {each.highest:.2f})"
+        print(f"{each.name:36} {each.value:12.2f} {each.unit:5} {spread}")
+
+
+def _server_figures(
+    folder: Path, receiver: OtlpReceiver, options: argparse.Namespace
+) -> list[Figure]:
+    _write_plugin(folder / "switch")
+    environment = {
+        FOLDER: str(folder),
+        "SIDELIGHT_CAPTURE_CONTENT": "full",
+        "PYTHONPATH": f"{folder / 'injected'}{os.pathsep}{folder / 'switch'}",
+    }
+    with running_vllm(
+        folder,
+        otlp_endpoint=receiver.url,
+        environment=environment,
+        arguments=["--max-num-seqs", str(options.concurrency), "--num-gpu-blocks-override", "96"],
+    ) as server:
+        root = server.process.pid
+
+        def work() -> None:
+            load.run(server.url, server.model_name, options.requests, options.concurrency)
+
+        work()
+        (observer,) = eventually(lambda: observers_below(root))
+        # With one API server, the command itself serves.
+        processes = {"api_server": root, "observer": observer}
+        engines = [pid for pid, line in below(root).items() if "EngineCore" in " ".join(line)]
+        processes |= {f"engine_core_{number}": pid for number, pid in enumerate(engines)}
+        measured = Measured(processes)
+        for pair in range(options.pairs):
+            for mode in MODES[pair % 3 :] + MODES[: pair % 3]:
+                sys.stderr.write(f"pair {pair + 1}: {mode}    \r")
+                _switch(folder, mode)
+                measured.measure(mode, options.requests, work)
+        memory = float(resident_bytes(observer)) / 1e6
+        receiver.requests.clear()
+    return [*_figures(measured), figure("observer.resident", "MB", [memory])]
+
+
+def _switch(folder: Path, mode: str) -> None:
+    (folder / "mode").write_text(mode)
+    eventually(
+        lambda: any(
+            path.read_text() == mode for path in folder.glob("[0-9]*") if path.name.isdigit()
+        )
+    )
+
+
+def _write_plugin(folder: Path) -> None:
+    metadata = folder / "sidelight_bench-0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: sidelight-bench\nVersion: 0\n")
+    entry = "[vllm.general_plugins]\nsidelight_bench = sidelight_bench_switch:install\n"
+    (metadata / "entry_points.txt").write_text(entry)
+    source = (TESTS / "bench" / "vllm" / "switch.py").read_text()
+    (folder / "sidelight_bench_switch.py").write_text(source)
+
+
+def _figures(measured: Measured) -> list[Figure]:
+    rows: list[Figure] = []
+    for (process, mode), micros in measured.by_process.items():
+        rows.append(figure(f"{process}.{mode}", "us", micros))
+        if mode != "off" and process != "observer":
+            base = measured.by_process[process, "off"]
+            added = [each - alone for each, alone in zip(micros, base, strict=True)]
+            shares = [100 * more / alone for more, alone in zip(added, base, strict=True)]
+            rows.append(figure(f"{process}.{mode}.added", "us", added))
+            rows.append(figure(f"{process}.{mode}.added_share", "%", shares))
+    for (thread, mode), micros in measured.by_thread.items():
+        rows.append(figure(f"api_server.{thread}.{mode}", "us", micros))
+    return rows
+
+
+if __name__ == "__main__":
+    main()
