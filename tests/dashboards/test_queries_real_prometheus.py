@@ -42,17 +42,22 @@ OWN_PANELS = [
 ]
 
 
-def _filled(query: BoardQuery, *, job: str, model: str = "tiny") -> str:
+def _filled(
+    query: BoardQuery, *, job: str, model: str = "tiny", namespace: str = ".*", database: str = ".*"
+) -> str:
     return interpolate(
         query.expression,
         {
             "__rate_interval": WINDOW,
             "__range": WINDOW,
             "job": job,
+            "namespace": namespace,
             "instance": ".+",
             "model": model,
             "engine": ".*",
             "collector": ".*",
+            "database": database,
+            "collection": ".*",
             "ttft_objective": "1",
             "duration_objective": "10.24|10",
         },
@@ -181,6 +186,22 @@ def test_variables_list_their_values(prometheus: Moment, job: str) -> None:
         if not prometheus.query(_filled(query, job=job))
     ]
     assert empty == []
+
+
+def test_a_namespace_is_all_or_nothing(prometheus: Moment) -> None:
+    """Servers of the selected namespace are found, and no others."""
+    [running] = [query for query in PANELS if query.place == "Running and waiting requests"][:1]
+    for namespace, count in (("llm", 1), ("other", 0)):
+        filled = _filled(running, job="on-kubernetes", namespace=namespace)
+        assert len(prometheus.query(filled)) == count, namespace
+    assert not prometheus.query(_filled(running, job=REFERENCE, namespace="llm"))
+
+
+def test_a_database_is_all_or_nothing(prometheus: Moment) -> None:
+    """Retrieval panels show the selected kind of database alone."""
+    [calls] = [query for query in PANELS if query.place == "Vector-database calls"][:1]
+    assert prometheus.query(_filled(calls, job="none", database="milvus"))
+    assert not prometheus.query(_filled(calls, job="none", database="qdrant"))
 
 
 def test_exemplars_lead_to_traces(prometheus: Moment) -> None:

@@ -80,7 +80,7 @@ class TestWindow:
 
 def test_an_unknown_dimension_is_an_error() -> None:
     """It names those that are known."""
-    with pytest.raises(ValueError, match=r"unknown dimension 'modle'; known are job, instance"):
+    with pytest.raises(ValueError, match=r"unknown dimension 'modle'; known are job, namespace"):
         View({"modle": "tiny"}, "5m")  # type: ignore[dict-item]
     with pytest.raises(ValueError, match=r"unknown dimension 'modle'"):
         VIEW.per("modle")  # type: ignore[arg-type]
@@ -98,6 +98,7 @@ def test_grafanas_view_is_all_variables() -> None:
     assert GRAFANA.window == RATE_INTERVAL
     assert _matchers(GRAFANA, vllm.TTFT) == [
         'job=~"$job"',
+        'namespace=~"$namespace"',
         'instance=~"$instance"',
         'model_name=~"$model"',
         'engine=~"$engine"',

@@ -50,6 +50,7 @@ EQUALS: dict[str, Exposition] = {
     "ray-0.32.0": through_ray(LOAD, "ray_vllm_"),
     "ray-0.10.2": through_ray(RELEASES["0.10.2"], "ray_vllm_"),
     "ray-0.8.5": through_ray(RELEASES["0.8.5"], "ray_vllm:"),
+    "on-kubernetes": tuple(family.labelled(namespace="llm") for family in LOAD),
     "both-prefixes": with_both_prefixes(LOAD),
     "both-prefixes-and-names": with_both_prefixes(RELEASES["0.11.2"]),
 }

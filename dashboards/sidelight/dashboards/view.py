@@ -38,8 +38,9 @@ class View:
     """Filters, a window and a grouping, in terms that hold for metrics of every source.
 
     `filters` has a value, or a `LabelMatch`, for each dimension to narrow. A filter applies
-    to the metrics that have its dimension: `job` and `instance` mean a scraped vLLM, so they
-    narrow vLLM's metrics only, while `model` narrows those of spans and of the plugin too.
+    to the metrics that have its dimension: `job`, `namespace` and `instance` mean a scraped vLLM,
+    so they narrow vLLM's metrics only, while `model` narrows those of spans and of the plugin
+    too.
     `window` is how far each point of a rate looks back, as Prometheus writes durations. `by`
     names the dimensions by which results are grouped. `offset` is how long ago the window ends.
 
@@ -109,10 +110,13 @@ def _variable(name: Dimension) -> LabelMatch:
 GRAFANA: Final = View(
     {
         "job": _variable("job"),
+        "namespace": _variable("namespace"),
         "instance": _variable("instance"),
         "model": _variable("model"),
         "engine": _variable("engine"),
         "collector": _variable("collector"),
+        "database": _variable("database"),
+        "collection": _variable("collection"),
     },
     window=RATE_INTERVAL,
 )

@@ -105,7 +105,8 @@ class TestBoard:
         if not _is_of_engines(board):
             assert not {"job", "instance", "engine"} & _variables(board).keys()
             return
-        assert list(_variables(board))[:5] == ["datasource", "job", "model", "instance", "engine"]
+        of_engines = ["datasource", "job", "namespace", "model", "instance", "engine"]
+        assert list(_variables(board))[:6] == of_engines
 
     def test_the_datasource_is_a_variable(self, board: dict[str, Any]) -> None:
         """dashboard-linter: template-datasource-rule."""
@@ -220,6 +221,7 @@ class TestQueries:
                     continue
                 for label, variable in (
                     ("job", "$job"),
+                    ("namespace", "$namespace"),
                     ("instance", "$instance"),
                     ("model_name", "$model"),
                     ("engine", "$engine"),

@@ -15,10 +15,13 @@ from support.dashboard_queries import QUERIES, TOPICS, ViewQuery
 
 FILTERS: dict[Dimension, str] = {
     "job": "vllm",
+    "namespace": "llm",
     "instance": "vllm-0:8000",
     "model": "tiny",
     "engine": "0",
     "collector": "sidelight:9464",
+    "database": "milvus",
+    "collection": "documents",
 }
 PLAIN = View(FILTERS, window="5m")
 GROUPED = PLAIN.per("job", "instance", "model", "engine", "collector", "database", "collection")

@@ -66,7 +66,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ({"window": "1h"}, "the window 1h is not one of 1d to 90d; write it like 30d"),
         ({"window": "91d"}, "the window 91d is not one of"),
         ({"minimum_events": 0}, "`minimum_events` must be a number of at least 1"),
-        ({"filters": {"modle": "x"}}, "unknown filter modle; known are job, instance, model"),
+        ({"filters": {"modle": "x"}}, "unknown filter modle; known are job, namespace, instance"),
         ({"name": "Time to first"}, "small letters, digits and hyphens; rename it"),
         ({"treshold": 1}, "unknown key treshold; known are filters, indicator"),
     ],

@@ -2,7 +2,7 @@
 import { FieldType, getDisplayProcessor, toDataFrame } from '@grafana/data';
 
 // What Grafana puts in for "All", and for its own variables at this window.
-const VARIABLES = { job: '.+', model: '.*', instance: '.+', engine: '.*', collector: '.*', namespace: '.*', collection: '.*' };
+const VARIABLES = { job: '.+', model: '.*', instance: '.+', engine: '.*', collector: '.*', namespace: '.*', database: '.*', collection: '.*' };
 
 const DRAWING = {
   drawStyle: 'line',

@@ -38,9 +38,12 @@ OVERVIEW: Final = Board(
     ),
     variables=(
         variables.JOB,
+        variables.NAMESPACE,
         variables.MODEL,
         variables.INSTANCE,
         variables.ENGINE,
+        variables.DATABASE,
+        variables.COLLECTION,
         variables.COLLECTOR,
         variables.TTFT_OBJECTIVE,
         variables.DURATION_OBJECTIVE,

@@ -27,6 +27,7 @@ from sidelight.dashboards.view import GRAFANA
 
 _OF_ENGINES: Final = (
     variables.JOB,
+    variables.NAMESPACE,
     variables.MODEL,
     variables.INSTANCE,
     variables.ENGINE,
@@ -75,7 +76,7 @@ RETRIEVAL: Final = Board(
         retrieval_quality.row(GRAFANA),
         retrieval_details.row(GRAFANA),
     ),
-    variables=(variables.TRACES,),
+    variables=(variables.DATABASE, variables.COLLECTION, variables.TRACES),
     annotations=(),
 )
 COST: Final = Board(

@@ -48,11 +48,20 @@ JOB: Final = LabelVariable(
     all_value=".+",
     offers_all=False,
 )
+# Everything matches without the label, as outside of Kubernetes.
+NAMESPACE: Final = LabelVariable(
+    "namespace",
+    "Namespace",
+    "Kubernetes namespace of the vLLM servers.",
+    any_name(GRAFANA.only("job"), vllm.RUNNING),
+    "namespace",
+    all_value=".*",
+)
 MODEL: Final = LabelVariable(
     "model",
     "Model",
     "Served model. vLLM's own metrics count LoRA adapters as their base model.",
-    any_name(GRAFANA.only("job"), vllm.RUNNING),
+    any_name(GRAFANA.only("job", "namespace"), vllm.RUNNING),
     "model_name",
     all_value=".*",
 )
@@ -69,7 +78,7 @@ INSTANCE: Final = LabelVariable(
     "instance",
     "Instance",
     "vLLM server.",
-    any_name(GRAFANA.only("job", "model"), vllm.RUNNING),
+    any_name(GRAFANA.only("job", "namespace", "model"), vllm.RUNNING),
     "instance",
     all_value=".+",
 )
@@ -77,7 +86,7 @@ ENGINE: Final = LabelVariable(
     "engine",
     "Engine",
     "Data-parallel rank.",
-    any_name(GRAFANA.only("job", "model", "instance"), vllm.RUNNING),
+    any_name(GRAFANA.only("job", "namespace", "model", "instance"), vllm.RUNNING),
     "engine",
     all_value=".*",
 )
@@ -87,6 +96,22 @@ COLLECTOR: Final = LabelVariable(
     "Sidelight collector.",
     any_name(GRAFANA.only(), own.RECEIVED, "total"),
     "instance",
+    all_value=".*",
+)
+DATABASE: Final = LabelVariable(
+    "database",
+    "Vector database",
+    "Kind of vector database, for example milvus.",
+    any_name(GRAFANA.only(), own.DB_DURATION, "count"),
+    own.DB_SYSTEM,
+    all_value=".*",
+)
+COLLECTION: Final = LabelVariable(
+    "collection",
+    "Collection",
+    "Collection of a vector database.",
+    any_name(GRAFANA.only("database"), own.DB_DURATION, "count"),
+    own.DB_COLLECTION,
     all_value=".*",
 )
 TTFT_OBJECTIVE: Final = OptionsVariable(

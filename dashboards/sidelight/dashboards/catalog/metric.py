@@ -10,11 +10,14 @@ Kind = Literal["counter", "gauge", "histogram"]
 # What a query reads of a metric: its value (gauges), or one of the series Prometheus stores.
 Part = Literal["value", "total", "bucket", "sum", "count"]
 # What queries filter and group by, whatever label holds it in a given metric.
-Dimension = Literal["job", "instance", "model", "engine", "collector", "database", "collection"]
+Dimension = Literal[
+    "job", "namespace", "instance", "model", "engine", "collector", "database", "collection"
+]
 
 # The label that query results carry for a dimension.
 RESULT_LABELS: Final[Mapping[Dimension, str]] = {
     "job": "job",
+    "namespace": "namespace",
     "instance": "instance",
     "model": "model_name",
     "engine": "engine",
@@ -29,8 +32,8 @@ PARTS: Final[Mapping[Kind, tuple[Part, ...]]] = {
     "histogram": ("bucket", "sum", "count"),
 }
 
-# Prometheus adds these to every series it scrapes.
-_TARGET_LABELS: Final = ("job", "instance")
+# Prometheus adds these to every series it scrapes; the namespace only on Kubernetes.
+_TARGET_LABELS: Final = ("job", "instance", "namespace")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,27 @@ prometheus_client always writes a counter with `_total`, so `generation_tokens` 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Final
 
-from sidelight.dashboards.catalog.metric import CatalogMetric, Kind, MetricName, MetricSource
+from sidelight.dashboards.catalog.metric import (
+    CatalogMetric,
+    Dimension,
+    Kind,
+    MetricName,
+    MetricSource,
+)
 
 RECORDED_VERSIONS: Final = ("0.8.5", "0.9.2", "0.10.2", "0.11.2", "0.13.0", "0.20.2", "0.32.0")
 
+_TARGET: Final[Mapping[Dimension, str]] = {
+    "job": "job",
+    "namespace": "namespace",
+    "instance": "instance",
+}
 VLLM: Final = MetricSource(
     "vLLM",
-    {"job": "job", "instance": "instance", "model": "model_name", "engine": "engine"},
+    {**_TARGET, "model": "model_name", "engine": "engine"},
     # Series that come through Ray carry WorkerId and ReplicaId, so they differ from `vllm:`
     # ones. `vllm_` is `vllm:` after a scrape as OpenMetrics 1.0 without UTF-8 names
     # (prometheus_client >= 0.23 with Prometheus 2.x); both exist side by side once that
@@ -25,7 +37,7 @@ VLLM: Final = MetricSource(
     (("vllm:", "ray_vllm_", "ray_vllm:"), ("vllm_",)),
 )
 # Of any process with a Prometheus client.
-PROCESS: Final = MetricSource("process", {"job": "job", "instance": "instance"})
+PROCESS: Final = MetricSource("process", _TARGET)
 
 _LABELS: Final = ("model_name", "engine")
 
