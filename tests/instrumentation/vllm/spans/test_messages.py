@@ -175,6 +175,21 @@ def test_reasoning_stays_apart(answer: dict[str, object] | list[dict[str, object
     }
 
 
+@pytest.mark.parametrize("name", REASONED)
+def test_the_answer_is_kept_rather_than_the_reasoning(name: str) -> None:
+    """Where the budget is too small for both."""
+    answer = REASONED[name]
+    if isinstance(answer, list):
+        facts = read_answer(events(*answer), True, (), True, True)
+    else:
+        facts = AnswerFacts(body=answer)
+    settings = Settings(capture_content="full", max_bytes=5)
+    attributes = content_attributes("chat", RequestFacts(), facts, settings)
+    (message,) = json.loads(attributes[names.OUTPUT_MESSAGES])
+    assert [part["content"] for part in message["parts"]] == ["let", "42"]
+    assert attributes[names.CONTENT_TRUNCATED] is True
+
+
 def test_newest_message_is_kept() -> None:
     """Where the budget is too small for all, the newest message has the first claim."""
     request = {"messages": [{"role": "user", "content": text * 60} for text in "abc"]}

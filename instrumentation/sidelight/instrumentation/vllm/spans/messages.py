@@ -90,15 +90,16 @@ def _text_of(choice: Mapping[str, Any]) -> object:
 
 def _answered_items(body: Mapping[str, Any], reason: str, clipper: Clipper) -> list[Message]:
     """Items of Responses: reasoning and calls are beside the message that they belong to."""
+    items = list(mappings_of(body.get("output")))
+    # The last items are the answer, so they get the byte budget first.
+    parts = [_parts(item, clipper) for item in reversed(items)][::-1]
     messages: list[Message] = []
     before: list[Part] = []
-    for item in mappings_of(body.get("output")):
-        parts = _parts(item, clipper)
+    for item, said in zip(items, parts, strict=True):
+        before += said
         if item.get("type") == "message":
-            messages.append(("assistant", before + parts, reason))
+            messages.append(("assistant", before, reason))
             before = []
-        else:
-            before += parts
     return messages + ([("assistant", before, reason)] if before else [])
 
 

@@ -97,18 +97,26 @@ def parts_of(content: object, clipper: Clipper) -> list[Part]:
     """The parts of a message's content: a text, or a list of texts and typed parts."""
     if isinstance(content, str):
         return [{"type": "text", "content": clipper.text(content)}] if content else []
-    parts: list[Part] = []
-    for part in content if isinstance(content, list) else ():
+    given = content if isinstance(content, list) else []
+    # What was said says more than what led to it, so it gets the byte budget first.
+    order = sorted(range(len(given)), key=lambda place: _is_thought(given[place]))
+    parts: list[list[Part]] = [[] for _ in given]
+    for place in order:
+        part = given[place]
         if isinstance(part, str):
-            parts.append({"type": "text", "content": clipper.text(part)})
+            parts[place] = [{"type": "text", "content": clipper.text(part)}]
         elif isinstance(part, Mapping):
-            parts += _part(part, clipper)
-    return parts
+            parts[place] = _part(part, clipper)
+    return [part for several in parts for part in several]
+
+
+def _is_thought(part: object) -> bool:
+    return isinstance(part, Mapping) and part.get("type") in ("thinking", "reasoning")
 
 
 def _part(part: Mapping[str, Any], clipper: Clipper) -> list[Part]:
     kind = str(part.get("type") or "text")[:MAX_TYPE_CHARACTERS]
-    if kind in ("thinking", "reasoning"):
+    if _is_thought(part):
         return thoughts_of([part], clipper)
     if kind in _TOOL_USES:
         return [_call(part, part.get("id"), part.get("input"), clipper)]
