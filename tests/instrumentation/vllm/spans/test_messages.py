@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -154,13 +155,17 @@ REASONED = {
 }  # fmt: skip
 
 
+def reasoned(answer: Any) -> AnswerFacts:
+    """The facts of a whole answer, or of the events of a stream."""
+    if isinstance(answer, list):
+        return read_answer(events(*answer), True, (), True, True)
+    return AnswerFacts(body=answer)
+
+
 @pytest.mark.parametrize("answer", REASONED.values(), ids=REASONED)
 def test_reasoning_stays_apart(answer: dict[str, object] | list[dict[str, object]]) -> None:
     """Reasoning is a part of its own, in the schema and as Langfuse shows it."""
-    if isinstance(answer, list):
-        facts = read_answer(events(*answer), True, (), True, True)
-    else:
-        facts = AnswerFacts(body=answer)
+    facts = reasoned(answer)
     settings = Settings(capture_content="full")
     attributes = content_attributes("chat", RequestFacts(), facts, settings)
     (message,) = json.loads(attributes[names.OUTPUT_MESSAGES])
@@ -178,11 +183,7 @@ def test_reasoning_stays_apart(answer: dict[str, object] | list[dict[str, object
 @pytest.mark.parametrize("name", REASONED)
 def test_the_answer_is_kept_rather_than_the_reasoning(name: str) -> None:
     """Where the budget is too small for both."""
-    answer = REASONED[name]
-    if isinstance(answer, list):
-        facts = read_answer(events(*answer), True, (), True, True)
-    else:
-        facts = AnswerFacts(body=answer)
+    facts = reasoned(REASONED[name])
     settings = Settings(capture_content="full", max_bytes=5)
     attributes = content_attributes("chat", RequestFacts(), facts, settings)
     (message,) = json.loads(attributes[names.OUTPUT_MESSAGES])

@@ -25,6 +25,8 @@ class RequestFacts:
     invoked: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     body: Json | None = None
+    # The body was longer than what is captured of it.
+    is_cut: bool = False
 
     @property
     def sequences(self) -> int:

@@ -13,6 +13,7 @@ from sidelight.instrumentation.vllm.parse.values import (
     mapping_of,
     name_of,
     number_of,
+    read_cut_object,
     read_object,
 )
 from sidelight.instrumentation.vllm.routes import Dialect, invoked_by_keys
@@ -54,8 +55,8 @@ def read_request(
     if is_form(raw):
         body: Json | None = read_form(raw)
     else:
-        body = read_object(raw) if whole else None
-    if body is None:
+        body = read_object(raw) if whole else read_cut_object(raw)
+    if not body:
         head = raw[:_MAX_HEAD_BYTES]
         return RequestFacts(model=first_match(_MODEL, head), stream=bool(_STREAM.search(head)))
     # /inference/v1/generate has the parameters in an object of their own.
@@ -72,6 +73,7 @@ def read_request(
         invoked=invoked_by_keys(body.keys()) if dialect == "any" else None,
         attributes=_attributes(parameters, keep),
         body=body if keep else None,
+        is_cut=not whole,
     )
 
 

@@ -53,7 +53,7 @@ def content_attributes(
         attributes[names.OUTPUT_MIME_TYPE] = _JSON
     if isinstance(tools := body.get("tools"), list) and tools:
         attributes[names.TOOL_DEFINITIONS] = clippers[2].text(dump(tools))
-    if answer.is_cut or any(clipper.truncated for clipper in clippers):
+    if request.is_cut or answer.is_cut or any(clipper.truncated for clipper in clippers):
         attributes[names.CONTENT_TRUNCATED] = True
     return attributes
 
