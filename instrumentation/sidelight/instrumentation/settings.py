@@ -11,7 +11,7 @@ variable, the value and what is allowed.
 | `SIDELIGHT_CONTENT_MAX_BYTES` | 131072 | cap on one attribute under `truncated` and `full` |
 | `SIDELIGHT_CONTENT_MAX_DOCUMENTS` | 20 | cap on the documents of one retrieval |
 | `SIDELIGHT_VLLM_SPAN_KIND` | `auto` | `auto`, `llm` or `chain`: see `vllm.spans.server` |
-| `SIDELIGHT_VLLM_OBSERVER` | `process` | where vLLM's records are processed: or `thread` |
+| `SIDELIGHT_VLLM_OBSERVER` | `process` | or `thread`: what makes spans of vLLM's raw records |
 | `SIDELIGHT_VLLM_STATS_WAIT_SECONDS` | 2 | how long a span waits for the engine's statistics |
 
 How much content leaves the process:
