@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm.metrics import DataPoint, Distribution, EngineMetrics
+from sidelight.instrumentation.vllm.metrics import (
+    MAX_ADAPTERS,
+    OTHER,
+    DataPoint,
+    Distribution,
+    EngineMetrics,
+)
 from sidelight.instrumentation.vllm.steps import EngineStep
 
 
@@ -120,3 +126,84 @@ def test_clock_jumps(gap: float) -> None:
     durations = value(data_points(meters), names.ENGINE_STEP_DURATION)
     assert isinstance(durations, Distribution)
     assert sum(durations.counts) == 0
+
+
+def test_tiers_and_speculation() -> None:
+    """Lookups elsewhere and proposed tokens are sums, apart from the engine's own cache."""
+    meters = EngineMetrics({})
+    for at in (1.0, 2.0):
+        meters.add(
+            step(at, running=1)._replace(
+                external_queries=40, external_hits=30, draft_tokens=8, accepted_tokens=5
+            )
+        )
+    found = data_points(meters)
+    assert value(found, names.ENGINE_PREFIX_HITS) == 120
+    assert value(found, names.ENGINE_EXTERNAL_QUERIES) == 80
+    assert value(found, names.ENGINE_EXTERNAL_HITS) == 60
+    assert value(found, names.ENGINE_DRAFT_TOKENS) == 16
+    assert value(found, names.ENGINE_ACCEPTED_TOKENS) == 10
+
+
+def test_limits_and_evictions() -> None:
+    """What bounds a step is a gauge beside what it held; blocks have an age when they go."""
+    meters = EngineMetrics({}, {names.ENGINE_BATCH_TOKENS_LIMIT: 2048})
+    meters.add(step(1.0, running=1)._replace(evicted=(2.0, 400.0)))
+    found = data_points(meters)
+    assert value(found, names.ENGINE_BATCH_TOKENS_LIMIT) == 2048
+    ages = value(found, names.ENGINE_EVICTION_AGE)
+    assert isinstance(ages, Distribution)
+    assert (sum(ages.counts), ages.total) == (2, 402.0)
+
+
+def test_waiting_for_something_else() -> None:
+    """Of those that wait, some wait for no capacity."""
+    meters = EngineMetrics({})
+    meters.add(step(1.0, running=1, waiting=5)._replace(deferred=2))
+    found = data_points(meters)
+    assert value(found, names.ENGINE_WAITING_NOW) == 5
+    assert value(found, names.ENGINE_DEFERRED_NOW) == 2
+
+
+def test_finished_by_reason() -> None:
+    """Aborts count, and what a version to come names otherwise is not a label of its own."""
+    meters = EngineMetrics({})
+    for reason in ("stop", "abort", "abort", "novelty"):
+        meters.finish(reason)
+    counts = {
+        point.attributes["reason"]: point.value
+        for point in data_points(meters)[names.ENGINE_FINISHED]
+    }
+    assert counts == {"stop": 1, "abort": 2, OTHER: 1}
+
+
+def test_adapters_are_bounded() -> None:
+    """The first have their names; one without a request shows 0; the others count together."""
+    meters = EngineMetrics({})
+    for number in range(MAX_ADAPTERS + 2):
+        meters.add(step(float(number), running=1)._replace(lora=((f"adapter-{number}", 1, 2),)))
+    points = data_points(meters)[names.ENGINE_LORA_REQUESTS]
+    counts = {
+        (point.attributes[names.LORA_NAME], point.attributes["state"]): point.value
+        for point in points
+    }
+    assert counts["adapter-0", "running"] == 0
+    assert (counts[OTHER, "running"], counts[OTHER, "waiting"]) == (1, 2)
+    assert len(counts) == 2 * (MAX_ADAPTERS + 1)
+
+
+def test_heartbeat() -> None:
+    """The age of the last step grows while it left work, and not while the engine is idle."""
+    now = 100.0
+    meters = EngineMetrics({}, clock=lambda: now)
+    meters.add(step(90.0, running=2))
+    assert value(data_points(meters), names.ENGINE_STEP_AGE) == 10.0
+    meters.sleep(awake=False)
+    found = data_points(meters)
+    assert (value(found, names.ENGINE_STEP_AGE), value(found, names.ENGINE_AWAKE)) == (0.0, 0)
+    meters.sleep(awake=True)
+    meters.add(step(95.0, running=0, finished=2))
+    found = data_points(meters)
+    assert (value(found, names.ENGINE_STEP_AGE), value(found, names.ENGINE_AWAKE)) == (0.0, 1)
+    meters.add(step(97.0, running=0, waiting=1))
+    assert value(data_points(meters), names.ENGINE_STEP_AGE) == 3.0

@@ -19,6 +19,7 @@ from sidelight.instrumentation.vllm import environment, runtime
 from sidelight.instrumentation.vllm.engine_stats import read_step
 from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
 from sidelight.instrumentation.vllm.records import STEP, Record
+from sidelight.instrumentation.vllm.steps import EngineStep
 from support.observed_vllm import Observed, finished, iteration, scheduler
 
 CONFIG = SimpleNamespace(model_config=SimpleNamespace(served_model_name=["tiny", "alias"]))
@@ -160,3 +161,40 @@ def test_older_statistics() -> None:
         finished_requests=[],
     )
     assert read_step(old, older, 0, 1.0) == (1.0, 2, 1, 0.5, 7, 2, 0, 0, 0, 0, None, 0)
+
+
+def test_limits_of_a_step(engine: Any, observed: Observed) -> None:
+    """What a step may hold comes from vLLM's configuration, once, and becomes gauges."""
+    config = SimpleNamespace(
+        scheduler_config=SimpleNamespace(max_num_batched_tokens=2048, max_num_seqs=64)
+    )
+    engine.SidelightStatLogger(config, 0)
+    observed.thread.process()
+    limits = {
+        point.metric: point.value
+        for point in observed.processing.data_points()
+        if point.metric in (names.ENGINE_BATCH_TOKENS_LIMIT, names.ENGINE_BATCH_SIZE_LIMIT)
+    }
+    assert limits == {names.ENGINE_BATCH_TOKENS_LIMIT: 2048, names.ENGINE_BATCH_SIZE_LIMIT: 64}
+
+
+def test_rare_figures() -> None:
+    """What most steps do not have comes last: deferred requests, tiers, drafts, adapters."""
+    stats = scheduler(running=3, waiting=1)
+    stats.num_skipped_waiting_reqs = 2
+    stats.num_kv_fetch_reqs_by_stage = {"lookup": 1, "load": 1}
+    stats.connector_prefix_cache_stats = SimpleNamespace(queries=64, hits=32)
+    stats.spec_decoding_stats = SimpleNamespace(num_draft_tokens=6, num_accepted_tokens=4)
+    stats.kv_cache_eviction_events = [SimpleNamespace(lifetime_seconds=1.5)]
+    stats.running_lora_adapters, stats.waiting_lora_adapters = {"b": 2}, {"a": 1}
+    tokens = iteration()
+    tokens.inter_token_latencies_iter = [0.01, 0.01]
+    tokens.time_to_first_tokens_iter = [0.2]
+    step = EngineStep(*read_step(stats, tokens, 1, 5.0))
+    assert (step.waiting, step.deferred, step.fetching) == (3, 2, 2)
+    assert (step.decoding, step.prefilled, step.partly_prefilled) == (2, 1, 1)
+    assert (step.external_queries, step.external_hits) == (64, 32)
+    assert (step.draft_tokens, step.accepted_tokens) == (6, 4)
+    assert (step.evicted, step.lora) == ((1.5,), (("a", 0, 1), ("b", 2, 0)))
+    # Without an iteration, as when only the scheduler has something to tell.
+    assert EngineStep(*read_step(stats, None, 0, 5.0)).lora == step.lora

@@ -87,20 +87,20 @@ OWN_CASES: tuple[Case, ...] = (
     Case(
         "SidelightRequestsHanging",
         "the engine froze while idle; then it is restarted",
-        _series("sidelight_server_requests_active", _API_SERVER, gauge((0, 20), (3, 20), (2, 20)))
-        | _series(
-            "sidelight_engine_steps_total", _API_SERVER, counter((50, 10), (0, 30), (50, 20))
+        _series(
+            "sidelight_server_step_age_seconds",
+            _API_SERVER,
+            gauge((0, 10), (30, 5), (300, 20), (0, 10)),
         ),
         {
-            20: (),
-            35: (
+            14: (),
+            25: (
                 Firing(
-                    "3 requests have been in api-1 (vllm) for 5 minutes, and no engine took a "
-                    "step.",
+                    "api-1 (vllm) has had requests for 5m 0s, and no engine took a step.",
                     _API_SERVER,
                 ),
             ),
-            45: (),
+            40: (),
         },
     ),
     Case(

@@ -82,7 +82,9 @@ def tokens_per_step(view: View) -> Panel:
     return Panel(
         "Tokens per step",
         "Prompt and generated tokens processed per engine step. A decode-only step has one "
-        "token per request; a long prompt shows as a large step.",
+        "token per request; a long prompt shows as a large step. `limit` is "
+        "`--max-num-batched-tokens`: a prompt in several chunks counts in its last step, which may "
+        "then exceed it.",
         COUNT,
         (
             PanelQuery(
@@ -91,6 +93,7 @@ def tokens_per_step(view: View) -> Panel:
             ),
             PanelQuery(queries.tokens_per_step_quantile(view, 0.95), "p95"),
             PanelQuery(queries.tokens_per_step_quantile(view, 0.99), "p99"),
+            PanelQuery(queries.tokens_per_step_limit(view), "limit"),
         ),
     )
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from sidelight.dashboards.catalog import sidelight as own
 from sidelight.dashboards.panels.panel import (
+    AMBER,
     COUNT,
     HALF,
+    RED,
+    SECONDS,
     TOKENS,
     Panel,
     PanelQuery,
     Row,
+    Threshold,
     by,
 )
 from sidelight.dashboards.queries import batching as queries
@@ -19,7 +24,12 @@ def row(view: View) -> Row:
     """Distributions and reasons."""
     return Row(
         "Batching in depth",
-        (tokens_distribution(view), batch_distribution(view), waiting_by_reason(view)),
+        (
+            tokens_distribution(view),
+            batch_distribution(view),
+            step_age(view),
+            waiting_by_reason(view),
+        ),
     )
 
 
@@ -45,6 +55,24 @@ def batch_distribution(view: View) -> Panel:
         (PanelQuery(queries.batch_size_heatmap(view), by("le")),),
         kind="heatmap",
         width=HALF,
+    )
+
+
+def step_age(view: View) -> Panel:
+    """The heartbeat of engines and servers."""
+    return Panel(
+        "Step age",
+        "Time without an engine step while there is work: by engine, from its own running and "
+        "waiting requests, and by API server, from the requests that it holds. A frozen engine "
+        "looks idle in vLLM's own metrics.",
+        SECONDS,
+        (
+            PanelQuery(queries.step_age(view.per("engine")), by(own.ENGINE_INDEX)),
+            PanelQuery(queries.server_step_age(view), by("instance")),
+        ),
+        thresholds=(Threshold(10, AMBER), Threshold(120, RED)),
+        width=24,
+        soft_maximum=1,
     )
 
 

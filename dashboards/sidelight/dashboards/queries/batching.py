@@ -49,6 +49,21 @@ def tokens_per_step_quantile(view: View, share: float) -> Expr:
     return series.quantile(view, vllm.ITERATION_TOKENS, share)
 
 
+def tokens_per_step_limit(view: View) -> Expr:
+    """The most tokens that an engine step may process."""
+    return series.highest_now(view, own.BATCH_TOKENS_LIMIT)
+
+
+def step_age(view: View) -> Expr:
+    """Seconds since the last step of an engine that has work."""
+    return series.highest_now(view, own.STEP_AGE)
+
+
+def server_step_age(view: View) -> Expr:
+    """Seconds since the last step of any engine, of an API server that has requests."""
+    return series.highest_now(view, own.SERVER_STEP_AGE, "instance")
+
+
 def step_time_quantile(view: View, share: float) -> Expr:
     """Quantile of the time between two engine steps while requests run, in seconds."""
     return series.quantile(view, own.STEP_DURATION, share)

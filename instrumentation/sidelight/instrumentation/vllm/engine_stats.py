@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
+from sidelight import conventions as names
 from sidelight.instrumentation.vllm.parse.values import MAX_NAME_CHARACTERS
 from sidelight.instrumentation.vllm.records import STEP, Record
 from sidelight.instrumentation.vllm.sequences import FinishedSequence, fields_of
@@ -21,6 +22,16 @@ MAX_EXCESS_SECONDS: Final = 1.0
 MAX_EVICTIONS: Final = 64
 MAX_ADAPTERS: Final = 16
 _FINISH_REASONS: Final = ("stop", "length", "abort", "error", "repetition")
+
+
+def engine_limits(vllm_config: Any) -> tuple[tuple[str, int], ...]:
+    """What vLLM's configuration allows for a step: pairs of a metric and its value."""
+    scheduler = getattr(vllm_config, "scheduler_config", None)
+    limits = (
+        (names.ENGINE_BATCH_TOKENS_LIMIT, getattr(scheduler, "max_num_batched_tokens", None)),
+        (names.ENGINE_BATCH_SIZE_LIMIT, getattr(scheduler, "max_num_seqs", None)),
+    )
+    return tuple((metric, limit) for metric, limit in limits if isinstance(limit, int))
 
 
 def read_step(scheduler: Any, iteration: Any, finished: int, at: float) -> StepFields:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from typing import Final, Protocol
 
@@ -20,6 +20,7 @@ from sidelight.instrumentation.vllm import records
 from sidelight.instrumentation.vllm.correlate import Correlator, PendingRequest
 from sidelight.instrumentation.vllm.delay.engine import EngineTimes, request_delay
 from sidelight.instrumentation.vllm.faults import FaultGuard
+from sidelight.instrumentation.vllm.heartbeat import RequestsInHand, step_age
 from sidelight.instrumentation.vllm.metrics import Attributes, DataPoint, EngineMetrics
 from sidelight.instrumentation.vllm.parse.answer import read_answer
 from sidelight.instrumentation.vllm.parse.facts import RequestFacts
@@ -86,6 +87,7 @@ class Processing:
         # What the next call of `process` settles together with its own.
         self._steps: dict[int, list[SourcedStep]] = {}
         self._ends: list[tuple[int, CapturedRequest | FinishedSequence]] = []
+        self._in_hand = RequestsInHand()
         self._aborts = 0
         self._traced_by_vllm = False
         self._active: dict[int, int] = {}
@@ -98,13 +100,16 @@ class Processing:
         """Whether something waits, so that `process` is to be called again soon."""
         return self._correlator.has_pending or bool(self._ends or self._steps)
 
-    def add_engine(self, index: int, attributes: Attributes) -> None:
+    def add_engine(
+        self, index: int, attributes: Attributes, limits: Mapping[str, float] | None = None
+    ) -> None:
         """Register an engine before its first step. `attributes` label its metrics.
 
-        Each API server registers its engines, and one that starts again does so once more.
+        `limits` are what vLLM's configuration allows for a step, by metric. Each API server
+        registers its engines, and one that starts again does so once more.
         """
         if index not in self._engines:
-            self._engines[index] = (EngineTimes(), EngineMetrics(attributes))
+            self._engines[index] = (EngineTimes(), EngineMetrics(attributes, limits))
 
     def process(self, batch: list[tuple[int, Record]], *, last: bool = False) -> None:
         """Process records with their sources, oldest first, and have the spans sent.
@@ -148,6 +153,7 @@ class Processing:
         self._active.pop(source, None)
         for key in [key for key in self._open if key[0] == source]:
             self._open_bytes -= self._open.pop(key)[1]
+            self._in_hand.end(key)
 
     def data_points(self) -> Iterator[DataPoint]:
         """All metrics but those of the export. May be called on another thread."""
@@ -155,6 +161,10 @@ class Processing:
             yield from metrics.data_points()
         yield DataPoint(names.CLIENT_ABORTS, {}, self._aborts)
         yield DataPoint(names.SERVER_ACTIVE, {}, sum(list(self._active.values())))
+        if self._engines:
+            steps = [metrics.last_step_at or 0.0 for _, metrics in list(self._engines.values())]
+            age = step_age(time.monotonic(), max(steps), self._in_hand.oldest())
+            yield DataPoint(names.SERVER_STEP_AGE, {}, age)
         dropped, faults = 0, {"processing": self.guard.faults}
         for health in list(self._health.values()):
             dropped += health.dropped
@@ -176,7 +186,7 @@ class Processing:
         elif isinstance(captured, CapturedRequestBody):
             self._process_body(source, captured)
         elif isinstance(captured, CapturedEngine):
-            self.add_engine(captured.engine, dict(captured.labels))
+            self.add_engine(captured.engine, dict(captured.labels), dict(captured.limits))
             self._traced_by_vllm |= captured.traced_by_vllm
         else:
             # Sums since the start of the source, which is why those of closed ones are kept.
@@ -199,6 +209,7 @@ class Processing:
         return settled
 
     def _process_sequence(self, sequence: FinishedSequence) -> None:
+        self._engines[sequence.engine][1].finish(sequence.finish_reason)
         response = self._background.response_of(sequence)
         if response is None:
             self._correlator.add_sequence(sequence)
@@ -208,6 +219,7 @@ class Processing:
 
     def _process_body(self, source: int, captured: CapturedRequestBody) -> None:
         self._active[source] = captured.active
+        self._in_hand.begin((source, captured.number), time.monotonic())
         keep = self._settings.captures_text
         facts = read_request(captured.chunks, captured.whole, ROUTES[captured.path].dialect, keep)
         held = sum(map(len, captured.chunks)) if keep else 0
@@ -220,6 +232,7 @@ class Processing:
     def _process_end(self, source: int, captured: CapturedRequest) -> None:
         keep = self._settings.captures_text
         self._active[source] = captured.active
+        self._in_hand.end((source, captured.number))
         request, held = self._open.pop((source, captured.number), (None, 0))
         self._open_bytes -= held
         if request is None:

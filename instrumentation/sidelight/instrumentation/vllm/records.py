@@ -39,14 +39,17 @@ _LENGTH_BYTES: Final = 4
 
 
 class CapturedEngine(NamedTuple):
-    """An engine before its first step. `labels` are pairs of an attribute and its value.
+    """An engine before its first step.
 
+    `labels` are pairs of an attribute and its value, `limits` of a metric and what vLLM's
+    configuration allows.
     `traced_by_vllm` says that vLLM sends spans of its own, which count tokens too.
     """
 
     engine: int
     labels: tuple[tuple[str, str | int], ...]
     traced_by_vllm: bool = False
+    limits: tuple[tuple[str, int], ...] = ()
 
 
 class CapturedStep(NamedTuple):

@@ -13,7 +13,7 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm import runtime
-from sidelight.instrumentation.vllm.engine_stats import step_record
+from sidelight.instrumentation.vllm.engine_stats import engine_limits, step_record
 from sidelight.instrumentation.vllm.environment import AT_START, is_traced_by_vllm
 from sidelight.instrumentation.vllm.faults import reraise_interrupt
 from sidelight.instrumentation.vllm.metrics import Attributes
@@ -34,7 +34,8 @@ class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
             if self._runtime is not None:
                 labels = tuple(_labels(vllm_config, engine_index).items())
                 traced = is_traced_by_vllm(vllm_config, AT_START)
-                self._runtime.add_engine((ENGINE, engine_index, labels, traced))
+                limits = engine_limits(vllm_config)
+                self._runtime.add_engine((ENGINE, engine_index, labels, traced, limits))
         except BaseException as error:  # noqa: BLE001 - vLLM must start without us
             shared, self._runtime = self._runtime, None
             if shared is None:
