@@ -37,7 +37,15 @@ _SCALES: Final = {
     names.RETRIEVAL_DRIFT: 0.12,
     names.TOKENS: 150.0,
     names.COST: 0.001,
+    names.KV_CAPACITY: 2048.0,
+    names.KV_STORED: 500.0,
+    names.KV_EXTRA_HITS: 500.0,
 }
+# Of the tokens that KV events tell of, by a label's value.
+_OF_TOKENS: Final = {
+    "new": 0.5, "again": 0.35, "copy": 0.02, "generated": 0.13,
+    "1.25": 0.08, "1.5": 0.13, "2": 0.2, "4": 0.3,
+}  # fmt: skip
 _RARE: Final = (
     names.CLIENT_ABORTS,
     names.COLLECTOR_RETRIES,
@@ -95,7 +103,7 @@ def _sidelight(seconds: float, *, is_idle: bool) -> Iterator[Sample]:
             share = _share(metric, labels)
             if is_idle and share < 1:
                 continue
-            scale = _SCALES.get(metric.name, 1.0) * share
+            scale = _SCALES.get(metric.name, 1.0) * share * _part(metric, labels)
             yield from _series(metric, labels | scraped, work * scale, load * scale)
 
 
@@ -105,9 +113,16 @@ def _share(metric: Metric, labels: dict[str, str]) -> float:
         metric.name in _RARE
         or labels.get("error_type")
         or labels.get("reason")
-        or labels.get("outcome") in ("empty", "error")
+        or labels.get("outcome") in ("empty", "error", "lost")
     )
     return 0.004 if is_bad else 1.0
+
+
+def _part(metric: Metric, labels: dict[str, str]) -> float:
+    """The part of a metric's whole that has the labels."""
+    if metric.name in (names.KV_STORED, names.KV_EXTRA_HITS):
+        return _OF_TOKENS[labels.get("kind") or labels["cache_size"]]
+    return 1.0
 
 
 def _series(metric: Metric, labels: dict[str, str], work: float, load: float) -> Iterator[Sample]:
