@@ -220,7 +220,7 @@ def socket_inode(descriptor: Path) -> str | None:
 
 
 def test_servers_of_ones_own_are_used(kept: Demo, tmp_path: Path) -> None:
-    """--vllm and --phoenix are used; what vLLM's instrumentation does not send is told."""
+    """--vllm and --phoenix are used; what vLLM does not send to this collector is told."""
     url, phoenix = kept.link("vLLM"), kept.link("Phoenix")
 
     own = run(tmp_path, "--vllm", url, "--phoenix", phoenix)
@@ -228,7 +228,9 @@ def test_servers_of_ones_own_are_used(kept: Demo, tmp_path: Path) -> None:
     assert own.process.returncode == 0, own.output
     assert f"Your vLLM  sidelight/tiny-qwen3 at {url}" in own.output
     assert re.search(r"✓ │ *\w* *│ LLM tokens as the client saw them ", own.output), own.output
-    assert re.search(r"– │ *vLLM *│ LLM → server span → queue, prefill, decode ", own.output)
+    # Its spans go to the other demo's collector, and by that to the same Phoenix.
+    assert re.search(r"✓ │ *vLLM *│ LLM → server span → queue, prefill, decode ", own.output)
+    assert re.search(r"– │ *\w* *│ batch size per engine step ", own.output), own.output
     assert re.search(r"OTEL_EXPORTER_OTLP_ENDPOINT=http://127\.0\.0\.1:\d+", own.output)
     for what in ("CHAIN → EMBEDDING, RETRIEVER, LLM", "documents with scores"):
         assert re.search(rf"✓ │ *\w* *│ {re.escape(what)} ", own.output), own.output

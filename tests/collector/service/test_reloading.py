@@ -229,7 +229,7 @@ class TestWhatCannotChange:
             ("a: 1\nb: 2\n", ["a: unknown key", "b: unknown key"]),
             (
                 "destinations: [{type: otlp_http, name: a, url: 'http://h', headers: {'b d': "
-                "{env: X}}}]",
+                "{env: X}}}]\n",
                 ["is not a valid header name"],
             ),
             (

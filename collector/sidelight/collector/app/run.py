@@ -117,9 +117,10 @@ def reread(
         _wait_until_written(path)
     config = load(path)
     if path is not None:
-        if not path.read_text().strip():
+        text = path.read_text()
+        if not text.strip():
             raise ConfigError(f"{path}: empty; write {{}} for the defaults")
-        refuse_if_cut_short(str(path), running, config)
+        refuse_if_cut_short(str(path), text, running, config)
     detected = detect.destinations(config)
     if config.destinations is None and running.destinations is None:
         # A known destination that is down now still gets what arrives until it is back.

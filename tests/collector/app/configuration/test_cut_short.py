@@ -55,7 +55,7 @@ def _faults(directory: Path, text: str, whole: str = _WHOLE) -> list[str]:
     found = []
     for known in (running, dumped):
         try:
-            refuse_if_cut_short("sidelight.yaml", known, new)
+            refuse_if_cut_short("sidelight.yaml", text, known, new)
         except ConfigError as error:
             found.append(str(error).splitlines())
         else:
@@ -81,6 +81,7 @@ def test_the_same_file_is_accepted(tmp_path: Path) -> None:
     assert _faults(tmp_path, _WHOLE) == []
     assert _faults(tmp_path, _WHOLE.replace("hashed", "full").replace("true", "false")) == []
     assert _faults(tmp_path, _WHOLE, whole="{}") == []
+    assert _faults(tmp_path, _WHOLE.rstrip()) == []
 
 
 def test_no_cut_takes_away_by_absence(tmp_path: Path) -> None:
@@ -101,6 +102,17 @@ def test_no_cut_takes_away_by_absence(tmp_path: Path) -> None:
         assert new.processors.content.default == "hashed"
         assert new.receivers.scrape.targets
         assert all(destination.only for destination in new.destinations[:1])
+
+
+def test_a_destination_goes_if_the_file_ends_with_a_newline(tmp_path: Path) -> None:
+    """An edit does; what a full disk has cut off rarely does."""
+    text = _WHOLE[: _WHOLE.index("  - type: otlp_http\n    name: all")]
+    assert _faults(tmp_path, text) == []
+    (fault,) = _faults(tmp_path, text.rstrip())
+    assert fault == (
+        "sidelight.yaml: all would get nothing more, and the last line has no newline; the file "
+        "may be cut short: restore it, or end it with a newline to remove them"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 A file that an editor, a full disk or a broken deployment has cut short is often still valid. Its
 defaults have no destinations, mask nothing and keep all content, so what only the absence of a
-key would take away is refused. To remove it, the user writes the key empty.
+key would take away is refused. To remove it, the user writes the key empty. A list that lost some
+of its destinations looks like an edit, except that what was cut short rarely ends with a newline.
 """
 
 from __future__ import annotations
@@ -21,14 +22,27 @@ _GUARDED: Final = ("destinations", "processors", "receivers.scrape.targets")
 _GUARDED_OF_DESTINATIONS: Final = frozenset({"only", "drop", "sample", "routes", "unmatched"})
 
 
-def refuse_if_cut_short(name: str, running: Config, new: Config) -> None:
+def refuse_if_cut_short(name: str, text: str, running: Config, new: Config) -> None:
     """Raise `ConfigError`, with a line for each key, if `new` takes settings away by absence.
 
-    `name` is the file's.
+    `name` is the file's, `text` what it holds.
     """
     absent = sorted({*_absent(running, new, ""), *_absent_of_destinations(running, new)})
     if absent:
         raise ConfigError("\n".join(f"{name}: {_fault(key, running)}" for key in absent))
+    removed = _by_name(running.destinations or ()).keys() - _by_name(new.destinations or ()).keys()
+    # `destinations: []` names nothing that could have been cut.
+    if removed and new.destinations and not _has_end(text):
+        raise ConfigError(
+            f"{name}: {', '.join(sorted(removed))} would get nothing more, and the last line has "
+            "no newline; the file may be cut short: restore it, or end it with a newline to remove "
+            "them"
+        )
+
+
+def _has_end(text: str) -> bool:
+    # JSON that can be read at all is whole.
+    return text.endswith("\n") or text.lstrip().startswith("{")
 
 
 def _fault(key: str, running: Config) -> str:
