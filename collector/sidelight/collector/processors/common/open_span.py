@@ -26,6 +26,7 @@ class OpenSpan:
         self.proto = proto
         self.changed = False
         self._pairs: dict[str, KeyValue] = {pair.key: pair for pair in proto.attributes}
+        # Of a repeated name only the last one is written back.
         self._has_gone = len(self._pairs) != len(proto.attributes)
 
     @property
@@ -110,6 +111,7 @@ class OpenSpan:
 
     def move(self, name: str, to: str) -> None:
         """The value under another name; it goes where that is taken."""
+        # What is there under the canonical name was written for it.
         if to in self._pairs:
             self.remove(name)
             return
@@ -132,6 +134,7 @@ class OpenSpan:
         """Write back what was removed; whether anything changed at all."""
         if self.changed and self._has_gone:
             pairs, kept = self.proto.attributes, self._pairs
+            # By identity: of two pairs with one name, the first is to go.
             gone = [index for index, pair in enumerate(pairs) if kept.get(pair.key) is not pair]
             for index in reversed(gone):
                 del pairs[index]
@@ -155,6 +158,7 @@ def number_of(plain: AttributeValue) -> float | None:
 
 def any_value(new: Plain) -> AnyValue:
     """A value as OTLP has it."""
+    # First, since a bool is an int as well.
     if isinstance(new, bool):
         return AnyValue(bool_value=new)
     if isinstance(new, int):

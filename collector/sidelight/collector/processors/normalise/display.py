@@ -19,6 +19,7 @@ def display(span: EditableSpan) -> None:
     if kind in ("LLM", "EMBEDDING"):
         _display_messages(span)
     elif kind == "TOOL":
+        # The backends show what a tool was given and returned by these names.
         span.copy(c.TOOL_ARGUMENTS, c.INPUT_VALUE)
         span.copy(c.TOOL_RESULT, c.OUTPUT_VALUE)
     elif kind == "RETRIEVER":
@@ -97,10 +98,12 @@ def _display_documents(span: EditableSpan) -> None:
         span.copy(c.RETRIEVAL_DOCUMENTS, c.OUTPUT_VALUE)
         if span.tell(_are_scored, _LISTED) is False:
             flattened = Made(documents.flattened, (_LISTED,))
+            # The names are part of a plan, the values are those of each span.
             for name in span.tell(tuple, flattened):
                 span.derive_missing(name, _of_name(name), flattened)
             span.remove(c.RETRIEVAL_DOCUMENTS)
         return
+    # OpenInference's own form is what Phoenix reads; only Langfuse needs something.
     native = Beginning(documents.FLATTENED)
     if span.tell(_has_documents, native):
         span.derive_missing(c.OUTPUT_VALUE, _native, native)

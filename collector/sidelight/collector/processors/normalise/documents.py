@@ -12,6 +12,7 @@ Document = dict[str, Any]
 """One document: id, score, content, metadata, as far as they are known."""
 
 RESULT_EVENTS = frozenset({"db.query.result", "db.search.result"})
+# The ends of their names, whose beginnings differ by version.
 _RESULT_PARTS = {
     "id": "id",
     "score": "score",
@@ -29,8 +30,10 @@ def from_event(attributes: Mapping[str, Any]) -> Document:
     for name, value in attributes.items():
         part = _RESULT_PARTS.get(name.rpartition(".")[2])
         if part is not None and ".result." in name and value is not None:
+            # Of two names for one part the first counts.
             document.setdefault(part, value)
     if "id" in document:
+        # A text in OpenInference's conventions.
         document["id"] = str(document["id"])
     if "score" in document:
         score = _number(document["score"])
@@ -52,11 +55,13 @@ def from_output(text: str) -> list[Document]:
         return []
     documents = []
     for item in value:
+        # One that is no document shows that the list is something else.
         if not isinstance(item, dict):
             return []
         document = {
             "id": item.get("id"),
             "score": _number(item.get("score")),
+            # LangChain, Haystack, and LlamaIndex.
             "content": item.get("page_content", item.get("content", item.get("text"))),
             "metadata": item.get("metadata"),
         }
@@ -89,6 +94,7 @@ def all_scored(documents: Iterable[Document]) -> bool:
 
 
 def _number(value: Any) -> float | None:
+    # Some write scores as text; a bool is a number to Python only.
     try:
         return None if value is None or isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
@@ -98,5 +104,6 @@ def _number(value: Any) -> float | None:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
+    # Text is what it says, and deep nesting is a sender's, not an error of ours.
     except (ValueError, RecursionError):
         return text

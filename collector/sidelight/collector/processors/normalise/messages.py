@@ -42,6 +42,7 @@ def nested(pairs: Iterable[tuple[str, Any]]) -> list[Any]:
         holder = root
         for step in steps:
             inner = holder.setdefault(step, {})
+            # `0` and `0.role` both have a value: the shorter name came first, and stays.
             if not isinstance(inner, dict):
                 break
             holder = inner
@@ -54,6 +55,7 @@ def nested(pairs: Iterable[tuple[str, Any]]) -> list[Any]:
 def _listed(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
+    # Gaps in the numbers close: a limit on attributes may have taken some of them.
     if value and all(key.isdecimal() for key in value):
         return [_listed(value[key]) for key in sorted(value, key=int)]
     return {key: _listed(inner) for key, inner in value.items()}
@@ -86,6 +88,7 @@ def from_openinference(items: Iterable[Any], *, are_answers: bool) -> list[Messa
             for entry in _list(message.get("tool_calls"))
             if isinstance(call := _mapping(entry).get("tool_call"), Mapping)
         ]
+        # A message has a plain text or parts.
         plain = {**message, "content": message.get("content") or contents, "tool_calls": calls}
         messages.append(
             _message(plain, str(message.get("role") or "user"), are_answers=are_answers)
@@ -96,6 +99,7 @@ def from_openinference(items: Iterable[Any], *, are_answers: bool) -> list[Messa
 def from_event(name: str, attributes: Mapping[str, Any]) -> tuple[bool, Message] | None:
     """The message a span event carries, and whether it is an answer; None if it carries none."""
     if name == "gen_ai.choice":
+        # Some put the message into one attribute, as JSON, and some spread it.
         message = attributes.get("message", attributes)
         if isinstance(message, str):
             message = _json(message)
@@ -137,6 +141,7 @@ def _completed(message: Message, *, are_answers: bool) -> Message:
     """The message itself if it needs nothing."""
     parts = message.get("parts")
     shown = completed_parts(parts) if isinstance(parts, list) else parts
+    # Without one, Phoenix drops the answers.
     if are_answers and "finish_reason" not in message:
         message = {**message, "finish_reason": ""}
     return message if shown == parts else {**message, "parts": shown}
@@ -186,6 +191,7 @@ def says_first(messages: list[Any], rules: list[Any]) -> bool:
 
 def query_of(text: str) -> str | None:
     """What was searched for: a plain text, or the `query` of a JSON object."""
+    # Most are plain text, and need no parser.
     if text[:1] not in ("{", "["):
         return text or None
     query = _mapping(_json(text)).get("query")
@@ -215,6 +221,7 @@ def dumps(value: Any) -> str:
 
 def _message(item: Mapping[str, Any], role: str, *, are_answers: bool) -> Message:
     content = item.get("content")
+    # The parts schema has a response where OpenAI's API has a message.
     if role == "tool":
         called = item.get("tool_call_id") or item.get("id")
         parts: list[dict[str, Any]] = [
@@ -231,6 +238,7 @@ def _message(item: Mapping[str, Any], role: str, *, are_answers: bool) -> Messag
 
 def _parts(content: Any) -> list[dict[str, Any]]:
     if isinstance(content, str):
+        # Some instrumentors write a list of parts as JSON; an answer may begin with a bracket too.
         listed = _json(content) if content[:1] == "[" else None
         if not isinstance(listed, list) or not all(isinstance(part, dict) for part in listed):
             return [{"type": "text", "content": content}] if content else []
@@ -257,6 +265,7 @@ def _call(item: Mapping[str, Any]) -> dict[str, Any]:
     arguments = function.get("arguments")
     if isinstance(arguments, str):
         read = _json(arguments)
+        # An object in the parts schema. A model may also write what is no JSON.
         arguments = arguments if read is None else read
     return {
         "type": "tool_call",
@@ -276,6 +285,7 @@ def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
         kind = part.get("type") if isinstance(part, dict) else None
         if kind == "tool_call":
             arguments = part.get("arguments")
+            # Text in OpenAI's API, an object in the parts schema.
             written = arguments if isinstance(arguments, str) else dumps(arguments)
             function = {"name": part.get("name"), "arguments": written}
             calls.append({"id": part.get("id"), "type": "function", "function": function})

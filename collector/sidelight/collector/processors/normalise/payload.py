@@ -13,6 +13,7 @@ Pairs = list[tuple[str, AttributeValue]]
 """The rest of a name behind a common beginning, and the value."""
 
 _PROMPT, _COMPLETION = "gen_ai.prompt.", "gen_ai.completion."
+# Instrumentors have names of their own for the same.
 _FIRST_TOKEN_EVENTS = frozenset({"First Token Stream Event", "gen_ai.content.completion.chunk"})
 _CONTENT_EVENTS = {
     "gen_ai.content.prompt": ("gen_ai.prompt", c.INPUT_VALUE),
@@ -66,6 +67,7 @@ def read_events(span: EditableSpan) -> None:
     if not span.has_events:
         return
     span.derive_missing(c.TIME_TO_FIRST_TOKEN, _itself, _FIRST_TOKEN)
+    # What follows needs `proto`, which no plan can repeat: only few spans carry content in events.
     if not span.tell(bool, _HAS_PAYLOAD):
         return
     asked: list[messages.Message] = []
@@ -74,6 +76,7 @@ def read_events(span: EditableSpan) -> None:
     read: list[int] = []
     for index, event in enumerate(span.proto.events):
         if event.name in _FIRST_TOKEN_EVENTS:
+            # Its time is all it says, and is a fact above.
             continue
         carried = attributes(event.attributes)
         if event.name in _CONTENT_EVENTS:
@@ -91,6 +94,7 @@ def read_events(span: EditableSpan) -> None:
     set_messages(span, c.INPUT_MESSAGES, asked)
     set_messages(span, c.OUTPUT_MESSAGES, answered)
     set_documents(span, retrieved)
+    # From the end, so that the other numbers stay right.
     for index in reversed(read):
         del span.proto.events[index]
     if read:
@@ -100,6 +104,7 @@ def read_events(span: EditableSpan) -> None:
 def _first_token_seconds(span: Span) -> float | None:
     for event in span.events:
         if event.name in _FIRST_TOKEN_EVENTS:
+            # Clocks that were set back make it negative.
             return max(0, event.time_unix_nano - span.start_time_unix_nano) / 1e9
     return None
 

@@ -17,6 +17,7 @@ from sidelight.collector.processors.normalise.table import Table
 from sidelight.instrumentation.vectordb.registry import DATABASES
 from sidelight.otlp.remember import remembered
 
+# They are canonical from the start.
 _OWN_SCOPES = "sidelight."
 
 
@@ -52,6 +53,7 @@ TABLES: Final = tuple(
 """What the backends read was looked up in Phoenix 20 and Langfuse 4."""
 
 
+# Scopes come from senders: bounded, and few in practice.
 @remembered(maxsize=1024)
 def table_for(scope: str) -> Table | None:
     """The table for the spans of an instrumentation scope; None for Sidelight's own."""
@@ -60,4 +62,5 @@ def table_for(scope: str) -> Table | None:
     for table in TABLES:
         if any(scope == name or scope.startswith(f"{name}.") for name in table.scopes):
             return table
+    # Any other follows the conventions, as far as it has their names.
     return PLAIN
