@@ -72,6 +72,16 @@ def test_several_choices_of_a_stream() -> None:
     assert stream(end(1, "stop"), end(0, "length")).finish_reasons == ("length", "stop")
 
 
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+@pytest.mark.parametrize("data", [[], [{"index": 0, "embedding": [0.5, [1]]}], "AAAA"])
+def test_vectors(data: object, separators: tuple[str, str]) -> None:
+    """Id, model and usage of an embedding, whatever its vectors are and however it is written."""
+    answer = {"id": "embd-1", "object": "list", "created": 1, "model": "m", "data": data,
+              "usage": {"prompt_tokens": 3, "total_tokens": 3, "completion_tokens": 0}}  # fmt: skip
+    facts = read_answer([json.dumps(answer, separators=separators).encode()], True, (), False, True)
+    assert (facts.id, facts.model, facts.input_tokens) == ("embd-1", "m", 3)
+
+
 def test_messages_stream() -> None:
     """Anthropic's events announce the id first and the final count last."""
     facts = stream(

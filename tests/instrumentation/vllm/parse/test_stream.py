@@ -179,6 +179,18 @@ def test_pieces_that_only_look_alike() -> None:
     assert facts.finish_reasons == ()
 
 
+def test_an_event_that_holds_more_than_those_before() -> None:
+    """It begins and ends as they do, and is read all the same."""
+    facts = answered(
+        chunk(content="a"),
+        chunk(content="b"),
+        chunk(content="c", tool_calls=[called(0, "{}", "c0", "look")]),
+        chunk(content="d"),
+    )
+    assert message(facts)["content"] == "abcd"
+    assert message(facts)["tool_calls"][0]["function"] == {"name": "look", "arguments": "{}"}
+
+
 def test_choices_in_turn() -> None:
     """Pieces of several choices do not mix."""
     facts = answered(

@@ -23,6 +23,10 @@ _ID_AT_HEAD: Final = re.compile(rb'"(?:id|request_id)"\s*:\s*"([^"\\]{1,256})"')
 _MODEL: Final = re.compile(rb'"model"\s*:\s*"([^"\\]{1,256})"')
 _USAGE: Final = re.compile(rb'"usage"\s*:\s*(?=\{)')
 _HEAD_BYTES: Final = 1024
+# Answers of vectors, and what precedes and follows these, as vLLM writes them.
+_VECTORS: Final = (b'{"id":"embd-', b'{"id":"pooling-')
+_DATA: Final = b'"data":['
+_AFTER_DATA: Final = b'],"usage":'
 
 
 def read_answer(
@@ -36,7 +40,7 @@ def read_answer(
     facts = AnswerFacts()
     raw = b"".join(chunks)
     if not stream:
-        body = read_object(raw) if whole else None
+        body = read_object(_without_vectors(raw)) if whole else None
         if body is None:
             facts.id = first_match(_ID_AT_HEAD, raw[:_HEAD_BYTES])
         else:
@@ -58,6 +62,14 @@ def read_answer(
         _read_tail(facts, reasons, b"".join(tail))
     facts.finish_reasons = tuple(reason for _, reason in sorted(reasons.items()))
     return facts
+
+
+def _without_vectors(raw: bytes) -> bytes:
+    """An answer without the vectors that it holds: nobody wants them, and reading them is slow."""
+    if not raw.startswith(_VECTORS):
+        return raw
+    start, end = raw.find(_DATA, 0, _HEAD_BYTES), raw.rfind(_AFTER_DATA)
+    return raw if start < 0 or end < start else raw[: start + len(_DATA)] + raw[end:]
 
 
 def _read_tail(facts: AnswerFacts, reasons: dict[int, str], raw: bytes) -> None:
