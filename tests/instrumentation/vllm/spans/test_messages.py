@@ -61,6 +61,39 @@ def test_tools_and_images() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("part", "shown"),
+    [
+        ({"type": "image_url", "image_url": {"url": "https://u:p@host/cat.png?key=SECRET#x"}},
+         {"type": "image_url", "uri": "https://host/cat.png"}),
+        ({"type": "input_image", "image_url": "https://host/cat.png"},
+         {"type": "input_image", "uri": "https://host/cat.png"}),
+        ({"type": "image", "source": {"type": "url", "url": "https://host/cat.png"}},
+         {"type": "image", "uri": "https://host/cat.png"}),
+        ({"type": "image", "source": {"type": "base64", "data": "SECRET"}}, {"type": "image"}),
+        ({"type": "input_audio", "input_audio": {"data": "SECRET", "format": "wav"}},
+         {"type": "input_audio"}),
+        ({"type": "image_embeds", "image_embeds": "SECRET"}, {"type": "image_embeds"}),
+        ({"type": "file", "file": {"file_data": "data:x;base64,SECRET"}}, {"type": "file"}),
+        ({"type": "video_url", "video_url": {"url": "data:video/mp4;base64,SECRET"}},
+         {"type": "video_url"}),
+    ],
+)  # fmt: skip
+def test_references(part: dict[str, Any], shown: dict[str, Any]) -> None:
+    """Of what is no text the kind and the address are told, and neither payload nor key."""
+    body = {"messages": [{"role": "user", "content": [part]}]}
+    attributes = content_attributes(
+        "chat",
+        read_request([json.dumps(body).encode()], True, "chat", True),
+        AnswerFacts(),
+        Settings(capture_content="full"),
+    )
+    (message,) = json.loads(attributes[names.INPUT_MESSAGES])
+    assert message["parts"][0] == shown
+    assert "SECRET" not in repr(attributes)
+    assert "u:p" not in repr(attributes)
+
+
 def test_results_of_tools() -> None:
     """What a tool answered names the call that it answers."""
     told = {"role": "tool", "tool_call_id": "call-1", "content": "21 °C"}

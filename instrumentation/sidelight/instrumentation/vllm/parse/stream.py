@@ -48,7 +48,7 @@ _ITEM_TEXTS: Final = {
 }
 _FINAL_EVENTS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 # Where a text belongs: kind, index, and for calls of a choice the call's index, then its name.
-MeetingPlace = tuple[str | int, ...]
+TextPlace = tuple[str | int, ...]
 
 
 class _Shape(NamedTuple):
@@ -65,8 +65,8 @@ class StreamedAnswer:
     def __init__(self) -> None:
         self.is_cut = False
         self._left = MAX_TEXT_CHARACTERS
-        self._texts: dict[MeetingPlace, list[str]] = {}
-        self._calls: dict[MeetingPlace, dict[str, str]] = {}
+        self._texts: dict[TextPlace, list[str]] = {}
+        self._calls: dict[TextPlace, dict[str, str]] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._items: dict[int, dict[str, Any]] = {}
         self._response: Json | None = None
@@ -180,7 +180,7 @@ class StreamedAnswer:
         if isinstance(legacy := delta.get("function_call"), dict):
             self._read_call({"function": legacy}, (_CHOICE, index, "function_call"))
 
-    def _read_call(self, call: Json, place: MeetingPlace) -> None:
+    def _read_call(self, call: Json, place: TextPlace) -> None:
         function = mapping_of(call.get("function"))
         told = {"id": name_of(call.get("id")), "name": name_of(function.get("name"))}
         if place not in self._calls:

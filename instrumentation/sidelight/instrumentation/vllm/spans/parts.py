@@ -23,7 +23,7 @@ Message = tuple[str, list[Part], str | None]
 
 # A client can write anything as the type of a part.
 MAX_TYPE_CHARACTERS: Final = 64
-MAX_URI_CHARACTERS: Final = 256
+MAX_URI_CHARACTERS: Final = 2048
 # Where chat messages and their deltas have the reasoning, by version of vLLM.
 _REASONING: Final = ("reasoning", "reasoning_content")
 _CALLS: Final = {
@@ -136,18 +136,22 @@ def _named(part: Mapping[str, Any]) -> Part:
     """A part that is not text: its kind and its address, never what it holds."""
     kind = str(part.get("type") or "unknown")[:MAX_TYPE_CHARACTERS]
     source = mapping_of(part.get("source"))
-    given = (
-        part.get(kind), part.get("image_url"), part.get("file_url"), part.get("url"),
-        part.get("file_id"), source.get("url"), source.get("file_id"),
-    )  # fmt: skip
-    for value in given:
-        address = mapping_of(value).get("url") if isinstance(value, Mapping) else value
-        if isinstance(address, str) and address and not address.startswith("data:"):
-            # A query may hold what gives access.
-            uri = address.partition("?")[0].partition("#")[0]
-            if len(uri) <= MAX_URI_CHARACTERS:
-                return {"type": kind, "uri": uri}
+    for value in (part.get(kind), part.get("image_url"), part.get("file_url"), part, source):
+        uri = _address(value.get("url") if isinstance(value, Mapping) else value)
+        if uri is not None:
+            return {"type": kind, "uri": uri}
     return {"type": kind}
+
+
+def _address(url: object) -> str | None:
+    """The address of something, without its query and credentials, which may give access."""
+    if not isinstance(url, str) or len(url) > MAX_URI_CHARACTERS:
+        return None
+    scheme, separator, rest = url.partition("://")
+    if not separator or not scheme.isalnum():
+        return None
+    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def thoughts_of(items: Iterable[Mapping[str, Any]], clipper: Clipper) -> list[Part]:
