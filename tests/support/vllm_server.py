@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sidelight.demo import inject, model, vllm_server
+from sidelight.demo import environments, inject, model, vllm_server
 from sidelight.demo.processes import Processes
 from sidelight.demo.vllm_server import VllmServer
 from support import talking_model
@@ -25,28 +26,72 @@ def running_vllm(
     environment: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
     talks: bool = False,
+    without: Sequence[str] = (),
+    paths: Sequence[Path] = (),
 ) -> Iterator[VllmServer]:
     """A ready vLLM server; its log is `directory/vllm.log`, its end that of the `with`.
 
-    With `talks` its model says what a request makes it say, calls of tools included.
-
+    With `talks` its model says what a request makes it say, calls of tools included. Packages in
+    `without` are not in its environment. `paths` come first on its PYTHONPATH.
     Takes about 30 s to start on two cores (and a minute more to install, once per machine).
     """
     with Processes(directory) as processes:
         python = python_of("vllm")
+        injected = inject.write(directory / "injected") if instrumented else None
+        all_paths = [*paths, injected] if injected else paths
         folder = model.ensure(python, processes)
         if talks:
             folder, arguments = talking(folder, directory), (*talking_model.ARGUMENTS, *arguments)
         server = vllm_server.start(
             processes,
-            python=python,
+            python=environment_without(python, directory / "vllm", without) if without else python,
             model=folder,
             port=free_port(),
-            instrumentation=inject.write(directory / "injected") if instrumented else None,
             otlp_endpoint=otlp_endpoint,
-            environment=environment,
+            environment={"PYTHONPATH": os.pathsep.join(map(str, all_paths)), **(environment or {})},
             arguments=arguments,
         )
         with waiting_for("vLLM to be ready"):
             server.wait_until_ready()
         yield server
+
+
+def environment_without(python: Path, directory: Path, packages: Sequence[str]) -> Path:
+    """The Python of an environment in `directory` that links to that of `python`.
+
+    What begins with one of `packages` in its folder of packages is left out.
+    """
+    original = python.parent.parent
+    site = environments.site_packages(directory / "bin" / "python")
+    site.mkdir(parents=True)
+    (directory / "bin").mkdir()
+    for entry in environments.site_packages(python).iterdir():
+        if not entry.name.startswith(tuple(packages)):
+            (site / entry.name).symlink_to(entry)
+    for entry in (original / "bin").iterdir():
+        # Python finds its environment beside the link that it was started by.
+        target = entry.resolve() if entry.name.startswith("python") else entry
+        (directory / "bin" / entry.name).symlink_to(target)
+    (directory / "pyvenv.cfg").write_text((original / "pyvenv.cfg").read_text())
+    return directory / "bin" / "python"
+
+
+def older_vllm(version: str, directory: Path) -> Path:
+    """A folder for PYTHONPATH with vLLM `version` (`0.31`), to lie over the newer environment.
+
+    The environments of two versions differ in vLLM alone, as both need the same PyTorch.
+    """
+    packages = environments.site_packages(python_of(f"vllm-{version}"))
+    directory.mkdir(parents=True)
+    for entry in packages.iterdir():
+        if entry.name.startswith("vllm"):
+            (directory / entry.name).symlink_to(entry)
+    name_vllm(directory, f"{version}.0+cpu")
+    return directory
+
+
+def name_vllm(directory: Path, version: str) -> None:
+    """Have vLLM's version be called `version` where `directory` is on PYTHONPATH."""
+    metadata = directory / f"vllm-{version}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import multiprocessing
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,17 @@ def test_place_is_gone(frameworks: Path, caplog: pytest.LogCaptureFixture) -> No
         importlib.import_module("fastapi.applications")
     assert len(caplog.records) == 1
     assert "vLLM is not affected" in caplog.text
+
+
+def test_an_engine_says_nothing(
+    frameworks: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Engine cores and workers import FastAPI too; the line is in the log once."""
+    monkeypatch.setattr(multiprocessing.current_process(), "_name", "EngineCore_DP0")
+    (frameworks / "fastapi" / "applications.py").write_text("class FastAPI: pass\n")
+    plugin.install()
+    importlib.import_module("fastapi.applications")
+    assert caplog.records == []
 
 
 def test_fault_while_wrapping(

@@ -1,4 +1,8 @@
-"""A real vLLM server on the CPU, found the instrumentation by itself, asked over HTTP."""
+"""A real vLLM server on the CPU, found the instrumentation by itself, asked over HTTP.
+
+Its environment has neither OpenTelemetry nor wrapt, as that of vLLM 0.13 to 0.16: the spans are
+those of an environment that has them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +31,7 @@ pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(600)]
 API_KEY = "test-key-of-no-account"
 SECRET = "wombatology"
 CLIENT_SPAN = "b7ad6b7169203331"
+ABSENT = ("opentelemetry", "wrapt")
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             otlp_endpoint=receiver.url,
             environment={"OTEL_METRIC_EXPORT_INTERVAL": "1000"},
             arguments=["--api-key", API_KEY],
+            without=ABSENT,
         ) as server,
         httpx.Client(
             base_url=server.url, headers={"Authorization": f"Bearer {API_KEY}"}, timeout=120
@@ -346,6 +353,14 @@ def test_engine_metrics(service: Service) -> None:
     assert metric(service, names.ENGINE_PREFIX_QUERIES) > 0
     assert metric(service, names.INSTRUMENTATION_FAULTS) == 0
     assert metric(service, names.INSTRUMENTATION_DROPPED) == 0
+
+
+def test_the_environment(service: Service) -> None:
+    """What is said to be absent cannot be imported there."""
+    python = service.server.process.log_path.parent / "vllm" / "bin" / "python"
+    program = f"from importlib.util import find_spec; print([*map(find_spec, {ABSENT})])"
+    said = subprocess.check_output([python, "-c", program], text=True)
+    assert said == "[None, None]\n"
 
 
 def test_vllm_is_as_it_was(service: Service) -> None:

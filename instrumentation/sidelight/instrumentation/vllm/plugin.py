@@ -13,6 +13,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from multiprocessing import current_process
 from typing import Any, Final
 
 from sidelight.instrumentation.imports import ImportHooks, is_imported
@@ -26,6 +27,7 @@ from sidelight.instrumentation.vllm.observer import rendezvous
 
 _METHOD: Final = "build_middleware_stack"
 _MARK: Final = "_sidelight_wraps_stack"
+_SERVE_NOTHING: Final = ("EngineCore", "VllmWorker")
 _CLASSES: Final = {"starlette.applications": "Starlette", "fastapi.applications": "FastAPI"}
 _hooks: Final = ImportHooks()
 _warned = False
@@ -93,7 +95,8 @@ def _fault(error: BaseException) -> None:
 
 def _warn(reason: str) -> None:
     global _warned
-    if _warned:
+    # Engines and workers import FastAPI as well, and serve nothing.
+    if _warned or current_process().name.startswith(_SERVE_NOTHING):
         return
     _warned = True
     logger.warning(
