@@ -32,6 +32,6 @@ def test_a_process_without_vllm() -> None:
     """It writes lines in vLLM's format, whatever the root logger's level is."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert done.stderr == ""
-    assert done.stdout.startswith("(MainProcess pid=")
+    assert done.stdout.startswith("(Sidelight pid=")
     assert done.stdout.endswith(" Sidelight: away\n")
     assert ") WARNING " in done.stdout

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 from sidelight import conventions as names
@@ -80,7 +79,7 @@ class FaultGuard:
             # The error's text may quote a prompt, so only its class and its place are logged.
             logger.warning(
                 "Sidelight: %s in the %s (%s). vLLM is not affected; some telemetry is missing. "
-                "%s", type(error).__name__, self._place, _origin(error.__traceback__), _WHAT_TO_DO,
+                "%s", type(error).__name__, self._place, origin(error), _WHAT_TO_DO,
             )  # fmt: skip
         if ends_run and self._occasions.due("run"):
             logger.warning(
@@ -88,7 +87,7 @@ class FaultGuard:
                 MAX_FAULTS_IN_A_ROW,
                 self._place,
                 type(error).__name__,
-                _origin(error.__traceback__),
+                origin(error),
                 f"it stays on and counts further ones in {names.INSTRUMENTATION_FAULTS}"
                 if self._stays_on
                 else f"it is switched off for {INTERVAL_TEXT}",
@@ -104,10 +103,11 @@ def reraise_interrupt(error: BaseException) -> None:
         raise error
 
 
-def _origin(traceback: TracebackType | None) -> str:
-    """The innermost place in our own code, or else the innermost of all."""
+def origin(error: BaseException) -> str:
+    """Where `error` was raised: the innermost place in our own code, or else the innermost."""
     own = innermost = "unknown place"
     # Not by the `traceback` module, which reads the source files.
+    traceback = error.__traceback__
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename
         innermost = f"{Path(file).name}:{traceback.tb_lineno}"

@@ -16,8 +16,7 @@ INTERVAL_TEXT: Final = "5 minutes"
 
 # vLLM's own format, so that whoever reads its log by columns can read ours.
 _FORMAT: Final = (
-    "(%(processName)s pid=%(process)d) %(levelname)s %(asctime)s [%(filename)s:%(lineno)d] "
-    "%(message)s"
+    "(Sidelight pid=%(process)d) %(levelname)s %(asctime)s [%(filename)s:%(lineno)d] %(message)s"
 )
 _DATE_FORMAT: Final = "%m-%d %H:%M:%S"
 
@@ -31,6 +30,13 @@ def write_to(stream: TextIO) -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def unheard_logger() -> logging.Logger:
+    """A logger that says nothing, for what another process says."""
+    unheard = logger.getChild("unheard")
+    unheard.disabled = True
+    return unheard
 
 
 class Occasions:

@@ -19,7 +19,7 @@ from sidelight.instrumentation.vllm import environment
 from sidelight.instrumentation.vllm.capture import CaptureBudget
 from sidelight.instrumentation.vllm.export.exporter import make_client
 from sidelight.instrumentation.vllm.export.http_client import InvalidVariableError
-from sidelight.instrumentation.vllm.faults import FaultGuard, reraise_interrupt
+from sidelight.instrumentation.vllm.faults import FaultGuard, origin, reraise_interrupt
 from sidelight.instrumentation.vllm.logger import logger
 from sidelight.instrumentation.vllm.observer.hand_off import ObserverHandOff
 from sidelight.instrumentation.vllm.records import Faults, Record
@@ -128,7 +128,15 @@ class Runtime:
             "%s=thread.",
             reason, VLLM_OBSERVER,
         )  # fmt: skip
-        self._start_thread(versions, environ)
+        try:
+            self._start_thread(versions, environ)
+        except BaseException as error:  # noqa: BLE001 - a thread of ours would print its text
+            reraise_interrupt(error)
+            logger.warning(
+                "Sidelight: cannot start its thread either (%s, %s). vLLM is not affected; there "
+                "is no telemetry. Report this line with the versions of vLLM and Sidelight.",
+                type(error).__name__, origin(error),
+            )  # fmt: skip
 
 
 _runtime: Runtime | None = None

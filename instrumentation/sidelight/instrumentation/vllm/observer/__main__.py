@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vllm.logger import logger, write_to
+from sidelight.instrumentation.vllm.faults import origin
+from sidelight.instrumentation.vllm.logger import logger, unheard_logger, write_to
 from sidelight.instrumentation.vllm.observer.rendezvous import MeetingPlace
 from sidelight.instrumentation.vllm.observer.service import ObserverService, remove_place
 from sidelight.instrumentation.vllm.pipeline import RecordPipeline
@@ -39,11 +40,20 @@ def main(arguments: list[str]) -> None:
     listener = socket.socket(fileno=descriptor)
     # The file of a bound socket has an inode of its own.
     inode = place.socket.stat().st_ino
-    pipeline = RecordPipeline(Settings.from_environment(os.environ, logger), versions, os.environ)
+    # The API server has told of wrong values.
+    settings = Settings.from_environment(os.environ, unheard_logger())
+    pipeline = RecordPipeline(settings, versions, os.environ)
     gc.collect()
     gc.freeze()
     try:
         ObserverService(listener, pipeline).run()
+    except BaseException as error:  # noqa: BLE001 - Python would print its text, which may quote
+        logger.warning(
+            "Sidelight: %s ended the observer process (%s). vLLM is not affected; another one is "
+            "started. Report this line with the versions of vLLM and Sidelight.",
+            type(error).__name__, origin(error),
+        )  # fmt: skip
+        sys.exit(1)
     finally:
         remove_place(place, inode)
 

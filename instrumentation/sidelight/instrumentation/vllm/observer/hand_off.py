@@ -257,8 +257,10 @@ class ObserverHandOff:
             self._awaits_writable = False
             self._socket = connection
             self._watch(self._watched)
-        except Exception as error:  # noqa: BLE001 - vLLM goes on without us
-            self._failed(f"{type(error).__name__}: {error}")
+        except BaseException as error:  # noqa: BLE001 - vLLM goes on without us
+            # The system's own text; any other message may quote what it was given.
+            told = error.strerror if isinstance(error, OSError) else None
+            self._failed(f"{type(error).__name__}: {told}" if told else type(error).__name__)
         finally:
             self._retry_at = time.monotonic() + self._backoff
             self._connecting = False
