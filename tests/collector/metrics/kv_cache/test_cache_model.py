@@ -209,13 +209,19 @@ class TestMissingEvents:
         assert watch.extra_hits == [0, 2 * BLOCK_TOKENS, 0, 0]
 
     def test_the_size_must_be_known_first(self) -> None:
-        """Learnt from events, it is known when the whole content was replaced."""
+        """Joining a full cache, the blocks seen so far are not all that it holds."""
+        requests = chats(5, 600, 100)
         watch = watched(None, is_empty=False)
-        watch.step([Removed((100,)), Stored((1, 2), None, BLOCK_TOKENS)])
-        assert not watch.model.is_complete(0)
-        watch.step([Removed((101,))])
-        assert watch.model.is_complete(0)
-        assert not watch.model.is_complete(3)
+        cache = replay(requests[:300], 100)
+        cache.published = watch.step
+        completed = []
+        for prompt, generated in requests[300:]:
+            cache.run(prompt, generated)
+            completed.append(watch.model.is_complete(0))
+            if completed[-1]:
+                assert watch.model.capacity == pytest.approx(100, rel=0.1)
+        assert not completed[0]
+        assert completed[-1]
 
     def test_a_cleared_cache_is_known(self) -> None:
         """It is empty, and so would a larger one be."""

@@ -18,6 +18,9 @@ from sidelight.collector.metrics.kv_cache.sampling import Sample
 # The last blocks of chains that may go on: a running request has one. The default of vLLM's
 # `max_num_seqs` is 256 to 1,024.
 _MAX_TIPS: Final = 4_096
+# While the blocks from before are replaced, as many are evicted as are seen to be stored. So the
+# size observed so far is the whole size only once more than that were evicted.
+_TURNOVERS_TO_KNOW_SIZE: Final = 2.0
 _RESIDENT: Final = 0
 _BEYOND: Final = len(CACHE_SIZES) + 1
 
@@ -68,8 +71,7 @@ class CacheModel:
             return True
         needed = CACHE_SIZES[size] - 1
         if self._configured is None:
-            # The size is not known before the whole content was replaced.
-            needed = max(needed, 1.0)
+            needed = max(needed, _TURNOVERS_TO_KNOW_SIZE)
         return 0 < needed * self.capacity <= self._evicted_since_reset
 
     def reset(self, *, is_empty: bool, is_new_engine: bool = False) -> None:
@@ -88,7 +90,7 @@ class CacheModel:
             self._resize()
 
     def apply(self, events: Iterable[CacheEvent], seconds: float) -> CacheChanges:
-        """Take in the events of one engine step ; `seconds` is the time of the engine's clock."""
+        """Take in the events of one engine step, at a time of the engine's clock."""
         changes = CacheChanges()
         self._batch += 1
         # Blocks evicted to make room for a request whose own blocks are stored next. For its

@@ -45,8 +45,8 @@ def check(source: KvEventsSource, rank: int, context: CheckContext) -> Check:
     parts = urlsplit(endpoint)
     host, port = parts.hostname or "", parts.port or 0
     if source.listen is not None:
-        found = ports.check(_KEY, host, port, running=False)
-        return Check(name, found.status, found.found, found.advice)
+        port_check = ports.check(_KEY, host, port, running=False)
+        return Check(name, port_check.status, port_check.found, port_check.advice)
     try:
         socket.create_connection((host, port), context.timeout_seconds).close()
     except OSError:
@@ -74,8 +74,8 @@ def _connections(exposition: str, source: KvEventsSource, rank: int) -> int | No
     metric = conventions.prometheus_name(conventions.KV_CONNECTIONS)
     labels = f'job="{source.job}",instance="{source.shown_instance}",engine="{rank}"'
     series = re.escape(f"{metric}{{{labels}}}")
-    found = re.search(rf"^{series} ([0-9.]+)", exposition, re.MULTILINE)
-    return None if found is None else int(float(found[1]))
+    sample = re.search(rf"^{series} ([0-9.]+)", exposition, re.MULTILINE)
+    return None if sample is None else int(float(sample[1]))
 
 
 def _advice(source: KvEventsSource, rank: int) -> str:

@@ -149,7 +149,7 @@ class KvEvents(ReceiverConfig):
         "bytes each. For larger caches these are a sample.",
     )
     replay_timeout_seconds: float = Field(
-        5.0, gt=0, le=60, description="Longest time for lost messages to be replayed."
+        5.0, gt=0, le=60, description="Longest wait for each replayed message."
     )
 
     @model_validator(mode="after")
