@@ -142,6 +142,8 @@ def test_a_silent_plugin_is_a_warning() -> None:
     assert check.status == "warn"
     assert "pip install sidelight" in check.advice
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in check.advice
+    for unseen in ("VLLM_USE_RUST_FRONTEND", "gRPC server", "offline class `LLM`"):
+        assert unseen in check.advice
 
 
 def test_without_a_collector_nothing_is_claimed_of_the_plugin() -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from functools import partial
+from typing import Final
 from urllib.parse import urlsplit
 
 from sidelight import conventions as names
@@ -40,6 +41,14 @@ def looks(scrape: Scrape, context: CheckContext) -> list[Look]:
         )
         for target in scrape.targets
     ]
+
+
+NOT_OBSERVED: Final = (
+    "The Rust front end is not observed: unset VLLM_USE_RUST_FRONTEND.",
+    "The gRPC server is not observed: use the HTTP server of `vllm serve`.",
+    "The offline class `LLM` is not observed: use `vllm serve`.",
+)
+"""What of vLLM the plugin does not see, each with what to do."""
 
 
 async def check(
@@ -90,7 +99,7 @@ async def check(
         "warn",
         f"{seen}; no data from Sidelight's plugin",
         "Run pip install sidelight in vLLM's environment, set OTEL_EXPORTER_OTLP_ENDPOINT to "
-        "this collector, restart vLLM and send it a request.",
+        f"this collector, restart vLLM and send it a request. {' '.join(NOT_OBSERVED)}",
     )
 
 
