@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from dataclasses import astuple, replace
 from types import SimpleNamespace
 from typing import Any
 
 from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.vllm import current_request
 from sidelight.instrumentation.vllm.correlate import Correlator
+from sidelight.instrumentation.vllm.current_request import CurrentRequest
 from sidelight.instrumentation.vllm.engine_stats import step_record
 from sidelight.instrumentation.vllm.export import traces
 from sidelight.instrumentation.vllm.export.emitter import SpanEmitter
 from sidelight.instrumentation.vllm.export.sampling import HeadSampler
 from sidelight.instrumentation.vllm.processing import Processing
 from sidelight.instrumentation.vllm.processing_thread import ProcessingThread
+from sidelight.instrumentation.vllm.records import SEQUENCES
 from sidelight.instrumentation.vllm.runtime import Runtime
+from sidelight.instrumentation.vllm.sequences import FinishedSequence
 from support.otlp_receiver import ReceivedSpan, decode_spans
 
 
@@ -53,21 +58,49 @@ class Observed:
 
     def step(
         self,
-        *finished: Any,
+        *ended: FinishedSequence,
         running: int = 0,
         engine: int = 0,
         at: float | None = None,
-        **changes: Any,
+        prompt: int = 0,
     ) -> None:
-        """An engine step with these finished sequences, now or at a time of the monotonic clock."""
+        """An engine step with these sequences, now or at a time of the monotonic clock.
+
+        Sequences without a request are those of the current request, or else of the next one.
+        """
+        if at is None:
+            at = time.monotonic() if not ended else ended[-1].last_token
         self.queue.put(
             step_record(
                 engine,
                 scheduler(running=running),
-                iteration(*finished, **changes),
-                time.monotonic() if at is None else at,
+                iteration(*ended, prompt=prompt),
+                at or 0.0,
+                tuple(astuple(sequence) for sequence in _of_request(ended)),
             )
         )
+
+    def end(self, *ended: FinishedSequence) -> None:
+        """These sequences end outside of a step."""
+        fields = tuple(astuple(sequence) for sequence in _of_request(ended))
+        self.queue.put((SEQUENCES, fields))
+
+
+def _of_request(ended: tuple[FinishedSequence, ...]) -> list[FinishedSequence]:
+    if not ended:
+        return []
+    current = current_request.get()
+    if current is None:
+        number, first = CurrentRequest().number + 1, 0
+    else:
+        number, first = current.number, current.sequences
+        current.sequences += len(ended)
+    return [
+        replace(sequence, request_number=number, index=index)
+        if sequence.request_number is None
+        else sequence
+        for index, sequence in enumerate(ended, first)
+    ]
 
 
 def scheduler(running: int = 1, waiting: int = 0, kv: float = 0.25) -> Any:
@@ -91,22 +124,21 @@ def iteration(*finished: Any, prompt: int = 0) -> Any:
     )
 
 
-def finished(request_id: str, **changes: Any) -> Any:
-    """`FinishedRequestStats` of vLLM 0.32."""
-    return SimpleNamespace(
-        **{
-            "finish_reason": 0,
-            "request_id": request_id,
-            "e2e_latency": 0.004,
-            "num_prompt_tokens": 11,
-            "num_preemptions": 0,
-            "num_generation_tokens": 5,
-            "max_tokens_param": 5,
-            "queued_time": 0.0005,
-            "prefill_time": 0.001,
-            "inference_time": 0.003,
-            "decode_time": 0.002,
-            "num_cached_tokens": 3,
-        }
-        | changes
+def finished(request_id: str, **changes: Any) -> FinishedSequence:
+    """A sequence that has just finished."""
+    now = time.monotonic()
+    sequence = FinishedSequence(
+        request_id=request_id,
+        engine=0,
+        finish_reason="stop",
+        finished=now,
+        arrival=now - 0.004,
+        queued=now - 0.0035,
+        scheduled=now - 0.003,
+        first_token=now - 0.002,
+        last_token=now,
+        prompt_tokens=11,
+        cached_tokens=3,
+        generated_tokens=5,
     )
+    return replace(sequence, **changes)

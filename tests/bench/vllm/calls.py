@@ -14,13 +14,16 @@ from bench.report import Figure, figure
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm.capture import CaptureBudget, RequestCapture
 from sidelight.instrumentation.vllm.engine_stats import step_record
+from sidelight.instrumentation.vllm.faults import FaultGuard
 from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
 from sidelight.instrumentation.vllm.observer.hand_off import ObserverHandOff
+from sidelight.instrumentation.vllm.output_processor import SequenceCapture
 from sidelight.instrumentation.vllm.runtime import Runtime
 from sidelight.instrumentation.vllm.versions import Versions
 from support.asgi import Client, Message, events, reply, scope
 from support.observed_vllm import iteration, scheduler
 from support.vllm_application import QUESTION, piece
+from support.vllm_engine_client import AsyncLLM, output
 
 ROUNDS = 15
 CALLS = 2_000
@@ -29,11 +32,12 @@ MAX_IN_FLIGHT = 10_000
 
 
 def figures() -> list[Figure]:
-    """µs of CPU for a step, a chunk and a request, and the bytes of a request in flight."""
+    """µs of CPU for a step, a chunk, a request and a sequence, and a request's bytes in flight."""
     return [
         figure("call.record_step", "us", _rounds(_steps)),
         figure("call.chunk", "us", _rounds(_chunk)),
         figure("call.request", "us", _rounds(_request)),
+        figure("call.sequence", "us", _rounds(_sequence)),
         figure("call.in_flight", "bytes", [_in_flight()]),
     ]
 
@@ -64,10 +68,31 @@ def _steps() -> float:
     stats, iterated = scheduler(running=16), iteration()
     start = time.thread_time()
     for number in range(CALLS):
-        to.put_step(step_record(0, stats, iterated, number * 0.02))
+        to.put_step(step_record(0, stats, iterated, number * 0.02, ()))
     micros = 1e6 * (time.thread_time() - start) / CALLS
     to.forget()
     return micros
+
+
+def _sequence() -> float:
+    """The hooks of a sequence and of the two steps that it takes, without the sending."""
+
+    def seconds(observed: bool) -> float:
+        client = AsyncLLM()
+        if observed:
+            sequences = SequenceCapture(
+                client.output_processor, lambda _: None, lambda _: 0, FaultGuard("bench")
+            )
+            sequences.install()
+        outputs = [(output(str(n)), output(str(n), reason=0)) for n in range(CALLS)]
+        start = time.thread_time()
+        for number, (first, last) in enumerate(outputs):
+            client.add(str(number), "chatcmpl-a")
+            client.output_processor.process_outputs([first], 1.0, None)
+            client.output_processor.process_outputs([last], 2.0, None)
+        return time.thread_time() - start
+
+    return 1e6 * (seconds(True) - seconds(False)) / CALLS
 
 
 async def _send(_: Message) -> None: ...

@@ -37,7 +37,10 @@ def _watch() -> None:
         shared = runtime._runtime
         if shared is not None:
             until = math.inf if told == "off" else None
-            shared.middleware_guard._off_until = shared.stat_logger_guard._off_until = until
+            for guard in (
+                shared.middleware_guard, shared.stat_logger_guard, shared.output_processor_guard
+            ):  # fmt: skip
+                guard._off_until = until
             content: Any = "full" if told == "full" else "off"
             shared.settings = replace(shared.settings, capture_content=content)
             (folder / str(os.getpid())).write_text(told)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +9,13 @@ import pytest
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm import correlate
+from sidelight.instrumentation.vllm.current_request import CurrentRequest
 from sidelight.instrumentation.vllm.spans.trace import MAX_SEQUENCES_WITH_PHASES
+from support import asgi
+from support.asgi import Receive, Send, reply
 from support.observed_vllm import Observed, finished
 from support.otlp_receiver import ReceivedSpan
-from support.vllm_application import answer_with_id
+from support.vllm_application import answer_with_id, answering, call
 
 
 def named(spans: list[ReceivedSpan], name: str) -> list[ReceivedSpan]:
@@ -25,20 +27,18 @@ def named(spans: list[ReceivedSpan], name: str) -> list[ReceivedSpan]:
     [
         ("/v1/chat/completions", {}, "chatcmpl-a-1", ["chatcmpl-a-1"]),
         ("/v1/chat/completions", {"n": 2}, "chatcmpl-a", ["chatcmpl-a", "chatcmpl-a"]),
-        ("/v1/chat/completions/batch", {}, "chatcmpl-a", ["chatcmpl-a_0", "chatcmpl-a_1"]),
-        ("/v1/completions", {"prompt": "x"}, "cmpl-a", ["cmpl-a-0"]),
-        ("/v1/completions", {"prompt": [1, 2, 3]}, "cmpl-a", ["cmpl-a-0"]),
+        ("/v1/chat/completions", {"use_beam_search": True}, "chatcmpl-a", [
+            "chatcmpl-a-8f2e-beam-0", "chatcmpl-a-8f2e-beam-1",
+        ]),
         ("/v1/completions", {"prompt": ["x", "y"]}, "cmpl-a", ["cmpl-a-0", "cmpl-a-1"]),
-        ("/v1/responses", {}, "resp_a", ["resp_a"]),
-        ("/v1/responses", {}, "resp_a", ["resp_a_0", "resp_a_1"]),
-        ("/v1/messages", {}, "chatcmpl-a", ["chatcmpl-a"]),
+        ("/v1/responses", {}, "resp_a", ["chatcmpl-of-a-turn", "chatcmpl-of-another"]),
         ("/v1/embeddings", {"input": ["x", "y"]}, "embd-a", ["embd-a-0", "embd-a-1"]),
     ],
-)
+)  # fmt: skip
 async def test_ids(
     observed: Observed, path: str, body: dict[str, Any], answer_id: str, engine_ids: list[str]
 ) -> None:
-    """The engine's ids are found by the answer's, in each route's own way of numbering."""
+    """Sequences belong to the request in whose context they began, whatever their ids are."""
     observed.step(*(finished(id_) for id_ in engine_ids))
     await answer_with_id(observed, path, body, answer_id)
     server = observed.server_span()
@@ -49,31 +49,56 @@ async def test_ids(
     assert len(named(observed.spans(), "prefill")) == len(engine_ids)
 
 
-async def test_someone_elses_figures(observe: Callable[..., Observed]) -> None:
-    """An id that merely begins alike belongs to another request."""
-    observed = observe(vllm_stats_wait_seconds=0.0)
-    observed.step(finished("chatcmpl-user-1"))
-    await answer_with_id(observed, "/v1/chat/completions", {}, "chatcmpl-user")
+async def test_someone_elses_figures(observed: Observed) -> None:
+    """A sequence of another request with the same id, or of none, is not taken."""
+    other = CurrentRequest().number
+    observed.step(finished("chatcmpl-7", request_number=other))
+    await call(observed, answering)
     assert names.ENGINE_REQUEST_ID not in observed.server_span().attributes
+    assert list(observed.correlator._unclaimed) == [(0, other)]
+
+
+def test_sequences_without_a_request(observed: Observed) -> None:
+    """What an application asks of the engine without HTTP is kept for nobody."""
+    observed.correlator.add_sequence(0, finished("a"))
+    assert not observed.correlator._unclaimed
 
 
 async def test_figures_come_late(observed: Observed) -> None:
-    """A span waits for figures that come after its end, and then has them all."""
-    observed.processing.add_engine(0, {})
-    await answer_with_id(observed, "/v1/completions", {"prompt": ["x", "y"]}, "cmpl-a")
+    """A span waits for sequences that end after its request, and then has them in order."""
+    late: list[Any] = []
+
+    async def leaving(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+        await reply(send, b"{}")
+        observed.step(finished("cmpl-a-0"), finished("cmpl-a-1"))
+        late.extend(observed.queue.drain())
+
+    await call(observed, leaving)
+    (body, step) = late
+    observed.queue.put(body)
     assert observed.spans() == []
-    observed.step(finished("cmpl-a-1"))
+    first, second = step[3]
+    observed.queue.put((*step[:3], (second,)))
     assert observed.spans() == []
-    observed.step(finished("cmpl-a-0"))
-    assert observed.server_span().attributes[names.ENGINE_SEQUENCES] == 2
+    observed.queue.put((*step[:3], (first,)))
+    server = observed.server_span()
+    assert server.attributes[names.ENGINE_SEQUENCES] == 2
+    assert server.attributes[names.ENGINE_REQUEST_ID] == "cmpl-a-0"
 
 
 async def test_figures_never_come(observe: Callable[..., Observed]) -> None:
     """A span that has waited long enough goes without."""
     observed = observe(vllm_stats_wait_seconds=0.0)
-    observed.processing.add_engine(0, {})
-    await answer_with_id(observed, "/v1/chat/completions", {}, "chatcmpl-a")
-    assert [span.name for span in observed.spans()] == ["vllm chat tiny"]
+
+    async def losing(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+        observed.step(finished("chatcmpl-7"))
+        observed.queue.drain()
+        await reply(send, b"{}")
+
+    await call(observed, losing)
+    assert [span.name for span in observed.spans()] == ["vllm chat"]
 
 
 async def test_many_sequences(observed: Observed) -> None:
@@ -85,60 +110,27 @@ async def test_many_sequences(observed: Observed) -> None:
     assert observed.server_span().attributes[names.SERVED_OUTPUT_TOKENS] == 150
 
 
-async def test_very_many_prompts(observed: Observed) -> None:
-    """Looking for sequences costs as much as there are finished ones, not as were asked for."""
-
-    class Counting(OrderedDict[str, Any]):
-        looked_up = 0
-
-        def pop(self, *given: Any) -> Any:
-            self.looked_up += 1
-            return super().pop(*given)
-
-    observed.correlator._unclaimed = figures = Counting()
-    others = ["cmpl-a-1-0", "cmpl-ab-1", "cmpl-a-x", "7"]
-    observed.step(*(finished(id_) for id_ in ["cmpl-a-99999", "cmpl-a-5", *others]))
-    await answer_with_id(observed, "/v1/completions", {"prompt": ["x"] * 100_000}, "cmpl-a")
-    for _ in range(3):
-        assert observed.spans() == []
-    (pending,) = observed.correlator._pending
-    assert [each.request_id for each in pending.sequences] == ["cmpl-a-5", "cmpl-a-99999"]
-    assert list(figures) == others
-    assert figures.looked_up < 20
-
-
 async def test_more_sequences_than_are_kept(
     observed: Observed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request of more sequences than are kept waits for no more than that."""
-    monkeypatch.setattr(correlate, "MAX_UNCLAIMED_IDS", 10)
-    observed.step(*(finished(f"cmpl-a-{number}") for number in range(20)))
-    await answer_with_id(observed, "/v1/completions", {"prompt": ["x"] * 20}, "cmpl-a")
+    monkeypatch.setattr(correlate, "MAX_SEQUENCES_PER_REQUEST", 10)
+
+    async def working(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+        observed.step(*(finished(f"cmpl-a-{number}") for number in range(20)))
+        await reply(send, b"{}")
+
+    await call(observed, working)
     assert observed.server_span().attributes[names.ENGINE_SEQUENCES] == 10
 
 
-def test_unclaimed_figures_are_bounded(observed: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures that nobody asks for, as of another front end's requests, do not pile up."""
-    monkeypatch.setattr(correlate, "MAX_UNCLAIMED_IDS", 10)
-    observed.step(*(finished(f"other-{number}") for number in range(50)))
-    observed.spans()
-    assert list(observed.correlator._unclaimed) == [f"other-{n}" for n in range(40, 50)]
-
-
-def test_figures_of_one_id_are_bounded(observed: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that sends one X-Request-Id again and again and leaves fills no memory."""
-    monkeypatch.setattr(correlate, "MAX_SEQUENCES_PER_ID", 3)
-    observed.step(*(finished("chatcmpl-again") for _ in range(50)))
-    observed.spans()
-    assert [len(same_id) for same_id in observed.correlator._unclaimed.values()] == [3]
-
-
-async def test_old_versions(observe: Callable[..., Observed]) -> None:
-    """Figures without a request id, as before 0.20, are metrics only."""
-    observed = observe(vllm_stats_wait_seconds=0.0)
-    stats = finished("x")
-    del stats.request_id
-    observed.step(stats)
-    await answer_with_id(observed, "/v1/chat/completions", {}, "chatcmpl-a")
-    assert [span.name for span in observed.spans()] == ["vllm chat tiny"]
-    assert observed.processing.guard.faults == 0
+@pytest.mark.parametrize("bound", ["MAX_UNCLAIMED_REQUESTS", "MAX_UNCLAIMED_SEQUENCES"])
+def test_unclaimed_figures_are_bounded(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    """Sequences whose request never ends do not pile up."""
+    monkeypatch.setattr(correlate, bound, 10)
+    for number in range(50):
+        observed.correlator.add_sequence(0, finished("x", request_number=number))
+    assert list(observed.correlator._unclaimed) == [(0, number) for number in range(40, 50)]

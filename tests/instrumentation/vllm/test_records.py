@@ -7,7 +7,6 @@ import gc
 import pytest
 
 from sidelight.instrumentation.vllm import records
-from sidelight.instrumentation.vllm.engine_stats import step_record
 from sidelight.instrumentation.vllm.records import (
     MAX_RECORD_BYTES,
     REQUEST_BODY,
@@ -16,7 +15,7 @@ from sidelight.instrumentation.vllm.records import (
     CapturedRequestBody,
     RecordDecoder,
 )
-from support.observed_vllm import Observed, finished, iteration, scheduler
+from support.observed_vllm import Observed, finished
 from support.vllm_application import answering, call, streaming
 
 STEPS = [(STEP, 0, (float(number), 1, 0, 0.5, 0, 1, 0, 0, 0, 0), ()) for number in range(5)]
@@ -27,11 +26,16 @@ async def test_everything_captured_has_a_form_as_bytes(observed: Observed) -> No
     await call(observed, answering)
     await call(observed, streaming)
     captured = observed.queue.drain()
-    captured.append(step_record(0, scheduler(), iteration(finished("cmpl-a")), 1.0))
+    observed.step(finished("cmpl-a"))
+    observed.end(finished("cmpl-b", finish_reason="abort"))
+    captured += observed.queue.drain()
     decoder = RecordDecoder()
     assert list(decoder.feed(b"".join(map(records.encode, captured)))) == captured
     kinds = [type(records.read(record)).__name__ for record in captured]
-    assert kinds == ["CapturedRequestBody", "CapturedRequest"] * 2 + ["CapturedStep"]
+    assert kinds == ["CapturedRequestBody", "CapturedRequest"] * 2 + [
+        "CapturedStep",
+        "CapturedSequences",
+    ]
 
 
 def test_records_come_in_pieces() -> None:

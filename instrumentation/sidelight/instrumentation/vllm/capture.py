@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, MutableMapping
-from itertools import count
 from time import monotonic_ns, time_ns
 from typing import Any, Final
 
+from sidelight.instrumentation.vllm.current_request import CurrentRequest
 from sidelight.instrumentation.vllm.records import HEADERS, REQUEST_BODY, REQUEST_ENDED, Record
 
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -25,9 +25,6 @@ MAX_TAIL_CHUNK_BYTES: Final = 64 * 1024
 # chunk, which is smaller, needs no accounting.
 RESERVED_CHUNK_BYTES: Final = 1024
 _RESERVED_BYTES: Final = MAX_TAIL_CHUNKS * RESERVED_CHUNK_BYTES
-
-next_number: Final = count(1).__next__
-"""The number of the next request of this process."""
 
 
 class CaptureBudget:
@@ -134,9 +131,8 @@ class RequestCapture:
 
     __slots__ = (
         "_answer", "_body", "_budget", "_chunks", "_end", "_first_chunk", "_headers",
-        "_keep_stream", "_last_chunk", "_max_gap", "_number", "_path", "_start", "_start_ns",
-        "_status", "_stream", "_tail", "aborted", "body_handed_over", "completed",
-        "failed",
+        "_keep_stream", "_last_chunk", "_max_gap", "_path", "_start", "_start_ns", "_status",
+        "_stream", "_tail", "aborted", "body_handed_over", "completed", "current", "failed",
     )  # fmt: skip
 
     def __init__(
@@ -145,7 +141,7 @@ class RequestCapture:
         self._start_ns = time_ns()
         # Durations come from the monotonic clock, because the wall clock may be set in between.
         self._start = monotonic_ns()
-        self._number = next_number()
+        self.current = CurrentRequest()
         self._path = path
         self._headers = tuple(pair for pair in scope["headers"] if pair[0] in HEADERS)
         self._budget = budget
@@ -216,7 +212,7 @@ class RequestCapture:
     def body_record(self, active: int) -> Record:
         """The record of the complete request body, whose bytes are the caller's from now on."""
         body = self._body
-        return (REQUEST_BODY, self._number, self._path, body.take(), body.whole, active)
+        return (REQUEST_BODY, self.current.number, self._path, body.take(), body.whole, active)
 
     def ended_record(self, error: str | None, active: int) -> Record:
         """The record of the whole, once the application has returned or raised an `error`.
@@ -226,7 +222,7 @@ class RequestCapture:
         start = self._start
         return (
             REQUEST_ENDED,
-            self._number,
+            self.current.number,
             self._path,
             self._headers,
             self._start_ns,
@@ -246,4 +242,5 @@ class RequestCapture:
             self._body.take(),
             self._body.whole,
             active,
+            self.current.sequences,
         )

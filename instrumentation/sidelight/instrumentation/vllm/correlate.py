@@ -1,8 +1,8 @@
-"""Brings requests and the sequences that the engine made of them together, by their ids.
+"""Brings requests and the sequences that the engine made of them together, by their number.
 
-The engine names its sequences after the id in the request's answer (`chatcmpl-…`). It reports
-a finished sequence just before the last bytes of the answer are sent, so its statistics are
-nearly always here when the request ends. Where they are not, the request waits for them.
+A sequence carries the number of the request in whose context it began. It ends just before the
+last bytes of the answer are sent, or is aborted when the client leaves, so it is nearly always
+here when the request ends. Where it is not, the request waits for it.
 
 There is no clock, thread or I/O in here.
 """
@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Final
 
 from sidelight.instrumentation.vllm.parse.facts import AnswerFacts, RequestFacts
 from sidelight.instrumentation.vllm.records import CapturedRequest
 from sidelight.instrumentation.vllm.sequences import FinishedSequence
 
-# Ids whose sequences no request has claimed, as those of another API server's requests.
-MAX_UNCLAIMED_IDS: Final = 8_192
-# A client that repeats its X-Request-Id and leaves each time never claims its sequences.
-MAX_SEQUENCES_PER_ID: Final = 256
+# Requests whose sequences wait for their end.
+MAX_UNCLAIMED_REQUESTS: Final = 8_192
+# A client may send a list of any number of prompts, and a beam search makes a sequence for each
+# beam and token.
+MAX_SEQUENCES_PER_REQUEST: Final = 8_192
+MAX_UNCLAIMED_SEQUENCES: Final = 65_536
 MAX_PENDING_REQUESTS: Final = 2_048
 
 
@@ -29,9 +30,11 @@ MAX_PENDING_REQUESTS: Final = 2_048
 class PendingRequest:
     """A request that is over, and the sequences that it has claimed so far.
 
+    Its number is its own among the requests of its `source`.
     `deadline` is when it stops waiting for more of them, on the caller's clock in seconds.
     """
 
+    source: int
     captured: CapturedRequest
     request: RequestFacts
     answer: AnswerFacts
@@ -41,14 +44,15 @@ class PendingRequest:
     @property
     def is_complete(self) -> bool:
         """Whether it has all of its sequences, or as many as are ever kept."""
-        return len(self.sequences) >= min(self.request.sequences, MAX_UNCLAIMED_IDS)
+        return len(self.sequences) >= min(self.captured.sequences, MAX_SEQUENCES_PER_REQUEST)
 
 
 class Correlator:
     """Holds sequences that wait for their request, and requests that wait for their sequences."""
 
     def __init__(self) -> None:
-        self._unclaimed: OrderedDict[str, list[FinishedSequence]] = OrderedDict()
+        self._unclaimed: OrderedDict[tuple[int, int], list[FinishedSequence]] = OrderedDict()
+        self._unclaimed_sequences = 0
         self._pending: list[PendingRequest] = []
 
     @property
@@ -56,13 +60,23 @@ class Correlator:
         """Whether a request waits."""
         return bool(self._pending)
 
-    def add_sequence(self, sequence: FinishedSequence) -> None:
-        """Keep a sequence for its request. The oldest ids are dropped beyond the bound."""
-        same_id = self._unclaimed.setdefault(sequence.request_id, [])
-        if len(same_id) < MAX_SEQUENCES_PER_ID:
-            same_id.append(sequence)
-        if len(self._unclaimed) > MAX_UNCLAIMED_IDS:
-            self._unclaimed.popitem(last=False)
+    def add_sequence(self, source: int, sequence: FinishedSequence) -> None:
+        """Keep a sequence for its request; the oldest requests' are dropped beyond the bounds.
+
+        One that belongs to no request of the middleware is not kept.
+        """
+        if sequence.request_number is None:
+            return
+        siblings = self._unclaimed.setdefault((source, sequence.request_number), [])
+        if len(siblings) < MAX_SEQUENCES_PER_REQUEST:
+            siblings.append(sequence)
+            self._unclaimed_sequences += 1
+        while (
+            len(self._unclaimed) > MAX_UNCLAIMED_REQUESTS
+            or self._unclaimed_sequences > MAX_UNCLAIMED_SEQUENCES
+        ):
+            _, dropped = self._unclaimed.popitem(last=False)
+            self._unclaimed_sequences -= len(dropped)
 
     def hold(self, pending: PendingRequest) -> bool:
         """Let a request wait. Returns False if too many wait already."""
@@ -77,33 +91,12 @@ class Correlator:
         return pending
 
     def claim(self, pending: PendingRequest) -> None:
-        """Move the sequences of a request to it, as far as they have come."""
-        answer_id, pattern = pending.answer.id, pending.captured.route.children
-        if answer_id is None:
-            return
-        pending.sequences += self._unclaimed.pop(answer_id, ())
-        if pattern is None:
-            return
-        if pending.request.prompts > len(self._unclaimed):
-            self._claim_by_prefix(pending, pattern.format(id=answer_id, index=""))
-        else:
-            self._claim_by_index(pending, answer_id, pattern)
+        """Move the sequences of a request to it, as far as they have come, as they began."""
+        claimed = self._unclaimed.pop((pending.source, pending.captured.number), [])
+        if claimed:
+            self._unclaimed_sequences -= len(claimed)
+            pending.sequences = sorted(pending.sequences + claimed, key=_index)
 
-    def _claim_by_prefix(self, pending: PendingRequest, prefix: str) -> None:
-        # A client may send a list of any number of prompts. Walking over what is unclaimed
-        # bounds the work.
-        id_by_index = {
-            int(suffix): sequence_id
-            for sequence_id in self._unclaimed
-            if sequence_id.startswith(prefix) and (suffix := sequence_id[len(prefix) :]).isdecimal()
-        }
-        for _, sequence_id in sorted(id_by_index.items()):
-            pending.sequences += self._unclaimed.pop(sequence_id)
 
-    def _claim_by_index(self, pending: PendingRequest, answer_id: str, pattern: str) -> None:
-        # Responses make more sequences than the request has prompts: one for each turn.
-        for index in count():
-            sequences = self._unclaimed.pop(pattern.format(id=answer_id, index=index), ())
-            pending.sequences += sequences
-            if not sequences and index >= pending.request.prompts - 1:
-                return
+def _index(sequence: FinishedSequence) -> int:
+    return sequence.index

@@ -7,21 +7,17 @@ in 0.13 to 0.33.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.parse.values import MAX_NAME_CHARACTERS
 from sidelight.instrumentation.vllm.records import STEP, Record
-from sidelight.instrumentation.vllm.sequences import FinishedSequence, fields_of
+from sidelight.instrumentation.vllm.sequences import SequenceFields
 from sidelight.instrumentation.vllm.steps import StepFields
 
-# The durations and the whole come from different clock reads.
-MAX_EXCESS_SECONDS: Final = 1.0
 # Of one step: a copy must not take longer than the step.
 MAX_EVICTIONS: Final = 64
 MAX_ADAPTERS: Final = 16
-_FINISH_REASONS: Final = ("stop", "length", "abort", "error", "repetition")
 
 
 def engine_limits(vllm_config: Any) -> tuple[tuple[str, int], ...]:
@@ -106,55 +102,13 @@ def _rare_figures(scheduler: Any) -> StepFields:
     )
 
 
-def read_sequence(stats: Any, engine: int, finished: float) -> FinishedSequence | None:
-    """A finished sequence, from `FinishedRequestStats`.
-
-    vLLM reports durations here, so times are derived backwards from `finished`, the time of its
-    last step in seconds of the monotonic clock. Returns None if the object has no request id
-    (vLLM before 0.20) or one longer than `MAX_NAME_CHARACTERS`.
-    """
-    request_id = getattr(stats, "request_id", None)
-    if not request_id or len(request_id) > MAX_NAME_CHARACTERS:
-        return None
-    first_token = finished - stats.decode_time
-    scheduled = first_token - stats.prefill_time
-    sequence = FinishedSequence(
-        request_id=request_id,
-        engine=engine,
-        finish_reason=_finish_reason(stats.finish_reason),
-        finished=finished,
-        arrival=finished - stats.e2e_latency,
-        queued=scheduled - stats.queued_time,
-        scheduled=scheduled,
-        first_token=first_token,
-        last_token=finished,
-        prompt_tokens=stats.num_prompt_tokens,
-        cached_tokens=getattr(stats, "num_cached_tokens", 0),
-        generated_tokens=stats.num_generation_tokens,
-        preemptions=getattr(stats, "num_preemptions", 0),
-    )
-    # A sequence that ended before it was scheduled has event times of zero. Its durations are
-    # then negative, or as long as the machine's uptime.
-    durations = (stats.queued_time, stats.prefill_time, stats.decode_time)
-    if min(durations) >= 0 and sum(durations) <= stats.e2e_latency + MAX_EXCESS_SECONDS:
-        return sequence
-    return replace(sequence, queued=None, scheduled=None, first_token=None, last_token=None)
-
-
-def step_record(engine: int, scheduler: Any, iteration: Any, now: float) -> Record:
+def step_record(
+    engine: int, scheduler: Any, iteration: Any, at: float, ended: tuple[SequenceFields, ...]
+) -> Record:
     """The record of one engine step, from `SchedulerStats` and `IterationStats` or None.
 
-    `now` is the time in seconds of the monotonic clock.
+    `at` is its time in seconds of the monotonic clock, `ended` holds the sequences that ended
+    in it.
     """
-    finished = () if iteration is None else iteration.finished_requests
-    step = read_step(scheduler, iteration, len(finished), now)
-    if not finished:
-        return STEP, engine, step, ()
-    sequences = (read_sequence(stats, engine, now) for stats in finished)
-    return STEP, engine, step, tuple(fields_of(each) for each in sequences if each is not None)
-
-
-def _finish_reason(reason: Any) -> str:
-    if isinstance(reason, int) and 0 <= reason < len(_FINISH_REASONS):
-        return _FINISH_REASONS[reason]
-    return str(reason)
+    finished = 0 if iteration is None else len(iteration.finished_requests)
+    return STEP, engine, read_step(scheduler, iteration, finished, at), ended

@@ -1,9 +1,8 @@
 """Pure ASGI middleware, outermost in vLLM's API server: captures each inference request.
 
 It changes nothing: no header is added, no byte is altered, and errors of its own are swallowed
-and counted. A request is matched with the engine's statistics by the id in its answer
-(`chatcmpl-…`). vLLM derives that id from `X-Request-Id`, or from `request_id` in the body, or
-makes it up. A header of our own would override the body's `request_id`, so none is injected.
+and counted. A request is matched with the engine's sequences by a number that the context of
+its task carries. A header of our own would override the body's `request_id`, so none is injected.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from sidelight.instrumentation.suppression import is_suppressed_now
+from sidelight.instrumentation.vllm import current_request
 from sidelight.instrumentation.vllm.capture import RequestCapture
 from sidelight.instrumentation.vllm.faults import reraise_interrupt
 from sidelight.instrumentation.vllm.realtime import RealtimeCapture
@@ -88,7 +88,11 @@ class SidelightMiddleware:
             route = _route(scope, scope["method"])
             if route is None or is_suppressed_now():
                 return None
-            return RequestCapture(scope, route.path, shared.budget, shared.settings.captures_text)
+            capture = RequestCapture(
+                scope, route.path, shared.budget, shared.settings.captures_text
+            )
+            current_request.begin(capture.current)
+            return capture
         except BaseException as fault:  # noqa: BLE001 - ours, never the application's
             shared.middleware_guard.fault(fault)
             return None

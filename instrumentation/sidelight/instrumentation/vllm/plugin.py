@@ -1,10 +1,11 @@
-"""vLLM's general plugin: puts the middleware around the API server's application.
+"""vLLM's general plugin: observes the API server's application and its engine client.
 
 vLLM calls `install` in each of its processes when it makes the engine arguments. vLLM's own
 `build_app` moves from version to version, so the hook is one layer below it: Starlette builds
 an application's middleware stack on the first call, and the stack is wrapped at that moment if
 the application has vLLM's inference routes. The middleware is around the whole stack, so it
-also sees requests that inner layers refuse (401, 413, 503).
+also sees requests that inner layers refuse (401, 413, 503). The engine client is observed as soon
+as it is made.
 """
 
 from __future__ import annotations
@@ -28,22 +29,24 @@ from sidelight.instrumentation.vllm.observer import rendezvous
 _METHOD: Final = "build_middleware_stack"
 _MARK: Final = "_sidelight_wraps_stack"
 _SERVE_NOTHING: Final = ("EngineCore", "VllmWorker")
-_CLASSES: Final = {"starlette.applications": "Starlette", "fastapi.applications": "FastAPI"}
+_APPLICATIONS: Final = {"starlette.applications": "Starlette", "fastapi.applications": "FastAPI"}
+_ENGINE_CLIENTS: Final = {"vllm.v1.engine.async_llm": "AsyncLLM"}
+_MODULES: Final = (*_APPLICATIONS, *_ENGINE_CLIENTS)
 _hooks: Final = ImportHooks()
 _warned = False
 
 
 def install() -> None:
-    """Install the hook. Never raises, may be called again, and imports no server library.
+    """Install the hooks. Never raises, may be called again, and imports no server library.
 
-    In processes that never import FastAPI (engine cores, GPU workers), the hook never runs.
+    In processes that make neither (engine cores, GPU workers), the hooks never run.
     """
     try:
         if is_disabled(os.environ):
             return
         rendezvous.announce()
-        _hooks.watch(_CLASSES, _imported)
-        for module in _CLASSES:
+        _hooks.watch(_MODULES, _imported)
+        for module in _MODULES:
             if is_imported(module):
                 _imported(module)
     except BaseException as error:  # noqa: BLE001 - an exception here keeps vLLM from starting
@@ -52,7 +55,10 @@ def install() -> None:
 
 def _imported(module: str) -> None:
     try:
-        class_name = _CLASSES[module]
+        if module in _ENGINE_CLIENTS:
+            _observe_engine_client(module)
+            return
+        class_name = _APPLICATIONS[module]
         application = getattr(sys.modules[module], class_name, None)
         if application is None or not hasattr(application, _METHOD):
             _warn(f"{class_name}.{_METHOD} does not exist")
@@ -62,6 +68,16 @@ def _imported(module: str) -> None:
             setattr(application, _MARK, True)
     except BaseException as error:  # noqa: BLE001 - raised into the importing module otherwise
         _fault(error)
+
+
+def _observe_engine_client(module: str) -> None:
+    from sidelight.instrumentation.vllm import async_llm
+
+    client = getattr(sys.modules[module], _ENGINE_CLIENTS[module], None)
+    if client is None:
+        _warn(f"{_ENGINE_CLIENTS[module]} does not exist")
+    else:
+        async_llm.install(client)
 
 
 def _observed(build_stack: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,7 +116,7 @@ def _warn(reason: str) -> None:
         return
     _warned = True
     logger.warning(
-        "Sidelight: cannot install the middleware (%s). Requests get no spans; vLLM is not "
+        "Sidelight: cannot install a hook (%s). Requests get incomplete spans or none; vLLM is not "
         "affected. Check that this version of vLLM is one that docs/vllm.md names, and update "
         "Sidelight.", reason,
     )  # fmt: skip

@@ -30,6 +30,7 @@ from sidelight.instrumentation.vllm.records import (
     CapturedHealth,
     CapturedRequest,
     CapturedRequestBody,
+    CapturedSequences,
     CapturedStep,
     Record,
 )
@@ -43,7 +44,7 @@ from sidelight.instrumentation.vllm.spans.background import (
 )
 from sidelight.instrumentation.vllm.spans.trace import RequestTrace, request_trace
 from sidelight.instrumentation.vllm.step_parts import SourcedStep, merge_parts, split_at_gap
-from sidelight.instrumentation.vllm.steps import EngineStep
+from sidelight.instrumentation.vllm.steps import UNKNOWN_CONDITIONS, EngineConditions, EngineStep
 from sidelight.instrumentation.vllm.trace_context import RemoteParent
 
 # Requests whose body is here and whose end is not.
@@ -78,7 +79,7 @@ class Processing:
         self._settings = settings
         self._emitter = emitter
         self._pause = pause
-        self._engines: dict[int, tuple[EngineTimes, EngineMetrics]] = {}
+        self._engines: dict[int | None, tuple[EngineTimes, EngineMetrics]] = {}
         self._correlator = Correlator()
         # By source and the request's number.
         self._open: OrderedDict[tuple[int, int], tuple[RequestFacts, int]] = OrderedDict()
@@ -134,7 +135,7 @@ class Processing:
         for source, ended in ends:
             try:
                 if isinstance(ended, FinishedSequence):
-                    self._process_sequence(ended)
+                    self._process_sequence(source, ended)
                 elif ended.end_clock_ns >= settled * NANOSECONDS:
                     self._ends.append((source, ended))
                     continue
@@ -177,12 +178,18 @@ class Processing:
     def _take_in(
         self,
         source: int,
-        captured: CapturedStep | CapturedRequestBody | CapturedEngine | CapturedHealth,
+        captured: CapturedStep
+        | CapturedSequences
+        | CapturedRequestBody
+        | CapturedEngine
+        | CapturedHealth,
     ) -> None:
         if isinstance(captured, CapturedStep):
             steps = self._steps.setdefault(captured.engine, [])
             steps.append((source, EngineStep(*captured.step)))
             self._ends += [(source, FinishedSequence(*fields)) for fields in captured.finished]
+        elif isinstance(captured, CapturedSequences):
+            self._ends += [(source, FinishedSequence(*fields)) for fields in captured.ended]
         elif isinstance(captured, CapturedRequestBody):
             self._process_body(source, captured)
         elif isinstance(captured, CapturedEngine):
@@ -208,13 +215,14 @@ class Processing:
                 metrics.add(step)
         return settled
 
-    def _process_sequence(self, sequence: FinishedSequence) -> None:
-        self._engines[sequence.engine][1].finish(sequence.finish_reason)
-        response = self._background.response_of(sequence)
+    def _process_sequence(self, source: int, sequence: FinishedSequence) -> None:
+        if (engine := self._engines.get(sequence.engine)) is not None:
+            engine[1].finish(sequence.finish_reason)
+        response = self._background.response_of(source, sequence)
         if response is None:
-            self._correlator.add_sequence(sequence)
+            self._correlator.add_sequence(source, sequence)
         else:
-            conditions = self._engines[sequence.engine][0].conditions_of(sequence)
+            conditions = self._conditions_of(sequence)
             self._emitter.emit(background_trace(response, sequence, conditions))
 
     def _process_body(self, source: int, captured: CapturedRequestBody) -> None:
@@ -246,14 +254,11 @@ class Processing:
             captured = captured._replace(invoked=invoked(answer.id, request.invoked))
         # Without the bytes, which a pending request must not keep alive.
         captured = captured._replace(answer=(), tail=(), body=())
-        pending = PendingRequest(captured, request, answer, deadline)
+        pending = PendingRequest(source, captured, request, answer, deadline)
         self._correlator.claim(pending)
-        # The engine reports only requests that it served to their end.
-        served = 200 <= captured.status < 300 and captured.completed and answer.id is not None
         # A background response is worked on after it was answered.
         awaits_more = (
-            served
-            and bool(self._engines)
+            captured.sequences > 0
             and not pending.is_complete
             and (captured.stream or not request.background)
         )
@@ -272,10 +277,7 @@ class Processing:
                 self.guard.fault(error)
 
     def _emit(self, pending: PendingRequest) -> None:
-        sequences = [
-            (sequence, self._engines[sequence.engine][0].conditions_of(sequence))
-            for sequence in pending.sequences
-        ]
+        sequences = [(sequence, self._conditions_of(sequence)) for sequence in pending.sequences]
         captured = pending.captured
         delay = request_delay(
             captured.start_clock_ns,
@@ -293,12 +295,15 @@ class Processing:
             traced_by_vllm=self._traced_by_vllm,
         )
         context = self._emitter.emit(trace)
-        response_id = pending.answer.id
-        if pending.request.background and context is not None and response_id is not None:
+        if pending.request.background and context is not None:
             response = AnsweredResponse(
                 context,
                 trace.server.attributes,
                 trace.server.attributes[names.SPAN_KIND],
                 pending.captured.clock_offset_ns,
             )
-            self._background.expect(response_id, response)
+            self._background.expect(pending.source, pending.captured.number, response)
+
+    def _conditions_of(self, sequence: FinishedSequence) -> EngineConditions:
+        engine = self._engines.get(sequence.engine)
+        return UNKNOWN_CONDITIONS if engine is None else engine[0].conditions_of(sequence)

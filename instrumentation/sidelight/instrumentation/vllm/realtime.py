@@ -15,7 +15,9 @@ from collections.abc import Mapping
 from time import monotonic_ns, time_ns
 from typing import Any, Final
 
-from sidelight.instrumentation.vllm.capture import CaptureBudget, next_number
+from sidelight.instrumentation.vllm import current_request
+from sidelight.instrumentation.vllm.capture import CaptureBudget
+from sidelight.instrumentation.vllm.current_request import CurrentRequest
 from sidelight.instrumentation.vllm.records import HEADERS, REQUEST_ENDED, Record
 
 SWITCHING_PROTOCOLS: Final = 101
@@ -31,8 +33,9 @@ class RealtimeCapture:
     """One connection while its messages pass, and the transcription that is going on in it."""
 
     __slots__ = (
-        "_budget", "_chunks", "_first_chunk", "_headers", "_last_chunk", "_left", "_max_gap",
-        "_open", "_path", "_session", "_start", "_start_ns", "_status", "_update", "failed",
+        "_budget", "_chunks", "_current", "_first_chunk", "_headers", "_last_chunk", "_left",
+        "_max_gap", "_open", "_path", "_session", "_start", "_start_ns", "_status", "_update",
+        "failed",
     )  # fmt: skip
 
     def __init__(self, scope: Mapping[str, Any], path: str, budget: CaptureBudget) -> None:
@@ -48,6 +51,7 @@ class RealtimeCapture:
         self._begin()
 
     def _begin(self) -> None:
+        self._current = CurrentRequest()
         self._start_ns = time_ns()
         self._start = monotonic_ns()
         self._first_chunk = self._start
@@ -67,6 +71,8 @@ class RealtimeCapture:
             self._update = text.encode()
         elif '"input_audio_buffer.commit"' in text and not ('"final"' in text and "true" in text):
             self._begin()
+            # The task that is told of the commit starts the one that transcribes.
+            current_request.begin(self._current)
             self._open = True
 
     def sent(self, message: Mapping[str, Any]) -> Record | None:
@@ -119,7 +125,7 @@ class RealtimeCapture:
             self._budget.taken += len(self._update)
         return (
             REQUEST_ENDED,
-            next_number(),
+            self._current.number,
             self._path,
             self._headers,
             self._start_ns,
@@ -139,4 +145,5 @@ class RealtimeCapture:
             (self._update,),
             True,
             0,
+            self._current.sequences,
         )

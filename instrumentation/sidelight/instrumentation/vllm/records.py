@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from sidelight.instrumentation.vllm.routes import ROUTES, InferenceRoute
+from sidelight.instrumentation.vllm.sequences import SequenceFields
 from sidelight.instrumentation.vllm.steps import StepFields
 from sidelight.instrumentation.vllm.trace_context import join_headers
 
@@ -24,6 +25,7 @@ STEP: Final = 2
 REQUEST_BODY: Final = 3
 REQUEST_ENDED: Final = 4
 HEALTH: Final = 5
+SEQUENCES: Final = 6
 
 HEADERS: Final = {
     b"traceparent": "traceparent",
@@ -57,7 +59,13 @@ class CapturedStep(NamedTuple):
 
     engine: int
     step: StepFields
-    finished: tuple[tuple[Any, ...], ...] = ()
+    finished: tuple[SequenceFields, ...] = ()
+
+
+class CapturedSequences(NamedTuple):
+    """Sequences that ended outside of a step, as by an abort, or in one that is not reported."""
+
+    ended: tuple[SequenceFields, ...]
 
 
 class CapturedRequestBody(NamedTuple):
@@ -80,8 +88,8 @@ class CapturedRequest(NamedTuple):
     `start_ns` is wall-clock nanoseconds, `start_clock_ns` the same moment on the monotonic clock.
     `first_chunk_after_ns`, `end_after_ns` and `max_gap_ns` are durations; the first two count
     from the start. `error` is the class name of what the application raised. `body` is the
-    request body if no `CapturedRequestBody` was handed over. `invoked` is the path of the route
-    that answered /invocations, once it is known.
+    request body if no `CapturedRequestBody` was handed over. `sequences` counts those that vLLM
+    made of it. `invoked` is the path of the route that answered /invocations, once it is known.
     """
 
     number: int
@@ -104,6 +112,7 @@ class CapturedRequest(NamedTuple):
     body: tuple[bytes, ...] = ()
     body_whole: bool = True
     active: int = 0
+    sequences: int = 0
     invoked: str | None = None
 
     @property
@@ -147,11 +156,19 @@ class CapturedHealth(NamedTuple):
     faults: Faults = ()
 
 
-Captured = CapturedEngine | CapturedStep | CapturedRequestBody | CapturedRequest | CapturedHealth
+Captured = (
+    CapturedEngine
+    | CapturedStep
+    | CapturedSequences
+    | CapturedRequestBody
+    | CapturedRequest
+    | CapturedHealth
+)
 
 _TYPES: Final[dict[int, type[Captured]]] = {
     ENGINE: CapturedEngine,
     STEP: CapturedStep,
+    SEQUENCES: CapturedSequences,
     REQUEST_BODY: CapturedRequestBody,
     REQUEST_ENDED: CapturedRequest,
     HEALTH: CapturedHealth,

@@ -14,18 +14,12 @@ Dialect = Literal[
 
 @dataclass(frozen=True, slots=True)
 class InferenceRoute:
-    """One inference route.
-
-    `kind` is the OpenInference span kind. `children` is the pattern by which vLLM derives the
-    ids of a request's sequences from the request's id, such as `{id}-{index}`; None if they
-    share the request's id.
-    """
+    """One inference route. `kind` is the OpenInference span kind."""
 
     path: str
     operation: str
     kind: str
     dialect: Dialect
-    children: str | None = None
     method: str = "POST"
 
 
@@ -38,22 +32,22 @@ ROUTES: Final[dict[str, InferenceRoute]] = {
     route.path: route
     for route in (
         InferenceRoute("/v1/chat/completions", _CHAT, "LLM", "chat"),
-        InferenceRoute("/v1/chat/completions/batch", _CHAT, "LLM", "chat", "{id}_{index}"),
-        InferenceRoute("/v1/completions", _TEXT, "LLM", "completion", "{id}-{index}"),
-        InferenceRoute("/v1/responses", _CHAT, "LLM", "responses", "{id}_{index}"),
+        InferenceRoute("/v1/chat/completions/batch", _CHAT, "LLM", "chat"),
+        InferenceRoute("/v1/completions", _TEXT, "LLM", "completion"),
+        InferenceRoute("/v1/responses", _CHAT, "LLM", "responses"),
         InferenceRoute("/v1/messages", _CHAT, "LLM", "messages"),
         InferenceRoute("/inference/v1/generate", "generate_content", "LLM", "other"),
-        InferenceRoute("/v1/embeddings", _EMBED, "EMBEDDING", "pooling", "{id}-{index}"),
-        InferenceRoute("/v2/embed", _EMBED, "EMBEDDING", "pooling", "{id}-{index}"),
-        InferenceRoute("/pooling", "pooling", "EMBEDDING", "pooling", "{id}-{index}"),
-        InferenceRoute("/classify", "classify", "CHAIN", "pooling", "{id}-{index}"),
-        InferenceRoute("/score", "score", "RERANKER", "pooling", "{id}-{index}"),
-        InferenceRoute("/v1/score", "score", "RERANKER", "pooling", "{id}-{index}"),
-        InferenceRoute("/rerank", _RERANK, "RERANKER", "pooling", "{id}-{index}"),
-        InferenceRoute("/v1/rerank", _RERANK, "RERANKER", "pooling", "{id}-{index}"),
-        InferenceRoute("/v2/rerank", _RERANK, "RERANKER", "pooling", "{id}-{index}"),
-        InferenceRoute("/generative_scoring", "score", "RERANKER", "pooling", "{id}-{index}"),
-        InferenceRoute("/v1/systemone", "classify", "LLM", "other", "{id}-{index}"),
+        InferenceRoute("/v1/embeddings", _EMBED, "EMBEDDING", "pooling"),
+        InferenceRoute("/v2/embed", _EMBED, "EMBEDDING", "pooling"),
+        InferenceRoute("/pooling", "pooling", "EMBEDDING", "pooling"),
+        InferenceRoute("/classify", "classify", "CHAIN", "pooling"),
+        InferenceRoute("/score", "score", "RERANKER", "pooling"),
+        InferenceRoute("/v1/score", "score", "RERANKER", "pooling"),
+        InferenceRoute("/rerank", _RERANK, "RERANKER", "pooling"),
+        InferenceRoute("/v1/rerank", _RERANK, "RERANKER", "pooling"),
+        InferenceRoute("/v2/rerank", _RERANK, "RERANKER", "pooling"),
+        InferenceRoute("/generative_scoring", "score", "RERANKER", "pooling"),
+        InferenceRoute("/v1/systemone", "classify", "LLM", "other"),
         InferenceRoute("/invocations", _CHAT, "LLM", "any"),
         InferenceRoute("/v1/audio/transcriptions", "transcription", "LLM", "other"),
         InferenceRoute("/v1/audio/translations", "translation", "LLM", "other"),

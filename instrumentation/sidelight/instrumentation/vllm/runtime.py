@@ -1,6 +1,6 @@
 """What one API server of vLLM captures with, and where its records go.
 
-The stat logger or the middleware makes it on first use. Processes that have neither (engine
+The hook on `AsyncLLM` or the middleware makes it on first use. Processes that have neither (engine
 cores, GPU workers) never make it.
 """
 
@@ -45,12 +45,13 @@ class HandOff(Protocol):
 
 
 class Runtime:
-    """What one process shares between its stat loggers and its middleware."""
+    """What one process shares between its hooks and its middleware."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.budget = CaptureBudget()
         self.stat_logger_guard = FaultGuard("stat logger")
+        self.output_processor_guard = FaultGuard("output processor")
         self.middleware_guard = FaultGuard("middleware")
         # Counted on the event loop alone.
         self.active_requests = 0
@@ -92,6 +93,7 @@ class Runtime:
         """The faults of each place so far."""
         return (
             ("stat_logger", self.stat_logger_guard.faults),
+            ("output_processor", self.output_processor_guard.faults),
             ("middleware", self.middleware_guard.faults),
         )
 

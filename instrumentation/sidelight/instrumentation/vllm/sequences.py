@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from operator import attrgetter
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
+
+SequenceFields = tuple[Any, ...]
+"""The fields of a `FinishedSequence` in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +22,13 @@ class FinishedSequence:
     `generated_tokens` and `cached_tokens` count what reached the API server before the end.
     `preempted` holds, for each preemption, when the sequence left the batch, when it was
     scheduled again, and when its next token came; it is empty where only their number is known.
+    `engine` is None if vLLM does not tell which of its engines had the sequence. `request_number`
+    is the request's in its API server, and `index` counts the request's sequences as they began.
+    `error` is the class of the exception that ended it.
     """
 
     request_id: str
-    engine: int
+    engine: int | None
     finish_reason: str
     finished: float
     arrival: float
@@ -37,6 +42,9 @@ class FinishedSequence:
     preemptions: int = 0
     lora: str | None = None
     preempted: tuple[tuple[float, float, float], ...] = ()
+    request_number: int | None = None
+    index: int = 0
+    error: str | None = None
 
     @property
     def aborted(self) -> bool:
@@ -71,12 +79,3 @@ class FinishedSequence:
 
 def _between(start: float | None, end: float | None) -> float | None:
     return None if start is None or end is None else max(0.0, end - start)
-
-
-_fields: Final = attrgetter(*(field.name for field in fields(FinishedSequence)))
-
-
-def fields_of(sequence: FinishedSequence) -> tuple[Any, ...]:
-    """The fields in their order, from which `FinishedSequence(*fields)` makes the same again."""
-    values: tuple[Any, ...] = _fields(sequence)
-    return values

@@ -1,76 +1,83 @@
-"""vLLM's stat-logger plugin: queues each engine step for the processing thread.
+"""A hook on vLLM's `StatLoggerManager`: hands over each engine step.
 
-vLLM calls `record` on the API server's event loop after every step, and an exception there
-kills the server. `record` therefore only copies a few numbers, and no exception leaves it.
+vLLM makes a manager only if its statistics are on. An entry point `vllm.stat_logger_plugins`
+would switch them on in spite of `--disable-log-stats`, and in the API servers only, which spoils
+vLLM's own metrics where engines run apart. So none is declared.
+
+vLLM calls `record` on the API server's event loop after every step, and an exception there kills
+the server. The hook therefore only copies a few numbers, and no exception leaves it.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from vllm.v1.metrics.loggers import StatLoggerBase
-
 from sidelight import conventions as names
-from sidelight.instrumentation.vllm import runtime
 from sidelight.instrumentation.vllm.engine_stats import engine_limits, step_record
 from sidelight.instrumentation.vllm.environment import AT_START, is_traced_by_vllm
-from sidelight.instrumentation.vllm.faults import reraise_interrupt
 from sidelight.instrumentation.vllm.metrics import Attributes
-from sidelight.instrumentation.vllm.records import ENGINE
+from sidelight.instrumentation.vllm.output_processor import SequenceCapture
+from sidelight.instrumentation.vllm.records import ENGINE, Record
+from sidelight.instrumentation.vllm.runtime import Runtime
 
 
-class SidelightStatLogger(StatLoggerBase):  # type: ignore[misc]
-    """vLLM makes one for each pair of API server and engine.
+class StepCapture:
+    """Observes the steps that one `StatLoggerManager` is told of.
 
-    vLLM finds the class by the entry point `vllm.stat_logger_plugins` in pyproject.toml.
+    `sequences` knows what ended in a step and when the engine stamped it.
     """
 
-    def __init__(self, vllm_config: Any = None, engine_index: int = 0, *_: Any, **__: Any) -> None:
-        self._runtime: runtime.Runtime | None = None
-        self._engine = engine_index
-        try:
-            self._runtime = runtime.get()
-            if self._runtime is not None:
-                labels = tuple(_labels(vllm_config, engine_index).items())
-                traced = is_traced_by_vllm(vllm_config, AT_START)
-                limits = engine_limits(vllm_config)
-                self._runtime.add_engine((ENGINE, engine_index, labels, traced, limits))
-        except BaseException as error:  # noqa: BLE001 - vLLM must start without us
-            shared, self._runtime = self._runtime, None
-            if shared is None:
-                reraise_interrupt(error)
-            else:
-                shared.stat_logger_guard.fault(error)
+    def __init__(self, manager: Any, sequences: SequenceCapture, shared: Runtime) -> None:
+        self._manager = manager
+        self._sequences = sequences
+        self._shared = shared
 
-    def record(
-        self,
-        scheduler_stats: Any = None,
-        iteration_stats: Any = None,
-        *_: Any,
-        **more: Any,
-    ) -> None:
-        """Queue the step. Arguments that newer versions of vLLM add are ignored."""
-        shared = self._runtime
-        if shared is None or shared.stat_logger_guard.off or (to := shared.hand_off) is None:
-            return
-        try:
-            engine = more.get("engine_idx") or self._engine
-            to.put_step(step_record(engine, scheduler_stats, iteration_stats, monotonic()))
-            shared.stat_logger_guard.passed()
-        except BaseException as error:  # noqa: BLE001 - see the module's docstring
-            shared.stat_logger_guard.fault(error)
+    def install(self, vllm_config: Any) -> None:
+        """Hand over the engines, and put the hook in place."""
+        record = self._manager.record
+        traced = is_traced_by_vllm(vllm_config, AT_START)
+        limits = engine_limits(vllm_config)
+        for engine in getattr(self._manager, "engine_indexes", None) or (0,):
+            labels = tuple(engine_labels(vllm_config, engine).items())
+            self._shared.add_engine((ENGINE, engine, labels, traced, limits))
+        self._manager.record = functools.wraps(record)(self._observed(record))
+        self._sequences.reports_steps = True
 
-    def log_engine_initialized(self) -> None:
-        """Do nothing. vLLM calls this once the engine has started."""
+    def _observed(self, record: Callable[..., Any]) -> Callable[..., Any]:
+        def observed_record(
+            scheduler_stats: Any = None, iteration_stats: Any = None, *args: Any, **kwargs: Any
+        ) -> Any:
+            result = record(scheduler_stats, iteration_stats, *args, **kwargs)
+            guard, to = self._shared.stat_logger_guard, self._shared.hand_off
+            if to is not None and not guard.off:
+                try:
+                    engine = kwargs.get("engine_idx") or 0
+                    to.put_step(self._step(engine, scheduler_stats, iteration_stats))
+                    guard.passed()
+                except BaseException as error:  # noqa: BLE001 - see the module's docstring
+                    guard.fault(error)
+            return result
+
+        return observed_record
+
+    def _step(self, engine: int, scheduler_stats: Any, iteration_stats: Any) -> Record:
+        sequences = self._sequences
+        at = None if iteration_stats is None else sequences.step_at
+        return step_record(
+            engine,
+            scheduler_stats,
+            iteration_stats,
+            monotonic() if at is None else at,
+            sequences.take_ended(engine),
+        )
 
 
-# Otherwise a method that a later vLLM declares abstract would keep the server from starting.
-SidelightStatLogger.__abstractmethods__ = frozenset()
-
-
-def _labels(vllm_config: Any, engine_index: int) -> Attributes:
-    labels: Attributes = {names.ENGINE_INDEX: engine_index}
+def engine_labels(vllm_config: Any, engine: int) -> Attributes:
+    """The labels of an engine's metrics: its index, and the served name of its model."""
+    labels: Attributes = {names.ENGINE_INDEX: engine}
     model_config = getattr(vllm_config, "model_config", None)
     served = getattr(model_config, "served_model_name", None) or getattr(
         model_config, "model", None

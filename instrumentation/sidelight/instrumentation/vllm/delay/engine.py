@@ -73,7 +73,7 @@ def request_delay(
     start_ns: int,
     duration_ns: int,
     sequences: Sequence[tuple[FinishedSequence, EngineConditions]],
-    engines: Mapping[int, EngineTimes],
+    engines: Mapping[int | None, EngineTimes],
 ) -> RequestDelay | None:
     """The delay of a request that began at `start_ns` of the monotonic clock.
 

@@ -47,27 +47,25 @@ class AnsweredResponse:
 
 
 class BackgroundResponses:
-    """The responses whose sequences are still to come, by the id in the answer."""
+    """The responses whose sequences are still to come, by source and number of their request."""
 
     def __init__(self) -> None:
-        self._responses: OrderedDict[str, AnsweredResponse] = OrderedDict()
+        self._responses: OrderedDict[tuple[int, int], AnsweredResponse] = OrderedDict()
 
-    def expect(self, response_id: str, response: AnsweredResponse) -> None:
+    def expect(self, source: int, request_number: int, response: AnsweredResponse) -> None:
         """Expect the sequences of a response."""
-        self._responses[response_id] = response
+        self._responses[source, request_number] = response
         if len(self._responses) > MAX_RESPONSES:
             self._responses.popitem(last=False)
 
-    def response_of(self, sequence: FinishedSequence) -> AnsweredResponse | None:
+    def response_of(self, source: int, sequence: FinishedSequence) -> AnsweredResponse | None:
         """The response that a sequence belongs to; None if it is none of these.
 
-        A response that calls built-in tools has a sequence for each turn: `{id}_0`, `{id}_1`.
+        A response that calls built-in tools has a sequence for each turn.
         """
-        if not self._responses:
+        if sequence.request_number is None:
             return None
-        start, _, turn = sequence.request_id.rpartition("_")
-        response = self._responses.get(start) if turn.isdecimal() else None
-        response = response or self._responses.get(sequence.request_id)
+        response = self._responses.get((source, sequence.request_number))
         if response is None or response.sequences >= MAX_SEQUENCES:
             return None
         response.sequences += 1

@@ -30,7 +30,7 @@ from sidelight.instrumentation.vllm.records import CapturedRequest
 from sidelight.instrumentation.vllm.sequences import FinishedSequence
 from sidelight.instrumentation.vllm.spans.attributes import NANOSECONDS, known
 from sidelight.instrumentation.vllm.spans.messages import content_attributes
-from sidelight.instrumentation.vllm.steps import EngineConditions
+from sidelight.instrumentation.vllm.steps import UNKNOWN_CONDITIONS, EngineConditions
 from sidelight.instrumentation.vllm.trace_context import read_baggage
 
 SequencesWithConditions = list[tuple[FinishedSequence, EngineConditions]]
@@ -183,8 +183,10 @@ def _finish_reasons(
 def _tokens(
     answer: AnswerFacts, sequences: SequencesWithConditions, *, counts: bool
 ) -> dict[str, Any]:
-    # Sequences of one prompt (n > 1) share its id. The prompt counts once, as in vLLM's usage.
-    prompts = {sequence.request_id: sequence for sequence, _ in reversed(sequences)}.values()
+    # Sequences of one prompt (n > 1) share its id. The prompt counts once, as in vLLM's usage, and
+    # only if its prefill came to an end, as in vLLM's counters.
+    prefilled = [sequence for sequence, _ in sequences if sequence.first_token is not None]
+    prompts = {sequence.request_id: sequence for sequence in reversed(prefilled)}.values()
     input_tokens = answer.prompt_tokens
     output_tokens = answer.output_tokens
     cached_tokens = answer.cached_tokens
@@ -257,38 +259,37 @@ def _first_token(
 
 
 def engine_attributes(sequences: SequencesWithConditions) -> dict[str, Any]:
-    """What the engine did with the sequences. Empty if their times are not known."""
-    pairs = [pair for pair in sequences if pair[0].is_timed]
-    if not pairs:
+    """What the engine did with the sequences. What is not known of any of them is left out."""
+    if not sequences:
         return {}
-    timed = [sequence for sequence, _ in pairs]
-    met = [conditions for _, conditions in pairs]
+    ended = [sequence for sequence, _ in sequences]
+    timed = [pair for pair in sequences if pair[0].is_timed]
+    met = [conditions for _, conditions in timed]
+    decoding = [seconds for sequence in ended if (seconds := sequence.decode_seconds) is not None]
     # The first token of each sequence comes out of prefill.
-    decoded = sum(max(0, sequence.generated_tokens - 1) for sequence in timed)
+    decoded = sum(max(0, sequence.generated_tokens - 1) for sequence in ended)
     means = [conditions.batch_mean for conditions in met if conditions.batch_mean is not None]
-    longest = max(met, key=lambda conditions: conditions.steps)
+    longest = max(met, key=lambda conditions: conditions.steps, default=None)
+    first = met[0] if met else UNKNOWN_CONDITIONS
     return known(
         {
-            names.ENGINE_REQUEST_ID: timed[0].request_id,
-            names.ENGINE_SEQUENCES: len(timed),
-            names.ENGINE_INDEX: timed[0].engine,
-            names.QUEUE_TIME: _most(sequence.queue_seconds for sequence in timed),
-            names.PREFILL_TIME: _most(sequence.prefill_seconds for sequence in timed),
-            names.DECODE_TIME: _most(sequence.decode_seconds for sequence in timed),
-            names.E2E_TIME: _most(sequence.e2e_seconds for sequence in timed),
-            names.TIME_PER_OUTPUT_TOKEN: (
-                sum(sequence.decode_seconds or 0.0 for sequence in timed) / decoded
-                if decoded
-                else None
-            ),
-            names.PREEMPTIONS: sum(sequence.preemptions for sequence in timed),
+            names.ENGINE_REQUEST_ID: ended[0].request_id,
+            names.ENGINE_SEQUENCES: len(ended),
+            names.ENGINE_INDEX: ended[0].engine,
+            names.QUEUE_TIME: _most(sequence.queue_seconds for sequence in ended),
+            names.PREFILL_TIME: _most(sequence.prefill_seconds for sequence in ended),
+            names.DECODE_TIME: _most(decoding),
+            names.E2E_TIME: _most(sequence.e2e_seconds for sequence in ended),
+            names.TIME_PER_OUTPUT_TOKEN: sum(decoding) / decoded if decoded and decoding else None,
+            # Without its statistics vLLM reports none.
+            names.PREEMPTIONS: sum(sequence.preemptions for sequence in ended) if timed else None,
             names.BATCH_SIZE_MEAN: sum(means) / len(means) if means else None,
             names.BATCH_SIZE_MAX: _most(conditions.batch_max for conditions in met),
-            names.WAITING_AT_ARRIVAL: met[0].waiting_at_arrival,
-            names.KV_USAGE_AT_ADMISSION: met[0].kv_usage_at_admission,
+            names.WAITING_AT_ARRIVAL: first.waiting_at_arrival,
+            names.KV_USAGE_AT_ADMISSION: first.kv_usage_at_admission,
             names.KV_USAGE_PEAK: _most(conditions.kv_usage_peak for conditions in met),
-            names.STEPS: longest.steps,
-            names.STEPS_WITH_PREFILL: longest.steps_with_prefill,
+            names.STEPS: longest.steps if longest else None,
+            names.STEPS_WITH_PREFILL: longest.steps_with_prefill if longest else None,
         }
     )
 

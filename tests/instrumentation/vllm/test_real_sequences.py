@@ -1,0 +1,276 @@
+"""Sequences of a real vLLM that end in every way, against the engine's own counters."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sidelight import conventions as names
+from sidelight.demo.vllm_server import MAX_BATCH_REQUESTS, VllmServer
+from support.otlp_receiver import OtlpReceiver, ReceivedSpan
+from support.vllm_server import running_vllm
+from support.waiting import eventually
+
+pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(600)]
+
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+LONG = {"max_tokens": 1500, "ignore_eos": True}
+QUESTION = [{"role": "user", "content": "What is it?"}]
+COUNTERS = ("prompt_tokens", "generation_tokens", "prompt_tokens_cached", "num_preemptions")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The server, what it told the receiver, and what it counts itself."""
+
+    server: VllmServer
+    receiver: OtlpReceiver
+
+    def body(self, **fields: Any) -> dict[str, Any]:
+        """A request body with the model's name."""
+        return {"model": self.server.model_name} | fields
+
+    def counters(self) -> dict[str, float]:
+        """vLLM's own sums over all requests."""
+        text = httpx.get(self.server.metrics_url, timeout=60).text
+        return {
+            counter: sum(
+                float(value)
+                for value in re.findall(rf"^vllm:{counter}_total{{.*}} (\S+)$", text, re.MULTILINE)
+            )
+            for counter in COUNTERS
+        }
+
+    def gauge(self, state: str) -> float:
+        """Requests that vLLM says are `running` or `waiting`."""
+        text = httpx.get(self.server.metrics_url, timeout=60).text
+        (value,) = re.findall(rf"^vllm:num_requests_{state}{{.*}} (\S+)$", text, re.MULTILINE)
+        return float(value)
+
+    def is_idle(self) -> bool:
+        """Whether nothing runs or waits."""
+        return not self.gauge("running") and not self.gauge("waiting")
+
+    def trace(self, trace_id: str) -> dict[str, list[ReceivedSpan]]:
+        """The spans of a trace by name, once its server span is here; it is called `server`."""
+
+        def received() -> list[ReceivedSpan]:
+            spans = self.receiver.spans(lambda span: span.trace_id == trace_id)
+            return spans if any(span.kind == 2 for span in spans) else []
+
+        by_name: dict[str, list[ReceivedSpan]] = {}
+        for span in self.receiver.wait_for(received):
+            by_name.setdefault("server" if span.kind == 2 else span.name, []).append(span)
+        return by_name
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One start of vLLM for all tests here."""
+    directory: Path = tmp_path_factory.mktemp("vllm")
+    with (
+        OtlpReceiver() as receiver,
+        running_vllm(
+            directory,
+            otlp_endpoint=receiver.url,
+            environment={"OTEL_METRIC_EXPORT_INTERVAL": "1000"},
+            arguments=["--enable-scale-out"],
+        ) as server,
+    ):
+        yield Engine(server, receiver)
+
+
+def new_trace() -> tuple[str, dict[str, str]]:
+    """A trace id and the header that carries it."""
+    trace_id = os.urandom(16).hex()
+    return trace_id, {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+
+
+async def leave_after_chunks(engine: Engine, path: str, chunks: int, **body: Any) -> str:
+    """A client that reads some chunks of a stream and hangs up."""
+    trace_id, headers = new_trace()
+    async with httpx.AsyncClient(base_url=engine.server.url, timeout=120) as client:
+        with contextlib.suppress(httpx.HTTPError):
+            async with client.stream(
+                "POST", path, json=engine.body(stream=True, **body), headers=headers
+            ) as response:
+                async for _ in response.aiter_bytes():
+                    chunks -= 1
+                    if chunks <= 0:
+                        break
+    return trace_id
+
+
+async def leave_after_seconds(engine: Engine, path: str, seconds: float, **body: Any) -> str:
+    """A client whose patience ends before the answer begins."""
+    trace_id, headers = new_trace()
+    async with httpx.AsyncClient(base_url=engine.server.url, timeout=seconds) as client:
+        with contextlib.suppress(httpx.TimeoutException):
+            await client.post(path, json=engine.body(**body), headers=headers)
+    return trace_id
+
+
+async def abort_by_id(engine: Engine) -> str:
+    """A request that another one aborts through the API."""
+    trace_id, headers = new_trace()
+    headers["x-request-id"] = trace_id
+    async with httpx.AsyncClient(base_url=engine.server.url, timeout=120) as client:
+        body = engine.body(messages=QUESTION, stream=True, **LONG)
+        async with client.stream("POST", CHAT, json=body, headers=headers) as response:
+            async for _ in response.aiter_bytes():
+                ids = {"request_ids": [f"chatcmpl-{trace_id}"]}
+                await client.post("/inference/v1/abort_requests", json=ids)
+    return trace_id
+
+
+async def leave_the_queue(engine: Engine) -> str:
+    """A client that leaves while its request waits behind a full batch."""
+    patient = [
+        asyncio.create_task(leave_after_chunks(engine, CHAT, 2_000, messages=QUESTION, **LONG))
+        for _ in range(MAX_BATCH_REQUESTS + 1)
+    ]
+    await asyncio.to_thread(eventually, lambda: engine.gauge("waiting") >= 1)
+    trace_id = await leave_after_seconds(engine, CHAT, 0.5, messages=QUESTION, **LONG)
+    for task in patient:
+        task.cancel()
+    await asyncio.gather(*patient, return_exceptions=True)
+    return trace_id
+
+
+WAYS: dict[str, Callable[[Engine], Any]] = {
+    "stream": lambda engine: leave_after_chunks(engine, CHAT, 5, messages=QUESTION, **LONG),
+    "completion": lambda engine: leave_after_chunks(engine, COMPLETIONS, 5, prompt="x", **LONG),
+    "choices": lambda engine: leave_after_chunks(engine, CHAT, 8, messages=QUESTION, n=2, **LONG),
+    "prompts": lambda engine: leave_after_chunks(
+        engine, COMPLETIONS, 8, prompt=["one", "two"], **LONG
+    ),
+    "messages": lambda engine: leave_after_chunks(
+        engine, "/v1/messages", 8, messages=QUESTION, max_tokens=1500
+    ),
+    "timeout": lambda engine: leave_after_seconds(engine, CHAT, 1.5, messages=QUESTION, **LONG),
+    "before the first token": lambda engine: leave_after_seconds(
+        engine, COMPLETIONS, 0.05, prompt="many words " * 150, **LONG
+    ),
+    "queued": leave_the_queue,
+    "by the API": abort_by_id,
+}
+WITH_TOKENS = {*WAYS} - {"before the first token", "queued"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_aborts(engine: Engine, way: str) -> None:
+    """However a request is aborted, its span has what the engine made of it."""
+    before = engine.counters()
+    trace_id = await WAYS[way](engine)
+    trace = engine.trace(trace_id)
+    (server,) = trace["server"]
+    assert names.ENGINE_REQUEST_ID in server.attributes
+    if way in WITH_TOKENS:
+        tokens = server.attributes[names.SERVED_OUTPUT_TOKENS]
+        assert 1 < tokens < 3_000
+        assert server.attributes[names.SERVED_INPUT_TOKENS] > 0
+        sequences = 2 if way in ("choices", "prompts") else 1
+        assert server.attributes[names.ENGINE_SEQUENCES] == sequences
+        assert len(trace["decode"]) == len(trace["prefill"]) == sequences
+        eventually(engine.is_idle)
+        grown = engine.counters()["generation_tokens"] - before["generation_tokens"]
+        assert tokens == grown
+    else:
+        assert server.attributes.get(names.SERVED_OUTPUT_TOKENS, 0) == 0
+
+
+async def test_sums_equal_the_engines_counters(engine: Engine) -> None:
+    """Tokens, cached tokens and preemptions over the spans are what vLLM counts.
+
+    Among the requests are some that are aborted, preempted, or share a prefix.
+    """
+    eventually(engine.is_idle)
+    before = engine.counters()
+    tasks: list[asyncio.Task[str]] = []
+    text = "words to fill the cache with " * 20
+
+    async def whole(number: int) -> str:
+        trace_id, headers = new_trace()
+        async with httpx.AsyncClient(base_url=engine.server.url, timeout=240) as client:
+            body = engine.body(prompt=f"{number} {text}", max_tokens=500, ignore_eos=True)
+            await client.post(COMPLETIONS, json=body, headers=headers)
+        return trace_id
+
+    for number in range(14):
+        tasks.append(asyncio.create_task(whole(number)))
+        if number % 2:
+            tasks.append(
+                asyncio.create_task(
+                    leave_after_chunks(engine, COMPLETIONS, 20 * number, prompt=text, **LONG)
+                )
+            )
+    trace_ids = await asyncio.gather(*tasks)
+    # The same prompt again, of which the cache still holds a part.
+    trace_ids += [await whole(13) for _ in range(2)]
+    eventually(engine.is_idle)
+    traces = [engine.trace(trace_id) for trace_id in trace_ids]
+    after = engine.counters()
+    grown = {counter: after[counter] - before[counter] for counter in COUNTERS}
+
+    def total(phase: str, attribute: str) -> int:
+        return sum(
+            span.attributes.get(attribute, 0) for trace in traces for span in trace.get(phase, ())
+        )
+
+    assert {
+        "prompt_tokens": total("prefill", names.SERVED_INPUT_TOKENS),
+        "generation_tokens": total("server", names.SERVED_OUTPUT_TOKENS),
+        "prompt_tokens_cached": total("prefill", names.SERVED_CACHED_TOKENS),
+        "num_preemptions": total("server", names.PREEMPTIONS),
+    } == grown
+    assert grown["num_preemptions"] > 0
+    assert grown["prompt_tokens_cached"] > 0
+
+
+async def test_ids_of_any_shape(engine: Engine) -> None:
+    """Requests join their sequences if their ids are long, odd, or the same."""
+    for request_id in ("x" * 2_000, 'a"b\\c', "twice", "twice"):
+        trace_id, headers = new_trace()
+        headers["x-request-id"] = request_id
+        async with httpx.AsyncClient(base_url=engine.server.url, timeout=120) as client:
+            body = engine.body(messages=QUESTION, max_tokens=4, ignore_eos=True)
+            await client.post(CHAT, json=body, headers=headers)
+        trace = engine.trace(trace_id)
+        assert len(trace["decode"]) == 1
+        assert trace["server"][0].attributes[names.SERVED_OUTPUT_TOKENS] == 4
+
+
+async def test_beam_search(engine: Engine) -> None:
+    """The sequences of a beam search belong to their request."""
+    trace_id, headers = new_trace()
+    async with httpx.AsyncClient(base_url=engine.server.url, timeout=120) as client:
+        body = engine.body(messages=QUESTION, max_tokens=4, n=2, use_beam_search=True)
+        response = await client.post(CHAT, json=body, headers=headers)
+    assert response.status_code == 200, response.text
+    server = engine.trace(trace_id)["server"][0]
+    assert server.attributes[names.ENGINE_SEQUENCES] >= 4
+    assert server.attributes[names.QUEUE_TIME] >= 0
+
+
+async def test_end_of_the_server(engine: Engine) -> None:
+    """A server that is told to end while it answers tells of what it was doing.
+
+    This ends the server of all tests here, so it is the last.
+    """
+    stream = asyncio.create_task(
+        leave_after_chunks(engine, CHAT, 10_000, messages=QUESTION, **LONG)
+    )
+    await asyncio.sleep(2.0)
+    await asyncio.to_thread(engine.server.process.stop, grace_seconds=20.0)
+    trace_id = await stream
+    server = engine.trace(trace_id)["server"][0]
+    assert server.attributes[names.SERVED_OUTPUT_TOKENS] > 1
