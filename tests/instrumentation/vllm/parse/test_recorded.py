@@ -10,6 +10,7 @@ import pytest
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm.parse.answer import read_answer
+from sidelight.instrumentation.vllm.parse.errors import error_message
 from sidelight.instrumentation.vllm.parse.facts import AnswerFacts
 from sidelight.instrumentation.vllm.parse.request import read_request
 from sidelight.instrumentation.vllm.routes import ROUTES, invoked
@@ -109,8 +110,10 @@ def test_every_answer_has_an_id(name: str) -> None:
     "name", [name for name, recorded in RECORDED.items() if recorded["status"] != 200]
 )
 def test_every_error_has_a_message(name: str) -> None:
-    """In all forms that vLLM's API server answers errors in."""
-    assert facts(name).error_message
+    """In all forms that vLLM's API server answers errors in; with content off as well."""
+    message = facts(name).error_message
+    assert message
+    assert error_message(message, False, None)
 
 
 def test_usage_of_anthropics_api() -> None:
