@@ -18,8 +18,10 @@ from sidelight.instrumentation.vllm.delay.causes import (
     NO_STEPS,
     delay_of,
 )
+from sidelight.instrumentation.vllm.delay.engine import EngineTimes
 from sidelight.instrumentation.vllm.delay.timeline import timeline
 from sidelight.instrumentation.vllm.sequences import FinishedSequence
+from sidelight.instrumentation.vllm.step_parts import merge_parts
 from sidelight.instrumentation.vllm.steps import EngineStep
 from support.simulated_engine import Engine, Request, run
 
@@ -148,6 +150,35 @@ def test_waiting_for_kv() -> None:
     assert delay.seconds["kv_transfer"] == pytest.approx(0.25)
     assert delay.seconds["queue"] == pytest.approx(0.25)
     assert delay.estimated["kv_transfer"] == delay.estimated["queue"] == KV_FETCHED
+
+
+def test_steps_that_several_api_servers_report() -> None:
+    """The parts of each step, put together, give the same delays as the whole steps."""
+    requests = [Request(at=0.15 * number, output=60) for number in range(8)]
+    made = run(Engine(per_request=0.001), requests)
+    parts: list[tuple[int, EngineStep]] = []
+    for step in made.steps:
+        decoding = (step.decoding or 0) // 2
+        mine = step._replace(
+            prompt_tokens=0, finished=0, prefilled=0, decoding=(step.decoding or 0) - decoding
+        )
+        other = EngineStep(
+            at=step.at + 0.0001, running=None, waiting=None, kv_usage=None,
+            prompt_tokens=step.prompt_tokens, generation_tokens=0, preemptions=0,
+            prefix_queries=0, prefix_hits=0, finished=step.finished, decoding=decoding,
+            prefilled=step.prefilled,
+        )  # fmt: skip
+        parts += [(1, mine), (2, other)]
+    whole, shared = EngineTimes(), EngineTimes()
+    for step in made.steps:
+        whole.add(step)
+    for step in merge_parts(parts):
+        shared.add(step)
+    for served in made.served:
+        one, same = (
+            known.delay(served.edges, served.sequence).seconds for known in (whole, shared)
+        )
+        assert same == pytest.approx(one, abs=EXACT)
 
 
 def test_aborted_before_the_first_token() -> None:
