@@ -18,7 +18,7 @@ from sidelight.dashboards.panels.panel import COUNT, Panel, PanelQuery, Row
 from sidelight.dashboards.promql import VectorSelector
 from sidelight.dashboards.publish import files as dashboards
 from sidelight.dashboards.publish.check import UndefinedMetricError, require_defined
-from sidelight.dashboards.publish.files import DATASOURCE_FILE
+from sidelight.dashboards.publish.datasource import DATASOURCE_FILE
 from sidelight.dashboards.publish.read_back import interpolate
 from support.paths import ROOT
 

@@ -39,10 +39,13 @@ def write(directory: Path, grafana: str, docs: str, slo: Path | None, metric_pre
     """Write dashboards and alert rules to DIRECTORY.
 
     \b
-    *.json                       dashboards, to import or provision in Grafana
-    grafana-datasource.yaml      a data source with exemplars
-    sidelight-rules.yaml         alerts, for rule_files of Prometheus
+    *.json                         dashboards, to import or provision in Grafana
+    sidelight-configmaps.yaml      the same, for the sidecar of Grafana's Helm chart
+    grafana-datasource.yaml        a data source with exemplars
+    grafana-dashboards.yaml        tells Grafana where the *.json are
+    sidelight-rules.yaml           alerts, for rule_files of Prometheus
     sidelight-prometheusrule.yaml  the same, for Prometheus Operator
+    grafana-alerts.yaml            alerts that Grafana evaluates, without those of objectives
     """
     try:
         from sidelight.dashboards.publish.files import write as write_files

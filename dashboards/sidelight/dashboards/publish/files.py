@@ -6,13 +6,20 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from sidelight.dashboards.alerts.alert import AlertGroup
 from sidelight.dashboards.alerts.published import alert_groups
 from sidelight.dashboards.boards.published import BOARDS
 from sidelight.dashboards.publish.check import require_defined
+from sidelight.dashboards.publish.config_maps import CONFIG_MAPS_FILE, config_maps
+from sidelight.dashboards.publish.datasource import (
+    DATASOURCE,
+    DATASOURCE_FILE,
+    PROVIDER,
+    PROVIDER_FILE,
+)
 from sidelight.dashboards.publish.grafana import dashboard
+from sidelight.dashboards.publish.grafana_alerts import GRAFANA_ALERTS_FILE, grafana_alerts
 from sidelight.dashboards.publish.metric_prefix import with_prefix
 from sidelight.dashboards.publish.rules import (
     PROMETHEUS_RULE_FILE,
@@ -26,29 +33,6 @@ from sidelight.dashboards.publish.yaml_text import yaml_text
 from sidelight.dashboards.slo import burn_rates
 from sidelight.dashboards.slo.objective import Objective, read_objectives
 from sidelight.dashboards.view import View
-
-# Exemplars lead to traces by the data source's settings, not by the board's. Expressions are
-# longer than some proxies let a URL be, hence POST. `$$` is Grafana's escape for `$`.
-DATASOURCE_FILE: Final = "grafana-datasource.yaml"
-DATASOURCE: Final = """\
-# Data source for these boards. Adapt the addresses and copy the file to Grafana's folder
-# provisioning/datasources. Exemplars on the latency panels link to the url below
-# exemplarTraceIdDestinations: Phoenix in this file.
-apiVersion: 1
-datasources:
-  - name: Prometheus (Sidelight)
-    uid: sidelight-prometheus
-    type: prometheus
-    access: proxy
-    url: http://localhost:9090
-    jsonData:
-      httpMethod: POST
-      timeInterval: 15s
-      exemplarTraceIdDestinations:
-        - name: trace_id
-          url: http://localhost:6006/redirects/traces/$${__value.raw}
-          urlDisplayLabel: Open trace
-"""
 
 
 def rule_groups(
@@ -81,9 +65,13 @@ def render(
     groups = rule_groups(objectives)
     require_defined(BOARDS, groups)
     rules = rule_document(groups, links)
+    boards = render_boards()
     files = {
-        **render_boards(),
+        **boards,
+        CONFIG_MAPS_FILE: config_maps(boards),
         DATASOURCE_FILE: DATASOURCE,
+        PROVIDER_FILE: PROVIDER,
+        GRAFANA_ALERTS_FILE: yaml_text(grafana_alerts(groups, links)),
         RULE_FILE: yaml_text(rules),
         PROMETHEUS_RULE_FILE: yaml_text(prometheus_rule(rules)),
     }

@@ -66,12 +66,17 @@ def _rule(alert: Alert, links: Links) -> Document:
         "expr": str(alert.expression),
         "for": alert.wait,
         "labels": {"severity": alert.severity, **dict(alert.labels)},
-        "annotations": {
-            "summary": alert.summary,
-            "description": alert.advice,
-            "dashboard_url": f"{links.grafana.rstrip('/')}{_panel_path(alert)}",
-            "runbook_url": _runbook(alert, links),
-        },
+        "annotations": alert_annotations(alert, links),
+    }
+
+
+def alert_annotations(alert: Alert, links: Links) -> dict[str, str]:
+    """What an alert says and where it leads, with Prometheus's templates."""
+    return {
+        "summary": alert.summary,
+        "description": alert.advice,
+        "dashboard_url": f"{links.grafana.rstrip('/')}{_panel_path(alert)}",
+        "runbook_url": _runbook(alert, links),
     }
 
 
