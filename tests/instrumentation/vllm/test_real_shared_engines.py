@@ -1,0 +1,150 @@
+"""A real vLLM with two API servers and two engines, whose steps meet in one observer process."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sidelight import conventions as names
+from sidelight.demo.vllm_server import VllmServer
+from support.otlp_receiver import OtlpReceiver, ReceivedSpan
+from support.process_tree import observers_below
+from support.vllm_server import running_vllm
+
+pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(900)]
+
+ARGUMENTS = ["--api-server-count", "2", "--data-parallel-size", "2"]
+IDLE_SECONDS = 8.0
+ROUNDS, REQUESTS, TOKENS = 2, 16, 40
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[OtlpReceiver]:
+    """Where the observer process sends."""
+    with OtlpReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, receiver: OtlpReceiver
+) -> Iterator[VllmServer]:
+    tmp_path_factory: pytest.TempPathFactory, receiver: OtlpReceiver
+) -> Iterator[VllmServer]:
+    """One server for all tests here, which has served two bursts with a pause between them."""
+    directory: Path = tmp_path_factory.mktemp("vllm")
+    with running_vllm(
+        directory,
+        otlp_endpoint=receiver.url,
+        environment={"OTEL_METRIC_EXPORT_INTERVAL": "1000"},
+        arguments=ARGUMENTS,
+    ) as server:
+        for number in range(ROUNDS):
+            if number:
+                # The pause is what is tested: it must not become an engine step.
+                time.sleep(IDLE_SECONDS)
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                answers = list(pool.map(lambda index: ask(server, index), range(REQUESTS)))
+            assert {answer.status_code for answer in answers} == {200}
+        yield server
+
+
+def ask(server: VllmServer, number: int) -> httpx.Response:
+    """One chat on a connection of its own, so that both API servers get some."""
+    question = [{"role": "user", "content": f"{number} " + "words and more words " * 10}]
+    body = {
+        "model": server.model_name,
+        "messages": question,
+        "max_tokens": TOKENS,
+        "ignore_eos": True,
+    }
+    return httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=300)
+
+
+def server_spans(receiver: OtlpReceiver) -> list[ReceivedSpan]:
+    """The server spans of all requests, once they are here."""
+
+    def received() -> list[ReceivedSpan]:
+        spans = receiver.spans(lambda span: span.kind == 2)
+        return spans if len(spans) >= ROUNDS * REQUESTS else []
+
+    spans: list[ReceivedSpan] = receiver.wait_for(received)
+    return spans
+
+
+def by_engine(receiver: OtlpReceiver, metric: str) -> dict[int, Any]:
+    """The newest data point of each engine."""
+    return {
+        pair.value.int_value: point
+        for point in receiver.metrics().get(metric, [])
+        for pair in point.attributes
+        if pair.key == names.ENGINE_INDEX
+    }
+
+
+def test_one_observer_process(server: VllmServer, receiver: OtlpReceiver) -> None:
+    """All spans come from one process, whichever API server had the request."""
+    spans = server_spans(receiver)
+    assert len(observers_below(server.process.pid)) == 1
+    assert len({span.resource[names.SERVICE_INSTANCE_ID] for span in spans}) == 1
+    assert {span.attributes[names.ENGINE_INDEX] for span in spans} == {0, 1}
+
+
+def test_every_request_has_its_engine_conditions(
+    server: VllmServer, receiver: OtlpReceiver
+) -> None:
+    """Batch, KV cache and steps are known of each, though vLLM tells each server a part."""
+    for span in server_spans(receiver):
+        attributes = span.attributes
+        assert attributes[names.SERVED_OUTPUT_TOKENS] == TOKENS
+        # A step belongs to a request by its time, which on a busy machine may fall just outside.
+        assert TOKENS - 5 <= attributes[names.STEPS] <= TOKENS + 5
+        assert 1 <= attributes[names.BATCH_SIZE_MEAN] <= attributes[names.BATCH_SIZE_MAX] <= 8
+        assert attributes[names.KV_USAGE_PEAK] > 0
+
+
+def test_gauges_of_an_idle_server(server: VllmServer, receiver: OtlpReceiver) -> None:
+    """They are zero once it is idle, whichever API server heard of the last step."""
+    server_spans(receiver)
+
+    def idle() -> bool:
+        running = by_engine(receiver, names.ENGINE_RUNNING_NOW)
+        return set(running) == {0, 1} and not any(
+            point.as_int or point.as_double for point in running.values()
+        )
+
+    receiver.wait_for(idle)
+    (active,) = receiver.metrics()[names.SERVER_ACTIVE]
+    assert active.as_int == 0
+
+
+def test_idle_time_is_no_step(server: VllmServer, receiver: OtlpReceiver) -> None:
+    """The pause between the bursts is in no step's duration."""
+    server_spans(receiver)
+    receiver.wait_for(lambda: set(by_engine(receiver, names.ENGINE_STEP_DURATION)) == {0, 1})
+    for duration in by_engine(receiver, names.ENGINE_STEP_DURATION).values():
+        assert duration.max < IDLE_SECONDS / 2
+
+
+def test_tokens_of_steps_are_those_of_the_requests(
+    server: VllmServer, receiver: OtlpReceiver
+) -> None:
+    """Each token is in one step, though each API server hears of its own requests only."""
+    spans = server_spans(receiver)
+    generated = ROUNDS * REQUESTS * TOKENS
+    computed = sum(
+        span.attributes[names.SERVED_INPUT_TOKENS] - span.attributes[names.SERVED_CACHED_TOKENS]
+        for span in spans
+    )
+    receiver.wait_for(
+        lambda: (
+            sum(point.sum for point in by_engine(receiver, names.ENGINE_BATCH_TOKENS).values())
+            == generated + computed
+        )
+    )
