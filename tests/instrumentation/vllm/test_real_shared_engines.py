@@ -35,8 +35,6 @@ def receiver() -> Iterator[OtlpReceiver]:
 def server(
     tmp_path_factory: pytest.TempPathFactory, receiver: OtlpReceiver
 ) -> Iterator[VllmServer]:
-    tmp_path_factory: pytest.TempPathFactory, receiver: OtlpReceiver
-) -> Iterator[VllmServer]:
     """One server for all tests here, which has served two bursts with a pause between them."""
     directory: Path = tmp_path_factory.mktemp("vllm")
     with running_vllm(

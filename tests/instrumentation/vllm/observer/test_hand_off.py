@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-import sys
-import time
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from sidelight.instrumentation.vllm.runtime import Runtime
 from sidelight.instrumentation.vllm.versions import Versions
 from support.observer_writer import PATH, observers, request
 from support.otlp_receiver import OtlpReceiver
-from support.waiting import eventually
+from support.waiting import eventually, eventually_async
 
 
 @pytest.fixture
@@ -183,18 +184,44 @@ def test_the_budget_is_given_back() -> None:
 
 def test_starting_takes_no_time_of_vllm(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process is started on another thread, so that a slow start delays nothing."""
-    entered: list[float] = []
+    release = threading.Event()
 
     def slow(*_: object) -> Any:
-        entered.append(time.monotonic())
-        time.sleep(0.5)
+        release.wait(60)
         raise OSError("cannot")
 
     monkeypatch.setattr(hand_off, "connect_or_start", slow)
-    to = ObserverHandOff(CaptureBudget(), lambda: (), Versions(), {}, lambda _: None)
+    gave_up: list[str] = []
+    to = ObserverHandOff(CaptureBudget(), lambda: (), Versions(), {}, gave_up.append)
     to.start()
     to.put(request(1, "chatcmpl-a"))
-    assert to._connecting
-    eventually(lambda: not to._connecting)
-    assert len(entered) == 1
-    assert sys.executable
+    assert (to.dropped, gave_up) == (1, [])
+    release.set()
+    eventually(lambda: gave_up == ["OSError"])
+
+
+async def test_what_waits_is_sent_once_there_is_room() -> None:
+    """The event loop sends it, without a further record."""
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    to = connected(Wire(0))
+    to._socket = near
+    bodies = [(REQUEST_BODY, number, PATH, (bytes(100_000),), True, 1) for number in range(30)]
+    for body in bodies:
+        to.put(body)
+    assert to.dropped == 0
+    assert to._waiting
+    decoder = RecordDecoder()
+    received: list[Any] = []
+    far.setblocking(False)
+    loop = asyncio.get_running_loop()
+    while len(received) < len(bodies):
+        received += decoder.feed(await loop.sock_recv(far, 1 << 20))
+    assert received == bodies
+    await eventually_async(lambda: not to._awaits_writable)
+    # The other end is gone: what waits then is given up, and the socket is closed.
+    for body in bodies:
+        to.put(body)
+    far.close()
+    await eventually_async(lambda: to._socket is None)
+    await eventually_async(lambda: near.fileno() == -1)

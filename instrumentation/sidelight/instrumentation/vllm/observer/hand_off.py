@@ -1,8 +1,8 @@
 """The API server's way to the observer process: one write for a request, none that blocks.
 
 Records go straight into a Unix socket on the event loop. What the socket does not take at once
-waits in a small buffer; what that does not take is dropped and counted. Connecting, and starting
-the observer process, happen on a thread that ends afterwards.
+waits in a small buffer; what that does not take is dropped and counted. A thread connects, and
+starts the observer process. Then it sleeps until the connection ends.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import select
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -76,15 +75,15 @@ class ObserverHandOff:
         self._process: subprocess.Popen[bytes] | None = None
         self._failed_starts = 0
         self._backoff = FIRST_BACKOFF_SECONDS
-        self._retry_at = 0.0
-        self._connecting = False
+        self._connected_once = False
         self._stopped = False
+        self._wake = threading.Event()
         self._occasions = Occasions()
         self.dropped = 0
 
     def start(self) -> None:
-        """Connect, on a thread of its own."""
-        self._connect_soon()
+        """Connect, and connect again whenever the connection ends, on a thread of its own."""
+        threading.Thread(target=self._run, name="sidelight-connect", daemon=True).start()
 
     def add_engine(self, record: Record) -> None:
         """Hand over the record of an engine, now and to every later observer process."""
@@ -117,6 +116,7 @@ class ObserverHandOff:
         Takes `MAX_STOP_SECONDS` at most.
         """
         self._stopped = True
+        self._wake.set()
         self._write(self._take_steps())
         connection, self._socket = self._socket, None
         if connection is None:
@@ -151,8 +151,6 @@ class ObserverHandOff:
             return
         if connection is None:
             self._drop(len(records))
-            if not self._connecting and not self._stopped and time.monotonic() >= self._retry_at:
-                self._connect_soon()
             return
         payload = b"".join(map(encode, records))
         health = (self.dropped, self._faults())
@@ -205,27 +203,25 @@ class ObserverHandOff:
         def writable() -> None:
             if self._socket is connection:
                 self._flush()
-            if not self._waiting or self._socket is not connection:
-                self._awaits_writable = False
+            if self._socket is not connection or not self._waiting:
                 loop.remove_writer(descriptor)
+                self._awaits_writable = False
+            if self._socket is not connection:
+                connection.close()
 
         self._awaits_writable = True
         loop.add_writer(descriptor, writable)
 
     def _lost(self, connection: socket.socket) -> None:
-        if self._awaits_writable:
-            self._awaits_writable = False
-            with contextlib.suppress(Exception):
-                asyncio.get_running_loop().remove_writer(connection.fileno())
         self._socket = None
-        self._waiting = bytearray()
-        connection.close()
-        self._retry_at = time.monotonic() + self._backoff
+        # Otherwise `writable` closes it, once the event loop no longer watches it.
+        if not self._awaits_writable:
+            connection.close()
 
     def _drop(self, count: int) -> None:
         self.dropped += count
-        # While a connection is being made there is nothing to warn of.
-        if self._stopped or (self._connecting and self._socket is None):
+        # While the first connection is being made there is nothing to warn of.
+        if self._stopped or not self._connected_once:
             return
         if self._occasions.due("dropped"):
             logger.warning(
@@ -235,49 +231,52 @@ class ObserverHandOff:
                 self.dropped,
             )
 
-    def _connect_soon(self) -> None:
-        self._connecting = True
-        threading.Thread(target=self._connect, name="sidelight-connect", daemon=True).start()
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                self._connect()
+            except BaseException as error:  # noqa: BLE001 - vLLM goes on without us
+                # The system's own text; any other message may quote what it was given.
+                told = error.strerror if isinstance(error, OSError) else None
+                self._failed(f"{type(error).__name__}: {told}" if told else type(error).__name__)
+            self._wake.wait(self._backoff)
 
     def _connect(self) -> None:
-        try:
-            if self._process is not None:
-                # Reaps the one that ended.
-                self._process.poll()
-            place = MeetingPlace(rendezvous.directory())
-            connection, process = connect_or_start(place, self._versions, self._environ)
-            self._process = process or self._process
-            engines = list(self._engines)
-            self._told = (self.dropped, self._faults())
-            connection.sendall(b"".join(map(encode, [*engines, (HEALTH, *self._told)])))
-            connection.setblocking(False)
-            self._watched = connection.dup()
-            self._engines_told = len(engines)
-            self._waiting = bytearray()
-            self._awaits_writable = False
-            self._socket = connection
-            self._watch(self._watched)
-        except BaseException as error:  # noqa: BLE001 - vLLM goes on without us
-            # The system's own text; any other message may quote what it was given.
-            told = error.strerror if isinstance(error, OSError) else None
-            self._failed(f"{type(error).__name__}: {told}" if told else type(error).__name__)
-        finally:
-            self._retry_at = time.monotonic() + self._backoff
-            self._connecting = False
+        """Connect, and return once the connection has ended."""
+        if self._process is not None:
+            # Reaps the one that ended.
+            self._process.poll()
+        place = MeetingPlace(rendezvous.directory())
+        connection, process = connect_or_start(place, self._versions, self._environ)
+        self._process = process or self._process
+        engines = list(self._engines)
+        self._told = (self.dropped, self._faults())
+        connection.sendall(b"".join(map(encode, [*engines, (HEALTH, *self._told)])))
+        connection.setblocking(False)
+        # The event loop may close its own at any time.
+        self._watched = connection.dup()
+        self._engines_told = len(engines)
+        self._waiting = bytearray()
+        self._socket = connection
+        self._connected_once = True
+        with self._watched as watched:
+            self._watch(watched)
+        if self._socket is connection:
+            self._lost(connection)
 
     def _watch(self, connection: socket.socket) -> None:
-        """Wait until the observer process is ready, and see whether it stays."""
-        with connection:
-            poll = select.poll()
-            poll.register(connection, select.POLLIN)
-            if poll.poll(MAX_READY_SECONDS * 1000) and not connection.recv(1):
-                self._failed("it ended before it was ready")
-                return
-            self._failed_starts = 0
-            self._backoff = FIRST_BACKOFF_SECONDS
-            # Readable again means that it has ended.
-            if poll.poll(STABLE_SECONDS * 1000):
-                self._back_off()
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        if poll.poll(MAX_READY_SECONDS * 1000) and not connection.recv(1):
+            self._failed("it ended before it was ready")
+            return
+        self._failed_starts = 0
+        # Readable again means that it has ended.
+        if poll.poll(STABLE_SECONDS * 1000):
+            self._back_off()
+            return
+        self._backoff = FIRST_BACKOFF_SECONDS
+        poll.poll()
 
     def _failed(self, reason: str) -> None:
         self._back_off()
