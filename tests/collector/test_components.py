@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from sidelight.collector.destinations.common.type import DestinationType
 from sidelight.collector.receivers import registry as receivers
 from sidelight.collector.receivers.common.type import CheckContext, ReceiverType
 from sidelight.otlp.signals import SIGNALS
-from support.collector import environment
+from support.commands import command
 from support.named_files import provide
 from support.paths import DOCS, TESTS
 
@@ -72,15 +70,7 @@ class TestEachComponent:
         text, variables = provide(example(component), tmp_path)
         path = tmp_path / "sidelight.yaml"
         path.write_text(text)
-        command = [sys.executable, "-m", "sidelight.collector", "config", "check", "-c", str(path)]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-            env=environment(variables),
-        )
+        done = command("config", "check", "-c", path, cwd=tmp_path, variables=variables)
         assert done.returncode == 0, done.stderr
         assert component.name in done.stdout
 

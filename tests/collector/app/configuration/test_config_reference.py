@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from sidelight.collector.app.configuration.schema import RELOAD, schema, text
 from sidelight.collector.app.workers.plan import from_json, to_json
 from sidelight.collector.destinations.registry import TYPES
 from support import paths
-from support.collector import environment
+from support.commands import command
 
 _ROOT = paths.ROOT
 _PUBLISHED = Path(config_package.__file__).with_name("sidelight.schema.json")
@@ -65,18 +63,6 @@ def _inner(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _inner(each)
 
 
-def _run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sidelight.collector", "config", *arguments],
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 class TestPublished:
     def test_the_schema_is_the_models(self) -> None:
         """`make config-docs` writes it anew."""
@@ -88,8 +74,8 @@ class TestPublished:
 
     def test_the_commands_print_them(self, tmp_path: Path) -> None:
         """Byte for byte."""
-        assert _run("schema", cwd=tmp_path).stdout == text()
-        assert _run("reference", cwd=tmp_path).stdout == page(schema())
+        assert command("config", "schema", cwd=tmp_path).stdout == text()
+        assert command("config", "reference", cwd=tmp_path).stdout == page(schema())
 
     def test_every_key_has_a_meaning(self) -> None:
         """A section's is its class's docstring."""
@@ -214,7 +200,7 @@ class TestCheck:
         """As YAML that comes to the same configuration."""
         file = tmp_path / "c.yaml"
         file.write_text("log: {max_bytes: 2000000}\ndestinations: [{type: phoenix, only: [llm]}]\n")
-        answer = _run("check", "-c", "c.yaml", cwd=tmp_path)
+        answer = command("config", "check", "-c", "c.yaml", cwd=tmp_path)
         assert answer.returncode == 0, answer.stderr
         assert answer.stdout.startswith("# c.yaml: no faults. Effective configuration:\n")
         (tmp_path / "again.yaml").write_text(answer.stdout)
@@ -227,7 +213,7 @@ class TestCheck:
             "receivers: {scrape: {targets: [{url: 'http://h/metrics?token=hunter2'}]}}\n"
             "destinations: [{type: phoenix, api_key: {file: key}}]\n"
         )
-        answer = _run("check", "-c", "c.yaml", cwd=tmp_path)
+        answer = command("config", "check", "-c", "c.yaml", cwd=tmp_path)
         assert answer.returncode == 0
         assert "hunter2" not in answer.stdout
         assert "file: key" in answer.stdout
@@ -251,7 +237,7 @@ class TestCheck:
     def test_it_says_every_fault(self, tmp_path: Path, text: str, said: list[str]) -> None:
         """A line each, with exit code 2, also what only shows when parts are built."""
         (tmp_path / "c.yaml").write_text(text)
-        answer = _run("check", "-c", "c.yaml", cwd=tmp_path)
+        answer = command("config", "check", "-c", "c.yaml", cwd=tmp_path)
         assert answer.returncode == 2
         assert answer.stdout == ""
         lines = answer.stderr.splitlines()
@@ -263,7 +249,7 @@ class TestCheck:
     def test_an_error_that_points_to_the_reference_points_to_a_page(self, tmp_path: Path) -> None:
         """That is there."""
         (tmp_path / "c.yaml").write_text("destinations: [phoenix]")
-        (line,) = _run("check", "-c", "c.yaml", cwd=tmp_path).stderr.splitlines()
+        (line,) = command("config", "check", "-c", "c.yaml", cwd=tmp_path).stderr.splitlines()
         assert "see docs/configuration.md" in line
         assert (_ROOT / "docs" / "configuration.md").exists()
 

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from support.certificates import Authority
-from support.collector import environment
+from support.commands import command
 
 
 def check(directory: Path, text: str, **variables: str) -> tuple[int, list[str]]:
     """The exit code and the lines on standard error."""
     (directory / "c.yaml").write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-m", "sidelight.collector", "config", "check", "-c", "c.yaml"],
-        cwd=directory,
-        env=environment(variables),
-        capture_output=True,
-        text=True,
-    )
+    done = command("config", "check", "-c", "c.yaml", cwd=directory, variables=variables)
     return done.returncode, done.stderr.splitlines()
 
 
