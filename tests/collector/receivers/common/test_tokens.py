@@ -6,6 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,10 @@ def write_tokens(file: Path, **changes: str) -> None:
     file.write_text("# who may send\n\n" + "\n".join(lines.values()) + "\n")
 
 
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Guarded]:
+@contextmanager
+def running_guarded(directory: Path) -> Iterator[Guarded]:
     """Three tokens in a file and one in the environment."""
-    file = tmp_path / "tokens"
+    file = directory / "tokens"
     write_tokens(file)
     receivers = {
         "otlp_http": {"port": 0},
@@ -79,10 +80,24 @@ def guarded(tmp_path: Path) -> Iterator[Guarded]:
     auth = {"tokens": [{"file": str(file)}, {"env": "TOKEN_OF_B", "tenant": "team-b"}]}
     with OtlpStore() as store:
         config = settings(
-            tmp_path, receivers=receivers, auth=auth, destinations=[store.destination()]
+            directory, receivers=receivers, auth=auth, destinations=[store.destination()]
         )
-        with Collector(config, tmp_path, env={"TOKEN_OF_B": TEAM_B}) as collector:
+        with Collector(config, directory, env={"TOKEN_OF_B": TEAM_B}) as collector:
             yield Guarded(collector, store, file)
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Guarded]:
+    """One for a test that changes its file or reads all it has stored."""
+    with running_guarded(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """One for all tests that leave it as it is."""
+    with running_guarded(tmp_path_factory.mktemp("shared")) as running:
+        yield running
 
 
 def claiming(span_id: bytes, **attributes: str) -> bytes:
@@ -109,13 +124,25 @@ def _once(resource: Resource) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("token", [TEAM_A, TEAM_B, PLAIN, PROXY])
-def test_who_knows_a_token_is_let_in(guarded: Guarded, token: str) -> None:
+def test_who_knows_a_token_is_let_in(shared: Guarded, token: str) -> None:
     """From file or environment, over HTTP and gRPC."""
     ids = new_ids(2)
-    assert guarded.post(request_of(ids[:1]), token) == 200
-    guarded.call(request_of(ids[1:]), token)
+    assert shared.post(request_of(ids[:1]), token) == 200
+    shared.call(request_of(ids[1:]), token)
     for each in ids:
-        guarded.resource_of(each)
+        shared.resource_of(each)
+
+
+def counted(guarded: Guarded, reason: str) -> list[float]:
+    """Refusals over HTTP and gRPC for this reason, answers of 401, and what was received."""
+    unauthorized = "sidelight_collector_unauthorized_total"
+    metric = guarded.collector.metric
+    return [
+        metric(unauthorized, protocol="http", reason=reason),
+        metric(unauthorized, protocol="grpc", reason=reason),
+        metric("sidelight_collector_requests_total", outcome="401"),
+        metric("sidelight_collector_received_total"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -131,29 +158,27 @@ def test_who_knows_a_token_is_let_in(guarded: Guarded, token: str) -> None:
         ({"Authorization": "Bearer \xff\xfe"}, "unknown"),
     ],
 )
-def test_who_does_not_is_refused(guarded: Guarded, headers: Mapping[str, str], reason: str) -> None:
+def test_who_does_not_is_refused(shared: Guarded, headers: Mapping[str, str], reason: str) -> None:
     """401 with a challenge and a Status as OTLP wants it; UNAUTHENTICATED; both counted."""
     body = request_of(new_ids(1))
-    status, answer, text = guarded.collector.post(body, headers=headers)
+    before = counted(shared, reason)
+    status, answer, text = shared.collector.post(body, headers=headers)
     assert status == 401
     assert answer["WWW-Authenticate"].startswith('Bearer realm="sidelight"')
     assert answer["Content-Type"] == "application/x-protobuf"
     assert Status.FromString(text).message
     as_json = {"Content-Type": "application/json", **headers}
-    status, _, text = guarded.collector.post(b"{}", headers=as_json)
+    status, _, text = shared.collector.post(b"{}", headers=as_json)
     assert (status, bool(json.loads(text)["message"])) == (401, True)
     values = [value for value in headers.values() if value.isascii()] or ([] if headers else [""])
     for value in values:
         metadata = (("authorization", value),) if value else ()
-        with grpc.insecure_channel(f"127.0.0.1:{guarded.collector.grpc_port}") as channel:
+        with grpc.insecure_channel(f"127.0.0.1:{shared.collector.grpc_port}") as channel:
             with pytest.raises(grpc.RpcError) as refused:
                 channel.unary_unary(EXPORT_TRACES)(body, timeout=20, metadata=metadata)
             assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
-    metric = "sidelight_collector_unauthorized_total"
-    assert guarded.collector.metric(metric, protocol="http", reason=reason) == 2
-    assert guarded.collector.metric(metric, protocol="grpc", reason=reason) == len(values)
-    assert guarded.collector.metric("sidelight_collector_requests_total", outcome="401") == 2
-    assert guarded.collector.metric("sidelight_collector_received_total") == 0
+    after = counted(shared, reason)
+    assert [new - old for new, old in zip(after, before, strict=True)] == [2, len(values), 2, 0]
 
 
 @pytest.fixture(scope="module")
@@ -177,15 +202,15 @@ def test_the_scheme_is_written_as_one_likes(guard: Guard, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/traces", "/v1/metrics", "/v1/logs", "/nowhere"])
-def test_no_path_is_open(guarded: Guarded, path: str) -> None:
+def test_no_path_is_open(shared: Guarded, path: str) -> None:
     """Nothing is said to strangers about what there is."""
-    assert guarded.collector.post(b"", path)[0] == 401
+    assert shared.collector.post(b"", path)[0] == 401
 
 
-def test_the_body_is_not_waited_for(guarded: Guarded) -> None:
+def test_the_body_is_not_waited_for(shared: Guarded) -> None:
     """The head alone is answered; a client that asks first is not told to go on."""
     for more in (b"", b"Expect: 100-continue\r\n"):
-        with socket.create_connection(("127.0.0.1", guarded.collector.http_port), 20) as sock:
+        with socket.create_connection(("127.0.0.1", shared.collector.http_port), 20) as sock:
             sock.sendall(
                 b"POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n"
                 + more
@@ -194,13 +219,13 @@ def test_the_body_is_not_waited_for(guarded: Guarded) -> None:
             assert sock.recv(100).startswith(b"HTTP/1.1 401 Unauthorized\r\n")
 
 
-def test_the_message_of_a_call_is_not_read(guarded: Guarded) -> None:
+def test_the_message_of_a_call_is_not_read(shared: Guarded) -> None:
     """One that is too large is refused for its token, not for its size."""
     with pytest.raises(grpc.RpcError) as refused:
-        guarded.call(bytes(40_000_000), None)
+        shared.call(bytes(40_000_000), None)
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
     with pytest.raises(grpc.RpcError) as refused:
-        guarded.call(bytes(40_000_000), PLAIN)
+        shared.call(bytes(40_000_000), PLAIN)
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
@@ -250,15 +275,15 @@ def test_a_file_of_comments_lets_nobody_in(guarded: Guarded) -> None:
     ],
 )
 def test_the_token_says_whose_it_is(
-    guarded: Guarded, token: str, claimed: str | None, expected: str | None
+    shared: Guarded, token: str, claimed: str | None, expected: str | None
 ) -> None:
     """Over what the sender claims, unless its token may speak for anybody."""
     claims = {"sidelight__tenant": claimed} if claimed else {}
     ids = new_ids(2)
-    assert guarded.post(claiming(ids[0], service__name="s", **claims), token) == 200
-    guarded.call(claiming(ids[1], service__name="s", **claims), token)
+    assert shared.post(claiming(ids[0], service__name="s", **claims), token) == 200
+    shared.call(claiming(ids[1], service__name="s", **claims), token)
     for each in ids:
-        found = guarded.resource_of(each)
+        found = shared.resource_of(each)
         assert found.get(c.TENANT) == expected
         assert found[c.SERVICE_NAME] == "s"
 

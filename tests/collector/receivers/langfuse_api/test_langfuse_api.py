@@ -28,18 +28,28 @@ def basic(public: str = PUBLIC, secret: str = SECRET) -> dict[str, str]:
     return {"Authorization": f"Basic {pair}"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def store() -> Iterator[OtlpStore]:
     with OtlpStore() as store:
         yield store
 
 
-@pytest.fixture
-def collector(tmp_path: Path, store: OtlpStore) -> Iterator[Collector]:
+@pytest.fixture(scope="module")
+def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file with the secret of the first pair."""
+    path = tmp_path_factory.mktemp("secret") / "secret"
+    path.write_text(f"{SECRET}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def collector(
+    tmp_path_factory: pytest.TempPathFactory, secret: Path, store: OtlpStore
+) -> Iterator[Collector]:
     """Two key pairs, the first of a tenant; its secret stands in a file."""
-    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    directory = tmp_path_factory.mktemp("collector")
     keys = [
-        {"public_key": PUBLIC, "secret_key": {"file": str(tmp_path / "secret")}, "tenant": "a"},
+        {"public_key": PUBLIC, "secret_key": {"file": str(secret)}, "tenant": "a"},
         {"public_key": {"env": "PUBLIC"}, "secret_key": {"env": "SECRET"}},
     ]
     receivers = {
@@ -47,9 +57,9 @@ def collector(tmp_path: Path, store: OtlpStore) -> Iterator[Collector]:
         "otlp_grpc": {"port": 0},
         "langfuse_api": {"keys": keys},
     }
-    config = settings(tmp_path, receivers=receivers, destinations=[store.destination()])
+    config = settings(directory, receivers=receivers, destinations=[store.destination()])
     env = {"PUBLIC": "pk-lf-other", "SECRET": "sk-lf-other-0123456789"}
-    with Collector(config, tmp_path, env=env) as collector:
+    with Collector(config, directory, env=env) as collector:
         yield collector
 
 
@@ -122,12 +132,15 @@ def test_the_rest_is_said_to_be_elsewhere(collector: Collector, path: str) -> No
     assert b"Langfuse" in body or path == "/api/public"
 
 
-def test_a_secret_changes_with_its_file(collector: Collector, tmp_path: Path) -> None:
+def test_a_secret_changes_with_its_file(collector: Collector, secret: Path) -> None:
     """The old pair is refused, the new one taken, without a restart."""
     fresh = "sk-lf-fresh-0123456789"
-    (tmp_path / "secret").write_text(fresh)
+    secret.write_text(fresh)
     eventually(lambda: collector.post(b"", TRACES, basic(secret=fresh))[0] == 200)
     assert collector.post(b"", TRACES, basic())[0] == 401
+    # As the other tests know it.
+    secret.write_text(SECRET)
+    eventually(lambda: collector.post(b"", TRACES, basic())[0] == 200)
 
 
 def test_without_keys_everybody_s_are_taken(tmp_path: Path, store: OtlpStore) -> None:
