@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tracemalloc
 from typing import Any
 
 import pytest
@@ -20,8 +19,10 @@ from sidelight.collector.metrics.usage import MAX_MODELS, UsageMetrics
 from sidelight.collector.receivers.scrape.presets import PRESETS, address
 from support import paths
 from support.measured_spans import search, span
+from support.memory import held_by
 
 DOCS = paths.DOCS
+COLLECTOR = "*/sidelight/collector/*"
 HEALTH = (DOCS / "retrieval-health.md").read_text()
 SCRAPING = (DOCS / "scraping.md").read_text()
 
@@ -89,13 +90,6 @@ def test_a_baseline_that_does_not_fit_is_refused(wrong: float) -> None:
         MetricsConfig.model_validate({"retrieval": {"drift_baseline_seconds": wrong}})
 
 
-def _bytes_held_by_the_collector() -> int:
-    """What its own lines allocated and hold: threads of earlier tests allocate too."""
-    collector = tracemalloc.Filter(True, "*/sidelight/collector/*")
-    held = tracemalloc.take_snapshot().filter_traces([collector])
-    return sum(statistic.size for statistic in held.statistics("filename"))
-
-
 def test_memory_of_scores_is_as_described() -> None:
     """With every bucket's exemplar and a full baseline, and all that is remembered of spans."""
     kilobytes = int(re.findall(r"a series take at most (\d+) kB", HEALTH)[0])
@@ -104,19 +98,15 @@ def test_memory_of_scores_is_as_described() -> None:
     retrieval = RetrievalMetrics(Registry(), clock=lambda: now[0])
     buckets = [bound * 0.999 for bound in names.SCORE_BUCKETS]
     told = [search(DB_COLLECTION=f"c{number}") for number in range(series)]
-    tracemalloc.start()
-    try:
+    with held_by(COLLECTOR) as held:
         for step in range(55):
             now[0] = 1800.0 * step
             for number in range(130 if step < 52 else 200):
                 place = buckets[number % len(buckets)]
                 scores = {names.VECTOR_SCORE_TOP: place, names.VECTOR_SCORE_GAP: place}
                 retrieval.observe([(names.SCOPE_VECTORDB, span(each | scores)) for each in told])
-        held = _bytes_held_by_the_collector()
-    finally:
-        tracemalloc.stop()
     remembered = 450_000
-    assert held < series * kilobytes * 1000 + remembered
+    assert held.bytes < series * kilobytes * 1000 + remembered
     assert MAX_SCORE_SERIES * kilobytes * 1000 + remembered < 4_000_000
 
 
@@ -126,13 +116,9 @@ def test_memory_of_counted_calls_is_as_described() -> None:
     usage = UsageMetrics(Registry())
     told: dict[str, Any] = {names.SPAN_KIND: "LLM", names.INPUT_TOKENS: 1, names.USAGE_COST: 1.0}
     around = span({})
-    tracemalloc.start()
-    try:
+    with held_by(COLLECTOR) as held:
         for number in range(10_000):
             parent = around._replace(span_id=number.to_bytes(8, "big"))
             answer = {names.RESPONSE_ID: f"chatcmpl-{number}"}
             usage.observe("api", span(told | answer, parent=parent))
-        held = _bytes_held_by_the_collector()
-    finally:
-        tracemalloc.stop()
-    assert held < int(megabytes) * 1_000_000
+    assert held.bytes < int(megabytes) * 1_000_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from typing import Any
 
 from prometheus_client.samples import Sample
@@ -12,6 +11,7 @@ from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.requests import RequestMetrics
 from sidelight.otlp.span import Attributes, SpanRecord
 from support import openmetrics
+from support.memory import held_by
 
 DURATION = names.prometheus_name(names.SERVER_REQUEST_DURATION)
 TTFT = names.prometheus_name(names.SERVER_TTFT)
@@ -176,12 +176,8 @@ def test_odd_attribute_values_are_passed_over() -> None:
 def test_long_ids_do_not_fill_the_memory() -> None:
     """A user may send any X-Request-Id, which becomes the engine's: what is remembered is small."""
     measured = Measured()
-    tracemalloc.start()
-    try:
+    with held_by("*/sidelight/*", __file__) as kept:
         for number in range(400):
             measured.requests.observe("vllm", span(ENGINE_REQUEST_ID=f"{number:0100000d}"))
-        kept, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
     assert measured.count(DURATION) == 400
-    assert kept < 2_000_000
+    assert kept.bytes < 2_000_000

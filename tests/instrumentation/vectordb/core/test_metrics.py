@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import tracemalloc
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from sidelight.instrumentation.vectordb.core.method import ObservedMethod
 from sidelight.instrumentation.vectordb.core.observer import CallObserver
 from sidelight.instrumentation.vectordb.milvus.description import MILVUS
 from sidelight.instrumentation.vectordb.milvus.errors import ERRORS
+from support.memory import held_by
 from support.recording import Recording
 from support.waiting import eventually
 
@@ -148,18 +148,14 @@ def test_documents_do_not_wait_for_the_metrics(monkeypatch: pytest.MonkeyPatch) 
         lambda call, result: call.note("output.value", result),
     )
 
-    tracemalloc.start()
-    try:
+    with held_by("*/sidelight/*", __file__) as kept:
         for number in range(100):
             text = f"{number:0100000d}"
             observer.call(found, None, {}, lambda text=text: text, (), {})
             recording.forget()
-        kept, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
     observer.call(found, None, {}, lambda: "", (), {})
 
-    assert kept < 1_000_000
+    assert kept.bytes < 1_000_000
     (point,) = recording.points(names.DB_CLIENT_DURATION)
     (span,) = recording.spans()
     assert point.count == 101
