@@ -334,13 +334,15 @@ SERVER_ADDRESS: Final = _NETWORK.attribute(
 SERVER_PORT: Final = _NETWORK.attribute("server.port", "Port of the server.", CLIENTS, COLLECTOR)
 ERROR_TYPE: Final = _NETWORK.attribute(
     "error.type",
-    "Class of the error, the HTTP status as text, or client_disconnect.",
+    "Class of the error, the HTTP status as text, client_disconnect, or engine_abort.",
     VLLM,
     CLIENTS,
     APPS,
 )
 CLIENT_DISCONNECT: Final = "client_disconnect"
 """error.type of a request whose client left before the answer was complete."""
+ENGINE_ABORT: Final = "engine_abort"
+"""error.type of a request that the engine aborted while its client waited."""
 
 # ── labels ───────────────────────────────────────────────────────────────────────────────
 _LABELS: Final = Group("Labels of metrics", COLLECTOR)

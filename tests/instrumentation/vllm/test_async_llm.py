@@ -18,11 +18,13 @@ from sidelight.instrumentation.vllm.current_request import CurrentRequest
 from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
 from sidelight.instrumentation.vllm.output_processor import MAX_ID_CHARACTERS
 from sidelight.instrumentation.vllm.records import ENGINE, STEP, Record
-from sidelight.instrumentation.vllm.sequences import FinishedSequence
+from sidelight.instrumentation.vllm.sequences import FinishedSequence, read_sequence
 from support.observed_vllm import Observed
 from support.vllm_engine_client import AsyncLLM, output
 
 STOP, LENGTH = 0, 1
+# Some seconds ago, by the clock of the engine.
+AT = time.monotonic() - 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -60,13 +62,34 @@ def test_step_is_handed_over(observed: Observed) -> None:
     """A step is one record, at the time that the engine stamped, after vLLM's own loggers."""
     client = observed_client(observed)
     client.add("a-1", "a")
-    client.step(output("a-1"), at=7.0)
-    client.step(at=8.0)
+    client.step(output("a-1"), at=AT)
+    client.step(at=AT + 1.0)
     (with_outputs, without) = queued(observed)
-    assert with_outputs == (STEP, 0, (7.0, 3, 2, 0.5, 0, 1, 0, 10, 4, 0, None, 0), ())
+    assert with_outputs == (STEP, 0, (AT, 3, 2, 0.5, 0, 1, 0, 10, 4, 0, None, 0), ())
     assert without[2][0] == pytest.approx(time.monotonic(), abs=5.0)
     assert client.logger_manager is not None
     assert client.logger_manager.recorded == [{"engine": 0, "mm_cache_stats": "theirs"}] * 2
+
+
+@pytest.mark.parametrize("difference", [5.0, -9_000.0])
+def test_an_engine_on_another_host(observed: Observed, difference: float) -> None:
+    """Its clock is not ours: steps and sequences are laid out from when they came."""
+    client = observed_client(observed)
+    now = time.monotonic()
+    client.add("a-1", "a")
+    for event in (first := output("a-1")).events:
+        event.timestamp += difference
+    client.step(first, at=now + difference - 0.1)
+    end = output("a-1", reason=STOP)
+    end.events = []
+    client.step(end, at=now + difference)
+    step, last = queued(observed)
+    assert step[2][0] >= now
+    sequence = read_sequence(last[3][0])
+    assert sequence.last_token == sequence.finished >= now
+    assert sequence.decode_seconds == pytest.approx(0.1)
+    assert sequence.queued is not None
+    assert sequence.queued == pytest.approx(now - 0.3, abs=5.0)
 
 
 def test_labels(observed: Observed) -> None:
@@ -85,14 +108,14 @@ def test_finished_in_a_step(observed: Observed) -> None:
     current_request.begin(current)
     client.add("a-1", "a")
     first = output("a-1")
-    client.step(first, at=10.0, engine=1)
-    client.step(output("a-1", reason=LENGTH), at=11.0, engine=1)
+    client.step(first, at=AT, engine=1)
+    client.step(output("a-1", reason=LENGTH), at=AT + 1.0, engine=1)
     current_request.begin(None)
     (sequence,) = ended(observed)
     assert (sequence.request_id, sequence.engine, sequence.finish_reason) == ("a", 1, "length")
     assert sequence.scheduled == first.events[1].timestamp
     assert sequence.queued is not None
-    assert (sequence.first_token, sequence.last_token) == (10.0, 11.0)
+    assert (sequence.first_token, sequence.last_token) == (AT, AT + 1.0)
     assert sequence.e2e_seconds == pytest.approx(0.5, abs=0.3)
     assert (sequence.prompt_tokens, sequence.cached_tokens, sequence.generated_tokens) == (7, 4, 2)
     assert (sequence.request_number, sequence.index, current.sequences) == (current.number, 0, 1)
@@ -103,7 +126,7 @@ def test_aborted_while_decoding(observed: Observed, given: str, internal: bool) 
     """An abort by the caller's id or vLLM's hands over what the sequence has got so far."""
     client = observed_client(observed, engines=(0, 1))
     client.add("a-1", "a", engine=1)
-    client.step(output("a-1", tokens=3), at=10.0, engine=1)
+    client.step(output("a-1", tokens=3), at=AT, engine=1)
     queued(observed)
     assert client.output_processor.abort_requests(iter([given]), internal) == ["a-1"]
     (sequence,) = ended(observed)
@@ -116,14 +139,14 @@ def test_preempted(observed: Observed) -> None:
     """When a preempted sequence left the batch, came back, and went on."""
     client = observed_client(observed)
     client.add("a-1", "a")
-    client.step(output("a-1"), at=10.0)
+    client.step(output("a-1"), at=AT)
     back = output("a-1")
     back.events = [SimpleNamespace(type=3, timestamp=11.0), SimpleNamespace(type=2, timestamp=12.0)]
-    client.step(back, at=13.0)
-    client.step(output("a-1", reason=STOP), at=14.0)
+    client.step(back, at=AT + 3.0)
+    client.step(output("a-1", reason=STOP), at=AT + 4.0)
     (sequence,) = ended(observed)
     assert sequence.preemptions == 1
-    assert sequence.preempted == ((11.0, 12.0, 13.0),)
+    assert sequence.preempted == ((11.0, 12.0, AT + 3.0),)
 
 
 def test_aborted_before_the_first_token(observed: Observed) -> None:
@@ -170,16 +193,16 @@ def test_without_statistics(observed: Observed) -> None:
     client = observed_client(observed, log_stats=False, engines=(0, 1))
     client.add("a-1", "a", engine=1)
     client.add("b-1", "b", engine=0)
-    client.step(output("a-1"), at=10.0)
-    client.step(output("a-1"), output("b-1"), at=11.0)
-    client.step(output("a-1", reason=STOP), at=12.0)
+    client.step(output("a-1"), at=AT)
+    client.step(output("a-1"), output("b-1"), at=AT + 1.0)
+    client.step(output("a-1", reason=STOP), at=AT + 2.0)
     client.output_processor.abort_requests(["b-1"], internal=True)
     first, second = ended(observed)
     assert client.logger_manager is None
     assert (first.queued, first.scheduled) == (None, None)
-    assert (first.first_token, first.last_token, first.generated_tokens) == (10.0, 12.0, 3)
+    assert (first.first_token, first.last_token, first.generated_tokens) == (AT, AT + 2.0, 3)
     assert (first.engine, first.finish_reason, first.cached_tokens) == (1, "stop", 4)
-    assert (second.first_token, second.generated_tokens, second.engine) == (11.0, 1, 0)
+    assert (second.first_token, second.generated_tokens, second.engine) == (AT + 1.0, 1, 0)
 
 
 def test_statistics_that_another_plugin_switched_on(observed: Observed) -> None:

@@ -14,12 +14,14 @@ from typing import Any, Final
 
 from sidelight.instrumentation.vllm import current_request
 from sidelight.instrumentation.vllm.faults import FaultGuard
-from sidelight.instrumentation.vllm.sequences import SequenceFields
+from sidelight.instrumentation.vllm.sequences import CLOCK_TOLERANCE, SequenceFields
 
 # A client may send an `X-Request-Id` of any length.
 MAX_ID_CHARACTERS: Final = 256
 # Whose times are kept of one sequence.
 MAX_PREEMPTIONS: Final = 64
+# A step that is older when its outputs come has the time of another host's clock.
+MAX_OUTPUT_DELAY_SECONDS: Final = 60.0
 # Of vLLM's `EngineCoreEventType`.
 _SCHEDULED: Final = 2
 _PREEMPTED: Final = 3
@@ -111,11 +113,15 @@ class SequenceCapture:
 
     def _observed_outputs(self, process: Callable[..., Any]) -> Callable[..., Any]:
         def process_outputs(outputs: Any, *args: Any, **kwargs: Any) -> Any:
-            self._received = monotonic()
-            self.step_at = at = args[0] if args else kwargs.get("engine_core_timestamp")
-            if self._without_token and at is not None and not self._guard.off:
+            self._received = now = monotonic()
+            at = args[0] if args else kwargs.get("engine_core_timestamp")
+            if at is not None and not now - MAX_OUTPUT_DELAY_SECONDS <= at <= now + CLOCK_TOLERANCE:
+                self.step_at = now
+            else:
+                self.step_at = at
+            if self._without_token and not self._guard.off:
                 try:
-                    self._note_first_tokens(outputs, at)
+                    self._note_first_tokens(outputs, self.step_at)
                 except BaseException as error:  # noqa: BLE001 - vLLM's step goes on without us
                     self._guard.fault(error)
             result = process(outputs, *args, **kwargs)
@@ -198,7 +204,7 @@ class SequenceCapture:
         if state.stats is None:
             self._without_token[request.request_id] = tag
 
-    def _note_first_tokens(self, outputs: Any, at: float) -> None:
+    def _note_first_tokens(self, outputs: Any, at: float | None) -> None:
         without_token = self._without_token
         for output in outputs:
             tag = without_token.pop(output.request_id, None)

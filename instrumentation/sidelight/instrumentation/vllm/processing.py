@@ -35,7 +35,7 @@ from sidelight.instrumentation.vllm.records import (
     Record,
 )
 from sidelight.instrumentation.vllm.routes import ROUTES, invoked
-from sidelight.instrumentation.vllm.sequences import FinishedSequence
+from sidelight.instrumentation.vllm.sequences import FinishedSequence, read_sequence
 from sidelight.instrumentation.vllm.spans.attributes import NANOSECONDS
 from sidelight.instrumentation.vllm.spans.background import (
     AnsweredResponse,
@@ -187,9 +187,9 @@ class Processing:
         if isinstance(captured, CapturedStep):
             steps = self._steps.setdefault(captured.engine, [])
             steps.append((source, EngineStep(*captured.step)))
-            self._ends += [(source, FinishedSequence(*fields)) for fields in captured.finished]
+            self._ends += [(source, read_sequence(fields)) for fields in captured.finished]
         elif isinstance(captured, CapturedSequences):
-            self._ends += [(source, FinishedSequence(*fields)) for fields in captured.ended]
+            self._ends += [(source, read_sequence(fields)) for fields in captured.ended]
         elif isinstance(captured, CapturedRequestBody):
             self._process_body(source, captured)
         elif isinstance(captured, CapturedEngine):

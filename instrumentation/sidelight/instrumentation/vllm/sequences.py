@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+# In seconds, between two times of one clock that are noted in the wrong order.
+CLOCK_TOLERANCE: Final = 1.0
 
 SequenceFields = tuple[Any, ...]
 """The fields of a `FinishedSequence` in their order."""
@@ -75,6 +78,36 @@ class FinishedSequence:
     def e2e_seconds(self) -> float:
         """From its arrival in the API server to its end there."""
         return max(0.0, self.finished - self.arrival)
+
+
+def read_sequence(fields: SequenceFields) -> FinishedSequence:
+    """The sequence with these fields, in the clock of the API server's host.
+
+    An engine on another host has another monotonic clock. Its times are then laid out backwards
+    from the moment when the API server got the last token.
+    """
+    sequence = FinishedSequence(*fields)
+    last = sequence.last_token
+    if last is None or (
+        sequence.arrival - CLOCK_TOLERANCE <= last <= sequence.finished + CLOCK_TOLERANCE
+    ):
+        return sequence
+    shift = sequence.finished - last
+
+    def shifted(at: float | None) -> float | None:
+        return None if at is None else at + shift
+
+    return replace(
+        sequence,
+        queued=shifted(sequence.queued),
+        scheduled=shifted(sequence.scheduled),
+        first_token=shifted(sequence.first_token),
+        last_token=sequence.finished,
+        preempted=tuple(
+            (left + shift, back + shift, resumed + shift)
+            for left, back, resumed in sequence.preempted
+        ),
+    )
 
 
 def _between(start: float | None, end: float | None) -> float | None:

@@ -295,3 +295,21 @@ async def test_tokens_that_vllm_reports_itself(
     attributes = observed.server_span().attributes
     assert attributes[names.SPAN_KIND] == kind
     assert (names.INPUT_TOKENS in attributes) is not traced
+
+
+@pytest.mark.parametrize(
+    ("changes", "error_type"),
+    [
+        ({"finish_reason": "abort"}, names.ENGINE_ABORT),
+        ({"finish_reason": "error", "error": "EngineDeadError"}, "EngineDeadError"),
+    ],
+)
+async def test_engine_ended_it(
+    observed: Observed, changes: dict[str, Any], error_type: str
+) -> None:
+    """A request that the engine gave up while its client waited is an error."""
+    observed.step(finished("chatcmpl-7", **changes))
+    await call(observed, answering)
+    span = observed.server_span()
+    assert (span.status, span.attributes[names.ERROR_TYPE]) == (2, error_type)
+    assert span.message.startswith("The engine ")

@@ -108,6 +108,8 @@ def server_span(
         **content_attributes(route.dialect, request, answer, settings),
     }
     error_type, message = _error(captured, answer, settings, model)
+    if error_type is None and not captured.aborted:
+        error_type, message = _engine_error(sequences)
     if error_type or captured.aborted:
         attributes[names.ERROR_TYPE] = error_type or names.CLIENT_DISCONNECT
     has_usage = names.INPUT_TOKENS in attributes or names.OUTPUT_TOKENS in attributes
@@ -296,6 +298,16 @@ def engine_attributes(sequences: SequencesWithConditions) -> dict[str, Any]:
 
 def _most(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
+
+
+def _engine_error(sequences: SequencesWithConditions) -> tuple[str | None, str | None]:
+    """What the engine did to a request whose answer does not say so."""
+    for sequence, _ in sequences:
+        if sequence.error is not None:
+            return sequence.error, "The engine failed while it worked on the request."
+        if sequence.aborted:
+            return names.ENGINE_ABORT, "The engine aborted the request while its client waited."
+    return None, None
 
 
 def _error(
