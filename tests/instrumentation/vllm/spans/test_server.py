@@ -140,6 +140,23 @@ async def test_engine_figures(observed: Observed) -> None:
     assert attributes[names.KV_USAGE_PEAK] == 0.25
 
 
+async def test_reasons_of_choices_that_the_end_does_not_name(observed: Observed) -> None:
+    """The engine knows them; of the others the answer knows more."""
+
+    async def serving(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+        ended = [finished("chatcmpl-7", index=0, finish_reason="length"),
+                 finished("chatcmpl-7", index=1)]  # fmt: skip
+        observed.step(*ended)
+        early = [piece("a", "length", 0), *(piece("b", index=1) for _ in range(9))]
+        chunks = events(*early, piece("", "tool_calls", 1))
+        await reply(send, *chunks, content_type="text/event-stream")
+
+    await call(observed, serving, QUESTION | {"stream": True, "n": 2})
+    reasons = observed.server_span().attributes[names.FINISH_REASONS]
+    assert reasons == ["length", "tool_calls"]
+
+
 @pytest.mark.parametrize(
     "baggage",
     [

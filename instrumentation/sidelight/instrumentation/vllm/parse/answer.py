@@ -45,7 +45,7 @@ def read_answer(
             facts.id = first_match(_ID_AT_HEAD, raw[:_HEAD_BYTES])
         else:
             _read(facts, body)
-            facts.finish_reasons = tuple(reason for _, reason in sorted(finish_reasons(body)))
+            _set_reasons(facts, dict(finish_reasons(body)))
             facts.body = body if keep else None
         return facts
     reasons: dict[int, str] = {}
@@ -60,8 +60,13 @@ def read_answer(
         facts.id, facts.model = first_match(_ID_AT_HEAD, head), first_match(_MODEL, head)
     if not keep or not whole:
         _read_tail(facts, reasons, b"".join(tail))
-    facts.finish_reasons = tuple(reason for _, reason in sorted(reasons.items()))
+    _set_reasons(facts, reasons)
     return facts
+
+
+def _set_reasons(facts: AnswerFacts, reasons: dict[int, str]) -> None:
+    facts.finished_choices = tuple(sorted(reasons))
+    facts.finish_reasons = tuple(reasons[choice] for choice in facts.finished_choices)
 
 
 def _without_vectors(raw: bytes) -> bytes:

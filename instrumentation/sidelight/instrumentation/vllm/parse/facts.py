@@ -45,6 +45,8 @@ class AnswerFacts:
     id: str | None = None
     model: str | None = None
     finish_reasons: tuple[str, ...] = ()
+    # The indices of the choices that these are of. The end of a stream may name the last only.
+    finished_choices: tuple[int, ...] = ()
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None

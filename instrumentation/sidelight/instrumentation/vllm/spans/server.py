@@ -173,12 +173,13 @@ def _finish_reasons(
 ) -> tuple[str, ...] | None:
     """Why each choice finished.
 
-    The engine's reasons are taken where the answer has fewer: of a stream only the end is
-    kept, which may name only the last choices.
+    The engine's reasons are taken for choices that the answer does not name: of a stream only
+    the end is kept. The answer's say more, such as that a tool is called.
     """
     reasons = answer.finish_reasons
     if len(reasons) < request.sequences and len(sequences) > len(reasons):
-        return tuple(sequence.finish_reason for sequence, _ in sequences)
+        told = dict(zip(answer.finished_choices, reasons, strict=True))
+        return tuple(told.get(sequence.index, sequence.finish_reason) for sequence, _ in sequences)
     return reasons or None
 
 
