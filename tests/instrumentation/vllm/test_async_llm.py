@@ -19,7 +19,7 @@ from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
 from sidelight.instrumentation.vllm.output_processor import MAX_ID_CHARACTERS
 from sidelight.instrumentation.vllm.records import ENGINE, STEP, Record
 from sidelight.instrumentation.vllm.sequences import FinishedSequence, read_sequence
-from support.observed_vllm import Observed
+from support.observed_vllm import Observed, iteration
 from support.vllm_engine_client import AsyncLLM, output
 
 STOP, LENGTH = 0, 1
@@ -277,6 +277,18 @@ def test_objects_of_an_unknown_shape(observed: Observed, caplog: pytest.LogCaptu
     assert observed.runtime.stat_logger_guard.off
     assert len(client.logger_manager.recorded) == 2 + MAX_FAULTS_IN_A_ROW
     assert len(caplog.records) == 3
+
+
+def test_steps_that_cannot_be_read(observed: Observed) -> None:
+    """What ended in them is handed over, also while the hook is off."""
+    client = observed_client(observed)
+    assert client.logger_manager is not None
+    for number in range(2 * MAX_FAULTS_IN_A_ROW):
+        client.add(str(number), "a")
+        client.output_processor.process_outputs([output(str(number), reason=STOP)], AT, iteration())
+        client.logger_manager.record(object(), None, engine_idx=0)
+    assert observed.runtime.stat_logger_guard.off
+    assert len(ended(observed)) == 2 * MAX_FAULTS_IN_A_ROW
 
 
 def test_vllms_errors_are_vllms(observed: Observed) -> None:

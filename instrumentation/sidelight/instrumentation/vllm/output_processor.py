@@ -99,6 +99,13 @@ class SequenceCapture:
         self._ended_in_step.clear()
         return ended
 
+    def hand_over_ended(self) -> None:
+        """Hand over the sequences of a step that is not reported."""
+        if self._ended_in_step:
+            ended = tuple(self._ended_in_step)
+            self._ended_in_step.clear()
+            self._hand_over(ended)
+
     def _observed_add(self, add: Callable[..., Any]) -> Callable[..., Any]:
         def add_request(request: Any, *args: Any, **kwargs: Any) -> Any:
             result = add(request, *args, **kwargs)

@@ -20,8 +20,8 @@ from sidelight.instrumentation.vllm.engine_stats import engine_limits, step_reco
 from sidelight.instrumentation.vllm.environment import AT_START, is_traced_by_vllm
 from sidelight.instrumentation.vllm.metrics import Attributes
 from sidelight.instrumentation.vllm.output_processor import SequenceCapture
-from sidelight.instrumentation.vllm.records import ENGINE, Record
-from sidelight.instrumentation.vllm.runtime import Runtime
+from sidelight.instrumentation.vllm.records import ENGINE, SEQUENCES
+from sidelight.instrumentation.vllm.runtime import HandOff, Runtime
 
 
 class StepCapture:
@@ -52,27 +52,31 @@ class StepCapture:
         ) -> Any:
             result = record(scheduler_stats, iteration_stats, *args, **kwargs)
             guard, to = self._shared.stat_logger_guard, self._shared.hand_off
-            if to is not None and not guard.off:
-                try:
-                    engine = kwargs.get("engine_idx") or 0
-                    to.put_step(self._step(engine, scheduler_stats, iteration_stats))
+            try:
+                if to is None or guard.off:
+                    self._sequences.hand_over_ended()
+                else:
+                    self._step(to, kwargs.get("engine_idx") or 0, scheduler_stats, iteration_stats)
                     guard.passed()
-                except BaseException as error:  # noqa: BLE001 - see the module's docstring
-                    guard.fault(error)
+            except BaseException as error:  # noqa: BLE001 - see the module's docstring
+                guard.fault(error)
             return result
 
         return observed_record
 
-    def _step(self, engine: int, scheduler_stats: Any, iteration_stats: Any) -> Record:
-        sequences = self._sequences
-        at = None if iteration_stats is None else sequences.step_at
-        return step_record(
-            engine,
-            scheduler_stats,
-            iteration_stats,
-            monotonic() if at is None else at,
-            sequences.take_ended(engine),
-        )
+    def _step(self, to: HandOff, engine: int, scheduler_stats: Any, iteration_stats: Any) -> None:
+        at = None if iteration_stats is None else self._sequences.step_at
+        ended = self._sequences.take_ended(engine)
+        try:
+            step = step_record(
+                engine, scheduler_stats, iteration_stats, monotonic() if at is None else at, ended
+            )
+        except BaseException:
+            # Statistics that cannot be read cost the step, and not what ended in it.
+            if ended:
+                to.put((SEQUENCES, ended))
+            raise
+        to.put_step(step)
 
 
 def engine_labels(vllm_config: Any, engine: int) -> Attributes:
