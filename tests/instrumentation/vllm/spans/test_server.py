@@ -237,6 +237,17 @@ async def test_exception_of_the_application(observed: Observed) -> None:
     assert "secret" not in span.message
 
 
+@pytest.mark.parametrize(("policy", "ids"), [("off", (None, None)), ("ids", ("s1", "ada"))])
+async def test_ids_of_the_body(
+    observe: Callable[..., Observed], policy: str, ids: tuple[str | None, str | None]
+) -> None:
+    """They are captured only where ids may be."""
+    observed = observe(capture_content=policy)
+    await call(observed, answering, QUESTION | {"session_id": "s1", "metadata": {"user_id": "x"}})
+    attributes = observed.server_span().attributes
+    assert (attributes.get(names.SESSION_ID), attributes.get(names.USER_ID)) == ids
+
+
 async def test_no_content_by_default(observed: Observed) -> None:
     """Without permission no word of prompt, answer, user or error detail leaves the process."""
 

@@ -137,8 +137,7 @@ def _identity(
     """The session, user, tags and trace name of a request, by which Langfuse sums costs.
 
     All come from W3C baggage, under their own names or those of Langfuse's SDK. The session falls
-    back to `X-Session-ID` and the body's `session_id`, and the user to the body's `user` if ids
-    may be captured.
+    back to `X-Session-ID`, and both to the body's `session_id` and `user` if ids may be captured.
     """
     baggage = read_baggage(captured.headers.get("baggage", ""))
 
@@ -146,7 +145,8 @@ def _identity(
         return baggage.get(name) or baggage.get(langfuse_key) or ""
 
     session = unquote(given(names.SESSION_ID, "langfuse_session_id"))
-    session = session or captured.headers.get("session", "") or request.session or ""
+    session = session or captured.headers.get("session", "")
+    session = session or (settings.captures_ids and request.session) or ""
     user = unquote(given(names.USER_ID, "langfuse_user_id"))
     user = user or (settings.captures_ids and request.user) or ""
     # Texts have spaces, which OpenTelemetry's Python SDK writes as `+`.
