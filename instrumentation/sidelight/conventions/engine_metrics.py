@@ -88,7 +88,7 @@ ENGINE_AWAKE: Final = _ENGINE.metric(
     "sidelight.engine.awake",
     "gauge",
     "{engine}",
-    "1 if the engine is awake, 0 if it was put to sleep.",
+    "1 if the engine is awake, 0 if it was put to sleep or paused.",
 )
 ENGINE_STEP_AGE: Final = _ENGINE.metric(
     "sidelight.engine.step.age",

@@ -16,6 +16,7 @@ from sidelight.instrumentation.settings import DISABLED
 from sidelight.instrumentation.vllm import async_llm, current_request, environment, runtime
 from sidelight.instrumentation.vllm.current_request import CurrentRequest
 from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
+from sidelight.instrumentation.vllm.metrics import Distribution
 from sidelight.instrumentation.vllm.output_processor import MAX_ID_CHARACTERS
 from sidelight.instrumentation.vllm.records import ENGINE, STEP, Record
 from sidelight.instrumentation.vllm.sequences import FinishedSequence, read_sequence
@@ -329,3 +330,37 @@ def test_cannot_start(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapture
             async_llm.observe(AsyncLLM())
     assert len(caplog.records) == 1
     assert "OTEL_EXPORTER_OTLP_ENDPOINT is not an http or https URL" in caplog.text
+
+
+async def test_engines_that_sleep_or_are_paused(observed: Observed) -> None:
+    """The methods work as before, and the gauge says that the engines take no steps."""
+
+    class Subject(AsyncLLM):
+        async def sleep(self, level: int = 1) -> int:
+            return level
+
+        async def wake_up(self) -> None: ...
+
+        async def pause_generation(self, *, mode: str = "abort") -> str:
+            return mode
+
+        async def resume_generation(self) -> None: ...
+
+    async_llm.install(Subject)
+    client = Subject()
+
+    def awake() -> float | Distribution:
+        observed.thread.process()
+        points = observed.processing.data_points()
+        (value,) = [point.value for point in points if point.metric == names.ENGINE_AWAKE]
+        return value
+
+    assert awake() == 1
+    assert await client.sleep(level=2) == 2
+    assert awake() == 0
+    await client.wake_up()
+    assert awake() == 1
+    assert await client.pause_generation(mode="keep") == "keep"
+    assert awake() == 0
+    await client.resume_generation()
+    assert awake() == 1

@@ -10,17 +10,24 @@ from sidelight.instrumentation.vllm import runtime
 from sidelight.instrumentation.vllm.faults import reraise_interrupt
 from sidelight.instrumentation.vllm.logger import logger
 from sidelight.instrumentation.vllm.output_processor import SequenceCapture
-from sidelight.instrumentation.vllm.records import SEQUENCES
+from sidelight.instrumentation.vllm.records import ENGINES_STATE, SEQUENCES
 from sidelight.instrumentation.vllm.sequences import SequenceFields
 from sidelight.instrumentation.vllm.stat_logger import StepCapture
 
 _MARK: Final = "_sidelight_observes"
+# The methods after which the engines take no steps, or take them again.
+_STATES: Final = {
+    "sleep": False, "wake_up": True, "pause_generation": False, "resume_generation": True,
+}  # fmt: skip
 
 
 def install(async_llm: Any) -> None:
     """Observe each `AsyncLLM` that is made from now on. May be called again."""
     if _MARK not in vars(async_llm):
         async_llm.__init__ = _observed(async_llm.__init__)
+        for name, awake in _STATES.items():
+            if callable(method := getattr(async_llm, name, None)):
+                setattr(async_llm, name, _noting(method, awake))
         setattr(async_llm, _MARK, True)
 
 
@@ -35,6 +42,21 @@ def _observed(make: Callable[..., None]) -> Callable[..., None]:
             _warn(type(error).__name__)
 
     return __init__
+
+
+def _noting(method: Callable[..., Any], awake: bool) -> Callable[..., Any]:
+    @functools.wraps(method)
+    async def noting(client: Any, *args: Any, **kwargs: Any) -> Any:
+        result = await method(client, *args, **kwargs)
+        try:
+            shared = runtime.get()
+            if shared is not None and shared.hand_off is not None:
+                shared.hand_off.put((ENGINES_STATE, awake))
+        except BaseException as error:  # noqa: BLE001 - vLLM's engines go on without us
+            reraise_interrupt(error)
+        return result
+
+    return noting
 
 
 def observe(client: Any) -> None:

@@ -92,7 +92,7 @@ class EngineMetrics:
         self._draft_tokens = self._accepted_tokens = 0
         self._finished: Counter[str] = Counter()
         self._adapters: dict[str, None] = {}
-        self._awake: bool | None = None
+        self._awake = True
         # Seconds spent at a KV-cache use of at most the bucket's bound and above the one before.
         self._kv_seconds = [0.0] * len(names.SHARE_BUCKETS)
         self._last: EngineStep | None = None
@@ -138,7 +138,7 @@ class EngineMetrics:
         self._finished[reason if reason in _REASONS else OTHER] += 1
 
     def sleep(self, awake: bool) -> None:
-        """Note that the engine was put to sleep, or woke up."""
+        """Note that the engine was put to sleep or paused, or goes on."""
         self._awake = awake
 
     def data_points(self) -> Iterator[DataPoint]:
@@ -168,14 +168,13 @@ class EngineMetrics:
         for bound, spent in zip(names.SHARE_BUCKETS, self._kv_seconds, strict=True):
             seconds += spent
             yield DataPoint(names.ENGINE_KV_USAGE_TIME, {**attributes, "le": f"{bound:g}"}, seconds)
-        if self._awake is not None:
-            yield DataPoint(names.ENGINE_AWAKE, attributes, int(self._awake))
+        yield DataPoint(names.ENGINE_AWAKE, attributes, int(self._awake))
         if self._last is not None:
             yield from self._gauges(self._last)
 
     def _gauges(self, last: EngineStep) -> Iterator[DataPoint]:
         attributes = self._attributes
-        has_work = bool(last.running or last.waiting) and self._awake is not False
+        has_work = bool(last.running or last.waiting) and self._awake
         age = step_age(self._clock(), self._last_at, last.at if has_work else None)
         gauges: tuple[tuple[str, float], ...] = (
             (names.ENGINE_RUNNING_NOW, last.running or 0),

@@ -27,6 +27,7 @@ from sidelight.instrumentation.vllm.parse.facts import RequestFacts
 from sidelight.instrumentation.vllm.parse.request import read_request
 from sidelight.instrumentation.vllm.records import (
     CapturedEngine,
+    CapturedEnginesState,
     CapturedHealth,
     CapturedRequest,
     CapturedRequestBody,
@@ -182,6 +183,7 @@ class Processing:
         | CapturedSequences
         | CapturedRequestBody
         | CapturedEngine
+        | CapturedEnginesState
         | CapturedHealth,
     ) -> None:
         if isinstance(captured, CapturedStep):
@@ -195,6 +197,9 @@ class Processing:
         elif isinstance(captured, CapturedEngine):
             self.add_engine(captured.engine, dict(captured.labels), dict(captured.limits))
             self._traced_by_vllm |= captured.traced_by_vllm
+        elif isinstance(captured, CapturedEnginesState):
+            for _, metrics in self._engines.values():
+                metrics.sleep(captured.awake)
         else:
             # Sums since the start of the source, which is why those of closed ones are kept.
             self._health[source] = captured
@@ -218,6 +223,8 @@ class Processing:
     def _process_sequence(self, source: int, sequence: FinishedSequence) -> None:
         if (engine := self._engines.get(sequence.engine)) is not None:
             engine[1].finish(sequence.finish_reason)
+        # Its client may read the answer for long; the engine has done its work.
+        self._in_hand.end((source, sequence.request_number))
         response = self._background.response_of(source, sequence)
         if response is None:
             self._correlator.add_sequence(source, sequence)

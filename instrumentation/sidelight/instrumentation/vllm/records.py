@@ -26,6 +26,7 @@ REQUEST_BODY: Final = 3
 REQUEST_ENDED: Final = 4
 HEALTH: Final = 5
 SEQUENCES: Final = 6
+ENGINES_STATE: Final = 7
 
 HEADERS: Final = {
     b"traceparent": "traceparent",
@@ -156,8 +157,15 @@ class CapturedHealth(NamedTuple):
     faults: Faults = ()
 
 
+class CapturedEnginesState(NamedTuple):
+    """Whether the engines are awake: neither put to sleep nor paused."""
+
+    awake: bool
+
+
 Captured = (
     CapturedEngine
+    | CapturedEnginesState
     | CapturedStep
     | CapturedSequences
     | CapturedRequestBody
@@ -167,6 +175,7 @@ Captured = (
 
 _TYPES: Final[dict[int, type[Captured]]] = {
     ENGINE: CapturedEngine,
+    ENGINES_STATE: CapturedEnginesState,
     STEP: CapturedStep,
     SEQUENCES: CapturedSequences,
     REQUEST_BODY: CapturedRequestBody,
