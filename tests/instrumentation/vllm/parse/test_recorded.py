@@ -8,14 +8,15 @@ from typing import Any, Final
 import pytest
 
 from sidelight import conventions as names
-from sidelight.instrumentation.settings import Settings
+from sidelight.instrumentation.settings import ContentPolicy, Settings
 from sidelight.instrumentation.vllm.parse.answer import read_answer
 from sidelight.instrumentation.vllm.parse.errors import error_message
 from sidelight.instrumentation.vllm.parse.facts import AnswerFacts
 from sidelight.instrumentation.vllm.parse.request import read_request
 from sidelight.instrumentation.vllm.routes import ROUTES, invoked
 from sidelight.instrumentation.vllm.spans.messages import content_attributes
-from support.recorded_answers import RECORDED
+from support.observed_vllm import Observed
+from support.recorded_answers import RECORDED, replay
 
 CALL: Final = {"name": "look", "arguments": '{"at": "it"}'}
 
@@ -142,3 +143,15 @@ def test_token_ids() -> None:
     """Of token ids only their number is told."""
     assert attributes("generate")[names.INPUT_VALUE] == "[3 token ids]"
     assert attributes("generate")[names.OUTPUT_VALUE] == "[4 token ids]"
+
+
+@pytest.mark.parametrize("policy", ["off", "ids"])
+@pytest.mark.parametrize("name", RECORDED)
+async def test_nothing_is_told_without_permission(name: str, policy: ContentPolicy) -> None:
+    """No word of questions, answers, reasoning, tools or their arguments is in the spans."""
+    observed = Observed(Settings(capture_content=policy))
+    await replay(observed, name)
+    sent = b"".join(observed.encoded())
+    assert sent
+    for word in (b"look", b"let me think", b'"at"', b"them", b"is it"):
+        assert word not in sent

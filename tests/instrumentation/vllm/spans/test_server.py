@@ -341,3 +341,17 @@ async def test_engine_ended_it(
     span = observed.server_span()
     assert (span.status, span.attributes[names.ERROR_TYPE]) == (2, error_type)
     assert span.message.startswith("The engine ")
+
+
+async def test_adapter(observed: Observed) -> None:
+    """The LoRA adapter that the engine used is told beside the model that was asked for."""
+
+    async def serving(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+        observed.step(finished("chatcmpl-7", lora="stories"))
+        await reply(send, json.dumps({"id": "chatcmpl-7", "model": "stories"}).encode())
+
+    await call(observed, serving, QUESTION | {"model": "stories"})
+    attributes = observed.server_span().attributes
+    assert attributes[names.LORA_NAME] == "stories"
+    assert attributes[names.REQUEST_MODEL] == attributes[names.RESPONSE_MODEL] == "stories"
