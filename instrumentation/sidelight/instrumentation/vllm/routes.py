@@ -36,6 +36,7 @@ ROUTES: Final[dict[str, InferenceRoute]] = {
         InferenceRoute("/v1/completions", _TEXT, "LLM", "completion"),
         InferenceRoute("/v1/responses", _CHAT, "LLM", "responses"),
         InferenceRoute("/v1/messages", _CHAT, "LLM", "messages"),
+        InferenceRoute("/cohere/v2/chat", _CHAT, "LLM", "messages"),
         InferenceRoute("/inference/v1/generate", "generate_content", "LLM", "other"),
         InferenceRoute("/v1/embeddings", _EMBED, "EMBEDDING", "pooling"),
         InferenceRoute("/v2/embed", _EMBED, "EMBEDDING", "pooling"),

@@ -112,6 +112,40 @@ def test_tool_use_of_anthropics_api() -> None:
     assert facts.finish_reasons == ("tool_calls",)
 
 
+def cohere(kind: str, index: int = 0, **message: Any) -> dict[str, Any]:
+    """An event of Cohere's chat, in the form in which vLLM 0.32 writes it."""
+    return {"type": kind, "index": index, "delta": {"message": message}}
+
+
+def test_coheres_api() -> None:
+    """Reasoning, a text and a call; counts are floats there."""
+    facts = answered(
+        {"type": "message-start", "id": "chatcmpl-1", "delta": {"message": {"role": "assistant"}}},
+        cohere("content-start", content={"type": "thinking", "thinking": ""}),
+        cohere("content-delta", content={"thinking": "h"}),
+        cohere("content-delta", content={"thinking": "m"}),
+        cohere("content-delta", 1, content={"text": "4"}),
+        cohere("content-delta", 1, content={"text": "2"}),
+        cohere("tool-call-start", tool_calls={
+            "id": "c1", "type": "function", "function": {"name": "look", "arguments": ""}}),
+        cohere("tool-call-delta", tool_calls={"function": {"arguments": "{}"}}),
+        {"type": "message-end", "delta": {"finish_reason": "TOOL_CALL", "usage": {
+            "tokens": {"input_tokens": 3.0, "output_tokens": 5.0}, "cached_tokens": 1.0}}},
+    )  # fmt: skip
+    said = message(facts)
+    assert (said["reasoning"], said["content"]) == ("hm", "42")
+    assert said["tool_calls"][0]["function"] == {"name": "look", "arguments": "{}"}
+    assert facts.finish_reasons == ("tool_calls",)
+    assert (facts.input_tokens, facts.output_tokens, facts.cached_tokens) == (3, 5, 1)
+    whole = {"id": "chatcmpl-1", "finish_reason": "COMPLETE", "message": {"role": "assistant",
+             "content": [{"type": "text", "text": "42"}]}}  # fmt: skip
+    assert read_answer([json.dumps(whole).encode()], True, (), False, True).finish_reasons == (
+        "stop",
+    )
+    refused = read_answer([b'{"message": "no", "id": "x"}'], True, (), False, True)
+    assert refused.error_message == "no"
+
+
 CALL = {"type": "function_call", "id": "fc", "call_id": "c", "name": "look", "arguments": ""}
 RESPONSE_EVENTS = [
     {"type": "response.created", "response": {"id": "resp_1", "object": "response",

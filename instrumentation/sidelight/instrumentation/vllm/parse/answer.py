@@ -111,8 +111,10 @@ def _read(facts: AnswerFacts, body: Json) -> None:
     facts.model = name_of(body.get("model")) or facts.model
     usage = body.get("usage") or mapping_of(body.get("delta")).get("usage")
     if isinstance(usage, dict):
-        # Cohere's chat counts in objects of their own.
+        # Cohere's chat counts in an object of its own.
         _read_usage(facts, usage.get("tokens") or usage)
+        if (count := count_of(usage.get("cached_tokens"))) is not None:
+            facts.cached_tokens = count
     elif isinstance(billed := mapping_of(body.get("meta")).get("billed_units"), Mapping):
         _read_usage(facts, billed)
     read_error(facts, body)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sidelight.instrumentation.messages import NOT_CAPTURED, Messages
 from sidelight.instrumentation.vllm.parse.facts import AnswerFacts
 from sidelight.instrumentation.vllm.parse.request import PARAMETERS
-from sidelight.instrumentation.vllm.parse.values import name_of
+from sidelight.instrumentation.vllm.parse.values import mapping_of, name_of
 
 MAX_ERROR_CHARACTERS: Final = 500
 # Parameters and fields that messages name.
@@ -29,13 +29,14 @@ def read_error(facts: AnswerFacts, body: Mapping[str, Any]) -> None:
     """Note the error that an answer or an event of a stream tells of, if it does.
 
     OpenAI's APIs have `error`, as a text or an object; so have Anthropic's and the realtime
-    API. FastAPI writes `detail`, vLLM before 0.10 an object of its own.
+    API. Cohere's has `message`, FastAPI's `detail`, vLLM's before 0.10 an object of its own.
     """
-    error = body.get("error")
+    error = body.get("error") or mapping_of(body.get("delta")).get("error")
     if not error and body.get("object") == "error":
         error = body
-    if not error and isinstance(body.get("detail"), str):
-        error = body["detail"]
+    for key in ("detail", "message"):
+        if not error and isinstance(body.get(key), str):
+            error = body[key]
     if isinstance(error, dict):
         facts.error_type = name_of(error.get("type")) or name_of(error.get("code"))
         message = error.get("message")

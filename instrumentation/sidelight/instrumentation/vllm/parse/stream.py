@@ -46,6 +46,10 @@ _ITEM_TEXTS: Final = {
     "response.custom_tool_call_input.delta": "input",
     "response.code_interpreter_call_code.delta": "code",
 }
+# Of Cohere's chat, whose deltas are of one message.
+_COHERE_EVENTS: Final = frozenset(
+    {"content-start", "content-delta", "tool-plan-delta", "tool-call-start", "tool-call-delta"}
+)
 _FINAL_EVENTS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 # Where a text belongs: kind, index, and for calls of a choice the call's index, then its name.
 TextPlace = tuple[str | int, ...]
@@ -162,6 +166,9 @@ class StreamedAnswer:
                 index = _index(event.get("output_index"))
                 self._set_item(index, {}, _ITEM_TEXTS[kind])
                 self._add(event.get("delta"), "item", index, _ITEM_TEXTS[kind])
+            case str(kind) if kind in _COHERE_EVENTS:
+                message = mapping_of(mapping_of(event.get("delta")).get("message"))
+                self._read_cohere(message, _index(event.get("index")))
             case "transcription.done":
                 self._add(event.get("text"), _CHOICE, 0, "text")
             case str(kind) if kind in _FINAL_EVENTS:
@@ -179,6 +186,14 @@ class StreamedAnswer:
             self._read_call(call, (_CHOICE, index, _index(call.get("index"), position)))
         if isinstance(legacy := delta.get("function_call"), dict):
             self._read_call({"function": legacy}, (_CHOICE, index, "function_call"))
+
+    def _read_cohere(self, message: Json, index: int) -> None:
+        content = mapping_of(message.get("content"))
+        self._add(content.get("text"), _CHOICE, 0, "content")
+        self._add(content.get("thinking"), _CHOICE, 0, "reasoning")
+        self._add(message.get("tool_plan"), _CHOICE, 0, "reasoning")
+        if call := mapping_of(message.get("tool_calls")):
+            self._read_call(call, (_CHOICE, 0, index))
 
     def _read_call(self, call: Json, place: TextPlace) -> None:
         function = mapping_of(call.get("function"))

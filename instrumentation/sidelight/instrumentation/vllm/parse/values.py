@@ -60,7 +60,9 @@ def name_of(value: object) -> str | None:
 
 
 def count_of(value: object) -> int | None:
-    """A number of something; None if it cannot be one."""
+    """A number of something; None if it cannot be one. Cohere's API writes `5.0`."""
+    if type(value) is float and value.is_integer():
+        value = int(value)
     return value if type(value) is int and value >= 0 else None
 
 

@@ -25,7 +25,7 @@ Message = tuple[str, list[Part], str | None]
 MAX_TYPE_CHARACTERS: Final = 64
 MAX_URI_CHARACTERS: Final = 2048
 # Where chat messages and their deltas have the reasoning, by version of vLLM.
-_REASONING: Final = ("reasoning", "reasoning_content")
+_REASONING: Final = ("reasoning", "reasoning_content", "tool_plan")
 _CALLS: Final = {
     "function_call": "arguments",
     "custom_tool_call": "input",
