@@ -18,6 +18,7 @@ from support.vllm_server import running_vllm
 pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(900)]
 
 REQUESTS = 6
+COMPLETIONS = "/v1/completions"
 ARGUMENTS = ["--disable-log-stats", "--api-server-count", "2"]
 
 
@@ -26,7 +27,7 @@ class Run:
     """What a server showed after the same requests."""
 
     families: dict[str, str]
-    vllm_samples: dict[str, float]
+    samples: dict[str, float]
     traces: list[list[ReceivedSpan]]
     answers: list[str]
 
@@ -40,7 +41,7 @@ def run(directory: Path, receiver: OtlpReceiver, *, instrumented: bool) -> Run:
         for trace_id in trace_ids:
             # A connection each, so that both API servers have requests.
             response = httpx.post(
-                f"{server.url}/v1/completions",
+                f"{server.url}{COMPLETIONS}",
                 json={
                     "model": server.model_name,
                     "prompt": "some words",
@@ -62,9 +63,10 @@ def run(directory: Path, receiver: OtlpReceiver, *, instrumented: bool) -> Run:
         traces = receiver.wait_for(received) if instrumented else []
     return Run(
         families=dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE)),
-        vllm_samples={
+        samples={
             series: float(value)
-            for series, value in re.findall(r"^(vllm\S*|http_\S*count\S*) (\S+)$", text, re.M)
+            for series, value in re.findall(r"^(\w+{.*}) (\S+)$", text, re.MULTILINE)
+            if series.startswith("vllm:") or ("_count{" in series and COMPLETIONS in series)
         },
         traces=traces,
         answers=answers,
@@ -85,7 +87,8 @@ def test_vllm_stays_as_it_is_configured(runs: tuple[Run, Run]) -> None:
     """`/metrics` has the same families and values, and none of the engine's statistics."""
     bare, observed = runs
     assert observed.families == bare.families
-    assert observed.vllm_samples == bare.vllm_samples
+    assert observed.samples == bare.samples
+    assert sum(bare.samples.values()) >= REQUESTS
     assert not [family for family in bare.families if family.startswith("vllm:")]
     assert observed.answers == bare.answers
 
