@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.report import Figure, figure, machine, write
-from bench.vllm import calls, load
+from bench.vllm import calls, load, observing
 from bench.vllm.cpu import resident_bytes, thread_seconds
 from bench.vllm.switch import FOLDER
 from support.otlp_receiver import OtlpReceiver
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("build/bench/vllm.json"))
     options = parser.parse_args()
     about = {**machine(), "gpu": None, "model": "tiny, on the CPU", "tokens": load.TOKENS}
-    figures = calls.figures()
+    figures = [*calls.figures(), *observing.figures()]
     with tempfile.TemporaryDirectory() as folder, OtlpReceiver() as receiver:
         figures += _server_figures(Path(folder), receiver, options)
     write(options.output, figures, about)

@@ -1,0 +1,77 @@
+"""What the observer process takes for a request, without vLLM and without sending."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from bench.report import Figure, figure
+from sidelight.instrumentation.settings import ContentPolicy, Settings
+from sidelight.instrumentation.vllm import records
+from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
+from sidelight.instrumentation.vllm.records import RecordDecoder
+from support.asgi import Client, Receive, Send, events, reply, scope
+from support.observed_vllm import Observed, finished
+from support.vllm_application import QUESTION, USAGE, piece
+
+ROUNDS = 5
+REQUESTS = 300
+TOKENS = 64
+# In a batch of 16 requests, of which each has a step for each token.
+STEPS_A_REQUEST = TOKENS // 16
+# The records of about half a second at 100 requests/s.
+BATCH = 50 * (2 + STEPS_A_REQUEST)
+
+
+def figures() -> list[Figure]:
+    """µs of CPU for a streamed request, with the steps that fall to it and its spans."""
+    policies: tuple[ContentPolicy, ...] = ("off", "full")
+    return [
+        figure(f"observer.request.{content}", "us", [_request(content) for _ in range(ROUNDS)])
+        for content in policies
+    ]
+
+
+def _request(content: ContentPolicy) -> float:
+    observed = Observed(Settings(capture_content=content))
+    asyncio.run(_capture(observed))
+    captured = [records.encode(record) for record in observed.queue.drain()]
+    decoder = RecordDecoder()
+    start = time.thread_time()
+    for first in range(0, len(captured), BATCH):
+        received = decoder.feed(b"".join(captured[first : first + BATCH]))
+        observed.processing.process([(1, record) for record in received])
+    micros = 1e6 * (time.thread_time() - start) / REQUESTS
+    if len(observed.encoded()) < 4 * REQUESTS:
+        raise RuntimeError("requests without their phases")
+    return micros
+
+
+async def _capture(observed: Observed) -> None:
+    for number in range(REQUESTS):
+        id_ = f"chatcmpl-{number}"
+        pieces = [{**piece("a token"), "id": id_} for _ in range(TOKENS)]
+        last = [{**piece("", "length"), "id": id_}, {"id": id_, "choices": [], "usage": USAGE}]
+        chunks = events(*pieces, *last)
+
+        async def application(
+            _: Any, receive: Receive, send: Send, chunks: list[bytes] = chunks, id_: str = id_
+        ) -> None:
+            await receive()
+            for _step in range(STEPS_A_REQUEST - 1):
+                observed.step(running=16)
+            observed.step(finished(id_), running=16)
+            await reply(send, *chunks, content_type="text/event-stream")
+
+        served: Any = SidelightMiddleware(application, observed.runtime)
+        client = Client(QUESTION)
+        trace = f"{number + 1:032x}"
+        await served(
+            scope(traceparent=f"00-{trace}-b7ad6b7169203331-01"), client.receive, client.send
+        )
+
+
+if __name__ == "__main__":
+    for each in figures():
+        print(f"{each.name:24} {each.value:8.2f} {each.unit}")
