@@ -16,13 +16,15 @@ from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm.capture import CaptureBudget
 from sidelight.instrumentation.vllm.observer import hand_off, rendezvous
 from sidelight.instrumentation.vllm.observer.hand_off import ObserverHandOff
+from sidelight.instrumentation.vllm.observer.service import READY
 from sidelight.instrumentation.vllm.processing_thread import ProcessingThread
 from sidelight.instrumentation.vllm.records import ENGINE, REQUEST_BODY, STEP, RecordDecoder
 from sidelight.instrumentation.vllm.runtime import Runtime
 from sidelight.instrumentation.vllm.versions import Versions
 from support.observer_writer import PATH, observers, request
 from support.otlp_receiver import OtlpReceiver
-from support.waiting import eventually, eventually_async
+from support.paths import ROOT
+from support.waiting import PATIENCE_SECONDS, eventually, eventually_async
 
 
 @pytest.fixture
@@ -68,6 +70,24 @@ def test_no_process_can_be_started(
     warnings = [line for line in caplog.messages if "cannot run an observer process" in line]
     assert len(warnings) == 1
     assert warnings[0].endswith("or set SIDELIGHT_VLLM_OBSERVER=thread.")
+
+
+def test_packages_beside_sidelight(
+    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
+) -> None:
+    """A module beside Sidelight that has the name of a standard one is not imported for it."""
+    (tmp_path / "sidelight").symlink_to(ROOT / "instrumentation" / "sidelight")
+    (tmp_path / "json.py").write_text("raise SystemExit('not of the standard library')")
+    monkeypatch.setattr(rendezvous, "_ROOT", tmp_path)
+    meeting = rendezvous.MeetingPlace(rendezvous.directory())
+    connection, process = rendezvous.connect_or_start(meeting, Versions(), {})
+    assert process is not None
+    with connection:
+        connection.settimeout(PATIENCE_SECONDS)
+        assert connection.recv(1) == READY
+    assert process.wait(PATIENCE_SECONDS) == 0
+    # For the fixture, which looks for what is left.
+    rendezvous.directory()
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o720])

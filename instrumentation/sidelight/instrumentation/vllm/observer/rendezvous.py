@@ -31,6 +31,12 @@ _LOCK_POLL_SECONDS: Final = 0.02
 _BACKLOG: Final = 64
 # The folder that holds the package `sidelight` with all that the observer process imports.
 _ROOT: Final = Path(__file__).parents[4]
+# Like `python -m`, but with the folder behind the standard library: beside Sidelight in it there
+# may be a package that has the name of a standard one.
+_RUN: Final = (
+    "import runpy, sys; module, root = sys.argv[1:3]; del sys.argv[1:3]; sys.path.append(root); "
+    "runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
 # What a Python may need to start, and to read certificates and times. Nothing that holds secrets.
 _PASSED_ON: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "TMPDIR", "TZ")
 _PASSED_ON_PREFIXES: Final = ("SSL_",)
@@ -169,11 +175,12 @@ def _start(
     }
     variables |= environ
     # One arena: the observer process has two threads.
-    variables |= {"PYTHONPATH": str(_ROOT), "MALLOC_ARENA_MAX": "1"}
+    variables["MALLOC_ARENA_MAX"] = "1"
     module = "sidelight.instrumentation.vllm.observer"
     # Without site packages: it needs the standard library alone, and starts in half the time.
     return subprocess.Popen(
-        [sys.executable, "-SP", "-m", module, str(listener.fileno()), str(place.directory)]
+        [sys.executable, "-SP", "-c", _RUN, module, str(_ROOT)]
+        + [str(listener.fileno()), str(place.directory)]
         + [version or "" for version in versions],
         env=variables,
         stdin=subprocess.DEVNULL,
