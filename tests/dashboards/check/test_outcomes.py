@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 import pytest
@@ -23,6 +24,8 @@ def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outcomes, "_RATE_WINDOW", WINDOW)
 
 
+# The answers of one moment stay what they are.
+@functools.cache
 def _check(servers: Servers, job: str) -> list[QueryOutcome]:
     moment = servers.everything
     return outcomes.check(PrometheusApi(moment.prometheus.base_url, moment.time), job)

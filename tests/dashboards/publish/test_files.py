@@ -43,8 +43,9 @@ def test_write_makes_the_folder_and_replaces_what_is_there(tmp_path: Path) -> No
     (folder / "sidelight-overview.json").write_text("{")
     assert dashboards.write(folder) == first
     assert sorted(first) == sorted(folder.iterdir())
+    rendered = dashboards.render()
     for path in first:
-        assert path.read_text() == dashboards.render()[path.name]
+        assert path.read_text() == rendered[path.name]
 
 
 def test_exemplars_link_to_the_trace_by_its_label(tmp_path: Path) -> None:
