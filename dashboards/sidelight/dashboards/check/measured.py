@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Final
 
+from sidelight.dashboards.catalog.index import METRIC_BY_SERIES
 from sidelight.dashboards.check.prometheus_api import PrometheusApi
 from sidelight.dashboards.promql import Aggregation, Expr, Matcher, VectorSelector
 from sidelight.dashboards.publish.metric_prefix import with_prefix
@@ -46,11 +47,17 @@ class Measured:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """Names of series that may be Sidelight's or vLLM's; vLLM's of the job that is checked."""
+        """Series that may be of Sidelight or vLLM; of engines, those of the checked job."""
         series = self._prometheus.query(_OURS)
         job = re.compile(self._values["job"])
         return frozenset(
             labels["__name__"].removeprefix(self._metric_prefix)
             for labels in series
-            if "vllm" not in labels["__name__"] or job.fullmatch(labels.get("job", ""))
+            if not _is_of_engines(labels["__name__"]) or job.fullmatch(labels.get("job", ""))
         )
+
+
+def _is_of_engines(series: str) -> bool:
+    metric = METRIC_BY_SERIES.get(series)
+    # Under another prefix vLLM's are in no catalog.
+    return "vllm" in series or (metric is not None and "job" in metric.source.dimensions)
