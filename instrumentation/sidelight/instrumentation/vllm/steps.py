@@ -223,21 +223,22 @@ def _row(step: EngineStep) -> tuple[float, ...]:
 def _step(row: tuple[Any, ...]) -> EngineStep:
     at, batch, waiting, kv_usage, decoding, prompt, prefilled, preemptions, *rest = row
     deferred, fetching, finished = rest
+    # By position, and NaN by not being equal to itself: this is done for each step of a request.
     return EngineStep(
-        at=at,
-        running=None if isnan(batch) else int(batch) - finished,
-        waiting=None if isnan(waiting) else int(waiting),
-        kv_usage=None if isnan(kv_usage) else kv_usage,
-        prompt_tokens=prompt,
-        generation_tokens=0,
-        preemptions=preemptions,
-        prefix_queries=0,
-        prefix_hits=0,
-        finished=finished,
-        decoding=None if isnan(decoding) else int(decoding),
-        prefilled=prefilled,
-        deferred=deferred,
-        fetching=fetching,
+        at,
+        int(batch) - finished if batch == batch else None,
+        int(waiting) if waiting == waiting else None,
+        kv_usage if kv_usage == kv_usage else None,
+        prompt,
+        0,
+        preemptions,
+        0,
+        0,
+        finished,
+        int(decoding) if decoding == decoding else None,
+        prefilled,
+        deferred,
+        fetching,
     )
 
 

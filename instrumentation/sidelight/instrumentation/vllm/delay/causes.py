@@ -7,9 +7,10 @@ request is due to the batch. There is no clock, thread or I/O in here.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from sidelight.instrumentation.vllm.delay.baseline import MIN_STEP_SAMPLES, Expected, StepBaseline
@@ -35,6 +36,7 @@ _AVOIDABLE: Final = (
 MIN_HIDDEN_PROMPT_EXCESS: Final = 0.25
 # Steps and tokens are reported through several processes.
 MAX_JITTER_SECONDS: Final = 0.001
+_AT: Final = attrgetter("at")
 
 NO_QUEUED_TIME: Final = "aborted before the first token, with which the engine reports these times"
 KV_FETCHED: Final = "the steps in which KV was fetched and no request waited for capacity"
@@ -90,26 +92,35 @@ def delay_of(
     delay.seconds["delivery"] = edges.end - edges.last_token
     if sequence.queued is None:
         delay.estimate(NO_QUEUED_TIME, "frontend", "queue")
-    inside = sorted(step for step in steps if edges.queued < step.at <= edges.last_token)
-    _split_queue(delay, _intervals(edges.queued, edges.scheduled, inside))
-    prompt_steps = _intervals(edges.scheduled, edges.first_token, inside)
-    _split_prefill(delay, sequence, prompt_steps, baseline)
-    token_steps = _intervals(edges.first_token, edges.last_token, inside)
-    _split_decode(delay, sequence, token_steps, baseline)
+    ordered = sorted(steps, key=_AT)
+    windows = [
+        _intervals(begin, end, ordered)
+        for begin, end in (
+            (edges.queued, edges.scheduled),
+            (edges.scheduled, edges.first_token),
+            (edges.first_token, edges.last_token),
+        )
+    ]
+    _split_queue(delay, windows[0])
+    _split_prefill(delay, sequence, windows[1], baseline)
+    _split_decode(delay, sequence, windows[2], baseline)
     for cause in _AVOIDABLE:
         delay.avoidable[cause] = delay.seconds[cause]
     return delay
 
 
 def _intervals(start: float, end: float, steps: Sequence[EngineStep]) -> list[_Interval]:
-    """The window from `start` to `end`, cut at the ends of the steps in it."""
-    inside = [step for step in steps if start < step.at <= end]
-    cuts = [start, *(step.at for step in inside)]
-    cut = [
-        _Interval(begin, stop, step)
-        for (begin, stop), step in zip(pairwise(cuts), inside, strict=True)
-    ]
-    return [*cut, _Interval(cuts[-1], end, None)] if cuts[-1] < end else cut
+    """The window from `start` to `end`, cut at the ends of the steps in it, which are sorted."""
+    low, high = bisect_right(steps, start, key=_AT), bisect_right(steps, end, key=_AT)
+    cut = []
+    for step in steps[low:high]:
+        at = step.at
+        if at > start:
+            cut.append(_Interval(start, at, step))
+            start = at
+    if start < end:
+        cut.append(_Interval(start, end, None))
+    return cut
 
 
 def _look_at_frontend(
@@ -195,52 +206,70 @@ def _split_decode(
     """Split the time after the first token by what each step held."""
     alone = baseline.decode(1)
     missed = _missed_steps(delay, sequence, window)
+    by_batch: dict[int, Expected | None] = {}
     batch: int | None = None
-    needed = 0.0
+    unknown = few = undecided = False
+    interference = preemption = batch_growth = decode = needed = 0.0
     for index, interval in enumerate(window):
-        step = interval.step
-        absent = interval.seconds if index in missed else _absence(interval, sequence)
-        delay.seconds["preemption"] += absent
-        seconds = interval.seconds - absent
-        if step is not None and step.batch is not None:
+        start, end, step = interval
+        seconds = end - start
+        if missed or sequence.preempted:
+            absent = seconds if index in missed else _absence(interval, sequence)
+            preemption += absent
+            seconds -= absent
+        if step is not None and step.running is not None:
             batch = _decoding(step)
         elif seconds > MAX_JITTER_SECONDS:
-            delay.estimate(NO_FIGURES, "interference", "batch_growth", "decode")
+            unknown = True
         if seconds <= 0:
             continue
-        expected = None if batch is None else baseline.decode(batch)
+        if batch is None:
+            expected = None
+        elif batch in by_batch:
+            expected = by_batch[batch]
+        else:
+            expected = by_batch[batch] = baseline.decode(batch)
         if expected is None or alone is None:
-            delay.estimate(NO_STEPS, "interference", "batch_growth", "decode")
-            delay.seconds["decode"] += seconds
+            undecided = True
+            decode += seconds
             needed += seconds
             continue
         if not (expected.measured and alone.measured):
-            delay.estimate(FEW_STEPS, "interference", "batch_growth", "decode")
-        excess = _excess(step, seconds, expected)
-        # The prompt of a preempted request is computed again: in this step its own.
-        resumes = step is not None and step.preemptions > 0 and sequence.preemptions > 0
-        delay.seconds["preemption" if resumes else "interference"] += excess
-        seconds -= excess
-        growth = max(0.0, min(seconds, expected.seconds) - alone.seconds)
-        delay.seconds["batch_growth"] += growth
-        delay.seconds["decode"] += seconds - growth
-        needed += alone.seconds
-    delay.avoidable["decode"] = max(0.0, delay.seconds["decode"] - needed)
+            few = True
+        usual, least = expected.seconds, alone.seconds
+        if seconds > usual and step is not None and _has_prompts(step, seconds, usual):
+            # The prompt of a preempted request is computed again: in this step its own.
+            if step.preemptions > 0 and sequence.preemptions > 0:
+                preemption += seconds - usual
+            else:
+                interference += seconds - usual
+            seconds = usual
+        growth = min(seconds, usual) - least
+        if growth > 0:
+            batch_growth += growth
+            seconds -= growth
+        decode += seconds
+        needed += least
+    for found, how in ((unknown, NO_FIGURES), (undecided, NO_STEPS), (few, FEW_STEPS)):
+        if found:
+            delay.estimate(how, "interference", "batch_growth", "decode")
+    delay.seconds["interference"] += interference
+    delay.seconds["preemption"] += preemption
+    delay.seconds["batch_growth"] += batch_growth
+    delay.seconds["decode"] += decode
+    delay.avoidable["decode"] = max(0.0, decode - needed)
 
 
 def _decoding(step: EngineStep) -> int:
     """Requests that decoded in a step of a known batch."""
-    batch = step.batch or 0
-    return max(1, batch if step.decoding is None else step.decoding)
+    return (step.batch if step.decoding is None else step.decoding) or 1
 
 
-def _excess(step: EngineStep | None, seconds: float, expected: Expected) -> float:
-    """What prompts in a step added to it."""
-    if step is None:
-        return 0.0
-    excess = max(0.0, seconds - expected.seconds)
-    hidden = step.partly_prefilled > 0 and excess > MIN_HIDDEN_PROMPT_EXCESS * expected.seconds
-    return excess if step.has_prompts or hidden else 0.0
+def _has_prompts(step: EngineStep, seconds: float, usual: float) -> bool:
+    """Whether the prompts in a step are why it took longer than usual."""
+    if step.prefilled or step.prompt_tokens or step.preemptions:
+        return True
+    return step.partly_prefilled > 0 and seconds - usual > MIN_HIDDEN_PROMPT_EXCESS * usual
 
 
 def _absence(interval: _Interval, sequence: FinishedSequence) -> float:

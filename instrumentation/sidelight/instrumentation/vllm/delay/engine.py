@@ -23,23 +23,19 @@ class EngineTimes:
     def __init__(self) -> None:
         self.steps = StepHistory()
         self.baseline = StepBaseline()
-        self._learned_until = 0.0
+        self._last: EngineStep | None = None
 
     def add(self, step: EngineStep) -> None:
-        """Add a step, and learn from the one before it, which no API server adds to any more."""
+        """Add a step, and learn from it."""
         self.steps.add(step)
-        if step.running is None:
+        before, self._last = self._last, step
+        # A batch that changes is not the batch that the step was computed with. After an idle
+        # engine, the step began later than the one before it ended.
+        if before is None or not step.decodes_only or before.batch != step.batch:
             return
-        recent = self.steps.last(3)
-        if len(recent) < 3 or recent[1].at <= self._learned_until:
-            return
-        before, learned, _ = recent
-        self._learned_until = learned.at
-        seconds = learned.at - before.at
-        # After an idle engine, the step began later than the one before it ended. A batch that
-        # changes is not the batch that the step was computed with.
-        if learned.decodes_only and before.batch == learned.batch and seconds < MAX_STEP_SECONDS:
-            self.baseline.learn_decode(learned.batch or 0, seconds)
+        seconds = step.at - before.at
+        if 0.0 < seconds < MAX_STEP_SECONDS:
+            self.baseline.learn_decode(step.batch or 0, seconds)
 
     def conditions_of(self, sequence: FinishedSequence) -> EngineConditions:
         """The conditions that a sequence met; unknown if its times are."""
