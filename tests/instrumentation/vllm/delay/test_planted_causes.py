@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from sidelight.instrumentation.vllm.delay.causes import Delay
+from sidelight.instrumentation.vllm.delay.causes import Delay, delay_of
+from sidelight.instrumentation.vllm.delay.engine import EngineTimes
 from support.simulated_engine import Engine, Request, Run, Served, alone, run
 
 # Requests one after the other, so that the engine's steps and prompts are known; then a batch of
@@ -103,6 +104,24 @@ def test_cold_start() -> None:
     ((_, delay),) = affected(made)
     assert "prefill" in delay.estimated
     check(engine, made, "prefill")
+
+
+def test_an_engine_that_hesitates() -> None:
+    """Steps that take many times the usual without a prompt in them: the machine, not the batch."""
+    made = run(Engine(), later(Request(at=0.0, output=64, affected=True)))
+    ((served, _),) = affected(made)
+    middle = (served.edges.first_token + served.edges.last_token) / 2
+    pause = 0.5
+    sequence = replace(served.sequence, last_token=served.edges.last_token + pause)
+    steps = [step._replace(at=step.at + pause * (step.at > middle)) for step in made.steps]
+    known = EngineTimes()
+    for step in made.steps:
+        known.add(step)
+    delay = delay_of(served.edges._replace(last_token=served.edges.last_token + pause,
+                                           end=served.edges.end + pause),
+                     sequence, steps, known.baseline)  # fmt: skip
+    assert delay.avoidable["decode"] == pytest.approx(pause)
+    assert max(delay.avoidable, key=delay.avoidable.__getitem__) == "decode"
 
 
 def test_nothing_is_blamed_without_a_cause() -> None:

@@ -34,6 +34,9 @@ _AVOIDABLE: Final = (
 # A request may seem to be in the middle of its prompt because the scheduler is a step ahead of
 # the tokens. With less than this share above the expected time, the step counts as decoding.
 MIN_HIDDEN_PROMPT_EXCESS: Final = 0.25
+# A step without prompts that takes this many times the expected time met something else: a cold
+# engine, or a busy machine. Below it, steps just differ.
+SLOW_STEP: Final = 2.0
 # Steps and tokens are reported through several processes.
 MAX_JITTER_SECONDS: Final = 0.001
 _AT: Final = attrgetter("at")
@@ -209,7 +212,7 @@ def _split_decode(
     by_batch: dict[int, Expected | None] = {}
     batch: int | None = None
     unknown = few = undecided = False
-    interference = preemption = batch_growth = decode = needed = 0.0
+    interference = preemption = batch_growth = decode = slow = 0.0
     for index, interval in enumerate(window):
         start, end, step = interval
         seconds = end - start
@@ -232,7 +235,6 @@ def _split_decode(
         if expected is None or alone is None:
             undecided = True
             decode += seconds
-            needed += seconds
             continue
         if not (expected.measured and alone.measured):
             few = True
@@ -244,12 +246,13 @@ def _split_decode(
             else:
                 interference += seconds - usual
             seconds = usual
+        elif seconds > SLOW_STEP * usual:
+            slow += seconds - usual
         growth = min(seconds, usual) - least
         if growth > 0:
             batch_growth += growth
             seconds -= growth
         decode += seconds
-        needed += least
     for found, how in ((unknown, NO_FIGURES), (undecided, NO_STEPS), (few, FEW_STEPS)):
         if found:
             delay.estimate(how, "interference", "batch_growth", "decode")
@@ -257,7 +260,7 @@ def _split_decode(
     delay.seconds["preemption"] += preemption
     delay.seconds["batch_growth"] += batch_growth
     delay.seconds["decode"] += decode
-    delay.avoidable["decode"] = max(0.0, decode - needed)
+    delay.avoidable["decode"] = min(slow, decode)
 
 
 def _decoding(step: EngineStep) -> int:
