@@ -300,6 +300,7 @@ class Processing:
             self._settings,
             delay,
             traced_by_vllm=self._traced_by_vllm,
+            engine_is_observed=bool(self._engines),
         )
         context = self._emitter.emit(trace)
         if pending.request.background and context is not None:

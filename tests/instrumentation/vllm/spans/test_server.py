@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from sidelight import conventions as names
+from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
 from sidelight.instrumentation.vllm.parse.values import MAX_NAME_CHARACTERS
 from sidelight.instrumentation.vllm.records import ENGINE
 from support import asgi
-from support.asgi import Receive, Send, events, reply, scope
+from support.asgi import Client, Receive, Send, events, reply, scope
 from support.observed_vllm import Observed, finished
 from support.vllm_application import (
     CALLER,
@@ -355,3 +356,22 @@ async def test_adapter(observed: Observed) -> None:
     attributes = observed.server_span().attributes
     assert attributes[names.LORA_NAME] == "stories"
     assert attributes[names.REQUEST_MODEL] == attributes[names.RESPONSE_MODEL] == "stories"
+
+
+async def test_a_client_that_leaves_before_the_engine_hears_of_it(observed: Observed) -> None:
+    """All of the request is the frontend, as a span and in the attributes."""
+    observed.step()
+    client = Client(QUESTION)
+
+    async def tokenising(_: Any, receive: Receive, __: Send) -> None:
+        await asgi.read(receive)
+        client.leave()
+        await receive()
+
+    await SidelightMiddleware(tokenising, observed.runtime)(scope(), client.receive, client.send)
+    frontend, server = observed.spans()
+    assert (frontend.name, server.attributes[names.CLIENT_ABORTED]) == ("frontend", True)
+    assert (frontend.start_ns, frontend.end_ns) == (server.start_ns, server.end_ns)
+    whole = (server.end_ns - server.start_ns) / 1e9
+    assert server.attributes[names.FRONTEND_TIME] == whole
+    assert server.attributes[names.DELAY_SECONDS["frontend"]] == whole

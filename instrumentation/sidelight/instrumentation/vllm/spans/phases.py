@@ -73,6 +73,18 @@ def phase_spans(
     return described
 
 
+def frontend_span(start_ns: int, end_ns: int) -> PhaseSpan:
+    """The only phase of a request that the engine has not heard of."""
+    seconds = duration_text((end_ns - start_ns) / NANOSECONDS)
+    attributes = {
+        names.SPAN_KIND: "CHAIN",
+        names.ENGINE_PHASE: "frontend",
+        names.OUTPUT_VALUE: f"{seconds}, the engine did not hear of the request",
+        names.OUTPUT_MIME_TYPE: "text/plain",
+    }
+    return PhaseSpan("frontend", start_ns, end_ns, attributes)
+
+
 def _reached(phase: str, sequence: FinishedSequence) -> bool:
     if phase == "prefill":
         return sequence.scheduled is not None

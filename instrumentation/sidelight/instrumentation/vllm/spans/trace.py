@@ -11,7 +11,8 @@ from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm.delay.report import RequestDelay, delay_attributes
 from sidelight.instrumentation.vllm.parse.facts import AnswerFacts, RequestFacts
 from sidelight.instrumentation.vllm.records import CapturedRequest
-from sidelight.instrumentation.vllm.spans.phases import PhaseSpan, phase_spans
+from sidelight.instrumentation.vllm.spans.attributes import NANOSECONDS
+from sidelight.instrumentation.vllm.spans.phases import PhaseSpan, frontend_span, phase_spans
 from sidelight.instrumentation.vllm.spans.server import (
     SequencesWithConditions,
     ServerSpan,
@@ -41,10 +42,12 @@ def request_trace(
     delay: RequestDelay | None = None,
     *,
     traced_by_vllm: bool = False,
+    engine_is_observed: bool = False,
 ) -> RequestTrace:
     """The spans of a finished request. Nothing is sent and nothing is kept.
 
-    `traced_by_vllm` says that vLLM's own spans report the tokens of the request.
+    `traced_by_vllm` says that vLLM's own spans report the tokens of the request, and
+    `engine_is_observed` that a request without sequences is one that vLLM made none of.
     """
     parent = read_parent(captured.headers)
     server = server_span(
@@ -73,6 +76,12 @@ def request_trace(
             delay.delay if delay is not None and sequence is delay.sequence else None,
         )
     ]
+    unheard = captured.aborted and not (captured.sequences or sequences or captured.chunks)
+    if engine_is_observed and unheard:
+        seconds = (server.end_ns - server.start_ns) / NANOSECONDS
+        server.attributes[names.FRONTEND_TIME] = seconds
+        server.attributes[names.DELAY_SECONDS["frontend"]] = seconds
+        phases = [frontend_span(server.start_ns, server.end_ns)]
     pass_on(server.attributes, [phase.attributes for phase in phases])
     return RequestTrace(parent, server, phases)
 
