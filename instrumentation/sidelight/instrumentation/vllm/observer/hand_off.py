@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from sidelight.instrumentation.vllm.capture import CaptureBudget
+from sidelight.instrumentation.vllm.faults import reraise_interrupt
 from sidelight.instrumentation.vllm.logger import Occasions, logger
 from sidelight.instrumentation.vllm.observer import rendezvous
 from sidelight.instrumentation.vllm.observer.rendezvous import MeetingPlace, connect_or_start
@@ -201,8 +202,12 @@ class ObserverHandOff:
         descriptor = connection.fileno()
 
         def writable() -> None:
-            if self._socket is connection:
-                self._flush()
+            try:
+                if self._socket is connection:
+                    self._flush()
+            except BaseException as error:  # noqa: BLE001 - the loop would log it with its text
+                reraise_interrupt(error)
+                self._lost(connection)
             if self._socket is not connection or not self._waiting:
                 loop.remove_writer(descriptor)
                 self._awaits_writable = False
