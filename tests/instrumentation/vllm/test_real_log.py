@@ -78,7 +78,11 @@ def plant(copy: Path, steps_fail: Path) -> None:
 
     change("faults.py", "OFF_SECONDS: Final = 300.0", f"OFF_SECONDS: Final = {OFF_SECONDS}")
     change("export/exporter.py", "MAX_QUEUED_SPANS: Final = 8_192", "MAX_QUEUED_SPANS: Final = 2")
-    change("plugin.py", "_CLASSES: Final = {", '_CLASSES: Final = {"starlette.routing": "Gone", ')
+    change(
+        "plugin.py",
+        "_APPLICATIONS: Final = {",
+        '_APPLICATIONS: Final = {"starlette.routing": "Gone", ',
+    )
     statistics = part / "engine_stats.py"
     planted = FAILING_STEPS.format(flag=str(steps_fail), secret=SECRET)
     statistics.write_text(statistics.read_text() + planted)
@@ -116,7 +120,7 @@ def test_what_is_said_at_the_start(service: Service) -> None:
     """An unknown version, a hook that does not fit, and a variable with a wrong value."""
     unknown = service.wait_for("vLLM 0.99.0+cpu is not known")
     assert unknown.endswith("Install the newest Sidelight, and a version of vLLM that it knows.")
-    missing = service.wait_for("cannot install the middleware (Gone.build_middleware_stack")
+    missing = service.wait_for("cannot install a hook (Gone.build_middleware_stack")
     assert missing.endswith("and update Sidelight.")
     wrong = service.wait_for("SIDELIGHT_CAPTURE_CONTENT='everything' is not allowed; using off.")
     assert wrong.endswith("Set it to off, ids, truncated, full.")

@@ -1,4 +1,4 @@
-"""A server that loads Sidelight as vLLM does, answers one request, and waits for a line on stdin.
+"""A server that loads Sidelight as vLLM does, and answers requests until stdin has a line.
 
 It runs in environments where there is neither vLLM nor any other package: modules that it makes
 itself have what Sidelight hooks into. The endpoint is the first argument. At the end it prints the
@@ -36,8 +36,70 @@ class FastAPI:
         return self._serve
 
 
-class StatLoggerBase:
-    """The base class of vLLM's stat loggers."""
+class OutputProcessor:
+    """The part of vLLM's output processor that is hooked."""
+
+    def __init__(self) -> None:
+        self.request_states: dict[str, Any] = {}
+
+    def add_request(self, request: Any) -> None:
+        """A sequence begins."""
+        self.request_states[request.request_id] = SimpleNamespace(
+            request_id=request.request_id,
+            stats=None,
+            prompt_len=11,
+            lora_name=None,
+        )
+
+    def process_outputs(self, _: Any, at: float, stats: Any) -> None:
+        """The only sequence has its tokens and ends."""
+        (state,) = self.request_states.values()
+        self.request_states.clear()
+        state.stats = SimpleNamespace(
+            queued_ts=at - 0.003,
+            scheduled_ts=at - 0.002,
+            first_token_ts=at - 0.001,
+            last_token_ts=at,
+            num_generation_tokens=5,
+        )
+        self._update_stats_from_finished(state, 0, stats)
+
+    def _update_stats_from_finished(self, state: Any, reason: int, stats: Any) -> None:
+        stats.finished_requests.append((state, reason))
+
+    def abort_requests(self, _: Any) -> list[str]:
+        """Nobody leaves."""
+        return []
+
+    def propagate_error(self, _: Any) -> None:
+        """Nothing fails."""
+
+
+class AsyncLLM:
+    """The part of vLLM's engine client that is hooked."""
+
+    def __init__(self) -> None:
+        self.output_processor = OutputProcessor()
+        self.engine_core = SimpleNamespace(engine_ranks_managed=[0])
+        self.logger_manager = SimpleNamespace(record=lambda *_, **__: None)
+        self.vllm_config = SimpleNamespace(
+            model_config=SimpleNamespace(served_model_name="tiny"), observability_config=None
+        )
+
+    def generate(self) -> None:
+        """One request in one step."""
+        stats = SimpleNamespace(
+            num_generation_tokens=5, num_prompt_tokens=11, num_preempted_reqs=0,
+            finished_requests=[],
+        )  # fmt: skip
+        scheduler = SimpleNamespace(
+            num_running_reqs=1, num_waiting_reqs=0, kv_cache_usage=0.5,
+            prefix_cache_stats=SimpleNamespace(queries=1, hits=0),
+        )  # fmt: skip
+        request = SimpleNamespace(request_id="chatcmpl-1", arrival_time=time.time())
+        self.output_processor.add_request(request)
+        self.output_processor.process_outputs([], time.monotonic(), stats)
+        self.logger_manager.record(scheduler, stats, engine_idx=0)
 
 
 def make_module(name: str, **content: Any) -> None:
@@ -48,67 +110,46 @@ def make_module(name: str, **content: Any) -> None:
     vars(sys.modules[name]).update(content)
 
 
-async def serve(_: Any, receive: Any, send: Any) -> None:
-    """Answer a request, as `vllm.entrypoints` would."""
-    await receive()
-    headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(ANSWER).encode()})
-
-
-serve.__module__ = "vllm.entrypoints"
-
-
-def finished() -> Any:
-    """vLLM's statistics of the request, as 0.32 has them."""
-    return SimpleNamespace(
-        request_id="chatcmpl-1", finish_reason=0, e2e_latency=0.004, num_prompt_tokens=11,
-        num_generation_tokens=5, num_preemptions=0, num_cached_tokens=0, max_tokens_param=5,
-        queued_time=0.0005, prefill_time=0.001, inference_time=0.003, decode_time=0.002,
-    )  # fmt: skip
-
-
-def record(stat_logger: Any, *sequences: Any) -> None:
-    """One engine step."""
-    scheduler = SimpleNamespace(
-        num_running_reqs=1, num_waiting_reqs=0, kv_cache_usage=0.5,
-        prefix_cache_stats=SimpleNamespace(queries=1, hits=0),
-    )  # fmt: skip
-    iteration = SimpleNamespace(
-        iteration_timestamp=time.time(), num_generation_tokens=5, num_prompt_tokens=11,
-        num_preempted_reqs=0, finished_requests=list(sequences),
-    )  # fmt: skip
-    stat_logger.record(scheduler, iteration)
+def load_plugins() -> None:
+    """Load what vLLM would load."""
+    for plugin in entry_points(group="vllm.general_plugins"):
+        plugin.load()()
 
 
 async def main() -> None:
-    """Load both plugins, serve, and wait."""
-    for plugin in entry_points(group="vllm.general_plugins"):
-        plugin.load()()
+    """Load the plugin as vLLM does, and serve requests."""
+    load_plugins()
     make_module("fastapi.applications", FastAPI=FastAPI)
-    make_module("vllm.v1.metrics.loggers", StatLoggerBase=StatLoggerBase)
-    # Again, as vLLM may: the first time there was no FastAPI yet, and it was never imported.
-    for plugin in entry_points(group="vllm.general_plugins"):
-        plugin.load()()
-    (plugin,) = entry_points(group="vllm.stat_logger_plugins")
-    stat_logger = plugin.load()(None, 0)
+    make_module("vllm.v1.engine.async_llm", AsyncLLM=AsyncLLM)
+    # Again, as vLLM may: these modules are made here, and never imported.
+    load_plugins()
+    client = AsyncLLM()
+
+    async def serve(_: Any, receive: Any, send: Any) -> None:
+        await receive()
+        client.generate()
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(ANSWER).encode()})
+
+    serve.__module__ = "vllm.entrypoints"
     body = {"model": "tiny", "messages": [{"role": "user", "content": "?"}]}
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": json.dumps(body).encode()}
 
-    async def send(message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.body":
-            record(stat_logger, finished())
+    async def send(_: dict[str, Any]) -> None: ...
 
     scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": []}
-    record(stat_logger)
-    await FastAPI(serve).build_middleware_stack()(scope, receive, send)
+    application = FastAPI(serve).build_middleware_stack()
+    line = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
+    while not line.done():
+        await application(dict(scope), receive, send)
+        await asyncio.sleep(0.2)
 
 
 os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = sys.argv[1]
 os.environ["OTEL_METRIC_EXPORT_INTERVAL"] = "500"
 asyncio.run(main())
-sys.stdin.readline()
 imported = {name.partition(".")[0] for name in sys.modules}
-print(*sorted(imported - sys.stdlib_module_names - {"__main__"}))
+print(*sorted(imported - sys.stdlib_module_names - {"__main__", "__mp_main__"}))
