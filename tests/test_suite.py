@@ -130,6 +130,21 @@ class Building:
         return "slow to build" not in names
 
 
+def test_what_may_take_longest_comes_first(tmp_path: Path) -> None:
+    """Of long tests those that are given the most time: none of them is left for the end."""
+    long = """
+        @pytest.mark.slow
+        @pytest.mark.timeout({seconds})
+        def test_{seconds}(): ...
+    """
+    _, ran = run(
+        tmp_path, "-n", "1", "--dist", "loadfile",
+        test_a=long.format(seconds=300), test_b=long.format(seconds=900),
+        test_c="def test_1(): ...\ndef test_2(): ...",
+    )  # fmt: skip
+    assert [name for name, _ in ran] == ["test_900", "test_300", "test_1", "test_2"]
+
+
 def test_vllm_runs_in_one_process_at_a_time() -> None:
     """It takes all processors, so that two would only wait for each other; and a unit whose
     environment is still being built is left for later.

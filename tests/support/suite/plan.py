@@ -119,9 +119,16 @@ def _shares(item: pytest.Item) -> bool:
     )
 
 
-def _rank(items: list[pytest.Item]) -> tuple[bool, bool, int]:
+def _rank(items: list[pytest.Item]) -> tuple[bool, bool, float, int]:
     """What sorts units: those with vLLM, then other long ones, then the rest; of each kind those
-    with the most tests first.
+    whose tests may take longest first, then those with the most tests.
     """
     needs_vllm = any(VLLM in environments_of(item) for item in items)
-    return (not needs_vllm, not any(map(_is_long, items)), -len(items))
+    # A test that is given more time than others takes more.
+    longest = max(_timeout_seconds(item) for item in items)
+    return (not needs_vllm, not any(map(_is_long, items)), -longest, -len(items))
+
+
+def _timeout_seconds(item: pytest.Item) -> float:
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0]) if mark and mark.args else 0.0
