@@ -31,6 +31,8 @@ AT = time.monotonic() - 20.0
 @pytest.fixture(autouse=True)
 def shared(monkeypatch: pytest.MonkeyPatch, observed: Observed) -> None:
     monkeypatch.setattr(runtime, "_runtime", observed.runtime)
+    # These tests may run minutes after they were imported.
+    monkeypatch.setitem(globals(), "AT", time.monotonic() - 20.0)
 
 
 def observed_client(observed: Observed, **arguments: Any) -> AsyncLLM:
