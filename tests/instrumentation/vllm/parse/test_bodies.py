@@ -72,6 +72,19 @@ def test_several_choices_of_a_stream() -> None:
     assert stream(end(1, "stop"), end(0, "length")).finish_reasons == ("length", "stop")
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_an_answer_above_the_cap(keep: bool) -> None:
+    """Its beginning is known, and with content what was said there."""
+    choices = [{"index": index, "message": {"role": "assistant", "content": "a" * 300},
+                "finish_reason": "stop"} for index in range(9)]  # fmt: skip
+    raw = json.dumps({"id": "chatcmpl-1", "model": "m", "choices": choices}).encode()[:1_000]
+    facts = read_answer([raw], False, (), False, keep)
+    assert (facts.id, facts.model, facts.is_cut) == ("chatcmpl-1", "m", keep)
+    assert (facts.body is None) is not keep
+    if facts.body is not None:
+        assert facts.body["choices"][0] == choices[0]
+
+
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
 @pytest.mark.parametrize("data", [[], [{"index": 0, "embedding": [0.5, [1]]}], "AAAA"])
 def test_vectors(data: object, separators: tuple[str, str]) -> None:

@@ -16,6 +16,7 @@ from sidelight.instrumentation.vllm.parse.values import (
     count_of,
     mapping_of,
     name_of,
+    read_cut_object,
     read_object,
 )
 
@@ -40,9 +41,14 @@ def read_answer(
     facts = AnswerFacts()
     raw = b"".join(chunks)
     if not stream:
-        body = read_object(_without_vectors(raw)) if whole else None
+        body = None
+        if whole:
+            body = read_object(_without_vectors(raw))
+        elif keep and not raw.startswith(_VECTORS):
+            body, facts.is_cut = read_cut_object(raw), True
         if body is None:
-            facts.id = first_match(_ID_AT_HEAD, raw[:_HEAD_BYTES])
+            head = raw[:_HEAD_BYTES]
+            facts.id, facts.model = first_match(_ID_AT_HEAD, head), first_match(_MODEL, head)
         else:
             _read(facts, body)
             _set_reasons(facts, dict(finish_reasons(body)))
