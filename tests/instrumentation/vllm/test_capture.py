@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -43,6 +44,23 @@ async def test_huge_bodies(observed: Observed) -> None:
     assert span.attributes[names.RESPONSE_ID] == "chatcmpl-7"
     held = observed.runtime.budget
     assert held.taken == held.released
+
+
+async def test_a_huge_answer_in_one_piece(observe: Callable[..., Observed]) -> None:
+    """Its beginning is kept: the id, the model, and with content what was said there."""
+    observed = observe(capture_content="full")
+
+    async def verbose(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+        answer = ANSWER | {"prompt_logprobs": "x" * (MAX_BODY_BYTES + 1)}
+        await reply(send, json.dumps(answer).encode())
+
+    await call(observed, verbose)
+    span = observed.server_span()
+    assert span.attributes[names.RESPONSE_ID] == "chatcmpl-7"
+    assert "a secret answer" in span.attributes[names.OUTPUT_VALUE]
+    assert span.attributes[names.CONTENT_TRUNCATED] is True
+    assert observed.runtime.budget.taken == observed.runtime.budget.released
 
 
 async def test_all_bodies_together_are_bounded(observed: Observed) -> None:

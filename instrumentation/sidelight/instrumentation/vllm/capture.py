@@ -15,6 +15,8 @@ from sidelight.instrumentation.vllm.current_request import CurrentRequest
 from sidelight.instrumentation.vllm.records import HEADERS, REQUEST_BODY, REQUEST_ENDED, Record
 
 MAX_BODY_BYTES: Final = 1024 * 1024
+# Of a body that comes as one chunk above that.
+MAX_HEAD_BYTES: Final = 64 * 1024
 # Of all requests in flight and in the queue together.
 MAX_CAPTURED_BYTES: Final = 64 * 1024 * 1024
 
@@ -69,7 +71,10 @@ class CapturedBody:
             return
         if self.size + len(chunk) > MAX_BODY_BYTES or not self._budget.take(len(chunk)):
             self.whole = False
-            return
+            # A whole answer comes as one chunk, which begins with its id and model.
+            chunk = b"" if self.chunks else chunk[:MAX_HEAD_BYTES]
+            if not chunk or not self._budget.take(len(chunk)):
+                return
         self.size += len(chunk)
         self.chunks.append(chunk)
 
