@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their own set-up; see README.md.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint docs system-packages soak fuzz bench bench-docs bench-backlog bench-vectordb bench-vllm bench-vllm-causes dashboards config-docs database-docs names generated pictures proto clean
+.PHONY: help demo test check lint docs compile system-packages soak fuzz bench bench-docs bench-backlog bench-vectordb bench-vllm bench-vllm-causes dashboards config-docs database-docs names generated pictures proto clean
 
 SOURCES := instrumentation dashboards collector examples scripts tests
 BIN := .venv/bin
@@ -17,6 +17,7 @@ help:
 	@echo "make docs            the site of docs/ in build/site; any warning fails"
 	@echo "make soak            100 kills of the collector under load, a flood, a backlog of 10 GB"
 	@echo "make fuzz            100,000 inputs for what reads from the network"
+	@echo "make compile         the modules that each span passes, compiled by mypyc, in the user's cache"
 	@echo "make bench           what a span costs the collector, beside rotel, and how it grows"
 	@echo "make bench-docs      the tables and pictures of docs/benchmarks.md from it"
 	@echo "make bench-backlog   what a backlog of 10 GB costs the receiving while it is drained"
@@ -79,9 +80,15 @@ fuzz: .venv/test
 	SIDELIGHT_FUZZ_INPUTS=100000 $(BIN)/pytest --timeout 7200 \
 	  tests/base/http_server tests/collector/receivers/test_fuzz.py tests/otlp
 
+# Beside the sources, never among them: what is edited is what runs.
+compile: .venv/test
+	@$(BIN)/python scripts/compile.py
+
+# Calls are counted without compiled modules, whose calls Python does not see. The collector that is
+# measured has them, as its wheels do; without a compiler it is measured as it is.
 bench: .venv/test
 	PYTHONPATH=tests $(BIN)/python -m bench.collector.calls
-	PYTHONPATH=tests $(BIN)/python -m bench.collector $(BENCH_OPTIONS)
+	PYTHONPATH="$$($(BIN)/python scripts/compile.py):tests" $(BIN)/python -m bench.collector $(BENCH_OPTIONS)
 
 bench-backlog: .venv/test
 	PYTHONPATH=tests $(BIN)/python -m bench.collector.backlog $(BENCH_OPTIONS)

@@ -24,7 +24,7 @@ class MalformedError(Exception):
     """The bytes are no export request of the signal; the message says so to the sender."""
 
 
-def parse(signal: Signal, body: bytes) -> Request:
+def parse(signal: Signal, body: bytes | bytearray) -> Request:
     """The sliced view of a request whose every field, UTF-8 included, has been checked.
 
     Raises `MalformedError`.
@@ -32,7 +32,7 @@ def parse(signal: Signal, body: bytes) -> Request:
     schema = FULL[signal]
     try:
         Checker().check(schema, memoryview(body))
-        return Request.FromString(body)
+        return Request.FromString(body)  # type: ignore[arg-type]  # it takes any buffer
     except DecodeError as error:
         raise MalformedError(
             f"the body is not a valid {schema.DESCRIPTOR.name} in protobuf: {error}"

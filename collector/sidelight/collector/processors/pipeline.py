@@ -90,7 +90,7 @@ class Pipeline:
         self._protects = bool(extensions) or self._content is not None or redact is not None
         self._plans = Plans()
 
-    def traces(self, request: Request, body: bytes | None = None) -> Processed:
+    def traces(self, request: Request, body: bytes | bytearray | None = None) -> Processed:
         """What `traces_in_steps` does, without interruption."""
         return finished(self.traces_in_steps(request, body))
 
@@ -98,7 +98,9 @@ class Pipeline:
         """What `logs_in_steps` does, without interruption."""
         return finished(self.logs_in_steps(request))
 
-    def traces_in_steps(self, request: Request, body: bytes | None = None) -> Steps[Processed]:
+    def traces_in_steps(
+        self, request: Request, body: bytes | bytearray | None = None
+    ) -> Steps[Processed]:
         """Make foreign spans canonical, apply policy and redaction, read those to be measured.
 
         `request` is changed in place; spans with bad ids or beyond the limits are taken out, and

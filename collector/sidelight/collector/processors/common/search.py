@@ -58,7 +58,7 @@ class Trigger:
 class Presence:
     """Which byte strings occur anywhere in a request; each is looked for once."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes | bytearray) -> None:
         self._body = body
         self._known: dict[bytes, bool] = {}
 

@@ -110,7 +110,7 @@ def _address(part: Mapping[str, Any]) -> str:
 def _note(part: Part) -> str | None:
     """What a part is that the backends do not show; None for those they do."""
     kind = part["type"]
-    if kind in ("text", "reasoning", *_CALLS):
+    if kind in ("text", "reasoning") or kind in _CALLS:
         return None
     if kind not in ("uri", "blob", "file"):
         return f"[{kind}]"

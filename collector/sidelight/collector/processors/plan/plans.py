@@ -65,6 +65,7 @@ class Applied:
     @property
     def proto(self) -> Span:
         """The span afterwards."""
+        self._subject.open()
         return self._subject.proto
 
     @property
@@ -83,6 +84,7 @@ class Applied:
     def attributes(self) -> Attributes:
         """The attributes; with a plan, each is read when it is asked for."""
         done = self._done
+        self._subject.open()
         if isinstance(done, Changes):
             return _PlannedAttributes(done.names, self._subject)
         return attributes(self._subject.proto.attributes)
@@ -135,6 +137,8 @@ class Plans:
         )
         shape = self._shapes.get(traits) or self._promoted(traits)
         step = None if shape is None else shape.first
+        if type(step) is Question:
+            subject.open()
         while type(step) is Question:
             step = step.next.get(step.ask(subject))
         if step is None:
@@ -142,11 +146,13 @@ class Plans:
         if type(step) is not Changes:
             return self._applied_slowly(rules, subject)
         if step.changed:
+            subject.open()
             step.apply(subject)
         return Applied(step, subject, changed=step.changed)
 
     def _applied_slowly(self, rules: Rules, subject: Subject) -> Applied:
         self.unplanned += 1
+        subject.open()
         span = OpenSpan(subject.proto)
         rules(span)
         return Applied(span, subject, changed=span.close())
@@ -174,6 +180,7 @@ class Plans:
         self._credit = min(_FIRST_CREDIT, self._credit + _CREDIT_OF_A_SPAN)
         if self._credit < 1 or len(found[1]) > MAX_NAME_BYTES:
             return None
+        subject.open()
         proto = subject.proto
         names = tuple([pair.key for pair in proto.attributes])
         if len(names) > MAX_NAMES:

@@ -13,27 +13,27 @@ from sidelight.otlp.span import value
 
 
 class Subject:
-    """A span that a plan is applied to, parsed when something of it is asked for."""
+    """A span that a plan is applied to, parsed when it is opened."""
 
-    __slots__ = ("_item", "made", "pairs", "proto")
+    __slots__ = ("_item", "_opened", "made", "pairs", "proto")
 
     proto: Span
-    """The span itself."""
+    """The span itself, once it is open."""
     pairs: Sequence[KeyValue]
-    """Its attributes as they came."""
+    """Its attributes as they came, once it is open."""
 
     def __init__(self, item: bytes) -> None:
         self._item = item
+        self._opened = False
         self.made: dict[Value, Any] = {}
         """What functions made of its values, each called once."""
 
-    def __getattr__(self, name: str) -> Any:
-        # Once only, when a slot is still empty; then reading one is no call, as with a property.
-        if name not in ("proto", "pairs"):
-            raise AttributeError(name)
-        self.proto = Span.FromString(self._item)
-        self.pairs = self.proto.attributes
-        return getattr(self, name)
+    def open(self) -> None:
+        """Parse the span, unless that was done."""
+        if not self._opened:
+            self._opened = True
+            self.proto = Span.FromString(self._item)
+            self.pairs = self.proto.attributes
 
     def keep_pairs(self) -> None:
         """Let `pairs` stay as they came while attributes of `proto` are added and taken out."""

@@ -22,7 +22,7 @@ from sidelight.otlp.otlp_pb2 import Fields, Request, Resources, Scopes
 from sidelight.otlp.remember import remembered
 
 
-def suspects_of(request: Request, body: bytes) -> Suspects:
+def suspects_of(request: Request, body: bytes | bytearray) -> Suspects:
     """What chooses the spans of a request to open. `body` is what it was parsed from."""
     resources = [resource.resource.SerializeToString() for resource in request.resources]
     return Suspects(body, resources)

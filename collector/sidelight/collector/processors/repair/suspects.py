@@ -68,7 +68,7 @@ _BAD_ESCAPE: Final = re.compile(
 class Suspects:
     """Chooses spans of one request."""
 
-    def __init__(self, body: bytes, resources: Iterable[bytes]) -> None:
+    def __init__(self, body: bytes | bytearray, resources: Iterable[bytes]) -> None:
         """`body` is what the spans came in, `resources` are its serialised resources."""
         # Whatever a user sets, the SDKs of OpenTelemetry write a value, if only an empty one.
         is_by_hand = not all(b"telemetry.sdk.name" in resource for resource in resources)

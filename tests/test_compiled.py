@@ -1,0 +1,72 @@
+"""The compiled modules do what the sources say, and are only where they are asked for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from support.paths import ROOT
+
+# mypyc and the C compiler take a minute of CPU, once for each state of the sources.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+# What says of plans, repairs and inheritance that they are equal to the slow way.
+_EQUIVALENCE = (
+    "tests/collector/processors/plan",
+    "tests/collector/processors/repair/test_repair.py",
+    "tests/collector/processors/limits",
+    "tests/collector/processors/normalise",
+    "tests/collector/metrics/retrieval",
+    "tests/otlp/test_inheritance.py",
+)
+
+
+@pytest.fixture(scope="module")
+def compiled() -> Path:
+    """A folder for PYTHONPATH with the compiled modules."""
+    command = [sys.executable, str(ROOT / "scripts" / "compile.py")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == 2:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+def test_they_pass_the_same_tests(compiled: Path) -> None:
+    """The tests of equality, with the compiled modules in place of the sources."""
+    place = "import sidelight.collector.processors.plan.plans as p; print(p.__file__)"
+    env = {**os.environ, "PYTHONPATH": str(compiled)}
+    shown = subprocess.run([sys.executable, "-c", place], env=env, capture_output=True, text=True)
+    assert shown.stdout.startswith(str(compiled))
+    assert shown.stdout.strip().endswith((".so", ".pyd"))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
+    done = subprocess.run([*command, *_EQUIVALENCE], env=env, cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stdout.decode()[-4000:]
+
+
+def test_a_wheel_has_them_if_it_is_asked_for(compiled: Path, tmp_path: Path) -> None:
+    """With SIDELIGHT_COMPILE=1; such a wheel says for which interpreter it is."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    env = {**os.environ, "SIDELIGHT_COMPILE": "1"}
+    subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True)
+    (wheel,) = tmp_path.iterdir()
+    assert not wheel.name.endswith("none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    suffixed = [name for name in names if name.endswith(".so")]
+    assert {str(path.relative_to(compiled)) for path in compiled.rglob("*.so")} == set(suffixed)
+    assert "sidelight/collector/processors/plan/plans.py" in names
+
+
+def test_no_source_is_hidden() -> None:
+    """Nothing compiled is among the sources: what is edited is what runs."""
+    assert not [
+        path
+        for part in ("instrumentation", "dashboards", "collector")
+        for path in (ROOT / part).rglob("*.so")
+    ]
