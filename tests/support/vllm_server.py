@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,3 +96,31 @@ def name_vllm(directory: Path, version: str) -> None:
     metadata = directory / f"vllm-{version}.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")
+
+
+@contextmanager
+def stopped_engine(server: VllmServer) -> Iterator[None]:
+    """The server's engine does not run (SIGSTOP) within the `with`; its API server does."""
+    group = os.getpgid(server.process.pid)
+    engines = [
+        int(process.name)
+        for process in Path("/proc").iterdir()
+        if process.name.isdecimal() and _is_engine_of(process, group)
+    ]
+    assert engines
+    for engine in engines:
+        os.kill(engine, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for engine in engines:
+            os.kill(engine, signal.SIGCONT)
+
+
+def _is_engine_of(process: Path, group: int) -> bool:
+    try:
+        name = (process / "comm").read_text()
+        return name.startswith("VLLM::EngineCor") and os.getpgid(int(process.name)) == group
+    except OSError:
+        # It has ended.
+        return False

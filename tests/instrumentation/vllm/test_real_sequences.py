@@ -17,7 +17,7 @@ import pytest
 from sidelight import conventions as names
 from sidelight.demo.vllm_server import MAX_BATCH_REQUESTS, VllmServer
 from support.otlp_receiver import OtlpReceiver, ReceivedSpan
-from support.vllm_server import running_vllm
+from support.vllm_server import running_vllm, stopped_engine
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(600)]
@@ -146,6 +146,12 @@ async def leave_the_queue(engine: Engine) -> str:
     return trace_id
 
 
+async def leave_a_stopped_engine(engine: Engine) -> str:
+    """A client that leaves before its first token, as the engine does not run."""
+    with stopped_engine(engine.server):
+        return await leave_after_seconds(engine, CHAT, 1.0, messages=QUESTION, **LONG)
+
+
 WAYS: dict[str, Callable[[Engine], Any]] = {
     "stream": lambda engine: leave_after_chunks(engine, CHAT, 5, messages=QUESTION, **LONG),
     "completion": lambda engine: leave_after_chunks(engine, COMPLETIONS, 5, prompt="x", **LONG),
@@ -157,9 +163,7 @@ WAYS: dict[str, Callable[[Engine], Any]] = {
         engine, "/v1/messages", 8, messages=QUESTION, max_tokens=1500
     ),
     "timeout": lambda engine: leave_after_seconds(engine, CHAT, 1.5, messages=QUESTION, **LONG),
-    "before the first token": lambda engine: leave_after_seconds(
-        engine, COMPLETIONS, 0.05, prompt="many words " * 150, **LONG
-    ),
+    "before the first token": leave_a_stopped_engine,
     "queued": leave_the_queue,
     "by the API": abort_by_id,
 }
