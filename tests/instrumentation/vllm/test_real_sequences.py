@@ -16,12 +16,14 @@ import pytest
 
 from sidelight import conventions as names
 from sidelight.demo.vllm_server import MAX_BATCH_REQUESTS, VllmServer
+from support import lora_adapter
 from support.otlp_receiver import OtlpReceiver, ReceivedSpan
 from support.vllm_server import running_vllm, stopped_engine
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(600)]
 
+ADAPTER = "poet"
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 LONG = {"max_tokens": 1500, "ignore_eos": True}
 QUESTION = [{"role": "user", "content": "What is it?"}]
@@ -77,13 +79,15 @@ class Engine:
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One start of vLLM for all tests here."""
     directory: Path = tmp_path_factory.mktemp("vllm")
+    adapter = lora_adapter.write(directory / "adapter")
+    lora = [f"--max-lora-rank={lora_adapter.RANK}", "--lora-modules", f"{ADAPTER}={adapter}"]
     with (
         OtlpReceiver() as receiver,
         running_vllm(
             directory,
             otlp_endpoint=receiver.url,
             environment={"OTEL_METRIC_EXPORT_INTERVAL": "1000"},
-            arguments=["--enable-scale-out"],
+            arguments=["--enable-scale-out", "--enable-lora", *lora],
         ) as server,
     ):
         yield Engine(server, receiver)
@@ -126,9 +130,12 @@ async def abort_by_id(engine: Engine) -> str:
     async with httpx.AsyncClient(base_url=engine.server.url, timeout=120) as client:
         body = engine.body(messages=QUESTION, stream=True, **LONG)
         async with client.stream("POST", CHAT, json=body, headers=headers) as response:
+            chunks = 0
             async for _ in response.aiter_bytes():
-                ids = {"request_ids": [f"chatcmpl-{trace_id}"]}
-                await client.post("/inference/v1/abort_requests", json=ids)
+                chunks += 1
+                if chunks == 5:
+                    ids = {"request_ids": [f"chatcmpl-{trace_id}"]}
+                    await client.post("/inference/v1/abort_requests", json=ids)
     return trace_id
 
 
@@ -178,6 +185,9 @@ async def test_aborts(engine: Engine, way: str) -> None:
     trace = engine.trace(trace_id)
     (server,) = trace["server"]
     assert names.ENGINE_REQUEST_ID in server.attributes
+    by_client = way != "by the API"
+    error_type = names.CLIENT_DISCONNECT if by_client else names.ENGINE_ABORT
+    assert server.attributes[names.ERROR_TYPE] == error_type
     if way in WITH_TOKENS:
         tokens = server.attributes[names.SERVED_OUTPUT_TOKENS]
         assert 1 < tokens < 3_000
@@ -251,6 +261,22 @@ async def test_ids_of_any_shape(engine: Engine) -> None:
         trace = engine.trace(trace_id)
         assert len(trace["decode"]) == 1
         assert trace["server"][0].attributes[names.SERVED_OUTPUT_TOKENS] == 4
+
+
+async def test_lora(engine: Engine) -> None:
+    """A request to an adapter names it, whether it is answered or aborted."""
+    trace_id, headers = new_trace()
+    async with httpx.AsyncClient(base_url=engine.server.url, timeout=120) as client:
+        body = {"model": ADAPTER, "messages": QUESTION, "max_tokens": 4, "ignore_eos": True}
+        response = await client.post(CHAT, json=body, headers=headers)
+    assert response.status_code == 200, response.text
+    aborted = await leave_after_chunks(
+        engine, CHAT, 5, **LONG | {"model": ADAPTER, "messages": QUESTION}
+    )
+    for id_ in (trace_id, aborted):
+        (server,) = engine.trace(id_)["server"]
+        assert server.attributes[names.LORA_NAME] == ADAPTER
+        assert server.attributes[names.SERVED_OUTPUT_TOKENS] > 1
 
 
 async def test_beam_search(engine: Engine) -> None:

@@ -19,7 +19,7 @@ StepFields = tuple[Any, ...]
 
 
 class EngineStep(NamedTuple):
-    """One engine step as the stat logger saw it. `at` is in seconds of the monotonic clock.
+    """One engine step as vLLM told of it. `at` is in seconds of the monotonic clock.
 
     `running`, `waiting` (requests) and `kv_usage` (a share from 0 to 1) describe the moment
     after the step. They are None where vLLM gave the scheduler's figures to another API
