@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import Any
 
 from bench.report import Figure, figure
+from bench.vllm.cpu import thread_seconds
 from sidelight.instrumentation.settings import ContentPolicy, Settings
 from sidelight.instrumentation.vllm import records
+from sidelight.instrumentation.vllm.capture import CaptureBudget
 from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
-from sidelight.instrumentation.vllm.records import RecordDecoder
+from sidelight.instrumentation.vllm.observer import rendezvous
+from sidelight.instrumentation.vllm.observer.hand_off import ObserverHandOff
+from sidelight.instrumentation.vllm.records import STEP, RecordDecoder
+from sidelight.instrumentation.vllm.versions import Versions
 from support.asgi import Client, Receive, Send, events, reply, scope
 from support.observed_vllm import Observed, finished
+from support.otlp_receiver import OtlpReceiver
+from support.process_tree import observers_below
 from support.vllm_application import QUESTION, USAGE, piece
+from support.waiting import eventually
 
 ROUNDS = 5
-REQUESTS = 300
+REQUESTS = 500
+RATE = 100
 TOKENS = 64
 # In a batch of 16 requests, of which each has a step for each token.
 STEPS_A_REQUEST = TOKENS // 16
@@ -28,8 +38,14 @@ def figures() -> list[Figure]:
     """µs of CPU for a streamed request, with the steps that fall to it and its spans."""
     policies: tuple[ContentPolicy, ...] = ("off", "full")
     return [
-        figure(f"observer.request.{content}", "us", [_request(content) for _ in range(ROUNDS)])
-        for content in policies
+        *(
+            figure(f"observer.request.{content}", "us", [_request(content) for _ in range(ROUNDS)])
+            for content in policies
+        ),
+        *(
+            figure(f"observer.core_at_100_a_second.{content}", "%", [_core_share(content)])
+            for content in policies
+        ),
     ]
 
 
@@ -46,6 +62,36 @@ def _request(content: ContentPolicy) -> float:
     if len(observed.encoded()) < 4 * REQUESTS:
         raise RuntimeError("requests without their phases")
     return micros
+
+
+def _core_share(content: ContentPolicy) -> float:
+    """The share of a core that a real observer process takes at 100 requests/s, in percent."""
+    observed = Observed(Settings(capture_content=content))
+    asyncio.run(_capture(observed))
+    captured = observed.queue.drain()
+    a_request = len(captured) // REQUESTS
+    rendezvous.announce()
+    with OtlpReceiver() as receiver:
+        environment = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+            "SIDELIGHT_CAPTURE_CONTENT": content,
+        }
+        to = ObserverHandOff(CaptureBudget(), lambda: (), Versions(), environment, lambda _: None)
+        to.start()
+        eventually(lambda: to._connected_once)
+        (process,) = eventually(lambda: observers_below(os.getpid()))
+        shares = []
+        for _ in range(2):
+            before, start = sum(thread_seconds(process).values()), time.monotonic()
+            for number in range(REQUESTS):
+                for record in captured[number * a_request : (number + 1) * a_request]:
+                    (to.put_step if record[0] == STEP else to.put)(record)
+                time.sleep(max(0.0, start + (number + 1) / RATE - time.monotonic()))
+            spent = sum(thread_seconds(process).values()) - before
+            shares.append(100 * spent / (time.monotonic() - start))
+        to.stop()
+    # Once everything it imports and keeps is there.
+    return shares[-1]
 
 
 async def _capture(observed: Observed) -> None:
