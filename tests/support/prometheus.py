@@ -39,6 +39,7 @@ class Prometheus:
 
     base_url: str
     pid: int
+    timeout_seconds: float = 30.0
 
     def query(self, expression: str, *, at: float | None = None) -> list[Series]:
         """An instant query that returns a vector; `at` is a Unix time, now if left out."""
@@ -92,7 +93,7 @@ class Prometheus:
             else urllib.request.Request(url, data=encoded.encode())
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:
+            with urllib.request.urlopen(request, timeout=self.timeout_seconds) as response:
                 return json.load(response)["data"]
         except urllib.error.HTTPError as error:
             reason = json.load(error).get("error", error.reason)

@@ -1,0 +1,1 @@
+"""What the dashboards' queries cost a Prometheus of many replicas."""
