@@ -24,6 +24,7 @@ from support.memory import held_by
 DOCS = paths.DOCS
 COLLECTOR = "*/sidelight/collector/*"
 HEALTH = (DOCS / "retrieval-health.md").read_text()
+VLLM = (DOCS / "vllm.md").read_text()
 SCRAPING = (DOCS / "scraping.md").read_text()
 
 
@@ -72,7 +73,7 @@ def test_presets_are_as_described() -> None:
 
 def test_causes_are_as_described() -> None:
     """In the order in which a request meets them."""
-    found = re.findall(r"^\| `(\w+)` \| ", HEALTH.partition("| cause |")[2], re.MULTILINE)
+    found = re.findall(r"^\| `(\w+)` \| ", VLLM.partition("| cause |")[2], re.MULTILINE)
     assert tuple(found) == CAUSES
 
 
