@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +13,26 @@ import pytest
 from sidelight.instrumentation.vllm.sequences import FinishedSequence, read_sequence
 from support.environments import python_of
 from support.paths import ROOT
+from support.vllm_server import older_vllm
 
-pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real("vllm", "vllm-0.31"), pytest.mark.timeout(600)]
 
 
-def run(statistics: str) -> tuple[dict[str, Any], dict[str, list[FinishedSequence]]]:
+@pytest.fixture(scope="module", params=["0.32", "0.31"])
+def laid_over(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """What lies over the newest vLLM's environment: nothing, or an older vLLM."""
+    if request.param == "0.32":
+        return []
+    return [older_vllm(request.param, tmp_path_factory.mktemp("older") / "vllm")]
+
+
+def run(
+    laid_over: list[Path], statistics: str
+) -> tuple[dict[str, Any], dict[str, list[FinishedSequence]]]:
     """What the script says, and the sequences by the ids of their requests."""
-    folders = (ROOT / "instrumentation", ROOT / "tests")
+    folders = (*laid_over, ROOT / "instrumentation", ROOT / "tests")
     done = subprocess.run(
         [
             python_of("vllm"),
@@ -44,9 +58,9 @@ def run(statistics: str) -> tuple[dict[str, Any], dict[str, list[FinishedSequenc
     return result, sequences
 
 
-def test_with_statistics() -> None:
+def test_with_statistics(laid_over: list[Path]) -> None:
     """Times, tokens and preemptions are vLLM's own; aborted sequences have theirs as well."""
-    result, sequences = run("on")
+    result, sequences = run(laid_over, "on")
     assert {stats["request_id"] for stats in result["reported"]} == {"finished", "preempted"}
     for stats in result["reported"]:
         (sequence,) = sequences[stats["request_id"]]
@@ -66,9 +80,9 @@ def test_with_statistics() -> None:
     assert sorted(child.index for child in sequences["two"]) == [4, 5]
 
 
-def test_without_statistics() -> None:
+def test_without_statistics(laid_over: list[Path]) -> None:
     """Under `--disable-log-stats` tokens, cached tokens and the first token are known."""
-    result, sequences = run("off")
+    result, sequences = run(laid_over, "off")
     assert result["reported"] == []
     (finished,), (aborted,), (early,) = (
         sequences[name] for name in ("finished", "aborted", "early")
