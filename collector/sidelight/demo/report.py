@@ -32,7 +32,7 @@ _SHOWN = {
 }
 # The order in which the spans of a question start; Phoenix returns them in any order.
 _ORDER = ("EMBEDDING", "RETRIEVER", "LLM")
-_PHASES = ("queue", "prefill", "decode")
+_PHASES = ("frontend", "queue", "prefill", "decode", "delivery")
 
 
 def show(

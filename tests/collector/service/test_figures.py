@@ -42,8 +42,11 @@ def sent() -> bytes:
         names.QUEUE_TIME: 0.5,
         names.PREFILL_TIME: 0.25,
         names.DECODE_TIME: 1.0,
-        names.STEPS: 10,
-        names.STEPS_WITH_PREFILL: 5,
+        names.DELAY_SECONDS["frontend"]: 0.25,
+        names.DELAY_SECONDS["queue"]: 0.5,
+        names.DELAY_SECONDS["prefill"]: 0.25,
+        names.DELAY_SECONDS["decode"]: 0.5,
+        names.DELAY_SECONDS["interference"]: 0.5,
         **USAGE,
     }
     made = request(
@@ -104,17 +107,11 @@ def test_client_and_server_of_a_call_count_once(prometheus: Prometheus) -> None:
 
 
 def test_causes_add_up_to_the_duration(prometheus: Prometheus) -> None:
-    """Queue, prefill, and a half of decode that others' prompts shared."""
+    """As the plugin found them; a cause that took no time is 0."""
     causes = prometheus.query(f"sum by (cause) ({DELAY}_sum)")
     assert {each.labels["cause"]: each.value for each in causes} == pytest.approx(
-        {
-            "queue": 0.5,
-            "prefill": 0.25,
-            "decode": 0.5,
-            "interference": 0.5,
-            "preemption": 0,
-            "outside": 0.25,
-        }
+        dict.fromkeys(names.DELAY_SECONDS, 0.0)
+        | {"frontend": 0.25, "queue": 0.5, "prefill": 0.25, "decode": 0.5, "interference": 0.5}
     )
 
 
