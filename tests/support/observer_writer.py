@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,8 +49,8 @@ class Writer:
 
     def __init__(self, directory: Path, endpoint: str, **variables: str) -> None:
         self.directory = directory
-        self.log = directory.with_suffix(f".{time.monotonic_ns()}.log")
-        with self.log.open("wb") as log:
+        with tempfile.NamedTemporaryFile(delete=False) as log:
+            self.log = Path(log.name)
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "support.observer_writer"],
                 env={
@@ -80,6 +81,7 @@ class Writer:
         """Kill the process if it runs."""
         self.process.kill()
         self.process.communicate()
+        self.log.unlink()
 
 
 @contextmanager
