@@ -32,7 +32,13 @@ def used(folder: Path) -> set[str]:
         and isinstance(node.value, ast.Name)
         and node.value.id in ("names", "c", "conventions")
     }
-    return {str(getattr(names, constant, "")) for constant in constants}
+    return {name for constant in constants for name in held(getattr(names, constant, ""))}
+
+
+def held(constant: object) -> list[str]:
+    """The names that a constant stands for: one, or those of a table."""
+    values = constant.values() if isinstance(constant, dict) else [constant]
+    return [value for value in values if isinstance(value, str)]
 
 
 def emitted(part: str) -> set[str]:
@@ -68,7 +74,7 @@ def test_every_name_is_complete() -> None:
 def test_constants_and_registered_names_are_the_same() -> None:
     """No name is registered without a constant, and no two constants share an attribute."""
     constants = [value for key, value in vars(names).items() if key.isupper()]
-    values = [value for value in constants if isinstance(value, str)]
+    values = [name for value in constants for name in held(value)]
     registered = {*names.ATTRIBUTES, *names.METRICS}
     assert registered <= set(values)
     both = {*names.ATTRIBUTES} & {*names.METRICS}
