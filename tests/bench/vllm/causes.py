@@ -33,6 +33,8 @@ from support.vllm_server import running_vllm
 ALONE_RUNS = 5
 SMALL_KV_BLOCKS = 24
 MAX_BATCH = 16
+# A request that took less than this many times what it takes alone was not affected.
+MIN_AFFECTED = 1.2
 
 
 @dataclass
@@ -46,9 +48,13 @@ class Planted:
     difference: list[float] = field(default_factory=list)
     by_cause: dict[str, float] = field(default_factory=dict)
     estimated: int = 0
+    unaffected: int = 0
 
     def add(self, span: ReceivedSpan, alone: float) -> None:
-        """Add an affected request; `alone` is what the same request takes alone."""
+        """Add a request, if the cause affected it; `alone` is what the same takes alone."""
+        if seconds_of(span) < MIN_AFFECTED * alone:
+            self.unaffected += 1
+            return
         attributes = span.attributes
         self.named.append(attributes.get(names.MAIN_DELAY_CAUSE))
         self.of_cause.append(attributes.get(names.DELAY_SECONDS[self.cause], 0.0))
@@ -63,9 +69,10 @@ class Planted:
         return {
             "cause": self.cause,
             "requests": len(self.named),
-            "named_share": self.named.count(self.cause) / len(self.named),
+            "unaffected": self.unaffected,
+            "named_share": self.named.count(self.cause) / max(1, len(self.named)),
             "named_otherwise": [name for name in self.named if name != self.cause],
-            "seconds_to_difference": sum(self.of_cause) / sum(self.difference),
+            "seconds_to_difference": sum(self.of_cause) / (sum(self.difference) or 1.0),
             "seconds": sum(self.of_cause),
             "difference": sum(self.difference),
             "with_estimates": self.estimated,
@@ -127,7 +134,9 @@ class Client:
     def slow(self, output: int, wait: float) -> str:
         """Ask for a large answer, and read it only after `wait` seconds."""
         trace_id = os.urandom(16).hex()
-        body = json.dumps(self.body(32, output) | {"logprobs": 5, "n": 16, "stream": True}).encode()
+        # More than one choice needs sampling.
+        choices = {"n": 16, "temperature": 1.0, "logprobs": 5, "stream": True}
+        body = json.dumps(self.body(32, output) | choices).encode()
         address = urlsplit(self._server.url)
         head = (
             f"POST /v1/completions HTTP/1.1\r\nHost: {address.netloc}\r\n"
