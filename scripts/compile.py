@@ -76,8 +76,14 @@ def compiled() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sidelight"
     folder = cache / f"compiled-{_digest()}"
     if not folder.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=cache))
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            made = Path(tempfile.mkdtemp(dir=cache))
+        except OSError as error:
+            raise MissingError(
+                f"{cache} cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder "
+                "that can"
+            ) from error
         try:
             _compile(made)
             # Fails if another process was faster.
@@ -98,6 +104,9 @@ def _compile(folder: Path) -> None:
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     if shutil.which(compiler) is None:
         raise MissingError(f"{compiler} is missing; install a C compiler")
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    if not header.is_file():
+        raise MissingError(f"{header} is missing; install the header files of Python")
     for part in SOURCES:
         shutil.copytree(
             ROOT / part / "sidelight",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -38,7 +39,13 @@ def compiled() -> Path:
 
 
 def test_they_pass_the_same_tests(compiled: Path) -> None:
-    """The tests of equality, with the compiled modules in place of the sources."""
+    """The tests of equality, with the compiled modules in place of the sources.
+
+    Once for each state of sources and tests: they take some minutes.
+    """
+    passed = compiled / f"passed-{_digest()}"
+    if passed.exists():
+        return
     place = "import sidelight.collector.processors.plan.plans as p; print(p.__file__)"
     env = {**os.environ, "PYTHONPATH": str(compiled)}
     shown = subprocess.run([sys.executable, "-c", place], env=env, capture_output=True, text=True)
@@ -47,6 +54,17 @@ def test_they_pass_the_same_tests(compiled: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
     done = subprocess.run([*command, *_EQUIVALENCE], env=env, cwd=ROOT, capture_output=True)
     assert done.returncode == 0, done.stdout.decode()[-4000:]
+    passed.touch()
+
+
+def _digest() -> str:
+    """Of the tests of equality, and of what they use."""
+    digest = hashlib.sha256()
+    for part in (*_EQUIVALENCE, "tests/support", "tests/bench", "constraints.txt"):
+        path = ROOT / part
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def test_a_wheel_has_them_if_it_is_asked_for(compiled: Path, tmp_path: Path) -> None:
@@ -61,6 +79,26 @@ def test_a_wheel_has_them_if_it_is_asked_for(compiled: Path, tmp_path: Path) -> 
     suffixed = [name for name in names if name.endswith(".so")]
     assert {str(path.relative_to(compiled)) for path in compiled.rglob("*.so")} == set(suffixed)
     assert "sidelight/collector/processors/plan/plans.py" in names
+
+
+def test_without_a_compiler(tmp_path: Path) -> None:
+    """It says what is missing, and leaves nothing behind."""
+    env = {**os.environ, "PATH": "", "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, str(ROOT / "scripts" / "compile.py")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("install a C compiler")
+    assert not list((tmp_path / "sidelight").iterdir())
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    """It says so, and how to name another."""
+    (tmp_path / "sidelight").touch()
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, str(ROOT / "scripts" / "compile.py")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "XDG_CACHE_HOME" in done.stderr
 
 
 def test_no_source_is_hidden() -> None:
