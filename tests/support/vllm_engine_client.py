@@ -55,9 +55,12 @@ class OutputProcessor:
             self.parent_requests[parent_req.request_id] = parent_req
 
     def process_outputs(
-        self, outputs: list[Any], engine_core_timestamp: float | None = None, stats: Any = None
+        self,
+        engine_core_outputs: list[Any],
+        engine_core_timestamp: float | None = None,
+        stats: Any = None,
     ) -> None:
-        for output in outputs:
+        for output in engine_core_outputs:
             state = self.request_states[output.request_id]
             state.num_cached_tokens = 4
             state.detokenizer.output_token_ids += output.new_token_ids
@@ -80,9 +83,9 @@ class OutputProcessor:
                 state.num_preemptions += 1
                 stats.num_preempted_reqs += 1
 
-    def _update_stats_from_finished(self, state: Any, finish_reason: Any, stats: Any) -> None:
+    def _update_stats_from_finished(self, req_state: Any, finish_reason: Any, stats: Any) -> None:
         if stats is not None:
-            stats.finished_requests.append(state)
+            stats.finished_requests.append(req_state)
 
     def abort_requests(self, request_ids: Iterable[str], internal: bool = False) -> list[str]:
         ids = list(request_ids)
@@ -96,8 +99,8 @@ class OutputProcessor:
                 aborted += self.abort_requests(parent.children, internal=True)
         return aborted
 
-    def propagate_error(self, error: Exception) -> None:
-        self.told.append(error)
+    def propagate_error(self, e: Exception) -> None:
+        self.told.append(e)
 
 
 class StatLoggerManager:

@@ -294,6 +294,22 @@ def test_steps_that_cannot_be_read(observed: Observed) -> None:
     assert len(ended(observed)) == 2 * MAX_FAULTS_IN_A_ROW
 
 
+def test_arguments_by_name(observed: Observed) -> None:
+    """A caller may give vLLM's methods their arguments by name, and values of any kind."""
+    client = observed_client(observed)
+    client.add("a-1", "a")
+    client.add("b-1", "b")
+    processor = client.output_processor
+    processor.process_outputs(
+        engine_core_outputs=[output("a-1", reason=STOP)], engine_core_timestamp=None
+    )
+    processor.process_outputs([], "a time")  # type: ignore[arg-type]
+    assert processor.abort_requests(request_ids=["b-1"], internal=True) == ["b-1"]
+    client.step()
+    assert [each.request_id for each in ended(observed)] == ["b", "a"]
+    assert observed.runtime.output_processor_guard.faults == 1
+
+
 def test_vllms_errors_are_vllms(observed: Observed) -> None:
     """What vLLM raises in its own methods reaches its caller as it is."""
     client = observed_client(observed)

@@ -2,7 +2,8 @@
 
 They are put on the one object that an `AsyncLLM` uses, not on the class. vLLM calls them on the
 API server's event loop: once for a sequence that begins, once for one that ends, and once for a
-step. Seen in vLLM 0.13 to 0.32.
+step. Their first arguments have vLLM's names, by which a caller may give them. Seen in vLLM 0.13
+to 0.32.
 """
 
 from __future__ import annotations
@@ -119,18 +120,15 @@ class SequenceCapture:
         return add_request
 
     def _observed_outputs(self, process: Callable[..., Any]) -> Callable[..., Any]:
-        def process_outputs(outputs: Any, *args: Any, **kwargs: Any) -> Any:
-            self._received = now = monotonic()
+        def process_outputs(engine_core_outputs: Any, *args: Any, **kwargs: Any) -> Any:
+            outputs = engine_core_outputs
             at = args[0] if args else kwargs.get("engine_core_timestamp")
-            if at is not None and not now - MAX_OUTPUT_DELAY_SECONDS <= at <= now + CLOCK_TOLERANCE:
-                self.step_at = now
-            else:
-                self.step_at = at
-            if self._without_token and not self._guard.off:
-                try:
+            try:
+                self._note_step(at)
+                if self._without_token and not self._guard.off:
                     self._note_first_tokens(outputs, self.step_at)
-                except BaseException as error:  # noqa: BLE001 - vLLM's step goes on without us
-                    self._guard.fault(error)
+            except BaseException as error:  # noqa: BLE001 - vLLM's step goes on without us
+                self._guard.fault(error)
             result = process(outputs, *args, **kwargs)
             stats = args[1] if len(args) > 1 else kwargs.get("iteration_stats")
             # Few steps have any, so that most do not look at each output.
@@ -145,11 +143,11 @@ class SequenceCapture:
 
     def _observed_finish(self, update: Callable[..., Any]) -> Callable[..., Any]:
         def update_stats_from_finished(
-            state: Any, finish_reason: Any, *args: Any, **kwargs: Any
+            req_state: Any, finish_reason: Any, *args: Any, **kwargs: Any
         ) -> Any:
             if not self._guard.off:
                 try:
-                    fields = self._end(state, _name_of(finish_reason), self._received)
+                    fields = self._end(req_state, _name_of(finish_reason), self._received)
                     if fields is not None:
                         if self.reports_steps:
                             self._ended_in_step.append(fields)
@@ -158,7 +156,7 @@ class SequenceCapture:
                     self._guard.passed()
                 except BaseException as error:  # noqa: BLE001 - vLLM's step goes on without us
                     self._guard.fault(error)
-            return update(state, finish_reason, *args, **kwargs)
+            return update(req_state, finish_reason, *args, **kwargs)
 
         return update_stats_from_finished
 
@@ -185,13 +183,13 @@ class SequenceCapture:
         return abort_requests
 
     def _observed_error(self, propagate: Callable[..., Any]) -> Callable[..., Any]:
-        def propagate_error(raised: Any, *args: Any, **kwargs: Any) -> Any:
+        def propagate_error(e: Any, *args: Any, **kwargs: Any) -> Any:
             try:
                 states = list(self._processor.request_states.values())
-                self._hand_over_ended(states, "error", type(raised).__name__)
+                self._hand_over_ended(states, "error", type(e).__name__)
             except BaseException as error:  # noqa: BLE001 - vLLM tells its clients without us
                 self._guard.fault(error)
-            return propagate(raised, *args, **kwargs)
+            return propagate(e, *args, **kwargs)
 
         return propagate_error
 
@@ -210,6 +208,11 @@ class SequenceCapture:
         state.sidelight = tag
         if state.stats is None:
             self._without_token[request.request_id] = tag
+
+    def _note_step(self, at: float | None) -> None:
+        self._received = self.step_at = now = monotonic()
+        if at is None or now - MAX_OUTPUT_DELAY_SECONDS <= at <= now + CLOCK_TOLERANCE:
+            self.step_at = at
 
     def _note_first_tokens(self, outputs: Any, at: float | None) -> None:
         without_token = self._without_token
