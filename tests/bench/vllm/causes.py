@@ -217,9 +217,9 @@ def growing_batch(client: Client) -> Planted:
 def slow_client(client: Client) -> Planted:
     """Answers of megabytes that are read two seconds late."""
     planted = Planted("delivery")
-    alone = statistics.median(seconds_of(client.span(client.slow(1500, 0.0))) for _ in range(3))
+    alone = statistics.median(seconds_of(client.span(client.slow(600, 0.0))) for _ in range(3))
     for _ in range(3):
-        planted.add(client.span(client.slow(1500, alone + 3.0)), alone)
+        planted.add(client.span(client.slow(600, alone + 3.0)), alone)
     return planted
 
 
