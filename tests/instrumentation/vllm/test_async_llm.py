@@ -17,11 +17,11 @@ from sidelight.instrumentation.vllm import async_llm, current_request, environme
 from sidelight.instrumentation.vllm.current_request import CurrentRequest
 from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
 from sidelight.instrumentation.vllm.metrics import Distribution
-from sidelight.instrumentation.vllm.output_processor import MAX_ID_CHARACTERS
+from sidelight.instrumentation.vllm.output_processor import MAX_ENDED_IN_STEP, MAX_ID_CHARACTERS
 from sidelight.instrumentation.vllm.records import ENGINE, STEP, Record
 from sidelight.instrumentation.vllm.sequences import FinishedSequence, read_sequence
 from support.observed_vllm import Observed, iteration
-from support.vllm_engine_client import AsyncLLM, output
+from support.vllm_engine_client import AsyncLLM, StatLoggerManager, output
 
 STOP, LENGTH = 0, 1
 # Some seconds ago, by the clock of the engine.
@@ -150,6 +150,49 @@ def test_preempted(observed: Observed) -> None:
     (sequence,) = ended(observed)
     assert sequence.preemptions == 1
     assert sequence.preempted == ((11.0, 12.0, AT + 3.0),)
+
+
+def test_preempted_twice_before_the_next_token(observed: Observed) -> None:
+    """vLLM tells of both with that token. The sequence was absent once, from the first on."""
+    client = observed_client(observed)
+    client.add("a-1", "a")
+    client.step(output("a-1"), at=AT)
+    back = output("a-1")
+    back.events = [
+        SimpleNamespace(type=kind, timestamp=at)
+        for kind, at in ((3, 11.0), (2, 12.0), (3, 12.5), (2, 14.0))
+    ]
+    client.step(back, at=AT + 3.0)
+    client.step(output("a-1", reason=STOP), at=AT + 4.0)
+    (sequence,) = ended(observed)
+    assert sequence.preemptions == 2
+    assert sequence.preempted == ((11.0, 14.0, AT + 3.0),)
+
+
+def test_statistics_that_vllm_replaces(observed: Observed) -> None:
+    """vLLM makes a new manager when it adds engines; its steps and its engines are observed."""
+    client = observed_client(observed)
+    client.add("a-1", "a")
+    client.step(output("a-1"), at=AT)
+    queued(observed)
+    client.logger_manager = StatLoggerManager((0, 1))
+    client.engine_core.engine_ranks_managed = [0, 1]
+    client.step(output("a-1", reason=STOP), at=AT + 1.0, engine=1)
+    *engines, step = queued(observed)
+    assert [record[:2] for record in engines] == [(ENGINE, 0), (ENGINE, 1)]
+    assert step[:2] == (STEP, 1)
+    assert [FinishedSequence(*fields).request_id for fields in step[3]] == ["a"]
+
+
+def test_steps_that_nobody_reports(observed: Observed) -> None:
+    """What ended in them is handed over, and never more of it is kept than one step can have."""
+    client = observed_client(observed)
+    assert client.logger_manager is not None
+    client.logger_manager.record = lambda **_: None  # type: ignore[method-assign]
+    for number in range(MAX_ENDED_IN_STEP + 1):
+        client.add(f"{number}-1", str(number))
+        client.step(output(f"{number}-1", reason=STOP), at=AT)
+    assert len(ended(observed)) == MAX_ENDED_IN_STEP
 
 
 def test_aborted_before_the_first_token(observed: Observed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -81,9 +82,9 @@ def observe(client: Any) -> None:
     missing = sequences.install()
     if missing:
         _warn(f"OutputProcessor has no {', '.join(missing)}")
-    manager = getattr(client, "logger_manager", None)
-    if manager is not None:
-        StepCapture(manager, sequences, shared).install(client.vllm_config)
+    steps = StepCapture(weakref.ref(client), sequences, shared)
+    sequences.before_step = steps.follow
+    steps.follow()
 
 
 def _engine_of(engine_core: Any, sequence_id: str) -> int | None:

@@ -21,6 +21,8 @@ from sidelight.instrumentation.vllm.sequences import CLOCK_TOLERANCE, SequenceFi
 MAX_ID_CHARACTERS: Final = 256
 # Whose times are kept of one sequence.
 MAX_PREEMPTIONS: Final = 64
+# Of one step, which has fewer. More are of steps that nobody reported.
+MAX_ENDED_IN_STEP: Final = 4_096
 # A step that is older when its outputs come has the time of another host's clock.
 MAX_OUTPUT_DELAY_SECONDS: Final = 60.0
 # Of vLLM's `EngineCoreEventType`.
@@ -43,7 +45,7 @@ class _SequenceTag:
         self.engine: int | None = None
         # Only without vLLM's statistics, which have it otherwise.
         self.first_token: float | None = None
-        # For each preemption: left the batch, scheduled again, next token.
+        # For each token after an absence: left the batch, last scheduled again, the token.
         self.preempted: tuple[tuple[float, float, float], ...] = ()
         self.ended = False
 
@@ -69,6 +71,8 @@ class SequenceCapture:
         self._ended_in_step: list[SequenceFields] = []
         # Whether `take_ended` is called after each step.
         self.reports_steps = False
+        # Called before the outputs of each step.
+        self.before_step: Callable[[], object] = lambda: None
         # When the outputs that are being processed were received.
         self._received = 0.0
         # Without vLLM's statistics: sequences whose first token has not come, by vLLM's id.
@@ -124,6 +128,7 @@ class SequenceCapture:
             outputs = engine_core_outputs
             at = args[0] if args else kwargs.get("engine_core_timestamp")
             try:
+                self.before_step()
                 self._note_step(at)
                 if self._without_token and not self._guard.off:
                     self._note_first_tokens(outputs, self.step_at)
@@ -151,6 +156,8 @@ class SequenceCapture:
                     if fields is not None:
                         if self.reports_steps:
                             self._ended_in_step.append(fields)
+                            if len(self._ended_in_step) >= MAX_ENDED_IN_STEP:
+                                self.hand_over_ended()
                         else:
                             self._hand_over((fields,))
                     self._guard.passed()
@@ -229,13 +236,15 @@ class SequenceCapture:
             tag = getattr(self._processor.request_states.get(output.request_id), "sidelight", None)
             if tag is None or len(tag.preempted) >= MAX_PREEMPTIONS:
                 continue
-            left: float | None = None
+            left = back = None
             for event in output.events:
                 if event.type == _PREEMPTED:
-                    left = event.timestamp
+                    left = event.timestamp if left is None else left
                 elif event.type == _SCHEDULED and left is not None:
-                    tag.preempted += ((left, event.timestamp, at),)
-                    left = None
+                    back = event.timestamp
+            # However often it was preempted before this token, it is one absence.
+            if left is not None and back is not None:
+                tag.preempted += ((left, back, at),)
 
     def _states_of(self, request_ids: tuple[str, ...]) -> dict[str, Any]:
         """The states that `abort_requests` may end, by vLLM's ids."""

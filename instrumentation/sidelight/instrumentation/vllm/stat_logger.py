@@ -25,26 +25,44 @@ from sidelight.instrumentation.vllm.runtime import HandOff, Runtime
 
 
 class StepCapture:
-    """Observes the steps that one `StatLoggerManager` is told of.
+    """Observes the steps that the `StatLoggerManager` of one engine client is told of.
 
-    `sequences` knows what ended in a step and when the engine stamped it.
+    `client` gives the client, or None once it is gone. `sequences` knows what ended in a step
+    and when the engine stamped it.
     """
 
-    def __init__(self, manager: Any, sequences: SequenceCapture, shared: Runtime) -> None:
-        self._manager = manager
+    def __init__(
+        self, client: Callable[[], Any], sequences: SequenceCapture, shared: Runtime
+    ) -> None:
+        self._client = client
+        self._manager: Any = None
         self._sequences = sequences
         self._shared = shared
 
-    def install(self, vllm_config: Any) -> None:
-        """Hand over the engines, and put the hook in place."""
-        record = self._manager.record
+    def follow(self) -> None:
+        """Put the hook on the client's manager, if it is not the one that has the hook.
+
+        vLLM makes a new manager when it adds engines (`/scale_elastic_ep`).
+        """
+        client = self._client()
+        manager = getattr(client, "logger_manager", None)
+        if manager is None or manager is self._manager:
+            return
+        self._manager = manager
+        # Until the hook is in place, nothing takes what ends in a step.
+        self._sequences.reports_steps = False
+        self._sequences.hand_over_ended()
+        self._install(manager, client.vllm_config)
+        self._sequences.reports_steps = True
+
+    def _install(self, manager: Any, vllm_config: Any) -> None:
+        record = manager.record
         traced = is_traced_by_vllm(vllm_config, AT_START)
         limits = engine_limits(vllm_config)
-        for engine in getattr(self._manager, "engine_indexes", None) or (0,):
+        for engine in getattr(manager, "engine_indexes", None) or (0,):
             labels = tuple(engine_labels(vllm_config, engine).items())
             self._shared.add_engine((ENGINE, engine, labels, traced, limits))
-        self._manager.record = functools.wraps(record)(self._observed(record))
-        self._sequences.reports_steps = True
+        manager.record = functools.wraps(record)(self._observed(record))
 
     def _observed(self, record: Callable[..., Any]) -> Callable[..., Any]:
         def observed_record(
