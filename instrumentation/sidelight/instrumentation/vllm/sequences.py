@@ -23,8 +23,9 @@ class FinishedSequence:
     queued and scheduled a sequence.
 
     `generated_tokens` and `cached_tokens` count what reached the API server before the end.
-    `preempted` holds, for each preemption, when the sequence left the batch, when it was
-    scheduled again, and when its next token came; it is empty where only their number is known.
+    `preempted` holds, for each absence, when the sequence left the batch, when it was scheduled
+    again for good, and when its next token came. Several preemptions before one token are one
+    absence. It is empty where only the number of preemptions is known.
     `engine` is None if vLLM does not tell which of its engines had the sequence. `request_number`
     is the request's in its API server, and `index` counts the request's sequences as they began.
     `error` is the class of the exception that ended it.

@@ -43,14 +43,14 @@ steps = st.builds(
     prefix_queries=counts, prefix_hits=counts, finished=counts, decoding=st.none() | counts,
     prefilled=counts, deferred=counts, fetching=counts,
 )  # fmt: skip
-periods = st.lists(st.tuples(times, times, times).map(lambda t: tuple(sorted(t))), max_size=2)
+periods = st.lists(st.tuples(times, times, times).map(lambda t: tuple(sorted(t))), max_size=4)
 sequences = st.builds(
     FinishedSequence,
     request_id=st.just("a"), engine=st.just(0), finish_reason=st.sampled_from(["stop", "abort"]),
     finished=times, arrival=times, queued=maybe, scheduled=maybe, first_token=maybe,
     last_token=maybe, prompt_tokens=st.integers(0, 4000), cached_tokens=st.integers(0, 4000),
     generated_tokens=st.integers(0, 60), preemptions=st.integers(0, 2),
-    preempted=periods.map(lambda found: tuple(sorted(found)[:1])),
+    preempted=periods.map(lambda drawn: tuple(sorted(drawn))),
 )  # fmt: skip
 learned = st.lists(st.tuples(st.integers(1, 300), st.floats(0.0001, 1.0)), max_size=40)
 

@@ -277,10 +277,14 @@ def _has_prompts(step: EngineStep, seconds: float, usual: float) -> bool:
 
 def _absence(interval: _Interval, sequence: FinishedSequence) -> float:
     """Seconds of an interval in which a preempted sequence got no further."""
-    return sum(
-        max(0.0, min(interval.end, resumed) - max(interval.start, left))
-        for left, _, resumed in sequence.preempted
-    )
+    absent, counted_to = 0.0, interval.start
+    # In the order of their starts, so that what two of them share counts once.
+    for left, _, resumed in sequence.preempted:
+        start, end = max(counted_to, left), min(interval.end, resumed)
+        if end > start:
+            absent += end - start
+            counted_to = end
+    return absent
 
 
 def _missed_steps(
