@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.heartbeat import MAX_IN_HAND, RequestsInHand, step_age
+from sidelight.instrumentation.vllm.records import REQUEST_ENDED
 from support import asgi
 from support.asgi import Receive, Send, reply
 from support.observed_vllm import Observed
-from support.vllm_application import QUESTION, call
+from support.vllm_application import QUESTION, answering, call
 
 
 def test_no_work() -> None:
@@ -43,12 +44,13 @@ def test_the_oldest_request_in_hand() -> None:
     requests = RequestsInHand()
     assert requests.oldest() is None
     for number in range(3):
-        requests.begin(number, 10.0 + number)
-    requests.end(0)
-    requests.end(0)
-    requests.end(2)
+        requests.begin(number % 2, number, 10.0 + number)
+    requests.end(0, 0)
+    requests.end(0, 0)
+    requests.end(0, 2)
+    requests.end(7, None)
     assert requests.oldest() == 11.0
-    requests.end(1)
+    requests.end(1, 1)
     assert requests.oldest() is None
 
 
@@ -56,8 +58,77 @@ def test_bounded() -> None:
     """A flood of requests that never end does not grow without end."""
     requests = RequestsInHand()
     for number in range(MAX_IN_HAND + 10):
-        requests.begin(number, float(number))
+        requests.begin(0, number, float(number))
     assert requests.oldest() == 10.0
+
+
+def test_no_more_in_hand_than_the_server_has() -> None:
+    """The oldest of one API server are over; those of another one are not touched."""
+    requests = RequestsInHand()
+    requests.begin(1, 0, 12.0)
+    for number in range(3):
+        requests.begin(0, number, 10.0 + number)
+    requests.keep_newest(0, 1)
+    assert requests.oldest() == 12.0
+    requests.keep_newest(1, 0)
+    requests.keep_newest(0, 0)
+    assert requests.oldest() is None
+
+
+def server_step_age(observed: Observed) -> float:
+    """The gauge once all that is queued is processed."""
+    observed.thread.process()
+    (point,) = [
+        point
+        for point in observed.processing.data_points()
+        if point.metric == names.SERVER_STEP_AGE
+    ]
+    assert isinstance(point.value, float)
+    return point.value
+
+
+def lose_end(observed: Observed) -> None:
+    """Have the end of the last request dropped on its way."""
+    *others, end = observed.queue.drain()
+    assert end[0] == REQUEST_ENDED
+    for record in others:
+        observed.queue.put(record)
+
+
+async def test_an_end_that_was_dropped(observed: Observed) -> None:
+    """Such a request is not in hand for ever: the next that ends says how many there are."""
+    observed.step()
+    await call(observed, answering)
+    lose_end(observed)
+    assert server_step_age(observed) > 0.0
+    await call(observed, answering)
+    assert server_step_age(observed) == 0.0
+
+
+async def test_an_end_that_was_dropped_last(observed: Observed) -> None:
+    """Without another request, the count of dropped records says that it may be over."""
+    observed.step()
+    await call(observed, answering)
+    lose_end(observed)
+    assert server_step_age(observed) > 0.0
+    observed.queue.dropped += 1
+    assert server_step_age(observed) == 0.0
+
+
+async def test_an_end_before_a_request_that_hangs(observed: Observed) -> None:
+    """The end of one request does not take the next one, which is in the same batch of records."""
+    observed.step()
+    ages: list[float] = []
+
+    async def hanging(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+        ages.append(server_step_age(observed))
+        await reply(send, b"{}")
+
+    await call(observed, answering)
+    await call(observed, hanging)
+    assert ages[0] > 0.0
+    assert server_step_age(observed) == 0.0
 
 
 async def test_heartbeat_of_an_engine_that_stopped_while_idle(observed: Observed) -> None:
@@ -65,24 +136,14 @@ async def test_heartbeat_of_an_engine_that_stopped_while_idle(observed: Observed
     observed.step()
     ages: list[float] = []
 
-    def age() -> float:
-        observed.thread.process()
-        (point,) = [
-            point
-            for point in observed.processing.data_points()
-            if point.metric == names.SERVER_STEP_AGE
-        ]
-        assert isinstance(point.value, float)
-        return point.value
-
     async def hanging(_: Any, receive: Receive, send: Send) -> None:
         await asgi.read(receive)
-        age()
+        server_step_age(observed)
         await asyncio.sleep(0.05)
-        ages.append(age())
+        ages.append(server_step_age(observed))
         await reply(send, b"{}")
 
-    assert age() == 0.0
+    assert server_step_age(observed) == 0.0
     await call(observed, hanging, QUESTION)
     assert ages[0] >= 0.05
-    assert age() == 0.0
+    assert server_step_age(observed) == 0.0

@@ -10,6 +10,7 @@ import pytest
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
 from sidelight.instrumentation.vllm.records import STEP, Record
+from sidelight.instrumentation.vllm.steps import EngineStep
 from support.observed_vllm import Observed, finished
 from support.vllm_application import answer_with_id
 
@@ -50,6 +51,26 @@ def test_bad_items_in_a_row(observed: Observed, caplog: pytest.LogCaptureFixture
     assert "): it stays on" in message
     assert names.INSTRUMENTATION_FAULTS in message
     assert not observed.processing.guard.off
+
+
+@pytest.mark.parametrize("field", range(14))
+@pytest.mark.parametrize("wrong", [None, "a text"])
+def test_one_bad_step(observed: Observed, field: int, wrong: str | None) -> None:
+    """A step with a field that is no number costs itself; what ended in it and others count."""
+    observed.step(at=1.0, prompt=5)
+    observed.step(finished("cmpl-a-0"), at=2.0)
+    *others, (kind, engine, step, ended) = observed.queue.drain()
+    for record in others:
+        observed.queue.put(record)
+    step = tuple(wrong if at == field else value for at, value in enumerate(EngineStep(*step)))
+    observed.queue.put((kind, engine, step, ended))
+    observed.step(at=3.0, prompt=7)
+    observed.spans()
+    history = observed.processing._engines[0][0].steps
+    assert {len(column) for column in history._columns} == {len(history)}
+    assert [step.at for step in history.between(0.0, 9.0) if step.prompt_tokens] == [1.0, 3.0]
+    kept = [each.request_id for same in observed.correlator._unclaimed.values() for each in same]
+    assert kept == ["cmpl-a-0"]
 
 
 def test_threads_end(observed: Observed) -> None:

@@ -7,10 +7,9 @@ while it was idle answers `/health` as before.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
 from typing import Final
 
-# Requests beyond this number are not needed to know that there is work.
+# Requests of one API server beyond this number are not needed to know that there is work.
 MAX_IN_HAND: Final = 8_192
 
 
@@ -29,22 +28,42 @@ class RequestsInHand:
     """The requests that the engine has to work on, from their arrival to their last token.
 
     A client that reads its answer slowly holds a request open for long. The engine has done its
-    work by then, so the request is no longer in hand.
+    work by then, so the request is no longer in hand. Each API server (a source) numbers its own.
     """
 
     def __init__(self) -> None:
-        self._since: OrderedDict[Hashable, float] = OrderedDict()
+        self._since: dict[int, OrderedDict[int, float]] = {}
+        self._oldest: float | None = None
 
-    def begin(self, request: Hashable, at: float) -> None:
-        """Note a request that came at `at`. The oldest is dropped beyond the bound."""
-        self._since[request] = at
-        if len(self._since) > MAX_IN_HAND:
-            self._since.popitem(last=False)
+    def begin(self, source: int, number: int, at: float) -> None:
+        """Note a request that came at `at`. The source's oldest is dropped beyond the bound."""
+        self._since.setdefault(source, OrderedDict())[number] = at
+        self.keep_newest(source, MAX_IN_HAND)
 
-    def end(self, request: Hashable) -> None:
+    def end(self, source: int, number: int | None) -> None:
         """Note that the engine has finished it, or that it is over. May be called again."""
-        self._since.pop(request, None)
+        in_hand = self._since.get(source)
+        if in_hand and number is not None and in_hand.pop(number, None) is not None:
+            self._find_oldest()
 
     def oldest(self) -> float | None:
-        """When the oldest request came; None without any."""
-        return next(iter(self._since.values()), None)
+        """When the oldest request came; None without any. May be called on any thread."""
+        return self._oldest
+
+    def keep_newest(self, source: int, count: int) -> None:
+        """Forget the oldest of a source that has at most `count` requests in hand.
+
+        Their ends were dropped on the way.
+        """
+        in_hand = self._since.get(source)
+        if in_hand is None:
+            return
+        while len(in_hand) > max(0, count):
+            in_hand.popitem(last=False)
+        if not in_hand:
+            del self._since[source]
+        self._find_oldest()
+
+    def _find_oldest(self) -> None:
+        firsts = [next(iter(in_hand.values())) for in_hand in self._since.values() if in_hand]
+        self._oldest = min(firsts, default=None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from math import inf
+from math import inf, isfinite
 from typing import Final, Protocol
 
 from sidelight import conventions as names
@@ -123,6 +123,8 @@ class Processing:
             try:
                 captured = records.read(record)
                 if isinstance(captured, CapturedRequest):
+                    self._in_hand.end(source, captured.number)
+                    self._note_active(source, captured.active)
                     self._ends.append((source, captured))
                 else:
                     self._take_in(source, captured)
@@ -155,7 +157,7 @@ class Processing:
         self._active.pop(source, None)
         for key in [key for key in self._open if key[0] == source]:
             self._open_bytes -= self._open.pop(key)[1]
-            self._in_hand.end(key)
+        self._in_hand.keep_newest(source, 0)
 
     def data_points(self) -> Iterator[DataPoint]:
         """All metrics but those of the export. May be called on another thread."""
@@ -187,9 +189,12 @@ class Processing:
         | CapturedHealth,
     ) -> None:
         if isinstance(captured, CapturedStep):
-            steps = self._steps.setdefault(captured.engine, [])
-            steps.append((source, EngineStep(*captured.step)))
             self._ends += [(source, read_sequence(fields)) for fields in captured.finished]
+            step = EngineStep(*captured.step)
+            # Without a time it cannot be put in order, and would cost the other steps.
+            if not isfinite(step.at):
+                raise ValueError("a step without a time")
+            self._steps.setdefault(captured.engine, []).append((source, step))
         elif isinstance(captured, CapturedSequences):
             self._ends += [(source, read_sequence(fields)) for fields in captured.ended]
         elif isinstance(captured, CapturedRequestBody):
@@ -202,29 +207,49 @@ class Processing:
                 metrics.sleep(captured.awake)
         else:
             # Sums since the start of the source, which is why those of closed ones are kept.
+            before = self._health.get(source)
             self._health[source] = captured
+            # The ends of requests may be among what was dropped, so none is known to be in hand.
+            if before is not None and captured.dropped > before.dropped:
+                self._in_hand.keep_newest(source, 0)
+
+    def _note_active(self, source: int, active: int) -> None:
+        # In the order of the records, as each number counts what came before it.
+        self._active[source] = active
+        self._in_hand.keep_newest(source, active)
 
     def _settle_steps(self, last: bool) -> float:
         """Count steps. Returns the time in monotonic seconds before which all of them are."""
         taken, self._steps = self._steps, {}
         settled = inf
         for engine, steps in taken.items():
-            now, later = split_at_gap(steps, inf if last else time.monotonic())
-            if later:
-                self._steps[engine] = list(later)
-                settled = min(settled, later[0][1].at)
-            self.add_engine(engine, {names.ENGINE_INDEX: engine})
-            history, metrics = self._engines[engine]
-            for step in merge_parts(now):
+            try:
+                now, later = split_at_gap(steps, inf if last else time.monotonic())
+                if later:
+                    self._steps[engine] = list(later)
+                    settled = min(settled, later[0][1].at)
+                whole = merge_parts(now)
+            except BaseException as error:  # noqa: BLE001 - one bad part must not end the process
+                self.guard.fault(error)
+                continue
+            self._count_steps(engine, whole)
+        return settled
+
+    def _count_steps(self, engine: int, steps: list[EngineStep]) -> None:
+        self.add_engine(engine, {names.ENGINE_INDEX: engine})
+        history, metrics = self._engines[engine]
+        for step in steps:
+            try:
                 history.add(step)
                 metrics.add(step)
-        return settled
+            except BaseException as error:  # noqa: BLE001 - one bad step must not end the process
+                self.guard.fault(error)
 
     def _process_sequence(self, source: int, sequence: FinishedSequence) -> None:
         if (engine := self._engines.get(sequence.engine)) is not None:
             engine[1].finish(sequence.finish_reason)
         # Its client may read the answer for long; the engine has done its work.
-        self._in_hand.end((source, sequence.request_number))
+        self._in_hand.end(source, sequence.request_number)
         response = self._background.response_of(source, sequence)
         if response is None:
             self._correlator.add_sequence(source, sequence)
@@ -233,8 +258,8 @@ class Processing:
             self._emitter.emit(background_trace(response, sequence, conditions))
 
     def _process_body(self, source: int, captured: CapturedRequestBody) -> None:
-        self._active[source] = captured.active
-        self._in_hand.begin((source, captured.number), time.monotonic())
+        self._in_hand.begin(source, captured.number, time.monotonic())
+        self._note_active(source, captured.active)
         keep = self._settings.captures_text
         facts = read_request(captured.chunks, captured.whole, ROUTES[captured.path].dialect, keep)
         held = sum(map(len, captured.chunks)) if keep else 0
@@ -246,8 +271,6 @@ class Processing:
 
     def _process_end(self, source: int, captured: CapturedRequest) -> None:
         keep = self._settings.captures_text
-        self._active[source] = captured.active
-        self._in_hand.end((source, captured.number))
         request, held = self._open.pop((source, captured.number), (None, 0))
         self._open_bytes -= held
         if request is None:

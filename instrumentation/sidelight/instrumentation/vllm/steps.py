@@ -130,11 +130,22 @@ class StepHistory:
         return len(self._at)
 
     def add(self, step: EngineStep) -> None:
-        """Add a step. The oldest half is dropped when twice the capacity is reached."""
+        """Add a step. The oldest half is dropped when twice the capacity is reached.
+
+        Raises `TypeError` for a step with something else than numbers, which is not added.
+        """
         # Several API servers report the steps of one engine, so they may come out of order.
         index = bisect_right(self._at, step.at)
-        for column, value in zip(self._columns, _row(step), strict=True):
-            column.insert(index, value)
+        count = len(self._at)
+        try:
+            for column, value in zip(self._columns, _row(step), strict=True):
+                column.insert(index, value)
+        except BaseException:
+            # A row in part would move the figures of all later steps.
+            for column in self._columns:
+                if len(column) > count:
+                    del column[index]
+            raise
         if len(self._at) >= 2 * self._capacity:
             for column in self._columns:
                 del column[: -self._capacity]
