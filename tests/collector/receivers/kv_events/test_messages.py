@@ -101,6 +101,10 @@ def test_unknown_events_are_left_out(of_later_version: object) -> None:
         b"\x91" * 10_000,
         message(seconds="now"),
         message(seconds=float("nan")),
+        message(seconds=float("inf")),
+        message(seconds=1.7e308),
+        message(seconds=-1.7e308),
+        message(seconds=-1.0),
         message({"no": "type"}),
         message({"type": "BlockStored"}),
         message(stored("text")),  # type: ignore[arg-type]

@@ -5,7 +5,6 @@ Token ids, LoRA names and session ids are skipped while decoding: no object is m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +20,8 @@ _MAX_HASH_BYTES: Final = 64
 _KEY_BITS: Final = (1 << 64) - 1
 # Blocks of different groups may have equal hashes and are different blocks.
 _GROUP_STEP: Final = 0x9E3779B97F4A7C15
+# In the year 2106. Differences of larger times would spoil the sums of a histogram for good.
+_MAX_SECONDS: Final = 1 << 32
 _MAX_BLOCK_TOKENS: Final = 1 << 20
 # Blocks on the device. Older versions do not name the medium.
 _DEVICE: Final = (None, "GPU")
@@ -128,8 +129,9 @@ def decode(payload: bytes | memoryview) -> EventBatch:
     # A text that is not UTF-8 and a list in lists in lists have errors of their own.
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise MalformedEventsError("not a batch of KV events") from None
-    if not math.isfinite(batch.seconds):
-        raise MalformedEventsError("its time is not a number")
+    # Neither NaN, which no comparison lets through.
+    if not 0 <= batch.seconds <= _MAX_SECONDS:
+        raise MalformedEventsError("its time is not between 1970 and 2106")
     return EventBatch(batch.seconds, events)
 
 
