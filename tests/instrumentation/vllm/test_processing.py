@@ -73,6 +73,16 @@ def test_one_bad_step(observed: Observed, field: int, wrong: str | None) -> None
     assert kept == ["cmpl-a-0"]
 
 
+def test_a_bad_sequence_of_a_step(observed: Observed) -> None:
+    """What ended in a step and cannot be read does not cost the step."""
+    observed.step(at=1.0, prompt=5)
+    ((kind, engine, step, _),) = observed.queue.drain()
+    observed.queue.put((kind, engine, step, (("of a shape to come",),)))
+    observed.spans()
+    assert observed.processing.guard.faults == 1
+    assert len(observed.processing._engines[0][0].steps) == 1
+
+
 def test_threads_end(observed: Observed) -> None:
     """The thread takes in what is queued and ends when it is told to."""
     before = threading.active_count()

@@ -189,12 +189,11 @@ class Processing:
         | CapturedHealth,
     ) -> None:
         if isinstance(captured, CapturedStep):
-            self._ends += [(source, read_sequence(fields)) for fields in captured.finished]
-            step = EngineStep(*captured.step)
-            # Without a time it cannot be put in order, and would cost the other steps.
-            if not isfinite(step.at):
-                raise ValueError("a step without a time")
-            self._steps.setdefault(captured.engine, []).append((source, step))
+            # One that cannot be read does not cost the other.
+            try:
+                self._take_in_step(source, captured)
+            finally:
+                self._ends += [(source, read_sequence(fields)) for fields in captured.finished]
         elif isinstance(captured, CapturedSequences):
             self._ends += [(source, read_sequence(fields)) for fields in captured.ended]
         elif isinstance(captured, CapturedRequestBody):
@@ -212,6 +211,13 @@ class Processing:
             # The ends of requests may be among what was dropped, so none is known to be in hand.
             if before is not None and captured.dropped > before.dropped:
                 self._in_hand.keep_newest(source, 0)
+
+    def _take_in_step(self, source: int, captured: CapturedStep) -> None:
+        step = EngineStep(*captured.step)
+        # Without a time it cannot be put in order, and would cost the other steps.
+        if not isfinite(step.at):
+            raise ValueError("a step without a time")
+        self._steps.setdefault(captured.engine, []).append((source, step))
 
     def _note_active(self, source: int, active: int) -> None:
         # In the order of the records, as each number counts what came before it.
