@@ -209,7 +209,7 @@ class Processing:
             before = self._health.get(source)
             self._health[source] = captured
             # The ends of requests may be among what was dropped, so none is known to be in hand.
-            if before is not None and captured.dropped > before.dropped:
+            if captured.dropped > (0 if before is None else before.dropped):
                 self._in_hand.keep_newest(source, 0)
 
     def _take_in_step(self, source: int, captured: CapturedStep) -> None:

@@ -18,7 +18,7 @@ from sidelight.instrumentation.vllm.observer import hand_off, rendezvous
 from sidelight.instrumentation.vllm.observer.hand_off import ObserverHandOff
 from sidelight.instrumentation.vllm.observer.service import READY
 from sidelight.instrumentation.vllm.processing_thread import ProcessingThread
-from sidelight.instrumentation.vllm.records import ENGINE, REQUEST_BODY, STEP, RecordDecoder
+from sidelight.instrumentation.vllm.records import ENGINE, HEALTH, REQUEST_BODY, STEP, RecordDecoder
 from sidelight.instrumentation.vllm.runtime import Runtime
 from sidelight.instrumentation.vllm.versions import Versions
 from support.observer_writer import PATH, observers, request
@@ -163,6 +163,23 @@ def test_records_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     to.put(bodies[5])
     taken = [record for record in RecordDecoder().feed(wire.taken) if record[0] == REQUEST_BODY]
     assert taken == [bodies[0], bodies[1], bodies[2], bodies[5]]
+
+
+def test_what_was_dropped_is_told_without_a_further_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An idle server may have none, and the observer takes requests for being in hand."""
+    monkeypatch.setattr(hand_off, "MAX_WAITING_BYTES", 3_000)
+    wire = Wire(500)
+    to = connected(wire)
+    for number in range(6):
+        to.put((REQUEST_BODY, number, PATH, (b"x" * 1_000,), True, 1))
+    assert to.dropped == 3
+    wire.room = 1_000_000
+    while to._waiting:
+        to._flush()
+    *_, last = RecordDecoder().feed(wire.taken)
+    assert last == (HEALTH, to.dropped, ())
 
 
 def test_steps_gather() -> None:

@@ -153,11 +153,7 @@ class ObserverHandOff:
         if connection is None:
             self._drop(len(records))
             return
-        payload = b"".join(map(encode, records))
-        health = (self.dropped, self._faults())
-        if health != self._told:
-            self._told = health
-            payload += encode((HEALTH, *health))
+        payload = b"".join(map(encode, records)) + self._untold_health()
         if not self._waiting:
             try:
                 sent = connection.send(payload)
@@ -178,6 +174,13 @@ class ObserverHandOff:
         self._waiting += payload
         self._flush_when_writable(connection)
 
+    def _untold_health(self) -> bytes:
+        health = (self.dropped, self._faults())
+        if health == self._told:
+            return b""
+        self._told = health
+        return encode((HEALTH, *health))
+
     def _flush(self) -> None:
         """Send what waits, as far as the socket takes it."""
         connection = self._socket
@@ -185,6 +188,9 @@ class ObserverHandOff:
             return
         try:
             del self._waiting[: connection.send(self._waiting)]
+            # An idle server has no further record that would tell what was dropped.
+            if not self._waiting:
+                self._waiting += self._untold_health()
         except BlockingIOError:
             pass
         except OSError:
