@@ -19,12 +19,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import SimpleQueue, current_process
 from pathlib import Path
 
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm import environment
 from sidelight.instrumentation.vllm.observer.hand_off import ObserverHandOff
-from sidelight.instrumentation.vllm.observer.rendezvous import DIRECTORY_VARIABLE
+from sidelight.instrumentation.vllm.observer.rendezvous import DIRECTORY_VARIABLE, announce
 from sidelight.instrumentation.vllm.records import (
     ENGINE,
     REQUEST_BODY,
@@ -132,8 +133,16 @@ def request(number: int, id_: str) -> tuple[object, ...]:
     )
 
 
+def put_place(places: SimpleQueue[str]) -> None:
+    """Put the place of this process, as it is once vLLM has loaded the plugin."""
+    announce()
+    places.put(os.environ[DIRECTORY_VARIABLE])
+
+
 def main() -> None:
     """Do the commands of the standard input."""
+    # One of several API servers keeps the place that it is told.
+    current_process().name = "ApiServer_0"
     runtime = Runtime(Settings.from_environment(environment.AT_START))
     runtime.start(Versions("0.32.0", "0.1.0"), environment.AT_START)
     runtime.add_engine((ENGINE, 0, (("gen_ai.request.model", "tiny"),)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import socket
 import threading
@@ -31,7 +32,7 @@ from support.waiting import PATIENCE_SECONDS, eventually, eventually_async
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A place of its own."""
     path = Path("/tmp") / f"sidelight-test-{secrets.token_hex(8)}"
-    monkeypatch.setenv(rendezvous.DIRECTORY_VARIABLE, str(path))
+    choose(monkeypatch, path)
     monkeypatch.setattr(hand_off, "FIRST_BACKOFF_SECONDS", 0.0)
     monkeypatch.setattr(hand_off, "MAX_BACKOFF_SECONDS", 0.0)
     yield path
@@ -39,6 +40,12 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         file.unlink()
     path.rmdir()
     assert observers(path) == []
+
+
+def choose(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Make this the place that this process has chosen."""
+    monkeypatch.setenv(rendezvous.DIRECTORY_VARIABLE, str(path))
+    monkeypatch.setattr(rendezvous, "_chosen_by", os.getpid())
 
 
 @pytest.mark.parametrize(
@@ -96,29 +103,16 @@ def test_places_of_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode:
     path = tmp_path / "place"
     path.mkdir()
     path.chmod(mode)
-    monkeypatch.setenv(rendezvous.DIRECTORY_VARIABLE, str(path))
+    choose(monkeypatch, path)
     with pytest.raises(PermissionError):
         rendezvous.directory()
     path.chmod(0o700)
     assert rendezvous.directory() == path
     link = tmp_path / "link"
     link.symlink_to(path)
-    monkeypatch.setenv(rendezvous.DIRECTORY_VARIABLE, str(link))
+    choose(monkeypatch, link)
     with pytest.raises(PermissionError):
         rendezvous.directory()
-
-
-def test_one_place_for_a_process_and_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first process chooses a name that cannot be guessed; those below it keep it."""
-    monkeypatch.setenv(rendezvous.DIRECTORY_VARIABLE, "")
-    rendezvous.announce()
-    monkeypatch.setattr(secrets, "token_hex", lambda _: "another")
-    chosen = rendezvous.directory()
-    try:
-        assert len(chosen.name) > 32
-        assert "another" not in chosen.name
-    finally:
-        chosen.rmdir()
 
 
 class Wire:

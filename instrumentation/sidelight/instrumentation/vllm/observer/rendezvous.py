@@ -28,6 +28,8 @@ DIRECTORY_VARIABLE: Final = "SIDELIGHT_VLLM_OBSERVER_DIRECTORY"
 MAX_PARENT_BYTES: Final = 40
 MAX_LOCK_SECONDS: Final = 5.0
 _LOCK_POLL_SECONDS: Final = 0.02
+# vLLM's names for the API servers of one vLLM: those that share engines, and one for each rank.
+_API_SERVERS: Final = ("ApiServer_", "APIServer_DPRank_")
 _BACKLOG: Final = 64
 # The folder that holds the package `sidelight` with all that the observer process imports.
 _ROOT: Final = Path(__file__).parents[4]
@@ -40,17 +42,40 @@ _RUN: Final = (
 # What a Python may need to start, and to read certificates and times. Nothing that holds secrets.
 _PASSED_ON: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "TMPDIR", "TZ")
 _PASSED_ON_PREFIXES: Final = ("SSL_",)
+# A forked child is a process of its own, and chooses again.
+_chosen_by: int | None = None
 
 
 def announce() -> None:
-    """Choose the place, unless a process above this one has, for this and all it starts."""
-    if not os.environ.get(DIRECTORY_VARIABLE):
-        name = f"sidelight-{os.geteuid()}-{secrets.token_hex(16)}"
-        parent = tempfile.gettempdir()
-        # The path of a socket has at most 107 bytes.
-        if len(os.fsencode(parent)) > MAX_PARENT_BYTES:
-            parent = "/tmp"  # noqa: S108 - the name below it cannot be guessed
-        os.environ[DIRECTORY_VARIABLE] = str(Path(parent) / name)
+    """Choose the place for this process and the API servers that it starts.
+
+    An API server that vLLM has started keeps the place of its parent. Any other process with the
+    variable is another vLLM, below a process that has loaded the plugin too.
+    """
+    # Not at the top, because the observer process needs this module and not that one.
+    from multiprocessing import current_process
+
+    if _chosen_by == os.getpid():
+        return
+    if not (os.environ.get(DIRECTORY_VARIABLE) and current_process().name.startswith(_API_SERVERS)):
+        choose()
+
+
+def choose() -> None:
+    """Choose a place, whatever was chosen before."""
+    global _chosen_by
+    name = f"sidelight-{os.geteuid()}-{secrets.token_hex(16)}"
+    os.environ[DIRECTORY_VARIABLE] = str(Path(parent_directory()) / name)
+    _chosen_by = os.getpid()
+
+
+def parent_directory() -> str:
+    """Where the place is made: the temporary directory, or `/tmp` where its path is too long."""
+    parent = tempfile.gettempdir()
+    # The path of a socket has at most 107 bytes.
+    if len(os.fsencode(parent)) > MAX_PARENT_BYTES:
+        return "/tmp"  # noqa: S108 - the name below it cannot be guessed
+    return parent
 
 
 def directory() -> Path:
@@ -97,6 +122,15 @@ class MeetingPlace:
             yield
         finally:
             os.close(descriptor)
+
+    def remove(self) -> None:
+        """Remove these files, and the directory if it holds no others. To be called under the lock.
+
+        Raises `OSError` if the directory remains.
+        """
+        self.socket.unlink(missing_ok=True)
+        self._lock.unlink(missing_ok=True)
+        self.directory.rmdir()
 
     def connect(self) -> socket.socket | None:
         """A connection to the observer process; None if there is none.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import selectors
-import shutil
 import socket
 import time
 from typing import Final
@@ -142,4 +141,4 @@ def remove_place(place: MeetingPlace, socket_inode: int) -> None:
     """Remove the place of this observer process, unless another one is there already."""
     with contextlib.suppress(OSError), place.locked():
         if place.socket.stat().st_ino == socket_inode:
-            shutil.rmtree(place.directory, ignore_errors=True)
+            place.remove()
