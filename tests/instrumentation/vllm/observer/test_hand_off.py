@@ -256,3 +256,94 @@ async def test_what_waits_is_sent_once_there_is_room() -> None:
     far.close()
     await eventually_async(lambda: to._socket is None)
     await eventually_async(lambda: near.fileno() == -1)
+
+
+async def test_a_socket_that_is_closed_in_between() -> None:
+    """The connecting thread may close it after a write that was not taken whole."""
+    near, far = socket.socketpair()
+    to = connected(Wire(0))
+    near.close()
+    to._socket = near
+    to._waiting += b"rest"
+    to._flush_when_writable(near)
+    assert not to._awaits_writable
+    # A call, because mypy takes the attribute for what was written to it.
+    assert getattr(to, "_socket") is None  # noqa: B009
+    far.close()
+    # The next connection is waited for again.
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        to._socket = near
+        to._flush_when_writable(near)
+        await eventually_async(lambda: not to._waiting and not to._awaits_writable)
+        assert far.recv(10) == b"rest"
+
+
+def test_it_is_ready_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The byte that says so is never taken for the end, however long it takes."""
+    waits: list[float | None] = []
+
+    class Poll:
+        """Nothing to read at first, whatever the time that is waited for."""
+
+        def register(self, *_: object) -> None:
+            """Watch nothing."""
+
+        def poll(self, milliseconds: float | None = None) -> list[int]:
+            """Readable once it is waited for without an end."""
+            waits.append(milliseconds)
+            if milliseconds is not None:
+                return []
+            if len(waits) == 1:
+                far.send(READY)
+            else:
+                far.close()
+            return [1]
+
+    monkeypatch.setattr("select.poll", Poll)
+    near, far = socket.socketpair()
+    to = connected(Wire(0))
+    to._failed_starts = 2
+    with near:
+        to._watch(near)
+        assert near.recv(1) == b""
+    assert waits == [None, 30_000, None]
+    assert to._failed_starts == 0
+
+
+def test_stopping_has_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An observer process that writes on and on does not hold up vLLM's end."""
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+
+    class Slow:
+        """Takes most of what it may wait for, in each call."""
+
+        seconds = 0.0
+        calls = 0
+
+        def settimeout(self, seconds: float) -> None:
+            """Wait as long as this from now on."""
+            self.seconds = seconds
+
+        def take(self, *_: object) -> bytes:
+            """A byte, just in time."""
+            clock[0] += 0.9 * self.seconds + 0.01
+            self.calls += 1
+            return READY if self.calls < 10 else b""
+
+        sendall = recv = take
+
+        def shutdown(self, _: int) -> None:
+            """At once."""
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None: ...
+
+    to = connected(Wire(0))
+    to._socket = Slow()  # type: ignore[assignment]
+    to._waiting += b"rest"
+    to.stop()
+    assert clock[0] < hand_off.MAX_STOP_SECONDS + 0.1

@@ -13,6 +13,7 @@ import select
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -39,7 +40,6 @@ FIRST_BACKOFF_SECONDS: Final = 0.5
 MAX_BACKOFF_SECONDS: Final = 60.0
 # After this time a connection counts as one that worked.
 STABLE_SECONDS: Final = 30.0
-MAX_READY_SECONDS: Final = 60.0
 MAX_FAILED_STARTS: Final = 3
 MAX_STOP_SECONDS: Final = 2.0
 
@@ -123,11 +123,14 @@ class ObserverHandOff:
         if connection is None:
             return
         with contextlib.suppress(OSError), connection:
+            give_up = time.monotonic() + MAX_STOP_SECONDS
             connection.settimeout(MAX_STOP_SECONDS)
             connection.sendall(self._waiting)
             connection.shutdown(socket.SHUT_WR)
-            while connection.recv(1):
-                pass
+            while (seconds := give_up - time.monotonic()) > 0:
+                connection.settimeout(seconds)
+                if not connection.recv(1):
+                    return
 
     def forget(self) -> None:
         """Close the connection in a forked child, which is its parent's."""
@@ -220,8 +223,13 @@ class ObserverHandOff:
             if self._socket is not connection:
                 connection.close()
 
+        try:
+            loop.add_writer(descriptor, writable)
+        except (ValueError, OSError):
+            # The connecting thread has just closed it.
+            self._lost(connection)
+            return
         self._awaits_writable = True
-        loop.add_writer(descriptor, writable)
 
     def _lost(self, connection: socket.socket) -> None:
         self._socket = None
@@ -278,7 +286,9 @@ class ObserverHandOff:
     def _watch(self, connection: socket.socket) -> None:
         poll = select.poll()
         poll.register(connection, select.POLLIN)
-        if poll.poll(MAX_READY_SECONDS * 1000) and not connection.recv(1):
+        # However late it is ready: a process that runs has not failed to start.
+        poll.poll()
+        if not connection.recv(1):
             self._failed("it ended before it was ready")
             return
         self._failed_starts = 0
