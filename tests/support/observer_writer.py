@@ -102,9 +102,10 @@ def observers(directory: Path) -> list[int]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             arguments = path.read_bytes().split(b"\0")
+            variables = path.with_name("environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if str(directory).encode() in arguments and b"-SP" in arguments:
+        if f"{DIRECTORY_VARIABLE}={directory}".encode() in variables and b"-SP" in arguments:
             running.append(int(path.parent.name))
     return running
 

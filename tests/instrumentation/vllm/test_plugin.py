@@ -6,6 +6,7 @@ import importlib
 import logging
 import multiprocessing
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType, SimpleNamespace
@@ -16,6 +17,7 @@ import pytest
 from sidelight.instrumentation.settings import DISABLED
 from sidelight.instrumentation.vllm import plugin, runtime
 from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
+from sidelight.instrumentation.vllm.observer import rendezvous
 from support.observed_vllm import Observed
 
 SOURCE = """
@@ -101,6 +103,20 @@ def test_mounted_and_starlette(frameworks: Path) -> None:
     plugin.install()
     app = application([SimpleNamespace(path="", routes=VLLM)], "starlette", "Starlette")
     assert isinstance(app.build_middleware_stack(), SidelightMiddleware)
+
+
+def test_no_temporary_directory(frameworks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are observed all the same, by a thread."""
+
+    def none() -> str:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    monkeypatch.setattr(rendezvous, "_chosen_by", None)
+    monkeypatch.setenv(rendezvous.DIRECTORY_VARIABLE, "")
+    plugin.install()
+    assert isinstance(application(VLLM).build_middleware_stack(), SidelightMiddleware)
+    assert not plugin._warned
 
 
 def test_place_is_gone(frameworks: Path, caplog: pytest.LogCaptureFixture) -> None:

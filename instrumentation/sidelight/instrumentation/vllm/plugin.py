@@ -10,6 +10,7 @@ as it is made.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -44,11 +45,13 @@ def install() -> None:
     try:
         if is_disabled(os.environ):
             return
-        rendezvous.announce()
         _hooks.watch(_MODULES, _imported)
         for module in _MODULES:
             if is_imported(module):
                 _imported(module)
+        # Without a place, a thread does the work: the line that says so comes once it is needed.
+        with contextlib.suppress(OSError):
+            rendezvous.announce()
     except BaseException as error:  # noqa: BLE001 - an exception here keeps vLLM from starting
         _fault(error)
 

@@ -22,6 +22,7 @@ from sidelight.instrumentation.vllm.export.http_client import InvalidVariableErr
 from sidelight.instrumentation.vllm.faults import FaultGuard, origin, reraise_interrupt
 from sidelight.instrumentation.vllm.logger import logger
 from sidelight.instrumentation.vllm.observer.hand_off import ObserverHandOff
+from sidelight.instrumentation.vllm.observer.rendezvous import MAX_PARENT_BYTES
 from sidelight.instrumentation.vllm.records import Faults, Record
 from sidelight.instrumentation.vllm.versions import Versions, version_warning
 
@@ -126,9 +127,10 @@ class Runtime:
     def _give_up(self, versions: Versions, environ: Mapping[str, str], reason: str) -> None:
         logger.warning(
             "Sidelight: cannot run an observer process (%.200s). A thread of the API server does "
-            "its work, which costs requests more time. Allow vLLM to start processes, or set "
-            "%s=thread.",
-            reason, VLLM_OBSERVER,
+            "its work, which costs requests more time. Allow vLLM to start processes and to write "
+            "to its temporary directory (TMPDIR if that has at most %d bytes, otherwise /tmp), or "
+            "set %s=thread.",
+            reason, MAX_PARENT_BYTES, VLLM_OBSERVER,
         )  # fmt: skip
         try:
             self._start_thread(versions, environ)

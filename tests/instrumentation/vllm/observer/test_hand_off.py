@@ -79,6 +79,30 @@ def test_no_process_can_be_started(
     assert warnings[0].endswith("or set SIDELIGHT_VLLM_OBSERVER=thread.")
 
 
+@pytest.mark.parametrize("what", ["read-only", "of all users"])
+def test_a_place_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path, what: str
+) -> None:
+    """The reason names it. One that is not ours alone is not tried again."""
+    place.mkdir(mode=0o700)
+    path = tmp_path / "place"
+    if what == "read-only":
+        (tmp_path / "file").touch()
+        path = tmp_path / "file" / "place"
+    else:
+        path.mkdir()
+        path.chmod(0o777)
+    choose(monkeypatch, path)
+    reasons: list[str] = []
+    to = ObserverHandOff(CaptureBudget(), lambda: (), Versions(), {}, reasons.append)
+    monkeypatch.setattr(hand_off, "MAX_FAILED_STARTS", 1)
+    to._run()
+    assert len(reasons) == 1
+    assert str(path) in reasons[0]
+    kept = os.environ[rendezvous.DIRECTORY_VARIABLE] == str(path)
+    assert kept == (what == "read-only")
+
+
 def test_packages_beside_sidelight(
     monkeypatch: pytest.MonkeyPatch, place: Path, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 PROGRAM = """
-import socket, sys
+import os, socket, sys
 from pathlib import Path
 from sidelight.instrumentation.vllm.observer import __main__ as observer
 
@@ -16,18 +16,21 @@ def run(self):
 
 observer.ObserverService.run = run
 listener = socket.socket(socket.AF_UNIX)
-listener.bind(str(Path(sys.argv[1]) / "socket"))
-observer.main([str(listener.detach()), sys.argv[1], "0.32.0", "0.1"])
+listener.bind(str(Path(os.environ["SIDELIGHT_VLLM_OBSERVER_DIRECTORY"]) / "socket"))
+observer.main([str(listener.detach()), "0.32.0", "0.1"])
 """
 
 
 def test_an_error_that_ends_it(tmp_path: Path) -> None:
     """One line in vLLM's log names the class and the place; Python's own would quote the text."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, tmp_path],
+        [sys.executable, "-c", PROGRAM],
         capture_output=True,
         text=True,
-        env={"SIDELIGHT_CAPTURE_CONTENT": "everything"},
+        env={
+            "SIDELIGHT_CAPTURE_CONTENT": "everything",
+            "SIDELIGHT_VLLM_OBSERVER_DIRECTORY": str(tmp_path),
+        },
     )
     (line,) = done.stderr.splitlines()
     assert done.returncode == 1

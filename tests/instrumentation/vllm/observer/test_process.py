@@ -56,6 +56,9 @@ def test_api_servers_share_it(receiver: OtlpReceiver, place: Path) -> None:
     with writing(place, receiver.url) as first, writing(place, receiver.url) as second:
         (observer,) = observers(place)
         assert place.stat().st_mode & 0o777 == 0o700
+        # Every user can read the arguments.
+        arguments = Path(f"/proc/{observer}/cmdline").read_bytes()
+        assert place.name.encode() not in arguments
         first.do("request chatcmpl-a")
         first.do("stop")
         first.process.wait()

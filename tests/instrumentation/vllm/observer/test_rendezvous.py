@@ -39,6 +39,7 @@ def in_child(method: str, name: str) -> str:
     process = context.Process(target=put_place, args=(results,), name=name)  # type: ignore[attr-defined]
     process.start()
     process.join()
+    assert process.exitcode == 0
     return results.get()
 
 

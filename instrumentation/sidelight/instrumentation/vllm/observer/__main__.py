@@ -1,7 +1,8 @@
-"""`python -m sidelight.instrumentation.vllm.observer LISTENER DIRECTORY VLLM SIDELIGHT`.
+"""`python -m sidelight.instrumentation.vllm.observer LISTENER VLLM SIDELIGHT`.
 
 Run by an API server of vLLM, never by hand. `LISTENER` is the number of an inherited file, which
-is a listening Unix socket. `VLLM` and `SIDELIGHT` are versions, empty if not known.
+is a listening Unix socket. The environment names its directory. `VLLM` and `SIDELIGHT` are
+versions, empty if not known.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm.faults import origin
 from sidelight.instrumentation.vllm.logger import logger, unheard_logger, write_to
-from sidelight.instrumentation.vllm.observer.rendezvous import MeetingPlace
+from sidelight.instrumentation.vllm.observer.rendezvous import DIRECTORY_VARIABLE, MeetingPlace
 from sidelight.instrumentation.vllm.observer.service import ObserverService, remove_place
 from sidelight.instrumentation.vllm.pipeline import RecordPipeline
 from sidelight.instrumentation.vllm.versions import Versions
@@ -28,8 +29,8 @@ NICENESS = 5
 
 def main(arguments: list[str]) -> None:
     """Serve until no API server is left."""
-    descriptor, place = int(arguments[0]), MeetingPlace(Path(arguments[1]))
-    versions = Versions(*(argument or None for argument in arguments[2:4]))
+    descriptor, place = int(arguments[0]), MeetingPlace(Path(os.environ[DIRECTORY_VARIABLE]))
+    versions = Versions(*(argument or None for argument in arguments[1:3]))
     # The standard error stream is vLLM's.
     write_to(sys.stderr)
     # Who stops a service signals all its processes. This one ends once vLLM has, with its data.

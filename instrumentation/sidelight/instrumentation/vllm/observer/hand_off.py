@@ -21,7 +21,11 @@ from sidelight.instrumentation.vllm.capture import CaptureBudget
 from sidelight.instrumentation.vllm.faults import reraise_interrupt
 from sidelight.instrumentation.vllm.logger import Occasions, logger
 from sidelight.instrumentation.vllm.observer import rendezvous
-from sidelight.instrumentation.vllm.observer.rendezvous import MeetingPlace, connect_or_start
+from sidelight.instrumentation.vllm.observer.rendezvous import (
+    MeetingPlace,
+    RefusedPlaceError,
+    connect_or_start,
+)
 from sidelight.instrumentation.vllm.records import (
     HEALTH,
     Faults,
@@ -257,7 +261,9 @@ class ObserverHandOff:
             except BaseException as error:  # noqa: BLE001 - vLLM goes on without us
                 # The system's own text; any other message may quote what it was given.
                 told = error.strerror if isinstance(error, OSError) else None
-                self._failed(f"{type(error).__name__}: {told}" if told else type(error).__name__)
+                reason = f"{type(error).__name__}: {told}" if told else type(error).__name__
+                path = getattr(error, "filename", None)
+                self._failed(f"{reason}: {path}" if told and path else reason)
             self._wake.wait(self._backoff)
 
     def _connect(self) -> None:
@@ -265,8 +271,13 @@ class ObserverHandOff:
         if self._process is not None:
             # Reaps the one that ended.
             self._process.poll()
-        place = MeetingPlace(rendezvous.directory())
-        connection, process = connect_or_start(place, self._versions, self._environ)
+        try:
+            place = MeetingPlace(rendezvous.directory())
+            connection, process = connect_or_start(place, self._versions, self._environ)
+        except RefusedPlaceError:
+            # It would be refused each time.
+            rendezvous.choose()
+            raise
         self._process = process or self._process
         engines = list(self._engines)
         self._told = (self.dropped, self._faults())

@@ -8,6 +8,7 @@ process starts it, under a lock.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -46,6 +47,10 @@ _PASSED_ON_PREFIXES: Final = ("SSL_",)
 _chosen_by: int | None = None
 
 
+class RefusedPlaceError(PermissionError):
+    """The place may be in the hands of another user."""
+
+
 def announce() -> None:
     """Choose the place for this process and the API servers that it starts.
 
@@ -81,7 +86,8 @@ def parent_directory() -> str:
 def directory() -> Path:
     """The place of this vLLM, which is made if it is missing.
 
-    Raises `OSError` if it cannot be made, or is not a directory that this user alone may use.
+    Raises `OSError` if it cannot be made, and `RefusedPlaceError` if it is not a directory that
+    this user alone may use.
     """
     announce()
     path = Path(os.environ[DIRECTORY_VARIABLE])
@@ -89,7 +95,7 @@ def directory() -> Path:
         path.mkdir(mode=0o700)
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        raise PermissionError(f"{path} is not a directory of this user alone")
+        raise RefusedPlaceError(errno.EACCES, "not a directory of this user alone", str(path))
     return path
 
 
@@ -135,7 +141,7 @@ class MeetingPlace:
     def connect(self) -> socket.socket | None:
         """A connection to the observer process; None if there is none.
 
-        Raises `PermissionError` if another user answers.
+        Raises `RefusedPlaceError` if another user answers.
         """
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -149,7 +155,7 @@ class MeetingPlace:
             raise
         if not is_own_user(connection):
             connection.close()
-            raise PermissionError(f"another user answers at {self.socket}")
+            raise RefusedPlaceError(errno.EACCES, "another user answers", str(self.socket))
         return connection
 
     def listen(self) -> socket.socket:
@@ -208,13 +214,15 @@ def _start(
         if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
     }
     variables |= environ
+    # Not an argument, which every user can read.
+    variables[DIRECTORY_VARIABLE] = str(place.directory)
     # One arena: the observer process has two threads.
     variables["MALLOC_ARENA_MAX"] = "1"
     module = "sidelight.instrumentation.vllm.observer"
     # Without site packages: it needs the standard library alone, and starts in half the time.
     return subprocess.Popen(
         [sys.executable, "-SP", "-c", _RUN, module, str(_ROOT)]
-        + [str(listener.fileno()), str(place.directory)]
+        + [str(listener.fileno())]
         + [version or "" for version in versions],
         env=variables,
         stdin=subprocess.DEVNULL,
