@@ -247,7 +247,7 @@ class RagApp:
                 "POST", "/v1/chat/completions", json=body, headers=headers
             ) as response:
                 await _raise_for_status(response, span)
-                async for event in _events(response):
+                async for event in stream_events(response):
                     if _take(event, answer):
                         pieces += 1
                         if pieces == 1:
@@ -300,8 +300,20 @@ async def _raise_for_status(response: httpx.Response, span: Span) -> None:
     )
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
-    async for line in response.aiter_lines():
+async def _lines(response: httpx.Response) -> AsyncIterator[str]:
+    # Not by httpx, which also ends a line at characters such as U+2028, which JSON texts may hold.
+    rest = ""
+    async for text in response.aiter_text():
+        *lines, rest = (rest + text).split("\n")
+        for line in lines:
+            yield line.removesuffix("\r")
+    if rest:
+        yield rest
+
+
+async def stream_events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+    """The events of a streamed answer. Raises `RuntimeError` for one that tells of an error."""
+    async for line in _lines(response):
         kind, _, data = line.partition(": ")
         if kind != "data" or data == "[DONE]":
             continue

@@ -18,19 +18,24 @@ from support.sidelight_exposition import MODEL as OWN_MODEL
 pytestmark = pytest.mark.real("prometheus")
 
 
+def _job(name: str) -> str:
+    """The job that has what a query reads."""
+    if name.startswith("kv_events."):
+        return "sidelight"
+    return "restarting" if name == "engine.restarts" else REFERENCE
+
+
 @pytest.mark.parametrize("name", QUERIES)
 def test_every_query_returns_data(prometheus: Moment, name: str) -> None:
     """With a plain view alone, from the engine's metrics or Sidelight's."""
-    job = "restarting" if name == "engine.restarts" else REFERENCE
-    view = View({"job": job}, WINDOW)
+    view = View({"job": _job(name)}, WINDOW)
     assert is_answered(prometheus.query(str(QUERIES[name](view))))
 
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_every_query_can_be_kept_apart(prometheus: Moment, name: str) -> None:
     """Grouped by all it knows, it returns the groups and no label of another source."""
-    job = "restarting" if name == "engine.restarts" else REFERENCE
-    view = View({"job": job}, WINDOW).per(*RESULT_LABELS)
+    view = View({"job": _job(name)}, WINDOW).per(*RESULT_LABELS)
     answer = prometheus.query(str(QUERIES[name](view)))
     assert is_answered(answer)
     assert not {"gen_ai_request_model", "sidelight_engine_index"} & {

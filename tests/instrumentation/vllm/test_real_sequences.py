@@ -143,9 +143,9 @@ async def leave_the_queue(engine: Engine) -> str:
     """A client that leaves while its request waits behind a full batch."""
     patient = [
         asyncio.create_task(leave_after_chunks(engine, CHAT, 2_000, messages=QUESTION, **LONG))
-        for _ in range(MAX_BATCH_REQUESTS + 1)
+        for _ in range(3 * MAX_BATCH_REQUESTS)
     ]
-    await asyncio.to_thread(eventually, lambda: engine.gauge("waiting") >= 1)
+    await asyncio.to_thread(eventually, lambda: engine.gauge("waiting") >= MAX_BATCH_REQUESTS)
     trace_id = await leave_after_seconds(engine, CHAT, 0.5, messages=QUESTION, **LONG)
     for task in patient:
         task.cancel()
