@@ -296,11 +296,28 @@ async def test_end_of_the_server(engine: Engine) -> None:
 
     This ends the server of all tests here, so it is the last.
     """
-    stream = asyncio.create_task(
-        leave_after_chunks(engine, CHAT, 10_000, messages=QUESTION, **LONG)
-    )
-    await asyncio.sleep(2.0)
-    await asyncio.to_thread(engine.server.process.stop, grace_seconds=20.0)
-    trace_id = await stream
+    trace_id, headers = new_trace()
+    begun = asyncio.Event()
+
+    async def read() -> None:
+        body = engine.body(stream=True, messages=QUESTION, **LONG)
+        async with (
+            httpx.AsyncClient(base_url=engine.server.url, timeout=120) as client,
+            client.stream("POST", CHAT, json=body, headers=headers) as response,
+        ):
+            pieces = 0
+            async for _ in response.aiter_bytes():
+                pieces += 1
+                if pieces == 8:
+                    begun.set()
+
+    reading = asyncio.create_task(read())
+    await begun.wait()
+    ending = asyncio.create_task(asyncio.to_thread(engine.server.process.stop, grace_seconds=60.0))
+    # vLLM sometimes ends its engine without telling the stream, and then waits for the client.
+    await asyncio.wait({reading}, timeout=10.0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await ending
     server = engine.trace(trace_id)["server"][0]
     assert server.attributes[names.SERVED_OUTPUT_TOKENS] > 1
