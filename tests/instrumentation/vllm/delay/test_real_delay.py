@@ -129,6 +129,7 @@ async def test_phases_and_causes_are_the_request(service: Service, changes: dict
 async def test_requests_whose_clients_leave(service: Service) -> None:
     """In decode and in the queue: their phases end where the client left."""
     # Of a fast engine all may be sent, of a busy one nothing, before the client leaves.
+    await service.ask()
     for _ in range(MAX_ATTEMPTS):
         running = [asyncio.create_task(service.ask(max_tokens=1500)) for _ in range(4)]
         await asyncio.sleep(0.3)
