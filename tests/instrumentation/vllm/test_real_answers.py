@@ -37,7 +37,7 @@ class Service:
     client: httpx.Client
 
     def spans(self, trace_id: str, least: int = 1) -> list[ReceivedSpan]:
-        """The spans of a trace, once the server span and at least so many are here."""
+        """The spans of a trace, once the server span and a number of others have arrived."""
 
         def received() -> list[ReceivedSpan]:
             spans = self.receiver.spans(lambda span: span.trace_id == trace_id)

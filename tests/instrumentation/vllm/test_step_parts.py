@@ -62,7 +62,7 @@ def values(processing: Processing) -> dict[str, Any]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_gauges_and_durations_of_two_servers(seed: int) -> None:
-    """Whoever hears of a step, the engine's metrics are those of one server that heard of all."""
+    """The engine's metrics do not depend on which API server a step is reported to."""
     chance = random.Random(seed)
     one, two = (Processing(Settings(), SpanEmitter(HeadSampler(), print)) for _ in range(2))
     # In the future, so that no step counts as one whose parts must all be here.

@@ -14,7 +14,7 @@ from typing import Final, TextIO
 INTERVAL_SECONDS: Final = 300.0
 INTERVAL_TEXT: Final = "5 minutes"
 
-# vLLM's own format, so that whoever reads its log by columns can read ours.
+# vLLM's own format, so that a parser of its log also reads these lines.
 _FORMAT: Final = (
     "(Sidelight pid=%(process)d) %(levelname)s %(asctime)s [%(filename)s:%(lineno)d] %(message)s"
 )

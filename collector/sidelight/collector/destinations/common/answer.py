@@ -214,8 +214,8 @@ def plain(words: str) -> str:
     """The words as one short printable line.
 
     Quotations are removed unless they look like a name, because they may be a span's content.
-    Content can stand there without quotes too, so words about a batch go to the dead letters
-    alone.
+    A backend may also quote content without marks, so what it says of a batch is kept with the
+    dead letters only.
     """
     beginning = words[: 4 * _MAX_WORDS_CHARACTERS]
     words = "".join(letter if letter.isprintable() else " " for letter in beginning)
