@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -84,16 +85,22 @@ def test_sampling_decides_as_before(tmp_path: Path) -> None:
         sample = {"share": 0.5, "quiet_seconds": 1}
         config = settings(tmp_path, destinations=[store.destination(sample=sample)])
         with Collector(config, tmp_path) as collector:
-            lag = "sidelight_collector_lag_seconds"
             for _ in range(20):
                 assert collector.post(request_of(new_ids(10)))[0] == 200
-            eventually(lambda: len(store.ids) > 50 and collector.metric(lag) == 0)
+            decided = "sidelight_collector_traces_sampled_total"
+            eventually(lambda: collector.metric(decided) == 200)
+            count = int(collector.metric(decided, decision="kept"))
+            assert 50 < count < 150
+            eventually(lambda: len(store.ids) == count)
             kept = set(store.ids)
-            assert len(kept) < 150
             result = _replay(tmp_path, "store", "--all")
             assert result.returncode == 0, result.stderr
-            eventually(lambda: all(store.ids[each] == 2 for each in kept))
-            eventually(lambda: collector.metric(lag) == 0)
+            assert "the running collector sends it now" in result.stdout
+            # At least once: what the backend answers too late comes a third time.
+            eventually(
+                lambda: all(store.ids[each] >= 2 for each in kept),
+                state=lambda: (Counter(store.ids.values()), collector.messages[-5:]),
+            )
             assert set(store.ids) == kept
 
 
@@ -110,7 +117,7 @@ def test_every_worker_sends_again(tmp_path: Path) -> None:
             result = _replay(tmp_path, "store", "--all")
             assert result.returncode == 0, result.stderr
             assert result.stdout.count("the running collector sends it now") == 2
-            eventually(lambda: all(store.ids[each] == 2 for each in ids))
+            eventually(lambda: all(store.ids[each] >= 2 for each in ids), state=lambda: store.ids)
 
 
 def test_without_a_collector_the_next_start_sends_it(tmp_path: Path) -> None:
@@ -126,7 +133,7 @@ def test_without_a_collector_the_next_start_sends_it(tmp_path: Path) -> None:
         assert result.returncode == 0, result.stderr
         assert "20 spans again" in result.stdout
         with Collector(config, tmp_path):
-            eventually(lambda: all(store.ids[each] == 2 for each in ids))
+            eventually(lambda: all(store.ids[each] >= 2 for each in ids), state=lambda: store.ids)
 
 
 def test_a_dead_backend_may_be_set_back(tmp_path: Path) -> None:
