@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sidelight.demo import environments, inject, model, vllm_server
+from sidelight.demo import environments, model, vllm_server
 from sidelight.demo.processes import Processes
 from sidelight.demo.vllm_server import VllmServer
+from sidelight.instrumentation.injected import tree
 from support import talking_model
 from support.environments import python_of
 from support.ports import free_port
@@ -38,7 +39,7 @@ def running_vllm(
     """
     with Processes(directory) as processes:
         python = python_of("vllm")
-        injected = inject.write(directory / "injected") if instrumented else None
+        injected = tree.write(directory / "injected") if instrumented else None
         all_paths = [*paths, injected] if injected else paths
         folder = model.ensure(python, processes)
         if talks:

@@ -18,7 +18,6 @@ from sidelight.demo import (
     collector_server,
     environments,
     evidence,
-    inject,
     model,
     phoenix_server,
     prometheus_server,
@@ -39,6 +38,7 @@ from sidelight.demo.prometheus_query import PrometheusReader
 from sidelight.demo.run import DemoOptions
 from sidelight.demo.screen import Screen
 from sidelight.demo.telemetry import ENVIRONMENT, providers
+from sidelight.instrumentation.injected import tree
 
 _PASSAGES = Path(__file__).with_name("passages.txt")
 _OTLP_PORTS = (4318, 4317)
@@ -196,7 +196,7 @@ async def _start(
                 python=python,
                 model=weights,
                 port=ports.vllm,
-                instrumentation=inject.write(directory / "instrumentation"),
+                instrumentation=tree.write(directory / "instrumentation"),
                 otlp_endpoint=collector.otlp_url,
                 environment={
                     # The demo's questions and passages are not confidential.

@@ -50,8 +50,8 @@ def start(
 ) -> VllmServer:
     """Start vLLM on a loopback port; `wait_until_ready` waits until it serves.
 
-    `instrumentation` is a folder written by `inject.write`, `otlp_endpoint` the base URL of an
-    OTLP/HTTP receiver. `environment` and `arguments` add variables and options of vLLM.
+    `instrumentation` is a folder written by `injected.tree.write`, `otlp_endpoint` the base URL of
+    an OTLP/HTTP receiver. `environment` and `arguments` add variables and options of vLLM.
     """
     variables = {
         **os.environ,

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from sidelight import conventions as names
-from sidelight.demo import inject
 from sidelight.demo.vllm_server import VllmServer
+from sidelight.instrumentation.injected import tree
 from support.otlp_receiver import OtlpReceiver
 from support.ports import free_port
 from support.vllm_server import name_vllm, older_vllm, running_vllm
@@ -95,8 +95,9 @@ def service(
     """One start of each version of vLLM, which believes to be another version."""
     directory: Path = tmp_path_factory.mktemp("vllm")
     copy, steps_fail, port = directory / "copy", directory / "steps-fail", free_port()
-    inject.write(copy)
+    tree.write(copy)
     plant(copy, steps_fail)
+    tree.write_record(copy)
     name_vllm(copy, "0.99.0+cpu")
     paths = [copy]
     if request.param != "0.32":

@@ -37,8 +37,12 @@ def is_traced_by_vllm(vllm_config: Any, environ: Mapping[str, str]) -> bool:
     theirs = getattr(observability, "otlp_traces_endpoint", None)
     if not isinstance(theirs, str) or not theirs:
         return False
-    ours = next((environ[name] for name in _ENDPOINTS if environ.get(name)), DEFAULT_ENDPOINT)
-    return _host(theirs) == _host(ours)
+    return _host(theirs) == _host(endpoint(environ))
+
+
+def endpoint(environ: Mapping[str, str]) -> str:
+    """Where `environ` has spans sent to."""
+    return next((environ[name] for name in _ENDPOINTS if environ.get(name)), DEFAULT_ENDPOINT)
 
 
 def _host(endpoint: str) -> str | None:
