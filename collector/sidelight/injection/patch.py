@@ -1,0 +1,65 @@
+"""Applies a JSON patch to a pod."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sidelight.injection.decision import Operation
+
+
+class PatchError(Exception):
+    """An operation does not fit the pod. An API server would refuse the pod."""
+
+
+def apply(pod: Mapping[str, Any], operations: Iterable[Operation]) -> dict[str, Any]:
+    """The pod after the operations; `pod` itself does not change.
+
+    Raises `PatchError` where an API server would fail: a missing parent, an index beyond the end,
+    `replace` of what is not there.
+    """
+    patched = copy.deepcopy(dict(pod))
+    for operation in operations:
+        _apply_one(patched, operation)
+    return patched
+
+
+def _apply_one(pod: dict[str, Any], operation: Operation) -> None:
+    *parents, last = [
+        part.replace("~1", "/").replace("~0", "~") for part in operation.path.split("/")[1:]
+    ]
+    target: Any = pod
+    for part in parents:
+        target = _child(target, part, operation)
+    value = copy.deepcopy(operation.value)
+    is_replaced = operation.op == "replace"
+    if isinstance(target, dict):
+        if is_replaced and last not in target:
+            raise PatchError(f"{operation.path}: nothing to replace")
+        target[last] = value
+    elif isinstance(target, list):
+        index = len(target) if last == "-" and not is_replaced else _index(last, operation)
+        if index > len(target) - is_replaced:
+            raise PatchError(f"{operation.path}: beyond the end of the list")
+        if is_replaced:
+            target[index] = value
+        else:
+            target.insert(index, value)
+    else:
+        raise PatchError(f"{operation.path}: its parent is a single value")
+
+
+def _child(target: Any, part: str, operation: Operation) -> Any:
+    try:
+        if isinstance(target, list):
+            return target[_index(part, operation)]
+        return target[part]
+    except (LookupError, TypeError):
+        raise PatchError(f"{operation.path}: {part} does not exist") from None
+
+
+def _index(part: str, operation: Operation) -> int:
+    if not part.isascii() or not part.isdigit():
+        raise PatchError(f"{operation.path}: {part} is not an index")
+    return int(part)
