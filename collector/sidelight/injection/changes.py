@@ -8,12 +8,12 @@ from sidelight.injection import names
 from sidelight.injection.expressions.collections import (
     Each,
     Exists,
-    Filter,
     Joined,
     ListOf,
     ObjectOf,
     PatchOperation,
     When,
+    Where,
 )
 from sidelight.injection.expressions.conditions import Contains, Equal, Every, If, Less, Not
 from sidelight.injection.expressions.nodes import (
@@ -146,7 +146,7 @@ def _environment() -> list[Expression]:
     name = _variable(names.CONTAINER_NAME, Field(CONTAINER, "name", ""))
     has_name = Exists(ENVIRONMENT, "x", Equal(name_of("x"), Literal(names.CONTAINER_NAME)))
     is_set = Exists(ENVIRONMENT, "x", Equal(name_of("x"), name_of("e")))
-    added = Filter(setting("environment"), "e", Not(is_set))
+    added = Where(setting("environment"), "e", Not(is_set))
     return [
         _missing_list(CONTAINER, "env", _path(*variables)),
         When(Not(has_name), ListOf((_add(at_end, name),))),

@@ -81,7 +81,7 @@ _SENTENCES: Mapping[Reason, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class PodOperation:
     """One operation of a JSON patch (RFC 6902)."""
 
     op: Literal["add", "replace"]
@@ -94,9 +94,9 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class PodDecision:
     """What is to be done with a pod."""
 
-    operations: tuple[Operation, ...]
+    operations: tuple[PodOperation, ...]
     """Empty unless the reason is `INJECTED`."""
     reason: Reason

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from sidelight.injection import changes, refusals, selection
-from sidelight.injection.decision import Decision, Operation, Reason
+from sidelight.injection.decision import PodDecision, PodOperation, Reason
 from sidelight.injection.expressions.nodes import EvaluationError, Expression, Literal
 from sidelight.injection.pod import MAX_ITEMS
 from sidelight.injection.settings import InjectionSettings
@@ -36,7 +36,7 @@ def inject(
     settings: InjectionSettings,
     *,
     namespace_labels: Mapping[str, str] | None = None,
-) -> Decision:
+) -> PodDecision:
     """What is to be done with a pod, as the API server or a template has it.
 
     `pod` does not change. Fields that are null count as absent. Never raises for what is not a
@@ -53,12 +53,12 @@ def inject(
             values[name] = expression.evaluate(scope)
         reason = Reason(values["reason"])
         if reason is not Reason.INJECTED:
-            return Decision((), reason)
-        return Decision(
-            tuple(Operation(**operation) for operation in operations().evaluate(scope)), reason
+            return PodDecision((), reason)
+        return PodDecision(
+            tuple(PodOperation(**operation) for operation in operations().evaluate(scope)), reason
         )
     except (EvaluationError, TypeError, RecursionError):
-        return Decision((), Reason.UNREADABLE)
+        return PodDecision((), Reason.UNREADABLE)
 
 
 def _without_nulls(value: Any) -> Any:

@@ -6,14 +6,14 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sidelight.injection.decision import Operation
+from sidelight.injection.decision import PodOperation
 
 
 class PatchError(Exception):
     """An operation does not fit the pod. An API server would refuse the pod."""
 
 
-def apply(pod: Mapping[str, Any], operations: Iterable[Operation]) -> dict[str, Any]:
+def apply(pod: Mapping[str, Any], operations: Iterable[PodOperation]) -> dict[str, Any]:
     """The pod after the operations; `pod` itself does not change.
 
     Raises `PatchError` where an API server would fail: a missing parent, an index beyond the end,
@@ -25,7 +25,7 @@ def apply(pod: Mapping[str, Any], operations: Iterable[Operation]) -> dict[str, 
     return patched
 
 
-def _apply_one(pod: dict[str, Any], operation: Operation) -> None:
+def _apply_one(pod: dict[str, Any], operation: PodOperation) -> None:
     *parents, last = [
         part.replace("~1", "/").replace("~0", "~") for part in operation.path.split("/")[1:]
     ]
@@ -50,7 +50,7 @@ def _apply_one(pod: dict[str, Any], operation: Operation) -> None:
         raise PatchError(f"{operation.path}: its parent is a single value")
 
 
-def _child(target: Any, part: str, operation: Operation) -> Any:
+def _child(target: Any, part: str, operation: PodOperation) -> Any:
     try:
         if isinstance(target, list):
             return target[_index(part, operation)]
@@ -59,7 +59,7 @@ def _child(target: Any, part: str, operation: Operation) -> Any:
         raise PatchError(f"{operation.path}: {part} does not exist") from None
 
 
-def _index(part: str, operation: Operation) -> int:
+def _index(part: str, operation: PodOperation) -> int:
     if not part.isascii() or not part.isdigit():
         raise PatchError(f"{operation.path}: {part} is not an index")
     return int(part)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidelight.injection.expressions.collections import Filter
+from sidelight.injection.expressions.collections import Where
 from sidelight.injection.expressions.conditions import Every, Less
 from sidelight.injection.expressions.nodes import (
     Expression,
@@ -56,7 +56,7 @@ def name_of(item: str) -> Expression:
 def indices(items: Expression, name: str, condition: Expression) -> Expression:
     """The indices of the items for which `condition`, which knows the index as `name`, holds."""
     is_item = Less(Name(name), Size(items))
-    return Filter(Variable("numbers"), name, Every((is_item, condition)))
+    return Where(Variable("numbers"), name, Every((is_item, condition)))
 
 
 def first(items: Expression) -> Expression:

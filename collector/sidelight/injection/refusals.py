@@ -6,7 +6,7 @@ from typing import Final
 
 from sidelight.injection import names
 from sidelight.injection.decision import Reason
-from sidelight.injection.expressions.collections import Each, Exists, Filter, Joined
+from sidelight.injection.expressions.collections import Each, Exists, Joined, Where
 from sidelight.injection.expressions.conditions import (
     Contains,
     Equal,
@@ -71,7 +71,7 @@ _WINDOWS: Final = Some(
         Equal(Field(Field(SPEC, "nodeSelector", {}), "kubernetes.io/os", ""), Literal("windows")),
     )
 )
-_SIDECARS: Final = Filter(INIT_CONTAINERS, "c", Has(Name("c"), "restartPolicy"))
+_SIDECARS: Final = Where(INIT_CONTAINERS, "c", Has(Name("c"), "restartPolicy"))
 _ALL_CONTAINERS: Final = Joined((CONTAINERS, INIT_CONTAINERS, EPHEMERAL_CONTAINERS))
 _NAME_TAKEN: Final = Some(
     (

@@ -29,7 +29,7 @@ class Exists:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class Where:
     """The items of a list for which a condition holds."""
 
     of: Expression
