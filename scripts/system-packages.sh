@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs Debian's prometheus, chromium and, for the tests, prometheus-alertmanager, nodejs
-# and npm where they are missing and this is root. None is needed to observe anything: the demo and the tests look at results
-# with them.
+# Installs Debian's prometheus, chromium and, for the tests, prometheus-alertmanager, nodejs, npm
+# and busybox-static where they are missing and this is root. None is needed to observe anything:
+# the demo and the tests look at results with them.
 set -eu
 
 missing=""
@@ -10,6 +10,7 @@ command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 if [ "${1:-}" = tests ]; then
     command -v prometheus-alertmanager >/dev/null 2>&1 || missing="$missing prometheus-alertmanager"
     command -v npm >/dev/null 2>&1 || missing="$missing nodejs npm"
+    command -v busybox >/dev/null 2>&1 || missing="$missing busybox-static"
 fi
 [ -n "$missing" ] || exit 0
 
