@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their own set-up; see README.md.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint docs compile system-packages soak fuzz bench bench-docs bench-backlog bench-vectordb bench-dashboards bench-vllm bench-vllm-causes dashboards config-docs database-docs names generated pictures proto clean
+.PHONY: help demo test check lint docs compile system-packages soak fuzz bench bench-docs bench-backlog bench-vectordb bench-dashboards bench-vllm bench-vllm-causes dashboards config-docs database-docs names policy generated pictures proto clean
 
 SOURCES := instrumentation dashboards collector examples scripts tests
 BIN := .venv/bin
@@ -29,7 +29,8 @@ help:
 	@echo "make config-docs     the schema of sidelight.yaml and docs/configuration.md anew"
 	@echo "make database-docs   docs/databases/ and the tables that list all databases"
 	@echo "make names           what docs/names.md and docs/vllm.md say of attributes and metrics"
-	@echo "make generated       all of these four, and every other generated table and list"
+	@echo "make policy          the chart's admission policy, from the rules of injection"
+	@echo "make generated       all of these five, and every other generated table and list"
 	@echo "make pictures        every dashboard drawn by Grafana's components, and the docs' pictures of them"
 	@echo "make proto           generate the protobuf code anew"
 	@echo "make clean           remove what these commands made in this folder"
@@ -128,7 +129,10 @@ database-docs: .venv/test
 names: .venv/test
 	$(BIN)/python scripts/names_pages.py docs
 
-generated: dashboards config-docs database-docs names
+policy: .venv/test
+	$(BIN)/python scripts/admission_policy.py charts/sidelight/files
+
+generated: dashboards config-docs database-docs names policy
 	PYTHONPATH=tests $(BIN)/python -m support.import_layers
 	PYTHONPATH=tests $(BIN)/python -m support.public_api > tests/public_api.txt
 

@@ -36,7 +36,6 @@ from sidelight.injection.pod import (
     METADATA,
     NAMESPACE_LABELS,
     PLUGINS,
-    POD,
     PYTHON_PATHS,
     SECURITY_CONTEXT,
     SETTINGS,
@@ -57,6 +56,7 @@ _PLACE: Final = Variable("place")
 _SIDECAR_PLACE: Final = If(_COPIES, Joined((_PLACE, _ONE)), _PLACE)
 
 VARIABLES: Final[dict[str, Expression]] = {
+    "environment": Field(CONTAINER, "env", []),
     "pythonPaths": indices(
         ENVIRONMENT,
         "i",
@@ -259,7 +259,6 @@ def _mounts() -> list[Expression]:
 def _stamp() -> list[Expression]:
     escaped = names.INJECTED.replace("/", "~1")
     return [
-        When(Not(Has(POD, "metadata")), ListOf((_add(Literal("/metadata"), Literal({})),))),
         When(
             Not(Has(METADATA, "annotations")),
             ListOf((_add(Literal("/metadata/annotations"), Literal({})),)),

@@ -48,15 +48,16 @@ def inject(
         "variables": values,
     }
     try:
-        scope["object"] = _without_nulls(pod)
+        scope["object"] = {"metadata": {}, **_without_nulls(pod)}
         for name, expression in variables().items():
             values[name] = expression.evaluate(scope)
         reason = Reason(values["reason"])
         if reason is not Reason.INJECTED:
             return PodDecision((), reason)
-        return PodDecision(
-            tuple(PodOperation(**operation) for operation in operations().evaluate(scope)), reason
-        )
+        # A template may have no metadata; what an API server gets always has.
+        missing = [] if pod.get("metadata") is not None else [PodOperation("add", "/metadata", {})]
+        patch = (PodOperation(**operation) for operation in operations().evaluate(scope))
+        return PodDecision((*missing, *patch), reason)
     except (EvaluationError, TypeError, RecursionError):
         return PodDecision((), Reason.UNREADABLE)
 

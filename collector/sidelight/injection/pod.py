@@ -12,6 +12,7 @@ from sidelight.injection.expressions.nodes import (
     Item,
     Literal,
     Name,
+    Required,
     Size,
     Variable,
 )
@@ -20,10 +21,10 @@ MAX_ITEMS: Final = 256
 """Containers of a pod, and variables of a container, that are looked at. CEL cannot count."""
 
 POD: Final = Name("object")
-METADATA: Final = Field(POD, "metadata", {})
+METADATA: Final = Required(POD, "metadata")
 LABELS: Final = Field(METADATA, "labels", {})
 ANNOTATIONS: Final = Field(METADATA, "annotations", {})
-SPEC: Final = Field(POD, "spec", {})
+SPEC: Final = Required(POD, "spec")
 CONTAINERS: Final = Field(SPEC, "containers", [])
 INIT_CONTAINERS: Final = Field(SPEC, "initContainers", [])
 EPHEMERAL_CONTAINERS: Final = Field(SPEC, "ephemeralContainers", [])
@@ -36,7 +37,8 @@ CANDIDATES: Final = Variable("candidates")
 """The indices of the containers that may run vLLM."""
 CONTAINER: Final = Variable("container")
 """vLLM's container; empty if there is none."""
-ENVIRONMENT: Final = Field(CONTAINER, "env", [])
+ENVIRONMENT: Final = Variable("environment")
+"""The variables of vLLM's container."""
 PYTHON_PATHS: Final = Variable("pythonPaths")
 """The indices of PYTHONPATH among the variables of vLLM's container."""
 PLUGINS: Final = Variable("plugins")

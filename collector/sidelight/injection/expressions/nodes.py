@@ -89,6 +89,23 @@ class Has:
 
 
 @dataclass(frozen=True, slots=True)
+class Required:
+    """A field that every object of its kind has."""
+
+    of: Expression
+    name: str
+
+    def evaluate(self, scope: Scope) -> Any:
+        fields = as_mapping(self.of.evaluate(scope))
+        if self.name not in fields:
+            raise EvaluationError(f"no {self.name}")
+        return fields[self.name]
+
+    def cel(self) -> str:
+        return f"{self.of.cel()}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """A field of an object, or `default` if the object does not have it."""
 
