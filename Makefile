@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their own set-up; see README.md.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint docs compile system-packages soak fuzz bench bench-docs bench-backlog bench-vectordb bench-dashboards bench-vllm bench-vllm-causes dashboards config-docs database-docs names policy generated pictures proto clean
+.PHONY: help demo test check lint docs compile system-packages chart soak fuzz bench bench-docs bench-backlog bench-vectordb bench-dashboards bench-vllm bench-vllm-causes dashboards config-docs database-docs names policy generated pictures proto clean
 
 SOURCES := instrumentation dashboards collector examples scripts tests
 BIN := .venv/bin
@@ -30,7 +30,8 @@ help:
 	@echo "make database-docs   docs/databases/ and the tables that list all databases"
 	@echo "make names           what docs/names.md and docs/vllm.md say of attributes and metrics"
 	@echo "make policy          the chart's admission policy, from the rules of injection"
-	@echo "make generated       all of these five, and every other generated table and list"
+	@echo "make chart           the schema, dashboards and alerts of charts/sidelight, and the page of its values"
+	@echo "make generated       all of these, and every other generated table and list"
 	@echo "make pictures        every dashboard drawn by Grafana's components, and the docs' pictures of them"
 	@echo "make proto           generate the protobuf code anew"
 	@echo "make clean           remove what these commands made in this folder"
@@ -132,7 +133,11 @@ names: .venv/test
 policy: .venv/test
 	$(BIN)/python scripts/admission_policy.py charts/sidelight/files
 
-generated: dashboards config-docs database-docs names policy
+# After the two that it takes files of.
+chart: dashboards config-docs
+	$(BIN)/python scripts/chart_files.py charts/sidelight docs/kubernetes/values.md
+
+generated: dashboards config-docs database-docs names policy chart
 	PYTHONPATH=tests $(BIN)/python -m support.import_layers
 	PYTHONPATH=tests $(BIN)/python -m support.public_api > tests/public_api.txt
 

@@ -1,0 +1,202 @@
+"""What Helm makes of the chart, on each Kubernetes version, with Helm 3 and 4."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.gateway_values import CASES
+from support.helm import (
+    CHART,
+    OPENSHIFT_API,
+    OPERATOR_API,
+    Object,
+    helm,
+    objects,
+    only,
+    pod_specs,
+    rendered,
+    template,
+    tool,
+)
+from support.kubernetes_schemas import faults
+
+pytestmark = pytest.mark.real("helm-4", "helm-3")
+
+VERSIONS = ("1.29", "1.32", "1.36", "1.37")
+_DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_takes_the_defaults(version: str) -> None:
+    """Strictly: an unknown field is a fault."""
+    made = rendered({"monitoring": {"dashboards": {}}}, kubernetes=version, apis=[OPERATOR_API])
+    assert faults(made, version) == []
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_unusual_values_are_taken(case: str) -> None:
+    """Fields are known, names and labels are valid, and selectors select."""
+    made = rendered(CASES[case], apis=[OPERATOR_API], release="9.x-" + "r" * 49)
+    assert faults(made, "1.37") == []
+    _are_well_named(made)
+    _select_their_pods(made)
+
+
+def _are_well_named(made: list[Object]) -> None:
+    seen = set()
+    for one in made:
+        metadata = one["metadata"]
+        identity = (one["apiVersion"], one["kind"], metadata["name"])
+        assert identity not in seen
+        seen.add(identity)
+        longest = 52 if one["kind"] == "StatefulSet" else 63
+        assert _DNS_LABEL.fullmatch(metadata["name"])
+        assert len(metadata["name"]) <= longest
+        for labels in (metadata["labels"], _template(one).get("metadata", {}).get("labels", {})):
+            assert all(_LABEL_VALUE.fullmatch(value) for value in labels.values()), labels
+
+
+def _template(one: Object) -> dict[str, Any]:
+    spec = one.get("spec", {})
+    made: dict[str, Any] = spec.get("template", {}) if isinstance(spec, dict) else {}
+    return made
+
+
+def _select_their_pods(made: list[Object]) -> None:
+    """Each selector of a Service, policy or monitor fits the pods or Service it is meant for."""
+    pods = [_template(one)["metadata"]["labels"] for one in made if _template(one)]
+    services = [one["metadata"]["labels"] for one in made if one["kind"] == "Service"]
+    for one in made:
+        spec = one.get("spec", {})
+        match one["kind"]:
+            case "Service":
+                selector, candidates = spec["selector"], pods
+            case "PodDisruptionBudget" | "Deployment" | "StatefulSet":
+                selector, candidates = spec["selector"]["matchLabels"], pods
+            case "NetworkPolicy":
+                selector, candidates = spec["podSelector"]["matchLabels"], pods
+            case "ServiceMonitor":
+                selector, candidates = spec["selector"]["matchLabels"], services
+            case _:
+                continue
+        fitting = [labels for labels in candidates if selector.items() <= labels.items()]
+        assert len(fitting) == 1, one
+
+
+def test_both_helms_render_the_same() -> None:
+    """Those who change from Helm 3 to 4 see no difference."""
+    for case in ("defaults", "everything configured", "scaled by KEDA"):
+        made = [
+            rendered(CASES[case], apis=[OPERATOR_API], environment=environment)
+            for environment in ("helm-3", "helm-4")
+        ]
+        assert sorted(made[0], key=str) == sorted(made[1], key=str)
+
+
+def test_the_same_values_render_the_same() -> None:
+    """GitOps compares what is rendered with what is there: nothing is random."""
+    first = template("{}", "1.37", (OPERATOR_API,), "sidelight", "observability", "helm-4")
+    again = helm(
+        "template", "sidelight", CHART, "--namespace", "observability", "--kube-version", "1.37",
+        "--api-versions", OPERATOR_API, "--is-upgrade",
+    )  # fmt: skip
+    assert objects(first) == objects(again)
+
+
+@pytest.mark.parametrize("environment", ["helm-3", "helm-4"])
+def test_lint_and_package(environment: str, tmp_path: Path) -> None:
+    """The chart passes `helm lint --strict`, and its package renders as its folder does."""
+    helm("lint", "--strict", CHART, environment=environment)
+    helm("package", CHART, "--destination", tmp_path, environment=environment)
+    (package,) = tmp_path.iterdir()
+    # Helm keeps chart and objects, compressed, in a Secret: 1 MiB at most.
+    assert package.stat().st_size < 300_000
+    made = objects(helm("template", "x", package, environment=environment))
+    assert {one["kind"] for one in made} >= {"StatefulSet", "Service", "ConfigMap"}
+
+
+def test_older_clusters_are_refused() -> None:
+    """Before 1.29 an init container with restartPolicy Always blocks the pod."""
+    with pytest.raises(Exception, match=r"1\.29"):
+        rendered({}, kubernetes="1.28")
+
+
+def test_every_pod_meets_the_restricted_standard() -> None:
+    """Pod Security Standard `restricted`, and a read-only root."""
+    for spec in pod_specs(rendered({})):
+        context = spec["securityContext"]
+        assert context["runAsNonRoot"] is True
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in spec["containers"]:
+            own = container["securityContext"]
+            assert own["allowPrivilegeEscalation"] is False
+            assert own["readOnlyRootFilesystem"] is True
+            assert own["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+            assert container["resources"]["limits"].keys() == {"memory"}
+        assert not any("hostPath" in volume for volume in spec["volumes"])
+
+
+def test_openshift_chooses_the_ids() -> None:
+    """Its SecurityContextConstraints refuse ids outside of the namespace's range."""
+    for values, apis in (({}, [OPENSHIFT_API]), ({"platform": "openshift"}, [])):
+        for spec in pod_specs(rendered(values, apis=apis)):
+            assert spec["securityContext"].keys() == {"runAsNonRoot", "seccompProfile"}
+    kept = rendered({"platform": "kubernetes"}, apis=[OPENSHIFT_API])
+    assert all(spec["securityContext"]["fsGroup"] == 65532 for spec in pod_specs(kept))
+
+
+def test_the_gateway_is_asked_where_it_answers() -> None:
+    """Ports of Service, probes and policies follow sidelight.yaml."""
+    made = rendered(CASES["other ports"])
+    ports = {
+        port["name"]: port["port"] for port in only(made, "Service", "-gateway")["spec"]["ports"]
+    }
+    assert ports == {"otlp-http": 14318, "metrics": 19464}
+    (container,) = pod_specs([only(made, "StatefulSet")])[0]["containers"]
+    assert {port["name"]: port["containerPort"] for port in container["ports"]} == ports
+    allowed = only(made, "NetworkPolicy")["spec"]["ingress"]
+    assert [port["port"] for rule in allowed for port in rule["ports"]] == ["otlp-http", "metrics"]
+
+
+def test_the_pod_has_time_to_drain() -> None:
+    """The kubelet waits for preStop, the drain, and three seconds more."""
+    made = rendered({"gateway": {"config": {"shutdown_seconds": 45.5}}})
+    spec = pod_specs([only(made, "StatefulSet")])[0]
+    pause = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert spec["terminationGracePeriodSeconds"] >= pause + 45.5 + 3
+    # Kubernetes 1.29 refuses the action unless a feature gate is set.
+    older = pod_specs([only(rendered({}, kubernetes="1.29"), "StatefulSet")])[0]
+    assert "lifecycle" not in older["containers"][0]
+
+
+def test_who_scales_sets_the_number() -> None:
+    """A number in the workload would be set back by every upgrade."""
+    assert only(rendered({}), "StatefulSet")["spec"]["replicas"] == 1
+    scaled = rendered(CASES["scaled by CPU"])
+    assert "replicas" not in only(scaled, "StatefulSet")["spec"]
+    assert only(scaled, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"] == {
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "sidelight-gateway",
+    }  # fmt: skip
+    by_keda = rendered(CASES["scaled by KEDA"])
+    assert only(by_keda, "ScaledObject")["spec"]["scaleTargetRef"]["kind"] == "Deployment"
+    assert "replicas" not in only(by_keda, "Deployment")["spec"]
+
+
+def test_kubectl_reads_all_objects() -> None:
+    """The real client takes them apart without a cluster."""
+    made = rendered({})
+    text = "\n---\n".join(map(json.dumps, made))
+    done = subprocess.run(
+        [tool("kubectl"), "label", "--local", "-f", "-", "a=b", "-o", "name"],
+        input=text, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == len(made)
