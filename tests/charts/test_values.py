@@ -183,7 +183,7 @@ def _values(defaults: dict[str, Any], schema: dict[str, Any]) -> st.SearchStrate
         elif part.get("type") == "integer":
             optional[key] = st.integers(part.get("minimum", 0), 1000)
         elif part.get("type") == "string" and "pattern" in part:
-            pattern = re.compile(part["pattern"].replace("$", r"\\Z"), re.ASCII)
+            pattern = re.compile(part["pattern"].replace("$", r"\Z"), re.ASCII)
             longest = part.get("maxLength", 100)
             optional[key] = st.from_regex(pattern, alphabet=_ASCII).filter(_shorter_than(longest))
     return st.fixed_dictionaries({}, optional=optional)
