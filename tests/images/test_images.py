@@ -5,6 +5,7 @@ No registry of images is reached here, so the images themselves are not built.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sidelight.injection.settings import default_settings
 from sidelight.instrumentation.injected import loader, tree
 from support.injection import SPANS, serve
 from support.paths import ROOT
@@ -83,10 +85,25 @@ def test_what_a_dockerfile_must_have(part: str) -> None:
         if line.startswith("FROM ")
     )
     assert "USER 65532:65532" in lines
-    (entry_point,) = (line for line in lines if line.startswith("ENTRYPOINT"))
-    assert entry_point.startswith('ENTRYPOINT ["')
+    assert started_by(part, "ENTRYPOINT")[0] in ("sidelight", "/bin/busybox")
     assert f"images/build.sh {part} " in " ".join(lines)
     assert not [line for line in lines if line.startswith("ADD") or "latest" in line]
+
+
+def started_by(part: str, instruction: str) -> list[str]:
+    """The list of an ENTRYPOINT or a CMD."""
+    (line,) = (line for line in instructions(part) if line.startswith(f"{instruction} "))
+    words: list[str] = json.loads(line.removeprefix(instruction))
+    return words
+
+
+def test_what_is_injected_runs_in_the_images() -> None:
+    """The default settings start the containers as the images do by themselves."""
+    copy, sidecar = default_settings().copy_, default_settings().sidecar
+    assert copy["command"] == started_by("instrumentation", "ENTRYPOINT")
+    assert copy["args"] == started_by("instrumentation", "CMD")
+    assert "command" not in sidecar
+    assert sidecar["args"] == started_by("collector", "CMD")
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +213,7 @@ def test_a_volume_that_may_not_be_written(container: Container) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_image_of_the_collector(tmp_path: Path) -> None:
-    """It starts without a home, without a shell, and writes nothing but its log."""
+    """It starts as the sidecar does, without a home and a shell, and writes nothing but its log."""
     image = build("collector", tmp_path)
     command = image / "bin" / "sidelight"
     variables = {"PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nowhere"}
@@ -207,19 +224,23 @@ def test_the_image_of_the_collector(tmp_path: Path) -> None:
     before = sorted(image.rglob("*"))
     assert [path for path in before if path.suffix == ".pyc"]
     port = free_port()
-    running = subprocess.Popen(
-        [command, "up"],
-        env=variables
-        | {
-            "SIDELIGHT_LOG__DIRECTORY": str(tmp_path / "log"),
-            "SIDELIGHT_SERVE__PORT": str(port),
-            "SIDELIGHT_RECEIVERS__OTLP_HTTP__PORT": str(free_port()),
-            "SIDELIGHT_RECEIVERS__OTLP_GRPC__PORT": str(free_port()),
-        },
-        cwd="/",
-    )
+    variables |= {entry["name"]: entry["value"] for entry in default_settings().sidecar["env"]}
+    variables |= {
+        "SIDELIGHT_LOG__DIRECTORY": str(tmp_path / "log"),
+        "SIDELIGHT_SERVE__PORT": str(port),
+        "SIDELIGHT_RECEIVERS__OTLP_HTTP__PORT": str(free_port()),
+        "SIDELIGHT_RECEIVERS__OTLP_GRPC__PORT": str(free_port()),
+    }
+    running = subprocess.Popen([command, "up"], env=variables, cwd="/")
     try:
         eventually(lambda: _is_ready(port))
+        doctor = subprocess.run(
+            [command, "doctor", "--pod"], env=variables, cwd="/", capture_output=True, text=True
+        )
+        # No vLLM has sent anything.
+        assert doctor.returncode == 1, doctor.stdout + doctor.stderr
+        assert "nothing received from vLLM's plugin" in doctor.stdout
+        assert "to gateway" in doctor.stdout
     finally:
         running.terminate()
         assert running.wait(30) == 0

@@ -47,28 +47,13 @@ def serve(
     It has no packages but those in `paths`. Fails if it does not serve to the end.
     """
     with OtlpReceiver() as receiver:
-        running = subprocess.Popen(
-            # Without this environment's packages, where Sidelight is installed.
-            [
-                sys.executable if user is None else python_for_all(),
-                "-S",
-                *options,
-                server,
-                receiver.url,
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd="/",
-            env={
-                **environment(),
-                "PYTHONPATH": os.pathsep.join(map(str, paths)),
-                **(variables or {}),
-            },
+        running = start(
+            *paths,
+            endpoint=receiver.url,
+            options=options,
+            variables=variables,
             user=user,
-            group=user,
-            extra_groups=[] if user else None,
+            server=server,
         )
         try:
             if expected:
@@ -82,6 +67,35 @@ def serve(
     # It prints them last, and its observer process may still log something.
     (packages,) = (line for line in lines if line.startswith("fastapi "))
     return Served([line for line in lines if line != packages], set(packages.split()), spans)
+
+
+def start(
+    *paths: Path,
+    endpoint: str,
+    options: Sequence[str] = (),
+    variables: dict[str, str] | None = None,
+    user: int | None = None,
+    server: Path = _SERVER,
+) -> subprocess.Popen[str]:
+    """Start the server with `paths` on PYTHONPATH; it serves until its stdin has a line."""
+    python = sys.executable if user is None else python_for_all()
+    return subprocess.Popen(
+        # Without this environment's packages, where Sidelight is installed.
+        [python, "-S", *options, server, endpoint],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd="/",
+        env={
+            **environment(),
+            "PYTHONPATH": os.pathsep.join(map(str, paths)),
+            **(variables or {}),
+        },
+        user=user,
+        group=user,
+        extra_groups=[] if user else None,
+    )
 
 
 def python_for_all() -> Path:

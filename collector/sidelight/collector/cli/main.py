@@ -50,10 +50,18 @@ def up(path: Path | None) -> None:
     sys.exit(run.up(config, path))
 
 
-@sidelight.command(short_help="Check every configured part.")
+@sidelight.command(short_help="Check every configured part, or the vLLM of this pod.")
 @config_option
-def doctor(path: Path | None) -> None:
+@click.option("--pod", is_flag=True, help="Say whether the vLLM beside this collector is observed.")
+def doctor(path: Path | None, pod: bool) -> None:
     """Check every configured part, and say how to correct what is wrong.
+
+    With --pod, in the container of the collector that was injected into a pod: what arrived of
+    the vLLM beside it, and where to look if nothing did.
+
+    \b
+      sidelight doctor
+      kubectl exec POD -c sidelight -- sidelight doctor --pod
 
     Exit codes: 0 no check failed (there may be warnings), 1 a check failed, 2 faults in the
     configuration.
@@ -62,10 +70,11 @@ def doctor(path: Path | None) -> None:
     from rich.console import Console
 
     from sidelight.base.check import exit_code
+    from sidelight.collector.doctor import runner
+    from sidelight.collector.doctor.pod import look
     from sidelight.collector.doctor.report import render
-    from sidelight.collector.doctor.runner import run
 
-    checks = run(config)
+    checks = look.run(config) if pod else runner.run(config)
     render(checks, Console())
     sys.exit(exit_code(checks))
 
