@@ -18,6 +18,7 @@ EMITTERS = {
     "vllm": "vLLM",
     "clients": "clients",
     "collector": "collector",
+    "injector": "injector",
     "apps": "apps",
 }
 SENSITIVE = " Can hold content."
@@ -36,6 +37,7 @@ databases and of OpenInference are used where they exist. The others begin with 
 - **clients**: Sidelight's instrumentation of [vector-database clients](vector-databases.md).
 - **collector**: the collector, which renames what other instrumentations write, adds computed
   values, and has metrics of its own on `/metrics`.
+- **injector**: the injector, which adds Sidelight to pods in Kubernetes, on its own `/metrics`.
 - **apps**: apps and other instrumentations. Sidelight or a backend reads the name.
 
 Units are UCUM: `s` is seconds, `By` is bytes, `1` is a ratio, and braces name what is counted.

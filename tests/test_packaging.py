@@ -22,9 +22,12 @@ import pytest
 from packaging.version import Version
 
 from sidelight import conventions as names
+from support.certificates import Authority
 from support.collector import Collector, settings
 from support.installed import Installed, environment, install, lowest_versions
 from support.interpreters import interpreter
+from support.kubernetes.admission import RECORDED, connected, review_over
+from support.kubernetes.injector import Injector
 from support.otlp_receiver import OtlpReceiver
 from support.otlp_requests import span, traces
 
@@ -200,6 +203,21 @@ def _check_exporter(installed: Installed) -> None:
     installed.execute("import opentelemetry.exporter.otlp.proto.http.trace_exporter")
 
 
+def _check_injector(installed: Installed) -> None:
+    """The webhook serves, and stops when it is told to."""
+    directory = installed.python.parents[1] / "webhook"
+    directory.mkdir()
+    authority = Authority(directory)
+    pair = authority.issue("tls")
+    options = ("--certificate", pair.certificate, "--key", pair.key, "--no-events")
+    drain = ("--drain-seconds", "0")
+    with Injector(directory, *options, *drain, command=[installed.sidelight]) as injector:
+        connection = connected(injector.port, authority.client(), "localhost")
+        assert review_over(connection, RECORDED[0]).patch
+        assert injector.get("/readyz")[0] == 200
+        assert injector.terminate() == 0
+
+
 def _check_snappy(installed: Installed) -> None:
     """The compressor is there."""
     installed.execute("import cramjam")
@@ -236,6 +254,7 @@ _PROMISES: dict[str, Callable[[Installed], None]] = {
     "dashboards": _check_dashboards,
     "demo": _check_demo,
     "exporter": _check_exporter,
+    "injector": _check_injector,
     "kv-events": _check_kv_events,
     "snappy": _check_snappy,
     "vectordb": _check_vectordb,

@@ -20,6 +20,7 @@ from sidelight.conventions.definitions import Instrument as Instrument
 from sidelight.conventions.definitions import Metric as Metric
 from sidelight.conventions.engine_attributes import *
 from sidelight.conventions.engine_metrics import *
+from sidelight.conventions.injector_metrics import *
 from sidelight.conventions.prometheus import prometheus_name as prometheus_name
 from sidelight.conventions.span_kinds import *
 from sidelight.conventions.vectordb_attributes import *

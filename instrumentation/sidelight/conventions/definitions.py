@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 Instrument = Literal["counter", "gauge", "histogram"]
 Across = Literal["sum", "max", "min"]
-Emitter = Literal["vllm", "clients", "collector", "apps"]
+Emitter = Literal["vllm", "clients", "collector", "injector", "apps"]
 
 VLLM: Final = "vllm"
 """Sidelight's instrumentation inside a vLLM server."""
@@ -15,6 +15,8 @@ CLIENTS: Final = "clients"
 """Sidelight's instrumentation of vector-database clients."""
 COLLECTOR: Final = "collector"
 """The collector: on spans of other instrumentations, as a computed value, or on /metrics."""
+INJECTOR: Final = "injector"
+"""The injector, on its own /metrics."""
 APPS: Final = "apps"
 """Apps and other instrumentations. Sidelight and the backends read it."""
 

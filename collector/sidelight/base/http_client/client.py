@@ -74,6 +74,14 @@ class HttpClient:
         """POST below the base URL. Raises `NoAnswerError`."""
         return await self._request("POST", path, headers, body)
 
+    async def put(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """PUT below the base URL. Raises `NoAnswerError`."""
+        return await self._request("PUT", path, headers, body)
+
+    async def patch(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """PATCH below the base URL. Raises `NoAnswerError`."""
+        return await self._request("PATCH", path, headers, body)
+
     def close(self) -> None:
         """Close the connections. Requests under way and later ones fail at once."""
         self._is_closed = True

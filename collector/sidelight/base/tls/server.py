@@ -30,11 +30,16 @@ def files(tls: Tls) -> list[Path]:
 
 def make_context(tls: Tls, section: str, client_certificate: ssl.VerifyMode) -> ssl.SSLContext:
     """A context for TLS 1.2 and above. Raises `ConfigError` naming key and file."""
+    return named_context(tls, f"{section}.tls.", client_certificate)
+
+
+def named_context(tls: Tls, prefix: str, client_certificate: ssl.VerifyMode) -> ssl.SSLContext:
+    """The same for files that are not named in a section. `prefix` goes before the key's name."""
     # Checked before OpenSSL reads them: its errors name neither the file nor the fault.
-    _pem(tls.certificate, f"{section}.tls.certificate", "CERTIFICATE")
-    if b"ENCRYPTED" in _pem(tls.key, f"{section}.tls.key", "PRIVATE KEY"):
+    _pem(tls.certificate, f"{prefix}certificate", "CERTIFICATE")
+    if b"ENCRYPTED" in _pem(tls.key, f"{prefix}key", "PRIVATE KEY"):
         raise ConfigError(
-            f"{section}.tls.key: {tls.key} is encrypted: store it without a passphrase, "
+            f"{prefix}key: {tls.key} is encrypted: store it without a passphrase, "
             "readable by this user only"
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -43,9 +48,9 @@ def make_context(tls: Tls, section: str, client_certificate: ssl.VerifyMode) -> 
     try:
         context.load_cert_chain(tls.certificate, tls.key)
     except (ssl.SSLError, OSError) as error:
-        raise ConfigError(_pair_problem(tls, section, error)) from None
+        raise ConfigError(_pair_problem(tls, prefix, error)) from None
     if tls.client_ca is not None:
-        where = f"{section}.tls.client_ca"
+        where = f"{prefix}client_ca"
         _pem(tls.client_ca, where, "CERTIFICATE")
         try:
             context.load_verify_locations(tls.client_ca)
@@ -70,14 +75,14 @@ def _pem(path: Path, where: str, kind: str) -> bytes:
     return text
 
 
-def _pair_problem(tls: Tls, section: str, error: OSError) -> str:
+def _pair_problem(tls: Tls, prefix: str, error: OSError) -> str:
     reason = getattr(error, "reason", None) or ""
     if "MISMATCH" in reason:
         return (
-            f"{section}.tls.key: {tls.key} does not belong to the certificate {tls.certificate}: "
+            f"{prefix}key: {tls.key} does not belong to the certificate {tls.certificate}: "
             "name its own key; the server's certificate must come first in the file"
         )
     return (
-        f"{section}.tls: {tls.certificate} and {tls.key} cannot be used"
+        f"{prefix}certificate: {tls.certificate} and {tls.key} cannot be used"
         f"{f' ({reason})' if reason else ''}: create new ones"
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+# What `all` does not install.
+_EXTRAS = {"cryptography": "injector"}
+
 
 def main() -> None:
     """Run the command line. Exits 2 if a package of an extra is not installed."""
@@ -22,6 +25,6 @@ def main() -> None:
             raise
         sys.stderr.write(
             f"sidelight: this command needs {missing}, which is not installed: "
-            "pip install 'sidelight[all]'\n"
+            f"pip install 'sidelight[{_EXTRAS.get(missing, 'all')}]'\n"
         )
         sys.exit(2)

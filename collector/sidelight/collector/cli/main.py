@@ -1,4 +1,4 @@
-"""The `sidelight` command: up, doctor, config, log, dashboards, demo."""
+"""The `sidelight` command: up, doctor, config, log, dashboards, injector, demo."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from sidelight.collector.cli.config import config
 from sidelight.collector.cli.dashboards import dashboards
+from sidelight.collector.cli.injector import injector
 from sidelight.collector.cli.log.commands import log
 from sidelight.collector.cli.options import config_option, load_config
 
@@ -128,3 +129,4 @@ def demo(
 sidelight.add_command(log)
 sidelight.add_command(config)
 sidelight.add_command(dashboards)
+sidelight.add_command(injector)
