@@ -37,6 +37,7 @@ from sidelight.instrumentation.vllm.records import (
 from sidelight.instrumentation.vllm.runtime import Runtime
 from sidelight.instrumentation.vllm.versions import Versions
 from support.paths import TESTS
+from support.process_tree import below, is_observer, place_of
 
 PATH = "/v1/chat/completions"
 _SOCKETS = (
@@ -98,16 +99,11 @@ def writing(directory: Path, endpoint: str, **variables: str) -> Iterator[Writer
 
 def observers(directory: Path) -> list[int]:
     """The process ids of the observer processes of a place."""
-    running = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            arguments = path.read_bytes().split(b"\0")
-            variables = path.with_name("environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if f"{DIRECTORY_VARIABLE}={directory}".encode() in variables and b"-SP" in arguments:
-            running.append(int(path.parent.name))
-    return running
+    return [
+        pid
+        for pid, arguments in below(0).items()
+        if is_observer(pid, arguments) and place_of(pid) == str(directory)
+    ]
 
 
 def request(number: int, id_: str) -> tuple[object, ...]:

@@ -1,9 +1,12 @@
-"""The processes below a process, as /proc lists them."""
+"""The processes below a process, as /proc lists them, and the observer processes of a vLLM."""
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from pathlib import Path
+
+from sidelight.instrumentation.vllm.observer.rendezvous import DIRECTORY_VARIABLE
 
 OBSERVER_MODULE = "sidelight.instrumentation.vllm.observer"
 
@@ -31,5 +34,34 @@ def below(ancestor: int) -> dict[int, list[str]]:
 
 
 def observers_below(ancestor: int) -> list[int]:
-    """The running observer processes of the vLLM that `ancestor` is, or has started."""
-    return [pid for pid, arguments in below(ancestor).items() if OBSERVER_MODULE in arguments]
+    """The running observer processes of the vLLM that `ancestor` is, or has started.
+
+    That of several API servers is below none of them, and has their place.
+    """
+    family = below(ancestor)
+    places = {place for pid in family if (place := place_of(pid))}
+    return [
+        pid
+        for pid, arguments in below(0).items()
+        if is_observer(pid, arguments) and (pid in family or place_of(pid) in places)
+    ]
+
+
+def is_observer(pid: int, arguments: list[str]) -> bool:
+    """Whether this is an observer process, and not the short-lived parent of one."""
+    if OBSERVER_MODULE not in arguments:
+        return False
+    try:
+        return "os.fork" not in arguments[arguments.index("-c") + 1] or os.getsid(pid) != pid
+    except ProcessLookupError:
+        return False
+
+
+def place_of(pid: int) -> str | None:
+    """Where a process was told at its start to meet the observer process."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0")
+    except OSError:
+        return None
+    prefix = f"{DIRECTORY_VARIABLE}="
+    return next((v.removeprefix(prefix) for v in variables if v.startswith(prefix)), None)

@@ -11,7 +11,7 @@ PROGRAM = """
 import logging, sys
 from sidelight.instrumentation.vllm import logger
 logging.getLogger().setLevel(logging.ERROR)
-logger.write_to(sys.stdout)
+logger.log_with(logger.stream_handler(sys.stdout))
 logger.logger.warning("Sidelight: %s", "away")
 """
 

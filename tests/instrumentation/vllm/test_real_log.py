@@ -5,6 +5,7 @@ Faults are planted in the server's own copy of Sidelight: its files are written 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,9 +129,16 @@ def test_what_is_said_at_the_start(service: Service) -> None:
 
 
 def test_the_collector_is_away(service: Service) -> None:
-    """One line for many failures, with the address and what to do."""
+    """One line for many failures, with the address and what to do.
+
+    It comes from the observer process, and begins as vLLM's own lines do.
+    """
     away = service.wait_for(f"cannot send metrics to http://127.0.0.1:{service.port} (")
     assert away.endswith("OTLP/HTTP address, usually with port 4318.")
+    lines = service.server.process.log_path.read_text(errors="replace").splitlines()
+    (whole,) = [line for line in lines if line.endswith(away)]
+    beginning = r"\(APIServer pid=\d+\) WARNING \d\d-\d\d [\d:]{8} \[exporter.py:\d+\] Sidelight: "
+    assert re.match(beginning, whole), whole
 
 
 def test_what_does_not_fit_is_dropped(service: Service) -> None:

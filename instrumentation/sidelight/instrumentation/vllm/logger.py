@@ -23,11 +23,16 @@ _DATE_FORMAT: Final = "%m-%d %H:%M:%S"
 logger: Final = logging.getLogger("vllm.sidelight")
 
 
-def write_to(stream: TextIO) -> None:
-    """Write what is logged to `stream`, in a process where vLLM does not configure its logger."""
+def stream_handler(stream: TextIO) -> logging.Handler:
+    """Writes lines to `stream` in vLLM's form."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter(_FORMAT, _DATE_FORMAT))
-    logger.addHandler(handler)
+    return handler
+
+
+def log_with(handler: logging.Handler) -> None:
+    """Have this handler alone log, in a process where vLLM does not configure its logger."""
+    logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
 

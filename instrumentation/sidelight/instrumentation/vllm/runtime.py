@@ -21,6 +21,7 @@ from sidelight.instrumentation.vllm.export.exporter import make_client
 from sidelight.instrumentation.vllm.export.http_client import InvalidVariableError
 from sidelight.instrumentation.vllm.faults import FaultGuard, origin, reraise_interrupt
 from sidelight.instrumentation.vllm.logger import logger
+from sidelight.instrumentation.vllm.observer import rendezvous
 from sidelight.instrumentation.vllm.observer.hand_off import ObserverHandOff
 from sidelight.instrumentation.vllm.observer.rendezvous import MAX_PARENT_BYTES
 from sidelight.instrumentation.vllm.records import Faults, Record
@@ -81,6 +82,8 @@ class Runtime:
             )
             self.hand_off = observer
             observer.start()
+            # It waits at its own connection.
+            atexit.unregister(rendezvous.wait_for_end)
             atexit.register(observer.stop)
             os.register_at_fork(after_in_child=observer.forget)
 

@@ -133,16 +133,21 @@ def test_refused_spans_are_counted(receiver: OtlpReceiver) -> None:
 def test_one_line_for_many_failures(
     receiver: OtlpReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An endpoint that fails costs one line, which names it without its secrets."""
+    """An endpoint that fails costs one line, and one for what is lost at the end.
+
+    They name the endpoint without its secrets.
+    """
     receiver.respond = lambda _: Reply(fault="no answer")
     url = receiver.url.replace("//", "//user:password@")
     with caplog.at_level(logging.DEBUG), exporting(url) as box:
         box.put(span("a"))
         eventually(lambda: len(receiver.requests) > 4)
-    (line,) = caplog.messages
-    assert f" to http://127.0.0.1:{receiver.port} (" in line
-    assert line.endswith("OTLP/HTTP address, usually with port 4318.")
-    assert "password" not in line
+    failing, lost = caplog.messages
+    assert f" to http://127.0.0.1:{receiver.port} (" in failing
+    assert f" http://127.0.0.1:{receiver.port} did not take before vLLM ended: 1." in lost
+    for line in (failing, lost):
+        assert line.endswith("OTLP/HTTP address, usually with port 4318.")
+        assert "password" not in line
     assert caplog.records[0].name == "vllm.sidelight"
 
 

@@ -5,17 +5,30 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sidelight import conventions as names
+from sidelight.instrumentation.vllm.observer.rendezvous import DIRECTORY_VARIABLE
 from support.observer_writer import observers, writing
 from support.otlp_receiver import OtlpReceiver
+from support.process_tree import below
 from support.waiting import eventually
 
 pytestmark = pytest.mark.slow
+
+STARTER = f"""
+import os
+from sidelight.instrumentation.vllm.observer import rendezvous
+
+rendezvous.announce()
+print(os.environ["{DIRECTORY_VARIABLE}"], flush=True)
+input()
+"""
 
 
 @pytest.fixture
@@ -95,6 +108,22 @@ def test_it_is_killed(receiver: OtlpReceiver, place: Path) -> None:
         assert not {first, second} & set(observers(place))
 
 
+def test_its_lines_are_in_vllms_log(place: Path) -> None:
+    """An API server logs them, as vLLM has configured it; at the end too."""
+    with OtlpReceiver() as gone:
+        pass
+    with writing(place, gone.url) as writer:
+        eventually(lambda: "cannot send metrics" in writer.log.read_text())
+        writer.do("request chatcmpl-a")
+        writer.do("stop")
+        writer.process.wait()
+        lines = writer.log.read_text().splitlines()
+    # Without a configuration, a line has no beginning.
+    assert lines
+    assert all(line.startswith("Sidelight: ") for line in lines)
+    assert any("did not take before vLLM ended: 1. They are lost." in line for line in lines)
+
+
 def test_it_is_frozen(receiver: OtlpReceiver, place: Path) -> None:
     """A full pipe never blocks a writer: what does not fit is dropped, counted and told."""
     with writing(place, receiver.url) as writer:
@@ -124,6 +153,32 @@ def test_vllm_is_killed(receiver: OtlpReceiver, place: Path) -> None:
             os.kill(child, 0)
         finally:
             os.kill(child, signal.SIGKILL)
+
+
+def test_vllm_kills_an_api_server_with_its_children(receiver: OtlpReceiver, place: Path) -> None:
+    """As it does at its end with several API servers: the observer process is not among them."""
+    with writing(place, receiver.url) as writer:
+        writer.do("request chatcmpl-a")
+        for child in below(writer.process.pid):
+            os.kill(child, signal.SIGKILL)
+        writer.process.kill()
+        receiver.wait_for(lambda: has(receiver, "chatcmpl-a"))
+
+
+def test_the_process_that_starts_the_api_servers_waits(receiver: OtlpReceiver) -> None:
+    """It ends after the last spans are sent: with it, all processes of a container end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as starter:
+        assert starter.stdout is not None
+        place = Path(starter.stdout.readline().strip())
+        with writing(place, receiver.url) as writer:
+            writer.do("request chatcmpl-a")
+            writer.process.kill()
+            starter.communicate("end")
+        assert starter.returncode == 0
+        assert has(receiver, "chatcmpl-a")
+    eventually(lambda: not observers(place))
 
 
 def test_children_inherit_nothing(receiver: OtlpReceiver, place: Path) -> None:

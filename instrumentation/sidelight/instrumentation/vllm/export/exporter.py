@@ -75,6 +75,8 @@ class OtlpExporter:
         self._wake = threading.Event()
         self._stopping = False
         self._failures = 0
+        # Spans that are under way.
+        self._sending = 0
         self._overflowed = self._rejected = 0
         self._reported_drops: dict[str, float] = {}
         self._occasions = Occasions()
@@ -114,6 +116,12 @@ class OtlpExporter:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(seconds)
+        unsent = len(self._queue) + self._sending
+        if unsent and self._traces is not None:
+            logger.warning(
+                "Sidelight: spans that %s did not take before vLLM ended: %d. They are lost. %s",
+                self._traces.origin, unsent, _advice(None),
+            )  # fmt: skip
 
     def _run(self) -> None:
         self._spans_at = time.monotonic() + self._delay
@@ -149,6 +157,7 @@ class OtlpExporter:
         while self._queue and self._traces is not None:
             batch = self._take_batch()
             size = sum(map(len, batch))
+            self._sending = len(batch)
             try:
                 outcome = self._traces.post(traces_request(self._resource, names.SCOPE_VLLM, batch))
             except BaseException:
@@ -156,6 +165,8 @@ class OtlpExporter:
                 self._bytes_out += size
                 self._rejected += len(batch)
                 raise
+            finally:
+                self._sending = 0
             self._report(outcome, "spans", self._traces.origin)
             if outcome.accepted:
                 self._failures = 0
@@ -230,7 +241,7 @@ class OtlpExporter:
             )
 
 
-def _advice(status: int) -> str:
+def _advice(status: int | None) -> str:
     if status in (401, 403):
         return "Set the collector's token in OTEL_EXPORTER_OTLP_HEADERS."
     return (

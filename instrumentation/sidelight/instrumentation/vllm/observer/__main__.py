@@ -17,7 +17,13 @@ from pathlib import Path
 
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm.faults import origin
-from sidelight.instrumentation.vllm.logger import logger, unheard_logger, write_to
+from sidelight.instrumentation.vllm.logger import (
+    log_with,
+    logger,
+    stream_handler,
+    unheard_logger,
+)
+from sidelight.instrumentation.vllm.observer.log_lines import LineSender
 from sidelight.instrumentation.vllm.observer.rendezvous import DIRECTORY_VARIABLE, MeetingPlace
 from sidelight.instrumentation.vllm.observer.service import ObserverService, remove_place
 from sidelight.instrumentation.vllm.pipeline import RecordPipeline
@@ -31,8 +37,9 @@ def main(arguments: list[str]) -> None:
     """Serve until no API server is left."""
     descriptor, place = int(arguments[0]), MeetingPlace(Path(os.environ[DIRECTORY_VARIABLE]))
     versions = Versions(*(argument or None for argument in arguments[1:3]))
-    # The standard error stream is vLLM's.
-    write_to(sys.stderr)
+    # The standard error stream is vLLM's. It has what no API server can log.
+    on_stderr = stream_handler(sys.stderr)
+    log_with(on_stderr)
     # Who stops a service signals all its processes. This one ends once vLLM has, with its data.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -46,8 +53,10 @@ def main(arguments: list[str]) -> None:
     pipeline = RecordPipeline(settings, versions, os.environ)
     gc.collect()
     gc.freeze()
+    service = ObserverService(listener, pipeline)
+    log_with(LineSender(service.connections, on_stderr))
     try:
-        ObserverService(listener, pipeline).run()
+        service.run()
     except BaseException as error:  # noqa: BLE001 - Python would print its text, which may quote
         logger.warning(
             "Sidelight: %s ended the observer process (%s). vLLM is not affected; another one is "

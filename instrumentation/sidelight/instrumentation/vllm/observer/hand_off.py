@@ -21,6 +21,7 @@ from sidelight.instrumentation.vllm.capture import CaptureBudget
 from sidelight.instrumentation.vllm.faults import reraise_interrupt
 from sidelight.instrumentation.vllm.logger import Occasions, logger
 from sidelight.instrumentation.vllm.observer import rendezvous
+from sidelight.instrumentation.vllm.observer.log_lines import log_line
 from sidelight.instrumentation.vllm.observer.rendezvous import (
     MeetingPlace,
     RefusedPlaceError,
@@ -30,6 +31,7 @@ from sidelight.instrumentation.vllm.records import (
     HEALTH,
     Faults,
     Record,
+    RecordDecoder,
     encode,
     held_bytes,
 )
@@ -46,6 +48,7 @@ MAX_BACKOFF_SECONDS: Final = 60.0
 STABLE_SECONDS: Final = 30.0
 MAX_FAILED_STARTS: Final = 3
 MAX_STOP_SECONDS: Final = 2.0
+MAX_LINES_BYTES: Final = 65_536
 
 
 class ObserverHandOff:
@@ -83,6 +86,8 @@ class ObserverHandOff:
         self._connected_once = False
         self._stopped = False
         self._wake = threading.Event()
+        # Of the connection.
+        self._ended = threading.Event()
         self._occasions = Occasions()
         self.dropped = 0
 
@@ -131,10 +136,8 @@ class ObserverHandOff:
             connection.settimeout(MAX_STOP_SECONDS)
             connection.sendall(self._waiting)
             connection.shutdown(socket.SHUT_WR)
-            while (seconds := give_up - time.monotonic()) > 0:
-                connection.settimeout(seconds)
-                if not connection.recv(1):
-                    return
+            # The connecting thread reads what the observer process still has to say.
+            self._ended.wait(give_up - time.monotonic())
 
     def forget(self) -> None:
         """Close the connection in a forked child, which is its parent's."""
@@ -287,10 +290,14 @@ class ObserverHandOff:
         self._watched = connection.dup()
         self._engines_told = len(engines)
         self._waiting = bytearray()
+        self._ended.clear()
         self._socket = connection
         self._connected_once = True
-        with self._watched as watched:
-            self._watch(watched)
+        try:
+            with self._watched as watched:
+                self._watch(watched)
+        finally:
+            self._ended.set()
         if self._socket is connection:
             self._lost(connection)
 
@@ -303,12 +310,29 @@ class ObserverHandOff:
             self._failed("it ended before it was ready")
             return
         self._failed_starts = 0
-        # Readable again means that it has ended.
-        if poll.poll(STABLE_SECONDS * 1000):
-            self._back_off()
-            return
+        lines = RecordDecoder()
+        stable_at = time.monotonic() + STABLE_SECONDS
+        # From now on it sends log lines, and nothing once it has ended.
+        while poll.poll(max(0.0, stable_at - time.monotonic()) * 1000):
+            if not self._log_lines(connection, lines):
+                self._back_off()
+                return
         self._backoff = FIRST_BACKOFF_SECONDS
-        poll.poll()
+        while poll.poll() and self._log_lines(connection, lines):
+            pass
+
+    def _log_lines(self, connection: socket.socket, lines: RecordDecoder) -> bool:
+        """Log the lines that have come. False if the connection has ended."""
+        try:
+            received = connection.recv(MAX_LINES_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError:
+            # It was killed before it had read all.
+            return False
+        for line in lines.feed(received):
+            log_line(line)
+        return bool(received)
 
     def _failed(self, reason: str) -> None:
         self._back_off()

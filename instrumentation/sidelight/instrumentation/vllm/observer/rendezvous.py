@@ -7,6 +7,7 @@ process starts it, under a lock.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import fcntl
@@ -28,6 +29,9 @@ from sidelight.instrumentation.vllm.versions import Versions
 DIRECTORY_VARIABLE: Final = "SIDELIGHT_VLLM_OBSERVER_DIRECTORY"
 MAX_PARENT_BYTES: Final = 40
 MAX_LOCK_SECONDS: Final = 5.0
+# How long vLLM's end waits for the last spans.
+MAX_END_SECONDS: Final = 2.0
+MAX_DETACH_SECONDS: Final = 1.0
 _LOCK_POLL_SECONDS: Final = 0.02
 # vLLM's names for the API servers of one vLLM: those that share engines, and one for each rank.
 _API_SERVERS: Final = ("ApiServer_", "APIServer_DPRank_")
@@ -40,6 +44,9 @@ _RUN: Final = (
     "import runpy, sys; module, root = sys.argv[1:3]; del sys.argv[1:3]; sys.path.append(root); "
     "runpy.run_module(module, run_name='__main__', alter_sys=True)"
 )
+# Its parent is then no longer the API server. vLLM kills an API server with all its children, and
+# without `--shutdown-timeout` it does so at once.
+_DETACH: Final = "import os; os.fork() and os._exit(0); "
 # What a Python may need to start, and to read certificates and times. Nothing that holds secrets.
 _PASSED_ON: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "TMPDIR", "TZ")
 _PASSED_ON_PREFIXES: Final = ("SSL_",)
@@ -57,12 +64,9 @@ def announce() -> None:
     An API server that vLLM has started keeps the place of its parent. Any other process with the
     variable is another vLLM, below a process that has loaded the plugin too.
     """
-    # Not at the top, because the observer process needs this module and not that one.
-    from multiprocessing import current_process
-
     if _chosen_by == os.getpid():
         return
-    if not (os.environ.get(DIRECTORY_VARIABLE) and current_process().name.startswith(_API_SERVERS)):
+    if not (os.environ.get(DIRECTORY_VARIABLE) and _is_below_vllm()):
         choose()
 
 
@@ -71,7 +75,32 @@ def choose() -> None:
     global _chosen_by
     name = f"sidelight-{os.geteuid()}-{secrets.token_hex(16)}"
     os.environ[DIRECTORY_VARIABLE] = str(Path(parent_directory()) / name)
-    _chosen_by = os.getpid()
+    if _chosen_by != os.getpid():
+        _chosen_by = os.getpid()
+        # A forked child has what its parent registered.
+        atexit.unregister(wait_for_end)
+        atexit.register(wait_for_end)
+
+
+def wait_for_end() -> None:
+    """Wait until the observer process of this vLLM has ended, `MAX_END_SECONDS` at most.
+
+    For the process that starts the API servers. It may be the first process of a container, with
+    which all others end.
+    """
+    # Not in a forked child, which runs what its parent has registered.
+    if _chosen_by != os.getpid():
+        return
+    with contextlib.suppress(OSError):
+        MeetingPlace(Path(os.environ[DIRECTORY_VARIABLE])).wait_until_left(MAX_END_SECONDS)
+
+
+def _is_below_vllm() -> bool:
+    """Whether this is an API server that another process of vLLM has started."""
+    # Not at the top, because the observer process needs this module and not that one.
+    from multiprocessing import current_process
+
+    return current_process().name.startswith(_API_SERVERS)
 
 
 def parent_directory() -> str:
@@ -116,16 +145,34 @@ class MeetingPlace:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._lock, flags, 0o600)
         try:
-            give_up = time.monotonic() + MAX_LOCK_SECONDS
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > give_up:
-                        raise TimeoutError("another process holds the lock") from None
-                    time.sleep(_LOCK_POLL_SECONDS)
+            _lock(descriptor, MAX_LOCK_SECONDS)
             yield
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[int]:
+        """A file for which `wait_until_left` waits, until all processes that inherit it have ended.
+
+        Raises `OSError`.
+        """
+        with self._opened() as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            yield descriptor
+
+    def wait_until_left(self, seconds: float) -> None:
+        """Wait until no process holds this place.
+
+        Raises `TimeoutError` after `seconds`, and `OSError` if the place is gone.
+        """
+        with self._opened() as descriptor:
+            _lock(descriptor, seconds)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
+        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield descriptor
         finally:
             os.close(descriptor)
 
@@ -169,6 +216,19 @@ class MeetingPlace:
             listener.close()
             raise
         return listener
+
+
+def _lock(descriptor: int, seconds: float) -> None:
+    give_up = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise TimeoutError("another process holds the lock") from None
+            time.sleep(_LOCK_POLL_SECONDS)
+        else:
+            return
 
 
 def connect_or_start(
@@ -219,16 +279,24 @@ def _start(
     # One arena: the observer process has two threads.
     variables["MALLOC_ARENA_MAX"] = "1"
     module = "sidelight.instrumentation.vllm.observer"
+    is_detached = _is_below_vllm()
     # Without site packages: it needs the standard library alone, and starts in half the time.
-    return subprocess.Popen(
-        [sys.executable, "-SP", "-c", _RUN, module, str(_ROOT)]
-        + [str(listener.fileno())]
-        + [version or "" for version in versions],
-        env=variables,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        pass_fds=(listener.fileno(),),
-        cwd="/",
-        # Ctrl+C in a terminal is for vLLM; the observer process ends after it.
-        start_new_session=True,
-    )
+    with place.held() as held:
+        process = subprocess.Popen(
+            [sys.executable, "-SP", "-c", _DETACH + _RUN if is_detached else _RUN]
+            + [module, str(_ROOT)]
+            + [str(listener.fileno())]
+            + [version or "" for version in versions],
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=(listener.fileno(), held),
+            cwd="/",
+            # Ctrl+C in a terminal is for vLLM; the observer process ends after it.
+            start_new_session=True,
+        )
+    if is_detached:
+        # Reaps the parent of the observer process, which ends as soon as it has forked.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(MAX_DETACH_SECONDS)
+    return process

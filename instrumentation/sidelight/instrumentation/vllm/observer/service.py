@@ -48,6 +48,11 @@ class ObserverService:
         # the first process of a container, with which all others end.
         self._last: socket.socket | None = None
 
+    def connections(self) -> list[socket.socket]:
+        """The connections of the API servers, the oldest first. May be called on any thread."""
+        # The last one is still open while the last spans are sent.
+        return [*self._decoders, *([self._last] if self._last is not None else ())]
+
     def run(self) -> None:
         """Serve; returns once no API server is left and all records are processed."""
         self._listener.setblocking(False)
@@ -96,11 +101,12 @@ class ObserverService:
             return
         connection.setblocking(False)
         self._sources += 1
-        self._decoders[connection] = (self._sources, RecordDecoder())
-        self._selector.register(connection, selectors.EVENT_READ)
         # An API server that has been killed may still have left records.
         with contextlib.suppress(OSError):
+            # Before all log lines.
             connection.send(READY)
+        self._decoders[connection] = (self._sources, RecordDecoder())
+        self._selector.register(connection, selectors.EVENT_READ)
 
     def _read(self, connection: socket.socket) -> None:
         source, decoder = self._decoders[connection]
