@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ import pytest
 
 from sidelight import conventions as names
 from sidelight.demo.vllm_server import MAX_BATCH_REQUESTS, VllmServer
-from support import lora_adapter
+from support import lora_adapter, vllm_requests
 from support.otlp_receiver import OtlpReceiver, ReceivedSpan
+from support.vllm_requests import new_trace
 from support.vllm_server import running_vllm, stopped_engine
 from support.waiting import eventually
 
@@ -43,14 +43,7 @@ class Engine:
 
     def counters(self) -> dict[str, float]:
         """vLLM's own sums over all requests."""
-        text = httpx.get(self.server.metrics_url, timeout=60).text
-        return {
-            counter: sum(
-                float(value)
-                for value in re.findall(rf"^vllm:{counter}_total{{.*}} (\S+)$", text, re.MULTILINE)
-            )
-            for counter in COUNTERS
-        }
+        return vllm_requests.counters(self.server.metrics_url, COUNTERS)
 
     def gauge(self, state: str) -> float:
         """Requests that vLLM says are `running` or `waiting`."""
@@ -93,25 +86,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield Engine(server, receiver)
 
 
-def new_trace() -> tuple[str, dict[str, str]]:
-    """A trace id and the header that carries it."""
-    trace_id = os.urandom(16).hex()
-    return trace_id, {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
-
-
 async def leave_after_chunks(engine: Engine, path: str, chunks: int, **body: Any) -> str:
     """A client that reads some chunks of a stream and hangs up."""
-    trace_id, headers = new_trace()
-    async with httpx.AsyncClient(base_url=engine.server.url, timeout=120) as client:
-        with contextlib.suppress(httpx.HTTPError):
-            async with client.stream(
-                "POST", path, json=engine.body(stream=True, **body), headers=headers
-            ) as response:
-                async for _ in response.aiter_bytes():
-                    chunks -= 1
-                    if chunks <= 0:
-                        break
-    return trace_id
+    return await vllm_requests.leave_after_chunks(
+        engine.server.url, path, chunks, **engine.body(**body)
+    )
 
 
 async def leave_after_seconds(engine: Engine, path: str, seconds: float, **body: Any) -> str:

@@ -1,10 +1,15 @@
-"""A real vLLM with two API servers and two engines, whose steps meet in one observer process."""
+"""A real vLLM with two API servers and two engines, whose steps meet in one observer process.
+
+The engines speculate with n-grams of the prompt.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +20,28 @@ from sidelight import conventions as names
 from sidelight.demo.vllm_server import VllmServer
 from support.otlp_receiver import OtlpReceiver, ReceivedSpan
 from support.process_tree import observers_below
+from support.vllm_requests import counters, leave_after_chunks, new_trace
 from support.vllm_server import running_vllm
+from support.waiting import eventually
 
 pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(900)]
 
-ARGUMENTS = ["--api-server-count", "2", "--data-parallel-size", "2"]
+MAX_DRAFT = 3
+SPECULATION = {
+    "method": "ngram",
+    "num_speculative_tokens": MAX_DRAFT,
+    "prompt_lookup_min": 1,
+    "prompt_lookup_max": 4,
+}
+ARGUMENTS = [
+    *("--api-server-count", "2", "--data-parallel-size", "2"),
+    *("--speculative-config", json.dumps(SPECULATION)),
+]
+COUNTERS = ("prompt_tokens", "generation_tokens", "prompt_tokens_cached", "num_preemptions")
+DRAFTS = {
+    "spec_decode_num_draft_tokens": names.ENGINE_DRAFT_TOKENS,
+    "spec_decode_num_accepted_tokens": names.ENGINE_ACCEPTED_TOKENS,
+}
 IDLE_SECONDS = 8.0
 ROUNDS, REQUESTS, TOKENS = 2, 16, 40
 
@@ -53,7 +75,9 @@ def server(
         yield server
 
 
-def ask(server: VllmServer, number: int) -> httpx.Response:
+def ask(
+    server: VllmServer, number: int, headers: Mapping[str, str] | None = None
+) -> httpx.Response:
     """One chat on a connection of its own, so that both API servers get some."""
     question = [{"role": "user", "content": f"{number} " + "words and more words " * 10}]
     body = {
@@ -62,7 +86,8 @@ def ask(server: VllmServer, number: int) -> httpx.Response:
         "max_tokens": TOKENS,
         "ignore_eos": True,
     }
-    return httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=300)
+    url = f"{server.url}/v1/chat/completions"
+    return httpx.post(url, json=body, headers=headers, timeout=300)
 
 
 def server_spans(receiver: OtlpReceiver) -> list[ReceivedSpan]:
@@ -102,7 +127,7 @@ def test_every_request_has_its_engine_conditions(
         attributes = span.attributes
         assert attributes[names.SERVED_OUTPUT_TOKENS] == TOKENS
         # A step belongs to a request by its time, which on a busy machine may fall just outside.
-        assert TOKENS - 5 <= attributes[names.STEPS] <= TOKENS + 5
+        assert TOKENS / (1 + MAX_DRAFT) - 5 <= attributes[names.STEPS] <= TOKENS + 5
         assert 1 <= attributes[names.BATCH_SIZE_MEAN] <= attributes[names.BATCH_SIZE_MAX] <= 8
         assert attributes[names.KV_USAGE_PEAK] > 0
 
@@ -146,3 +171,79 @@ def test_tokens_of_steps_are_those_of_the_requests(
             == generated + computed
         )
     )
+
+
+async def test_sums_equal_the_engines_counters(server: VllmServer, receiver: OtlpReceiver) -> None:
+    """Over both engines, with speculation and with requests that are aborted."""
+    server_spans(receiver)
+    before = counters(server.metrics_url, COUNTERS)
+    path = "/v1/completions"
+    # Without chance, so that the answers repeat what was said.
+    body = {
+        "model": server.model_name,
+        "prompt": "one two three " * 40,
+        "ignore_eos": True,
+        "temperature": 0,
+    }
+
+    async def whole() -> str:
+        trace_id, headers = new_trace()
+        async with httpx.AsyncClient(base_url=server.url, timeout=240) as client:
+            await client.post(path, json=body | {"max_tokens": 200}, headers=headers)
+        return trace_id
+
+    trace_ids = await asyncio.gather(
+        *(
+            leave_after_chunks(server.url, path, 3 * number, **body, max_tokens=1500)
+            if number % 3
+            else whole()
+            for number in range(18)
+        )
+    )
+
+    def sums() -> dict[str, float]:
+        spans = receiver.spans(lambda span: span.trace_id in trace_ids)
+        prefills = [span.attributes for span in spans if span.name == "prefill"]
+        servers = [span.attributes for span in spans if span.kind == 2]
+        return {
+            "prompt_tokens": sum(a[names.SERVED_INPUT_TOKENS] for a in prefills),
+            "generation_tokens": sum(a.get(names.SERVED_OUTPUT_TOKENS, 0) for a in servers),
+            "prompt_tokens_cached": sum(a[names.SERVED_CACHED_TOKENS] for a in prefills),
+            "num_preemptions": sum(a.get(names.PREEMPTIONS, 0) for a in servers),
+        }
+
+    def equal() -> bool:
+        after = counters(server.metrics_url, COUNTERS)
+        return sums() == {name: after[name] - before[name] for name in COUNTERS}
+
+    receiver.wait_for(equal)
+    spans = receiver.spans(lambda span: span.trace_id in trace_ids and span.kind == 2)
+    assert len(spans) == len(trace_ids)
+    assert sum(names.CLIENT_ABORTED in span.attributes for span in spans) >= 6
+    assert {span.attributes[names.ENGINE_INDEX] for span in spans} == {0, 1}
+
+    def drafts_equal() -> bool:
+        told = {
+            counter: sum(point.as_int for point in by_engine(receiver, metric).values())
+            for counter, metric in DRAFTS.items()
+        }
+        return told == counters(server.metrics_url, DRAFTS)
+
+    receiver.wait_for(drafts_equal)
+    assert all(counters(server.metrics_url, DRAFTS).values())
+
+
+def test_end_of_the_server(server: VllmServer, receiver: OtlpReceiver) -> None:
+    """vLLM kills its API servers with their children at once; the last spans arrive.
+
+    This ends the server of all tests here, so it is the last.
+    """
+    (observer,) = observers_below(server.process.pid)
+    trace_id, headers = new_trace()
+    ask(server, 1, headers)
+    server.process.stop(grace_seconds=60.0)
+    (span,) = receiver.wait_for(
+        lambda: receiver.spans(lambda span: span.trace_id == trace_id and span.kind == 2)
+    )
+    assert span.attributes[names.SERVED_OUTPUT_TOKENS] == TOKENS
+    eventually(lambda: not Path(f"/proc/{observer}").exists())
