@@ -28,6 +28,18 @@ def test_resource() -> None:
     assert told["team"] == "search, web"
 
 
+def test_attributes_of_injection_yield_to_those_of_the_pod() -> None:
+    """An injector names the pod; what the pod says itself wins."""
+    told = make_resource(
+        Versions(),
+        {
+            "SIDELIGHT_RESOURCE_ATTRIBUTES": "k8s.pod.name=llama-0,team=platform",
+            "OTEL_RESOURCE_ATTRIBUTES": "team=search",
+        },
+    )
+    assert (told["k8s.pod.name"], told["team"]) == ("llama-0", "search")
+
+
 def test_who_made_it() -> None:
     """The collector takes a resource with `telemetry.sdk.name` for one that an SDK wrote."""
     resource = make_resource(Versions.installed(), {})

@@ -12,6 +12,9 @@ from urllib.parse import unquote
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.versions import Versions
 
+# Set by injection into a pod. OpenTelemetry's variable is the pod's own, and other libraries in the
+# process read that one as well.
+_OF_INJECTION: Final = "SIDELIGHT_RESOURCE_ATTRIBUTES"
 _ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
 _SERVICE_NAME: Final = "OTEL_SERVICE_NAME"
 
@@ -19,9 +22,9 @@ _SERVICE_NAME: Final = "OTEL_SERVICE_NAME"
 def make_resource(versions: Versions, environ: Mapping[str, str]) -> dict[str, str]:
     """The attributes of this process, as `environ` says.
 
-    `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` take precedence. Each process has an
-    instance id of its own, because several API servers of one deployment report the same
-    cumulative metrics and would otherwise overwrite each other's.
+    `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` and then `SIDELIGHT_RESOURCE_ATTRIBUTES` take
+    precedence. Each process has an instance id of its own, because several API servers of one
+    deployment report the same cumulative metrics and would otherwise overwrite each other's.
     """
     attributes = {
         names.SERVICE_NAME: "vllm",
@@ -36,11 +39,15 @@ def make_resource(versions: Versions, environ: Mapping[str, str]) -> dict[str, s
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say; skips what is no pair.
+    """What the variables say, OpenTelemetry's before Sidelight's; skips what is no pair.
 
     https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
     """
-    pairs = (pair.partition("=") for pair in environ.get(_ATTRIBUTES, "").split(","))
+    pairs = (
+        pair.partition("=")
+        for variable in (_OF_INJECTION, _ATTRIBUTES)
+        for pair in environ.get(variable, "").split(",")
+    )
     attributes = {
         key.strip(): unquote(value.strip())
         for key, equals, value in pairs
