@@ -32,7 +32,7 @@ class TestManifests:
         assert "Written for these" in " ".join(head)
 
     def test_it_has_pods(self, path: Path) -> None:
-        objects = list(yaml.safe_load_all(path.read_text()))
+        objects = [item for item in yaml.safe_load_all(path.read_text()) if item is not None]
         assert all(item["apiVersion"] and item["kind"] for item in objects)
         containers = [item for found in lists_of_containers(objects) for item in found]
         assert all(container["name"] for container in containers)

@@ -53,7 +53,7 @@ def test_manifests(path: Path, volume: str) -> None:
 
 
 @given(PODS, NAMESPACE_LABELS, st.sampled_from(sorted(POLICIES)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_pod(pod: dict[str, Any], namespace_labels: dict[str, str], volume: str) -> None:
     """Policy and Python give the same patch for any pod."""
     compare(pod, namespace_labels, volume)

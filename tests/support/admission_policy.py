@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from functools import cache
 from typing import Any
@@ -27,7 +26,7 @@ def patch(
     Raises what the evaluator raises: an API server would ignore the policy.
     """
     spec = policy["spec"]
-    scope: dict[str, Any] = {"object": copy.deepcopy(pod), **_KEYS}
+    scope: dict[str, Any] = {"object": _decoded(pod), **_KEYS}
     for condition in spec["matchConditions"]:
         if _program(condition["expression"]).execute(scope) is not True:
             return None
@@ -42,16 +41,10 @@ def patch(
     return list(_program(mutation["jsonPatch"]["expression"]).execute(scope))
 
 
-def variable(
-    policy: dict[str, Any], name: str, pod: dict[str, Any], namespace_labels: dict[str, str]
-) -> Any:
-    """The value of a variable of the policy."""
-    variables: dict[str, Any] = {}
-    scope = {
-        "object": pod,
-        "namespaceObject": {"metadata": {"labels": namespace_labels}},
-        "variables": variables,
-    }
-    for item in policy["spec"]["variables"]:
-        variables[item["name"]] = _program(item["expression"]).execute(scope)
-    return variables[name]
+def _decoded(value: Any) -> Any:
+    """A pod as the API server has it: without the fields that are null."""
+    if isinstance(value, dict):
+        return {key: _decoded(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_decoded(item) for item in value]
+    return value

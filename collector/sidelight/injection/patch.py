@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,10 +18,19 @@ def apply(pod: Mapping[str, Any], operations: Iterable[PodOperation]) -> dict[st
     Raises `PatchError` where an API server would fail: a missing parent, an index beyond the end,
     `replace` of what is not there.
     """
-    patched = copy.deepcopy(dict(pod))
+    patched: dict[str, Any] = unshared(pod)
     for operation in operations:
         _apply_one(patched, operation)
     return patched
+
+
+def unshared(value: Any) -> Any:
+    """A copy in which no two places are the same object, as YAML's aliases make them."""
+    if isinstance(value, Mapping):
+        return {key: unshared(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [unshared(item) for item in value]
+    return value
 
 
 def _apply_one(pod: dict[str, Any], operation: PodOperation) -> None:
@@ -32,7 +40,7 @@ def _apply_one(pod: dict[str, Any], operation: PodOperation) -> None:
     target: Any = pod
     for part in parents:
         target = _child(target, part, operation)
-    value = copy.deepcopy(operation.value)
+    value = unshared(operation.value)
     is_replaced = operation.op == "replace"
     if isinstance(target, dict):
         if is_replaced and last not in target:

@@ -76,6 +76,10 @@ class InjectionSettings(Section):
                 raise ValueError(f"environment: {variable['name']} is set by injection itself")
         return self
 
+    def with_volume(self, volume: str) -> InjectionSettings:
+        """The same with another `volume`."""
+        return InjectionSettings.model_validate({**self.as_objects(), "volume": volume})
+
     def as_objects(self) -> dict[str, Any]:
         """The settings as the file has them: plain dictionaries, lists and values."""
         return self.model_dump(by_alias=True, mode="json")

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """The `sidelight` command: up, doctor, config, log, dashboards, injector, demo."""
+=======
+"""The `sidelight` command: up, doctor, config, log, dashboards, inject, demo."""
+>>>>>>> fb31ad8 (Inject into manifests from the command line)
 
 from __future__ import annotations
 
@@ -10,7 +14,11 @@ import click
 
 from sidelight.collector.cli.config import config
 from sidelight.collector.cli.dashboards import dashboards
+<<<<<<< HEAD
 from sidelight.collector.cli.injector import injector
+=======
+from sidelight.collector.cli.inject import inject
+>>>>>>> fb31ad8 (Inject into manifests from the command line)
 from sidelight.collector.cli.log.commands import log
 from sidelight.collector.cli.options import config_option, load_config
 
@@ -129,4 +137,8 @@ def demo(
 sidelight.add_command(log)
 sidelight.add_command(config)
 sidelight.add_command(dashboards)
+<<<<<<< HEAD
 sidelight.add_command(injector)
+=======
+sidelight.add_command(inject)
+>>>>>>> fb31ad8 (Inject into manifests from the command line)

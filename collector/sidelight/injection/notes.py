@@ -1,0 +1,65 @@
+"""What the owner of an injected pod should know: settings of the pod's own that hide spans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from sidelight.injection import names
+
+_ENDPOINTS: Final = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+)
+_SWITCHES: Final = ("SIDELIGHT_DISABLED", "OTEL_SDK_DISABLED")
+_TRUE: Final = ("true", "1")
+# vLLM's own image sets no PYTHONPATH; mirrors keep its name.
+_KNOWN_IMAGE: Final = "vllm-openai"
+
+
+def notes(container: Mapping[str, Any], annotations: Mapping[str, Any]) -> list[str]:
+    """A sentence or two for each thing, about vLLM's container as it was before injection."""
+    variables = {item["name"]: item for item in container.get("env") or ()}
+    words = [*(container.get("command") or ()), *(container.get("args") or ())]
+    return [
+        *_of_variables(variables),
+        *_of_words(words),
+        *_of_the_image(container, variables, annotations),
+    ]
+
+
+def _of_variables(variables: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    for name in _ENDPOINTS:
+        if name in variables:
+            yield (
+                f"{name} is set, so vLLM sends past the sidecar. "
+                "Remove it unless a collector of Sidelight is there."
+            )
+    for name in _SWITCHES:
+        if str(variables.get(name, {}).get("value", "")).strip().lower() in _TRUE:
+            yield f"{name} switches the instrumentation off. Remove it."
+    if "valueFrom" in variables.get("VLLM_PLUGINS", {}):
+        yield (
+            "VLLM_PLUGINS comes from elsewhere, and vLLM loads only the plugins in it. "
+            f"Add {names.PLUGIN} there."
+        )
+
+
+def _of_words(words: list[str]) -> Iterable[str]:
+    if any(word in ("-I", "-E", "-IE", "-EI") for word in words):
+        yield "Python ignores PYTHONPATH with -I or -E, so nothing is observed. Remove the option."
+
+
+def _of_the_image(
+    container: Mapping[str, Any],
+    variables: Mapping[str, Mapping[str, Any]],
+    annotations: Mapping[str, Any],
+) -> Iterable[str]:
+    image = str(container.get("image", ""))
+    if "PYTHONPATH" in variables or names.PYTHON_PATH in annotations or _KNOWN_IMAGE in image:
+        return
+    yield (
+        f"A PYTHONPATH that the image {image or '(not given)'} sets is replaced. "
+        f"If it sets one, give its value in the annotation {names.PYTHON_PATH}."
+    )
