@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The `sidelight` command: up, doctor, config, log, dashboards, injector, demo."""
-=======
-"""The `sidelight` command: up, doctor, config, log, dashboards, inject, demo."""
->>>>>>> fb31ad8 (Inject into manifests from the command line)
+"""The `sidelight` command: up, doctor, config, log, dashboards, inject, injector, demo."""
 
 from __future__ import annotations
 
@@ -14,11 +10,8 @@ import click
 
 from sidelight.collector.cli.config import config
 from sidelight.collector.cli.dashboards import dashboards
-<<<<<<< HEAD
-from sidelight.collector.cli.injector import injector
-=======
 from sidelight.collector.cli.inject import inject
->>>>>>> fb31ad8 (Inject into manifests from the command line)
+from sidelight.collector.cli.injector import injector
 from sidelight.collector.cli.log.commands import log
 from sidelight.collector.cli.options import config_option, load_config
 
@@ -137,8 +130,5 @@ def demo(
 sidelight.add_command(log)
 sidelight.add_command(config)
 sidelight.add_command(dashboards)
-<<<<<<< HEAD
-sidelight.add_command(injector)
-=======
 sidelight.add_command(inject)
->>>>>>> fb31ad8 (Inject into manifests from the command line)
+sidelight.add_command(injector)
