@@ -2,6 +2,7 @@
 # copy.sh FOLDER: copies the injected folder to FOLDER/path, whole or not at all.
 # Exits 0 whatever happens: a pod whose init container fails does not start, and vLLM runs without
 # Sidelight as well. Needs cp, mv and rm.
+umask 022
 target=${1:-/sidelight}
 source=${0%/*}/path
 # Beside it, so that one rename makes all of it appear at once.

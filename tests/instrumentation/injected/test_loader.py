@@ -164,7 +164,7 @@ def test_no_file_may_be_read(folder: Path, tmp_path: Path) -> None:
     open_to_others(tmp_path)
     (folder / PLUGIN).chmod(0o600)
     served = serve(folder, expected=False, user=NOBODY, server=readable_server(tmp_path))
-    check_as_before(served, "plugin.py: Permission denied")
+    check_as_before(served, "plugin.py: Permission denied", "Let the user of this container read")
 
 
 def test_a_user_without_a_home(folder: Path, tmp_path: Path) -> None:

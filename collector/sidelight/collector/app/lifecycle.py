@@ -24,6 +24,7 @@ from sidelight.collector.app.assembly import CurrentConfig, assemble
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.live import reloaded
 from sidelight.collector.app.health import Health
+from sidelight.collector.app.plugin_watch import PluginWatch
 from sidelight.collector.app.reload import Change, Reloads
 from sidelight.collector.destinations.registry import AnyDestination
 from sidelight.collector.metrics.snapshot import Snapshot
@@ -114,6 +115,7 @@ class Service:
                     ("replay", self._parts.replays.run),
                     ("disk", self._probe),
                     ("dashboards", self._write_dashboards),
+                    ("plugin watch", self._watch_plugin),
                 )
             ]
             self._catch_signals()
@@ -187,6 +189,11 @@ class Service:
         while True:
             await self._parts.writer.probe()
             await asyncio.sleep(_PROBE_SECONDS)
+
+    async def _watch_plugin(self) -> None:
+        # Each of several workers hears of some processes only.
+        if self.config.sidecar and self._worker is None:
+            await PluginWatch(self._parts.received).run()
 
     async def _write_dashboards(self) -> None:
         """Write them in a process of its own: the Grafana SDK would stay in this one's memory."""

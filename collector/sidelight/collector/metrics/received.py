@@ -16,6 +16,7 @@ from sidelight.collector.metrics.family import Family, FamilyType, Series, label
 from sidelight.collector.metrics.received_series import LatePointError, ReceivedSeries
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.snapshot import FamilySnapshot, SeriesSnapshot
+from sidelight.otlp.prometheus.names import label_name
 from sidelight.otlp.prometheus.values import NumberValue
 from sidelight.otlp.prometheus.walk import Fault, MetricSeries, Point, walk
 
@@ -25,6 +26,15 @@ _MAX_LABELS_CHARACTERS = 2048
 _MAX_HELP_CHARACTERS = 512
 _SWEEP_SECONDS = 15.0
 _TARGET_HELP = "Attributes of the resources that send by OTLP."
+# The plugin of vLLM names itself as its SDK, in labels of `target_info`.
+_PLUGIN = "sidelight"
+_SDK_NAME = label_name(conventions.TELEMETRY_SDK_NAME)
+_PLUGIN_LABELS = (
+    "instance",
+    "job",
+    label_name(conventions.SERVICE_VERSION),
+    label_name(conventions.TELEMETRY_SDK_VERSION),
+)
 
 
 class _DroppedPointError(Exception):
@@ -47,6 +57,18 @@ class _Target:
     """The labels of a resource's `target_info`, and when the resource last sent."""
 
     labels: str
+    seen: float
+    resource: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportingPlugin:
+    """A process of vLLM's plugin; `seen` is when it last sent, on the clock of its keeper."""
+
+    instance: str
+    service: str
+    vllm: str
+    sidelight: str
     seen: float
 
 
@@ -89,7 +111,23 @@ class ReceivedMetrics:
                 is_kept |= self._ingest(metric, now)
             target, info = labels_text(resource.identity), labels_text(resource.info)
             if is_kept and target and info and len(info) + len(target) < _MAX_LABELS_CHARACTERS:
-                self._targets[target] = _Target(f"{target},{info}", now)
+                attributes = resource.identity | resource.info
+                self._targets[target] = _Target(f"{target},{info}", now, attributes)
+
+    def newest_plugin(self) -> ReportingPlugin | None:
+        """The plugin of vLLM that sent last; None if none has sent for `stale_seconds`."""
+        newest = None
+        for target in self._targets.values():
+            if target.resource.get(_SDK_NAME) == _PLUGIN and (
+                newest is None or target.seen > newest.seen
+            ):
+                newest = target
+        if newest is None:
+            return None
+        instance, service, vllm, sidelight = (
+            newest.resource.get(label, "?") for label in _PLUGIN_LABELS
+        )
+        return ReportingPlugin(instance, service, vllm, sidelight, newest.seen)
 
     def families(self) -> Iterable[Family]:
         """All live series, and `target_info` for the resources they came from."""

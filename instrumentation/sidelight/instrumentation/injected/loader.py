@@ -23,9 +23,9 @@ PACKAGES: Final = ("sidelight.conventions", "sidelight.instrumentation")
 MAX_REASON_CHARACTERS: Final = 300
 _FOLDER: Final = Path(__file__).absolute().parent
 _COPY_AGAIN: Final = (
-    "Start the pod again; if the line comes again, use Sidelight's image of instrumentation as it "
-    "was published."
+    "Start the pod again. If the line comes again, replace the image of the instrumentation."
 )
+_LET_READ: Final = "Let the user of this container read the whole folder."
 # Below vLLM's logger: a package that the API server imports silences the root logger.
 _logger: Final = logging.getLogger("vllm.sidelight")
 _said = False
@@ -145,7 +145,8 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise NotLoadedError(f"{path}: {error.strerror}", _COPY_AGAIN) from error
+        advice = _LET_READ if isinstance(error, PermissionError) else _COPY_AGAIN
+        raise NotLoadedError(f"{path}: {error.strerror}", advice) from error
 
 
 def main() -> int:

@@ -49,6 +49,7 @@ def pod(tmp_path: Path) -> Iterator[Pod]:
             "otlp_grpc": {"port": free_port()},
         },
         serve={"port": free_port()},
+        sidecar=True,
         destinations=[
             {"name": "gateway", "type": "otlp_http", "url": f"http://127.0.0.1:{free_port()}"}
         ],
@@ -84,6 +85,10 @@ def test_an_observed_server(pod: Pod) -> None:
             lambda: told if "vllm chat" in (told := rows(pod.doctor())).get("last span", "") else {}
         )
         eventually(lambda: "steps, the last" in rows(pod.doctor())["last step"])
+        # The log of the container answers it as well.
+        eventually(
+            lambda: [line for line in pod.collector.messages if line.startswith("vLLM is observed")]
+        )
     finally:
         running.communicate("\n", timeout=60)
     assert told["plugin"].startswith(f"✔ ok Sidelight {own} in vLLM ?, service vllm, heard ")

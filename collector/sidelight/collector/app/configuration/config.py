@@ -74,6 +74,11 @@ class Config(Section):
         1,
         description="Processes that share the ports, each with its own log. auto: one per core.",
     )
+    sidecar: bool = Field(
+        False,
+        description="true: the collector of one pod. It logs whether the vLLM beside it is "
+        "observed, and where to look if not.",
+    )
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Config:

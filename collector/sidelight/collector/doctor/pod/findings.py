@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from sidelight.base.check import Check
+from sidelight.collector.app.plugin_watch import MAX_SILENT_SECONDS, WHERE_TO_LOOK
 from sidelight.collector.doctor.pod.plugins import Heard, Plugin
-from sidelight.collector.receivers.scrape.check import NOT_OBSERVED
 
-# The plugin sends metrics every 15 s, with or without requests.
-MAX_SILENT_SECONDS = 60.0
 MAX_LAG_SECONDS = 60.0
 _NS = 1_000_000_000
-_ASK = "python3 -m sidelight_injected"
-_ABSENT = (
-    "The plugin reports within 15 s after vLLM is ready. After that, look for 'Sidelight: not "
-    f"loaded' in vLLM's log, and run `{_ASK}` in its container: it names the reason. If there is "
-    "no such module, PYTHONPATH lacks the folder, or vLLM's command sets another one. "
-    "`python -I` and `-E` ignore it. If it is loaded, OTEL_EXPORTER_OTLP_ENDPOINT sends past this "
-    f"collector. {' '.join(NOT_OBSERVED)}"
-)
 
 
 def plugin(heard: Heard, own_version: str | None, now_ns: int) -> Check:
@@ -27,7 +17,9 @@ def plugin(heard: Heard, own_version: str | None, now_ns: int) -> Check:
     if newest is None:
         others = f"; other senders: {', '.join(sorted(heard.others)[:3])}" if heard.others else ""
         reach = f" since {ago(heard.since_ns, now_ns)}" if heard.since_ns is not None else ""
-        return Check(name, "fail", f"nothing received from vLLM's plugin{reach}{others}", _ABSENT)
+        return Check(
+            name, "fail", f"nothing received from vLLM's plugin{reach}{others}", WHERE_TO_LOOK
+        )
     found = (
         f"Sidelight {newest.sidelight} in vLLM {newest.vllm}, service {newest.service}, "
         f"heard {ago(newest.heard_ns, now_ns)}"
