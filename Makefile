@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their own set-up; see README.md.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint docs compile system-packages chart soak fuzz bench bench-docs bench-backlog bench-vectordb bench-dashboards bench-vllm bench-vllm-causes dashboards config-docs database-docs names policy generated pictures proto clean
+.PHONY: help demo test check lint docs compile system-packages chart soak fuzz bench bench-docs bench-backlog bench-vectordb bench-dashboards bench-vllm bench-vllm-causes bench-injection dashboards config-docs database-docs names policy generated pictures proto clean
 
 SOURCES := instrumentation dashboards collector examples scripts tests
 BIN := .venv/bin
@@ -24,6 +24,7 @@ help:
 	@echo "make bench-vectordb  what a search costs the app, beside OpenLLMetry and OpenLIT"
 	@echo "make bench-vllm      what observing costs the processes of a real vLLM"
 	@echo "make bench-vllm-causes  whether the delay causes of a real vLLM are true, in planted runs"
+	@echo "make bench-injection  how long an API server waits for the webhook that injects pods"
 	@echo "make bench-dashboards  what the Overview's queries cost a Prometheus of 200 replicas"
 	@echo "make dashboards      dashboards/generated, and the tables of docs/dashboards.md, slo.md and runbooks"
 	@echo "make config-docs     the schema of sidelight.yaml and docs/configuration.md anew"
@@ -104,6 +105,9 @@ bench-vllm: .venv/test
 
 bench-vllm-causes: .venv/test
 	PYTHONPATH=tests $(BIN)/python -m bench.vllm.causes $(BENCH_OPTIONS)
+
+bench-injection: .venv/test
+	PYTHONPATH=tests $(BIN)/python -m bench.injection.run $(BENCH_OPTIONS)
 
 # Writes 10 million samples first, which takes some minutes.
 bench-dashboards: .venv/test

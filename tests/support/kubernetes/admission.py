@@ -63,6 +63,8 @@ def connected(port: int, context: ssl.SSLContext, name: str) -> http.client.HTTP
     """A connection to a Service called `name`, which is on a port of this machine."""
     connection = http.client.HTTPSConnection(name, port, context=context, timeout=60)
     plain = socket.create_connection(("127.0.0.1", port), 60)
+    # As http.client and Go do, or the body waits for an acknowledgement of the head.
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.sock = context.wrap_socket(plain, server_hostname=name)
     return connection
 

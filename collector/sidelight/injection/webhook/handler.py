@@ -115,7 +115,9 @@ def patch_of(pod: Mapping[str, Any], decision: PodDecision) -> list[dict[str, An
     Raises if it does not apply to the pod: for the API server that is an internal error, and it
     refuses the pod whatever the failurePolicy says.
     """
-    apply(pod, decision.operations)
+    # An empty one would only copy the pod.
+    if decision.operations:
+        apply(pod, decision.operations)
     return [operation.as_json() for operation in decision.operations]
 
 
