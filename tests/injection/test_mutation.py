@@ -313,13 +313,12 @@ def test_null_is_absent() -> None:
     assert [item["name"] for item in spec["initContainers"]] == ["sidelight-copy", "sidelight"]
 
 
-def test_restricted_namespaces_get_a_copy() -> None:
-    """They refuse image volumes."""
-    with_image = default_settings().with_volume("image")
-    for level, expected in (("restricted", "emptyDir"), ("baseline", "image")):
-        labels = {"pod-security.kubernetes.io/enforce": level}
-        decision = inject(pod(VLLM), with_image, namespace_labels=labels)
-        assert expected in apply(pod(VLLM), decision.operations)["spec"]["volumes"][0]
+def test_volume() -> None:
+    """An image volume needs no init container that copies."""
+    decision = inject(pod(VLLM), default_settings().with_volume("image"))
+    spec = apply(pod(VLLM), decision.operations)["spec"]
+    assert "image" in spec["volumes"][0]
+    assert [item["name"] for item in spec["initContainers"]] == ["sidelight"]
 
 
 def test_a_sidecar_of_a_root_pod_is_not_root() -> None:

@@ -102,6 +102,5 @@ NAMESPACE_LABELS = st.fixed_dictionaries(
     {},
     optional={
         "sidelight.dev/inject": st.sampled_from(["true", "false"]),
-        "pod-security.kubernetes.io/enforce": st.sampled_from(["restricted", "baseline"]),
     },
 )

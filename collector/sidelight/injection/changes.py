@@ -34,7 +34,6 @@ from sidelight.injection.pod import (
     ENVIRONMENT,
     INIT_CONTAINERS,
     METADATA,
-    NAMESPACE_LABELS,
     PLUGINS,
     PYTHON_PATHS,
     SECURITY_CONTEXT,
@@ -46,11 +45,10 @@ from sidelight.injection.pod import (
     setting,
 )
 
-_ENFORCED_LEVEL: Final = "pod-security.kubernetes.io/enforce"
 _ONE: Final = Literal(1)
 _NOTHING: Final = Literal(0)
 
-_COPIES: Final = Equal(Variable("volume"), Literal("copy"))
+_COPIES: Final = Equal(Field(SETTINGS, "volume", "copy"), Literal("copy"))
 _PLACE: Final = Variable("place")
 """Where the first injected init container goes."""
 _SIDECAR_PLACE: Final = If(_COPIES, Joined((_PLACE, _ONE)), _PLACE)
@@ -66,13 +64,6 @@ VARIABLES: Final[dict[str, Expression]] = {
         ENVIRONMENT,
         "i",
         Equal(Field(Item(ENVIRONMENT, Name("i")), "name", ""), Literal("VLLM_PLUGINS")),
-    ),
-    # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted knows no image
-    # volumes, and an API server would refuse the pod.
-    "volume": If(
-        Equal(Field(NAMESPACE_LABELS, _ENFORCED_LEVEL, ""), Literal("restricted")),
-        Literal("copy"),
-        Field(SETTINGS, "volume", "copy"),
     ),
     "place": If(
         Equal(Field(ANNOTATIONS, names.SIDECAR_FIRST, ""), Literal("true")),

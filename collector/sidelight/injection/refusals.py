@@ -11,6 +11,7 @@ from sidelight.injection.expressions.conditions import (
     Contains,
     Equal,
     Every,
+    FirstOf,
     If,
     In,
     Less,
@@ -174,7 +175,5 @@ REFUSALS: Final[dict[Reason, Expression]] = {
 
 def reason() -> Expression:
     """The value of the `Reason`: the first refusal that holds, or `INJECTED`."""
-    expression: Expression = Literal(Reason.INJECTED.value)
-    for refusal, condition in reversed(REFUSALS.items()):
-        expression = If(condition, Literal(refusal.value), expression)
-    return expression
+    cases = tuple((condition, refusal.value) for refusal, condition in REFUSALS.items())
+    return FirstOf(cases, Reason.INJECTED.value)

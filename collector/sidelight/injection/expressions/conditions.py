@@ -134,3 +134,20 @@ class If:
         # An API server refuses branches of different types.
         value, otherwise = f"dyn({self.value.cel()})", f"dyn({self.otherwise.cel()})"
         return f"({self.condition.cel()} ? {value} : {otherwise})"
+
+
+@dataclass(frozen=True, slots=True)
+class FirstOf:
+    """The text beside the first condition that holds, or else another one."""
+
+    cases: tuple[tuple[Expression, str], ...]
+    otherwise: str
+
+    def evaluate(self, scope: Scope) -> str:
+        texts = (text for condition, text in self.cases if condition.evaluate(scope))
+        return next(texts, self.otherwise)
+
+    def cel(self) -> str:
+        # In a row and without brackets: parsers of CEL limit how deep expressions are nested.
+        cases = (f"{condition.cel()} ? {written(text)} : " for condition, text in self.cases)
+        return f"({''.join(cases)}{written(self.otherwise)})"
