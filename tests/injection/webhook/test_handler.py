@@ -114,6 +114,35 @@ async def test_a_pod_that_asks_in_vain_is_told_why() -> None:
     assert counted in reviews.lines()
 
 
+@pytest.mark.parametrize(
+    ("image", "metadata", "is_told"),
+    [
+        ("postgres", {"labels": {}}, False),
+        ("vllm/vllm-openai", {"labels": {}}, True),
+        ("postgres", {"labels": {names.INJECT: "true"}}, True),
+        ("postgres", {"labels": {}, "annotations": {names.INJECT: "true"}}, True),
+        ("postgres", {"labels": {}, "annotations": {names.CONTAINER: "other"}}, True),
+        ("postgres", {"labels": {names.INJECT: "false"}}, False),
+    ],
+)
+@pytest.mark.parametrize("host_network", [False, True])
+async def test_other_pods_of_a_namespace_are_left_alone_silently(
+    image: str, metadata: dict[str, Any], is_told: bool, host_network: bool
+) -> None:
+    """Who labels a namespace means its vLLM pods, not the database beside them."""
+    reviews = Reviews()
+    asked = asking(**metadata)
+    spec = asked["request"]["object"]["spec"]
+    spec["containers"][0]["image"] = image
+    spec["hostNetwork"] = host_network
+    answer = await reviews.review(asked, NAMESPACE_PATH)
+    is_injected = image != "postgres" and not host_network
+    assert bool(answer.patch) == is_injected
+    assert ("warnings" in answer.response) == (is_told and not is_injected)
+    assert len(reviews.events) == is_told
+    assert sum("sidelight_injector_pods_total{" in line for line in reviews.lines()) == 1
+
+
 async def test_a_dry_run_leaves_no_event() -> None:
     """It gets the same answer, and has no effect."""
     reviews = Reviews()

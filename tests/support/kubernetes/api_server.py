@@ -82,6 +82,8 @@ class ApiServer:
     tokens: set[str] = field(default_factory=lambda: {"token-1"})
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
+    refused: list[Call] = field(default_factory=list)
+    """Those that RBAC did not let in."""
     before: Callable[[Call], None] = lambda _call: None
     """Called before each call, for what others do at the same time."""
 
@@ -191,6 +193,7 @@ class ApiServer:
         named = "" if call.verb == "create" else call.name
         granted = {Rule(call.verb, call.resource), Rule(call.verb, call.resource, named)}
         if not granted & self.rules:
+            self.refused.append(call)
             raise StatusError(
                 403,
                 "Forbidden",

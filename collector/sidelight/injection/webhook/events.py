@@ -64,10 +64,8 @@ class PodEvent:
     reason: Reason
 
 
-def event_of(pod: Mapping[str, Any], namespace: str, reason: Reason) -> PodEvent | None:
-    """The Event for a reviewed pod; None if there is nothing to tell."""
-    if not namespace or not (reason is Reason.INJECTED or reason.is_in_vain):
-        return None
+def event_of(pod: Mapping[str, Any], namespace: str, reason: Reason) -> PodEvent:
+    """The Event for a reviewed pod."""
     metadata = pod.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     name = metadata.get("name") or f"{metadata.get('generateName') or ''}…"

@@ -23,6 +23,7 @@ from sidelight.injection.webhook.review import (
     answer,
     read_request,
 )
+from sidelight.injection.webhook.telling import is_told
 
 _logger = logging.getLogger(__name__)
 
@@ -87,15 +88,17 @@ class ReviewHandler:
     ) -> ReviewResult:
         if review.obstacle is not None:
             return self._past(review.obstacle)
-        decision = inject(review.pod, self._settings(), namespace_labels=namespace_labels)
+        settings = self._settings()
+        decision = inject(review.pod, settings, namespace_labels=namespace_labels)
         reason, operations = decision.reason, patch_of(review.pod, decision)
         self._metrics.reviewed(reason.value, is_injected=reason is Reason.INJECTED)
-        event = event_of(review.pod, review.namespace, reason)
-        if event is not None:
+        is_in_vain = is_told(review.pod, settings, reason)
+        if is_in_vain or reason is Reason.INJECTED:
+            event = event_of(review.pod, review.namespace, reason)
             _logger.info("pod %s in %s: %s", event.pod, review.namespace, reason.value)
             if not review.is_dry_run:
                 self._tell(event)
-        warning = f"the pod is not injected: {reason.sentence}" if reason.is_in_vain else None
+        warning = f"the pod is not injected: {reason.sentence}" if is_in_vain else None
         return ReviewResult(reason.value, operations, warning)
 
     def _past(self, obstacle: Obstacle) -> ReviewResult:
