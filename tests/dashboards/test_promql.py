@@ -60,10 +60,10 @@ class TestArithmetic:
         """Idle shows nothing instead of NaN."""
         assert str(promql.ratio(OLD_HITS, OLD_HITS)) == "old_hits_total / (old_hits_total > 0)"
 
-    def test_a_quantile_keeps_le_and_drops_not_a_number(self) -> None:
-        """`histogram_quantile` needs `le`, and is NaN without observations."""
-        assert str(promql.quantile(0.99, OLD_HITS, "model")) == (
-            "histogram_quantile(0.99, sum by (le, model) (old_hits_total)) >= 0"
+    def test_a_quantile_drops_not_a_number(self) -> None:
+        """`histogram_quantile` is NaN without observations."""
+        assert str(promql.quantile(0.99, OLD_HITS)) == (
+            "histogram_quantile(0.99, old_hits_total) >= 0"
         )
 
     def test_operands_are_bracketed(self) -> None:

@@ -246,11 +246,13 @@ def ratio(part: Expr, whole: Expr, minimum: float = 0) -> Expr:
     return BinaryOperation(part, "/", enough)
 
 
-def quantile(share: float, buckets: Expr, *by: str) -> Expr:
-    """Quantile of a classic histogram from rates of its buckets; nothing (not NaN) when idle."""
-    inner = total(buckets, "le", *by)
+def quantile(share: float, buckets: Expr) -> Expr:
+    """Quantile of a classic histogram from totals of its buckets; nothing (not NaN) when idle.
+
+    `buckets` is grouped by `le` and by what else tells histograms apart.
+    """
     return BinaryOperation(
-        FunctionCall("histogram_quantile", (Scalar(share), inner)), ">=", Scalar(0)
+        FunctionCall("histogram_quantile", (Scalar(share), buckets)), ">=", Scalar(0)
     )
 
 

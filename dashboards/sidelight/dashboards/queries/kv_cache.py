@@ -28,7 +28,7 @@ def usage_quantile_of_time(view: View, share: float) -> Expr:
         "label_replace",
         (series.total_rate(view, own.KV_USAGE_TIME, _ALWAYS), "le", "+Inf", "", ""),
     )
-    return promql.quantile(share, either(time, infinite), *series.labels(view, own.KV_USAGE_TIME))
+    return promql.quantile(share, either(time, infinite))
 
 
 def time_share_above(view: View, bound: str) -> Expr:

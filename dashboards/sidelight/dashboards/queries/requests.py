@@ -23,6 +23,7 @@ from sidelight.dashboards.promql import (
     fallback,
     ratio,
     relabelled,
+    total,
 )
 from sidelight.dashboards.queries import series
 from sidelight.dashboards.view import View
@@ -55,13 +56,14 @@ def finish_reasons(view: View) -> Expr:
 
 def errors(view: View) -> Expr:
     """Failed requests per second by `error_type`, client errors included."""
-    failed_in_engine = series.rate(view, vllm.REQUEST_SUCCESS, _ENGINE_FAILED)
+    failed_in_engine = series.total_rate(
+        view, vllm.REQUEST_SUCCESS, _ENGINE_FAILED, by=("finished_reason",)
+    )
     return fallback(
         _or_zero(view, _served(view, _ANY_ERROR, by=(ERROR_TYPE,)), own.REQUEST_DURATION),
-        series.total(
-            view,
-            vllm.REQUEST_SUCCESS,
+        total(
             relabelled(failed_in_engine, ERROR_TYPE, "finished_reason"),
+            *series.labels(view, vllm.REQUEST_SUCCESS),
             ERROR_TYPE,
         ),
     )
