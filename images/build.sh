@@ -8,7 +8,7 @@ set -eu
 
 part=$1
 folder=$2
-extras=${SIDELIGHT_EXTRAS:-collector,dashboards,kv-events,snappy}
+extras=${SIDELIGHT_EXTRAS:-collector,dashboards,injector,kv-events,snappy}
 pip() {
     python3 -m pip --disable-pip-version-check "$@"
 }

@@ -221,6 +221,10 @@ def test_the_image_of_the_collector(tmp_path: Path) -> None:
         [command, "--version"], env=variables, check=True, capture_output=True, text=True
     )
     assert version.stdout.startswith("sidelight, version ")
+    # Each part of the chart that runs in this image has all that it imports.
+    for part in ("injector", "inject", "dashboards"):
+        subprocess.run([command, part, "--help"], env=variables, check=True, capture_output=True)
+    subprocess.run([image / "bin" / "python", "-c", "import cryptography, zmq"], check=True)
     before = sorted(image.rglob("*"))
     assert [path for path in before if path.suffix == ".pyc"]
     port = free_port()
