@@ -100,6 +100,7 @@ bench-backlog: .venv/test
 bench-vectordb: .venv/test
 	PYTHONPATH=tests $(BIN)/python -m bench.vectordb.run $(BENCH_OPTIONS)
 
+# With BENCH_OPTIONS="--observer thread": a thread of the API server instead of the observer process.
 bench-vllm: .venv/test
 	PYTHONPATH=tests $(BIN)/python -m bench.vllm.run $(BENCH_OPTIONS)
 

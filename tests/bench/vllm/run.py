@@ -1,6 +1,8 @@
 """What observing costs a real vLLM: the CPU time of its processes with and without the capture.
 
-`python -m bench.vllm.run [--pairs N] [--output build/bench/vllm.json]`. One server does it all: the
+`python -m bench.vllm.run [--pairs N] [--observer thread] [--output build/bench/vllm.json]`. With
+`--observer thread` a thread of the API server does the observer process's work, as where no process
+may be started. One server does it all: the
 capture is switched `off`, `on` (no content) and `full` in turn, so that a busy moment of the
 machine, and a server that happens to be slow, meet all alike. There is no GPU here: the model is
 tiny and runs on the CPU, which makes requests cheap and the share of the capture large.
@@ -17,9 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.report import Figure, figure, machine, write
-from bench.vllm import calls, load, observing
+from bench.vllm import calls, in_thread, load, observing
 from bench.vllm.cpu import resident_bytes, thread_seconds
 from bench.vllm.switch import FOLDER
+from sidelight.instrumentation.settings import VLLM_OBSERVER
 from support.otlp_receiver import OtlpReceiver
 from support.paths import TESTS
 from support.process_tree import below, observers_below
@@ -31,10 +34,14 @@ Seconds = dict[str, float]
 
 
 class Measured:
-    """CPU time of the processes of one server, by mode."""
+    """CPU time of the processes of one server, by mode.
 
-    def __init__(self, processes: dict[str, int]) -> None:
+    `threads` is a file with the ids of Sidelight's threads in the API server.
+    """
+
+    def __init__(self, processes: dict[str, int], threads: Path) -> None:
         self._processes = processes
+        self._threads = threads
         self.by_process: dict[tuple[str, str], list[float]] = {}
         self.by_thread: dict[tuple[str, str], list[float]] = {}
 
@@ -49,8 +56,11 @@ class Measured:
             micros = 1e6 * sum(spent.values()) / requests
             self.by_process.setdefault((name, mode), []).append(micros)
             if name == "api_server":
+                own = self._threads.read_text().split()
                 for thread, seconds in spent.items():
-                    kind = "event_loop" if thread.startswith(f"{pid} ") else "other_threads"
+                    id_ = thread.partition(" ")[0]
+                    kind = "event_loop" if id_ == str(pid) else "other_threads"
+                    kind = "sidelight_threads" if id_ in own else kind
                     row = self.by_thread.setdefault((kind, mode), [])
                     if len(row) < len(self.by_process[name, mode]):
                         row.append(0.0)
@@ -67,10 +77,15 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--requests", type=int, default=160)
     parser.add_argument("--concurrency", type=int, default=16)
+    parser.add_argument("--observer", choices=("process", "thread"), default="process")
     parser.add_argument("--output", type=Path, default=Path("build/bench/vllm.json"))
     options = parser.parse_args()
     about = {**machine(), "gpu": None, "model": "tiny, on the CPU", "tokens": load.TOKENS}
-    figures = [*calls.figures(), *observing.figures()]
+    about["observer"] = options.observer
+    if options.observer == "thread":
+        figures = in_thread.figures()
+    else:
+        figures = [*calls.figures(), *observing.figures()]
     with tempfile.TemporaryDirectory() as folder, OtlpReceiver() as receiver:
         figures += _server_figures(Path(folder), receiver, options)
     write(options.output, figures, about)
@@ -86,6 +101,7 @@ def _server_figures(
     environment = {
         FOLDER: str(folder),
         "SIDELIGHT_CAPTURE_CONTENT": "full",
+        VLLM_OBSERVER: options.observer,
         "PYTHONPATH": f"{folder / 'injected'}{os.pathsep}{folder / 'switch'}",
     }
     with running_vllm(
@@ -100,20 +116,24 @@ def _server_figures(
             load.run(server.url, server.model_name, options.requests, options.concurrency)
 
         work()
-        (observer,) = eventually(lambda: observers_below(root))
         # With one API server, the command itself serves.
-        processes = {"api_server": root, "observer": observer}
+        processes = {"api_server": root}
+        if options.observer == "process":
+            (processes["observer"],) = eventually(lambda: observers_below(root))
         engines = [pid for pid, line in below(root).items() if "EngineCore" in " ".join(line)]
         processes |= {f"engine_core_{number}": pid for number, pid in enumerate(engines)}
-        measured = Measured(processes)
+        measured = Measured(processes, folder / "threads")
         for pair in range(options.pairs):
             for mode in MODES[pair % 3 :] + MODES[: pair % 3]:
                 sys.stderr.write(f"pair {pair + 1}: {mode}    \r")
                 _switch(folder, mode)
                 measured.measure(mode, options.requests, work)
-        memory = float(resident_bytes(observer)) / 1e6
+        figures = _figures(measured)
+        if observer := processes.get("observer"):
+            memory = float(resident_bytes(observer)) / 1e6
+            figures.append(figure("observer.resident", "MB", [memory]))
         receiver.requests.clear()
-    return [*_figures(measured), figure("observer.resident", "MB", [memory])]
+    return figures
 
 
 def _switch(folder: Path, mode: str) -> None:

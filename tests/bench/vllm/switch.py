@@ -1,7 +1,8 @@
 """Switches the capture of a running vLLM: loaded into it as one more general plugin.
 
 A file of this process's id in the folder `SIDELIGHT_BENCH_SWITCH` holds the mode: `off` leaves
-what the hooks cost when they do nothing, `on` captures no content, `full` captures it.
+what the hooks cost when they do nothing, `on` captures no content, `full` captures it. A file
+`threads` then holds the ids of Sidelight's own threads there, which the kernel does not name.
 """
 
 from __future__ import annotations
@@ -43,5 +44,7 @@ def _watch() -> None:
                 guard._off_until = until
             content: Any = "full" if told == "full" else "off"
             shared.settings = replace(shared.settings, capture_content=content)
+            own = (t for t in threading.enumerate() if t.name.startswith("sidelight"))
+            (folder / "threads").write_text(" ".join(str(thread.native_id) for thread in own))
             (folder / str(os.getpid())).write_text(told)
         mode = told
