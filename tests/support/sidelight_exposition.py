@@ -86,6 +86,12 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
     names.ENGINE_KV_USAGE_TIME: tuple(
         _STEP | {"le": str(bound)} for bound in METRICS[names.ENGINE_KV_USAGE_TIME].buckets
     ),
+    names.ENGINE_EVICTION_AGE: (_STEP,),
+    names.ENGINE_DRAFT_TOKENS: (_STEP,),
+    names.ENGINE_ACCEPTED_TOKENS: (_STEP,),
+    names.ENGINE_LORA_REQUESTS: tuple(
+        _STEP | {"sidelight_lora_name": "poet", "state": state} for state in ("running", "waiting")
+    ),
     names.KV_STORED: tuple(_CACHE | {"kind": kind} for kind in STORED_KINDS),
     names.KV_EVICTED: (_CACHE,),
     names.KV_EXTRA_HITS: _CACHE_SIZES,

@@ -24,6 +24,7 @@ DB_OPERATION: Final = label(names.DB_OPERATION)
 SERVICE: Final = label(names.SERVICE_NAME)
 DELAY_CAUSE: Final = label(names.DELAY_CAUSE)
 TOKEN_TYPE: Final = label(names.TOKEN_TYPE)
+LORA: Final = label(names.LORA_NAME)
 CURRENCY: Final = label(names.CURRENCY)
 OUTCOME: Final = label(names.OUTCOME)
 SCORE_SCALE: Final = label(names.SCORE_SCALE)
@@ -109,6 +110,10 @@ STEP_DURATION: Final = _own(names.ENGINE_STEP_DURATION, PLUGIN, *_STEP)
 BATCH_SIZE: Final = _own(names.ENGINE_BATCH_SIZE, PLUGIN, *_STEP)
 STEP_WAITING: Final = _own(names.ENGINE_WAITING, PLUGIN, *_STEP)
 KV_USAGE_TIME: Final = _own(names.ENGINE_KV_USAGE_TIME, PLUGIN, *_STEP, "le")
+KV_EVICTION_AGE: Final = _own(names.ENGINE_EVICTION_AGE, PLUGIN, *_STEP)
+DRAFT_TOKENS: Final = _own(names.ENGINE_DRAFT_TOKENS, PLUGIN, *_STEP)
+ACCEPTED_TOKENS: Final = _own(names.ENGINE_ACCEPTED_TOKENS, PLUGIN, *_STEP)
+LORA_REQUESTS: Final = _events(names.ENGINE_LORA_REQUESTS, PLUGIN, *_STEP, LORA, "state")
 
 DB_DURATION: Final = _own(
     names.DB_CLIENT_DURATION, CLIENT, *_CALL, ERROR_TYPE, label(names.DB_STATUS_CODE)
@@ -173,6 +178,10 @@ SIDELIGHT_METRICS: Final[tuple[CatalogMetric, ...]] = (
     BATCH_SIZE,
     STEP_WAITING,
     KV_USAGE_TIME,
+    KV_EVICTION_AGE,
+    DRAFT_TOKENS,
+    ACCEPTED_TOKENS,
+    LORA_REQUESTS,
     DB_DURATION,
     TOP_SCORE,
     EMPTY_SEARCHES,

@@ -1,4 +1,4 @@
-"""Batching in depth: the distribution of steps, and why requests wait."""
+"""Batching in depth: the distribution of steps, why requests wait, drafts and adapters."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from sidelight.dashboards.catalog import sidelight as own
 from sidelight.dashboards.panels.panel import (
     AMBER,
     COUNT,
+    COUNTS_PER_SECOND,
     HALF,
     RED,
     SECONDS,
+    SHARE,
     TOKENS,
     Panel,
     PanelQuery,
@@ -21,7 +23,7 @@ from sidelight.dashboards.view import View
 
 
 def row(view: View) -> Row:
-    """Distributions and reasons."""
+    """Distributions and reasons, speculation and adapters."""
     return Row(
         "Batching in depth",
         (
@@ -29,6 +31,9 @@ def row(view: View) -> Row:
             batch_distribution(view),
             step_age(view),
             waiting_by_reason(view),
+            draft_tokens(view),
+            draft_acceptance(view),
+            adapters(view),
         ),
     )
 
@@ -84,6 +89,54 @@ def waiting_by_reason(view: View) -> Panel:
         "`deferred` for a KV transfer, a LoRA slot or the like. vLLM 0.20 and later.",
         COUNT,
         (PanelQuery(queries.waiting_by_reason(view), by("reason")),),
+        width=24,
+        stacked=True,
+        soft_maximum=1,
+    )
+
+
+def draft_tokens(view: View) -> Panel:
+    """What speculation tries, and what of it counts."""
+    return Panel(
+        "Speculative decoding",
+        "Tokens per second that speculative decoding proposed, and those that the model accepted. "
+        "Rejected ones cost time of the step and give nothing. Zero without "
+        "`--speculative-config`.",
+        COUNTS_PER_SECOND,
+        (
+            PanelQuery(queries.draft_tokens(view), "proposed"),
+            PanelQuery(queries.accepted_tokens(view), "accepted"),
+        ),
+        width=HALF,
+        soft_maximum=1,
+    )
+
+
+def draft_acceptance(view: View) -> Panel:
+    """Whether speculation pays, by engine."""
+    return Panel(
+        "Draft acceptance",
+        "Share of the proposed tokens that the model accepted, by engine. If it is low, propose "
+        "fewer tokens (`num_speculative_tokens`), or leave speculation out.",
+        SHARE,
+        (
+            PanelQuery(
+                queries.draft_acceptance(view.per("engine")), f"engine {by(own.ENGINE_INDEX)}"
+            ),
+        ),
+        width=HALF,
+        maximum=1,
+    )
+
+
+def adapters(view: View) -> Panel:
+    """Which adapters share the batch."""
+    return Panel(
+        "Requests by LoRA adapter",
+        "Running and waiting requests of each LoRA adapter, at each export. Requests of an adapter "
+        "wait, though there is room, while others fill all slots (`--max-loras`).",
+        COUNT,
+        (PanelQuery(queries.adapter_requests(view), by(own.LORA, "state")),),
         width=24,
         stacked=True,
         soft_maximum=1,

@@ -28,6 +28,7 @@ def row(view: View) -> Row:
             block_idle(view),
             block_reuse_gap(view),
             block_lifetime(view),
+            eviction_age(view),
         ),
     )
 
@@ -111,5 +112,19 @@ def block_lifetime(view: View) -> Panel:
             PanelQuery(queries.block_lifetime_quantile(view, share), name)
             for share, name in _QUANTILES
         ),
-        width=24,
+        width=HALF,
+    )
+
+
+def eviction_age(view: View) -> Panel:
+    """How old blocks become, as the engine told the plugin."""
+    return Panel(
+        "Age at eviction, distribution",
+        "KV blocks per second that were evicted, by their age, of those that vLLM samples. A "
+        "prompt whose prefix comes back later than that is computed again. With "
+        "`--kv-cache-metrics`.",
+        SECONDS,
+        (PanelQuery(queries.eviction_age_heatmap(view), by("le")),),
+        kind="heatmap",
+        width=HALF,
     )

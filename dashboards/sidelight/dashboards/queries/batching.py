@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sidelight.dashboards.catalog import sidelight as own
 from sidelight.dashboards.catalog import vllm
-from sidelight.dashboards.promql import Expr
+from sidelight.dashboards.promql import Expr, ratio
 from sidelight.dashboards.queries import series
 from sidelight.dashboards.view import View
 
@@ -88,3 +88,24 @@ def tokens_per_step_heatmap(view: View) -> Expr:
 def batch_size_heatmap(view: View) -> Expr:
     """Engine steps per second by the requests that they run."""
     return series.buckets(view, own.BATCH_SIZE)
+
+
+def draft_tokens(view: View) -> Expr:
+    """Tokens per second that speculative decoding proposed."""
+    return series.total_rate(view, own.DRAFT_TOKENS)
+
+
+def accepted_tokens(view: View) -> Expr:
+    """Proposed tokens per second that the model accepted."""
+    return series.total_rate(view, own.ACCEPTED_TOKENS)
+
+
+def draft_acceptance(view: View) -> Expr:
+    """Share of the proposed tokens that the model accepted; nothing without any."""
+    return ratio(accepted_tokens(view), draft_tokens(view))
+
+
+def adapter_requests(view: View) -> Expr:
+    """Requests of each LoRA adapter after the last engine step, by state."""
+    current = series.current(view, own.LORA_REQUESTS)
+    return series.total(view, own.LORA_REQUESTS, current, own.LORA, "state")

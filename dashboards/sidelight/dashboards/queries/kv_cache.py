@@ -92,3 +92,8 @@ def block_idle_quantile(view: View, share: float) -> Expr:
 def block_reuse_gap_quantile(view: View, share: float) -> Expr:
     """Quantile of the time between two uses of a block, in seconds."""
     return series.quantile(view, vllm.BLOCK_REUSE_GAP, share)
+
+
+def eviction_age_heatmap(view: View) -> Expr:
+    """Blocks evicted per second, by their age in seconds."""
+    return series.buckets(view, own.KV_EVICTION_AGE)
