@@ -81,12 +81,13 @@ def environment_without(python: Path, directory: Path, packages: Sequence[str]) 
 def older_vllm(version: str, directory: Path) -> Path:
     """A folder for PYTHONPATH with vLLM `version` (`0.31`), to lie over the newer environment.
 
-    The environments of two versions differ in vLLM alone, as both need the same PyTorch.
+    With it are the packages that the newer environment does not have. 0.31 needs the same PyTorch
+    as 0.32 and serves; the compiled parts of older ones cannot be loaded there.
     """
-    packages = environments.site_packages(python_of(f"vllm-{version}"))
+    newer = environments.site_packages(python_of("vllm"))
     directory.mkdir(parents=True)
-    for entry in packages.iterdir():
-        if entry.name.startswith("vllm"):
+    for entry in environments.site_packages(python_of(f"vllm-{version}")).iterdir():
+        if entry.name.startswith("vllm") or not (newer / entry.name).exists():
             (directory / entry.name).symlink_to(entry)
     name_vllm(directory, f"{version}.0+cpu")
     return directory

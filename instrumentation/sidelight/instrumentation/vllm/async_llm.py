@@ -17,7 +17,7 @@ from sidelight.instrumentation.vllm.stat_logger import StepCapture
 
 _MARK: Final = "_sidelight_observes"
 # The methods after which the engines take no steps, or take them again.
-_STATES: Final = {
+STATES: Final = {
     "sleep": False, "wake_up": True, "pause_generation": False, "resume_generation": True,
 }  # fmt: skip
 
@@ -26,7 +26,7 @@ def install(async_llm: Any) -> None:
     """Observe each `AsyncLLM` that is made from now on. May be called again."""
     if _MARK not in vars(async_llm):
         async_llm.__init__ = _observed(async_llm.__init__)
-        for name, awake in _STATES.items():
+        for name, awake in STATES.items():
             if callable(method := getattr(async_llm, name, None)):
                 setattr(async_llm, name, _noting(method, awake))
         setattr(async_llm, _MARK, True)

@@ -35,7 +35,8 @@ class _SequenceTag:
     """What vLLM does not keep of a sequence. It lives as long as vLLM's own state of it."""
 
     __slots__ = (
-        "arrival", "ended", "engine", "first_token", "index", "preempted", "request_number",
+        "arrival", "ended", "engine", "first_token", "index", "preempted", "preemptions",
+        "request_number",
     )  # fmt: skip
 
     def __init__(self, request_number: int | None, index: int, arrival: float) -> None:
@@ -47,6 +48,7 @@ class _SequenceTag:
         self.first_token: float | None = None
         # For each token after an absence: left the batch, last scheduled again, the token.
         self.preempted: tuple[tuple[float, float, float], ...] = ()
+        self.preemptions = 0
         self.ended = False
 
 
@@ -234,16 +236,17 @@ class SequenceCapture:
             if not output.events:
                 continue
             tag = getattr(self._processor.request_states.get(output.request_id), "sidelight", None)
-            if tag is None or len(tag.preempted) >= MAX_PREEMPTIONS:
+            if tag is None:
                 continue
             left = back = None
             for event in output.events:
                 if event.type == _PREEMPTED:
+                    tag.preemptions += 1
                     left = event.timestamp if left is None else left
                 elif event.type == _SCHEDULED and left is not None:
                     back = event.timestamp
             # However often it was preempted before this token, it is one absence.
-            if left is not None and back is not None:
+            if left is not None and back is not None and len(tag.preempted) < MAX_PREEMPTIONS:
                 tag.preempted += ((left, back, at),)
 
     def _states_of(self, request_ids: tuple[str, ...]) -> dict[str, Any]:
@@ -286,7 +289,8 @@ class SequenceCapture:
                 stats.last_token_ts or None,
             )
             generated = stats.num_generation_tokens
-            preemptions = getattr(stats, "num_preemptions", 0)
+            # Those of the older versions do not count them.
+            preemptions = getattr(stats, "num_preemptions", tag.preemptions)
         return (
             (getattr(state, "external_req_id", None) or state.request_id)[:MAX_ID_CHARACTERS],
             self._engine_of(state.request_id) if engine is None else engine,
