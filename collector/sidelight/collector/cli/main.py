@@ -27,7 +27,14 @@ def sidelight() -> None:
 
 @sidelight.command(short_help="Run the collector.")
 @config_option
-def up(path: Path | None) -> None:
+@click.option(
+    "--retry",
+    "retries",
+    is_flag=True,
+    help="If it cannot start, try again instead of ending. For a sidecar: a pod's containers start "
+    "only while its sidecars run.",
+)
+def up(path: Path | None, retries: bool) -> None:
     """Run the collector until Ctrl-C or SIGTERM.
 
     Without a configuration it listens on loopback (OTLP/HTTP 4318, OTLP/gRPC 4317, /metrics
@@ -45,11 +52,19 @@ def up(path: Path | None) -> None:
     """
     # Ignored until the service can reload: the default action would end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    config = load_config(path)
-    # Imported late, so that --help and faults of the configuration appear at once.
-    from sidelight.collector.app import run
 
-    sys.exit(run.up(config, path))
+    def run_once() -> int:
+        config = load_config(path)
+        # Imported late, so that --help and faults of the configuration appear at once.
+        from sidelight.collector.app import run
+
+        return run.up(config, path)
+
+    if retries:
+        from sidelight.collector.cli.retry import or_try_again
+
+        or_try_again(run_once)
+    sys.exit(run_once())
 
 
 @sidelight.command(short_help="Check every configured part, or the vLLM of this pod.")
