@@ -82,7 +82,7 @@ soak: .venv/test
 
 fuzz: .venv/test
 	SIDELIGHT_FUZZ_INPUTS=100000 $(BIN)/pytest --timeout 7200 \
-	  tests/base/http_server tests/collector/receivers/test_fuzz.py tests/otlp
+	  tests/base/http_server tests/collector/receivers/test_fuzz.py tests/otlp tests/injection/webhook
 
 # Beside the sources, never among them: what is edited is what runs.
 compile: .venv/test

@@ -8,7 +8,7 @@ import logging
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidelight.base.http_server import HttpRequest, HttpResponse
@@ -23,6 +23,7 @@ from sidelight.injection.settings import InjectionSettings, default_settings
 from sidelight.injection.webhook.events import PodEvent
 from sidelight.injection.webhook.handler import NAMESPACE_PATH, POD_PATH, ReviewHandler, patch_of
 from sidelight.injection.webhook.metrics import InjectorMetrics
+from support.fuzzing import inputs
 from support.kubernetes.admission import RECORDED, Reviewed, checked
 
 
@@ -242,7 +243,7 @@ def _paths(value: Any, before: tuple[Any, ...] = ()) -> Any:
 
 
 @given(_broken_pods(), st.sampled_from([POD_PATH, NAMESPACE_PATH]))
-@settings(deadline=None)
+@inputs(100, 0.02)
 async def test_any_pod_is_allowed(pod: Any, path: str) -> None:
     """With a patch that applies, or none; under its own uid."""
     reviews = Reviews()

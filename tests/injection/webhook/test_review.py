@@ -19,6 +19,7 @@ from sidelight.injection.webhook.review import (
     answer,
     read_request,
 )
+from support.fuzzing import inputs
 from support.kubernetes.admission import RECORDED, checked
 
 _JSON = st.recursive(
@@ -128,6 +129,7 @@ def test_without_a_uid_there_is_no_answer(content: Any) -> None:
 
 
 @given(st.binary())
+@inputs(100, 0.1)
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     """Nothing else is raised."""
     with pytest.raises(UnreadableReviewError):
@@ -138,6 +140,7 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     st.dictionaries(st.sampled_from(sorted(RECORDED[0]["request"])), _JSON),
     st.sampled_from(["admission.k8s.io/v1", "admission.k8s.io/v1beta1", "admission.k8s.io/"]),
 )
+@inputs(100, 0.1)
 def test_any_request_is_answered_under_its_uid(changes: dict[str, Any], version: str) -> None:
     """Whatever its other fields hold."""
     asked = {**review(**changes), "apiVersion": version}
