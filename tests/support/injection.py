@@ -19,6 +19,13 @@ from support.paths import TESTS
 _SERVER = TESTS / "support" / "apps" / "bare_vllm.py"
 SPANS = {"vllm chat tiny", "queue", "prefill", "decode"}
 NOBODY = 65534
+# In a mount namespace of its own, every folder of a disk is read-only, and those in memory are not.
+_READ_ONLY = (
+    "unshare", "--mount", "sh", "-c",
+    "mount --make-rprivate / && for folder in / /tmp /var/tmp; do "
+    'mount --bind "$folder" "$folder"; mount -o remount,bind,ro "$folder" || exit; done; '
+    'exec "$@"', "sh",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,7 @@ def serve(
     variables: dict[str, str] | None = None,
     user: int | None = None,
     server: Path = _SERVER,
+    before: Sequence[str] = (),
 ) -> Served:
     """Run the server with `paths` on PYTHONPATH, until spans arrive if they are `expected`.
 
@@ -54,6 +62,7 @@ def serve(
             variables=variables,
             user=user,
             server=server,
+            before=before,
         )
         try:
             if expected:
@@ -76,12 +85,16 @@ def start(
     variables: dict[str, str] | None = None,
     user: int | None = None,
     server: Path = _SERVER,
+    before: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
-    """Start the server with `paths` on PYTHONPATH; it serves until its stdin has a line."""
+    """Start the server with `paths` on PYTHONPATH; it serves until its stdin has a line.
+
+    `before` is the beginning of the command, such as that of `read_only`.
+    """
     python = sys.executable if user is None else python_for_all()
     return subprocess.Popen(
         # Without this environment's packages, where Sidelight is installed.
-        [python, "-S", *options, server, endpoint],
+        [*before, python, "-S", *options, server, endpoint],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -96,6 +109,14 @@ def start(
         group=user,
         extra_groups=[] if user else None,
     )
+
+
+def read_only() -> tuple[str, ...]:
+    """The beginning of a command that may write to no disk. Skips the test if it cannot be."""
+    tried = subprocess.run([*_READ_ONLY, "touch", "/tmp/written"], capture_output=True, text=True)
+    if "Read-only file system" not in tried.stderr:
+        pytest.skip("this user may not mount")
+    return _READ_ONLY
 
 
 def python_for_all() -> Path:

@@ -15,7 +15,15 @@ from pathlib import Path
 import pytest
 
 from sidelight.instrumentation.injected import loader, tree
-from support.injection import NOBODY, SPANS, Served, open_to_others, readable_server, serve
+from support.injection import (
+    NOBODY,
+    SPANS,
+    Served,
+    open_to_others,
+    read_only,
+    readable_server,
+    serve,
+)
 
 PLUGIN = "sidelight/instrumentation/vllm/plugin.py"
 # Imported long after the plugin, by the observer process alone.
@@ -181,6 +189,14 @@ def test_a_user_without_a_home(folder: Path, tmp_path: Path) -> None:
         )
     )
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_read_only_file_system(folder: Path) -> None:
+    """Nothing may be written, not even to /tmp: a thread does the observer process's work."""
+    served = serve(folder, expected=True, before=read_only())
+    assert served.spans >= SPANS
+    (line,) = (line for line in served.warnings if "cannot" in line)
+    assert line.startswith("Sidelight: cannot run an observer process (FileNotFoundError: ")
 
 
 @pytest.mark.parametrize("option", ["-I", "-E"])

@@ -91,9 +91,12 @@ def test_vllm_with_its_own_traces(tmp_path: Path, has_fault: bool) -> None:
     assert "Failed to load plugin" not in log
 
 
-def test_vllm_loads_plugins_as_our_stand_in_does(tmp_path: Path) -> None:
-    """vLLM's own code finds the folder's entry point, and no other of Sidelight's."""
+@pytest.mark.parametrize("has_loader", [True, False])
+def test_vllm_loads_plugins_as_our_stand_in_does(tmp_path: Path, has_loader: bool) -> None:
+    """vLLM's own code finds one entry point. Without the loader it logs so, and goes on."""
     folder = tree.write(tmp_path / "path")
+    if not has_loader:
+        (folder / f"{tree.MODULE}.py").unlink()
     program = (
         "from vllm.plugins import load_plugins_by_group\n"
         "print({name: f'{function.__module__}:{function.__name__}' for name, function in "
@@ -106,4 +109,5 @@ def test_vllm_loads_plugins_as_our_stand_in_does(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert said.stdout.splitlines()[-1] == "{'sidelight': 'sidelight_injected:install'}"
+    loaded = {"sidelight": "sidelight_injected:install"} if has_loader else {}
+    assert said.stdout.splitlines()[-1] == str(loaded)
