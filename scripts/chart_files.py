@@ -5,7 +5,8 @@
 - `values.schema.json` from the types and comments of values.yaml, from schema.yaml, from the
   schema of sidelight.yaml and from the types of Kubernetes's API: it refuses unknown keys
   everywhere;
-- `files/`: dashboards and alerts, as `sidelight dashboards write` writes them;
+- `files/`: dashboards and alerts, as `sidelight dashboards write` writes them, and the default
+  settings of injection;
 - the page of the values.
 """
 
@@ -24,6 +25,7 @@ import yaml
 
 _ROOT: Final = Path(__file__).parents[1]
 _DASHBOARDS: Final = _ROOT / "dashboards" / "generated"
+_INJECTION: Final = _ROOT / "collector" / "sidelight" / "injection" / "injection.yaml"
 _COLLECTOR_SCHEMA: Final = (
     _ROOT / "collector/sidelight/collector/app/configuration/sidelight.schema.json"
 )
@@ -68,6 +70,7 @@ def main(chart: Path, page: Path) -> None:
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(page_of(values, rules))
     write_dashboards(chart / "files")
+    (chart / "files" / _INJECTION.name).write_text(_INJECTION.read_text())
 
 
 def read_values(text: str) -> Iterator[Value]:

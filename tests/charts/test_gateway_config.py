@@ -12,9 +12,9 @@ import pytest
 import yaml
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from support.chart_values import CASES, LANGFUSE_PROJECTS, made
 from support.collector import Collector
 from support.commands import command
-from support.gateway_values import CASES, LANGFUSE_PROJECTS
 from support.helm import Object, only, rendered
 from support.langfuse import LangfuseStandIn
 from support.otlp_requests import span
@@ -34,10 +34,12 @@ _AS_RANDOM_UID = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("case", [name for name in CASES if name != "no gateway"])
+@pytest.mark.parametrize(
+    "case", [name for name in CASES if CASES[name].get("gateway", {}).get("enabled", True)]
+)
 def test_the_collector_finds_no_fault(case: str, tmp_path: Path) -> None:
     """`sidelight config check` on the file, with all secrets that it refers to in place."""
-    gateway = place(rendered(CASES[case]), tmp_path)
+    gateway = place(made(case), tmp_path)
     done = command("config", "check", "-c", gateway.file, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
@@ -114,7 +116,7 @@ def test_the_log_stays_below_its_volume() -> None:
 
 def test_no_secret_is_a_value() -> None:
     """Every secret of the configuration is a file of a Secret, mounted once, read-only."""
-    objects = rendered(CASES["everything configured"])
+    objects = made("everything configured")
     config = only(objects, "ConfigMap", "-gateway")["data"]["sidelight.yaml"]
     assert "existingSecret" not in config
     (pod,) = (one for one in objects if one["kind"] == "StatefulSet")

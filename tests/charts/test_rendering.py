@@ -6,11 +6,11 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from support.gateway_values import CASES
+from support.chart_values import CASES, made
 from support.helm import (
     CHART,
     OPENSHIFT_API,
@@ -29,6 +29,10 @@ from support.kubernetes_schemas import faults
 pytestmark = pytest.mark.real("helm-4", "helm-3")
 
 VERSIONS = ("1.29", "1.32", "1.36", "1.37")
+WAYS: tuple[tuple[Literal["policy", "webhook"], str], ...] = (
+    ("policy", "1.37"),
+    ("webhook", "1.32"),
+)
 _DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
@@ -36,22 +40,23 @@ _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_version_takes_the_defaults(version: str) -> None:
     """Strictly: an unknown field is a fault."""
-    made = rendered({"monitoring": {"dashboards": {}}}, kubernetes=version, apis=[OPERATOR_API])
-    assert faults(made, version) == []
+    listed = rendered({"monitoring": {"dashboards": {}}}, kubernetes=version, apis=[OPERATOR_API])
+    assert faults(listed, version) == []
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_unusual_values_are_taken(case: str) -> None:
     """Fields are known, names and labels are valid, and selectors select."""
-    made = rendered(CASES[case], apis=[OPERATOR_API], release="9.x-" + "r" * 49)
-    assert faults(made, "1.37") == []
-    _are_well_named(made)
-    _select_their_pods(made)
+    for way, version in WAYS:
+        listed = made(case, way)
+        assert faults(listed, version) == []
+        _are_well_named(listed)
+        _select_their_pods(listed)
 
 
-def _are_well_named(made: list[Object]) -> None:
+def _are_well_named(listed: list[Object]) -> None:
     seen = set()
-    for one in made:
+    for one in listed:
         metadata = one["metadata"]
         identity = (one["apiVersion"], one["kind"], metadata["name"])
         assert identity not in seen
@@ -65,15 +70,15 @@ def _are_well_named(made: list[Object]) -> None:
 
 def _template(one: Object) -> dict[str, Any]:
     spec = one.get("spec", {})
-    made: dict[str, Any] = spec.get("template", {}) if isinstance(spec, dict) else {}
-    return made
+    template: dict[str, Any] = spec.get("template", {}) if isinstance(spec, dict) else {}
+    return template
 
 
-def _select_their_pods(made: list[Object]) -> None:
+def _select_their_pods(listed: list[Object]) -> None:
     """Each selector of a Service, policy or monitor fits the pods or Service it is meant for."""
-    pods = [_template(one)["metadata"]["labels"] for one in made if _template(one)]
-    services = [one["metadata"]["labels"] for one in made if one["kind"] == "Service"]
-    for one in made:
+    pods = [_template(one)["metadata"]["labels"] for one in listed if _template(one)]
+    services = [one["metadata"]["labels"] for one in listed if one["kind"] == "Service"]
+    for one in listed:
         spec = one.get("spec", {})
         match one["kind"]:
             case "Service":
@@ -93,11 +98,11 @@ def _select_their_pods(made: list[Object]) -> None:
 def test_both_helms_render_the_same() -> None:
     """Those who change from Helm 3 to 4 see no difference."""
     for case in ("defaults", "everything configured", "scaled by KEDA"):
-        made = [
+        by_3, by_4 = (
             rendered(CASES[case], apis=[OPERATOR_API], environment=environment)
             for environment in ("helm-3", "helm-4")
-        ]
-        assert sorted(made[0], key=str) == sorted(made[1], key=str)
+        )
+        assert sorted(by_3, key=str) == sorted(by_4, key=str)
 
 
 def test_the_same_values_render_the_same() -> None:
@@ -118,8 +123,8 @@ def test_lint_and_package(environment: str, tmp_path: Path) -> None:
     (package,) = tmp_path.iterdir()
     # Helm keeps chart and objects, compressed, in a Secret: 1 MiB at most.
     assert package.stat().st_size < 300_000
-    made = objects(helm("template", "x", package, environment=environment))
-    assert {one["kind"] for one in made} >= {"StatefulSet", "Service", "ConfigMap"}
+    listed = objects(helm("template", "x", package, environment=environment))
+    assert {one["kind"] for one in listed} >= {"StatefulSet", "Service", "ConfigMap"}
 
 
 def test_older_clusters_are_refused() -> None:
@@ -155,21 +160,21 @@ def test_openshift_chooses_the_ids() -> None:
 
 def test_the_gateway_is_asked_where_it_answers() -> None:
     """Ports of Service, probes and policies follow sidelight.yaml."""
-    made = rendered(CASES["other ports"])
+    listed = rendered(CASES["other ports"])
     ports = {
-        port["name"]: port["port"] for port in only(made, "Service", "-gateway")["spec"]["ports"]
+        port["name"]: port["port"] for port in only(listed, "Service", "-gateway")["spec"]["ports"]
     }
     assert ports == {"otlp-http": 14318, "metrics": 19464}
-    (container,) = pod_specs([only(made, "StatefulSet")])[0]["containers"]
+    (container,) = pod_specs([only(listed, "StatefulSet")])[0]["containers"]
     assert {port["name"]: port["containerPort"] for port in container["ports"]} == ports
-    allowed = only(made, "NetworkPolicy")["spec"]["ingress"]
+    allowed = only(listed, "NetworkPolicy", "-gateway")["spec"]["ingress"]
     assert [port["port"] for rule in allowed for port in rule["ports"]] == ["otlp-http", "metrics"]
 
 
 def test_the_pod_has_time_to_drain() -> None:
     """The kubelet waits for preStop, the drain, and three seconds more."""
-    made = rendered({"gateway": {"config": {"shutdown_seconds": 45.5}}})
-    spec = pod_specs([only(made, "StatefulSet")])[0]
+    listed = rendered({"gateway": {"config": {"shutdown_seconds": 45.5}}})
+    spec = pod_specs([only(listed, "StatefulSet")])[0]
     pause = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert spec["terminationGracePeriodSeconds"] >= pause + 45.5 + 3
     # Kubernetes 1.29 refuses the action unless a feature gate is set.
@@ -187,16 +192,16 @@ def test_who_scales_sets_the_number() -> None:
     }  # fmt: skip
     by_keda = rendered(CASES["scaled by KEDA"])
     assert only(by_keda, "ScaledObject")["spec"]["scaleTargetRef"]["kind"] == "Deployment"
-    assert "replicas" not in only(by_keda, "Deployment")["spec"]
+    assert "replicas" not in only(by_keda, "Deployment", "-gateway")["spec"]
 
 
 def test_kubectl_reads_all_objects() -> None:
     """The real client takes them apart without a cluster."""
-    made = rendered({})
-    text = "\n---\n".join(map(json.dumps, made))
+    listed = rendered({})
+    text = "\n---\n".join(map(json.dumps, listed))
     done = subprocess.run(
         [tool("kubectl"), "label", "--local", "-f", "-", "a=b", "-o", "name"],
         input=text, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == len(made)
+    assert len(done.stdout.splitlines()) == len(listed)

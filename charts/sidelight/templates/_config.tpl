@@ -56,7 +56,7 @@
 {{- $segment := min 67108864 (max 65536 (div $maxBytes 16)) -}}
 {{- $log := dict "max_bytes" $maxBytes "segment_bytes" $segment "keep_bytes" (min 268435456 (div $maxBytes 8)) -}}
 {{- $defaults := dict "receivers" $receivers "serve" (dict "port" 9464) "log" $log -}}
-{{- $listen := dict "host" $gateway.listen -}}
+{{- $listen := dict "host" .Values.listen -}}
 {{- $fixed := dict "receivers" (dict "otlp_http" $listen "otlp_grpc" (deepCopy $listen)) "serve" (deepCopy $listen) "log" (dict "directory" (printf "%s/log" (include "sidelight.logFolder" .))) "dashboards" (dict "directory" "") -}}
 {{- $merged := mergeOverwrite (dict) $defaults (deepCopy $gateway.config) $fixed -}}
 {{- if dig "zipkin" "enabled" false $merged.receivers -}}
@@ -134,4 +134,14 @@ projected:
 {{- $merged := include "sidelight.gateway.merged" . | fromJson -}}
 {{- $scheme := ternary "http" "https" (empty (dig "tls" "" $merged.receivers.otlp_http)) -}}
 {{- printf "%s://%s-gateway.%s.svc.%s:%d" $scheme (include "sidelight.fullname" .) (include "sidelight.namespace" .) .Values.clusterDomain (int $merged.receivers.otlp_http.port) -}}
+{{- end -}}
+
+{{/* What senders must bring that an injected sidecar has not; empty if nothing. */}}
+{{- define "sidelight.gateway.isGuarded" -}}
+{{- $config := .Values.gateway.config -}}
+{{- if or (dig "auth" "tokens" "" $config) (dig "receivers" "langfuse_api" "keys" "" $config) -}}
+tokens
+{{- else if include "sidelight.gateway.merged" . | fromJson | dig "receivers" "otlp_http" "tls" "client_ca" "" -}}
+client certificates
+{{- end -}}
 {{- end -}}

@@ -1,8 +1,10 @@
-"""Values of the chart that are unusual but legal, by what is unusual in them."""
+"""Values of the chart that are unusual but legal, and what they render to."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from support.helm import OPERATOR_API, POLICY_API, Object, rendered
 
 _TEAMS: Final = ("team-a", "team-b")
 
@@ -107,10 +109,10 @@ CASES: Final[dict[str, dict[str, Any]]] = {
         }
     },
     "IPv6": {
+        "listen": "::",
         "gateway": {
-            "listen": "::",
             "service": {"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6", "IPv4"]},
-        }
+        },
     },
     "other ports": {
         "gateway": {
@@ -171,6 +173,73 @@ CASES: Final[dict[str, dict[str, Any]]] = {
         "monitoring": {"mode": "never", "dashboards": {"enabled": False}},
         "test": {"enabled": False},
     },
-    "no gateway": {"gateway": {"enabled": False}},
+    "no gateway": {
+        "gateway": {"enabled": False},
+        "injection": {"endpoint": "https://collector.example.com:4318"},
+    },
+    "nothing is injected": {"injection": {"mode": "none"}, "gateway": {"enabled": False}},
+    "another injection": {
+        "images": {
+            "registry": "registry.example.com",
+            "pullPolicy": "Always",
+            "instrumentation": {"tag": "1.2.3"},
+        },
+        "injection": {
+            "volume": "copy",
+            "excludedNamespaces": [],
+            "imagesWithPythonPath": [],
+            "environment": [
+                {"name": "SIDELIGHT_CAPTURE_CONTENT", "value": "ids"},
+                {"name": "SIDELIGHT_RESOURCE_ATTRIBUTES", "value": 'team="a\\b" & <c>'},
+            ],
+            "sidecar": {
+                "resources": {"limits": {"memory": "1Gi"}},
+                "env": [{"name": "SIDELIGHT_LOG__MAX_BYTES", "value": "1000000000"}],
+            },
+            "webhook": {
+                "replicas": 3,
+                "timeoutSeconds": 2,
+                "events": False,
+                "certificates": {"kind": "certManager"},
+                "podDisruptionBudget": {"enabled": False},
+                "networkPolicy": {"enabled": False},
+            },
+        },
+    },
+    "a supplied certificate": {
+        "injection": {
+            "webhook": {
+                "certificates": {
+                    "kind": "supplied",
+                    "existingSecret": "injector",
+                    "caBundle": "-----BEGIN CERTIFICATE-----\n",
+                },
+                "serviceAccount": {"create": False},
+            }
+        }
+    },
+    "an issuer of the cluster": {
+        "injection": {
+            "webhook": {
+                "certificates": {
+                    "kind": "certManager",
+                    "issuer": {"name": "corporate", "kind": "ClusterIssuer"},
+                }
+            }
+        }
+    },
     "as a dependency of another chart": {"global": {"storageClass": "x"}, "enabled": True},
 }
+
+
+def made(case: str, way: Literal["policy", "webhook"] = "policy") -> list[Object]:
+    """The objects of a case, in a cluster that injects in one way; rendered once a process.
+
+    The name of the release is as long as Helm allows, and begins with what no Service may.
+    """
+    kubernetes, apis = {
+        "policy": ("1.37", [OPERATOR_API, POLICY_API]),
+        "webhook": ("1.32", [OPERATOR_API]),
+    }[way]
+    release = f"9.x-{'r' * 49}"
+    return rendered(CASES[case], kubernetes=kubernetes, apis=apis, release=release)

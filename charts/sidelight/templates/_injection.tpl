@@ -1,0 +1,114 @@
+{{/* What is injected, and how. */}}
+
+{{/* policy, webhook or none. */}}
+{{- define "sidelight.injection.mode" -}}
+{{- $mode := .Values.injection.mode -}}
+{{- if eq $mode "auto" -}}
+{{- ternary "policy" "webhook" (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy") -}}
+{{- else -}}
+{{- $mode -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sidelight.injection.volume" -}}
+{{- $mode := include "sidelight.injection.mode" . -}}
+{{- $volume := .Values.injection.volume -}}
+{{- if and (eq $volume "image") (eq $mode "webhook") -}}
+{{- fail "injection.volume is image, and the webhook does not know which namespaces refuse image volumes; set injection.volume to copy, or injection.mode to policy" -}}
+{{- end -}}
+{{- ternary (ternary "image" "copy" (eq $mode "policy")) $volume (eq $volume "auto") -}}
+{{- end -}}
+
+{{/* Where sidecars send to. */}}
+{{- define "sidelight.injection.endpoint" -}}
+{{- if .Values.injection.endpoint -}}
+{{- .Values.injection.endpoint -}}
+{{- else if not .Values.gateway.enabled -}}
+{{- fail "gateway.enabled is false, so the sidecars have no collector; set injection.endpoint, or injection.mode to none" -}}
+{{- else if not (hasKey (include "sidelight.gateway.ports" . | fromJson) "otlp-http") -}}
+{{- fail "the sidecars send OTLP over HTTP, which gateway.config switches off; enable receivers.otlp_http, or set injection.endpoint" -}}
+{{- else -}}
+{{- include "sidelight.gateway.url" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Environment variables: our own, except those that are given as well, and the given ones. A list with one name
+twice breaks pods that are applied again. */}}
+{{- define "sidelight.variables" -}}
+{{- $names := dict -}}
+{{- range .given -}}
+{{- $_ := set $names .name true -}}
+{{- end -}}
+{{- $variables := list -}}
+{{- range .own -}}
+{{- if not (hasKey $names .name) -}}
+{{- $variables = append $variables . -}}
+{{- end -}}
+{{- end -}}
+{{- concat $variables (default (list) .given) | toJson -}}
+{{- end -}}
+
+{{/* The settings of sidelight.injection as JSON: the file of the package, with the values put in. */}}
+{{- define "sidelight.injection.settings" -}}
+{{- $injection := .Values.injection -}}
+{{- $settings := .Files.Get "files/injection.yaml" | fromYaml -}}
+{{- $collector := include "sidelight.image" (dict "root" . "image" .Values.images.collector) -}}
+{{- $instrumentation := include "sidelight.image" (dict "root" . "image" .Values.images.instrumentation) -}}
+{{- $policy := .Values.images.pullPolicy -}}
+{{- $_ := set $settings "version" .Chart.AppVersion -}}
+{{- $_ := set $settings "volume" (include "sidelight.injection.volume" .) -}}
+{{- $_ := set $settings.volumes.image "image" (dict "reference" $instrumentation "pullPolicy" $policy) -}}
+{{- $_ := set $settings "copy" (mergeOverwrite $settings.copy (dict "image" $instrumentation "imagePullPolicy" $policy)) -}}
+{{- $destinations := list (dict "name" "gateway" "type" "otlp_http" "url" (include "sidelight.injection.endpoint" .)) | toJson -}}
+{{- range $settings.sidecar.env -}}
+{{- if eq .name "SIDELIGHT_DESTINATIONS" -}}
+{{- $_ := set . "value" $destinations -}}
+{{- end -}}
+{{- end -}}
+{{- $env := include "sidelight.variables" (dict "own" $settings.sidecar.env "given" $injection.sidecar.env) | fromJsonArray -}}
+{{- $sidecar := mergeOverwrite (omit $settings.sidecar "resources") (dict "image" $collector "imagePullPolicy" $policy "env" $env) -}}
+{{- with $injection.sidecar.resources -}}
+{{- $_ := set $sidecar "resources" . -}}
+{{- end -}}
+{{- $_ := set $settings "sidecar" $sidecar -}}
+{{- $_ := set $settings "environment" (include "sidelight.variables" (dict "own" $settings.environment "given" $injection.environment) | fromJsonArray) -}}
+{{- $_ := set $settings "images_with_python_path" $injection.imagesWithPythonPath -}}
+{{- toJson $settings -}}
+{{- end -}}
+
+{{/* A value as a literal of CEL. A map or list there has values of one type, unless they are dyn. */}}
+{{- define "sidelight.cel" -}}
+{{- if kindIs "map" . -}}
+{{- $separator := "" -}}
+{
+{{- range $key, $value := . -}}
+{{- $separator }}{{ toJson $key }}: dyn({{ include "sidelight.cel" $value }})
+{{- $separator = ", " -}}
+{{- end -}}
+}
+{{- else if kindIs "slice" . -}}
+{{- $separator := "" -}}
+[
+{{- range . -}}
+{{- $separator }}dyn({{ include "sidelight.cel" . }})
+{{- $separator = ", " -}}
+{{- end -}}
+]
+{{- else -}}
+{{- toJson . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sidelight.injector.name" -}}
+{{- printf "%s-injector" (include "sidelight.fullname" .) -}}
+{{- end -}}
+
+{{/* The Secret with the certificate of the injector. */}}
+{{- define "sidelight.injector.secret" -}}
+{{- $certificates := .Values.injection.webhook.certificates -}}
+{{- if eq $certificates.kind "supplied" -}}
+{{- required "injection.webhook.certificates.kind is supplied; name the Secret in existingSecret" $certificates.existingSecret -}}
+{{- else -}}
+{{- printf "%s-tls" (include "sidelight.injector.name" .) -}}
+{{- end -}}
+{{- end -}}

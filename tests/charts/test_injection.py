@@ -1,0 +1,262 @@
+"""What the chart injects, by policy and by webhook: the same as `sidelight.injection` says."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import cel
+import pytest
+import yaml
+
+from sidelight.injection import policy
+from sidelight.injection.mutation import inject
+from sidelight.injection.settings import InjectionSettings, default_settings
+from support import admission_policy
+from support.chart_values import CASES, made
+from support.commands import command
+from support.helm import POLICY_API, HelmError, Object, only, rendered
+from support.kubernetes_schemas import faults
+from support.paths import TESTS
+from support.pods import pods_of
+
+pytestmark = pytest.mark.real("helm-4")
+
+MANIFESTS = sorted((TESTS / "injection" / "manifests").glob("*.yaml"))
+INJECTING = [
+    name for name in CASES if CASES[name].get("injection", {}).get("mode", "auto") != "none"
+]
+INJECT = "sidelight.dev/inject"
+
+
+def _by_webhook(objects: list[Object]) -> dict[str, Any]:
+    """The settings that the injector reads."""
+    text = only(objects, "ConfigMap", "-injector")["data"]["injection.yaml"]
+    settings: dict[str, Any] = yaml.safe_load(text)
+    return settings
+
+
+def _by_policy(objects: list[Object]) -> tuple[Object, dict[str, Any]]:
+    """The policy, and the settings in it as CEL has them."""
+    rules = only(objects, "MutatingAdmissionPolicy")
+    variables = {one["name"]: one["expression"] for one in rules["spec"]["variables"]}
+    settings: dict[str, Any] = json.loads(json.dumps(cel.evaluate(variables["settings"], {})))
+    return rules, settings
+
+
+@pytest.mark.parametrize("case", INJECTING)
+def test_both_ways_inject_the_same(case: str) -> None:
+    """The settings are those that the package reads; the two differ in the volume alone."""
+    by_webhook = _by_webhook(made(case, "webhook"))
+    rules, by_policy = _by_policy(made(case))
+    settings = InjectionSettings.model_validate(by_policy)
+    assert settings.as_objects() == by_policy
+    if CASES[case].get("injection", {}).get("volume", "auto") == "auto":
+        assert (by_policy.pop("volume"), by_webhook.pop("volume")) == ("image", "copy")
+    assert by_policy == by_webhook
+    # All but the settings is as the package has it.
+    expected = policy.policy(settings)["spec"]
+    assert [one for one in rules["spec"]["variables"] if one["name"] != "settings"] == [
+        one for one in expected["variables"] if one["name"] != "settings"
+    ]
+    for key in ("matchConditions", "mutations", "matchConstraints", "failurePolicy"):
+        assert rules["spec"][key] == expected[key]
+
+
+def test_the_defaults_are_those_of_the_package() -> None:
+    """`sidelight inject` without settings and the chart without values differ in the address."""
+    of_chart, of_package = (
+        _by_webhook(rendered({}, kubernetes="1.32")),
+        default_settings().as_objects(),
+    )
+    addresses = []
+    for settings in (of_chart, of_package):
+        for variable in settings["sidecar"]["env"]:
+            if variable["name"] == "SIDELIGHT_DESTINATIONS":
+                (destination,) = json.loads(variable.pop("value"))
+                addresses.append(destination.pop("url"))
+                assert destination == {"name": "gateway", "type": "otlp_http"}
+    assert of_chart == of_package
+    assert addresses[0] == "http://sidelight-gateway.observability.svc.cluster.local:4318"
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)
+def test_the_policy_injects_as_python_does(path: Path) -> None:
+    """The rendered policy, evaluated for the pods of every platform."""
+    rules, by_policy = _by_policy(made("another injection"))
+    settings = InjectionSettings.model_validate(by_policy)
+    for document in yaml.safe_load_all(path.read_text()):
+        for pod in pods_of(document):
+            for labels in ({}, {INJECT: "true"}):
+                decision = inject(pod, settings, namespace_labels=labels)
+                operations = [operation.as_json() for operation in decision.operations]
+                assert (admission_policy.patch(rules, pod, labels) or []) == operations
+
+
+@pytest.mark.parametrize(
+    ("kubernetes", "apis", "mode", "expected"),
+    [
+        ("1.29", [], "auto", "webhook"),
+        ("1.32", [], "auto", "webhook"),
+        ("1.36", [POLICY_API], "auto", "policy"),
+        ("1.37", [POLICY_API], "auto", "policy"),
+        # A cluster that was told not to serve it, and one whose users want the webhook.
+        ("1.37", [], "auto", "webhook"),
+        ("1.37", [POLICY_API], "webhook", "webhook"),
+        ("1.36", [], "policy", "policy"),
+        ("1.37", [POLICY_API], "none", "none"),
+    ],
+)
+def test_the_way_follows_the_cluster(
+    kubernetes: str, apis: list[str], mode: str, expected: str
+) -> None:
+    """By the API versions that are served, and valid in that version."""
+    objects = rendered({"injection": {"mode": mode}}, kubernetes=kubernetes, apis=apis)
+    assert faults(objects, kubernetes) == []
+    kinds = {one["kind"] for one in objects}
+    assert ("MutatingAdmissionPolicy" in kinds) == (expected == "policy")
+    assert ("MutatingAdmissionPolicyBinding" in kinds) == (expected == "policy")
+    # The policy needs no pod, no certificate and no right.
+    for kind in ("MutatingWebhookConfiguration", "Deployment", "ClusterRole", "Secret"):
+        assert (kind in kinds) == (expected == "webhook")
+
+
+@pytest.mark.parametrize("namespace", ["true", "false", None])
+@pytest.mark.parametrize("label", ["true", "false", "yes", None])
+@pytest.mark.parametrize("annotation", ["true", "false", "yes", None])
+def test_the_injector_is_asked_of_pods_that_ask(
+    namespace: str | None, label: str | None, annotation: str | None
+) -> None:
+    """Once, and never of a pod that it would leave alone because nobody asked."""
+    pod: dict[str, Any] = {
+        "metadata": {},
+        "spec": {"containers": [{"name": "vllm", "image": "vllm/vllm-openai:v0.33.0"}]},
+    }
+    if label is not None:
+        pod["metadata"]["labels"] = {INJECT: label}
+    if annotation is not None:
+        pod["metadata"]["annotations"] = {INJECT: annotation}
+    labels = {} if namespace is None else {INJECT: namespace}
+    configuration = only(rendered({}, kubernetes="1.32"), "MutatingWebhookConfiguration")
+    asked = [
+        webhook["clientConfig"]["service"]["path"]
+        for webhook in configuration["webhooks"]
+        if _selects(webhook["namespaceSelector"], labels)
+        and all(
+            cel.evaluate(one["expression"], {"object": pod}) for one in webhook["matchConditions"]
+        )
+    ]
+    decision = inject(pod, default_settings(), namespace_labels=labels)
+    expected = "/inject/namespace" if namespace == "true" else "/inject"
+    assert asked == ([expected] if decision.operations else [])
+
+
+def _selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    named = {"kubernetes.io/metadata.name": "serving", **labels}
+    return all(
+        (named.get(one["key"]) in one["values"]) == (one["operator"] == "In")
+        for one in selector["matchExpressions"]
+    )
+
+
+def test_the_injector_cannot_block_pods() -> None:
+    """Whatever happens to it; and a dry run, which writes no Event, is answered."""
+    for case in INJECTING:
+        objects = made(case, "webhook")
+        for webhook in only(objects, "MutatingWebhookConfiguration")["webhooks"]:
+            assert webhook["failurePolicy"] == "Ignore"
+            assert webhook["timeoutSeconds"] <= 5
+            assert webhook["sideEffects"] in ("None", "NoneOnDryRun")
+            assert webhook["reinvocationPolicy"] == "IfNeeded"
+            assert webhook["rules"] == [
+                {
+                    "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                    "resources": ["pods"], "scope": "Namespaced",
+                }
+            ]  # fmt: skip
+
+
+def test_the_injector_has_all_its_options(tmp_path: Path) -> None:
+    """The real command knows what it is started with."""
+    for case in ("defaults", "another injection", "a supplied certificate"):
+        objects = made(case, "webhook")
+        spec = only(objects, "Deployment", "-injector")["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        # Options are read before --help is answered.
+        done = command(*container["args"], "--help", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+def test_rights_are_the_least() -> None:
+    """By name wherever Kubernetes can; no Secret can be made, no pod read."""
+    objects = rendered({}, kubernetes="1.32")
+    (role,), (cluster_role,) = (
+        [one for one in objects if one["kind"] == kind] for kind in ("Role", "ClusterRole")
+    )
+    assert role["rules"] == [
+        {
+            "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "update"],
+            "resourceNames": ["sidelight-injector-tls"],
+        }
+    ]  # fmt: skip
+    assert cluster_role["rules"] == [
+        {
+            "apiGroups": ["admissionregistration.k8s.io"], "verbs": ["get", "patch"],
+            "resources": ["mutatingwebhookconfigurations"], "resourceNames": ["sidelight-injector"],
+        },
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+    ]  # fmt: skip
+    # With certificates from elsewhere and without Events it needs no right, and gets no token.
+    quiet = made("another injection", "webhook")
+    assert not {one["kind"] for one in quiet} & {"Role", "ClusterRole", "RoleBinding"}
+    spec = only(quiet, "Deployment", "-injector")["spec"]["template"]["spec"]
+    assert spec["automountServiceAccountToken"] is False
+
+
+def test_certificates_outlive_upgrades() -> None:
+    """Helm writes neither the certificate nor the authority: it would set them back."""
+    objects = rendered({}, kubernetes="1.32")
+    assert only(objects, "Secret").keys() == {"apiVersion", "kind", "metadata", "type"}
+    for webhook in only(objects, "MutatingWebhookConfiguration")["webhooks"]:
+        assert webhook["clientConfig"].keys() == {"service"}
+    supplied = made("a supplied certificate", "webhook")
+    for webhook in only(supplied, "MutatingWebhookConfiguration")["webhooks"]:
+        bundle = base64.b64decode(webhook["clientConfig"]["caBundle"]).decode()
+        assert bundle.startswith("-----BEGIN CERTIFICATE-----")
+    issued = made("an issuer of the cluster", "webhook")
+    certificate = only(issued, "Certificate")
+    assert certificate["spec"]["issuerRef"]["name"] == "corporate"
+    configuration = only(issued, "MutatingWebhookConfiguration")["metadata"]["annotations"]
+    namespace, _, name = configuration["cert-manager.io/inject-ca-from"].partition("/")
+    assert (namespace, name) == ("observability", certificate["metadata"]["name"])
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"gateway": {"enabled": False}}, "set injection.endpoint"),
+        (
+            {"gateway": {"config": {"receivers": {"otlp_http": {"enabled": False}}}}},
+            "enable receivers.otlp_http",
+        ),
+        ({"injection": {"mode": "webhook", "volume": "image"}}, "set injection.volume to copy"),
+        (
+            {"injection": {"webhook": {"certificates": {"kind": "supplied"}}}},
+            "name the Secret in existingSecret",
+        ),
+        (
+            {
+                "injection": {
+                    "webhook": {"certificates": {"kind": "supplied", "existingSecret": "a"}}
+                }
+            },
+            "set caBundle",
+        ),
+    ],
+)
+def test_faults_are_refused(values: dict[str, Any], sentence: str) -> None:
+    """With what to do; each would leave pods without Sidelight, or without a start."""
+    with pytest.raises(HelmError, match=sentence):
+        rendered(values)
