@@ -117,6 +117,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_PUT(self) -> None:
+        self._answer()
+
+    def do_PATCH(self) -> None:
+        self._answer()
+
     def date_time_string(self, timestamp: float | None = None) -> str:
         return self.owner.date or super().date_time_string(timestamp)
 

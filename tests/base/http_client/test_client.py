@@ -31,6 +31,16 @@ async def test_connections_are_kept(reply: Reply) -> None:
         assert len(backend.connections) == 1
 
 
+async def test_each_method_sends_its_body() -> None:
+    """One after the other over one connection."""
+    with Backend() as backend, http_client(backend.url) as client:
+        for send in (client.post, client.put, client.patch):
+            assert (await send("/object", b"body", {"Content-Type": "text/plain"})).status == 200
+        sent = [(request.method, request.body) for request in backend.requests]
+        assert sent == [("POST", b"body"), ("PUT", b"body"), ("PATCH", b"body")]
+        assert len(backend.connections) == 1
+
+
 async def test_a_request_without_headers_ends_where_it_should() -> None:
     """Not a byte more goes out, or the backend would take it for the next request's."""
     with Backend() as backend, http_client(backend.url) as client:

@@ -169,6 +169,21 @@ def test_an_api_server_that_is_down_is_waited_for(server: ApiServer, tmp_path: P
         eventually(lambda: injector.readiness() == "ready")
 
 
+def test_what_kubernetes_sets_for_a_service_of_its_name_changes_nothing(
+    files: Authority, tmp_path: Path
+) -> None:
+    """Pods of the namespace get the address of each Service in variables of its name."""
+    pair = files.issue("tls")
+    links = {
+        "SIDELIGHT_INJECTOR_PORT": "tcp://10.0.0.7:443",
+        "SIDELIGHT_INJECTOR_SERVICE_HOST": "10.0.0.7",
+        "SIDELIGHT_INJECTOR_SERVICE_PORT": "443",
+    }
+    options = ("--certificate", pair.certificate, "--key", pair.key, "--no-events")
+    with Injector(tmp_path, *options, env=links) as injector:
+        assert injector.readiness() == "ready"
+
+
 def test_hostile_clients_are_refused(files: Authority, tmp_path: Path) -> None:
     """Too large, in plain HTTP, or no HTTP at all; the next pod is injected."""
     with supplied(files, tmp_path) as injector:

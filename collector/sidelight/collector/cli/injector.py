@@ -13,10 +13,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-@click.command(
-    short_help="Run the webhook that adds Sidelight to pods.",
-    context_settings={"auto_envvar_prefix": "SIDELIGHT_INJECTOR"},
-)
+# No environment variables: for a Service of the name sidelight-injector, Kubernetes sets
+# SIDELIGHT_INJECTOR_PORT to tcp://… in every pod of its namespace.
+@click.command(short_help="Run the webhook that adds Sidelight to pods.")
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -140,8 +139,7 @@ def injector(
     configuration. Events need the right to create events. Outside of a cluster, use the first with
     --no-events.
 
-    Each option can be an environment variable, such as SIDELIGHT_INJECTOR_PORT. POD_NAME and
-    POD_NAMESPACE name this pod.
+    The environment variables POD_NAME and POD_NAMESPACE name this pod.
 
     Exit codes: 0 stopped by a signal, 1 cannot start, 2 wrong options, settings or certificate.
     """

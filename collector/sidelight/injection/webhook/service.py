@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Final
 
 import uvloop
@@ -152,9 +151,8 @@ class Injector:
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        with suppress(ValueError, RuntimeError):
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._signalled, number)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop.is_set():
@@ -202,7 +200,7 @@ def _keeper(
 def _limits() -> HttpLimits:
     return HttpLimits(
         max_body_bytes=MAX_REVIEW_BYTES,
-        max_buffered_bytes=16 * MAX_REVIEW_BYTES,
+        max_buffered_bytes=4 * MAX_REVIEW_BYTES,
         max_connections=connections(_MAX_CONNECTIONS, "injector"),
         header_timeout_seconds=_REQUEST_SECONDS,
         body_timeout_seconds=_REQUEST_SECONDS,
