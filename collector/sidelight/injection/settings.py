@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -9,12 +10,15 @@ from typing import Any, Final, Literal
 from pydantic import Field, model_validator
 
 from sidelight.base.configuration.reading import validated
-from sidelight.base.configuration.section import Section
+from sidelight.base.configuration.section import ConfigError, Section
 from sidelight.base.configuration.yaml_file import read
 from sidelight.injection import names
 
 DEFAULT_FILE: Final = Path(__file__).with_name("injection.yaml")
 """The settings of `sidelight inject` without `--settings`, and the chart's defaults."""
+
+DESTINATIONS: Final = "SIDELIGHT_DESTINATIONS"
+"""The sidecar's variable that says where it sends to, as JSON."""
 
 KubernetesObject = dict[str, Any]
 
@@ -79,6 +83,19 @@ class InjectionSettings(Section):
     def with_volume(self, volume: str) -> InjectionSettings:
         """The same with another `volume`."""
         return InjectionSettings.model_validate({**self.as_objects(), "volume": volume})
+
+    def with_gateway(self, url: str) -> InjectionSettings:
+        """The same with sidecars that send to the collector at `url`.
+
+        Raises `ConfigError` if the sidecar does not name its destinations in `DESTINATIONS`.
+        """
+        objects = self.as_objects()
+        for variable in objects["sidecar"].get("env", []):
+            if variable["name"] == DESTINATIONS and "value" in variable:
+                destination = {"name": "gateway", "type": "otlp_http", "url": url}
+                variable["value"] = json.dumps([destination])
+                return InjectionSettings.model_validate(objects)
+        raise ConfigError(f"sidecar.env has no {DESTINATIONS}: add it, or give no gateway")
 
     def as_objects(self) -> dict[str, Any]:
         """The settings as the file has them: plain dictionaries, lists and values."""

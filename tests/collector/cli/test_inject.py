@@ -10,6 +10,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from sidelight.collector.cli.main import sidelight
+from sidelight.injection.settings import DEFAULT_FILE
 
 POD = """\
 # Ours.
@@ -94,6 +95,26 @@ def test_volume() -> None:
     [pod] = yaml.safe_load_all(inject("--volume", "image", text=POD).stdout)
     assert [item["name"] for item in pod["spec"]["initContainers"]] == ["sidelight"]
     assert "image" in pod["spec"]["volumes"][0]
+
+
+def test_gateway(tmp_path: Path) -> None:
+    """Where the sidecars send to; settings of which nothing says so are refused."""
+    url = "http://collector.monitoring:4318"
+    [pod] = yaml.safe_load_all(inject("--gateway", url, text=POD).stdout)
+    sidecar = pod["spec"]["initContainers"][1]
+    [value] = [item["value"] for item in sidecar["env"] if item["name"] == "SIDELIGHT_DESTINATIONS"]
+    assert json.loads(value) == [{"name": "gateway", "type": "otlp_http", "url": url}]
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(DEFAULT_FILE.read_text().replace("SIDELIGHT_DESTINATIONS", "OTHER"))
+    result = inject("--gateway", url, "--settings", settings, text=POD)
+    assert result.exit_code == 2
+    assert "sidecar.env has no SIDELIGHT_DESTINATIONS" in result.stderr
+
+
+def test_a_pod_that_exists() -> None:
+    """It can be looked at, but not changed."""
+    result = inject("--check", text=f"{POD}status:\n  phase: Running\n")
+    assert "Inject what makes it." in result.stderr
 
 
 def test_container() -> None:

@@ -34,6 +34,12 @@ _SUFFIXES = (".yaml", ".yml", ".json")
     help="What is injected, in the form of the chart's ConfigMap. Without it: the defaults.",
 )
 @click.option(
+    "--gateway",
+    metavar="URL",
+    help="The collector that sidecars send to by OTLP/HTTP. Without it: that of the chart, if "
+    "its release is called sidelight in the namespace sidelight.",
+)
+@click.option(
     "--volume",
     type=click.Choice(["image", "copy"]),
     help="Where vLLM gets the instrumentation from: an image volume (Kubernetes 1.36), or a copy "
@@ -45,6 +51,7 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 def inject(
     sources: tuple[str, ...],
     settings_path: Path | None,
+    gateway: str | None,
     volume: str | None,
     container: str | None,
     shows_diff: bool,
@@ -58,6 +65,7 @@ def inject(
     \b
       sidelight inject -f deployment.yaml | kubectl apply -f -
       helm template my-vllm ./chart | sidelight inject | kubectl apply -f -
+      sidelight inject -f pods/ --gateway http://collector.monitoring:4318 > injected.yaml
       kubectl get deployment my-vllm -o yaml | sidelight inject --diff
 
     Pods are found in Pod, Deployment, StatefulSet, DaemonSet, Job, CronJob, LeaderWorkerSet,
@@ -81,7 +89,7 @@ def inject(
     report = InjectionReport()
     output: list[str] = []
     try:
-        settings = _settings(settings_path, volume)
+        settings = _settings(settings_path, gateway, volume)
         for name, text in _texts(sources):
             changed = []
             for document in documents(text, name):
@@ -98,10 +106,12 @@ def inject(
     sys.exit(report.exit_code())
 
 
-def _settings(path: Path | None, volume: str | None) -> InjectionSettings:
+def _settings(path: Path | None, gateway: str | None, volume: str | None) -> InjectionSettings:
     from sidelight.injection.settings import DEFAULT_FILE, read_settings
 
     settings = read_settings(path or DEFAULT_FILE)
+    if gateway is not None:
+        settings = settings.with_gateway(gateway)
     return settings if volume is None else settings.with_volume(volume)
 
 

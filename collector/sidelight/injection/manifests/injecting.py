@@ -78,13 +78,25 @@ def _inject(
     target = _target(decision.operations, pod)
     annotations = (pod.get("metadata") or {}).get("annotations") or {}
     outcome = PodOutcome(
-        owner, place, decision.reason, str(target["name"]), tuple(notes(target, annotations))
+        owner,
+        place,
+        decision.reason,
+        str(target["name"]),
+        (*_of_the_object(template), *notes(target, annotations)),
     )
     return [
         replace(operation, path=_located(operation.path, template))
         for operation in operations
         if not (template.is_bare and operation.path.startswith("/metadata"))
     ], outcome
+
+
+def _of_the_object(template: PodTemplate) -> list[str]:
+    """What is to be known of the object around the pod."""
+    status = template.pod.get("status")
+    if isinstance(status, Mapping) and status.get("phase"):
+        return ["This pod exists, and Kubernetes does not change it. Inject what makes it."]
+    return []
 
 
 def _with_annotation(
