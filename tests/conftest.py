@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.guarded_phoenix import GuardedPhoenix, running_guarded_phoenix
+from support.shared_vllm import SharedVllm, running_shared_vllm
 
 pytest_plugins = ["support.suite.plugin"]
 
@@ -16,3 +17,13 @@ def guarded_phoenix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarde
     """A real Phoenix that wants an API key, started once for all tests."""
     with running_guarded_phoenix(tmp_path_factory.mktemp("phoenix")) as phoenix:
         yield phoenix
+
+
+@pytest.fixture(scope="session")
+def shared_vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedVllm]:
+    """A real vLLM with Sidelight in it, started once for all tests.
+
+    The last test of `test_real_vllm.py` ends it.
+    """
+    with running_shared_vllm(tmp_path_factory.mktemp("vllm")) as vllm:
+        yield vllm

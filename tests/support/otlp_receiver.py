@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -13,7 +14,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from support.backend import Backend, Request
+from support.backend import Backend
 from support.waiting import eventually
 
 
@@ -88,7 +89,7 @@ class OtlpReceiver(Backend):
             span
             for request in list(self.requests)
             if request.path == "/v1/traces"
-            for span in decode_spans(_body(request))
+            for span in _spans(request.body, request.headers.get("content-encoding"))
             if matching(span)
         ]
 
@@ -96,13 +97,8 @@ class OtlpReceiver(Backend):
         """Data points of the newest metrics of every metric name."""
         newest: dict[str, list[Any]] = {}
         for request in list(self.requests):
-            if request.path != "/v1/metrics":
-                continue
-            for resource in ExportMetricsServiceRequest.FromString(_body(request)).resource_metrics:
-                for scope in resource.scope_metrics:
-                    for metric in scope.metrics:
-                        data = getattr(metric, str(metric.WhichOneof("data")))
-                        newest[metric.name] = list(data.data_points)
+            if request.path == "/v1/metrics":
+                newest |= _metrics(request.body, request.headers.get("content-encoding"))
         return newest
 
     def wait_for(self, condition: Callable[[], Any]) -> Any:
@@ -110,7 +106,22 @@ class OtlpReceiver(Backend):
         return eventually(condition, state=lambda: f"spans: {[span.name for span in self.spans()]}")
 
 
-def _body(request: Request) -> bytes:
-    if request.headers.get("content-encoding") == "gzip":
-        return gzip.decompress(request.body)
-    return request.body
+# Tests ask again and again until something has come: each request is decoded once.
+@lru_cache(maxsize=8192)
+def _spans(body: bytes, encoding: str | None) -> tuple[ReceivedSpan, ...]:
+    return tuple(decode_spans(_decompressed(body, encoding)))
+
+
+@lru_cache(maxsize=8192)
+def _metrics(body: bytes, encoding: str | None) -> dict[str, list[Any]]:
+    message = ExportMetricsServiceRequest.FromString(_decompressed(body, encoding))
+    return {
+        metric.name: list(getattr(metric, str(metric.WhichOneof("data"))).data_points)
+        for resource in message.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+
+
+def _decompressed(body: bytes, encoding: str | None) -> bytes:
+    return gzip.decompress(body) if encoding == "gzip" else body

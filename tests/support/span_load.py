@@ -20,7 +20,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 EXPORT_TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-_PAUSE_SECONDS = 0.02
+_AFTER_REFUSAL_SECONDS = 0.02
+_BETWEEN_REQUESTS_SECONDS = 0.0 if "SIDELIGHT_SOAK_KILLS" in os.environ else 0.01
 
 
 def new_ids(count: int) -> list[bytes]:
@@ -51,7 +52,12 @@ def request_of(ids: Iterable[bytes], text: str = "x" * 200, namespace: str = "")
 
 
 class SpanLoad:
-    """Threads that send without a pause while the `with` block runs, and try again when refused."""
+    """Threads that send while the `with` block runs, and try again when refused.
+
+    Each pauses after a request: 3 senders make some 200 requests a second, which keep a collector
+    at work and leave the processors to others. With `pause_seconds` of 0, as in `make soak`, they
+    send all that they can.
+    """
 
     def __init__(
         self,
@@ -63,12 +69,14 @@ class SpanLoad:
         spans_per_request: int = 20,
         text_bytes: int = 200,
         namespaces: Sequence[str] = ("",),
+        pause_seconds: float = _BETWEEN_REQUESTS_SECONDS,
     ) -> None:
         self._http_port = http_port
         self._grpc_port = grpc_port
         self._spans_per_request = spans_per_request
         self._text_bytes = text_bytes
         self._namespaces = namespaces
+        self._pause_seconds = pause_seconds
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self.acknowledged: set[bytes] = set()
@@ -101,8 +109,7 @@ class SpanLoad:
                 self.acknowledged.update(ids)
             else:
                 self.failures += 1
-        if not is_acknowledged:
-            time.sleep(_PAUSE_SECONDS)
+        time.sleep(self._pause_seconds if is_acknowledged else _AFTER_REFUSAL_SECONDS)
 
     def _request(self, ids: list[bytes]) -> bytes:
         namespace = self._namespaces[ids[0][0] % len(self._namespaces)]

@@ -245,6 +245,7 @@ def main() -> None:
         with running_vllm(
             Path(directory, "a"),
             otlp_endpoint=receiver.url,
+            separate_worker=True,
             arguments=["--max-num-seqs", str(MAX_BATCH)],
         ) as server:
             client = Client(server, receiver)
@@ -256,6 +257,7 @@ def main() -> None:
         with running_vllm(
             Path(directory, "b"),
             otlp_endpoint=receiver.url,
+            separate_worker=True,
             arguments=["--num-gpu-blocks-override", str(SMALL_KV_BLOCKS)],
         ) as server:
             client = Client(server, receiver)

@@ -107,6 +107,7 @@ def _server_figures(
     with running_vllm(
         folder,
         otlp_endpoint=receiver.url,
+        separate_worker=True,
         environment=environment,
         arguments=["--max-num-seqs", str(options.concurrency), "--num-gpu-blocks-override", "96"],
     ) as server:

@@ -54,6 +54,7 @@ def test_a_full_disk_refuses_senders_and_loses_nothing(tmp_path: Path, small_dis
                 grpc_port=collector.grpc_port,
                 spans_per_request=100,
                 text_bytes=2000,
+                pause_seconds=0,
             )
             with load:
                 eventually(lambda: load.failures > 20)

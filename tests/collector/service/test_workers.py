@@ -62,6 +62,7 @@ def _load(collector: Collector) -> SpanLoad:
         grpc_port=collector.grpc_port,
         http_senders=12,
         grpc_senders=4,
+        pause_seconds=0.05,
     )
 
 

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from sidelight import conventions as names
-from sidelight.demo.vllm_server import MAX_BATCH_REQUESTS, VllmServer
-from support import lora_adapter, vllm_requests
-from support.otlp_receiver import OtlpReceiver, ReceivedSpan
+from support import vllm_requests
+from support.otlp_receiver import ReceivedSpan
+from support.shared_vllm import ADAPTER, AUTHORISATION, MAX_BATCH_REQUESTS, SharedVllm
 from support.vllm_requests import new_trace
-from support.vllm_server import running_vllm, stopped_engine
+from support.vllm_server import stopped_engine
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(600)]
 
-ADAPTER = "poet"
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 LONG = {"max_tokens": 1500, "ignore_eos": True}
 QUESTION = [{"role": "user", "content": "What is it?"}]
@@ -32,64 +29,41 @@ COUNTERS = ("prompt_tokens", "generation_tokens", "prompt_tokens_cached", "num_p
 
 @dataclass(frozen=True)
 class Engine:
-    """The server, what it told the receiver, and what it counts itself."""
+    """The server, and what it counts itself."""
 
-    server: VllmServer
-    receiver: OtlpReceiver
+    vllm: SharedVllm
 
     def body(self, **fields: Any) -> dict[str, Any]:
         """A request body with the model's name."""
-        return {"model": self.server.model_name} | fields
+        return {"model": self.vllm.server.model_name} | fields
 
     def counters(self) -> dict[str, float]:
         """vLLM's own sums over all requests."""
-        return vllm_requests.counters(self.server.metrics_url, COUNTERS)
+        return vllm_requests.counters(self.vllm.server.metrics_url, COUNTERS)
 
     def gauge(self, state: str) -> float:
         """Requests that vLLM says are `running` or `waiting`."""
-        text = httpx.get(self.server.metrics_url, timeout=60).text
-        (value,) = re.findall(rf"^vllm:num_requests_{state}{{.*}} (\S+)$", text, re.MULTILINE)
-        return float(value)
+        return self.vllm.counted(f"num_requests_{state}")
 
     def is_idle(self) -> bool:
         """Whether nothing runs or waits."""
         return not self.gauge("running") and not self.gauge("waiting")
 
     def trace(self, trace_id: str) -> dict[str, list[ReceivedSpan]]:
-        """The spans of a trace by name, once its server span is here; it is called `server`."""
-
-        def received() -> list[ReceivedSpan]:
-            spans = self.receiver.spans(lambda span: span.trace_id == trace_id)
-            return spans if any(span.kind == 2 for span in spans) else []
-
-        by_name: dict[str, list[ReceivedSpan]] = {}
-        for span in self.receiver.wait_for(received):
-            by_name.setdefault("server" if span.kind == 2 else span.name, []).append(span)
-        return by_name
+        """The spans of a trace by name, with the server span."""
+        return self.vllm.trace(trace_id)
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """One start of vLLM for all tests here."""
-    directory: Path = tmp_path_factory.mktemp("vllm")
-    adapter = lora_adapter.write(directory / "adapter")
-    lora = [f"--max-lora-rank={lora_adapter.RANK}", "--lora-modules", f"{ADAPTER}={adapter}"]
-    with (
-        OtlpReceiver() as receiver,
-        running_vllm(
-            directory,
-            otlp_endpoint=receiver.url,
-            environment={"OTEL_METRIC_EXPORT_INTERVAL": "1000"},
-            arguments=["--enable-scale-out", "--enable-lora", *lora],
-        ) as server,
-    ):
-        yield Engine(server, receiver)
+@pytest.fixture
+def engine(shared_vllm: SharedVllm) -> Engine:
+    """The shared server."""
+    return Engine(shared_vllm)
 
 
 async def leave_after_chunks(engine: Engine, path: str, chunks: int, **body: Any) -> str:
     """A client that reads some chunks of a stream and hangs up."""
     return await vllm_requests.leave_after_chunks(
-        engine.server.url, path, chunks, **engine.body(**body)
+        engine.vllm.server.url, path, chunks, AUTHORISATION, **engine.body(**body)
     )
 
 
@@ -98,7 +72,7 @@ async def leave_after_seconds(engine: Engine, path: str, seconds: float, **body:
     trace_id, headers = new_trace()
     # Of reading alone: a request that is never sent has no trace.
     timeout = httpx.Timeout(120, read=seconds)
-    async with httpx.AsyncClient(base_url=engine.server.url, timeout=timeout) as client:
+    async with engine.vllm.async_client(timeout) as client:
         with contextlib.suppress(httpx.ReadTimeout):
             await client.post(path, json=engine.body(**body), headers=headers)
     return trace_id
@@ -108,7 +82,7 @@ async def abort_by_id(engine: Engine) -> str:
     """A request that another one aborts through the API."""
     trace_id, headers = new_trace()
     headers["x-request-id"] = trace_id
-    async with httpx.AsyncClient(base_url=engine.server.url, timeout=120) as client:
+    async with engine.vllm.async_client() as client:
         body = engine.body(messages=QUESTION, stream=True, **LONG)
         async with client.stream("POST", CHAT, json=body, headers=headers) as response:
             chunks = 0
@@ -137,7 +111,7 @@ async def leave_the_queue(engine: Engine) -> str:
 
 async def leave_a_stopped_engine(engine: Engine) -> str:
     """A client that leaves before its first token, as the engine does not run."""
-    with stopped_engine(engine.server):
+    with stopped_engine(engine.vllm.server):
         return await leave_after_seconds(engine, CHAT, 1.0, messages=QUESTION, **LONG)
 
 
@@ -202,7 +176,7 @@ async def test_sums_equal_the_engines_counters(engine: Engine) -> None:
 
     async def whole(number: int) -> str:
         trace_id, headers = new_trace()
-        async with httpx.AsyncClient(base_url=engine.server.url, timeout=240) as client:
+        async with engine.vllm.async_client(240) as client:
             body = engine.body(prompt=f"{number} {text}", max_tokens=500, ignore_eos=True)
             await client.post(COMPLETIONS, json=body, headers=headers)
         return trace_id
@@ -243,7 +217,7 @@ async def test_ids_of_any_shape(engine: Engine) -> None:
     for request_id in ("x" * 2_000, 'a"b\\c', "twice", "twice"):
         trace_id, headers = new_trace()
         headers["x-request-id"] = request_id
-        async with httpx.AsyncClient(base_url=engine.server.url, timeout=120) as client:
+        async with engine.vllm.async_client() as client:
             body = engine.body(messages=QUESTION, max_tokens=4, ignore_eos=True)
             await client.post(CHAT, json=body, headers=headers)
         trace = engine.trace(trace_id)
@@ -254,7 +228,7 @@ async def test_ids_of_any_shape(engine: Engine) -> None:
 async def test_lora(engine: Engine) -> None:
     """A request to an adapter names it, whether it is answered or aborted."""
     trace_id, headers = new_trace()
-    async with httpx.AsyncClient(base_url=engine.server.url, timeout=120) as client:
+    async with engine.vllm.async_client() as client:
         body = {"model": ADAPTER, "messages": QUESTION, "max_tokens": 4, "ignore_eos": True}
         response = await client.post(CHAT, json=body, headers=headers)
     assert response.status_code == 200, response.text
@@ -270,42 +244,10 @@ async def test_lora(engine: Engine) -> None:
 async def test_beam_search(engine: Engine) -> None:
     """The sequences of a beam search belong to their request."""
     trace_id, headers = new_trace()
-    async with httpx.AsyncClient(base_url=engine.server.url, timeout=120) as client:
+    async with engine.vllm.async_client() as client:
         body = engine.body(messages=QUESTION, max_tokens=4, n=2, use_beam_search=True)
         response = await client.post(CHAT, json=body, headers=headers)
     assert response.status_code == 200, response.text
     server = engine.trace(trace_id)["server"][0]
     assert server.attributes[names.ENGINE_SEQUENCES] >= 4
     assert server.attributes[names.QUEUE_TIME] >= 0
-
-
-async def test_end_of_the_server(engine: Engine) -> None:
-    """A server that is told to end while it answers tells of what it was doing.
-
-    This ends the server of all tests here, so it is the last.
-    """
-    trace_id, headers = new_trace()
-    begun = asyncio.Event()
-
-    async def read() -> None:
-        body = engine.body(stream=True, messages=QUESTION, **LONG)
-        async with (
-            httpx.AsyncClient(base_url=engine.server.url, timeout=120) as client,
-            client.stream("POST", CHAT, json=body, headers=headers) as response,
-        ):
-            pieces = 0
-            async for _ in response.aiter_bytes():
-                pieces += 1
-                if pieces == 8:
-                    begun.set()
-
-    reading = asyncio.create_task(read())
-    await begun.wait()
-    ending = asyncio.create_task(asyncio.to_thread(engine.server.process.stop, grace_seconds=60.0))
-    # vLLM sometimes ends its engine without telling the stream, and then waits for the client.
-    await asyncio.wait({reading}, timeout=10.0)
-    reading.cancel()
-    await asyncio.gather(reading, return_exceptions=True)
-    await ending
-    server = engine.trace(trace_id)["server"][0]
-    assert server.attributes[names.SERVED_OUTPUT_TOKENS] > 1

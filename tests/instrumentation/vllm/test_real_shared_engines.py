@@ -179,7 +179,7 @@ async def test_sums_equal_the_engines_counters(server: VllmServer, receiver: Otl
     before = counters(server.metrics_url, COUNTERS)
     path = "/v1/completions"
     # Without chance, so that the answers repeat what was said.
-    body = {
+    body: dict[str, Any] = {
         "model": server.model_name,
         "prompt": "one two three " * 40,
         "ignore_eos": True,

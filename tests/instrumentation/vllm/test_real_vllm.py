@@ -1,11 +1,12 @@
 """A real vLLM server on the CPU, found the instrumentation by itself, asked over HTTP.
 
-Its environment has neither OpenTelemetry nor wrapt, as that of vLLM 0.13 to 0.16: the spans are
-those of an environment that has them.
+The server is the one that other files use as well, and this is the last of them: what is said of
+the whole run, its log and its end holds for their requests too.
 """
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import contextlib
 import os
@@ -14,7 +15,6 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,47 +24,39 @@ from sidelight import conventions as names
 from sidelight.demo.vllm_server import VllmServer
 from support.otlp_receiver import OtlpReceiver, ReceivedSpan
 from support.process_tree import observers_below
-from support.vllm_server import running_vllm
+from support.shared_vllm import ABSENT, SharedVllm
+from support.vllm_requests import CLIENT_SPAN, new_trace
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(600)]
 
-API_KEY = "test-key-of-no-account"
 SECRET = "wombatology"
-CLIENT_SPAN = "b7ad6b7169203331"
-ABSENT = ("opentelemetry", "wrapt")
 
 
 @dataclass(frozen=True)
 class Service:
-    """The server, its telemetry, and a client of it."""
+    """A client of the server."""
 
-    server: VllmServer
-    receiver: OtlpReceiver
+    vllm: SharedVllm
     client: httpx.Client
+
+    @property
+    def server(self) -> VllmServer:
+        return self.vllm.server
+
+    @property
+    def receiver(self) -> OtlpReceiver:
+        return self.vllm.receiver
 
     def ask(self, path: str, **body: Any) -> tuple[str, httpx.Response]:
         """Post to `path` below a new trace; its id and the answer."""
-        trace_id, headers = self.new_trace()
+        trace_id, headers = new_trace()
         body = {"model": self.server.model_name} | body
         return trace_id, self.client.post(path, json=body, headers=headers)
 
-    def new_trace(self) -> tuple[str, dict[str, str]]:
-        """A trace id and the header that carries it."""
-        trace_id = os.urandom(16).hex()
-        return trace_id, {"traceparent": f"00-{trace_id}-{CLIENT_SPAN}-01"}
-
     def trace(self, trace_id: str) -> dict[str, list[ReceivedSpan]]:
-        """The spans of a trace by name, once its server span is here; it is called `server`."""
-
-        def received() -> list[ReceivedSpan]:
-            spans = self.receiver.spans(lambda span: span.trace_id == trace_id)
-            return spans if any(span.kind == 2 for span in spans) else []
-
-        found: dict[str, list[ReceivedSpan]] = {}
-        for span in self.receiver.wait_for(received):
-            found.setdefault("server" if span.kind == 2 else span.name, []).append(span)
-        return found
+        """The spans of a trace by name, with the server span."""
+        return self.vllm.trace(trace_id)
 
     def server_span(self, trace_id: str) -> ReceivedSpan:
         """The one server span of a trace."""
@@ -73,23 +65,10 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One start of vLLM for all tests here."""
-    directory: Path = tmp_path_factory.mktemp("vllm")
-    with (
-        OtlpReceiver() as receiver,
-        running_vllm(
-            directory,
-            otlp_endpoint=receiver.url,
-            environment={"OTEL_METRIC_EXPORT_INTERVAL": "1000"},
-            arguments=["--api-key", API_KEY],
-            without=ABSENT,
-        ) as server,
-        httpx.Client(
-            base_url=server.url, headers={"Authorization": f"Bearer {API_KEY}"}, timeout=120
-        ) as client,
-    ):
-        yield Service(server, receiver, client)
+def service(shared_vllm: SharedVllm) -> Iterator[Service]:
+    """One client for all tests here."""
+    with shared_vllm.client() as client:
+        yield Service(shared_vllm, client)
 
 
 def question(text: str = f"What is {SECRET}?") -> list[dict[str, str]]:
@@ -251,7 +230,7 @@ def test_client_leaves(service: Service) -> None:
     """A client that hangs up in the middle of a stream is an abort, which vLLM does not count."""
 
     def leave() -> ReceivedSpan:
-        trace_id, headers = service.new_trace()
+        trace_id, headers = new_trace()
         body = {
             "model": service.server.model_name,
             "messages": question(),
@@ -268,6 +247,8 @@ def test_client_leaves(service: Service) -> None:
             next(response.iter_bytes())
         return service.server_span(trace_id)
 
+    before = metric(service, names.CLIENT_ABORTS)
+
     def left_in_time() -> ReceivedSpan | None:
         # On a busy machine all is sent before the first piece is read.
         span = leave()
@@ -278,7 +259,7 @@ def test_client_leaves(service: Service) -> None:
     assert span.attributes[names.CLIENT_ABORTED] is True
     assert span.status == 0
     assert span.attributes[names.STREAM_CHUNKS] < 1500
-    service.receiver.wait_for(lambda: metric(service, names.CLIENT_ABORTS) >= 1)
+    service.receiver.wait_for(lambda: metric(service, names.CLIENT_ABORTS) > before)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +285,7 @@ def test_refused_requests(service: Service, change: dict[str, Any], status: int)
 
 def test_unauthorised(service: Service) -> None:
     """What an inner layer refuses before vLLM looks at it is seen too."""
-    trace_id, headers = service.new_trace()
+    trace_id, headers = new_trace()
     response = httpx.post(
         f"{service.server.url}/v1/chat/completions",
         json={"model": service.server.model_name, "messages": question()},
@@ -361,7 +342,7 @@ def test_engine_metrics(service: Service) -> None:
         for name in names.METRICS
         if name.startswith(("sidelight.engine.", "sidelight.server.", "sidelight.instrumentation."))
     }
-    # No adapter is loaded here.
+    # Told only while an adapter is used.
     expected.remove(names.ENGINE_LORA_REQUESTS)
     service.receiver.wait_for(lambda: expected <= set(service.receiver.metrics()))
     service.receiver.wait_for(lambda: metric(service, names.ENGINE_STEPS) >= 40)
@@ -385,7 +366,7 @@ def test_the_environment(service: Service) -> None:
 
 def test_vllm_is_as_it_was(service: Service) -> None:
     """vLLM's own metrics and health stand, its log has no complaint, probes make no span."""
-    probe, headers = service.new_trace()
+    probe, headers = new_trace()
     for path in ("/health", "/metrics", "/v1/models"):
         assert service.client.get(path, headers=headers).status_code == 200
     assert "vllm:num_requests_running{" in service.client.get("/metrics").text
@@ -439,12 +420,36 @@ def test_the_observer_process_is_killed(service: Service) -> None:
     service.receiver.wait_for(lambda: metric(service, names.INSTRUMENTATION_DROPPED) > 0)
 
 
-def test_end_of_the_server(service: Service) -> None:
-    """A server that is told to end does so promptly and still sends its last spans.
+async def test_end_of_the_server(service: Service) -> None:
+    """A server that is told to end does so, and tells of what it has done and was doing.
 
-    This ends the server of all tests here, so it is the last.
+    This ends the server that other files use as well, so it is the last.
     """
-    trace_id, _ = service.ask("/v1/chat/completions", messages=question(), max_tokens=3)
-    service.server.process.stop(grace_seconds=20.0)
+    done, _ = service.ask("/v1/chat/completions", messages=question(), max_tokens=3)
+    trace_id, headers = new_trace()
+    begun = asyncio.Event()
+
+    async def read() -> None:
+        body = {"model": service.server.model_name, "messages": question(), "stream": True,
+                "max_tokens": 1500, "ignore_eos": True}  # fmt: skip
+        async with (
+            service.vllm.async_client() as client,
+            client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response,
+        ):
+            pieces = 0
+            async for _ in response.aiter_bytes():
+                pieces += 1
+                if pieces == 8:
+                    begun.set()
+
+    reading = asyncio.create_task(read())
+    await begun.wait()
+    ending = asyncio.create_task(asyncio.to_thread(service.server.process.stop, grace_seconds=60.0))
+    # vLLM sometimes ends its engine without telling the stream, and then waits for the client.
+    await asyncio.wait({reading}, timeout=10.0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await ending
     assert service.server.process.exit_code != -9
-    assert service.server_span(trace_id).attributes[names.SERVED_OUTPUT_TOKENS] == 3
+    assert service.server_span(done).attributes[names.SERVED_OUTPUT_TOKENS] == 3
+    assert service.server_span(trace_id).attributes[names.SERVED_OUTPUT_TOKENS] > 1

@@ -16,9 +16,9 @@ from typing import Self
 
 import pytest
 
-# Fixtures of the whole run that start a real server, and the environments they need.
-SHARED_SERVERS = {"guarded_phoenix": "phoenix"}
 VLLM = "vllm"
+# Fixtures of the whole run that start a real server, and the environments they need.
+SHARED_SERVERS = {"guarded_phoenix": "phoenix", "shared_vllm": VLLM}
 _SHARING_SCOPES = ("module", "package", "session")
 # What pytest and its plugins bring; it holds nothing that takes time to start.
 _CHEAP_FIXTURES = ("tmp_path_factory", "event_loop_policy", "pytestconfig", "lite")

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
-import re
 import signal
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from sidelight import conventions as names
-from sidelight.demo.vllm_server import VllmServer
-from support.otlp_receiver import OtlpReceiver, ReceivedSpan
+from support.otlp_receiver import ReceivedSpan
 from support.process_tree import below
-from support.vllm_server import running_vllm
-from support.waiting import eventually
+from support.shared_vllm import MAX_BATCH_REQUESTS, SharedVllm
+from support.vllm_requests import new_trace
+from support.waiting import eventually, eventually_async
 
 pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(900)]
 
@@ -36,31 +33,28 @@ TIMES = (
 
 @dataclass(frozen=True)
 class Service:
-    """The server and what it sent."""
+    """A client of the server."""
 
-    server: VllmServer
-    receiver: OtlpReceiver
+    vllm: SharedVllm
 
     def body(self, **changes: Any) -> dict[str, Any]:
         return {
-            "model": self.server.model_name, "prompt": "one two three", "max_tokens": 40,
+            "model": self.vllm.server.model_name, "prompt": "one two three", "max_tokens": 40,
             "ignore_eos": True, "stream": True,
         } | changes  # fmt: skip
 
     def has_queue(self) -> bool:
         """Whether vLLM says that requests wait for a place in the batch."""
-        text = httpx.get(self.server.metrics_url, timeout=60).text
-        (value,) = re.findall(r"^vllm:num_requests_waiting{.*} (\S+)$", text, re.MULTILINE)
-        return float(value) >= 4
+        return self.vllm.counted("num_requests_waiting") >= MAX_BATCH_REQUESTS
 
     async def ask(self, *, pieces: int | None = None, **changes: Any) -> str:
         """Send a request, and return the id of its trace.
 
         The client leaves after a number of `pieces` of the answer, if they are given.
         """
-        trace_id, headers = _new_trace()
+        trace_id, headers = new_trace()
         async with (
-            httpx.AsyncClient(base_url=self.server.url, timeout=120) as client,
+            self.vllm.async_client() as client,
             client.stream(
                 "POST", "/v1/completions", json=self.body(**changes), headers=headers
             ) as response,
@@ -74,10 +68,9 @@ class Service:
 
     async def leave_before_answer(self, patience: float) -> str | None:
         """The id of a trace whose client left, or None if the answer came in `patience` seconds."""
-        trace_id, headers = _new_trace()
+        trace_id, headers = new_trace()
         # Of reading alone: a request that is never sent has no trace.
-        timeout = httpx.Timeout(120, read=patience)
-        async with httpx.AsyncClient(base_url=self.server.url, timeout=timeout) as client:
+        async with self.vllm.async_client(httpx.Timeout(120, read=patience)) as client:
             try:
                 body = self.body(stream=False)
                 await client.post("/v1/completions", json=body, headers=headers)
@@ -87,35 +80,15 @@ class Service:
 
     def trace(self, trace_id: str) -> tuple[ReceivedSpan, list[ReceivedSpan]]:
         """The server span of a trace, and its children."""
-
-        def received() -> list[ReceivedSpan]:
-            spans = self.receiver.spans(lambda span: span.trace_id == trace_id)
-            return spans if any(span.kind == 2 for span in spans) else []
-
-        spans = self.receiver.wait_for(received)
-        (server,) = [span for span in spans if span.kind == 2]
-        return server, [span for span in spans if span is not server]
+        by_name = self.vllm.trace(trace_id)
+        (server,) = by_name.pop("server")
+        return server, list(itertools.chain.from_iterable(by_name.values()))
 
 
-def _new_trace() -> tuple[str, dict[str, str]]:
-    """Its id, and the headers of a request in it."""
-    trace_id = os.urandom(16).hex()
-    return trace_id, {"traceparent": f"00-{trace_id}-{os.urandom(8).hex()}-01"}
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    directory: Path = tmp_path_factory.mktemp("vllm")
-    with (
-        OtlpReceiver() as receiver,
-        running_vllm(
-            directory,
-            otlp_endpoint=receiver.url,
-            environment={"OTEL_METRIC_EXPORT_INTERVAL": "500"},
-            arguments=["--max-num-seqs", "4"],
-        ) as server,
-    ):
-        yield Service(server, receiver)
+@pytest.fixture
+def service(shared_vllm: SharedVllm) -> Service:
+    """A client of the shared server."""
+    return Service(shared_vllm)
 
 
 def check_sums(server: ReceivedSpan, phases: list[ReceivedSpan]) -> None:
@@ -154,7 +127,8 @@ async def test_a_request_whose_client_leaves_in_the_queue(service: Service) -> N
     for _ in range(_TRIES):
         # Three batches, so that the next request waits long; not streamed, as the client is busy.
         patient = [
-            asyncio.create_task(service.ask(max_tokens=1500, stream=False)) for _ in range(12)
+            asyncio.create_task(service.ask(max_tokens=1500, stream=False))
+            for _ in range(3 * MAX_BATCH_REQUESTS)
         ]
         await asyncio.to_thread(eventually, service.has_queue)
         queued = await service.leave_before_answer(0.3)
@@ -185,12 +159,14 @@ async def test_a_request_whose_client_leaves_in_decode(service: Service) -> None
 async def test_a_burst_waits_in_the_queue(service: Service) -> None:
     """Far more requests than places: of the last ones, the queue is named with its option."""
     # Long answers: the wait for a place is to be longer than what the API server takes for all.
-    traces = await asyncio.gather(*(service.ask(max_tokens=400) for _ in range(24)))
+    # Three blocks each, so that the batch is full before the cache is.
+    burst = (service.ask(max_tokens=380) for _ in range(5 * MAX_BATCH_REQUESTS))
+    traces = await asyncio.gather(*burst)
     spans = sorted(
         (service.trace(trace_id)[0] for trace_id in traces),
         key=lambda span: span.end_ns - span.start_ns,
     )
-    for span in spans[12:]:
+    for span in spans[3 * MAX_BATCH_REQUESTS :]:
         assert span.attributes[names.MAIN_DELAY_CAUSE] == "queue"
         assert span.attributes[names.DELAY_OPTION] == "--max-num-seqs"
         assert "waited" in span.attributes[names.DELAY_REASON]
@@ -200,27 +176,21 @@ async def test_an_engine_that_is_stopped(service: Service) -> None:
     """Stopped while idle: vLLM's gauges stay at 0, and the heartbeat grows until it goes on."""
 
     def age() -> float:
-        points = service.receiver.metrics().get(names.SERVER_STEP_AGE, [])
+        points = service.vllm.receiver.metrics().get(names.SERVER_STEP_AGE, [])
         return max((float(point.as_double) for point in points), default=0.0)
 
     (engine,) = [
         pid
-        for pid, arguments in below(service.server.process.pid).items()
+        for pid, arguments in below(service.vllm.server.process.pid).items()
         if "EngineCore" in " ".join(arguments)
     ]
     os.kill(engine, signal.SIGSTOP)
     try:
         waiting = asyncio.create_task(service.ask())
-        started = time.monotonic()
-        while age() < 3.0:
-            assert time.monotonic() - started < 60
-            await asyncio.sleep(0.2)
-        async with httpx.AsyncClient(base_url=service.server.url) as client:
+        await eventually_async(lambda: age() >= 3.0, "the heartbeat to grow")
+        async with service.vllm.async_client() as client:
             assert (await client.get("/health")).status_code == 200
     finally:
         os.kill(engine, signal.SIGCONT)
     check_sums(*service.trace(await waiting))
-    started = time.monotonic()
-    while age() > 0:
-        assert time.monotonic() - started < 60
-        await asyncio.sleep(0.2)
+    await eventually_async(lambda: age() == 0, "the heartbeat to be zero")
