@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
-import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
-import httpx
 import pytest
 
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.receivers.kv_events.config import KvEvents
 from sidelight.collector.receivers.kv_events.receiver import KvEventsReceiver
+from sidelight.demo import model
+from sidelight.demo.processes import Processes
 from support import openmetrics
+from support.environments import python_of
+from support.lifetime import bound
+from support.paths import TESTS
 from support.ports import free_port
-from support.vllm_server import running_vllm
 from support.waiting import eventually_async
 
 pytestmark = [pytest.mark.real("vllm"), pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -28,6 +31,14 @@ BLOCKS = 48
 BLOCK_TOKENS = 128
 VOCABULARY = 300
 MISSED = 20
+# One process with one thread is enough for so small a model.
+_ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+}
 
 
 @dataclass(frozen=True)
@@ -64,75 +75,91 @@ def prompts() -> list[list[int]]:
     return asked
 
 
-@asynccontextmanager
-async def observed(
-    directory: Path, blocks: int
-) -> AsyncIterator[tuple[httpx.AsyncClient, KvEventsReceiver, Registry]]:
-    """A vLLM server with so many blocks, and a receiver of its events that is not started."""
+class Engines:
+    """vLLM's engine in a process of its own, without the server around it."""
+
+    def __init__(self, directory: Path) -> None:
+        with Processes(directory) as processes:
+            self._model = str(model.ensure(python_of("vllm"), processes))
+        self._log = (directory / "vllm.log").open("wb")
+        self._process = subprocess.Popen(
+            bound([python_of("vllm"), TESTS / "support" / "vllm_kv_engine.py"]),
+            env={**os.environ, **_ENVIRONMENT},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+    def start(self, blocks: int, endpoint: str, replay: str) -> None:
+        """An engine with so many blocks, instead of the one before."""
+        addresses = {"endpoint": endpoint, "replay": replay}
+        self._do("start", {"model": self._model, "blocks": blocks, **addresses})
+
+    def ask(self, prompt: list[int]) -> None:
+        """Let it answer the token ids of a prompt."""
+        self._do("ask", prompt)
+
+    def empty_cache(self) -> None:
+        """Let it forget all blocks."""
+        self._do("reset", None)
+
+    def counted(self) -> dict[str, float]:
+        """Its counters of prompts and hits, in tokens."""
+        counters: dict[str, float] = self._do("count", None)
+        return counters
+
+    def _do(self, command: str, given: object) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({command: given}) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, Path(self._log.name).read_text(errors="replace")[-4_000:]
+        return json.loads(answer)
+
+
+async def served(engines: Engines, blocks: int) -> Run:
+    """All prompts answered with so many blocks, one after the other, and all events received.
+
+    The receiver starts late: what it missed is replayed.
+    """
     registry = Registry()
     endpoint, replay = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
     source = {"listen": endpoint, "replay": replay, "blocks": blocks}
     receiver = KvEventsReceiver(KvEvents.model_validate({"sources": [source]}), registry)
-    events = {"enable_kv_cache_events": True, "endpoint": endpoint, "replay_endpoint": replay}
-    arguments = ["--kv-events-config", json.dumps(events)]
-    arguments += ["--num-gpu-blocks-override", str(blocks)]
-    server = running_vllm(
-        directory,
-        instrumented=False,
-        arguments=arguments,
-        # For /reset_prefix_cache.
-        environment={"VLLM_SERVER_DEV_MODE": "1"},
-    )
-    running = await asyncio.to_thread(server.__enter__)
+    await asyncio.to_thread(engines.start, blocks, endpoint, replay)
     try:
-        async with httpx.AsyncClient(base_url=running.url, timeout=120) as client:
-            yield client, receiver, registry
-    finally:
-        await asyncio.to_thread(server.__exit__, None, None, None)
-        await receiver.stop(5.0)
-
-
-async def counted(client: httpx.AsyncClient, name: str) -> float:
-    """A counter of vLLM's /metrics."""
-    text = (await client.get("/metrics")).text
-    return sum(
-        float(value) for value in re.findall(rf"^vllm:{name}_total{{.*}} (\S+)$", text, re.M)
-    )
-
-
-async def served(directory: Path, blocks: int) -> Run:
-    """All prompts served, one after the other, and all events received.
-
-    The receiver starts late: what it missed is replayed.
-    """
-    async with observed(directory, blocks) as (client, receiver, registry):
-
-        async def ask(prompt: list[int]) -> None:
-            body = {"model": "sidelight/tiny-qwen3", "prompt": prompt, "max_tokens": 2}
-            (await client.post("/v1/completions", json=body)).raise_for_status()
-
         for number, prompt in enumerate(prompts()):
             if number == MISSED:
                 await receiver.start()
-            await ask(prompt)
-        run = Run(
-            await counted(client, "prefix_cache_queries"),
-            await counted(client, "prefix_cache_hits"),
-            registry,
-        )
+            await asyncio.to_thread(engines.ask, prompt)
+        counted = await asyncio.to_thread(engines.counted)
+        run = Run(counted["vllm:prefix_cache_queries"], counted["vllm:prefix_cache_hits"], registry)
         # Events come in order: the last one is here when that of the emptied cache is.
-        (await client.post("/reset_prefix_cache")).raise_for_status()
-        await ask([1] * BLOCK_TOKENS)
+        await asyncio.to_thread(engines.empty_cache)
+        await asyncio.to_thread(engines.ask, [1] * BLOCK_TOKENS)
         await eventually_async(
             lambda: run.total("sidelight_kv_events_resets_total", reason="cleared") == 1,
             "the event of the emptied cache",
         )
         return run
+    finally:
+        await receiver.stop(5.0)
 
 
 async def test_twice_the_blocks_give_the_hits_that_were_foretold(tmp_path: Path) -> None:
     """Within two points of the hit ratio."""
-    small, large = [await served(tmp_path / str(blocks), blocks) for blocks in (BLOCKS, 2 * BLOCKS)]
+    with Engines(tmp_path) as engines:
+        small, large = [await served(engines, blocks) for blocks in (BLOCKS, 2 * BLOCKS)]
     assert small.queries == large.queries
     assert small.total("sidelight_kv_events_messages_total", outcome="replayed") >= MISSED / 2
     for nothing in ("lost", "malformed"):
