@@ -70,7 +70,7 @@ setup(name="compiled", packages=[], ext_modules=modules, script_args=["-q", "bui
 
 
 class MissingError(Exception):
-    """There is nothing to compile with, or no such level; the message says what to set or install."""
+    """What is needed to compile is missing or wrong; the message says what to do."""
 
 
 def compiled() -> Path:
