@@ -126,8 +126,9 @@ def test_every_request_has_its_engine_conditions(
     for span in server_spans(receiver):
         attributes = span.attributes
         assert attributes[names.SERVED_OUTPUT_TOKENS] == TOKENS
-        # A step belongs to a request by its time, which on a busy machine may fall just outside.
-        assert TOKENS / (1 + MAX_DRAFT) - 5 <= attributes[names.STEPS] <= TOKENS + 5
+        # A step belongs to a request by its time: on a busy machine some of others' fall into it,
+        # and some of its own outside. Told by both servers it would count twice.
+        assert TOKENS / (1 + MAX_DRAFT) - 5 <= attributes[names.STEPS] <= 1.5 * TOKENS
         assert 1 <= attributes[names.BATCH_SIZE_MEAN] <= attributes[names.BATCH_SIZE_MAX] <= 8
         assert attributes[names.KV_USAGE_PEAK] > 0
 
