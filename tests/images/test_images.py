@@ -100,12 +100,16 @@ def started_by(part: str, instruction: str) -> list[str]:
 
 
 def test_what_is_injected_runs_in_the_images() -> None:
-    """The default settings start the containers as the images do by themselves."""
+    """The default settings start the containers as the images do by themselves, and name a
+    variable once.
+    """
     copy, sidecar = default_settings().copy_, default_settings().sidecar
     assert copy["command"] == started_by("instrumentation", "ENTRYPOINT")
     assert copy["args"] == started_by("instrumentation", "CMD")
     assert "command" not in sidecar
-    assert sidecar["args"] == started_by("collector", "CMD")
+    assert sidecar["args"] == [*started_by("collector", "CMD"), "--retry"]
+    names = [entry["name"] for entry in sidecar["env"]]
+    assert sorted(names) == sorted(set(names))
 
 
 @pytest.fixture(scope="module")
