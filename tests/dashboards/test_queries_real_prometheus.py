@@ -216,7 +216,7 @@ def test_exemplars_lead_to_traces(prometheus: Moment) -> None:
 
 def test_restarts_are_marked(prometheus: Moment) -> None:
     """A restart is drawn even where vLLM exports no start time, and only where there is one."""
-    [query] = _queries("annotation")
+    [query] = (query for query in _queries("annotation") if query.place == "vLLM restarted")
     assert prometheus.query(_filled(query, job="restarting"))
     assert not prometheus.query(_filled(query, job=REFERENCE))
 

@@ -90,15 +90,29 @@ class TestBoard:
         assert boards["includeVars"] is True
         assert traces["url"] == "${traces}"
 
-    def test_restarts_are_annotated(self, board: dict[str, Any]) -> None:
-        """Restarts are drawn over the charts from the board's own data source."""
-        if not _is_of_engines(board):
-            assert board["annotations"]["list"] == []
-            return
-        [annotation] = board["annotations"]["list"]
-        assert annotation["enable"] is True
-        assert annotation["datasource"] == DATASOURCE
-        assert annotation["target"]["refId"]
+    def test_restarts_and_deployments_are_annotated(self, board: dict[str, Any]) -> None:
+        """Servers that restart, come and go are drawn over the charts of engines."""
+        annotations = board["annotations"]["list"]
+        expected = ["vLLM restarted", "vLLM added", "vLLM removed"] if _is_of_engines(board) else []
+        assert [annotation["name"] for annotation in annotations] == expected
+        assert len({annotation["iconColor"] for annotation in annotations}) == len(annotations)
+        for annotation in annotations:
+            assert annotation["enable"] is True
+            assert annotation["datasource"] == DATASOURCE
+            assert annotation["target"]["refId"]
+
+    def test_links_of_panels_lead_somewhere(self, board: dict[str, Any]) -> None:
+        """To the trace UI from every panel with exemplars, and to boards that are there."""
+        for panel in (panel for panel in board["panels"] if panel["type"] != "row"):
+            links = {link["title"]: link["url"] for link in panel["links"]}
+            has_exemplars = any(target["exemplar"] for target in panel["targets"])
+            assert links.pop("Traces", None) == ("${traces}" if has_exemplars else None)
+            for title, url in links.items():
+                uid = url.removeprefix("/d/").partition("?")[0]
+                assert title == f"More: {BOARDS[f'{uid}.json']['title']}"
+                assert uid != board["uid"]
+                shown = {other["title"] for other in BOARDS[f"{uid}.json"]["panels"]}
+                assert panel["title"] in shown
 
     def test_variables_are_those_promised(self, board: dict[str, Any]) -> None:
         """Data source, job, model, instance and engine can be chosen, where engines are shown."""
@@ -155,7 +169,7 @@ class TestBoard:
         everything = json.dumps([board["panels"], board["links"], board["annotations"]])
         everything += json.dumps([variable.get("query") for variable in _variables(board).values()])
         used = set(re.findall(r"\$\{?([A-Za-z_]\w*)", everything))
-        builtin = {"__rate_interval", "__range"}
+        builtin = {"__rate_interval", "__range", "__url_time_range", "__all_variables"}
         assert used - builtin == set(_variables(board))
 
 

@@ -13,10 +13,10 @@ import yaml
 
 from sidelight.dashboards.alerts.published import alert_groups
 from sidelight.dashboards.publish.files import render
+from sidelight.dashboards.publish.links import Links
 from sidelight.dashboards.publish.rules import (
     PROMETHEUS_RULE_FILE,
     RULE_FILE,
-    Links,
     rule_document,
 )
 from sidelight.dashboards.view import View

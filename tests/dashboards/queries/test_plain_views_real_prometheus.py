@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sidelight.dashboards.catalog.metric import RESULT_LABELS
-from sidelight.dashboards.queries import batching, requests
+from sidelight.dashboards.promql import Expr
+from sidelight.dashboards.queries import batching, engine, requests
 from sidelight.dashboards.view import LabelMatch, View
 from support.dashboard_prometheus import REFERENCE, WINDOW, Moment, Servers, is_answered
 from support.dashboard_queries import QUERIES
 from support.sidelight_exposition import MODEL as OWN_MODEL
 
 pytestmark = pytest.mark.real("prometheus")
+
+
+# They return nothing while no server comes or goes.
+_OF_CHANGES = ("engine.added", "engine.removed")
+STEADY = [name for name in QUERIES if name not in _OF_CHANGES]
 
 
 def _job(name: str) -> str:
@@ -25,14 +32,14 @@ def _job(name: str) -> str:
     return "restarting" if name == "engine.restarts" else REFERENCE
 
 
-@pytest.mark.parametrize("name", QUERIES)
+@pytest.mark.parametrize("name", STEADY)
 def test_every_query_returns_data(prometheus: Moment, name: str) -> None:
     """With a plain view alone, from the engine's metrics or Sidelight's."""
     view = View({"job": _job(name)}, WINDOW)
     assert is_answered(prometheus.query(str(QUERIES[name](view))))
 
 
-@pytest.mark.parametrize("name", QUERIES)
+@pytest.mark.parametrize("name", STEADY)
 def test_every_query_can_be_kept_apart(prometheus: Moment, name: str) -> None:
     """Grouped by all it knows, it returns the groups and no label of another source."""
     view = View({"job": _job(name)}, WINDOW).per(*RESULT_LABELS)
@@ -96,3 +103,49 @@ def test_promtool_accepts_every_query_as_a_rule(tmp_path: Path) -> None:
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert f"{len(rules)} rules found" in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("query", "instances"),
+    [
+        (engine.added, {8: (), 12: ("b",), 18: ()}),
+        (engine.removed, {12: (), 33: (), 38: ("a",), 42: ()}),
+    ],
+)
+def test_servers_that_come_and_go_are_seen_for_a_window(
+    query: Callable[[View], Expr], instances: dict[int, tuple[str, ...]], tmp_path: Path
+) -> None:
+    """A rolling update: `b` begins at minute 10, `a` ends at minute 30; nothing else is marked."""
+    series = {"a": "1x30 _x20", "b": "_x9 1x40"}
+    expression = str(query(View({"job": "vllm"}, "5m")))
+    document = {
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [
+                    {"series": f'{name}{{job="vllm",instance="{instance}"}}', "values": values}
+                    for instance, values in series.items()
+                    for name in ("vllm:num_requests_running", "vllm_num_requests_running")
+                ],
+                "promql_expr_test": [
+                    {
+                        "expr": expression,
+                        "eval_time": f"{minute}m",
+                        "exp_samples": [
+                            {"labels": f'{{instance="{instance}"}}', "value": 1}
+                            for instance in expected
+                        ],
+                    }
+                    for minute, expected in instances.items()
+                ],
+            }
+        ]
+    }
+    (tmp_path / "tests.yml").write_text(json.dumps(document))
+    done = subprocess.run(
+        ["promtool", "test", "rules", tmp_path / "tests.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

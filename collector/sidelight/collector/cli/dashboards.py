@@ -49,7 +49,7 @@ def write(directory: Path, grafana: str, docs: str, slo: Path | None, metric_pre
     """
     try:
         from sidelight.dashboards.publish.files import write as write_files
-        from sidelight.dashboards.publish.rules import Links
+        from sidelight.dashboards.publish.links import Links
         from sidelight.dashboards.slo.objective import ObjectiveError, read_objectives
     except ImportError as error:
         fail(str(error), 2)

@@ -15,10 +15,15 @@ from sidelight.dashboards.panels import (
     retrieval,
     retrieval_quality,
 )
-from sidelight.dashboards.queries.engine import restarts
+from sidelight.dashboards.queries import engine
 from sidelight.dashboards.view import GRAFANA
 
-RESTARTS: Final = Annotation("vLLM restarted", restarts(GRAFANA), "{{instance}}", "purple")
+OF_ENGINES: Final = (
+    Annotation("vLLM restarted", engine.restarts(GRAFANA), "{{instance}}", "purple"),
+    # A deployment shows as both, since its pods have other addresses.
+    Annotation("vLLM added", engine.added(GRAFANA), "{{instance}}", "blue"),
+    Annotation("vLLM removed", engine.removed(GRAFANA), "{{instance}}", "gray"),
+)
 
 OVERVIEW: Final = Board(
     uid="sidelight-overview",
@@ -49,5 +54,5 @@ OVERVIEW: Final = Board(
         variables.DURATION_OBJECTIVE,
         variables.TRACES,
     ),
-    annotations=(RESTARTS,),
+    annotations=OF_ENGINES,
 )

@@ -6,7 +6,7 @@ from typing import Final
 
 from sidelight.dashboards.boards import variables
 from sidelight.dashboards.boards.board import Board
-from sidelight.dashboards.boards.overview import RESTARTS
+from sidelight.dashboards.boards.overview import OF_ENGINES
 from sidelight.dashboards.panels import (
     batching,
     batching_details,
@@ -25,7 +25,7 @@ from sidelight.dashboards.panels import (
 )
 from sidelight.dashboards.view import GRAFANA
 
-_OF_ENGINES: Final = (
+_VARIABLES: Final = (
     variables.JOB,
     variables.NAMESPACE,
     variables.MODEL,
@@ -39,8 +39,8 @@ REQUESTS: Final = Board(
     title="Sidelight / Requests",
     description="How long requests take, how that is distributed, and what delays them.",
     rows=(requests.row(GRAFANA), request_details.row(GRAFANA)),
-    variables=_OF_ENGINES,
-    annotations=(RESTARTS,),
+    variables=_VARIABLES,
+    annotations=OF_ENGINES,
 )
 KV_CACHE: Final = Board(
     uid="sidelight-kv-cache",
@@ -48,24 +48,24 @@ KV_CACHE: Final = Board(
     description="How full the KV cache is, what it saves, what is evicted too early, and what a "
     "larger one would give.",
     rows=(kv_cache.row(GRAFANA), kv_cache_details.row(GRAFANA), kv_events.row(GRAFANA)),
-    variables=_OF_ENGINES,
-    annotations=(RESTARTS,),
+    variables=_VARIABLES,
+    annotations=OF_ENGINES,
 )
 BATCHING: Final = Board(
     uid="sidelight-batching",
     title="Sidelight / Batching",
     description="What a step of the engine holds, how long it takes, and why requests wait.",
     rows=(batching.row(GRAFANA), batching_details.row(GRAFANA)),
-    variables=_OF_ENGINES,
-    annotations=(RESTARTS,),
+    variables=_VARIABLES,
+    annotations=OF_ENGINES,
 )
 FLEET: Final = Board(
     uid="sidelight-fleet",
     title="Sidelight / Fleet",
     description="Which vLLM servers there are, and how the load is spread over them.",
     rows=(fleet.row(GRAFANA),),
-    variables=_OF_ENGINES,
-    annotations=(RESTARTS,),
+    variables=_VARIABLES,
+    annotations=OF_ENGINES,
 )
 RETRIEVAL: Final = Board(
     uid="sidelight-retrieval",

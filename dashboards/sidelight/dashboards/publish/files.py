@@ -20,11 +20,11 @@ from sidelight.dashboards.publish.datasource import (
 )
 from sidelight.dashboards.publish.grafana import dashboard
 from sidelight.dashboards.publish.grafana_alerts import GRAFANA_ALERTS_FILE, grafana_alerts
+from sidelight.dashboards.publish.links import Links
 from sidelight.dashboards.publish.metric_prefix import with_prefix
 from sidelight.dashboards.publish.rules import (
     PROMETHEUS_RULE_FILE,
     RULE_FILE,
-    Links,
     prometheus_rule,
     rule_document,
 )
@@ -65,7 +65,7 @@ def render(
     groups = rule_groups(objectives)
     require_defined(BOARDS, groups)
     rules = rule_document(groups, links)
-    boards = render_boards()
+    boards = render_boards(links)
     files = {
         **boards,
         CONFIG_MAPS_FILE: config_maps(boards),
@@ -78,11 +78,11 @@ def render(
     return {name: with_prefix(text, metric_prefix) for name, text in files.items()}
 
 
-def render_boards() -> dict[str, str]:
+def render_boards(links: Links | None = None) -> dict[str, str]:
     """Every board as JSON (Grafana's v1 schema), by file name."""
     return {
         f"{board.uid}.json": json.dumps(
-            dashboard(board), cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False
+            dashboard(board, links), cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False
         )
         + "\n"
         for board in BOARDS

@@ -26,8 +26,8 @@ from sidelight.dashboards.panels.panel import (
     Panel,
     PanelKind,
     PanelQuery,
-    Row,
 )
+from sidelight.dashboards.publish.links import Links, PanelLink, panel_links
 from sidelight.dashboards.publish.panel_metrics import panel_metrics
 from sidelight.dashboards.publish.sdk import (
     build_common,
@@ -56,7 +56,7 @@ _SOFT_MAXIMA = {
 }
 
 
-def dashboard(board: Board) -> v1.Dashboard:
+def dashboard(board: Board, links: Links | None = None) -> v1.Dashboard:
     """The board in Grafana's v1 schema, with every id and refId set."""
     return v1.Dashboard(
         uid=board.uid,
@@ -68,7 +68,7 @@ def dashboard(board: Board) -> v1.Dashboard:
         graph_tooltip=v1.DashboardCursorSync.CROSSHAIR,
         time=v1.DashboardDashboardTime(from_val="now-1h", to="now"),
         refresh="30s",
-        panels=list(_panels(board.rows)),
+        panels=list(_panels(board, links or Links())),
         templating=v1.DashboardDashboardTemplating(
             list_val=[
                 _without_interval(variable)
@@ -82,12 +82,12 @@ def dashboard(board: Board) -> v1.Dashboard:
 
 def panel_ids(board: Board) -> dict[str, int]:
     """The id that each panel has in Grafana, by title."""
-    return {panel.title or "": panel.id_val or 0 for panel in _panels(board.rows)}
+    return {panel.title or "": panel.id_val or 0 for panel in _panels(board, Links())}
 
 
-def _panels(rows: tuple[Row, ...]) -> Iterator[v1.Panel | v1.RowPanel]:
+def _panels(board: Board, links: Links) -> Iterator[v1.Panel | v1.RowPanel]:
     next_id, y = 1, 0
-    for row in rows:
+    for row in board.rows:
         yield v1.RowPanel(
             title=row.title,
             id_val=next_id,
@@ -101,6 +101,9 @@ def _panels(rows: tuple[Row, ...]) -> Iterator[v1.Panel | v1.RowPanel]:
             grafana_panel = _panel(panel)
             grafana_panel.id_val = next_id
             grafana_panel.grid_pos = v1.GridPos(h=panel.height, w=panel.width, x=x, y=y)
+            grafana_panel.links = [
+                _panel_link(link) for link in panel_links(board, row, panel, links)
+            ]
             next_id, x = next_id + 1, x + panel.width
             line_height = max(line_height, panel.height)
             yield grafana_panel
@@ -320,6 +323,18 @@ def _annotation(annotation: Annotation) -> v1.AnnotationQuery:
     # The SDK always writes "inControlsMenu", which hides the toggle in a menu.
     query.placement = None  # type: ignore[assignment]
     return query
+
+
+def _panel_link(panel_link: PanelLink) -> v1.DashboardLink:
+    link = v1.DashboardLink(
+        title=panel_link.title,
+        type_val=v1.DashboardLinkType.LINK,
+        icon="external link",
+        url=panel_link.url,
+        target_blank=panel_link.opens_tab,
+    )
+    link.placement = None  # type: ignore[assignment]
+    return link
 
 
 def _boards_link() -> v1.DashboardLink:

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from sidelight.dashboards.alerts.alert import Alert, AlertGroup
 from sidelight.dashboards.publish.datasource import DATASOURCE_UID
-from sidelight.dashboards.publish.rules import Document, Links, alert_annotations
+from sidelight.dashboards.publish.links import Links
+from sidelight.dashboards.publish.rules import Document, alert_annotations
 
 GRAFANA_ALERTS_FILE: Final = "grafana-alerts.yaml"
 FOLDER: Final = "Sidelight"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sidelight.dashboards.alerts.alert import Alert, AlertGroup, RecordingRule
@@ -11,22 +10,12 @@ from sidelight.dashboards.boards.board import Board
 from sidelight.dashboards.boards.published import BOARDS
 from sidelight.dashboards.catalog.metric import RESULT_LABELS
 from sidelight.dashboards.publish.grafana import panel_ids
+from sidelight.dashboards.publish.links import Links, runbook_url
 
 RULE_FILE: Final = "sidelight-rules.yaml"
 PROMETHEUS_RULE_FILE: Final = "sidelight-prometheusrule.yaml"
 
 Document = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Links:
-    """Where an alert's links lead: the addresses of Grafana and of the site of docs/.
-
-    Without an address the annotation has the path alone.
-    """
-
-    grafana: str = ""
-    docs: str = ""
 
 
 def rule_document(groups: Iterable[AlertGroup], links: Links | None = None) -> Document:
@@ -76,14 +65,8 @@ def alert_annotations(alert: Alert, links: Links) -> dict[str, str]:
         "summary": alert.summary,
         "description": alert.advice,
         "dashboard_url": f"{links.grafana.rstrip('/')}{_panel_path(alert)}",
-        "runbook_url": _runbook(alert, links),
+        "runbook_url": runbook_url(alert, links),
     }
-
-
-def _runbook(alert: Alert, links: Links) -> str:
-    if not links.docs:
-        return f"docs/runbooks/{alert.runbook}.md"
-    return f"{links.docs.rstrip('/')}/runbooks/{alert.runbook}.html"
 
 
 def _panel_path(alert: Alert) -> str:

@@ -11,6 +11,7 @@ from sidelight.dashboards.promql import (
     Scalar,
     highest,
     ratio,
+    unless,
     where,
 )
 from sidelight.dashboards.queries import series
@@ -31,6 +32,26 @@ def restarts(view: View) -> Expr:
         "or",
         BinaryOperation(highest(started, "instance"), ">", Scalar(0)),
     )
+
+
+def added(view: View) -> Expr:
+    """vLLM servers that were not there a window earlier, by `instance`: a deployment began them."""
+    return _only(view, view.before(view.window))
+
+
+def removed(view: View) -> Expr:
+    """vLLM servers that were there a window earlier, by `instance`, and not in this one."""
+    return _only(view.before(view.window), view)
+
+
+def _only(view: View, other: View) -> Expr:
+    present, absent = (
+        highest(
+            series.over_window("present_over_time", one, vllm.RUNNING, part="value"), "instance"
+        )
+        for one in (view, other)
+    )
+    return unless(present, absent, "instance")
 
 
 def servers(view: View) -> Expr:
