@@ -25,6 +25,9 @@ WORDS = st.lists(
             "/usr/bin/vllm",
             "python3 -m vllm.entrypoints.openai.api_server",
             "vllm.entrypoints.openai.api_server",
+            "vllm\u00a0serve",
+            "vllm\n",
+            "a\nvllm\tserve\n",
         ]
     ),
     max_size=3,
@@ -75,7 +78,7 @@ ANNOTATIONS = st.fixed_dictionaries(
         "sidelight.dev/injected": st.just("0.1.0"),
     },
 )
-PODS = st.fixed_dictionaries(
+ANY = st.fixed_dictionaries(
     {
         "metadata": st.fixed_dictionaries(
             {}, optional={"labels": CHOICES, "annotations": ANNOTATIONS}
@@ -98,6 +101,42 @@ PODS = st.fixed_dictionaries(
         ),
     }
 )
+# Most pods above are refused for one thing or another; these ask, and run vLLM.
+SERVERS = st.fixed_dictionaries(
+    {"name": st.just("server"), "image": st.just("vllm/vllm-openai")},
+    optional={
+        "env": st.lists(VARIABLES, max_size=3),
+        "envFrom": st.just([{"configMapRef": {"name": "a"}}]),
+        "volumeMounts": st.just([{"name": "a", "mountPath": "/data"}]),
+    },
+)
+OTHERS = st.lists(st.fixed_dictionaries({"name": st.just("log"), "image": st.just("nginx")}))
+ASKING = st.fixed_dictionaries(
+    {
+        "metadata": st.fixed_dictionaries(
+            {"labels": st.just({"sidelight.dev/inject": "true"})},
+            optional={
+                "annotations": st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "sidelight.dev/python-path": st.sampled_from(["", "/app"]),
+                        "sidelight.dev/sidecar-first": st.just("true"),
+                    },
+                )
+            },
+        ),
+        "spec": st.fixed_dictionaries(
+            {"containers": st.tuples(OTHERS, SERVERS, OTHERS).map(lambda t: [*t[0], t[1], *t[2]])},
+            optional={
+                "initContainers": OTHERS,
+                "volumes": st.just([{"name": "data"}]),
+                "securityContext": st.sampled_from([{}, {"runAsUser": 0}, {"runAsUser": 1000}]),
+                "resources": st.just({"requests": {"cpu": "1"}}),
+            },
+        ),
+    }
+)
+PODS = st.one_of(ANY, ASKING)
 NAMESPACE_LABELS = st.fixed_dictionaries(
     {},
     optional={

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
+
+import re2
 
 from sidelight.injection.expressions.literals import written
 from sidelight.injection.expressions.nodes import Expression, Scope, as_list, as_text
@@ -12,13 +13,16 @@ from sidelight.injection.expressions.nodes import Expression, Scope, as_list, as
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """Whether a regular expression, in the syntax that RE2 and Python share, matches in a text."""
+    """Whether a regular expression matches somewhere in a text.
+
+    CEL's are RE2's. Python's own mean other things by a space and by the end of a text.
+    """
 
     of: Expression
     pattern: str
 
     def evaluate(self, scope: Scope) -> bool:
-        return re.search(self.pattern, as_text(self.of.evaluate(scope))) is not None
+        return re2.search(self.pattern, as_text(self.of.evaluate(scope))) is not None
 
     def cel(self) -> str:
         return f"{self.of.cel()}.matches({written(self.pattern)})"
