@@ -52,6 +52,26 @@ async def test_other_certificates_have_a_context_of_their_own(tmp_path: Path) ->
     assert len(set(map(id, made))) == 4
 
 
+async def test_a_private_authority_need_not_be_strict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.13 asks for extensions that the authority of many a Kubernetes cluster lacks."""
+    create = ssl.create_default_context
+
+    def of_python_3_13(*arguments: object, **options: object) -> ssl.SSLContext:
+        context = create(*arguments, **options)  # type: ignore[arg-type]
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", of_python_3_13)
+    contexts = ClientContexts()
+    private = await contexts.get(Authority(tmp_path).certificate)
+    assert not private.verify_flags & ssl.VERIFY_X509_STRICT
+    assert private.verify_mode is ssl.CERT_REQUIRED
+    assert private.check_hostname
+    assert (await contexts.get()).verify_flags & ssl.VERIFY_X509_STRICT
+
+
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", None])
 async def test_files_that_change_are_read_again(
     variable: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
