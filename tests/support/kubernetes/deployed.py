@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from support.helm import Object, only
 from support.kubernetes.injector import Injector
@@ -18,24 +19,31 @@ def deployed(
     environment: Mapping[str, str],
     account: Path,
     *options: str,
+    secrets: Mapping[str, Mapping[str, bytes]] = MappingProxyType({}),
 ) -> Injector:
-    """A pod of the Deployment in `objects`, with its ConfigMap below `directory`.
+    """A pod of the Deployment in `objects`, with its volumes below `directory`.
 
     `account`: what is mounted of the service account. `options` replace those on where to listen.
+    `secrets`: the files of each Secret that the pod mounts.
     """
     spec = only(objects, "Deployment", "-injector")["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     command, *arguments = container["args"]
     assert command == "injector"
-    settings = only(objects, "ConfigMap", "-injector")["data"]
+    settings = only(objects, "ConfigMap", "-injector")
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     for mount in container["volumeMounts"]:
-        if "configMap" in volumes[mount["name"]]:
-            folder = directory / mount["mountPath"].lstrip("/")
-            folder.mkdir(parents=True)
-            for name, text in settings.items():
-                (folder / name).write_text(text)
-            arguments = [each.replace(mount["mountPath"], str(folder)) for each in arguments]
+        volume = volumes[mount["name"]]
+        if "configMap" in volume:
+            assert volume["configMap"]["name"] == settings["metadata"]["name"]
+            files = {name: text.encode() for name, text in settings["data"].items()}
+        else:
+            files = dict(secrets[volume["secret"]["secretName"]])
+        folder = directory / mount["mountPath"].lstrip("/")
+        folder.mkdir(parents=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        arguments = [each.replace(mount["mountPath"], str(folder)) for each in arguments]
     kept = [each for each in arguments if each.partition("=")[0] not in _LISTENING]
     return Injector(
         directory,
