@@ -47,6 +47,7 @@ _SET_BY_THE_CHART: Final = (
     ("OtlpHttp", "host"), ("OtlpGrpc", "host"), ("Zipkin", "host"), ("Serve", "host"),
     ("LogOptions", "directory"),
 )  # fmt: skip
+_QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 _PATHS: Final = {"ca", "certificate", "key", "client_ca", "prices"}
 
 Schema = dict[str, Any]
@@ -177,8 +178,19 @@ def _add_kubernetes(name: str, definitions: Schema) -> None:
             text = json.dumps(_plain(known[one]))
             missing += re.findall(r'"#/\$defs/([^"]+)"', text)
             definitions[one] = json.loads(text.replace("#/$defs/", "#/definitions/"))
-    if (quantity := "io.k8s.apimachinery.pkg.api.resource.Quantity") in definitions:
-        definitions[quantity] = {"type": ["string", "number"]}
+    # What Kubernetes checks beyond its schema. Injected, a fault would have every pod refused.
+    stricter: dict[str, Schema] = {
+        "io.k8s.apimachinery.pkg.api.resource.Quantity": {
+            "anyOf": [{"type": "string", "pattern": _QUANTITY}, {"type": "number", "minimum": 0}],
+            "oneOf": None,
+        },
+        "io.k8s.api.core.v1.EnvVar": {"not": {"required": ["value", "valueFrom"]}},
+        "io.k8s.api.core.v1.EnvVarSource": {"minProperties": 1, "maxProperties": 1},
+    }
+    for kind, rules in stricter.items():
+        if kind in definitions:
+            whole = {**definitions[kind], **rules}
+            definitions[kind] = {key: rule for key, rule in whole.items() if rule is not None}
 
 
 def _plain(value: Any) -> Any:

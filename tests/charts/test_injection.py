@@ -33,7 +33,7 @@ INJECT = "sidelight.dev/inject"
 
 def _by_webhook(objects: list[Object]) -> dict[str, Any]:
     """The settings that the injector reads."""
-    text = only(objects, "ConfigMap", "-injector")["data"]["injection.yaml"]
+    text = only(objects, "ConfigMap", "-injection")["data"]["injection.yaml"]
     settings: dict[str, Any] = yaml.safe_load(text)
     return settings
 
@@ -226,7 +226,7 @@ def test_certificates_outlive_upgrades() -> None:
         bundle = base64.b64decode(webhook["clientConfig"]["caBundle"]).decode()
         assert bundle.startswith("-----BEGIN CERTIFICATE-----")
     issued = made("an issuer of the cluster", "webhook")
-    certificate = only(issued, "Certificate")
+    (certificate,) = (one for one in issued if one["kind"] == "Certificate")
     assert certificate["spec"]["issuerRef"]["name"] == "corporate"
     configuration = only(issued, "MutatingWebhookConfiguration")["metadata"]["annotations"]
     namespace, _, name = configuration["cert-manager.io/inject-ca-from"].partition("/")
@@ -241,7 +241,14 @@ def test_certificates_outlive_upgrades() -> None:
             {"gateway": {"config": {"receivers": {"otlp_http": {"enabled": False}}}}},
             "enable receivers.otlp_http",
         ),
-        ({"injection": {"mode": "webhook", "volume": "image"}}, "set injection.volume to copy"),
+        (
+            {"injection": {"sidecar": {"resources": {"limits": {"memory": "255Mi"}}}}},
+            "requests.memory is 256Mi, above its limit of 255Mi; set both",
+        ),
+        (
+            {"injection": {"sidecar": {"resources": {"requests": {"cpu": 1}}}}},
+            "requests.cpu is 1, above its limit of 200m; set both",
+        ),
         (
             {"injection": {"webhook": {"certificates": {"kind": "supplied"}}}},
             "name the Secret in existingSecret",
@@ -260,3 +267,13 @@ def test_faults_are_refused(values: dict[str, Any], sentence: str) -> None:
     """With what to do; each would leave pods without Sidelight, or without a start."""
     with pytest.raises(HelmError, match=sentence):
         rendered(values)
+
+
+def test_no_cluster_gets_volumes_that_it_does_not_know() -> None:
+    """It would drop the field and refuse the pod."""
+    volumes = {"volume": "image"}
+    for kubernetes, expected in (("1.29", "copy"), ("1.35", "copy"), ("1.36", "image")):
+        assert _by_webhook(rendered({}, kubernetes=kubernetes))["volume"] == expected
+    assert _by_webhook(rendered({"injection": volumes}, kubernetes="1.34"))["volume"] == "image"
+    with pytest.raises(HelmError, match=r"set injection\.volume to copy"):
+        rendered({"injection": volumes}, kubernetes="1.32")

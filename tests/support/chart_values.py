@@ -193,7 +193,7 @@ CASES: Final[dict[str, dict[str, Any]]] = {
                 {"name": "SIDELIGHT_RESOURCE_ATTRIBUTES", "value": 'team="a\\b" & <c>'},
             ],
             "sidecar": {
-                "resources": {"limits": {"memory": "1Gi"}},
+                "resources": {"limits": {"memory": "1Gi", "cpu": "0.5"}},
                 "env": [{"name": "SIDELIGHT_LOG__MAX_BYTES", "value": "1000000000"}],
             },
             "webhook": {

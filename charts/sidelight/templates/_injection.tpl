@@ -11,12 +11,13 @@
 {{- end -}}
 
 {{- define "sidelight.injection.volume" -}}
-{{- $mode := include "sidelight.injection.mode" . -}}
+{{- $version := .Capabilities.KubeVersion.Version -}}
 {{- $volume := .Values.injection.volume -}}
-{{- if and (eq $volume "image") (eq $mode "webhook") -}}
-{{- fail "injection.volume is image, and the webhook does not know which namespaces refuse image volumes; set injection.volume to copy, or injection.mode to policy" -}}
+{{- /* Older API servers drop the field, and then refuse the volume, and the pod with it. */ -}}
+{{- if and (eq $volume "image") (semverCompare "<1.33-0" $version) -}}
+{{- fail (printf "injection.volume is image, which Kubernetes %s does not know; set injection.volume to copy" $version) -}}
 {{- end -}}
-{{- ternary (ternary "image" "copy" (eq $mode "policy")) $volume (eq $volume "auto") -}}
+{{- ternary (ternary "image" "copy" (semverCompare ">=1.36-0" $version)) $volume (eq $volume "auto") -}}
 {{- end -}}
 
 {{/* Where sidecars send to. */}}
@@ -29,6 +30,19 @@
 {{- fail "the sidecars send OTLP over HTTP, which gateway.config switches off; enable receivers.otlp_http, or set injection.endpoint" -}}
 {{- else -}}
 {{- include "sidelight.gateway.url" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A pod whose container requests more than its limit is refused, whatever the failure policy says. */}}
+{{- define "sidelight.injection.checkResources" -}}
+{{- $limits := default (dict) .limits -}}
+{{- range $name, $request := default (dict) .requests -}}
+{{- if hasKey $limits $name -}}
+{{- $limit := get $limits $name -}}
+{{- if gt (include "sidelight.thousandths" $request | int64) (include "sidelight.thousandths" $limit | int64) -}}
+{{- fail (printf "injection.sidecar.resources: requests.%s is %v, above its limit of %v; set both" $name $request $limit) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -68,6 +82,7 @@ twice breaks pods that are applied again. */}}
 {{- $env := include "sidelight.variables" (dict "own" $settings.sidecar.env "given" $injection.sidecar.env) | fromJsonArray -}}
 {{- $sidecar := mergeOverwrite (omit $settings.sidecar "resources") (dict "image" $collector "imagePullPolicy" $policy "env" $env) -}}
 {{- with $injection.sidecar.resources -}}
+{{- include "sidelight.injection.checkResources" . -}}
 {{- $_ := set $sidecar "resources" . -}}
 {{- end -}}
 {{- $_ := set $settings "sidecar" $sidecar -}}

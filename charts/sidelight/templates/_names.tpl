@@ -90,12 +90,17 @@ true
 
 {{/* A quantity such as 10Gi in bytes. */}}
 {{- define "sidelight.bytes" -}}
+{{- div (include "sidelight.thousandths" .) 1000 -}}
+{{- end -}}
+
+{{/* A quantity such as 200m or 10Gi, in thousandths. */}}
+{{- define "sidelight.thousandths" -}}
 {{- $text := toString . -}}
-{{- $units := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "P" 1000000000000000 "" 1 -}}
+{{- $units := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "P" 1000000000000000 "" 1 "m" 0.001 -}}
 {{- $unit := regexFind "[A-Za-z]*$" $text -}}
 {{- $number := trimSuffix $unit $text -}}
 {{- if or (not (hasKey $units $unit)) (not (regexMatch "^[0-9]+(\\.[0-9]+)?$" $number)) -}}
-{{- fail (printf "%s is not a size; write it like 10Gi" $text) -}}
+{{- fail (printf "%s is not a quantity; write it like 10Gi" $text) -}}
 {{- end -}}
-{{- mulf (float64 $number) (get $units $unit) | int64 -}}
+{{- round (mulf (float64 $number) (get $units $unit) 1000) 0 | int64 -}}
 {{- end -}}
