@@ -26,7 +26,7 @@ def patch(
     Raises what the evaluator raises: an API server would ignore the policy.
     """
     spec = policy["spec"]
-    scope: dict[str, Any] = {"object": _decoded(pod), **_KEYS}
+    scope: dict[str, Any] = {"object": decoded(pod), **_KEYS}
     for condition in spec["matchConditions"]:
         if _program(condition["expression"]).execute(scope) is not True:
             return None
@@ -41,10 +41,15 @@ def patch(
     return list(_program(mutation["jsonPatch"]["expression"]).execute(scope))
 
 
-def _decoded(value: Any) -> Any:
+def evaluate(expression: str, scope: dict[str, Any]) -> Any:
+    """The value of one expression. Raises what the evaluator raises."""
+    return _program(expression).execute(scope)
+
+
+def decoded(value: Any) -> Any:
     """A pod as the API server has it: without the fields that are null."""
     if isinstance(value, dict):
-        return {key: _decoded(item) for key, item in value.items() if item is not None}
+        return {key: decoded(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [_decoded(item) for item in value]
+        return [decoded(item) for item in value]
     return value
