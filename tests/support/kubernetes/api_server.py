@@ -84,6 +84,10 @@ class ApiServer:
     calls: list[Call] = field(default_factory=list)
     refused: list[Call] = field(default_factory=list)
     """Those that RBAC did not let in."""
+    merges: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = field(
+        default_factory=list
+    )
+    """Each patch, between the object before and after it."""
     before: Callable[[Call], None] = lambda _call: None
     """Called before each call, for what others do at the same time."""
 
@@ -180,7 +184,9 @@ class ApiServer:
                     "again",
                 )
             if method == "PATCH":
-                content = _merged(existing, content, content_type)
+                change = content
+                content = _merged(copy.deepcopy(existing), change, content_type)
+                self.merges.append((existing, change, content))
             elif content["metadata"].get("name") != call.name:
                 raise StatusError(
                     400, "BadRequest", "the name of the object is not that of the URL"
