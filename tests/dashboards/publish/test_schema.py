@@ -10,11 +10,12 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import yaml
 
+from sidelight.dashboards.publish.files import render_boards
 from support.node.packages import NodeError, packages, run
 from support.paths import ROOT, TESTS
 from support.waiting import waiting_for
@@ -28,8 +29,11 @@ _COMPILER = (
 
 pytestmark = pytest.mark.real("node")
 
-Check = Callable[[dict[str, dict[str, Any]]], str]
-"""Takes named documents; returns what is wrong with them, or nothing."""
+
+class Check(Protocol):
+    """Takes named documents and the name of their type; returns what is wrong, or nothing."""
+
+    def __call__(self, boards: dict[str, dict[str, Any]], of_type: str = "Board") -> str: ...
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +53,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def compiled(folder: Path) -> Check:
     """TypeScript's complaints about dashboards."""
 
-    def check(boards: dict[str, dict[str, Any]]) -> str:
+    def check(boards: dict[str, dict[str, Any]], of_type: str = "Board") -> str:
         files = []
         for name, board in boards.items():
             file = folder / f"{name}.ts"
             file.write_text(
-                "import type { Board } from './board';\n"
-                f"export const board: Board = {json.dumps(board, indent=1)};\n"
+                f"import type {{ {of_type} }} from './board';\n"
+                f"export const board: {of_type} = {json.dumps(board, indent=1)};\n"
             )
             files.append(file.name)
         try:
@@ -85,16 +89,35 @@ def _boards() -> dict[str, dict[str, Any]]:
     return {file.stem: json.loads(file.read_text()) for file in sorted(GENERATED.glob("*.json"))}
 
 
-def _mutations(board: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _boards_v2() -> dict[str, dict[str, Any]]:
+    rendered = render_boards(schema="v2")
+    return {name.removesuffix(".json"): json.loads(text) for name, text in rendered.items()}
+
+
+Steps = tuple[str | int, ...]
+_FAULTS: tuple[tuple[str, Steps, str, object], ...] = (
+    ("misspelt", (), "titel", "Requests"),
+    ("ill-typed", (), "editable", "no"),
+    ("unknown-enum", ("panels", 1, "fieldConfig", "defaults", "thresholds"), "mode", "absolut"),
+    ("panel-option", ("panels", 1, "options"), "legende", {}),
+    ("query-field", ("panels", 1, "targets", 0), "expression", "up"),
+    ("variable-field", ("templating", "list", 1), "multiple", True),
+)
+_FAULTS_V2: tuple[tuple[str, Steps, str, object], ...] = (
+    ("misspelt-v2", ("spec",), "titel", "Requests"),
+    ("ill-typed-v2", ("spec", "elements", "panel-2", "spec"), "id", "2"),
+    ("unknown-enum-v2", ("spec", "variables", 1, "spec"), "refresh", "always"),
+    ("layout-v2", ("spec", "layout", "spec", "rows", 0, "spec"), "height", 8),
+    ("annotation-v2", ("spec", "annotations", 0, "spec"), "titleFormat", "restarted"),
+    ("link-v2", ("spec", "links", 0), "target", "_blank"),
+)
+
+
+def _mutations(
+    board: dict[str, Any], faults: tuple[tuple[str, Steps, str, object], ...]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """The board with one fault each."""
-    for name, path, key, value in (
-        ("misspelt", (), "titel", "Requests"),
-        ("ill-typed", (), "editable", "no"),
-        ("unknown-enum", ("panels", 1, "fieldConfig", "defaults", "thresholds"), "mode", "absolut"),
-        ("panel-option", ("panels", 1, "options"), "legende", {}),
-        ("query-field", ("panels", 1, "targets", 0), "expression", "up"),
-        ("variable-field", ("templating", "list", 1), "multiple", True),
-    ):
+    for name, path, key, value in faults:
         mutated = copy.deepcopy(board)
         place: Any = mutated
         for step in path:
@@ -110,8 +133,17 @@ def test_boards_fit_grafana_s_types(compiled: Check) -> None:
 
 def test_the_types_find_faults(compiled: Check) -> None:
     """Each mutation of a board is a complaint about its own file."""
-    mutated = dict(_mutations(_boards()["sidelight-requests"]))
+    mutated = dict(_mutations(_boards()["sidelight-requests"], _FAULTS))
     complaints = compiled(mutated)
+    assert {name for name in mutated if f"{name}.ts" in complaints} == mutated.keys()
+
+
+def test_boards_of_v2_fit_grafana_s_types(compiled: Check) -> None:
+    """Every board as a resource of Grafana's v2 API, and each mutation is a complaint."""
+    boards = _boards_v2()
+    assert compiled(boards, "BoardV2") == ""
+    mutated = dict(_mutations(boards["sidelight-requests"], _FAULTS_V2))
+    complaints = compiled(mutated, "BoardV2")
     assert {name for name in mutated if f"{name}.ts" in complaints} == mutated.keys()
 
 

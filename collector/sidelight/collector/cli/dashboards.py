@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -35,7 +36,21 @@ def dashboards() -> None:
 )
 @_slo_option
 @_prefix_option
-def write(directory: Path, grafana: str, docs: str, slo: Path | None, metric_prefix: str) -> None:
+@click.option(
+    "--schema",
+    type=click.Choice(["v1", "v2"]),
+    default="v1",
+    show_default=True,
+    help="Grafana's dashboard schema; v2 needs Grafana 13 or newer.",
+)
+def write(
+    directory: Path,
+    grafana: str,
+    docs: str,
+    slo: Path | None,
+    metric_prefix: str,
+    schema: Literal["v1", "v2"],
+) -> None:
     """Write dashboards and alert rules to DIRECTORY.
 
     \b
@@ -55,7 +70,8 @@ def write(directory: Path, grafana: str, docs: str, slo: Path | None, metric_pre
         fail(str(error), 2)
     try:
         objectives = read_objectives(slo) if slo else None
-        for file in write_files(directory, Links(grafana, docs), objectives, metric_prefix):
+        links = Links(grafana, docs)
+        for file in write_files(directory, links, objectives, metric_prefix, schema):
             click.echo(file)
     except ObjectiveError as error:
         fail(str(error), 2)

@@ -1,5 +1,6 @@
 // What a dashboard of ours may hold: Grafana's own types, as JSON writes them.
 import type * as schema from '@grafana/schema';
+import type * as v2 from '@grafana/schema/apis/dashboard.grafana.app/v2';
 import type * as heatmap from '@grafana/schema/dist/esm/raw/composable/heatmap/panelcfg/x/HeatmapPanelCfg_types.gen';
 import type * as stat from '@grafana/schema/dist/esm/raw/composable/stat/panelcfg/x/StatPanelCfg_types.gen';
 import type * as timeseries from '@grafana/schema/dist/esm/raw/composable/timeseries/panelcfg/x/TimeSeriesPanelCfg_types.gen';
@@ -48,4 +49,12 @@ export type Board = Omit<Json<schema.Dashboard>, 'annotations' | 'panels' | 'tem
   annotations: { list: Annotation[] };
   panels: (Panel | Json<schema.RowPanel>)[];
   templating: { list: Variable[] };
+};
+
+// In v2 the fields of queries and the options of panels have no types: a test compares them with v1.
+export type BoardV2 = {
+  apiVersion: 'dashboard.grafana.app/v2';
+  kind: 'Dashboard';
+  metadata: { name: string };
+  spec: v2.Spec;
 };
