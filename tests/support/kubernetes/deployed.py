@@ -30,13 +30,12 @@ def deployed(
     (container,) = spec["containers"]
     command, *arguments = container["args"]
     assert command == "injector"
-    settings = only(objects, "ConfigMap", "-injector")
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     for mount in container["volumeMounts"]:
         volume = volumes[mount["name"]]
         if "configMap" in volume:
-            assert volume["configMap"]["name"] == settings["metadata"]["name"]
-            files = {name: text.encode() for name, text in settings["data"].items()}
+            settings = only(objects, "ConfigMap", volume["configMap"]["name"])["data"]
+            files = {name: text.encode() for name, text in settings.items()}
         else:
             files = dict(secrets[volume["secret"]["secretName"]])
         folder = directory / mount["mountPath"].lstrip("/")
