@@ -144,6 +144,7 @@ class EventWriter:
         self._told.move_to_end(key)
         if len(self._told) > _MAX_REMEMBERED:
             self._told.popitem(last=False)
+        # Remembered before it is written: one that fails is not tried for each replica again.
         self._waiting.append(event)
         self._has_some.set()
 

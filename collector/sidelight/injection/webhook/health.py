@@ -30,6 +30,7 @@ class InjectorHealth:
 
     async def trouble(self) -> str | None:
         """None: a process that answers needs no restart."""
+        # A missing certificate is not cured by one; the keeper goes on trying.
         return None
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:

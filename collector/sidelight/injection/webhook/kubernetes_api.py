@@ -21,6 +21,7 @@ _TIMEOUT_SECONDS: Final = 10.0
 _MAX_ANSWER_BYTES: Final = 2 * 1024 * 1024
 _MAX_REASON_CHARACTERS: Final = 400
 _JSON: Final = "application/json"
+# A JSON merge patch would replace the whole list of webhooks; this one merges it by their names.
 _MERGE: Final = "application/strategic-merge-patch+json"
 
 
@@ -93,11 +94,13 @@ def in_cluster(environ: Mapping[str, str], directory: Path = SERVICE_ACCOUNT) ->
             "this is not a pod (KUBERNETES_SERVICE_HOST is not set): outside of a cluster name "
             "--certificate and --key, and add --no-events"
         )
+    # Read by a thread whenever it changes: the kubelet replaces it before it expires.
     token_file = directory / "token"
     try:
         token = Watched([token_file], lambda: _token_of(token_file))
     except ConfigError as error:
         raise ServiceError(str(error)) from None
+    # An address, as client-go uses it: the injector needs no DNS.
     place = f"[{host}]" if ":" in host else host
     client = HttpClient(
         f"https://{place}:{port}", _TIMEOUT_SECONDS, _MAX_ANSWER_BYTES, ca=directory / "ca.crt"
@@ -131,6 +134,7 @@ def _token_of(file: Path) -> str:
 
 
 def _object(answer: Answer, path: str) -> dict[str, Any]:
+    # A proxy on the way may answer with a page of its own.
     content: dict[str, Any] | None = None
     with suppress(ValueError, RecursionError):
         parsed = json.loads(answer.body)

@@ -21,6 +21,7 @@ class InjectorMetrics:
         self._errors = registry.counter(c.INJECTOR_ERRORS, ("kind",))
         self._events = registry.counter(c.INJECTOR_EVENTS, ("outcome",))
         self._handshakes = registry.counter(c.INJECTOR_HANDSHAKES_FAILED, ("reason",))
+        # Read at each scrape, because a certificate changes without us when it lies in files.
         self.expiry = registry.gauge(c.INJECTOR_CERTIFICATE_EXPIRY)
         self.seconds = registry.histogram(c.INJECTOR_REVIEW_DURATION).labels()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -116,6 +117,7 @@ class Injector:
         background: list[asyncio.Task[None]] = []
         options = self._options
         try:
+            # Before there is a certificate, so that a port in use is told at the start.
             port = await _bind(self._webhook, options.host, options.port, "--")
             serve_port = await _bind(
                 self._serve, options.serve_host, options.serve_port, "--serve-"
@@ -131,6 +133,9 @@ class Injector:
                 if part is not None:
                     background.append(asyncio.create_task(supervise(name, part.run)))
             self._catch_signals()
+            # As in the collector: what exists now stays, and need not be looked through again.
+            gc.collect()
+            gc.freeze()
             await self._stop.wait()
             # The Service goes on sending requests until it knows that this pod is not ready.
             self._health.is_draining = True
@@ -140,6 +145,7 @@ class Injector:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
+            # After the webhook, so that a probe sees the drain to its end.
             await self._webhook.stop(0.0)
             await self._serve.stop(0.0)
             if self._api is not None:

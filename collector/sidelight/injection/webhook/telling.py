@@ -28,6 +28,7 @@ def _asks_itself(pod: Mapping[str, Any], settings: InjectionSettings) -> bool:
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
     if isinstance(annotations, dict) and names.CONTAINER in annotations:
         return True
+    # Without the labels of its namespace, only the pod's own wish is left.
     return inject(pod, settings).reason is not Reason.NOT_ASKED
 
 
@@ -37,6 +38,7 @@ def _runs_vllm(pod: Mapping[str, Any]) -> bool:
     try:
         for name, expression in variables().items():
             values[name] = expression.evaluate(scope)
+            # Those behind it assume a pod that can be injected.
             if name == "candidates":
                 break
     except (EvaluationError, TypeError, RecursionError):

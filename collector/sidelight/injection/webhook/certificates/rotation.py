@@ -95,8 +95,10 @@ def advanced(
     coming = stored.next if _is_usable(stored.next, renewal, now) else None
     current = stored.current
     if current is None or not _is_usable(current, renewal, now):
+        # What is served already is trusted already; the next pair is at least announced.
         candidates = (pair for pair in (served, coming) if _is_usable(pair, renewal, now))
         usable = next(candidates, None) or make(renewal.names, renewal.days, now)
+        # Other replicas serve the old pair until they look again.
         previous_ca = (stored.current.ca if stored.current else b"") or previous_ca
         alive = previous_ca if _is_alive(previous_ca, now) else b""
         return Certificates(usable, None if coming == usable else coming, alive)
