@@ -4,6 +4,7 @@
 
 - `connect`: starts the hand-off, and waits for its connection;
 - `request ID`: hands over a request whose answer has this id;
+- `begin NUMBER`: hands over the body of a request that goes on;
 - `large N`: hands over N request bodies of a megabyte, and answers how many were dropped;
 - `fork`: forks a child that sleeps, and answers its process id;
 - `spawn`: starts a Python, and answers how many sockets it has inherited;
@@ -156,6 +157,9 @@ def main() -> None:
             step = (time.monotonic(), 0, 0, 0.5, 0, 1, 0, 0, 0, 1)
             to.put_step((STEP, 0, step, ()))
             to.put(request(number, argument))
+        elif command == "begin":
+            started = time.time_ns(), time.monotonic_ns()
+            to.put((REQUEST_BODY, int(argument), PATH, (b"{}",), True, 1, (), *started))
         elif command == "large":
             assert isinstance(to, ObserverHandOff)
             body = CapturedRequestBody(number, PATH, (bytes(1 << 20),), True)

@@ -334,7 +334,8 @@ SERVER_ADDRESS: Final = _NETWORK.attribute(
 SERVER_PORT: Final = _NETWORK.attribute("server.port", "Port of the server.", CLIENTS, COLLECTOR)
 ERROR_TYPE: Final = _NETWORK.attribute(
     "error.type",
-    "Class of the error, the HTTP status as text, client_disconnect, or engine_abort.",
+    "Class of the error, the HTTP status as text, client_disconnect, engine_abort, or "
+    "server_ended.",
     VLLM,
     CLIENTS,
     APPS,
@@ -343,6 +344,8 @@ CLIENT_DISCONNECT: Final = "client_disconnect"
 """error.type of a request whose client left before the answer was complete."""
 ENGINE_ABORT: Final = "engine_abort"
 """error.type of a request that the engine aborted while its client waited."""
+SERVER_ENDED: Final = "server_ended"
+"""error.type of a request whose API server ended, or was killed, while it worked on it."""
 
 # ── labels ───────────────────────────────────────────────────────────────────────────────
 _LABELS: Final = Group("Labels of metrics", COLLECTOR)

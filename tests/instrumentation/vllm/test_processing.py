@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
-from sidelight.instrumentation.vllm.records import STEP, Record
+from sidelight.instrumentation.vllm.records import HEALTH, REQUEST_BODY, STEP, Record
 from sidelight.instrumentation.vllm.steps import EngineStep
 from support.observed_vllm import Observed, finished
 from support.vllm_application import answer_with_id
 
+PATH = "/v1/chat/completions"
 BAD: Record = (STEP, 0, ("of a shape to come",), ())
 
 
@@ -93,3 +95,33 @@ def test_threads_end(observed: Observed) -> None:
     assert threading.active_count() == before
     kept = [each.request_id for same in observed.correlator._unclaimed.values() for each in same]
     assert kept == ["cmpl-a-0"]
+
+
+def begun(number: int, active: int) -> Record:
+    """A request whose end does not come."""
+    trace = (b"traceparent", b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01")
+    body = b'{"model":"tiny"}'
+    return REQUEST_BODY, number, PATH, (body,), True, active, (trace,), 1_000, time.monotonic_ns()
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_an_api_server_that_is_killed(observed: Observed, ended: bool) -> None:
+    """What it was working on has a span; not so if only its connection is given up."""
+    observed.processing.process([(1, begun(1, 1)), (2, begun(1, 1)), (1, begun(2, 2))])
+    observed.processing.source_closed(1, ended=ended)
+    spans = observed.spans()
+    assert [span.attributes[names.ERROR_TYPE] for span in spans] == [names.SERVER_ENDED] * 2 * ended
+    for span in spans:
+        assert (span.trace_id, span.parent_id, span.status) == ("a" * 32, "b" * 16, 2)
+        assert span.attributes[names.REQUEST_MODEL] == "tiny"
+        assert span.start_ns == 1_000
+    observed.processing.source_closed(1, ended=True)
+    assert len(observed.spans()) == len(spans)
+
+
+@pytest.mark.parametrize("record", [(HEALTH, 1, ()), begun(3, 1)])
+def test_requests_whose_ends_were_dropped(observed: Observed, record: Record) -> None:
+    """They ended long ago, so they do not end with their API server."""
+    observed.processing.process([(1, begun(1, 1)), (1, begun(2, 2)), (1, record)])
+    observed.processing.source_closed(1, ended=True)
+    assert len(observed.spans()) == (record[0] != HEALTH)

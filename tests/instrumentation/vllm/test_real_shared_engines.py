@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -99,6 +99,14 @@ def server_spans(receiver: OtlpReceiver) -> list[ReceivedSpan]:
 
     spans: list[ReceivedSpan] = receiver.wait_for(received)
     return spans
+
+
+def server_span(receiver: OtlpReceiver, trace_id: str) -> ReceivedSpan:
+    """The one server span of a trace, once it is here."""
+    (span,) = receiver.wait_for(
+        lambda: receiver.spans(lambda span: span.trace_id == trace_id and span.kind == 2)
+    )
+    return cast(ReceivedSpan, span)
 
 
 def by_engine(receiver: OtlpReceiver, metric: str) -> dict[int, Any]:
@@ -234,17 +242,36 @@ async def test_sums_equal_the_engines_counters(server: VllmServer, receiver: Otl
     assert all(counters(server.metrics_url, DRAFTS).values())
 
 
-def test_end_of_the_server(server: VllmServer, receiver: OtlpReceiver) -> None:
+async def test_end_of_the_server(server: VllmServer, receiver: OtlpReceiver) -> None:
     """vLLM kills its API servers with their children at once; the last spans arrive.
+
+    So does that of a request which they were working on.
 
     This ends the server of all tests here, so it is the last.
     """
     (observer,) = observers_below(server.process.pid)
     trace_id, headers = new_trace()
-    ask(server, 1, headers)
-    server.process.stop(grace_seconds=60.0)
-    (span,) = receiver.wait_for(
-        lambda: receiver.spans(lambda span: span.trace_id == trace_id and span.kind == 2)
-    )
-    assert span.attributes[names.SERVED_OUTPUT_TOKENS] == TOKENS
+    running_id, running_headers = new_trace()
+    begun = asyncio.Event()
+
+    async def run() -> None:
+        body = {"model": server.model_name, "prompt": "x", "max_tokens": 1500, "ignore_eos": True}
+        async with (
+            httpx.AsyncClient(base_url=server.url, timeout=300) as client,
+            client.stream(
+                "POST", "/v1/completions", json=body | {"stream": True}, headers=running_headers
+            ) as response,
+        ):
+            async for _ in response.aiter_bytes():
+                begun.set()
+
+    await asyncio.to_thread(ask, server, 1, headers)
+    running = asyncio.create_task(run())
+    await begun.wait()
+    await asyncio.to_thread(server.process.stop, grace_seconds=60.0)
+    await asyncio.gather(running, return_exceptions=True)
+    answered = server_span(receiver, trace_id)
+    unfinished = server_span(receiver, running_id)
+    assert answered.attributes[names.SERVED_OUTPUT_TOKENS] == TOKENS
+    assert unfinished.attributes[names.ERROR_TYPE] == names.SERVER_ENDED
     eventually(lambda: not Path(f"/proc/{observer}").exists())

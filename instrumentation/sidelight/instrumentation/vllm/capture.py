@@ -217,7 +217,17 @@ class RequestCapture:
     def body_record(self, active: int) -> Record:
         """The record of the complete request body, whose bytes are the caller's from now on."""
         body = self._body
-        return (REQUEST_BODY, self.current.number, self._path, body.take(), body.whole, active)
+        return (
+            REQUEST_BODY,
+            self.current.number,
+            self._path,
+            body.take(),
+            body.whole,
+            active,
+            self._headers,
+            self._start_ns,
+            self._start,
+        )
 
     def ended_record(self, error: str | None, active: int) -> Record:
         """The record of the whole, once the application has returned or raised an `error`.

@@ -46,6 +46,10 @@ class RequestsInHand:
         if in_hand and number is not None and in_hand.pop(number, None) is not None:
             self._find_oldest()
 
+    def numbers(self, source: int) -> list[int]:
+        """The requests of a source, the oldest first."""
+        return list(self._since.get(source, ()))
+
     def oldest(self) -> float | None:
         """When the oldest request came; None without any. May be called on any thread."""
         return self._oldest

@@ -9,7 +9,6 @@ is neither thread nor socket in here.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from math import inf, isfinite
 from typing import Final, Protocol
@@ -22,8 +21,9 @@ from sidelight.instrumentation.vllm.delay.engine import EngineTimes, request_del
 from sidelight.instrumentation.vllm.faults import FaultGuard
 from sidelight.instrumentation.vllm.heartbeat import RequestsInHand, step_age
 from sidelight.instrumentation.vllm.metrics import Attributes, DataPoint, EngineMetrics
+from sidelight.instrumentation.vllm.open_requests import OpenRequest, OpenRequests
 from sidelight.instrumentation.vllm.parse.answer import read_answer
-from sidelight.instrumentation.vllm.parse.facts import RequestFacts
+from sidelight.instrumentation.vllm.parse.facts import AnswerFacts
 from sidelight.instrumentation.vllm.parse.request import read_request
 from sidelight.instrumentation.vllm.records import (
     CapturedEngine,
@@ -48,10 +48,6 @@ from sidelight.instrumentation.vllm.step_parts import SourcedStep, merge_parts, 
 from sidelight.instrumentation.vllm.steps import UNKNOWN_CONDITIONS, EngineConditions, EngineStep
 from sidelight.instrumentation.vllm.trace_context import RemoteParent
 
-# Requests whose body is here and whose end is not.
-MAX_OPEN_REQUESTS: Final = 32_768
-# Of their bodies, where those are kept for their content.
-MAX_OPEN_BYTES: Final = 64 * 1024 * 1024
 MAX_RECORDS_BETWEEN_PAUSES: Final = 16
 
 
@@ -82,9 +78,7 @@ class Processing:
         self._pause = pause
         self._engines: dict[int | None, tuple[EngineTimes, EngineMetrics]] = {}
         self._correlator = Correlator()
-        # By source and the request's number.
-        self._open: OrderedDict[tuple[int, int], tuple[RequestFacts, int]] = OrderedDict()
-        self._open_bytes = 0
+        self._open = OpenRequests()
         self._background = BackgroundResponses()
         # What the next call of `process` settles together with its own.
         self._steps: dict[int, list[SourcedStep]] = {}
@@ -152,12 +146,16 @@ class Processing:
             self._emit_pending(inf if last else time.monotonic())
         self._emitter.flush()
 
-    def source_closed(self, source: int) -> None:
-        """Forget the requests in hand of an API server that is gone."""
+    def source_closed(self, source: int, *, ended: bool) -> None:
+        """Forget an API server. If it has `ended`, the requests in hand have ended with it."""
         self._active.pop(source, None)
-        for key in [key for key in self._open if key[0] == source]:
-            self._open_bytes -= self._open.pop(key)[1]
+        requests = self._open.take_all(source)
+        # Not all that are open: the ends of some may have been dropped on the way.
+        for number in self._in_hand.numbers(source) if ended else ():
+            if (request := requests.get(number)) is not None:
+                self._process_unfinished(source, request)
         self._in_hand.keep_newest(source, 0)
+        self._emitter.flush()
 
     def data_points(self) -> Iterator[DataPoint]:
         """All metrics but those of the export. May be called on another thread."""
@@ -269,17 +267,13 @@ class Processing:
         keep = self._settings.captures_text
         facts = read_request(captured.chunks, captured.whole, ROUTES[captured.path].dialect, keep)
         held = sum(map(len, captured.chunks)) if keep else 0
-        self._open[source, captured.number] = facts, held
-        self._open_bytes += held
-        while len(self._open) > MAX_OPEN_REQUESTS or self._open_bytes > MAX_OPEN_BYTES:
-            _, (_, held) = self._open.popitem(last=False)
-            self._open_bytes -= held
+        self._open.add(source, OpenRequest(captured._replace(chunks=()), facts, held))
 
     def _process_end(self, source: int, captured: CapturedRequest) -> None:
         keep = self._settings.captures_text
-        request, held = self._open.pop((source, captured.number), (None, 0))
-        self._open_bytes -= held
-        if request is None:
+        if (open_request := self._open.take(source, captured.number)) is not None:
+            request = open_request.facts
+        else:
             request = read_request(captured.body, captured.body_whole, captured.route.dialect, keep)
         answer = read_answer(
             captured.answer, captured.answer_whole, captured.tail, captured.stream, keep
@@ -300,6 +294,15 @@ class Processing:
         )
         if not awaits_more or not self._correlator.hold(pending):
             self._emit(pending)
+
+    def _process_unfinished(self, source: int, request: OpenRequest) -> None:
+        captured = records.unfinished(request.begun, time.monotonic_ns(), names.SERVER_ENDED)
+        pending = PendingRequest(source, captured, request.facts, AnswerFacts(), 0.0)
+        try:
+            self._correlator.claim(pending)
+            self._emit(pending)
+        except BaseException as error:  # noqa: BLE001 - the other requests have ended too
+            self.guard.fault(error)
 
     def _emit_pending(self, now: float) -> None:
         for pending in self._correlator.take_pending():

@@ -73,7 +73,8 @@ class CapturedRequestBody(NamedTuple):
     """The body of request `number` of its process, as soon as it is complete.
 
     It is not `whole` if the cap cut it off. `active` counts the requests in hand, this one
-    included.
+    included. The start and the headers are those of `CapturedRequest`, which never comes if its
+    process is killed.
     """
 
     number: int
@@ -81,6 +82,9 @@ class CapturedRequestBody(NamedTuple):
     chunks: tuple[bytes, ...]
     whole: bool
     active: int = 0
+    headers_raw: tuple[tuple[bytes, bytes], ...] = ()
+    start_ns: int = 0
+    start_clock_ns: int = 0
 
 
 class CapturedRequest(NamedTuple):
@@ -189,6 +193,29 @@ _BODIES: Final = {
         1 + CapturedRequest._fields.index(name) for name in ("answer", "tail", "body")
     ),
 }
+
+
+def unfinished(begun: CapturedRequestBody, end_clock_ns: int, error: str) -> CapturedRequest:
+    """The record that never came of a request whose process is gone since `end_clock_ns`."""
+    return CapturedRequest(
+        number=begun.number,
+        path=begun.path,
+        headers_raw=begun.headers_raw,
+        start_ns=begun.start_ns,
+        start_clock_ns=begun.start_clock_ns,
+        end_after_ns=max(0, end_clock_ns - begun.start_clock_ns),
+        first_chunk_after_ns=0,
+        max_gap_ns=0,
+        chunks=0,
+        status=0,
+        stream=False,
+        completed=False,
+        aborted=False,
+        error=error,
+        answer=(),
+        answer_whole=False,
+        tail=(),
+    )
 
 
 def read(record: Record) -> Captured:

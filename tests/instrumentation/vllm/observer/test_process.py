@@ -159,10 +159,16 @@ def test_vllm_kills_an_api_server_with_its_children(receiver: OtlpReceiver, plac
     """As it does at its end with several API servers: the observer process is not among them."""
     with writing(place, receiver.url) as writer:
         writer.do("request chatcmpl-a")
+        writer.do("begin 1000")
         for child in below(writer.process.pid):
             os.kill(child, signal.SIGKILL)
         writer.process.kill()
         receiver.wait_for(lambda: has(receiver, "chatcmpl-a"))
+        (unfinished,) = receiver.wait_for(
+            lambda: receiver.spans(lambda span: names.RESPONSE_ID not in span.attributes)
+        )
+    assert unfinished.attributes[names.ERROR_TYPE] == names.SERVER_ENDED
+    assert unfinished.message == "vLLM's API server ended before it had answered."
 
 
 def test_the_process_that_starts_the_api_servers_waits(receiver: OtlpReceiver) -> None:

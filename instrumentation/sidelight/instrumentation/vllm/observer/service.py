@@ -47,6 +47,7 @@ class ObserverService:
         # Closed only when all is sent: until then, its API server waits before it ends. It may be
         # the first process of a container, with which all others end.
         self._last: socket.socket | None = None
+        self._last_source: int | None = None
 
     def connections(self) -> list[socket.socket]:
         """The connections of the API servers, the oldest first. May be called on any thread."""
@@ -73,6 +74,8 @@ class ObserverService:
         # First, so that an API server that starts now starts another observer process.
         self._listener.close()
         self._process(last=True)
+        if self._last_source is not None:
+            self._pipeline.processing.source_closed(self._last_source, ended=True)
         self._pipeline.stop(MAX_EXPORT_STOP_SECONDS)
         if self._last is not None:
             self._last.close()
@@ -130,16 +133,17 @@ class ObserverService:
                 "some telemetry is missing; report this with vLLM's version.",
                 type(error).__name__,
             )
-            self._close(connection)
+            self._close(connection, ended=False)
 
-    def _close(self, connection: socket.socket) -> None:
+    def _close(self, connection: socket.socket, *, ended: bool = True) -> None:
         self._selector.unregister(connection)
         source, _ = self._decoders.pop(connection)
         if not self._decoders:
             self._last = connection
+            self._last_source = source if ended else None
             return
         self._process(last=False)
-        self._pipeline.processing.source_closed(source)
+        self._pipeline.processing.source_closed(source, ended=ended)
         connection.close()
 
 

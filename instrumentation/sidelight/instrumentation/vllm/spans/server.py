@@ -319,6 +319,8 @@ def _error(
         # conventions have it for what the client does.
         return None, None
     message = error_message(answer.error_message or "", settings.captures_text, model)
+    if captured.error == names.SERVER_ENDED:
+        return captured.error, "vLLM's API server ended before it had answered."
     if captured.error is not None and not captured.status:
         return captured.error, "The server raised an exception."
     if captured.status >= 400:
