@@ -1,0 +1,128 @@
+"""The processes of the real vLLM that other files use as well: what holds for their requests too.
+
+By its name this file is the last of them. Its last test ends the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from sidelight import conventions as names
+from support.process_tree import observers_below
+from support.shared_vllm import ABSENT, SharedVllm
+from support.vllm_requests import new_trace
+from support.vllm_service import SECRET, VllmService, question
+
+pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def service(shared_vllm: SharedVllm) -> Iterator[VllmService]:
+    """One client for all tests here."""
+    with shared_vllm.client() as client:
+        yield VllmService(shared_vllm, client)
+
+
+def test_the_environment(service: VllmService) -> None:
+    """What is said to be absent cannot be imported there."""
+    python = service.server.process.log_path.parent / "vllm" / "bin" / "python"
+    program = f"from importlib.util import find_spec; print([*map(find_spec, {ABSENT})])"
+    said = subprocess.check_output([python, "-c", program], text=True)
+    assert said == "[None, None]\n"
+
+
+def test_vllm_is_as_it_was(service: VllmService) -> None:
+    """vLLM's own metrics and health stand, its log has no complaint, probes make no span."""
+    probe, headers = new_trace()
+    for path in ("/health", "/metrics", "/v1/models"):
+        assert service.client.get(path, headers=headers).status_code == 200
+    assert "vllm:num_requests_running{" in service.client.get("/metrics").text
+    log = service.server.process.log_tail(10_000)
+    assert "Sidelight:" not in log
+    assert "Traceback" not in log
+    # Spans come in the order of their requests: once this one is here, the probes' would be.
+    trace_id, _ = service.ask("/v1/chat/completions", messages=question(), max_tokens=2)
+    service.trace(trace_id)
+    assert service.receiver.spans(lambda span: span.trace_id == probe) == []
+
+
+def test_no_content(service: VllmService) -> None:
+    """Without permission no word of a prompt has left the process, in spans or metrics."""
+    assert service.receiver.spans()
+    assert all(SECRET.encode() not in request.body for request in service.receiver.requests)
+
+
+def test_the_observer_process_is_frozen(service: VllmService) -> None:
+    """While it does not read, requests are served as ever; their spans come once it reads."""
+    (observer,) = observers_below(service.server.process.pid)
+    os.kill(observer, signal.SIGSTOP)
+    try:
+        asked = [
+            service.ask("/v1/chat/completions", messages=question(), max_tokens=2) for _ in range(5)
+        ]
+    finally:
+        os.kill(observer, signal.SIGCONT)
+    for trace_id, response in asked:
+        assert response.status_code == 200
+        assert service.server_span(trace_id).attributes[names.SERVED_OUTPUT_TOKENS] == 2
+
+
+def test_the_observer_process_is_killed(service: VllmService) -> None:
+    """Requests are served as ever, and another observer process sends the spans of later ones."""
+    (killed,) = observers_below(service.server.process.pid)
+    os.kill(killed, signal.SIGKILL)
+
+    asked: set[str] = set()
+
+    def observed_again() -> bool:
+        trace_id, response = service.ask(
+            "/v1/chat/completions", messages=question(), max_tokens=2, ignore_eos=True
+        )
+        assert response.status_code == 200
+        asked.add(trace_id)
+        running = [pid for pid in observers_below(service.server.process.pid) if pid != killed]
+        return bool(running) and bool(service.receiver.spans(lambda span: span.trace_id in asked))
+
+    service.receiver.wait_for(observed_again)
+    service.receiver.wait_for(lambda: service.metric(names.INSTRUMENTATION_DROPPED) > 0)
+
+
+async def test_end_of_the_server(service: VllmService) -> None:
+    """A server that is told to end does so, and tells of what it has done and was doing.
+
+    This ends the server that other files use as well, so it is the last.
+    """
+    done, _ = service.ask("/v1/chat/completions", messages=question(), max_tokens=3)
+    trace_id, headers = new_trace()
+    begun = asyncio.Event()
+
+    async def read() -> None:
+        body = {"model": service.server.model_name, "messages": question(), "stream": True,
+                "max_tokens": 1500, "ignore_eos": True}  # fmt: skip
+        async with (
+            service.vllm.async_client() as client,
+            client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response,
+        ):
+            pieces = 0
+            async for _ in response.aiter_bytes():
+                pieces += 1
+                if pieces == 8:
+                    begun.set()
+
+    reading = asyncio.create_task(read())
+    await begun.wait()
+    ending = asyncio.create_task(asyncio.to_thread(service.server.process.stop, grace_seconds=60.0))
+    # vLLM sometimes ends its engine without telling the stream, and then waits for the client.
+    await asyncio.wait({reading}, timeout=10.0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await ending
+    assert service.server.process.exit_code != -9
+    assert service.server_span(done).attributes[names.SERVED_OUTPUT_TOKENS] == 3
+    assert service.server_span(trace_id).attributes[names.SERVED_OUTPUT_TOKENS] > 1
