@@ -143,8 +143,9 @@ def _section() -> Schema:
 
 
 def _may_be_absent(rule: Mapping[str, Any], default: Any) -> bool:
-    has_rule = bool(rule) and isinstance(default, dict | list)
-    return default is None or "kubernetes" in rule or has_rule
+    if default is None or "kubernetes" in rule:
+        return True
+    return bool(rule) and "collector" not in rule and isinstance(default, dict | list)
 
 
 def _type(value: Value) -> str:

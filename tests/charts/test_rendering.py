@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -123,6 +124,8 @@ def test_lint_and_package(environment: str, tmp_path: Path) -> None:
     (package,) = tmp_path.iterdir()
     # Helm keeps chart and objects, compressed, in a Secret: 1 MiB at most.
     assert package.stat().st_size < 300_000
+    with tarfile.open(package) as archive:
+        assert "sidelight/schema.yaml" not in archive.getnames()
     listed = objects(helm("template", "x", package, environment=environment))
     assert {one["kind"] for one in listed} >= {"StatefulSet", "Service", "ConfigMap"}
 

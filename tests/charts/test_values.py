@@ -206,9 +206,23 @@ _ASCII = st.characters(min_codepoint=32, max_codepoint=126)
 
 @pytest.mark.real("helm-4")
 def test_null_takes_a_default_away() -> None:
-    """Kubernetes's objects may be absent; Helm then has no value at all."""
-    names = ("resources", "podSecurityContext", "securityContext", "affinity", "tolerations")
-    made = rendered({"gateway": dict.fromkeys(names)})
-    assert faults(made, "1.37") == []
-    (container,) = only(made, "StatefulSet")["spec"]["template"]["spec"]["containers"]
-    assert "resources" not in container
+    """What need not be there may be set to null, all at once; Helm then has no value at all."""
+    values = _nulls(DEFAULTS, SCHEMA)
+    assert values["gateway"]["tolerations"] is values["commonLabels"] is None
+    assert "config" not in values["gateway"]
+    for version in ("1.32", "1.37"):
+        listed = rendered(values, kubernetes=version)
+        assert faults(listed, version) == []
+        (container,) = only(listed, "StatefulSet")["spec"]["template"]["spec"]["containers"]
+        assert "resources" not in container
+
+
+def _nulls(defaults: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    nulls: dict[str, Any] = {}
+    for key, default in defaults.items():
+        part = schema["properties"][key]
+        if isinstance(default, dict) and part.get("properties"):
+            nulls[key] = _nulls(default, part)
+        elif key not in schema["required"]:
+            nulls[key] = None
+    return nulls

@@ -93,6 +93,18 @@ CASES: Final[dict[str, dict[str, Any]]] = {
             },
         }
     },
+    "sections without content": {
+        "gateway": {
+            "config": {
+                "destinations": [],
+                "receivers": {"otlp_grpc": None, "zipkin": None},
+                "auth": None,
+                "processors": None,
+                "serve": None,
+                "log": None,
+            }
+        }
+    },
     "no persistence": {"gateway": {"persistence": {"enabled": False, "size": "500Mi"}}},
     "a tiny volume": {"gateway": {"persistence": {"size": "100Mi"}}},
     "several pods": {

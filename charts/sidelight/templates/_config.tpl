@@ -32,6 +32,19 @@
 {{- define "sidelight.referencesFolder" -}}/etc/sidelight/references{{- end -}}
 {{- define "sidelight.logFolder" -}}/var/lib/sidelight{{- end -}}
 
+{{/* A mapping as JSON, without keys that are null: those have their defaults. */}}
+{{- define "sidelight.withoutNulls" -}}
+{{- $kept := dict -}}
+{{- range $key, $value := . -}}
+{{- if kindIs "map" $value -}}
+{{- $_ := set $kept $key (include "sidelight.withoutNulls" $value | fromJson) -}}
+{{- else if not (kindIs "invalid" $value) -}}
+{{- $_ := set $kept $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $kept -}}
+{{- end -}}
+
 {{/* What the chart sets unless gateway.config says otherwise, gateway.config, and what only the chart may set. */}}
 {{- define "sidelight.gateway.merged" -}}
 {{- $gateway := .Values.gateway -}}
@@ -55,10 +68,10 @@
 {{- /* A segment that is written comes on top of max_bytes, so it must be small beside the volume. */ -}}
 {{- $segment := min 67108864 (max 65536 (div $maxBytes 16)) -}}
 {{- $log := dict "max_bytes" $maxBytes "segment_bytes" $segment "keep_bytes" (min 268435456 (div $maxBytes 8)) -}}
-{{- $defaults := dict "receivers" $receivers "serve" (dict "port" 9464) "log" $log -}}
+{{- $defaults := dict "destinations" list "receivers" $receivers "serve" (dict "port" 9464) "log" $log -}}
 {{- $listen := dict "host" .Values.listen -}}
 {{- $fixed := dict "receivers" (dict "otlp_http" $listen "otlp_grpc" (deepCopy $listen)) "serve" (deepCopy $listen) "log" (dict "directory" (printf "%s/log" (include "sidelight.logFolder" .))) "dashboards" (dict "directory" "") -}}
-{{- $merged := mergeOverwrite (dict) $defaults (deepCopy $gateway.config) $fixed -}}
+{{- $merged := mergeOverwrite (dict) $defaults (include "sidelight.withoutNulls" $gateway.config | fromJson) $fixed -}}
 {{- if dig "zipkin" "enabled" false $merged.receivers -}}
 {{- $_ := set $merged.receivers "zipkin" (mergeOverwrite (dict "port" 9411) $merged.receivers.zipkin (deepCopy $listen)) -}}
 {{- end -}}
@@ -138,10 +151,10 @@ projected:
 
 {{/* What senders must bring that an injected sidecar has not; empty if nothing. */}}
 {{- define "sidelight.gateway.isGuarded" -}}
-{{- $config := .Values.gateway.config -}}
+{{- $config := include "sidelight.gateway.merged" . | fromJson -}}
 {{- if or (dig "auth" "tokens" "" $config) (dig "receivers" "langfuse_api" "keys" "" $config) -}}
 tokens
-{{- else if include "sidelight.gateway.merged" . | fromJson | dig "receivers" "otlp_http" "tls" "client_ca" "" -}}
+{{- else if $config | dig "receivers" "otlp_http" "tls" "client_ca" "" -}}
 client certificates
 {{- end -}}
 {{- end -}}

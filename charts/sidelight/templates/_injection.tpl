@@ -87,7 +87,7 @@ twice breaks pods that are applied again. */}}
 {{- end -}}
 {{- $_ := set $settings "sidecar" $sidecar -}}
 {{- $_ := set $settings "environment" (include "sidelight.variables" (dict "own" $settings.environment "given" $injection.environment) | fromJsonArray) -}}
-{{- $_ := set $settings "images_with_python_path" $injection.imagesWithPythonPath -}}
+{{- $_ := set $settings "images_with_python_path" (default (list) $injection.imagesWithPythonPath) -}}
 {{- toJson $settings -}}
 {{- end -}}
 

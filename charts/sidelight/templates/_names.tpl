@@ -33,7 +33,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- $chart := printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" -}}
 {{- $own := dict "helm.sh/chart" $chart "app.kubernetes.io/version" .root.Chart.AppVersion "app.kubernetes.io/managed-by" .root.Release.Service "app.kubernetes.io/part-of" "sidelight" -}}
 {{- $selector := include "sidelight.selector" . | fromYaml -}}
-{{- toYaml (mergeOverwrite (dict) $own .root.Values.commonLabels (default (dict) .labels) $selector) -}}
+{{- toYaml (mergeOverwrite (dict) $own (default (dict) .root.Values.commonLabels) (default (dict) .labels) $selector) -}}
 {{- end -}}
 
 {{/* The metadata of an object. Takes the root, a component, a name; and, if need be, labels, annotations and
@@ -45,7 +45,7 @@ namespace: {{ default (include "sidelight.namespace" .root) .namespace | quote }
 {{- end }}
 labels:
   {{- include "sidelight.labels" . | nindent 2 }}
-{{- with mergeOverwrite (dict) .root.Values.commonAnnotations (default (dict) .annotations) }}
+{{- with mergeOverwrite (dict) (default (dict) .root.Values.commonAnnotations) (default (dict) .annotations) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
