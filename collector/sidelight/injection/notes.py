@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from sidelight.injection import names
+from sidelight.injection.decision import PodOperation
 
 _ENDPOINTS: Final = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -16,6 +17,17 @@ _SWITCHES: Final = ("SIDELIGHT_DISABLED", "OTEL_SDK_DISABLED")
 _TRUE: Final = ("true", "1")
 # vLLM's own image sets no PYTHONPATH; mirrors keep its name.
 _KNOWN_IMAGE: Final = "vllm-openai"
+
+
+def container_of(operations: Iterable[PodOperation], pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    """vLLM's container: the one that the operations of an injected pod change."""
+    index = next(
+        int(operation.path.split("/")[3])
+        for operation in operations
+        if operation.path.startswith("/spec/containers/")
+    )
+    container: Mapping[str, Any] = pod["spec"]["containers"][index]
+    return container
 
 
 def notes(container: Mapping[str, Any], annotations: Mapping[str, Any]) -> list[str]:

@@ -6,14 +6,24 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sidelight.collector.metrics.registry import Registry
-from sidelight.injection.decision import Reason
-from sidelight.injection.webhook.events import EventSubject, EventWriter, PodEvent, event_of
+from sidelight.injection import names
+from sidelight.injection.decision import PodDecision, Reason
+from sidelight.injection.mutation import inject
+from sidelight.injection.settings import default_settings
+from sidelight.injection.webhook.events import (
+    EventSubject,
+    EventWriter,
+    PodEvent,
+    content_of,
+    event_of,
+)
 from sidelight.injection.webhook.kubernetes_api import in_cluster
 from sidelight.injection.webhook.metrics import InjectorMetrics
 from sidelight.otlp.prometheus.values import NumberValue
@@ -35,6 +45,11 @@ def event(number: int = 0, reason: Reason = Reason.INJECTED) -> PodEvent:
     return PodEvent(
         EventSubject("apps/v1", "ReplicaSet", "models", f"vllm-{number}"), "vllm-…", reason
     )
+
+
+def in_vain(reason: Reason) -> PodDecision:
+    """A pod that was left alone."""
+    return PodDecision((), reason)
 
 
 class Writer:
@@ -83,14 +98,14 @@ def test_an_event_is_about_the_controller_of_the_pod() -> None:
     """The pod has no name yet; its ReplicaSet is there, and stays."""
     other = {**OWNER, "controller": False, "name": "other"}
     pod = {"metadata": {"generateName": "vllm-7d9f-", "ownerReferences": [other, OWNER]}}
-    assert event_of(pod, "models", Reason.INJECTED) == PodEvent(
-        SUBJECT, "vllm-7d9f-…", Reason.INJECTED
+    assert event_of(pod, "models", in_vain(Reason.HOST_NETWORK)) == PodEvent(
+        SUBJECT, "vllm-7d9f-…", Reason.HOST_NETWORK
     )
 
 
 def test_a_pod_without_controller_is_told_of_in_its_namespace() -> None:
     """With its name."""
-    told = event_of({"metadata": {"name": "p1"}}, "models", Reason.HOST_NETWORK)
+    told = event_of({"metadata": {"name": "p1"}}, "models", in_vain(Reason.HOST_NETWORK))
     assert told == PodEvent(
         EventSubject("v1", "Namespace", "models", "models"), "p1", Reason.HOST_NETWORK
     )
@@ -101,19 +116,34 @@ def test_a_pod_without_controller_is_told_of_in_its_namespace() -> None:
 )
 def test_broken_metadata_leads_to_the_namespace(metadata: Any) -> None:
     """It comes from a request."""
-    told = event_of({"metadata": metadata}, "models", Reason.UNREADABLE)
+    told = event_of({"metadata": metadata}, "models", in_vain(Reason.UNREADABLE))
     assert told.subject.kind == "Namespace"
+
+
+def test_an_event_of_an_injected_pod_has_notes() -> None:
+    """On what its owner has set that would hide spans: the pod is injected, and shows nothing."""
+    env = [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://elsewhere"}]
+    vllm = {"name": "server", "image": "vllm/vllm-openai:v0.32.0", "env": env}
+    pod = {
+        "metadata": {"name": "p1", "labels": {names.INJECT: "true"}},
+        "spec": {"containers": [{"name": "log", "image": "busybox"}, vllm]},
+    }
+    told = event_of(pod, "models", inject(pod, default_settings()))
+    assert told.container == "server"
+    message = content_of(told, "injector-0", datetime.now(UTC))["message"]
+    assert message.startswith(f"Pod p1, container server: {Reason.INJECTED.sentence} OTEL_EXPORTER")
+    assert message.endswith("Remove it unless a collector of Sidelight is there.")
 
 
 async def test_events_are_written(server: ApiServer) -> None:
     """As the API server takes them."""
     async with writing(server) as writer:
-        writer.events.offer(PodEvent(SUBJECT, "vllm-7d9f-…", Reason.INJECTED))
+        writer.events.offer(PodEvent(SUBJECT, "vllm-7d9f-…", Reason.INJECTED, "server"))
         writer.events.offer(PodEvent(SUBJECT, "vllm-7d9f-…", Reason.HOST_NETWORK))
         await eventually_async(lambda: writer.counted("written") == 2)
     normal, warning = server.of("events")
     assert (normal["type"], normal["reason"]) == ("Normal", "SidelightInjected")
-    assert normal["message"] == f"Pod vllm-7d9f-…: {Reason.INJECTED.sentence}"
+    assert normal["message"] == f"Pod vllm-7d9f-…, container server: {Reason.INJECTED.sentence}"
     owner = {key: value for key, value in OWNER.items() if key != "controller"}
     assert normal["involvedObject"] == {**owner, "namespace": "models"}
     assert normal["reportingInstance"] == "injector-0"

@@ -144,6 +144,15 @@ async def test_other_pods_of_a_namespace_are_left_alone_silently(
     assert sum("sidelight_injector_pods_total{" in line for line in reviews.lines()) == 1
 
 
+async def test_what_hinders_an_event_does_not_hinder_injection() -> None:
+    """A variable without a name, which only a broken client sends."""
+    reviews = Reviews()
+    asked = asking()
+    asked["request"]["object"]["spec"]["containers"][0]["env"] = [{"value": "x"}]
+    assert (await reviews.review(asked)).patch
+    assert reviews.events == []
+
+
 async def test_a_dry_run_leaves_no_event() -> None:
     """It gets the same answer, and has no effect."""
     reviews = Reviews()

@@ -15,7 +15,7 @@ from sidelight.injection.manifests.editing import EditError, edited, folded
 from sidelight.injection.manifests.reading import ManifestDocument, dump, parse
 from sidelight.injection.manifests.templates import PodTemplate, find_templates, kind_of
 from sidelight.injection.mutation import inject
-from sidelight.injection.notes import notes
+from sidelight.injection.notes import container_of, notes
 from sidelight.injection.patch import apply
 from sidelight.injection.settings import InjectionSettings
 
@@ -75,7 +75,7 @@ def _inject(
     if decision.reason is not Reason.INJECTED:
         return [], PodOutcome(owner, place, decision.reason)
     operations = folded([*before, *decision.operations])
-    target = _target(decision.operations, pod)
+    target = container_of(decision.operations, pod)
     annotations = (pod.get("metadata") or {}).get("annotations") or {}
     outcome = PodOutcome(
         owner,
@@ -115,17 +115,6 @@ def _with_annotation(
         missing.append(PodOperation("add", "/metadata/annotations", {}))
     annotated = {**(annotations or {}), names.CONTAINER: container}
     return {**pod, "metadata": {**(metadata or {}), "annotations": annotated}}, missing
-
-
-def _target(operations: tuple[PodOperation, ...], pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The container that the operations change."""
-    index = next(
-        int(operation.path.split("/")[3])
-        for operation in operations
-        if operation.path.startswith("/spec/containers/")
-    )
-    container: Mapping[str, Any] = pod["spec"]["containers"][index]
-    return container
 
 
 def _located(path: str, template: PodTemplate) -> str:

@@ -12,11 +12,12 @@ import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sidelight.injection.decision import Reason
+from sidelight.injection.decision import PodDecision, Reason
+from sidelight.injection.notes import container_of, notes
 from sidelight.injection.webhook.kubernetes_api import ApiError, KubernetesApi
 from sidelight.injection.webhook.metrics import InjectorMetrics
 
@@ -57,19 +58,32 @@ class EventSubject:
 
 @dataclass(frozen=True, slots=True)
 class PodEvent:
-    """What happened to a pod that `subject` owns."""
+    """What happened to a pod that `subject` owns.
+
+    `container` is vLLM's, and `notes` is what its owner should know, if the pod was injected.
+    """
 
     subject: EventSubject
     pod: str
     reason: Reason
+    container: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def event_of(pod: Mapping[str, Any], namespace: str, reason: Reason) -> PodEvent:
+def event_of(pod: Mapping[str, Any], namespace: str, decision: PodDecision) -> PodEvent:
     """The Event for a reviewed pod."""
     metadata = pod.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     name = metadata.get("name") or f"{metadata.get('generateName') or ''}…"
-    return PodEvent(_subject(metadata, namespace), str(name), reason)
+    event = PodEvent(_subject(metadata, namespace), str(name), decision.reason)
+    if decision.reason is not Reason.INJECTED:
+        return event
+    container = container_of(decision.operations, pod)
+    return replace(
+        event,
+        container=str(container["name"]),
+        notes=tuple(notes(container, metadata.get("annotations") or {})),
+    )
 
 
 def _subject(metadata: Mapping[str, Any], namespace: str) -> EventSubject:
@@ -90,7 +104,8 @@ def content_of(event: PodEvent, instance: str, now: datetime) -> dict[str, Any]:
     """The Event as an object of the API."""
     stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     is_injected = event.reason is Reason.INJECTED
-    message = f"Pod {event.pod}: {event.reason.sentence}"
+    place = f"Pod {event.pod}, container {event.container}" if is_injected else f"Pod {event.pod}"
+    message = " ".join((f"{place}: {event.reason.sentence}", *event.notes))
     return {
         "apiVersion": "v1",
         "kind": "Event",

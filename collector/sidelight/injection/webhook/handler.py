@@ -94,12 +94,20 @@ class ReviewHandler:
         self._metrics.reviewed(reason.value, is_injected=reason is Reason.INJECTED)
         is_in_vain = is_told(review.pod, settings, reason)
         if is_in_vain or reason is Reason.INJECTED:
-            event = event_of(review.pod, review.namespace, reason)
-            _logger.info("pod %s in %s: %s", event.pod, review.namespace, reason.value)
-            if not review.is_dry_run:
-                self._tell(event)
+            self._report(review, decision)
         warning = f"the pod is not injected: {reason.sentence}" if is_in_vain else None
         return ReviewResult(reason.value, operations, warning)
+
+    def _report(self, review: AdmissionRequest, decision: PodDecision) -> None:
+        try:
+            event = event_of(review.pod, review.namespace, decision)
+        except Exception:
+            # An Event is worth less than the injection that it reports.
+            _logger.exception("no Event for a pod in %s", review.namespace)
+            return
+        _logger.info("pod %s in %s: %s", event.pod, review.namespace, event.reason.value)
+        if not review.is_dry_run:
+            self._tell(event)
 
     def _past(self, obstacle: Obstacle) -> ReviewResult:
         self._metrics.reviewed(obstacle.value, is_injected=False)
