@@ -11,6 +11,7 @@ former=$target/.former
 
 not_copied() {
     rm -rf "$partial"
+    [ ! -e "$former" ] || [ -e "$target/path" ] || mv "$former" "$target/path"
     echo "Sidelight: not copied ($1 failed). vLLM is not affected; there is no telemetry of this" \
         "pod. Give the volume at $target more space, or the container's user the right to write." >&2
     exit 0

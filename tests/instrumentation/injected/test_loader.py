@@ -130,6 +130,10 @@ FAULTS = {
         lambda folder: cut_short(f"{metadata(folder).name}/RECORD")(folder),
         "RECORD is cut short",
     ),
+    "the list is of another form": (
+        lambda folder: (metadata(folder) / "RECORD").write_text("what\nx/RECORD,,\n"),
+        "ValueError: not enough values",
+    ),
     "two versions": (two_versions, "sidelight-0.0.1.dist-info, sidelight-"),
 }
 

@@ -44,7 +44,7 @@ async def look(serve: Serve, timeout_seconds: float) -> Own | None:
 
 
 async def _ask(serve: Serve, timeout_seconds: float) -> Answer | None:
-    host = _LOOPBACK.get(serve.host, serve.host)
+    host = own_address(serve.host)
     try:
         credential = await run_in_thread(partial(_first_token, serve), "sidelight-secrets")
         headers = {} if credential is None else {"Authorization": credential[0]}
@@ -61,6 +61,11 @@ async def _ask(serve: Serve, timeout_seconds: float) -> Answer | None:
         return None
     finally:
         client.close()
+
+
+def own_address(host: str) -> str:
+    """Where this machine reaches what listens on `host`."""
+    return _LOOPBACK.get(host, host)
 
 
 def _first_token(serve: Serve) -> tuple[str, object] | None:

@@ -46,29 +46,31 @@ def install() -> None:
     """
     global _said
     try:
-        load()
-    except NotLoadedError as doubt:
-        if not _said:
-            _said = True
-            _logger.warning("%s", line(doubt))
-
-
-def load() -> None:
-    """Check the folder, import the plugin and install it. Raises `NotLoadedError`."""
-    check_python()
-    try:
-        check_files(_FOLDER)
-        check_origin(_FOLDER)
+        check()
         from sidelight.instrumentation.vllm.plugin import install as install_plugin
-    except NotLoadedError:
-        raise
+
+        install_plugin()
     except (KeyboardInterrupt, SystemExit):
         # A signal of the process, which may come at any time.
         raise
-    except BaseException as error:
-        raise NotLoadedError(f"{type(error).__name__}: {error}", _COPY_AGAIN) from error
-    # Raises nothing.
-    install_plugin()
+    except BaseException as error:  # noqa: BLE001 - it would keep vLLM from starting
+        if not _said:
+            _said = True
+            _logger.warning("%s", line(doubt_of(error)))
+
+
+def check() -> None:
+    """Check this Python and the folder. Raises `NotLoadedError`, and others for a broken list."""
+    check_python()
+    check_files(_FOLDER)
+    check_origin(_FOLDER)
+
+
+def doubt_of(error: BaseException) -> NotLoadedError:
+    """An error as a reason not to load the plugin."""
+    if isinstance(error, NotLoadedError):
+        return error
+    return NotLoadedError(f"{type(error).__name__}: {error}", _COPY_AGAIN)
 
 
 def line(doubt: NotLoadedError) -> str:
@@ -112,7 +114,7 @@ def metadata_folder(folder: Path) -> Path:
     found = sorted(folder.glob("sidelight-*.dist-info"))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        raise NotLoadedError(f"not one version in {folder}: {names}", _COPY_AGAIN)
+        raise NotLoadedError(f"{folder} must have one version and has: {names}", _COPY_AGAIN)
     return found[0]
 
 
@@ -152,12 +154,10 @@ def _read(path: Path) -> bytes:
 def main() -> int:
     """Print the verdict of this Python and what else decides. Returns 0 if vLLM loads Sidelight."""
     try:
-        check_python()
-        check_files(_FOLDER)
-        check_origin(_FOLDER)
+        check()
         from sidelight.instrumentation.injected import verdict
-    except NotLoadedError as doubt:
-        print(line(doubt))  # noqa: T201
+    except Exception as error:  # noqa: BLE001 - the reason is the answer
+        print(line(doubt_of(error)))  # noqa: T201
         return 1
     return verdict.show(_FOLDER)
 

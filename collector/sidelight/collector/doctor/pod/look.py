@@ -21,7 +21,6 @@ from sidelight.collector.log.view import LogView, views
 from sidelight.instrumentation.vllm.environment import DEFAULT_ENDPOINT
 
 TIMEOUT_SECONDS = 3.0
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def run(config: Config, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[Check]:
@@ -33,11 +32,10 @@ def run(config: Config, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[Che
     ]
     try:
         logs = views(config.log.directory)
-        heard = plugins.read(logs)
+        return [*checks, *_received(plugins.read(logs)), *_undelivered(config, logs)]
     except (ConfigError, LogError, OSError) as error:
         advice = "Run this in the container of the collector, with its configuration."
         return [*checks, Check("log", "fail", str(error), advice)]
-    return [*checks, *_received(heard), *_undelivered(config, logs)]
 
 
 def _received(heard: Heard) -> list[Check]:
@@ -98,7 +96,7 @@ def _endpoint(config: Config, timeout_seconds: float) -> Check:
     if not receiver.enabled:
         advice = "Set receivers.otlp_http.enabled to true."
         return Check(name, "fail", "OTLP/HTTP is switched off, and vLLM's plugin uses it", advice)
-    host = _LOOPBACK.get(receiver.host, receiver.host)
+    host = running_collector.own_address(receiver.host)
     place = f"{host}:{receiver.port}"
     try:
         socket.create_connection((host, receiver.port), timeout_seconds).close()
