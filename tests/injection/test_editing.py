@@ -45,6 +45,12 @@ def test_add(text: str, path: str, expected: str) -> None:
     assert edited(text, [PodOperation("add", path, MOUNT)]) == expected
 
 
+def test_line_ends_of_windows() -> None:
+    """All lines end alike."""
+    text = edited("a:\r\n  - x\r\n", [PodOperation("add", "/a/-", MOUNT)])
+    assert text == "a:\r\n  - x\r\n  - name: m\r\n    mountPath: /m\r\n"
+
+
 def test_replace() -> None:
     """A value, and an item of a list."""
     text = "a:\n  - name: x   # x\n    value: y # y\n  - name: z\n"
@@ -69,7 +75,7 @@ def test_folded() -> None:
 
 
 @given(PODS, st.booleans(), st.sampled_from([None, True, False]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_pod(pod: dict[str, Any], is_indented: bool, flow: bool | None) -> None:
     """In block and in flow; a text that does not say what the patch says is not kept."""
     manifest = {"apiVersion": "v1", "kind": "Pod", **pod}

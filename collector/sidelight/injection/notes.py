@@ -32,7 +32,11 @@ def container_of(operations: Iterable[PodOperation], pod: Mapping[str, Any]) -> 
 
 def notes(container: Mapping[str, Any], annotations: Mapping[str, Any]) -> list[str]:
     """A sentence or two for each thing, about vLLM's container as it was before injection."""
-    variables = {item["name"]: item for item in container.get("env") or ()}
+    variables = {
+        item["name"]: item
+        for item in container.get("env") or ()
+        if isinstance(item, Mapping) and isinstance(item.get("name"), str)
+    }
     words = [*(container.get("command") or ()), *(container.get("args") or ())]
     return [
         *_of_variables(variables),

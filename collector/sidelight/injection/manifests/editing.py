@@ -18,9 +18,11 @@ class EditError(Exception):
 
 def edited(text: str, operations: list[PodOperation]) -> str:
     """The text of a document after the operations. Raises `EditError` where it cannot say how."""
+    is_windows = "\r\n" in text
+    text = text.replace("\r\n", "\n")
     for operation in operations:
         text = _edit(text, operation)
-    return text
+    return text.replace("\n", "\r\n") if is_windows else text
 
 
 def folded(operations: list[PodOperation]) -> list[PodOperation]:

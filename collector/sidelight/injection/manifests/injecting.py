@@ -104,10 +104,11 @@ def _with_annotation(
 ) -> tuple[Mapping[str, Any], list[PodOperation]]:
     """The pod as if its annotation named `container`, and what it lacks for any annotation."""
     containers = [item.get("name") for item in pod["spec"]["containers"]]
-    if container is None or container not in containers:
-        return pod, []
     metadata = pod.get("metadata")
-    annotations = (metadata or {}).get("annotations")
+    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
+    is_readable = all(isinstance(item, Mapping | None) for item in (metadata, annotations))
+    if container is None or container not in containers or not is_readable:
+        return pod, []
     missing = []
     if metadata is None:
         missing.append(PodOperation("add", "/metadata", {}))
