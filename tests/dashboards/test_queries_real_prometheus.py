@@ -15,6 +15,7 @@ from support.dashboard_prometheus import (
     COLON_BUG,
     EQUALS,
     EXPOSITIONS,
+    GPU_POD,
     REFERENCE,
     WINDOW,
     WORKING,
@@ -36,9 +37,14 @@ def _queries(kind: str) -> list[BoardQuery]:
 
 
 PANELS = _queries("panel")
-ENGINE_PANELS = [query for query in PANELS if "vllm:" in query.expression]
+GPU_PANELS = [query for query in PANELS if "DCGM_" in query.expression]
+ENGINE_PANELS = [
+    query for query in PANELS if "vllm:" in query.expression and query not in GPU_PANELS
+]
 OWN_PANELS = [
-    query for query in PANELS if "gen_ai_" in query.expression or query not in ENGINE_PANELS
+    query
+    for query in PANELS
+    if "gen_ai_" in query.expression or query not in (*ENGINE_PANELS, *GPU_PANELS)
 ]
 
 
@@ -195,6 +201,17 @@ def test_a_namespace_is_all_or_nothing(prometheus: Moment) -> None:
         filled = _filled(running, job="on-kubernetes", namespace=namespace)
         assert len(prometheus.query(filled)) == count, namespace
     assert not prometheus.query(_filled(running, job=REFERENCE, namespace="llm"))
+
+
+@pytest.mark.parametrize("query", GPU_PANELS, ids=_place)
+def test_gpus_are_those_of_the_selected_servers_pods(prometheus: Moment, query: BoardQuery) -> None:
+    """By pod and GPU, whether the scrape honours labels or not; shares are shares."""
+    answer = prometheus.query(_filled(query, job="on-kubernetes"))
+    assert [
+        dict(place) for place in sorted(tuple(sorted(series.labels.items())) for series in answer)
+    ] == [{"gpu": gpu, "namespace": "llm", "pod": GPU_POD} for gpu in ("0", "2")]
+    assert all(series.value == 350 or 0 < series.value < 1 for series in answer)
+    assert not prometheus.query(_filled(query, job=REFERENCE))
 
 
 def test_a_database_is_all_or_nothing(prometheus: Moment) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from sidelight.dashboards.catalog.dcgm import DCGM_METRICS
 from sidelight.dashboards.catalog.vllm import RECORDED_VERSIONS
 from support.exposition_server import Page, serve_pages
 from support.prometheus import Prometheus, Series, run_prometheus
@@ -41,6 +42,9 @@ SAMPLES = 6
 REFERENCE = "0.32.0"
 LOAD = recording("metrics-0.32-load.txt")
 
+# The pod of the server on Kubernetes, which has GPUs 0 and 2; GPU 1 is of another pod.
+GPU_POD = "vllm-0"
+
 RELEASES: dict[str, Exposition] = {
     version: as_release(LOAD, version) for version in RECORDED_VERSIONS
 }
@@ -50,7 +54,7 @@ EQUALS: dict[str, Exposition] = {
     "ray-0.32.0": through_ray(LOAD, "ray_vllm_"),
     "ray-0.10.2": through_ray(RELEASES["0.10.2"], "ray_vllm_"),
     "ray-0.8.5": through_ray(RELEASES["0.8.5"], "ray_vllm:"),
-    "on-kubernetes": tuple(family.labelled(namespace="llm") for family in LOAD),
+    "on-kubernetes": tuple(family.labelled(namespace="llm", pod=GPU_POD) for family in LOAD),
     "both-prefixes": with_both_prefixes(LOAD),
     "both-prefixes-and-names": with_both_prefixes(RELEASES["0.11.2"]),
 }
@@ -95,6 +99,17 @@ def _client_page(exposition: Exposition, clock: Callable[[], float]) -> Page:
     return page
 
 
+def _gpu_page(*labels: str) -> Page:
+    """What DCGM's exporter shows of some GPUs; values by the unit that the catalog gives."""
+    values = {"%": 80, "1": 0.25, "MiBy": 4096, "W": 350}
+    text = "".join(
+        f"{metric.shown_name}{{{gpu}}} {values[metric.unit]}\n"
+        for metric in DCGM_METRICS
+        for gpu in labels
+    )
+    return lambda accept: ("text/plain; version=0.0.4", text.encode())
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """A Prometheus at a moment before which every target was scraped without a gap.
@@ -134,6 +149,14 @@ def run_servers(directory: Path) -> Iterator[Servers]:
         "/idle": _text_page(IDLE, lambda: 0.0),
         "/restarting": _text_page(OTHERS["two-api-servers"], lambda: clock() % 2.5),
         "/sidelight": SidelightExposition().page,
+        "/dcgm": _gpu_page(
+            f'gpu="0",namespace="llm",pod="{GPU_POD}"', 'gpu="1",namespace="llm",pod="other-0"'
+        ),
+        # As Prometheus stores it where the scrape does not honour labels.
+        "/dcgm-renamed": _gpu_page(
+            'gpu="2",namespace="gpu-operator",pod="dcgm-exporter-0",'
+            f'exported_namespace="llm",exported_pod="{GPU_POD}"'
+        ),
     }
     flawless_pages: dict[str, Page] = {"/sidelight": SidelightExposition(flawless=True).page}
     with (

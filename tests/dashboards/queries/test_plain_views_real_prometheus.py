@@ -29,6 +29,8 @@ def _job(name: str) -> str:
     """The job that has what a query reads."""
     if name.startswith("kv_events."):
         return "sidelight"
+    if name.startswith("gpu."):
+        return "on-kubernetes"
     return "restarting" if name == "engine.restarts" else REFERENCE
 
 

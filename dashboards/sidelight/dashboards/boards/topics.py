@@ -13,6 +13,7 @@ from sidelight.dashboards.panels import (
     collector,
     collector_details,
     fleet,
+    gpus,
     kv_cache,
     kv_cache_details,
     kv_events,
@@ -62,8 +63,9 @@ BATCHING: Final = Board(
 FLEET: Final = Board(
     uid="sidelight-fleet",
     title="Sidelight / Fleet",
-    description="Which vLLM servers there are, and how the load is spread over them.",
-    rows=(fleet.row(GRAFANA),),
+    description="Which vLLM servers there are, how the load is spread over them, and what their "
+    "GPUs do.",
+    rows=(fleet.row(GRAFANA), gpus.row(GRAFANA)),
     variables=_VARIABLES,
     annotations=OF_ENGINES,
 )

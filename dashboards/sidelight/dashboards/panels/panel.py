@@ -20,6 +20,7 @@ COUNTS_PER_SECOND = "cps"
 TOKENS = "locale"
 COUNT = "short"
 BYTES = "bytes"
+WATTS = "watt"
 
 PanelKind = Literal["timeseries", "stat", "heatmap"]
 
@@ -59,7 +60,7 @@ class Panel:
 
     The axis never goes beyond `maximum` and always reaches `soft_maximum`, by default a small value
     of the unit: without either, Grafana draws a series of zeros on an axis up to 100 of the unit,
-    which is 10,000 % for a share.
+    which is 10,000 % for a share. `empty_text` is what it says where it has no data.
     """
 
     title: str
@@ -74,6 +75,7 @@ class Panel:
     maximum: float | None = None
     soft_maximum: float | None = None
     stacked: bool = False
+    empty_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

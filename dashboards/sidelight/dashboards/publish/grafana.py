@@ -23,6 +23,7 @@ from sidelight.dashboards.panels.panel import (
     SECONDS,
     SHARE,
     TOKENS,
+    WATTS,
     Panel,
     PanelKind,
     PanelQuery,
@@ -53,6 +54,7 @@ _SOFT_MAXIMA = {
     TOKENS: 1,
     COUNT: 1,
     BYTES: 1024,
+    WATTS: 1,
 }
 
 
@@ -135,11 +137,12 @@ def _panel(panel: Panel) -> v1.Panel:
             ),
         ],
     )
+    defaults.no_value = panel.empty_text or None
     if panel.kind == "heatmap":
         return grafana_panel
     if panel.kind == "stat":
         defaults.color = v1.FieldColor(mode=v1.FieldColorModeId.THRESHOLDS)
-        defaults.no_value = "no requests"
+        defaults.no_value = panel.empty_text or "no requests"
     else:
         defaults.color = v1.FieldColor(mode=v1.FieldColorModeId.PALETTE_CLASSIC)
     return grafana_panel
