@@ -75,7 +75,8 @@ def review_over(
     """The webhook's answer to one AdmissionReview."""
     connection.request(
         "POST",
-        path,
+        # An API server says how long it waits.
+        f"{path}?timeout=5s",
         json.dumps(review),
         {"Content-Type": "application/json", "Accept": "application/json, */*"},
     )
