@@ -26,6 +26,7 @@ from support.helm import (
     tool,
 )
 from support.kubernetes_schemas import faults
+from support.paths import ROOT
 
 pytestmark = pytest.mark.real("helm-4", "helm-3")
 
@@ -208,3 +209,33 @@ def test_kubectl_reads_all_objects() -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == len(listed)
+
+
+def test_dashboards_are_the_generated_ones() -> None:
+    """What Grafana would import, in ConfigMaps that its sidecar finds."""
+    values = {"monitoring": {"dashboards": {"namespace": "grafana", "folder": "LLM"}}}
+    boards = {
+        name: json.loads(text)
+        for one in rendered(values)
+        if one["kind"] == "ConfigMap" and one["metadata"]["labels"].get("grafana_dashboard") == "1"
+        for name, text in one["data"].items()
+        if one["metadata"]["namespace"] == "grafana"
+        if one["metadata"]["annotations"] == {"grafana_folder": "LLM"}
+    }
+    generated = sorted((ROOT / "dashboards" / "generated").glob("*.json"))
+    assert boards == {file.name: json.loads(file.read_text()) for file in generated}
+
+
+def test_the_test_pod_gets_through() -> None:
+    """Also where few others may send; and a list without peers keeps nobody out."""
+    listed = rendered(CASES["closed network"])
+    rules = only(listed, "NetworkPolicy", "-gateway")["spec"]["ingress"]
+    labels = only(listed, "Pod", "-doctor")["metadata"]["labels"]
+    allowed = [
+        peer["podSelector"]["matchLabels"]
+        for peer in rules[0]["from"]
+        if len(peer) == 1 and "podSelector" in peer
+    ]
+    assert any(selector.items() <= labels.items() for selector in allowed)
+    open_to_all = rendered({"gateway": {"networkPolicy": {"from": []}}})
+    assert "from" not in only(open_to_all, "NetworkPolicy", "-gateway")["spec"]["ingress"][0]

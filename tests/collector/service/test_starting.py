@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from support.certificates import Authority
 from support.collector import Collector, environment, run_to_end, settings
 from support.span_load import new_ids, request_of
 from support.waiting import eventually
@@ -36,6 +37,20 @@ def test_without_any_file(tmp_path: Path) -> None:
         eventually(lambda: "dashboards written to sidelight-dashboards" in collector.messages)
         for port in (collector.http_port, collector.grpc_port, collector.serve_port):
             assert _listening_addresses(port) == {"127.0.0.1"}
+        assert collector.terminate() == 0
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_all_addresses_are_those_of_ipv4_too(tmp_path: Path, secured: bool) -> None:
+    """On `::` both kinds of addresses answer at every port, with TLS and without."""
+    files = Authority(tmp_path).issue()
+    tls = {"certificate": str(files.certificate), "key": str(files.key)} if secured else None
+    listener = {"host": "::", "port": 0, "tls": tls}
+    receivers = {"otlp_http": listener, "otlp_grpc": listener}
+    with Collector(settings(tmp_path, receivers=receivers, serve=listener), tmp_path) as collector:
+        for port in (collector.http_port, collector.grpc_port, collector.serve_port):
+            for address in ("127.0.0.1", "::1"):
+                socket.create_connection((address, port), 20).close()
         assert collector.terminate() == 0
 
 

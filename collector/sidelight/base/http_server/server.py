@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 from sidelight.base.budget import Budget
 from sidelight.base.http_server.connection import Connection
@@ -16,6 +17,7 @@ from sidelight.base.http_server.messages import (
     in_words,
     unnoticed,
 )
+from sidelight.base.http_server.sockets import BACKLOG, EVERY_ADDRESS, listening_socket
 from sidelight.base.http_server.tls import TlsAcceptor, TlsOptions
 
 _READ_BYTES = 64 * 1024
@@ -70,8 +72,8 @@ class HttpServer:
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
         """Listen and return the port, which the system chooses if `port` is 0.
 
-        With `reuse_port` other processes may listen on the same port; the kernel distributes
-        the connections.
+        The host `::` is every address of this machine, also those of IPv4. With `reuse_port`
+        other processes may listen on the same port; the kernel distributes the connections.
 
         Raises `OSError` if the address is not available.
         """
@@ -80,14 +82,21 @@ class HttpServer:
             acceptor = TlsAcceptor(self._tls, lambda: Connection(self), self.limits.max_connections)
             self._server = acceptor
             return await acceptor.start(host, port, reuse_port=reuse_port)
-        self._server = await loop.create_server(
-            lambda: Connection(self),
-            host,
-            port,
-            backlog=1024,
-            start_serving=True,
-            reuse_port=reuse_port or None,
-        )
+        if host == EVERY_ADDRESS:
+            # asyncio's own socket for it would leave IPv4 out.
+            listening = listening_socket(socket.AF_INET6, (host, port), reuse_port=reuse_port)
+            self._server = await loop.create_server(
+                lambda: Connection(self), sock=listening, backlog=BACKLOG
+            )
+        else:
+            self._server = await loop.create_server(
+                lambda: Connection(self),
+                host,
+                port,
+                backlog=BACKLOG,
+                start_serving=True,
+                reuse_port=reuse_port or None,
+            )
         chosen: int = self._server.sockets[0].getsockname()[1]
         return chosen
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
+from sidelight.base.http_server.sockets import listening_socket
+
 HandshakeFault = Literal["timeout", "plain", "closed", "certificate", "tls", "full"]
 """Why a handshake failed; a label value of the counter of failed handshakes."""
 
@@ -65,7 +67,8 @@ class TlsAcceptor:
         )
         try:
             for family, _, _, _, address in dict.fromkeys(addresses):
-                self._sockets.append(_listening(family, address, reuse_port))
+                listening = listening_socket(family, address, reuse_port=reuse_port)
+                self._sockets.append(listening)
         except OSError:
             self.close()
             raise
@@ -162,21 +165,3 @@ async def _answer_plain(accepted: socket.socket) -> None:
             accepted.shutdown(socket.SHUT_WR)
             while await loop.sock_recv(accepted, 64 * 1024):
                 pass
-
-
-def _listening(family: int, address: tuple[object, ...], reuse_port: bool) -> socket.socket:
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        # As asyncio does: with a dual-stack socket the IPv4 address could not be bound as well.
-        if family == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listening.setblocking(False)
-        listening.bind(address)
-        listening.listen(1024)
-    except OSError:
-        listening.close()
-        raise
-    return listening
