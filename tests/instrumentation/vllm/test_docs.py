@@ -14,7 +14,7 @@ from sidelight import conventions as names
 from sidelight.collector.metrics.delays import CAUSES
 from sidelight.instrumentation import settings
 from sidelight.instrumentation.settings import Settings
-from sidelight.instrumentation.vllm.export.resource import RESOURCE_ATTRIBUTES, make_resource
+from sidelight.instrumentation.vllm.export.resource import make_resource
 from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
 from sidelight.instrumentation.vllm.routes import ROUTES
 from sidelight.instrumentation.vllm.versions import Versions
@@ -50,8 +50,7 @@ def test_variables() -> None:
         if key.isupper() and str(value).startswith("SIDELIGHT_")
     }
     table = {cells[0]: cells[1] for cells in rows("Environment variables") if len(cells) == 3}
-    # Not a setting, but attributes of the resource.
-    assert set(table) == variables | {RESOURCE_ATTRIBUTES}
+    assert set(table) == variables
     changed = Settings.from_environment(table)
     assert changed == Settings()
     assert len(variables) == len(fields(Settings))

@@ -14,7 +14,7 @@ from sidelight.instrumentation.vllm.versions import Versions
 
 # Set by injection into a pod. OpenTelemetry's variable is the pod's own, and other libraries in the
 # process read that one as well.
-RESOURCE_ATTRIBUTES: Final = "SIDELIGHT_RESOURCE_ATTRIBUTES"
+_OF_INJECTION: Final = "SIDELIGHT_RESOURCE_ATTRIBUTES"
 _ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
 _SERVICE_NAME: Final = "OTEL_SERVICE_NAME"
 
@@ -45,7 +45,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """
     pairs = (
         pair.partition("=")
-        for variable in (RESOURCE_ATTRIBUTES, _ATTRIBUTES)
+        for variable in (_OF_INJECTION, _ATTRIBUTES)
         for pair in environ.get(variable, "").split(",")
     )
     attributes = {
