@@ -83,7 +83,10 @@ def test_vllm_with_its_own_traces(tmp_path: Path, has_fault: bool) -> None:
         log = server.process.log_path.read_text(errors="replace")
     said = NOT_LOADED.findall(log)
     if has_fault:
-        assert sorted(process for process, _ in said) == ["", "EngineCore", "VllmWorker-0"]
+        processes = [process for process, _ in said]
+        # Whether its worker is a process of its own is for vLLM to choose.
+        assert {"", "EngineCore"} <= set(processes)
+        assert len(processes) == len(set(processes))
         assert all("SyntaxError" in reason and "plugin.py" in reason for _, reason in said)
         assert receiver.requests == []
     else:
