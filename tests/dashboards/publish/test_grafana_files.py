@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from sidelight.dashboards.boards.published import BOARDS
-from sidelight.dashboards.publish.files import render, rule_groups
+from sidelight.dashboards.publish.files import rule_groups
+from support.generated_dashboards import FILES, parsed
 
-FILES = render()
-ALERTS: dict[str, Any] = yaml.safe_load(FILES["grafana-alerts.yaml"])
+ALERTS: dict[str, Any] = parsed("grafana-alerts.yaml")
 RULES: list[dict[str, Any]] = [rule for group in ALERTS["groups"] for rule in group["rules"]]
 
 

@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from sidelight.dashboards.alerts.published import alert_groups
-from sidelight.dashboards.publish.files import render
 from sidelight.dashboards.publish.links import Links
 from sidelight.dashboards.publish.rules import (
     PROMETHEUS_RULE_FILE,
@@ -20,9 +19,9 @@ from sidelight.dashboards.publish.rules import (
     rule_document,
 )
 from sidelight.dashboards.view import View
+from support.generated_dashboards import FILES, parsed
 
-FILES = render()
-RULES = yaml.safe_load(FILES[RULE_FILE])
+RULES = parsed(RULE_FILE)
 ALERTS: list[dict[str, Any]] = [
     rule for group in RULES["groups"] for rule in group["rules"] if "alert" in rule
 ]

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from sidelight import conventions as names
+from sidelight.demo.environments import cache_directory
 from sidelight.demo.vllm_server import VllmServer
 from sidelight.instrumentation.injected import tree
 from support.otlp_receiver import OtlpReceiver
@@ -100,9 +101,11 @@ def service(
     plant(copy, steps_fail)
     tree.write_record(copy)
     name_vllm(copy, "0.99.0+cpu")
-    paths = [copy]
+    paths, environment = [copy], {}
     if request.param != "0.32":
         paths.append(older_vllm(request.param, directory / "older"))
+        # What a version finds out about a model, in 8 s, replaces what another has found out.
+        environment["VLLM_CACHE_ROOT"] = str(cache_directory() / f"vllm-{request.param}")
     with running_vllm(
         directory,
         otlp_endpoint=f"http://user:{SECRET}@127.0.0.1:{port}",
@@ -111,6 +114,7 @@ def service(
             "OTEL_METRIC_EXPORT_INTERVAL": "1000",
             "OTEL_EXPORTER_OTLP_HEADERS": f"authorization={SECRET}",
             "SIDELIGHT_CAPTURE_CONTENT": "everything",
+            **environment,
         },
         paths=paths,
     ) as server:
