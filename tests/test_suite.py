@@ -24,7 +24,7 @@ from support.suite.builds import Builds
 from support.suite.plan import Plan, Unit
 from support.waiting import eventually
 
-MARKS = "[pytest]\nmarkers =\n    real(*names): real\n    slow: slow\n"
+MARKS = "[pytest]\nmarkers =\n    real(*names): real\n    slow: slow\n    alone: alone\n"
 # A test module that writes which process ran which test.
 NOTED = """
 import os, pytest
@@ -186,6 +186,24 @@ def test_a_test_says_what_it_needs(
     output, ran = run(tmp_path, *options, test_it=test)
     assert said in output
     assert ran == []
+
+
+def test_a_test_that_forks_runs_alone(tmp_path: Path) -> None:
+    """In another process than those before it; a failure there is one."""
+    test = """
+        def test_first(): ...
+        @pytest.mark.alone
+        def test_alone(): ...
+        @pytest.mark.alone
+        def test_failing(): assert "green" == "red"
+    """
+    output, ran = run(tmp_path, test_it=test)
+    processes = [pid for name, pid in ran if name == "test_alone"]
+    # Its fixtures are set up in both.
+    assert len(set(processes)) == 2
+    assert dict(ran)["test_first"] == processes[0]
+    assert "green" in output
+    assert "1 failed, 2 passed" in output
 
 
 def test_by_default_there_is_one_process_more_than_processors(tmp_path: Path) -> None:

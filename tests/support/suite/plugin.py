@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -26,6 +27,8 @@ from support.suite.builds import Builds
 from support.suite.plan import Plan, make_plan
 
 _TELL_EVERY_SECONDS = 30.0
+# Set in the process of a test that runs alone.
+_ALONE = "SIDELIGHT_TEST_ALONE"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,6 +41,25 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Worker(Path(given["shared"]), given["workerid"]))
     elif not config.option.collectonly:
         config.pluginmanager.register(_Leader(config))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test with the mark `alone` in a process of its own.
+
+    A test that forks must not do so here: threads of gRPC, which an earlier test may have left,
+    do not outlive it.
+    """
+    if _ALONE in os.environ or pyfuncitem.get_closest_marker("alone") is None:
+        return None
+    root = pyfuncitem.config.rootpath
+    path = pyfuncitem.path.relative_to(root).as_posix()
+    test = f"{path}::{pyfuncitem.nodeid.partition('::')[2]}"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
+    env = {**os.environ, _ALONE: "1"}
+    done = subprocess.run([*command, test], cwd=root, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return True
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)

@@ -143,6 +143,7 @@ class TestCallsInsideCalls:
         parent = None if carries == "nothing" else "upload_points docs"
         assert tree(recording)["count cache"] == parent
 
+    @pytest.mark.alone
     def test_in_a_forked_child(self, recording: Recording) -> None:
         """A child that is forked inside a call makes calls of its own."""
         client = filled()

@@ -163,6 +163,7 @@ class TestImports:
 
         assert names(recording) == ["search docs"] * 2
 
+    @pytest.mark.alone
     def test_in_a_forked_child(self, recording: Recording) -> None:
         """The child imports and is observed by itself."""
         child = os.fork()
