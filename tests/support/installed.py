@@ -28,6 +28,8 @@ from sidelight.demo.environments import cache_directory
 
 _DOWNLOAD_SECONDS = 800
 _COMPLETE = ".complete"
+# Python compiles what is imported; pip would compile everything.
+_INSTALL = ("install", "--no-compile")
 
 
 class Installed:
@@ -77,7 +79,7 @@ def install(
     subprocess.run([python, "-m", "venv", "--without-pip", directory], check=True)
     (site,) = directory.glob("lib/python*/site-packages")
     (site / "requirements.pth").write_text(f"{packages}\n")
-    _pip(directory, "install", "--no-deps", str(archive))
+    _pip(directory, *_INSTALL, "--no-deps", str(archive))
     return Installed(directory)
 
 
@@ -123,7 +125,7 @@ def _requirements(python: Path, wheel: Path, extras: str, constraints: Sequence[
             file = directory / "constraints.txt"
             file.write_text("\n".join(constraints))
             wanted = f"{wheel}[{extras}]" if extras else str(wheel)
-            _pip(directory, "install", "-c", str(file), wanted)
+            _pip(directory, *_INSTALL, "-c", str(file), wanted)
             _pip(directory, "uninstall", "--yes", "sidelight")
             (directory / _COMPLETE).touch()
     (site,) = directory.glob("lib/python*/site-packages")
