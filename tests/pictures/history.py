@@ -40,6 +40,8 @@ _SCALES: Final = {
     names.KV_CAPACITY: 2048.0,
     names.KV_STORED: 500.0,
     names.KV_EXTRA_HITS: 500.0,
+    names.ENGINE_DRAFT_TOKENS: 100.0,
+    names.ENGINE_ACCEPTED_TOKENS: 62.0,
 }
 # Of the tokens that KV events tell of, by a label's value.
 _OF_TOKENS: Final = {
