@@ -21,6 +21,7 @@ from support.helm import POLICY_API, HelmError, Object, only, rendered
 from support.kubernetes_schemas import faults
 from support.paths import TESTS
 from support.pods import pods_of
+from support.typed_cel import types_of_policy
 
 pytestmark = pytest.mark.real("helm-4")
 
@@ -63,6 +64,13 @@ def test_both_ways_inject_the_same(case: str) -> None:
     ]
     for key in ("matchConditions", "mutations", "matchConstraints", "failurePolicy"):
         assert rules["spec"][key] == expected[key]
+
+
+def test_an_api_server_compiles_it() -> None:
+    """With the chart's settings in it, the types are right."""
+    rules, _ = _by_policy(made("another injection"))
+    types = types_of_policy(rules)
+    assert (types["settings"], types["mutation"]) == ("MAP<STRING, DYN>", "LIST<JSONPatch>")
 
 
 def test_the_defaults_are_those_of_the_package() -> None:

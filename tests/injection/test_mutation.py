@@ -263,6 +263,22 @@ class TestLeftAlone:
         mounts = [{"name": "a", "mountPath": path}]
         assert reason(pod({**VLLM, "volumeMounts": mounts})) is expected
 
+    @pytest.mark.parametrize(
+        ("container", "expected"),
+        [
+            ({"image": "otel/opentelemetry-collector-contrib:1"}, Reason.PORT_TAKEN),
+            ({"image": "signoz/signoz-otel-collector"}, Reason.PORT_TAKEN),
+            ({"image": "jaegertracing/jaeger:2"}, Reason.PORT_TAKEN),
+            ({"image": "a", "args": ["--set=http.endpoint=0.0.0.0:4318"]}, Reason.PORT_TAKEN),
+            ({"image": "a", "args": ["--otlp=http://127.0.0.1:4318"]}, Reason.INJECTED),
+            ({"image": "a", "args": ["--listen=0.0.0.0:43180"]}, Reason.INJECTED),
+            ({"image": "jaegertracing/x/nginx"}, Reason.INJECTED),
+        ],
+    )
+    def test_ports_that_are_not_declared(self, container: dict[str, Any], expected: Reason) -> None:
+        """The sidecar would be there first, and the other container would fail."""
+        assert reason(pod(VLLM, {"name": "other", **container})) is expected
+
     def test_static_pods(self) -> None:
         """A mirror of one in the API changes nothing on the node."""
         source = pod(VLLM)

@@ -15,7 +15,7 @@ from sidelight.injection.settings import DEFAULT_FILE
 from support.ports import free_port
 from support.waiting import eventually
 
-PORTS = ("4317", "4318", "9464")
+PORTS = ("4317", "4318", "14319")
 
 
 def sidecar(folder: Path) -> dict[str, Any]:
@@ -35,7 +35,6 @@ def started(container: dict[str, Any], folder: Path, **variables: str) -> subpro
         # The image listens on the usual ports; here others are free.
         "SIDELIGHT_RECEIVERS__OTLP_GRPC__PORT": str(ports[0]),
         "SIDELIGHT_RECEIVERS__OTLP_HTTP__PORT": str(ports[1]),
-        "SIDELIGHT_SERVE__PORT": str(ports[2]),
     }
     command = [sys.executable, "-m", "sidelight.collector", *container["args"]]
     with (folder / "log").open("wb") as log:

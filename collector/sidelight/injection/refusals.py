@@ -47,10 +47,12 @@ from sidelight.injection.pod import (
     setting,
 )
 
-# An OpenTelemetry collector listens on the same ports, and rarely declares them.
+# What receives OTLP listens on the same ports, and rarely declares them. The sidecar would be there
+# first, and the other one would fail.
 _COLLECTOR_IMAGE: Final = (
-    r"(^|/)(otelcol|otel-collector|opentelemetry-collector|aws-otel-collector|adot-collector|alloy)"
+    r"(otelcol|otel-collector|opentelemetry-collector|adot-collector|alloy|jaeger)[^/]*$"
 )
+_LISTENS: Final = r"(0\.0\.0\.0|\[::\]):(4317|4318)\b"
 _MIRROR: Final = "kubernetes.io/config.mirror"
 _OTLP_PORTS: Final = (4317, 4318)
 
@@ -87,6 +89,7 @@ _MOUNT_PATH_TAKEN: Final = Exists(
 )
 _PORT: Final = Field(Name("p"), "containerPort", 0)
 _SIDECAR_PORTS: Final = Each(Field(setting("sidecar"), "ports", []), "p", _PORT)
+_WORDS: Final = Joined((Field(Name("c"), "command", []), Field(Name("c"), "args", [])))
 _PORT_TAKEN: Final = Exists(
     Joined((CONTAINERS, _SIDECARS)),
     "c",
@@ -100,7 +103,12 @@ _PORT_TAKEN: Final = Exists(
             Every(
                 (
                     Some(tuple(In(Literal(port), _SIDECAR_PORTS) for port in _OTLP_PORTS)),
-                    Matches(Field(Name("c"), "image", ""), _COLLECTOR_IMAGE),
+                    Some(
+                        (
+                            Matches(Field(Name("c"), "image", ""), _COLLECTOR_IMAGE),
+                            Exists(_WORDS, "w", Matches(Name("w"), _LISTENS)),
+                        )
+                    ),
                 )
             ),
         )
