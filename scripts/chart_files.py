@@ -273,28 +273,34 @@ def _first_paragraph(comment: str) -> str:
 
 
 def page_of(values: list[Value], rules: Mapping[str, Any]) -> str:
-    """The page of the values, as Markdown: a table for each section."""
-    lines = [_PAGE_HEAD, "| key | value | default | |", "|---|---|---|---|"]
-    examples: list[str] = []
+    """The page of the values, as Markdown: a table for each section, and its examples."""
+    head = "| key | value | default | |\n|---|---|---|---|"
+    sections: dict[str, list[str]] = {"": [_PAGE_HEAD, head]}
+    examples: dict[str, list[str]] = {"": []}
     leaf = "\n"
     for value in values:
         if value.path.startswith(leaf):
-            if value.comment and value.path == "gateway.config.destinations":
-                examples += _examples(value)
-            continue
-        if value.path not in rules and isinstance(value.default, dict):
-            lines += [*examples, "", f"## `{value.path}`"]
-            lines += [value.comment, ""] if value.comment else [""]
-            lines += ["| key | value | default | |", "|---|---|---|---|"]
-            examples = []
-            continue
-        leaf = f"{value.path}."
-        examples += _examples(value)
-        kind = _kind(rules.get(value.path) or {"type": _type(value)})
-        text = _first_paragraph(value.comment).replace("|", "\\|")
-        default = json.dumps(value.default).replace("|", "\\|")
-        lines.append(f"| `{value.path}` | {kind} | `{default}` | {text} |")
-    return "\n".join([*lines, *examples]) + "\n"
+            # Part of a value of the section above, which an example is still worth.
+            examples[leaf.rpartition(".")[0].rpartition(".")[0]] += _examples(value)
+        elif value.path not in rules and isinstance(value.default, dict):
+            comment = f"{value.comment}\n" if value.comment else ""
+            sections[value.path] = [f"\n## `{value.path}`\n{comment}\n{head}"]
+            examples[value.path] = []
+        else:
+            leaf = f"{value.path}."
+            section = value.path.rpartition(".")[0]
+            sections[section].append(_row(value, rules))
+            examples[section] += _examples(value)
+    return "".join(
+        "\n".join((*lines, *examples[section])) + "\n" for section, lines in sections.items()
+    )
+
+
+def _row(value: Value, rules: Mapping[str, Any]) -> str:
+    kind = _kind(rules.get(value.path) or {"type": _type(value)})
+    text = _first_paragraph(value.comment).replace("|", "\\|")
+    default = json.dumps(value.default).replace("|", "\\|")
+    return f"| `{value.path}` | {kind} | `{default}` | {text} |"
 
 
 def _examples(value: Value) -> list[str]:
