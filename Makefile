@@ -145,6 +145,7 @@ chart: dashboards config-docs
 generated: dashboards config-docs database-docs names policy chart
 	PYTHONPATH=tests $(BIN)/python -m support.import_layers
 	PYTHONPATH=tests $(BIN)/python -m support.public_api > tests/public_api.txt
+	PYTHONPATH=tests $(BIN)/python -m support.guide_pages
 
 # Needs npm (Node 20 or newer), chromium and prometheus; Grafana's packages take two minutes once.
 pictures: .venv/test
