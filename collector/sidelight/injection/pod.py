@@ -30,7 +30,8 @@ INIT_CONTAINERS: Final = Field(SPEC, "initContainers", [])
 EPHEMERAL_CONTAINERS: Final = Field(SPEC, "ephemeralContainers", [])
 VOLUMES: Final = Field(SPEC, "volumes", [])
 SECURITY_CONTEXT: Final = Field(SPEC, "securityContext", {})
-NAMESPACE_LABELS: Final = Field(Field(Name("namespaceObject"), "metadata", {}), "labels", {})
+# A namespace has a type in CEL, whose fields cannot be exchanged for an empty map.
+NAMESPACE_LABELS: Final = Field(Required(Name("namespaceObject"), "metadata"), "labels", {})
 
 SETTINGS: Final = Variable("settings")
 CANDIDATES: Final = Variable("candidates")
