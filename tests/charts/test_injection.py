@@ -22,6 +22,7 @@ from support.kubernetes_schemas import faults
 from support.paths import TESTS
 from support.pods import pods_of
 from support.typed_cel import types_of_policy
+from support.typed_cel import types_of_policy
 
 pytestmark = pytest.mark.real("helm-4")
 
@@ -71,6 +72,15 @@ def test_an_api_server_compiles_it() -> None:
     rules, _ = _by_policy(made("another injection"))
     types = types_of_policy(rules)
     assert (types["settings"], types["mutation"]) == ("MAP<STRING, DYN>", "LIST<JSONPatch>")
+
+
+@pytest.mark.parametrize("case", ["defaults", "another injection"])
+def test_an_api_server_compiles_the_policy(case: str) -> None:
+    """With types: the settings are a map of anything, and the patch is a list of operations."""
+    rules, _ = _by_policy(made(case))
+    types = types_of_policy(rules)
+    assert types["settings"] == "MAP<STRING, DYN>"
+    assert types["mutation"] == "LIST<JSONPatch>"
 
 
 def test_the_defaults_are_those_of_the_package() -> None:
