@@ -66,7 +66,7 @@ def test_the_gateway_is_asked_as_senders_do(tmp_path: Path) -> None:
         port = free_port()
         objects = _objects(langfuse.url, port)
         container = _container(objects, "gateway")
-        service = f"sidelight-gateway.observability.svc.cluster.local:{port}"
+        service = f"sidelight-gateway.observability.svc:{port}"
         assert service in str(container["env"])
         variables = {
             variable["name"]: variable["value"]

@@ -146,7 +146,8 @@ projected:
 {{- define "sidelight.gateway.url" -}}
 {{- $merged := include "sidelight.gateway.merged" . | fromJson -}}
 {{- $scheme := ternary "http" "https" (empty (dig "tls" "" $merged.receivers.otlp_http)) -}}
-{{- printf "%s://%s-gateway.%s.svc.%s:%d" $scheme (include "sidelight.fullname" .) (include "sidelight.namespace" .) .Values.clusterDomain (int $merged.receivers.otlp_http.port) -}}
+{{- $domain := ternary (printf ".%s" .Values.clusterDomain) "" (not (empty .Values.clusterDomain)) -}}
+{{- printf "%s://%s-gateway.%s.svc%s:%d" $scheme (include "sidelight.fullname" .) (include "sidelight.namespace" .) $domain (int $merged.receivers.otlp_http.port) -}}
 {{- end -}}
 
 {{/* What senders must bring that an injected sidecar has not; empty if nothing. */}}
