@@ -15,6 +15,7 @@ from typing import Final
 
 from sidelight import conventions as names
 from sidelight.conventions import METRICS, Metric, prometheus_name
+from sidelight.dashboards.catalog.dcgm import DCGM_METRICS, GPU_MEMORY_FREE
 from support.sidelight_exposition import LABELS
 from support.vllm_exposition import Exposition, recording
 
@@ -48,6 +49,8 @@ _OF_TOKENS: Final = {
     "new": 0.5, "again": 0.35, "copy": 0.02, "generated": 0.13,
     "1.25": 0.08, "1.5": 0.13, "2": 0.2, "4": 0.3,
 }  # fmt: skip
+# GPUs at full load, by the unit.
+_OF_GPUS: Final = {"%": 100.0, "1": 0.6, "MiBy": 73_000.0, "W": 700.0}
 _RARE: Final = (
     names.CLIENT_ABORTS,
     names.COLLECTOR_RETRIES,
@@ -81,8 +84,16 @@ def _work(seconds: float, phase: float) -> float:
 
 
 def _vllm(exposition: Exposition, instance: str, phase: float, seconds: float) -> Iterator[Sample]:
-    scraped = {"job": "vllm", "instance": instance}
+    pod = {"namespace": "llm", "pod": instance.partition(":")[0]}
+    scraped = {"job": "vllm", "instance": instance, **pod}
     yield "up", scraped, 1.0
+    for metric in DCGM_METRICS:
+        most = _OF_GPUS[metric.unit]
+        # What vLLM takes of the memory does not follow the load.
+        value = most if metric.unit == "MiBy" else most * _load(seconds, phase)
+        if metric is GPU_MEMORY_FREE:
+            value /= 9
+        yield metric.shown_name, {"gpu": "0", "job": "dcgm", **pod}, value
     for family in exposition:
         for sample in family.samples:
             value = sample.value

@@ -21,7 +21,7 @@ function Stat({ panel, series, width, height, theme }) {
             theme={theme}
             colorMode={BigValueColorMode.Value}
             graphMode={panel.options.graphMode === 'none' ? BigValueGraphMode.None : BigValueGraphMode.Area}
-            textMode={BigValueTextMode.Auto}
+            textMode={panel.options.textMode ?? BigValueTextMode.Auto}
             justifyMode={BigValueJustifyMode.Auto}
             sparkline={{ x: time, y: field }}
           />
@@ -34,7 +34,7 @@ function Stat({ panel, series, width, height, theme }) {
 // One panel, or why there is nothing to draw.
 export function Panel({ panel, series: { list, error }, range, theme, width, height }) {
   if (!list.length) {
-    return <div style={{ padding: 16, color: theme.colors.text.secondary }}>{error ?? 'No data'}</div>;
+    return <div style={{ padding: 16, color: theme.colors.text.secondary }}>{error ?? panel.fieldConfig.defaults.noValue ?? 'No data'}</div>;
   }
   if (panel.type === 'stat') {
     return <Stat panel={panel} series={list} width={width} height={height} theme={theme} />;

@@ -243,6 +243,22 @@ ADMISSION_REJECTIONS: Final = CatalogMetric(
     ("model_name", "reason"),
     (MetricName("admission_rejections", first="0.32.0"),),
 )
+# Its labels hold the values. vLLM has many more; `model_name` is not among them.
+CACHE_CONFIG: Final = CatalogMetric(
+    VLLM,
+    "gauge",
+    "",
+    "1, with the configuration of the KV cache in its labels.",
+    (
+        "engine",
+        "num_gpu_blocks",
+        "block_size",
+        "cache_dtype",
+        "enable_prefix_caching",
+        "gpu_memory_utilization",
+    ),
+    (MetricName("cache_config_info"),),
+)
 # vLLM does not export it when it runs several API servers.
 PROCESS_START: Final = CatalogMetric(
     PROCESS,
@@ -276,6 +292,7 @@ VLLM_METRICS: Final[tuple[CatalogMetric, ...]] = (
     ITERATION_TOKENS,
     WAITING_BY_REASON,
     SLEEP_STATE,
+    CACHE_CONFIG,
     ADMISSION_REJECTIONS,
     PROMPT_LENGTH,
     GENERATION_LENGTH,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from sidelight.dashboards.panels.panel import (
+    BY_ENGINE,
+    COUNT,
     COUNTS_PER_SECOND,
     HALF,
     SECONDS,
@@ -29,6 +31,7 @@ def row(view: View) -> Row:
             block_reuse_gap(view),
             block_lifetime(view),
             eviction_age(view),
+            configuration(view),
         ),
     )
 
@@ -127,4 +130,28 @@ def eviction_age(view: View) -> Panel:
         (PanelQuery(queries.eviction_age_heatmap(view), by("le")),),
         kind="heatmap",
         width=HALF,
+    )
+
+
+def configuration(view: View) -> Panel:
+    """What the cache was set to."""
+    return Panel(
+        "KV-cache configuration",
+        "Blocks, tokens of a block, type, prefix caching and `--gpu-memory-utilization` of each "
+        "engine. Engines of one model that differ were started with other options or on other "
+        "GPUs. The variable Model does not apply.",
+        COUNT,
+        (
+            PanelQuery(
+                queries.configuration(view),
+                f"{BY_ENGINE}: {{{{num_gpu_blocks}}}} blocks of {{{{block_size}}}} tokens, "
+                "type {{cache_dtype}}, prefix caching {{enable_prefix_caching}}, "
+                "memory {{gpu_memory_utilization}}",
+            ),
+        ),
+        kind="stat",
+        width=24,
+        height=4,
+        empty_text="no vLLM server",
+        shows_names=True,
     )

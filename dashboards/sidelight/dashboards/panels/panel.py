@@ -61,6 +61,7 @@ class Panel:
     The axis never goes beyond `maximum` and always reaches `soft_maximum`, by default a small value
     of the unit: without either, Grafana draws a series of zeros on an axis up to 100 of the unit,
     which is 10,000 % for a share. `empty_text` is what it says where it has no data.
+    A stat that `shows_names` shows the legends of its series instead of their values.
     """
 
     title: str
@@ -76,6 +77,7 @@ class Panel:
     soft_maximum: float | None = None
     stacked: bool = False
     empty_text: str = ""
+    shows_names: bool = False
 
 
 @dataclass(frozen=True, slots=True)

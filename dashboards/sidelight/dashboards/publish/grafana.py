@@ -151,7 +151,7 @@ def _panel(panel: Panel) -> v1.Panel:
 def _drawn(panel: Panel) -> v1.Panel:
     match panel.kind:
         case "stat":
-            return _stat()
+            return _stat(panel)
         case "heatmap":
             return _heatmap(panel)
         case "timeseries":
@@ -176,9 +176,11 @@ def _heatmap(panel: Panel) -> v1.Panel:
     )
 
 
-def _stat() -> v1.Panel:
+def _stat(panel: Panel) -> v1.Panel:
+    text = common.BigValueTextMode.NAME if panel.shows_names else common.BigValueTextMode.AUTO
     return (
         stat.Panel()
+        .text_mode(text)
         .graph_mode(common.BigValueGraphMode.NONE)
         .color_mode(common.BigValueColorMode.VALUE)
         .reduce_options(build_common.ReduceDataOptions().calcs(["lastNotNull"]))

@@ -7,7 +7,15 @@ from typing import Final
 from sidelight.dashboards import promql
 from sidelight.dashboards.catalog import sidelight as own
 from sidelight.dashboards.catalog import vllm
-from sidelight.dashboards.promql import BinaryOperation, Expr, FunctionCall, Scalar, either, ratio
+from sidelight.dashboards.promql import (
+    Aggregation,
+    BinaryOperation,
+    Expr,
+    FunctionCall,
+    Scalar,
+    either,
+    ratio,
+)
 from sidelight.dashboards.queries import series
 from sidelight.dashboards.view import View
 
@@ -57,6 +65,15 @@ def computed_tokens(view: View) -> Expr:
 def preemptions(view: View) -> Expr:
     """Requests preempted per second."""
     return series.total_rate(view, vllm.PREEMPTIONS)
+
+
+def configuration(view: View) -> Expr:
+    """1 for each engine, with the configuration of its KV cache in the labels.
+
+    vLLM does not say whose model it is, so a filter by model does not apply.
+    """
+    labels = ("instance", *vllm.CACHE_CONFIG.labels)
+    return Aggregation("group", series.current(view, vllm.CACHE_CONFIG), labels)
 
 
 def cached_tokens_by_tier(view: View) -> Expr:
