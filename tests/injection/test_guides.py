@@ -13,6 +13,7 @@ from support.guide_pages import GuideError
 PAGES = guide_pages.pages()
 
 
+@pytest.mark.slow
 @pytest.mark.real("helm-3", "helm-4")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_each_step_works_and_is_told_as_it_was_checked(page: Path, tmp_path: Path) -> None:
@@ -41,6 +42,11 @@ class TestTheTestsThemselves:
         pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {contianers: []}\n"
         with pytest.raises(SchemaMismatchError):
             guide_pages.run(f"```yaml\n# pod.yaml\n{pod}```\n", tmp_path)
+
+    def test_what_a_command_prints(self, tmp_path: Path) -> None:
+        step = "sidelight inject -f deployment.yaml --check"
+        with pytest.raises(GuideError, match="and not"):
+            guide_pages.run(f"```\n{step}\n```\n\n```text\nnothing\n```\n", tmp_path)
 
     def test_a_file_without_a_name(self, tmp_path: Path) -> None:
         with pytest.raises(GuideError):
