@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,18 @@ def test_an_api_server_compiles_it() -> None:
     rules, _ = _by_policy(made("another injection"))
     types = types_of_policy(rules)
     assert (types["settings"], types["mutation"]) == ("MAP<STRING, DYN>", "LIST<JSONPatch>")
+
+
+def test_items_of_literals_are_of_no_type() -> None:
+    """An API server refuses maps and lists whose items differ in type, unless they are `dyn`."""
+    rules, _ = _by_policy(made("another injection"))
+    (literal,) = (
+        one["expression"] for one in rules["spec"]["variables"] if one["name"] == "settings"
+    )
+    without_texts = re.sub(r'"(?:[^"\\]|\\.)*"', '""', literal)
+    assert without_texts.count("dyn(") > 100
+    for bare in (r": (?!dyn\()", r"\[(?!dyn\(|\])", r', (?!dyn\(|"": )'):
+        assert re.search(bare, without_texts) is None
 
 
 def test_the_defaults_are_those_of_the_package() -> None:
