@@ -140,6 +140,7 @@ _SAMPLED = {"type": "phoenix", "sample": {"share": 0.1}}
         ({"config": {"receivers": {"otlp_http": {"port": 4317}}}}, "set another"),
         ({"config": {"serve": {"port": 80}}}, "set another"),
         ({"persistence": {"size": "1Mi"}}, "needs 2Mi"),
+        ({"config": {"log": {"max_bytes": 10 * 2**30}}}, "lower the one or raise the other"),
     ],
 )
 def test_faults_that_no_schema_finds(values: dict[str, Any], sentence: str) -> None:

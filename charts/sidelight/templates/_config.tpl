@@ -133,6 +133,11 @@ projected:
 {{- if and (ne $kind "none") (gt (int $gateway.autoscaling.minReplicas) (int $gateway.autoscaling.maxReplicas)) -}}
 {{- fail "gateway.autoscaling: minReplicas is larger than maxReplicas; correct one of them" -}}
 {{- end -}}
+{{- $log := (include "sidelight.gateway.merged" . | fromJson).log -}}
+{{- $size := include "sidelight.bytes" $gateway.persistence.size | int64 -}}
+{{- if gt (add (int64 $log.max_bytes) (int64 $log.segment_bytes)) $size -}}
+{{- fail (printf "gateway.config.log.max_bytes is %d, and with the segment that is written more than the %s of gateway.persistence.size; lower the one or raise the other" (int64 $log.max_bytes) $gateway.persistence.size) -}}
+{{- end -}}
 {{- $ports := dict -}}
 {{- range $name, $port := include "sidelight.gateway.ports" . | fromJson -}}
 {{- if or (lt (int $port) 1024) (hasKey $ports (toString $port)) -}}
