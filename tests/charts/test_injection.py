@@ -271,6 +271,18 @@ def test_certificates_outlive_upgrades() -> None:
             "requests.cpu is 1, above its limit of 200m; set both",
         ),
         (
+            {"injection": {"sidecar": {"resources": {"limits": {"ephemeral-storage": "1Gi"}}}}},
+            "would hold for the whole pod",
+        ),
+        (
+            {"injection": {"sidecar": {"resources": {"requests": {"nvidia.com/gpu": 1}}}}},
+            "nvidia.com/gpu is not a resource that a sidecar needs",
+        ),
+        (
+            {"injection": {"sidecar": {"resources": {"claims": [{"name": "gpu"}]}}}},
+            "claims name devices of a pod",
+        ),
+        (
             {"injection": {"webhook": {"certificates": {"kind": "supplied"}}}},
             "name the Secret in existingSecret",
         ),

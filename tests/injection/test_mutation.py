@@ -359,3 +359,28 @@ def test_any_pod(source: dict[str, Any], labels: dict[str, str], volume: str) ->
     assert again.operations == ()
     if decision.operations:
         assert again.reason is Reason.ALREADY_INJECTED
+
+
+class TestEphemeralStorage:
+    """The kubelet evicts a pod that uses more than the sum of its containers' limits."""
+
+    def test_a_pod_without_a_limit_gets_none(self) -> None:
+        """Else the sidecar's would be that of vLLM, which may load a model into its container."""
+        for container in injected(pod(VLLM))["spec"]["initContainers"]:
+            assert "ephemeral-storage" in container["resources"]["requests"]
+            assert "ephemeral-storage" not in container["resources"]["limits"]
+
+    def test_a_pod_with_a_limit_keeps_it_for_itself(self) -> None:
+        """Injected containers bring what they use."""
+        limits = {"limits": {"ephemeral-storage": "100Gi"}}
+        for container in injected(pod(VLLM | {"resources": limits}))["spec"]["initContainers"]:
+            resources = container["resources"]
+            storage = resources["requests"]["ephemeral-storage"]
+            assert resources["limits"]["ephemeral-storage"] == storage
+
+    def test_limits_of_the_pod_stay_the_only_ones(self) -> None:
+        """With limits of the pod, the injected containers have none."""
+        limits = {"limits": {"ephemeral-storage": "100Gi"}}
+        source = pod(VLLM | {"resources": limits}, resources={"limits": {"cpu": "8"}})
+        for container in injected(source)["spec"]["initContainers"]:
+            assert container["resources"] == {}

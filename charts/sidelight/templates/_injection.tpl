@@ -33,9 +33,20 @@
 {{- end -}}
 {{- end -}}
 
-{{/* A pod whose container requests more than its limit is refused, whatever the failure policy says. */}}
+{{/* A pod with resources that are not valid is refused, whatever the failure policy says. */}}
 {{- define "sidelight.injection.checkResources" -}}
 {{- $limits := default (dict) .limits -}}
+{{- if .claims -}}
+{{- fail "injection.sidecar.resources: claims name devices of a pod, which other pods do not have; remove them" -}}
+{{- end -}}
+{{- range $name := concat (keys $limits) (keys (default (dict) .requests)) -}}
+{{- if not (has $name (list "cpu" "memory" "ephemeral-storage")) -}}
+{{- fail (printf "injection.sidecar.resources: %s is not a resource that a sidecar needs; give cpu, memory and ephemeral-storage" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if hasKey $limits "ephemeral-storage" -}}
+{{- fail "injection.sidecar.resources: limits.ephemeral-storage would hold for the whole pod, and Kubernetes would evict vLLM for its own files; remove it" -}}
+{{- end -}}
 {{- range $name, $request := default (dict) .requests -}}
 {{- if hasKey $limits $name -}}
 {{- $limit := get $limits $name -}}

@@ -31,6 +31,7 @@ from sidelight.injection.pod import (
     ANNOTATIONS,
     CANDIDATES,
     CONTAINER,
+    CONTAINERS,
     ENVIRONMENT,
     INIT_CONTAINERS,
     METADATA,
@@ -48,10 +49,27 @@ from sidelight.injection.pod import (
 _ONE: Final = Literal(1)
 _NOTHING: Final = Literal(0)
 
+_STORAGE: Final = "ephemeral-storage"
+
 _COPIES: Final = Equal(Field(SETTINGS, "volume", "copy"), Literal("copy"))
 _PLACE: Final = Variable("place")
 """Where the first injected init container goes."""
 _SIDECAR_PLACE: Final = If(_COPIES, Joined((_PLACE, _ONE)), _PLACE)
+
+_LIMITS_STORAGE: Final = Variable("limitsStorage")
+"""Whether the pod limits its ephemeral storage, container by container.
+
+The kubelet evicts a pod that uses more than the sum of these limits, and injected containers use
+some of it. In a pod that has none, a limit of theirs would be the limit of all.
+"""
+
+
+def _storage_of(container: Expression) -> Expression:
+    """What a container of the settings requests of it; empty if it takes no limit."""
+    resources = Field(container, "resources", {})
+    requested = Field(Field(resources, "requests", {}), _STORAGE, "")
+    return If(Has(resources, "limits"), requested, Literal(""))
+
 
 VARIABLES: Final[dict[str, Expression]] = {
     "environment": Field(CONTAINER, "env", []),
@@ -70,6 +88,18 @@ VARIABLES: Final[dict[str, Expression]] = {
         _NOTHING,
         Size(INIT_CONTAINERS),
     ),
+    "limitsStorage": Every(
+        (
+            Not(Has(SPEC, "resources")),
+            Exists(
+                Joined((CONTAINERS, INIT_CONTAINERS)),
+                "c",
+                Has(Field(Field(Name("c"), "resources", {}), "limits", {}), _STORAGE),
+            ),
+        )
+    ),
+    "copyStorage": _storage_of(setting("copy")),
+    "sidecarStorage": _storage_of(setting("sidecar")),
 }
 """In the order in which they use each other; they use those of the selection."""
 
@@ -104,12 +134,14 @@ def _init_containers() -> list[Expression]:
         _missing_list(SPEC, "initContainers", Literal("/spec/initContainers")),
         When(_COPIES, ListOf((_add(path, setting("copy")),))),
         ListOf((_add(_path("/spec/initContainers/", _SIDECAR_PLACE), setting("sidecar")),)),
-        *_fit(_COPIES, _PLACE, setting("copy")),
-        *_fit(Literal(True), _SIDECAR_PLACE, setting("sidecar")),
+        *_fit(_COPIES, _PLACE, setting("copy"), Variable("copyStorage")),
+        *_fit(Literal(True), _SIDECAR_PLACE, setting("sidecar"), Variable("sidecarStorage")),
     ]
 
 
-def _fit(condition: Expression, place: Expression, container: Expression) -> list[Expression]:
+def _fit(
+    condition: Expression, place: Expression, container: Expression, storage: Expression
+) -> list[Expression]:
     """What an injected container needs to be valid in this pod."""
     security_context = Field(container, "securityContext", {})
     runs_as_root = Every(
@@ -125,9 +157,12 @@ def _fit(condition: Expression, place: Expression, container: Expression) -> lis
     # Requests of containers must not exceed the pod's own, which were chosen without ours.
     has_resources = Every((condition, Has(SPEC, "resources")))
     resources = _path("/spec/initContainers/", place, "/resources")
+    shares_storage = Every((condition, _LIMITS_STORAGE, Not(Equal(storage, Literal("")))))
+    storage_limit = _path("/spec/initContainers/", place, f"/resources/limits/{_STORAGE}")
     return [
         When(runs_as_root, ListOf((_add(user, Literal(names.UNPRIVILEGED_USER)),))),
         When(has_resources, ListOf((_add(resources, Literal({})),))),
+        When(shares_storage, ListOf((_add(storage_limit, storage),))),
     ]
 
 
@@ -262,4 +297,6 @@ def _stamp() -> list[Expression]:
 
 def operations() -> Expression:
     """The operations for a pod that is to be injected."""
-    return Joined((*_volumes(), *_init_containers(), *_environment(), *_mounts(), *_stamp()))
+    # In groups: each item of a list makes what a compiler of CEL reads one level deeper.
+    groups = (_volumes(), _init_containers(), _environment(), _mounts(), _stamp())
+    return Joined(tuple(Joined(tuple(group)) for group in groups))
