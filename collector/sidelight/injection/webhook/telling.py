@@ -34,7 +34,7 @@ def _asks_itself(pod: Mapping[str, Any], settings: InjectionSettings) -> bool:
 
 def _runs_vllm(pod: Mapping[str, Any]) -> bool:
     values: dict[str, Any] = {}
-    scope = {"object": pod, "namespaceObject": {}, "variables": values}
+    scope = {"object": pod, "namespaceObject": {"metadata": {}}, "variables": values}
     try:
         for name, expression in variables().items():
             values[name] = expression.evaluate(scope)
