@@ -18,14 +18,6 @@ from support.ports import free_port
 from support.talking_model import talking
 from support.waiting import waiting_for
 
-# The platform replaces the short name `uni`.
-_IN_ENGINE = (
-    "--distributed-executor-backend",
-    "vllm.v1.executor.uniproc_executor.UniProcExecutor",
-)
-# As the separate worker has; in so small a model more threads only wait for each other.
-_ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-
 
 @contextmanager
 def running_vllm(
@@ -64,10 +56,10 @@ def running_vllm(
             otlp_endpoint=otlp_endpoint,
             environment={
                 "PYTHONPATH": os.pathsep.join(map(str, all_paths)),
-                **({} if separate_worker else _ONE_THREAD),
                 **(environment or {}),
             },
-            arguments=arguments if separate_worker else (*_IN_ENGINE, *arguments),
+            arguments=arguments,
+            separate_worker=separate_worker,
         )
         with waiting_for("vLLM to be ready"):
             server.wait_until_ready()

@@ -17,6 +17,12 @@ READY_SECONDS = 600.0
 # queues, and some requests are preempted.
 KV_BLOCKS = 24
 MAX_BATCH_REQUESTS = 12
+# The engine runs the model itself, as on one GPU: a process for it, as vLLM has on CPUs, takes 6 s
+# of CPU to start, and the two wait for each other in loops. The platform replaces the short name
+# `uni`.
+_IN_ENGINE = ("--distributed-executor-backend", "vllm.v1.executor.uniproc_executor.UniProcExecutor")
+# As that process has: in so small a model more threads only wait for each other.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +52,14 @@ def start(
     otlp_endpoint: str | None = None,
     environment: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
+    separate_worker: bool = False,
     name: str = "vllm",
 ) -> VllmServer:
     """Start vLLM on a loopback port; `wait_until_ready` waits until it serves.
 
     `instrumentation` is a folder written by `injected.tree.write`, `otlp_endpoint` the base URL of
-    an OTLP/HTTP receiver. `environment` and `arguments` add variables and options of vLLM.
+    an OTLP/HTTP receiver. `environment` and `arguments` add variables and options of vLLM. With
+    `separate_worker` the engine has a process for the model.
     """
     variables = {
         **os.environ,
@@ -70,6 +78,8 @@ def start(
     if otlp_endpoint:
         variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = otlp_endpoint
         variables["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf"
+    if not separate_worker:
+        variables.update(_ONE_THREAD)
     variables.update(environment or {})
     # The `vllm` script of the environment, which need not be on the PATH.
     command: list[str | Path] = [python, python.with_name("vllm"), "serve", model]
@@ -81,6 +91,8 @@ def start(
     command += ["--enable-prompt-tokens-details"]
     command += ["--num-gpu-blocks-override", str(KV_BLOCKS)]
     command += ["--max-num-seqs", str(MAX_BATCH_REQUESTS)]
+    if not separate_worker:
+        command += _IN_ENGINE
     command += arguments
     process = processes.start(name, command, environment=variables)
     return VllmServer(process, f"http://127.0.0.1:{port}", MODEL_NAME)
