@@ -12,6 +12,7 @@ from sidelight.dashboards.boards.board import (
 )
 from sidelight.dashboards.catalog import sidelight as own
 from sidelight.dashboards.catalog import vllm
+from sidelight.dashboards.catalog.metric import RESULT_LABELS, Dimension
 from sidelight.dashboards.queries.series import any_name
 from sidelight.dashboards.view import GRAFANA
 
@@ -38,32 +39,47 @@ _DURATION_OPTIONS: Final = (
     VariableOption("40 s", "40.96|40"),
 )
 
-JOB: Final = LabelVariable(
+
+def _of_engines(
+    name: Dimension, title: str, description: str, all_value: str, *narrowed_by: Dimension
+) -> LabelVariable:
+    """The values that a dimension has among the engines that other variables select."""
+    return LabelVariable(
+        name,
+        title,
+        description,
+        any_name(GRAFANA.only(*narrowed_by), vllm.RUNNING),
+        RESULT_LABELS[name],
+        all_value,
+        # All jobs at once would count an engine twice that is scraped twice.
+        offers_all=name != "job",
+    )
+
+
+JOB: Final = _of_engines(
     "job",
     "Job",
     "Prometheus job of the vLLM servers. If vLLM is scraped both directly and through "
     "Sidelight's collector, select one of the two: together they count each engine twice.",
-    any_name(GRAFANA.only(), vllm.RUNNING),
-    "job",
-    all_value=".+",
-    offers_all=False,
+    ".+",
 )
 # Everything matches without the label, as outside of Kubernetes.
-NAMESPACE: Final = LabelVariable(
-    "namespace",
-    "Namespace",
-    "Kubernetes namespace of the vLLM servers.",
-    any_name(GRAFANA.only("job"), vllm.RUNNING),
-    "namespace",
-    all_value=".*",
+NAMESPACE: Final = _of_engines(
+    "namespace", "Namespace", "Kubernetes namespace of the vLLM servers.", ".*", "job"
 )
-MODEL: Final = LabelVariable(
+MODEL: Final = _of_engines(
     "model",
     "Model",
     "Served model. vLLM's own metrics count LoRA adapters as their base model.",
-    any_name(GRAFANA.only("job", "namespace"), vllm.RUNNING),
-    "model_name",
-    all_value=".*",
+    ".*",
+    "job",
+    "namespace",
+)
+INSTANCE: Final = _of_engines(
+    "instance", "Instance", "vLLM server.", ".+", "job", "namespace", "model"
+)
+ENGINE: Final = _of_engines(
+    "engine", "Engine", "Data-parallel rank.", ".*", "job", "namespace", "model", "instance"
 )
 # Where no engine is scraped the spans name the models.
 MODEL_OF_SPANS: Final = LabelVariable(
@@ -72,22 +88,6 @@ MODEL_OF_SPANS: Final = LabelVariable(
     "Model that was asked for.",
     any_name(GRAFANA.only(), own.TOKENS, "total"),
     own.MODEL,
-    all_value=".*",
-)
-INSTANCE: Final = LabelVariable(
-    "instance",
-    "Instance",
-    "vLLM server.",
-    any_name(GRAFANA.only("job", "namespace", "model"), vllm.RUNNING),
-    "instance",
-    all_value=".+",
-)
-ENGINE: Final = LabelVariable(
-    "engine",
-    "Engine",
-    "Data-parallel rank.",
-    any_name(GRAFANA.only("job", "namespace", "model", "instance"), vllm.RUNNING),
-    "engine",
     all_value=".*",
 )
 COLLECTOR: Final = LabelVariable(

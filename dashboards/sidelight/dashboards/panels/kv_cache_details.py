@@ -8,15 +8,15 @@ from sidelight.dashboards.panels.panel import (
     COUNTS_PER_SECOND,
     HALF,
     SECONDS,
+    SPREAD,
     Panel,
     PanelQuery,
     Row,
     by,
+    quantiles,
 )
 from sidelight.dashboards.queries import kv_cache as queries
 from sidelight.dashboards.view import View
-
-_QUANTILES = ((0.1, "p10"), (0.5, "p50"), (0.9, "p90"))
 
 
 def row(view: View) -> Row:
@@ -85,9 +85,7 @@ def block_idle(view: View) -> Panel:
         "gap, blocks are evicted before they would be used again, and a larger cache would raise "
         "the hit ratio. With `--kv-cache-metrics`.",
         SECONDS,
-        tuple(
-            PanelQuery(queries.block_idle_quantile(view, share), name) for share, name in _QUANTILES
-        ),
+        quantiles(queries.block_idle_quantile, view, SPREAD),
     )
 
 
@@ -98,10 +96,7 @@ def block_reuse_gap(view: View) -> Panel:
         "Time between two uses of a KV block. Compare with the idle time before eviction. With "
         "`--kv-cache-metrics`.",
         SECONDS,
-        tuple(
-            PanelQuery(queries.block_reuse_gap_quantile(view, share), name)
-            for share, name in _QUANTILES
-        ),
+        quantiles(queries.block_reuse_gap_quantile, view, SPREAD),
     )
 
 
@@ -111,10 +106,7 @@ def block_lifetime(view: View) -> Panel:
         "Block lifetime",
         "Time from the allocation of a KV block to its eviction. With `--kv-cache-metrics`.",
         SECONDS,
-        tuple(
-            PanelQuery(queries.block_lifetime_quantile(view, share), name)
-            for share, name in _QUANTILES
-        ),
+        quantiles(queries.block_lifetime_quantile, view, SPREAD),
         width=HALF,
     )
 

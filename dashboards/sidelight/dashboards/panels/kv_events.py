@@ -13,17 +13,18 @@ from sidelight.dashboards.panels.panel import (
     HALF,
     SECONDS,
     SHARE,
+    SPREAD,
     Panel,
     PanelQuery,
     Row,
     Threshold,
     by,
+    quantiles,
 )
 from sidelight.dashboards.queries import kv_events as queries
 from sidelight.dashboards.view import View
 
 _SIZES: Final = ("1.25", "1.5", "2", "4")
-_QUANTILES: Final = ((0.1, "p10"), (0.5, "p50"), (0.9, "p90"))
 
 
 def row(view: View) -> Row:
@@ -77,9 +78,7 @@ def lifetime(view: View) -> Panel:
         "Time in the cache",
         "Time from storing a block to its eviction. With KV events.",
         SECONDS,
-        tuple(
-            PanelQuery(queries.lifetime_quantile(view, share), name) for share, name in _QUANTILES
-        ),
+        quantiles(queries.lifetime_quantile, view, SPREAD),
     )
 
 
@@ -90,9 +89,7 @@ def absence(view: View) -> Panel:
         "Time from the eviction of a block to computing it again: how much longer it should have "
         "stayed. With KV events.",
         SECONDS,
-        tuple(
-            PanelQuery(queries.absence_quantile(view, share), name) for share, name in _QUANTILES
-        ),
+        quantiles(queries.absence_quantile, view, SPREAD),
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from sidelight.dashboards.promql import Expr
+from sidelight.dashboards.view import View
 
 GREEN = "green"
 AMBER = "orange"
@@ -27,6 +29,13 @@ PanelKind = Literal["timeseries", "stat", "heatmap"]
 # The legend of queries by instance and engine.
 BY_ENGINE = "{{instance}} engine {{engine}}"
 
+Quantiles = tuple[tuple[float, str], ...]
+"""Shares, each with its name in legends."""
+
+# Where the slow ones matter, and where both ends do.
+UPPER: Quantiles = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+SPREAD: Quantiles = ((0.1, "p10"), (0.5, "p50"), (0.9, "p90"))
+
 THIRD = 8
 QUARTER = 6
 HALF = 12
@@ -44,6 +53,16 @@ class PanelQuery:
     expression: Expr
     legend: str
     exemplars: bool = False
+
+
+def quantiles(
+    query: Callable[[View, float], Expr], view: View, shares: Quantiles, *, exemplars: bool = False
+) -> tuple[PanelQuery, ...]:
+    """One query for each quantile; the last one asks for exemplars, if any does."""
+    return tuple(
+        PanelQuery(query(view, share), name, exemplars and (share, name) == shares[-1])
+        for share, name in shares
+    )
 
 
 @dataclass(frozen=True, slots=True)

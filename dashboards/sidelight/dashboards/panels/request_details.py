@@ -10,13 +10,14 @@ from sidelight.dashboards.panels.panel import (
     SECONDS,
     SHARE,
     TOKENS,
+    UPPER,
     Panel,
     PanelQuery,
     Row,
     Threshold,
     by,
+    quantiles,
 )
-from sidelight.dashboards.panels.requests import QUANTILES
 from sidelight.dashboards.queries import requests as queries
 from sidelight.dashboards.view import View
 
@@ -81,9 +82,7 @@ def queue_time(view: View) -> Panel:
         "Queue time",
         "Time until a request is first scheduled. Part of the time to first token.",
         SECONDS,
-        tuple(
-            PanelQuery(queries.queue_time_quantile(view, share), name) for share, name in QUANTILES
-        ),
+        quantiles(queries.queue_time_quantile, view, UPPER),
         thresholds=(Threshold(1, AMBER), Threshold(5, RED)),
         soft_maximum=1,
     )
@@ -95,10 +94,7 @@ def prompt_length(view: View) -> Panel:
         "Prompt length",
         "Prompt tokens of a request. Long prompts without cached prefixes fill steps.",
         TOKENS,
-        tuple(
-            PanelQuery(queries.prompt_length_quantile(view, share), name)
-            for share, name in QUANTILES
-        ),
+        quantiles(queries.prompt_length_quantile, view, UPPER),
     )
 
 
@@ -108,10 +104,7 @@ def generation_length(view: View) -> Panel:
         "Response length",
         "Tokens generated for a request.",
         TOKENS,
-        tuple(
-            PanelQuery(queries.generation_length_quantile(view, share), name)
-            for share, name in QUANTILES
-        ),
+        quantiles(queries.generation_length_quantile, view, UPPER),
         width=HALF,
     )
 

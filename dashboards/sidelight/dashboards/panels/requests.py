@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from sidelight.dashboards.catalog import sidelight as own
 from sidelight.dashboards.catalog import vllm
 from sidelight.dashboards.panels.panel import (
@@ -13,16 +11,16 @@ from sidelight.dashboards.panels.panel import (
     RED,
     REQUESTS_PER_SECOND,
     SECONDS,
+    UPPER,
     Panel,
     PanelQuery,
     Row,
     Threshold,
     by,
+    quantiles,
 )
 from sidelight.dashboards.queries import requests as queries
 from sidelight.dashboards.view import View
-
-QUANTILES: Final = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 
 
 def row(view: View) -> Row:
@@ -91,10 +89,7 @@ def request_duration(view: View) -> Panel:
         "Time from the arrival of a request to the end of its response. Each exemplar links to "
         "the trace of one request.",
         SECONDS,
-        tuple(
-            PanelQuery(queries.duration_quantile(view, share), name, exemplars=share == 0.99)
-            for share, name in QUANTILES
-        ),
+        quantiles(queries.duration_quantile, view, UPPER, exemplars=True),
         thresholds=(Threshold(10, AMBER), Threshold(30, RED)),
     )
 
@@ -106,10 +101,7 @@ def time_to_first_token(view: View) -> Panel:
         "Time from the arrival of a request to the first token of its response: queue and "
         "prefill. Each exemplar links to the trace of one request.",
         SECONDS,
-        tuple(
-            PanelQuery(queries.ttft_quantile(view, share), name, exemplars=share == 0.99)
-            for share, name in QUANTILES
-        ),
+        quantiles(queries.ttft_quantile, view, UPPER, exemplars=True),
         thresholds=(Threshold(1, AMBER), Threshold(2.5, RED)),
     )
 
@@ -124,7 +116,7 @@ def inter_token_latency(view: View) -> Panel:
         (
             *(
                 PanelQuery(queries.inter_token_quantile(view, share), f"engine {name}")
-                for share, name in QUANTILES
+                for share, name in UPPER
             ),
             PanelQuery(
                 queries.time_per_output_token_quantile(view, 0.95),
