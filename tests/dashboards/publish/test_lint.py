@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from sidelight.dashboards.boards.published import BOARDS as PUBLISHED
 from sidelight.dashboards.catalog.index import METRIC_BY_SERIES
+from sidelight.dashboards.promql import Aggregation, BinaryOperation, Expr, FunctionCall
 from sidelight.dashboards.publish.files import render_boards
 from sidelight.dashboards.publish.read_back import BoardQuery, board_queries
 
@@ -269,3 +271,33 @@ class TestQueries:
             listed = re.findall(r'__name__=~"([^"]*)"', query.expression)
             found = {*plain, *(name for names in listed for name in names.split("|"))}
             assert found <= METRIC_BY_SERIES.keys(), query.place
+
+    def test_legends_name_labels_that_results_have(self) -> None:
+        """Grafana shows nothing for a label that the sum has dropped."""
+        faults = [
+            (panel.title, query.legend)
+            for board in PUBLISHED
+            for row in board.rows
+            for panel in row.panels
+            for query in panel.queries
+            if (kept := _kept(query.expression)) is not None
+            and not set(re.findall(r"\{\{(\w+)\}\}", query.legend)) <= kept
+        ]
+        assert faults == []
+
+
+def _kept(expression: Expr) -> set[str] | None:
+    """The labels that a result can have; None where the expression does not say."""
+    match expression:
+        case Aggregation(keep="by"):
+            return set(expression.labels)
+        case BinaryOperation(operator="or"):
+            first, second = map(_kept, expression.parts())
+            return None if first is None or second is None else first | second
+        case BinaryOperation():
+            return next((kept for part in expression.parts() if (kept := _kept(part))), None)
+        case FunctionCall(function="histogram_quantile"):
+            kept = _kept(expression.parts()[-1])
+            return None if kept is None else kept - {"le"}
+        case _:
+            return None

@@ -5,10 +5,11 @@ import { BigValue, BigValueColorMode, BigValueGraphMode, BigValueJustifyMode, Bi
 import { Heatmap } from './heatmap.jsx';
 
 function Stat({ panel, series, width, height, theme }) {
-  const each = Math.floor(width / series.length);
+  const below = panel.options.orientation === 'horizontal';
+  const each = Math.floor((below ? height : width) / series.length);
   const { calcs } = panel.options.reduceOptions;
   return (
-    <div style={{ display: 'flex' }}>
+    <div style={{ display: 'flex', flexDirection: below ? 'column' : 'row' }}>
       {series.map(({ fields: [time, field] }) => {
         const { reduce, id } = fieldReducers.get(calcs[0]);
         const value = reduce ? reduce(field, true, true)[id] : field.values.filter((one) => one !== null).at(-1);
@@ -16,14 +17,15 @@ function Stat({ panel, series, width, height, theme }) {
           <BigValue
             key={field.name}
             value={{ ...field.display(value), title: series.length > 1 ? field.name : undefined }}
-            width={each}
-            height={height}
+            width={below ? width : each}
+            height={below ? each : height}
+            text={panel.options.text}
             theme={theme}
             colorMode={BigValueColorMode.Value}
             graphMode={panel.options.graphMode === 'none' ? BigValueGraphMode.None : BigValueGraphMode.Area}
             textMode={panel.options.textMode ?? BigValueTextMode.Auto}
             justifyMode={BigValueJustifyMode.Auto}
-            sparkline={{ x: time, y: field }}
+            sparkline={panel.options.graphMode === 'none' ? undefined : { x: time, y: field }}
           />
         );
       })}

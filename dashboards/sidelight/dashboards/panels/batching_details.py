@@ -72,7 +72,7 @@ def step_age(view: View) -> Panel:
         "looks idle in vLLM's own metrics.",
         SECONDS,
         (
-            PanelQuery(queries.step_age(view.per("engine")), by(own.ENGINE_INDEX)),
+            PanelQuery(queries.step_age(view.per("engine")), "engine {{engine}}"),
             PanelQuery(queries.server_step_age(view), by("instance")),
         ),
         thresholds=(Threshold(10, AMBER), Threshold(120, RED)),
@@ -119,11 +119,7 @@ def draft_acceptance(view: View) -> Panel:
         "Share of the proposed tokens that the model accepted, by engine. If it is low, propose "
         "fewer tokens (`num_speculative_tokens`), or leave speculation out.",
         SHARE,
-        (
-            PanelQuery(
-                queries.draft_acceptance(view.per("engine")), f"engine {by(own.ENGINE_INDEX)}"
-            ),
-        ),
+        (PanelQuery(queries.draft_acceptance(view.per("engine")), "engine {{engine}}"),),
         width=HALF,
         maximum=1,
     )

@@ -177,15 +177,20 @@ def _heatmap(panel: Panel) -> v1.Panel:
 
 
 def _stat(panel: Panel) -> v1.Panel:
-    text = common.BigValueTextMode.NAME if panel.shows_names else common.BigValueTextMode.AUTO
-    return (
+    drawn = (
         stat.Panel()
-        .text_mode(text)
         .graph_mode(common.BigValueGraphMode.NONE)
         .color_mode(common.BigValueColorMode.VALUE)
         .reduce_options(build_common.ReduceDataOptions().calcs(["lastNotNull"]))
-        .build()
     )
+    if panel.shows_names:
+        # One below the other: side by side, Grafana shrinks sentences until nobody can read them.
+        drawn = (
+            drawn.text_mode(common.BigValueTextMode.NAME)
+            .orientation(common.VizOrientation.HORIZONTAL)
+            .text(build_common.VizTextDisplayOptions().value_size(14))
+        )
+    return drawn.build()
 
 
 def _timeseries(panel: Panel) -> v1.Panel:
