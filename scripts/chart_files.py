@@ -47,6 +47,13 @@ _SET_BY_THE_CHART: Final = (
     ("OtlpHttp", "host"), ("OtlpGrpc", "host"), ("Zipkin", "host"), ("Serve", "host"),
     ("LogOptions", "directory"),
 )  # fmt: skip
+_VARIABLE: Final = "^[-._a-zA-Z][-._a-zA-Z0-9]*$"
+_FIELD_PATH: Final = (
+    r"^(metadata\.(name|namespace|uid|labels|annotations)(\['.+'\])?"
+    r"|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$"
+)
+# Without a user and password, which would be in a ConfigMap.
+_URL: Final = r"^([a-z]+://)?(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[]+)(:[0-9]+)?([/?#]\S*)?$"
 _QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 _PATHS: Final = {"ca", "certificate", "key", "client_ca", "prices"}
 
@@ -192,6 +199,12 @@ def _add_kubernetes(name: str, definitions: Schema) -> None:
         if kind in definitions:
             whole = {**definitions[kind], **rules}
             definitions[kind] = {key: rule for key, rule in whole.items() if rule is not None}
+    for kind, name, pattern in (
+        ("EnvVar", "name", _VARIABLE),
+        ("ObjectFieldSelector", "fieldPath", _FIELD_PATH),
+    ):
+        if definition := definitions.get(f"io.k8s.api.core.v1.{kind}"):
+            definition["properties"][name]["pattern"] = pattern
 
 
 def _plain(value: Any) -> Any:
@@ -227,6 +240,8 @@ def _add_collector(definitions: Schema) -> None:
 def _take_references(part: Schema) -> None:
     """Let a part of sidelight.yaml name a Secret where it takes a secret or a path."""
     properties = part.get("properties", {})
+    if "url" in properties:
+        properties["url"]["pattern"] = _URL
     if {"env", "file"} <= properties.keys():
         properties |= {"existingSecret": _NAME, "key": _KEY}
         reference = {"required": ["existingSecret", "key"]}

@@ -283,6 +283,10 @@ def test_certificates_outlive_upgrades() -> None:
             "claims name devices of a pod",
         ),
         (
+            {"injection": {"environment": [{"name": "PYTHONPATH", "value": "/app"}]}},
+            "PYTHONPATH is set by injection itself; remove it",
+        ),
+        (
             {"injection": {"webhook": {"certificates": {"kind": "supplied"}}}},
             "name the Secret in existingSecret",
         ),

@@ -105,6 +105,17 @@ REFUSED: dict[str, dict[str, Any]] = {
     "a size that is none": {"gateway": {"persistence": {"size": "10GB"}}},
     "a required key taken away": {"gateway": {"persistence": {"size": None}}},
     "another mode": {"monitoring": {"mode": "yes"}},
+    "a name of a variable": {"injection": {"environment": [{"name": "A=B", "value": "1"}]}},
+    "a field of a pod": {
+        "injection": {
+            "environment": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.node"}}}]
+        }
+    },
+    "a password in an endpoint": {"injection": {"endpoint": "https://user:secret@host:4318"}},
+    "an endpoint that is no URL": {"injection": {"endpoint": "http://host name:4318"}},
+    "a password in a destination": {
+        "gateway": {"config": {"destinations": [{**_LANGFUSE, "url": "https://a:b@host"}]}}
+    },
     "a label that is none": {"commonLabels": {"a b": "c"}},
 }
 

@@ -73,6 +73,15 @@ twice breaks pods that are applied again. */}}
 {{- concat $variables (default (list) .given) | toJson -}}
 {{- end -}}
 
+{{/* Further variables of vLLM's container must not be those that injection sets by itself. */}}
+{{- define "sidelight.injection.checkEnvironment" -}}
+{{- range . -}}
+{{- if has .name (list "PYTHONPATH" "VLLM_PLUGINS" "SIDELIGHT_PYTHON_PATH") -}}
+{{- fail (printf "injection.environment: %s is set by injection itself; remove it" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The settings of sidelight.injection as JSON: the file of the package, with the values put in. */}}
 {{- define "sidelight.injection.settings" -}}
 {{- $injection := .Values.injection -}}
@@ -97,6 +106,7 @@ twice breaks pods that are applied again. */}}
 {{- $_ := set $sidecar "resources" . -}}
 {{- end -}}
 {{- $_ := set $settings "sidecar" $sidecar -}}
+{{- include "sidelight.injection.checkEnvironment" $injection.environment -}}
 {{- $_ := set $settings "environment" (include "sidelight.variables" (dict "own" $settings.environment "given" $injection.environment) | fromJsonArray) -}}
 {{- $_ := set $settings "images_with_python_path" (default (list) $injection.imagesWithPythonPath) -}}
 {{- toJson $settings -}}

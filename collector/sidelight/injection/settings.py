@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from sidelight.base.configuration.reading import validated
-from sidelight.base.configuration.section import ConfigError, Section
+from sidelight.base.configuration.section import BaseUrl, ConfigError, Section
 from sidelight.base.configuration.yaml_file import read
 from sidelight.injection import names
 
@@ -76,7 +76,7 @@ class InjectionSettings(Section):
         for variable in self.environment:
             if not isinstance(variable.get("name"), str):
                 raise ValueError("environment: each variable must have a name")
-            if variable["name"] in ("PYTHONPATH", "VLLM_PLUGINS"):
+            if variable["name"] in ("PYTHONPATH", "VLLM_PLUGINS", names.OWN_PYTHON_PATH):
                 raise ValueError(f"environment: {variable['name']} is set by injection itself")
         return self
 
@@ -87,8 +87,14 @@ class InjectionSettings(Section):
     def with_gateway(self, url: str) -> InjectionSettings:
         """The same with sidecars that send to the collector at `url`.
 
-        Raises `ConfigError` if the sidecar does not name its destinations in `DESTINATIONS`.
+        Raises `ConfigError` if `url` is not a base URL, or if the sidecar does not name its
+        destinations in `DESTINATIONS`.
         """
+        try:
+            TypeAdapter[str](BaseUrl).validate_python(url)
+        except ValidationError as error:
+            fault = error.errors()[0]["ctx"]["error"]
+            raise ConfigError(f"the gateway {fault}. Correct it.") from None
         objects = self.as_objects()
         for variable in objects["sidecar"].get("env", []):
             if variable["name"] == DESTINATIONS and "value" in variable:

@@ -183,3 +183,13 @@ def test_help_teaches() -> None:
     text = inject("--help").stdout
     for part in ("kubectl apply -f -", "Exit codes", "helm template", "LeaderWorkerSet"):
         assert part in text
+
+
+@pytest.mark.parametrize("url", ["ftp://host", "http://user:secret@host:4318", "host:4318"])
+def test_a_gateway_that_no_sidecar_takes(url: str) -> None:
+    """Refused before it is in manifests, and a password is not repeated."""
+    result = inject("--gateway", url, text=POD)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "the gateway must" in result.stderr
+    assert "secret" not in result.stderr
