@@ -112,6 +112,8 @@ class TestWhichContainer:
         [
             "vllm/vllm-openai",
             "vllm/vllm-openai:v0.33.0@sha256:0123",
+            "vllm/vllm-openai:v0.33.0-client",
+            "registry:5000/team/vllm:0.33-bench",
             "localhost:5000/team/vllm",
             "public.ecr.aws/q9t5s3a7/vllm-release-repo:1",
             "rocm/vllm-dev:nightly",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ _ENDPOINTS: Final = (
     "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
 )
 _SWITCHES: Final = ("SIDELIGHT_DISABLED", "OTEL_SDK_DISABLED")
+# Also within the words of a shell; not `grep -E`.
+_ISOLATED: Final = re.compile(r"\bpython[0-9.]*(\s+-\w+)*\s+-[A-Za-z]*[IE][A-Za-z]*(\s|$)")
 _TRUE: Final = ("true", "1")
 # vLLM's own image sets no PYTHONPATH; mirrors keep its name.
 _KNOWN_IMAGE: Final = "vllm-openai"
@@ -63,7 +66,7 @@ def _of_variables(variables: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
 
 
 def _of_words(words: list[str]) -> Iterable[str]:
-    if any(word in ("-I", "-E", "-IE", "-EI") for word in words):
+    if _ISOLATED.search(" ".join(map(str, words))):
         yield "Python ignores PYTHONPATH with -I or -E, so nothing is observed. Remove the option."
 
 

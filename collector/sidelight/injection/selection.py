@@ -36,7 +36,8 @@ _PROGRAM: Final = r"^(.*/)?vllm$"
 _IMAGE: Final = r"(^|/)[^/:@]*vllm[^/:@]*([:@][^/]*)?$"
 # Images around vLLM that do not run it.
 _OTHER_IMAGE: Final = (
-    r"(router|gateway|proxy|exporter|bench|client|operator|controller|autoscaler)[^/]*$"
+    r"(^|/)[^/:@]*(router|gateway|proxy|exporter|bench|client|operator|controller|autoscaler)"
+    r"[^/:@]*([:@][^/]*)?$"
 )
 
 _HERE: Final = Item(CONTAINERS, Name("i"))
