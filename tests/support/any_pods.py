@@ -108,6 +108,9 @@ SERVERS = st.fixed_dictionaries(
         "env": st.lists(VARIABLES, max_size=3),
         "envFrom": st.just([{"configMapRef": {"name": "a"}}]),
         "volumeMounts": st.just([{"name": "a", "mountPath": "/data"}]),
+        "resources": st.sampled_from(
+            [{}, {"limits": {"cpu": "1"}}, {"limits": {"ephemeral-storage": "9Gi"}}]
+        ),
     },
 )
 OTHERS = st.lists(st.fixed_dictionaries({"name": st.just("log"), "image": st.just("nginx")}))
