@@ -386,3 +386,9 @@ class TestEphemeralStorage:
         source = pod(VLLM | {"resources": limits}, resources={"limits": {"cpu": "8"}})
         for container in injected(source)["spec"]["initContainers"]:
             assert container["resources"] == {}
+
+
+def test_no_port_of_the_sidecar_is_declared() -> None:
+    """Prometheus scrapes each declared port of an annotated pod, and these are on loopback."""
+    for container in injected(pod(VLLM))["spec"]["initContainers"]:
+        assert "ports" not in container

@@ -23,18 +23,21 @@ def sidecar(folder: Path) -> dict[str, Any]:
     text = DEFAULT_FILE.read_text().replace("/var/lib/sidelight", str(folder))
     for port in PORTS:
         text = text.replace(port, str(free_port()))
-    container: dict[str, Any] = yaml.safe_load(text)["sidecar"]
+    settings = yaml.safe_load(text)
+    container: dict[str, Any] = settings["sidecar"]
+    grpc, http, _ = settings["ports"]
+    # The image listens on the usual ports; here others are free.
+    container["env"] += [
+        {"name": "SIDELIGHT_RECEIVERS__OTLP_GRPC__PORT", "value": str(grpc)},
+        {"name": "SIDELIGHT_RECEIVERS__OTLP_HTTP__PORT", "value": str(http)},
+    ]
     return container
 
 
 def started(container: dict[str, Any], folder: Path, **variables: str) -> subprocess.Popen[bytes]:
     """The container's process, without the image around it."""
-    ports = [item["containerPort"] for item in container["ports"]]
     environment = {item["name"]: item["value"] for item in container["env"]} | {
-        "PATH": os.environ["PATH"],
-        # The image listens on the usual ports; here others are free.
-        "SIDELIGHT_RECEIVERS__OTLP_GRPC__PORT": str(ports[0]),
-        "SIDELIGHT_RECEIVERS__OTLP_HTTP__PORT": str(ports[1]),
+        "PATH": os.environ["PATH"]
     }
     command = [sys.executable, "-m", "sidelight.collector", *container["args"]]
     with (folder / "log").open("wb") as log:

@@ -6,7 +6,7 @@ from typing import Final
 
 from sidelight.injection import names
 from sidelight.injection.decision import Reason
-from sidelight.injection.expressions.collections import Each, Exists, Joined, Where
+from sidelight.injection.expressions.collections import Exists, Joined, Where
 from sidelight.injection.expressions.conditions import (
     Contains,
     Equal,
@@ -87,8 +87,7 @@ _MOUNT_PATH_TAKEN: Final = Exists(
     "m",
     Matches(Field(Name("m"), "mountPath", ""), "^/+" + names.MOUNT_PATH.strip("/") + "(/|$)"),
 )
-_PORT: Final = Field(Name("p"), "containerPort", 0)
-_SIDECAR_PORTS: Final = Each(Field(setting("sidecar"), "ports", []), "p", _PORT)
+_SIDECAR_PORTS: Final = setting("ports")
 _WORDS: Final = Joined((Field(Name("c"), "command", []), Field(Name("c"), "args", [])))
 _PORT_TAKEN: Final = Exists(
     Joined((CONTAINERS, _SIDECARS)),

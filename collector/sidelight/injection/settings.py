@@ -54,6 +54,11 @@ class InjectionSettings(Section):
     volumes: Volumes
     copy_: KubernetesObject = Field(alias="copy", description="The init container of a copy.")
     sidecar: KubernetesObject = Field(description="The container of the collector.")
+    ports: tuple[int, ...] = Field(
+        (),
+        description="What the sidecar listens on, on loopback. A pod that declares one of these "
+        "ports is left alone.",
+    )
     environment: tuple[KubernetesObject, ...] = Field(
         description="Added to vLLM's container, except what it sets itself."
     )
