@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -18,9 +19,11 @@ from support import environments, paths
 from support.ports import alone, free_port
 from support.vectordb.provoke import Provoked
 from support.vectordb.record import Outcome
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 _REPOSITORY = paths.ROOT
+# It chooses ports that an outgoing connection may take before it binds them, and then hangs.
+_MILVUS_STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -108,17 +111,24 @@ def milvus_standalone(
     """Milvus 2.3.5 standalone, the real server in Go, with settings of its milvus.yaml."""
     python = python_of("milvus")
     extra = [f"--extra-config={name}={value}" for name, value in (settings or {}).items()]
-    port = free_port()
-    command = [python, python.with_name("milvus-server"), "--data", directory / "data"]
     # One at a time: its etcd binds port 2380 whatever is configured, and a second server hangs.
-    with (
-        alone("milvus"),
-        _started(directory, [*command, "--proxy-port", port, *extra]) as process,
-    ):
-        _wait(process, lambda: _milvus_answers(port))
-        # The server is the child of a Python program that only writes its configuration.
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        yield Server(f"http://127.0.0.1:{port}", pid=int(children[0]))
+    with alone("milvus"):
+        for start in range(_MILVUS_STARTS):
+            data = directory / f"data-{start}"
+            port = free_port()
+            command = [python, python.with_name("milvus-server"), "--data", data]
+            with _started(directory, [*command, "--proxy-port", port, *extra]) as process:
+                try:
+                    _wait(process, partial(_milvus_answers, port), seconds=60)
+                except AssertionError:
+                    if start + 1 < _MILVUS_STARTS:
+                        continue
+                    raise
+                # The server is the child of a Python program that only writes its configuration.
+                task = Path(f"/proc/{process.pid}/task/{process.pid}")
+                children = (task / "children").read_text().split()
+                yield Server(f"http://127.0.0.1:{port}", pid=int(children[0]))
+                return
 
 
 @contextmanager
@@ -167,12 +177,15 @@ def _started(directory: Path, command: Sequence[object]) -> Iterator[Process]:
         )
 
 
-def _wait(process: Process, ready: Callable[[], bool]) -> None:
+def _wait(
+    process: Process, ready: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS
+) -> None:
     def is_ready() -> bool:
         assert process.exit_code is None, tail(process.log_path)
         return ready()
 
-    eventually(is_ready, f"{process.name} to be ready", state=lambda: tail(process.log_path))
+    what = f"{process.name} to be ready"
+    eventually(is_ready, what, seconds=seconds, state=lambda: tail(process.log_path))
 
 
 def _milvus_answers(port: int) -> bool:
