@@ -1,7 +1,8 @@
 """The injected folder in a real vLLM that traces by itself too, whole and with a fault.
 
-That spans arrive from a vLLM without OpenTelemetry and wrapt is in `vllm/test_real_vllm.py`, which
-injects the same folder.
+vLLM is without wrapt here, as it is by itself. That spans arrive without OpenTelemetry too is in
+`vllm/test_real_vllm.py`, and that they arrive with all that may be installed in the other tests of
+`vllm/`; all inject the same folder.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def test_vllm_with_its_own_traces(tmp_path: Path, has_fault: bool) -> None:
             otlp_endpoint=receiver.url,
             instrumented=False,
             paths=[folder],
+            without=["wrapt"],
             arguments=["--otlp-traces-endpoint", collector.url],
         ) as server,
     ):
