@@ -14,11 +14,12 @@ import yaml
 
 from sidelight.injection import policy
 from sidelight.injection.mutation import inject
-from sidelight.injection.settings import InjectionSettings, default_settings
+from sidelight.injection.settings import InjectionSettings
 from support import admission_policy
 from support.chart_values import CASES, made
 from support.commands import command
 from support.helm import POLICY_API, HelmError, Object, only, rendered
+from support.injection_settings import default_settings
 from support.kubernetes_schemas import faults
 from support.paths import TESTS
 from support.pods import pods_of

@@ -18,10 +18,10 @@ import pytest
 
 from sidelight.injection.mutation import inject
 from sidelight.injection.patch import apply
-from sidelight.injection.settings import default_settings
 from sidelight.instrumentation.injected import tree
 from support.collector import environment
 from support.injection import SPANS, start
+from support.injection_settings import default_settings
 from support.otlp_receiver import OtlpReceiver
 from support.paths import ROOT
 from support.ports import free_port

@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 import httpx
 import pytest
 
-from sidelight.injection.settings import default_settings
 from sidelight.instrumentation.injected import loader, tree
 from support.injection import SPANS, read_only, serve
+from support.injection_settings import default_settings
 from support.paths import ROOT
 from support.ports import free_port
 from support.waiting import eventually

@@ -15,8 +15,8 @@ from sidelight.injection.manifests.editing import edited, folded
 from sidelight.injection.manifests.injecting import inject_document
 from sidelight.injection.manifests.reading import documents, parse
 from sidelight.injection.patch import PatchError, apply
-from sidelight.injection.settings import default_settings
 from support.any_pods import PODS
+from support.injection_settings import default_settings
 
 MOUNT = {"name": "m", "mountPath": "/m"}
 

@@ -12,8 +12,8 @@ import yaml
 from sidelight.injection.decision import Reason
 from sidelight.injection.mutation import inject
 from sidelight.injection.patch import apply
-from sidelight.injection.settings import default_settings
 from support.golden_manifests import GOLDEN, MANIFESTS, injected
+from support.injection_settings import default_settings
 from support.pods import pods_of
 
 ASKED = {"sidelight.dev/inject": "true"}

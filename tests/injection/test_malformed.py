@@ -14,8 +14,8 @@ from sidelight.injection.manifests.injecting import inject_document
 from sidelight.injection.manifests.reading import documents
 from sidelight.injection.mutation import inject
 from sidelight.injection.patch import apply
-from sidelight.injection.settings import default_settings
 from support.golden_manifests import MANIFESTS
+from support.injection_settings import default_settings
 from support.pods import pods_of
 
 OBJECTS = [

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sidelight.injection.decision import Reason
 from sidelight.injection.mutation import inject
 from sidelight.injection.patch import apply
-from sidelight.injection.settings import default_settings
 from support.any_pods import NAMESPACE_LABELS, PODS
+from support.injection_settings import default_settings
 
 VLLM = {"name": "vllm", "image": "vllm/vllm-openai:v0.33.0"}
 PLAIN = {"name": "server", "image": "registry.example.com/llm:1"}

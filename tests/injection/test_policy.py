@@ -15,9 +15,10 @@ from sidelight.injection import policy
 from sidelight.injection.decision import Reason
 from sidelight.injection.mutation import inject
 from sidelight.injection.patch import apply
-from sidelight.injection.settings import InjectionSettings, default_settings
+from sidelight.injection.settings import InjectionSettings
 from support import admission_policy
 from support.any_pods import NAMESPACE_LABELS, PODS
+from support.injection_settings import default_settings
 from support.paths import ROOT
 from support.pods import pods_of
 

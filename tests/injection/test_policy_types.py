@@ -12,7 +12,7 @@ from cel_expr_python import cel
 from sidelight.injection import mutation, policy, refusals
 from sidelight.injection.expressions.collections import ListOf, ObjectOf
 from sidelight.injection.expressions.literals import written
-from sidelight.injection.settings import default_settings
+from support.injection_settings import default_settings
 from support.typed_cel import type_of, types_of_policy
 
 

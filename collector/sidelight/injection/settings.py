@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -116,9 +115,3 @@ class InjectionSettings(Section):
 def read_settings(path: Path = DEFAULT_FILE) -> InjectionSettings:
     """The settings in the file at `path`. Raises `ConfigError` with a line for each fault."""
     return validated(InjectionSettings, read(path))
-
-
-@cache
-def default_settings() -> InjectionSettings:
-    """The settings in the package."""
-    return read_settings()

@@ -15,13 +15,13 @@ from sidelight.base.http_server import HttpRequest
 from sidelight.collector.metrics.registry import Registry
 from sidelight.injection import names
 from sidelight.injection.mutation import inject
-from sidelight.injection.settings import default_settings
 from sidelight.injection.webhook.handler import ReviewHandler
 from sidelight.injection.webhook.metrics import InjectorMetrics
 from support import admission_policy
 from support.any_pods import NAMESPACE_LABELS, PODS
 from support.fuzzing import inputs
 from support.helm import Object, only, rendered
+from support.injection_settings import default_settings
 from support.kubernetes.admission import RECORDED, checked
 from support.paths import TESTS
 from support.pods import pods_of

@@ -16,7 +16,6 @@ from sidelight.collector.metrics.registry import Registry
 from sidelight.injection import names
 from sidelight.injection.decision import PodDecision, Reason
 from sidelight.injection.mutation import inject
-from sidelight.injection.settings import default_settings
 from sidelight.injection.webhook.events import (
     EventSubject,
     EventWriter,
@@ -27,6 +26,7 @@ from sidelight.injection.webhook.events import (
 from sidelight.injection.webhook.kubernetes_api import in_cluster
 from sidelight.injection.webhook.metrics import InjectorMetrics
 from sidelight.otlp.prometheus.values import NumberValue
+from support.injection_settings import default_settings
 from support.kubernetes.api_server import ApiServer, Rule
 from support.waiting import eventually_async
 

@@ -19,11 +19,12 @@ from sidelight.injection import names
 from sidelight.injection.decision import PodDecision, PodOperation, Reason
 from sidelight.injection.mutation import inject
 from sidelight.injection.patch import PatchError, apply
-from sidelight.injection.settings import InjectionSettings, default_settings
+from sidelight.injection.settings import InjectionSettings
 from sidelight.injection.webhook.events import PodEvent
 from sidelight.injection.webhook.handler import NAMESPACE_PATH, POD_PATH, ReviewHandler, patch_of
 from sidelight.injection.webhook.metrics import InjectorMetrics
 from support.fuzzing import inputs
+from support.injection_settings import default_settings
 from support.kubernetes.admission import RECORDED, Reviewed, checked
 
 

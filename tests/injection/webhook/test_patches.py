@@ -10,12 +10,12 @@ import yaml
 
 from sidelight.injection.mutation import inject
 from sidelight.injection.patch import apply
-from sidelight.injection.settings import default_settings
 from sidelight.injection.webhook.certificates.keeper import CertificateKeeper, CertificatePlace
 from sidelight.injection.webhook.certificates.rotation import Renewal
 from sidelight.injection.webhook.handler import patch_of
 from sidelight.injection.webhook.kubernetes_api import in_cluster
 from support.helm import only, rendered
+from support.injection_settings import default_settings
 from support.kubernetes.admission import RECORDED
 from support.kubernetes.api_server import ADMISSION, CORE, ApiServer, Rule
 from support.kubernetes.kubectl import patched

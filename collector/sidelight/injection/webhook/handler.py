@@ -77,7 +77,9 @@ class ReviewHandler:
         try:
             body = answer(review, self._result(review, namespace_labels))
         except Exception:
-            _logger.exception("review failed; the pod is created without Sidelight")
+            _logger.exception(
+                "review failed; the pod is created without Sidelight. Report this with its stack"
+            )
             self._metrics.failed("internal")
             body = answer(review, _INTERNAL)
         self._metrics.seconds.observe(time.perf_counter() - started)
@@ -103,7 +105,9 @@ class ReviewHandler:
             event = event_of(review.pod, review.namespace, decision)
         except Exception:
             # An Event is worth less than the injection that it reports.
-            _logger.exception("no Event for a pod in %s", review.namespace)
+            _logger.exception(
+                "no Event for a pod in %s. Report this with its stack", review.namespace
+            )
             return
         _logger.info("pod %s in %s: %s", event.pod, review.namespace, event.reason.value)
         if not review.is_dry_run:

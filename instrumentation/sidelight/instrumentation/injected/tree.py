@@ -83,7 +83,7 @@ def _source(package: str) -> Path:
 
 
 def _open_to_all(directory: Path) -> None:
-    # Containers run as any user, whoever has built the image and with which umask.
+    # The umask of a build may let only its own user read, and containers run as another.
     for path in (directory, *directory.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
