@@ -80,7 +80,7 @@ class SpanLoad:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self.acknowledged: set[bytes] = set()
-        self.failures = 0
+        self.failures: list[str] = []  # what each refused request was told
         senders = [self._send_http] * http_senders + [self._send_grpc] * grpc_senders
         self._threads = [threading.Thread(target=each, daemon=True) for each in senders]
 
@@ -103,13 +103,13 @@ class SpanLoad:
         for thread in self._threads:
             thread.join(60)
 
-    def _done(self, ids: list[bytes], *, is_acknowledged: bool) -> None:
+    def _done(self, ids: list[bytes], failure: str = "") -> None:
         with self._lock:
-            if is_acknowledged:
-                self.acknowledged.update(ids)
+            if failure:
+                self.failures.append(failure)
             else:
-                self.failures += 1
-        time.sleep(self._pause_seconds if is_acknowledged else _AFTER_REFUSAL_SECONDS)
+                self.acknowledged.update(ids)
+        time.sleep(_AFTER_REFUSAL_SECONDS if failure else self._pause_seconds)
 
     def _request(self, ids: list[bytes]) -> bytes:
         namespace = self._namespaces[ids[0][0] % len(self._namespaces)]
@@ -120,23 +120,26 @@ class SpanLoad:
         headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
         while not self._stop.is_set():
             ids = new_ids(self._spans_per_request)
-            status = 0
-            with suppress(OSError, http.client.HTTPException):
-                connection.request(
-                    "POST", "/v1/traces", gzip.compress(self._request(ids), 1), headers
-                )
+            body = gzip.compress(self._request(ids), 1)
+            text = b""
+            try:
+                connection.request("POST", "/v1/traces", body, headers)
                 answer = connection.getresponse()
                 status = answer.status
-                answer.read()
-            if status == 0:
+                with suppress(OSError, http.client.HTTPException):
+                    text = answer.read()
+            except (OSError, http.client.HTTPException) as error:
                 connection.close()
-            self._done(ids, is_acknowledged=status == 200)
+                self._done(ids, f"HTTP: {error!r}")
+            else:
+                self._done(ids, "" if status == 200 else f"HTTP: {status} {text!r}")
         connection.close()
 
     def _send_grpc(self) -> None:
         options = [
             ("grpc.initial_reconnect_backoff_ms", 50),
-            ("grpc.min_reconnect_backoff_ms", 50),
+            # Despite its name: how long one attempt to connect may take.
+            ("grpc.min_reconnect_backoff_ms", 10_000),
             ("grpc.max_reconnect_backoff_ms", 100),
         ]
         with grpc.insecure_channel(f"127.0.0.1:{self._grpc_port}", options=options) as channel:
@@ -147,7 +150,7 @@ class SpanLoad:
                 ids = new_ids(self._spans_per_request)
                 try:
                     export(self._request(ids), timeout=10)
-                except grpc.RpcError:
-                    self._done(ids, is_acknowledged=False)
+                except grpc.RpcError as error:
+                    self._done(ids, f"gRPC: {error}")
                 else:
-                    self._done(ids, is_acknowledged=True)
+                    self._done(ids)

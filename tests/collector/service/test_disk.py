@@ -57,7 +57,7 @@ def test_a_full_disk_refuses_senders_and_loses_nothing(tmp_path: Path, small_dis
                 pause_seconds=0,
             )
             with load:
-                eventually(lambda: load.failures > 20)
+                eventually(lambda: len(load.failures) > 20)
                 status, headers, _ = collector.post(
                     request_of(new_ids(100), os.urandom(2000).hex())
                 )

@@ -288,7 +288,7 @@ class TestSignals:
                 so_far = len(load.acknowledged)
                 eventually(lambda: len(load.acknowledged) > so_far + 500)
                 load.stop()
-                assert load.failures == 0
+                assert load.failures == []
                 eventually(lambda: load.acknowledged <= old.ids.keys())
                 eventually(lambda: load.acknowledged <= new.ids.keys())
                 collector.post(request_of(new_ids(1), text="a@example.org"))
