@@ -345,7 +345,7 @@ CLIENT_DISCONNECT: Final = "client_disconnect"
 ENGINE_ABORT: Final = "engine_abort"
 """error.type of a request that the engine aborted while its client waited."""
 SERVER_ENDED: Final = "server_ended"
-"""error.type of a request whose API server ended, or was killed, while it worked on it."""
+"""error.type of a request whose API server ended, or was killed, before the answer was sent."""
 
 # ── labels ───────────────────────────────────────────────────────────────────────────────
 _LABELS: Final = Group("Labels of metrics", COLLECTOR)

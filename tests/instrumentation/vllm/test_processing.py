@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 
 import pytest
 
 from sidelight import conventions as names
+from sidelight.instrumentation.vllm.export import traces
 from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
-from sidelight.instrumentation.vllm.records import HEALTH, REQUEST_BODY, STEP, Record
+from sidelight.instrumentation.vllm.records import HEALTH, REQUEST_BODY, SEQUENCES, STEP, Record
 from sidelight.instrumentation.vllm.steps import EngineStep
 from support.observed_vllm import Observed, finished
 from support.vllm_application import answer_with_id
@@ -117,6 +119,26 @@ def test_an_api_server_that_is_killed(observed: Observed, ended: bool) -> None:
         assert span.start_ns == 1_000
     observed.processing.source_closed(1, ended=True)
     assert len(observed.spans()) == len(spans)
+
+
+def test_an_api_server_that_is_killed_while_a_client_reads(observed: Observed) -> None:
+    """The engine is done with such a request: its span has the tokens, and says what happened."""
+    observed.processing.process([(1, begun(1, 2)), (1, begun(2, 2))])
+    ended = finished("cmpl-a-0", request_number=1, index=0)
+    observed.processing.process([(1, (SEQUENCES, (astuple(ended),)))])
+    observed.processing.source_closed(1, ended=True)
+    servers = [span for span in observed.spans() if span.kind == traces.SERVER]
+    assert [span.attributes[names.ERROR_TYPE] for span in servers] == [names.SERVER_ENDED] * 2
+    tokens = [span.attributes.get(names.SERVED_OUTPUT_TOKENS) for span in servers]
+    assert tokens == [ended.generated_tokens, None]
+
+
+def test_the_thread_ends_with_its_api_server(observed: Observed) -> None:
+    """What that was working on has a span here too."""
+    observed.thread.start()
+    observed.queue.put(begun(1, 1))
+    observed.thread.stop(60.0)
+    assert observed.server_span().attributes[names.ERROR_TYPE] == names.SERVER_ENDED
 
 
 @pytest.mark.parametrize("record", [(HEALTH, 1, ()), begun(3, 1)])

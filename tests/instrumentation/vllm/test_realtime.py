@@ -94,6 +94,15 @@ async def test_transcriptions(observed: Observed) -> None:
     assert SAID not in repr(observed.spans())
 
 
+async def test_requests_beside_it(observed: Observed) -> None:
+    """A transcription that ends does not take the HTTP requests that are in hand with it."""
+    observed.runtime.active_requests = 3
+    await talk(observed, CREATED, UPDATE, COMMIT, delta("a"), DONE)
+    observed.spans()
+    points = {point.metric: point.value for point in observed.processing.data_points()}
+    assert points[names.SERVER_ACTIVE] == 3
+
+
 async def test_content(observe: Callable[..., Observed]) -> None:
     """The text is captured if content is; audio never is."""
     observed = observe(capture_content="full")

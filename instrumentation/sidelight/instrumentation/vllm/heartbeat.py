@@ -25,10 +25,10 @@ def step_age(now: float, last_step_at: float | None, in_hand_since: float | None
 
 
 class RequestsInHand:
-    """The requests that the engine has to work on, from their arrival to their last token.
+    """The requests that are in hand, by the number that their API server (a source) gave them.
 
-    A client that reads its answer slowly holds a request open for long. The engine has done its
-    work by then, so the request is no longer in hand. Each API server (a source) numbers its own.
+    For the heartbeat they are those that the engine has to work on, from their arrival to their
+    last token. A client that reads its answer slowly holds a request open for longer than that.
     """
 
     def __init__(self) -> None:

@@ -121,7 +121,7 @@ class SidelightMiddleware:
 
         def observed_send(message: Message) -> Awaitable[None]:
             try:
-                self._put(capture.sent(message))
+                self._put(capture.sent(message, self._shared.active_requests))
             except BaseException as fault:  # noqa: BLE001 - ours, never the application's
                 self._fault(capture, fault)
             return send(message)
@@ -134,7 +134,7 @@ class SidelightMiddleware:
             raise
         finally:
             try:
-                self._put(capture.ended(error))
+                self._put(capture.ended(error, self._shared.active_requests))
             except BaseException as fault:  # noqa: BLE001 - ours, never the application's
                 self._fault(capture, fault)
 

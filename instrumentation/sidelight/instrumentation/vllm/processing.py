@@ -84,6 +84,8 @@ class Processing:
         self._steps: dict[int, list[SourcedStep]] = {}
         self._ends: list[tuple[int, CapturedRequest | FinishedSequence]] = []
         self._in_hand = RequestsInHand()
+        # The engine may have finished them while their clients still read.
+        self._unanswered = RequestsInHand()
         self._aborts = 0
         self._traced_by_vllm = False
         self._active: dict[int, int] = {}
@@ -118,6 +120,7 @@ class Processing:
                 captured = records.read(record)
                 if isinstance(captured, CapturedRequest):
                     self._in_hand.end(source, captured.number)
+                    self._unanswered.end(source, captured.number)
                     self._note_active(source, captured.active)
                     self._ends.append((source, captured))
                 else:
@@ -147,14 +150,14 @@ class Processing:
         self._emitter.flush()
 
     def source_closed(self, source: int, *, ended: bool) -> None:
-        """Forget an API server. If it has `ended`, the requests in hand have ended with it."""
+        """Forget an API server. If it has `ended`, the unanswered requests have ended with it."""
         self._active.pop(source, None)
         requests = self._open.take_all(source)
         # Not all that are open: the ends of some may have been dropped on the way.
-        for number in self._in_hand.numbers(source) if ended else ():
+        for number in self._unanswered.numbers(source) if ended else ():
             if (request := requests.get(number)) is not None:
                 self._process_unfinished(source, request)
-        self._in_hand.keep_newest(source, 0)
+        self._keep_newest(source, 0)
         self._emitter.flush()
 
     def data_points(self) -> Iterator[DataPoint]:
@@ -208,7 +211,7 @@ class Processing:
             self._health[source] = captured
             # The ends of requests may be among what was dropped, so none is known to be in hand.
             if captured.dropped > (0 if before is None else before.dropped):
-                self._in_hand.keep_newest(source, 0)
+                self._keep_newest(source, 0)
 
     def _take_in_step(self, source: int, captured: CapturedStep) -> None:
         step = EngineStep(*captured.step)
@@ -220,7 +223,11 @@ class Processing:
     def _note_active(self, source: int, active: int) -> None:
         # In the order of the records, as each number counts what came before it.
         self._active[source] = active
-        self._in_hand.keep_newest(source, active)
+        self._keep_newest(source, active)
+
+    def _keep_newest(self, source: int, count: int) -> None:
+        self._in_hand.keep_newest(source, count)
+        self._unanswered.keep_newest(source, count)
 
     def _settle_steps(self, last: bool) -> float:
         """Count steps. Returns the time in monotonic seconds before which all of them are."""
@@ -262,7 +269,8 @@ class Processing:
             self._emitter.emit(background_trace(response, sequence, conditions))
 
     def _process_body(self, source: int, captured: CapturedRequestBody) -> None:
-        self._in_hand.begin(source, captured.number, time.monotonic())
+        for requests in (self._in_hand, self._unanswered):
+            requests.begin(source, captured.number, time.monotonic())
         self._note_active(source, captured.active)
         keep = self._settings.captures_text
         facts = read_request(captured.chunks, captured.whole, ROUTES[captured.path].dialect, keep)

@@ -77,3 +77,4 @@ class ProcessingThread:
             except BaseException as error:  # noqa: BLE001 - the thread must live as long as vLLM
                 self._processing.guard.fault(error)
         self.process(last=True)
+        self._processing.source_closed(_SOURCE, ended=True)

@@ -75,8 +75,11 @@ class RealtimeCapture:
             current_request.begin(self._current)
             self._open = True
 
-    def sent(self, message: Mapping[str, Any]) -> Record | None:
-        """Note a message to the client. Returns the record of a transcription that it ends."""
+    def sent(self, message: Mapping[str, Any], active: int) -> Record | None:
+        """Note a message to the client. Returns the record of a transcription that it ends.
+
+        `active` counts the HTTP requests in hand.
+        """
         kind = message["type"]
         if kind == "websocket.accept":
             self._status = SWITCHING_PROTOCOLS
@@ -96,7 +99,7 @@ class RealtimeCapture:
             if not self._open:
                 # An error outside of a transcription is a request that was refused.
                 self._begin()
-            return self._record(text.encode(), None, completed=True)
+            return self._record(text.encode(), None, active, completed=True)
         return None
 
     def _chunk(self) -> None:
@@ -108,14 +111,14 @@ class RealtimeCapture:
         self._last_chunk = now
         self._chunks += 1
 
-    def ended(self, error: str | None) -> Record | None:
+    def ended(self, error: str | None, active: int) -> Record | None:
         """The record of what the end of the connection cut off; None if there was nothing."""
         refused = self._status not in (0, SWITCHING_PROTOCOLS)
         if not self._open and not refused and error is None:
             return None
-        return self._record(b"", error, completed=refused)
+        return self._record(b"", error, active, completed=refused)
 
-    def _record(self, event: bytes, error: str | None, *, completed: bool) -> Record:
+    def _record(self, event: bytes, error: str | None, active: int, *, completed: bool) -> Record:
         self._open = False
         answer = tuple(
             b"data: " + said + b"\n\n" for said in (self._session, event[:MAX_EVENT_BYTES]) if said
@@ -144,6 +147,6 @@ class RealtimeCapture:
             answer,
             (self._update,),
             True,
-            0,
+            active,
             self._current.sequences,
         )
