@@ -23,7 +23,8 @@ def guarded_phoenix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarde
 def shared_vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedVllm]:
     """A real vLLM with Sidelight in it, started once for all tests.
 
-    The last test of `test_real_vllm_process.py` ends it.
+    The last test of `test_real_vllm_process.py` ends it, and has the mark that puts it behind the
+    others.
     """
     with running_shared_vllm(tmp_path_factory.mktemp("vllm")) as vllm:
         yield vllm

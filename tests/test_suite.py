@@ -24,7 +24,14 @@ from support.suite.builds import Builds
 from support.suite.plan import Plan, Unit
 from support.waiting import eventually
 
-MARKS = "[pytest]\nmarkers =\n    real(*names): real\n    slow: slow\n    alone: alone\n"
+MARKS = """\
+[pytest]
+markers =
+    real(*names): real
+    slow: slow
+    alone: alone
+    last(fixture): last
+"""
 # A test module that writes which process ran which test.
 NOTED = """
 import os, pytest
@@ -90,6 +97,31 @@ def test_what_shares_a_server_runs_in_one_process(tmp_path: Path) -> None:
     assert process["test_a"] == process["test_b"]
     for name in ("a", "b"):
         assert process[f"test_{name}_alone"] == process[f"test_{name}_as_well"]
+
+
+@pytest.mark.parametrize("options", [(), SPREAD], ids=["one process", "several"])
+@pytest.mark.parametrize("given", [("test_a", "test_b"), ("test_b", "test_a")])
+def test_what_ends_a_server_comes_last(
+    tmp_path: Path, options: tuple[str, ...], given: tuple[str, str]
+) -> None:
+    """Whatever the files are called, and in whatever order they are given."""
+    (tmp_path / "server.py").write_text(
+        "import pytest\n@pytest.fixture(scope='session')\ndef shared_vllm(): ...\n"
+    )
+    marked = 'pytestmark = [pytest.mark.real("vllm"), {}]\nfrom server import shared_vllm\n'
+    _, ran = run(
+        tmp_path,
+        *options,
+        *(f"{name}.py" for name in given),
+        test_a=marked.format("pytest.mark.last('shared_vllm')")
+        + "def test_process(shared_vllm): ...\ndef test_end(shared_vllm): ...",
+        test_b=marked.format("") + "def test_first(shared_vllm): ...\ndef test_other(): ...",
+    )
+    assert [name for name, _ in ran if name != "test_other"] == [
+        "test_first",
+        "test_process",
+        "test_end",
+    ]
 
 
 def test_long_tests_come_first_and_are_shared_out(tmp_path: Path) -> None:

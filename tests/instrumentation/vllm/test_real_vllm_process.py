@@ -1,6 +1,6 @@
 """The processes of the real vLLM that other files use as well: what holds for their requests too.
 
-By its name this file is the last of them. Its last test ends the server.
+By its mark this file runs after them. Its last test ends the server.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from support.shared_vllm import ABSENT, SharedVllm
 from support.vllm_requests import new_trace
 from support.vllm_service import SECRET, VllmService, question
 
-pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.real("vllm"),
+    pytest.mark.timeout(600),
+    pytest.mark.last("shared_vllm"),
+]
 
 
 @pytest.fixture(scope="module")

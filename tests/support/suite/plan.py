@@ -9,7 +9,7 @@ end. Long units come first, for the same reason.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -59,6 +59,30 @@ class Plan:
         )
 
 
+def ordered(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """These tests, with each that has the mark `last(fixture)` behind all others with the fixture.
+
+    Without it a test that ends a server would have to be in the last file, by its name or on the
+    command line.
+    """
+    order = list(items)
+    for fixture in SHARED_SERVERS:
+        marked = [item for item in order if fixture in _ends(item)]
+        others = [item for item in order if fixture not in _ends(item)]
+        users = [place for place, item in enumerate(others) if fixture in _fixtures(item)]
+        if marked and users:
+            order = others[: users[-1] + 1] + marked + others[users[-1] + 1 :]
+    return order
+
+
+def _ends(item: pytest.Item) -> set[str]:
+    return {name for mark in item.iter_markers("last") for name in mark.args}
+
+
+def _fixtures(item: pytest.Item) -> tuple[str, ...]:
+    return getattr(item, "fixturenames", ())
+
+
 def make_plan(items: Iterable[pytest.Item]) -> Plan:
     """Divide these tests. Raises `pytest.UsageError` for a mark `real` that lacks a name."""
     members: dict[str, list[pytest.Item]] = {}
@@ -92,9 +116,8 @@ _INSTALLED_BY_DEBIAN = {"prometheus", "alertmanager", "chromium", "node"}
 
 
 def _unit_name(item: pytest.Item) -> str:
-    fixtures: tuple[str, ...] = getattr(item, "fixturenames", ())
     for name, environment in SHARED_SERVERS.items():
-        if name in fixtures:
+        if name in _fixtures(item):
             if environment not in environments_of(item):
                 raise pytest.UsageError(f'{item.nodeid}: not marked real("{environment}")')
             return name

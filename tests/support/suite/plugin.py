@@ -24,7 +24,7 @@ from hypothesis import settings
 
 from support import waiting
 from support.suite.builds import Builds
-from support.suite.plan import Plan, make_plan
+from support.suite.plan import Plan, make_plan, ordered
 
 _TELL_EVERY_SECONDS = 30.0
 # Set in the process of a test that runs alone.
@@ -41,6 +41,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Worker(Path(given["shared"]), given["workerid"]))
     elif not config.option.collectonly:
         config.pluginmanager.register(_Leader(config))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what ends a shared server behind all that use it, in whatever order files are given."""
+    items[:] = ordered(items)
 
 
 @pytest.hookimpl(tryfirst=True)
