@@ -26,7 +26,7 @@ help:
 	@echo "make bench-vllm-causes  whether the delay causes of a real vLLM are true, in planted runs"
 	@echo "make bench-injection  how long an API server waits for the webhook that injects pods"
 	@echo "make bench-dashboards  what the Overview's queries cost a Prometheus of 200 replicas"
-	@echo "make dashboards      dashboards/generated, and the tables of docs/dashboards.md, slo.md and runbooks"
+	@echo "make dashboards      dashboards/generated, docs/dashboards, and the tables of slo.md and runbooks"
 	@echo "make config-docs     the schema of sidelight.yaml and docs/configuration.md anew"
 	@echo "make database-docs   docs/databases/ and the tables that list all databases"
 	@echo "make names           what docs/names.md and docs/vllm.md say of attributes and metrics"
@@ -119,7 +119,7 @@ bench-docs: .venv/bench
 
 dashboards: .venv/test
 	$(BIN)/sidelight dashboards write dashboards/generated
-	$(BIN)/python -m sidelight.dashboards.publish.page docs/dashboards.md
+	$(BIN)/python -m sidelight.dashboards.publish.dashboard_pages docs/dashboards
 	$(BIN)/python -m sidelight.dashboards.publish.runbooks docs/runbooks
 	$(BIN)/python -m sidelight.dashboards.publish.slo_page docs/slo.md
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from support.paths import DOCS, ROOT, TESTS
 
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+_MOVED = runpy.run_path(str(ROOT / "scripts" / "site_moved.py"))["MOVED"]
 _BROKEN_IMAGES = "[...document.images].filter(i => i.naturalWidth == 0).map(i => i.src)"
 each_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
 
@@ -61,11 +63,35 @@ class TestSite:
             )
             page = browser.new_page()
             page.on("request", lambda request: asked.append(request.url))
-            for name in ("index", "architecture", "processors", "dashboards", "benchmarks"):
+            for name in (
+                "index",
+                "architecture",
+                "processors",
+                "dashboards/overview",
+                "benchmarks",
+            ):
                 page.goto((site / f"{name}.html").as_uri(), wait_until="networkidle")
                 assert page.evaluate(_BROKEN_IMAGES) == []
             browser.close()
         assert {url.partition(":")[0] for url in asked} <= {"file", "data", "blob"}
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+    def test_old_addresses_lead_to_where_the_text_is(self, site: Path) -> None:
+        """Each heading of a page that moved, as a browser follows it."""
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+            )
+            page = browser.new_page()
+            for old, moved in _MOVED.items():
+                for anchor, target in moved.items():
+                    page.goto("about:blank")
+                    page.goto(f"{(site / old).as_uri()}#{anchor}")
+                    page.wait_for_url(f"{site.as_uri()}/{target}")
+                    heading = target.partition("#")[2]
+                    assert not heading or page.query_selector(f"h2#{heading}, h3#{heading}"), target
+            browser.close()
 
     def test_no_address_that_does_not_exist_yet(self) -> None:
         """Neither of the site nor of a repository."""

@@ -1,6 +1,6 @@
 """Draws every dashboard: dark and light, of a busy service, an idle one and an empty Prometheus.
 
-All pictures go to build/pictures; `--docs` also renews those that docs/dashboards.md shows.
+All pictures go to build/pictures; `--docs` also renews those that docs/dashboards shows.
 Needs npm, chromium, prometheus and promtool.
 """
 
@@ -28,8 +28,8 @@ GENERATED: Final = ROOT / "dashboards" / "generated"
 PICTURES: Final = ROOT / "build" / "pictures"
 DOCS: Final = ROOT / "docs" / "images" / "dashboards"
 THEMES: Final = ("dark", "light")
-SHOWN: Final = ("busy", "dark")
-"""The scenario and the theme of the pictures in the docs."""
+SHOWN: Final = "busy"
+"""The scenario of the pictures in the docs, in both themes."""
 
 _DRAWING_MILLISECONDS: Final = 120_000
 _ADDRESS: Final = "http://pictures.invalid"
@@ -130,9 +130,10 @@ def main() -> int:
         return 1
     if options.docs:
         DOCS.mkdir(parents=True, exist_ok=True)
-        suffix = "-" + "-".join(SHOWN)
-        for picture in PICTURES.glob(f"*{suffix}.png"):
-            shutil.copy(picture, DOCS / f"{picture.stem.removesuffix(suffix)}.png")
+        for theme in THEMES:
+            for picture in PICTURES.glob(f"*-{SHOWN}-{theme}.png"):
+                board = picture.stem.removesuffix(f"-{SHOWN}-{theme}")
+                shutil.copy(picture, DOCS / f"{board}-{theme}.png")
     return 1 if missing else 0
 
 

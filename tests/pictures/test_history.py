@@ -53,6 +53,8 @@ def test_prometheus_reads_the_hour(tmp_path: Path) -> None:
 
 
 def test_the_docs_show_each_board() -> None:
-    """One picture a board."""
+    """A dark and a light picture of each."""
     folder = ROOT / "docs" / "images" / "dashboards"
-    assert {picture.stem for picture in folder.glob("*.png")} == {board.uid for board in BOARDS}
+    assert {picture.stem for picture in folder.glob("*.png")} == {
+        f"{board.uid}-{theme}" for board in BOARDS for theme in ("dark", "light")
+    }

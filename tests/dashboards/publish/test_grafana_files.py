@@ -75,7 +75,7 @@ def test_config_maps_hold_the_boards() -> None:
 
 
 def test_the_provider_is_what_grafana_reads() -> None:
-    """Its path is the one that docs/dashboards.md copies to."""
+    """Its path is the one that docs/dashboards/index.md copies to."""
     [provider] = yaml.safe_load(FILES["grafana-dashboards.yaml"])["providers"]
     assert provider["type"] == "file"
     assert provider["options"]["path"] == "/var/lib/grafana/dashboards/sidelight"

@@ -66,10 +66,11 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One dashboard."""
+    """One dashboard; `question` is what a reader opens it for."""
 
     uid: str
     title: str
+    question: str
     description: str
     rows: tuple[Row, ...]
     variables: tuple[Variable, ...]

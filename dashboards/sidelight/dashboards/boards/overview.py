@@ -28,6 +28,7 @@ OF_ENGINES: Final = (
 OVERVIEW: Final = Board(
     uid="sidelight-overview",
     title="Sidelight / Overview",
+    question="Are requests served well, and if not, is it the batch, the KV cache or retrieval?",
     description=(
         "What an LLM service is doing and why it is slow: objectives, requests, KV cache, "
         "batching, retrieval, and the health of Sidelight."

@@ -54,7 +54,7 @@ def panel_links(board: Board, row: Row, panel: Panel, links: Links) -> Iterator[
     if topic.uid != board.uid:
         yield PanelLink(f"More: {topic.title}", f"/d/{topic.uid}?{_SAME_SELECTION}")
     if links.docs:
-        for alert in _alerts_on(panel.title):
+        for alert in alerts_on(panel.title):
             yield PanelLink(f"Runbook: {alert.name}", runbook_url(alert, links), opens_tab=True)
 
 
@@ -64,7 +64,7 @@ def _board_on(row: str) -> Board:
 
 
 @functools.cache
-def _alerts_on(panel: str) -> tuple[Alert, ...]:
+def alerts_on(panel: str) -> tuple[Alert, ...]:
     """The alerts that a panel shows, each once: an objective's are there for every objective."""
     groups = (*alert_groups(), burn_rates.group(read_objectives()))
     named = {alert.name: alert for group in groups for alert in group.alerts}

@@ -14,7 +14,7 @@ from typing import Final
 from sidelight.dashboards.alerts.alert import Alert
 from sidelight.dashboards.catalog.index import METRIC_BY_SERIES
 from sidelight.dashboards.publish.files import rule_groups
-from sidelight.dashboards.publish.page import replaced, table
+from sidelight.dashboards.publish.markdown import replaced, table
 
 INDEX: Final = "index.md"
 _TEMPLATE: Final = re.compile(r"\{\{.*?\$(?:labels\.)?(\w+).*?\}\}")

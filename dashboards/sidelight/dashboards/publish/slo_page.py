@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from sidelight.dashboards.publish.page import replaced, table
+from sidelight.dashboards.publish.markdown import replaced, table
 from sidelight.dashboards.slo.burn_rates import BURNS
 from sidelight.dashboards.slo.indicators import INDICATORS, Indicator
 
