@@ -69,3 +69,7 @@ class Served:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(120)
         self.loop.close()
+
+
+Serve = Callable[..., Served]
+"""Starts a server with other limits than `LIMITS`, or other words."""

@@ -20,10 +20,11 @@ from sidelight.collector.log.record import Record
 from sidelight.collector.log.retention import Dropped, RetentionPolicy
 from sidelight.collector.log.view import LogView
 from sidelight.otlp.signals import SIGNALS, Signal
-from support.other_user import as_nobody
 from support.waiting import eventually
 
 _POLICY = RetentionPolicy(max_bytes=1 << 30, max_age_seconds=3600)
+
+
 _WANTED: dict[str, frozenset[Signal]] = {"reader": frozenset(SIGNALS)}
 
 
@@ -351,6 +352,8 @@ _SEGMENT = bytes.fromhex(
     "534c5201cc7abea00500000002000000010000000000000000002a36fe9c9717000000006669727374"
     "534c5201041b9d8e0600000003000000020000000000000001002a36fe9c9717020100007365636f6e64"
 )
+
+
 _CURSOR = b'{"segment": 1, "offset": 41}'.ljust(95) + b"\n"
 
 
@@ -377,15 +380,6 @@ class TestFormat:
         log.close()
         assert (tmp_path / f"{1:020d}.segment").read_bytes() == _SEGMENT
         assert (tmp_path / "cursors" / "reader.json").read_bytes() == _CURSOR
-
-
-def test_a_folder_that_may_not_be_entered_is_one_sentence(tmp_path: Path) -> None:
-    """With what to do, wherever in the path it is."""
-    directory = tmp_path / "closed" / "below" / "log"
-    with as_nobody(tmp_path), pytest.raises(LogError) as refusal:
-        DurableLog(directory, segment_bytes=1024)
-    assert str(refusal.value).startswith(f"log folder {directory} cannot be used: ")
-    assert "let this user enter and write the folders of the path" in str(refusal.value)
 
 
 def test_a_folder_is_for_its_owner_alone(tmp_path: Path) -> None:

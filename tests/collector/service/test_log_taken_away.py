@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 from support.backend import Reply
 from support.collector import Collector, settings
-from support.span_load import EXPORT_TRACES, SpanLoad, new_ids, request_of
+from support.span_load import SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
 from support.waiting import eventually
 
 _LOST = "sidelight_collector_dropped_total"
+
+
 _LOG_OK = "sidelight_collector_log_ok"
 
 
@@ -396,18 +397,3 @@ def test_a_truncated_file_takes_no_more(tmp_path: Path) -> None:
         store.refuse = lambda _: None
         with Collector(config, tmp_path):
             eventually(lambda: set(after) <= store.ids.keys())
-
-
-def test_grpc_is_told_that_it_is_unavailable(tmp_path: Path) -> None:
-    """The code on which SDKs try again."""
-    log = tmp_path / "volume" / "log"
-    config = settings(tmp_path, log={"directory": str(log)})
-    with Collector(config, tmp_path) as collector:
-        shutil.rmtree(log.parent)
-        log.parent.write_text("a file")
-        with grpc.insecure_channel(f"127.0.0.1:{collector.grpc_port}") as channel:
-            export = channel.unary_unary(EXPORT_TRACES)
-            with pytest.raises(grpc.RpcError) as refusal:
-                export(request_of(new_ids(1)))
-            assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert collector.get("/readyz")[0] == 503

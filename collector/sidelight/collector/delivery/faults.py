@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import Counter
-from pathlib import Path
+
+from sidelight.base.error_place import error_place
 
 # With the pauses between attempts most of a minute: time for what mends itself.
 MAX_FAULTS = 8
@@ -28,13 +28,6 @@ class Faults:
         if isinstance(error, OSError | MemoryError):
             return False
         # By place: the same record may meet different faults on different ways.
-        where = place(error)
+        where = error_place(error)
         self._counts[where] += 1
         return self._counts[where] >= MAX_FAULTS
-
-
-def place(error: Exception) -> str:
-    """Kind and place of an error, without its message: that may quote what is being sent."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{where}"

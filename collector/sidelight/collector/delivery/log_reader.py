@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
+from sidelight.base.error_place import error_place
 from sidelight.base.executor import DaemonExecutor
 from sidelight.collector.delivery.circuit import backoff_seconds
-from sidelight.collector.delivery.faults import MAX_FAULTS, Faults, place
+from sidelight.collector.delivery.faults import MAX_FAULTS, Faults
 from sidelight.collector.delivery.feed import Feed, Held, Step
 from sidelight.collector.delivery.status import DeliveryStatus
 from sidelight.collector.log.cursor import Cursor
@@ -102,7 +103,7 @@ class LogReader:
                 step = await self._read(partial(self._commit_and_read, position, self._take_done()))
             except Exception as error:  # noqa: BLE001 (whatever it is, others wait behind it)
                 attempt += 1
-                reason = f"a record cannot be read: {place(error)}"
+                reason = f"a record cannot be read: {error_place(error)}"
                 # Read again to the last: a fault of memory or disk passes.
                 if faults.is_hopeless(error):
                     self._status.recovered()

@@ -8,13 +8,14 @@ import time
 from collections import Counter, defaultdict, deque
 from functools import partial
 
+from sidelight.base.error_place import error_place
 from sidelight.base.executor import DaemonExecutor
 from sidelight.collector.delivery.answer_history import AnswerHistory
 from sidelight.collector.delivery.attempts import Attempts, LetPass, never_passed
 from sidelight.collector.delivery.blame import Part, Seen, Verdict, verdict
 from sidelight.collector.delivery.circuit import Circuit, backoff_seconds
 from sidelight.collector.delivery.dead_letters import DeadLetters
-from sidelight.collector.delivery.faults import MAX_FAULTS, Faults, UnsendableError, place
+from sidelight.collector.delivery.faults import MAX_FAULTS, Faults, UnsendableError
 from sidelight.collector.delivery.observer import Observer
 from sidelight.collector.delivery.pace import Allowance, Pace
 from sidelight.collector.delivery.status import DeliveryStatus
@@ -294,7 +295,7 @@ class RecordDelivery:
         try:
             return await self._exporter.send(record)
         except Exception as error:
-            reason = f"sending fails: {place(error)}; report it"
+            reason = f"sending fails: {error_place(error)}; report it"
             if faults.is_hopeless(error):
                 raise UnsendableError(reason) from error
             return Retry(reason, cause="exception", is_destinations=True)
@@ -356,7 +357,7 @@ class RecordDelivery:
             pair = await self._disk.run(lambda: halves(record.body()))
         except Exception as error:  # noqa: BLE001
             # Kept whole: sent again for ever it would hold up all behind it.
-            _logger.error("a batch for %s cannot be halved: %s", self._name, place(error))
+            _logger.error("a batch for %s cannot be halved: %s", self._name, error_place(error))
             return None
         if pair is None:
             return None

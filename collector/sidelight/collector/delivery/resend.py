@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from sidelight.base.error_place import error_place
 from sidelight.collector.delivery.circuit import backoff_seconds
 from sidelight.collector.delivery.dead_letter_files import DeadLetter
-from sidelight.collector.delivery.faults import place
 from sidelight.collector.delivery.pace import Pace
 from sidelight.collector.destinations.common.answer import with_words
 from sidelight.collector.destinations.common.outcome import (
@@ -132,7 +132,7 @@ class Resend:
         try:
             return await self._exporter.send(record)
         except Exception as error:  # noqa: BLE001 (foreign exporters may raise anything)
-            return Rejected(f"sending fails: {place(error)}", 0)
+            return Rejected(f"sending fails: {error_place(error)}", 0)
 
     async def _note_rejected(self, record: Record, failure: Rejected) -> None:
         """Go on, unless it has become clear that the destination rejects everything."""

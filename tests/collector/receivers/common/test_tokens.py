@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -24,13 +23,15 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from sidelight import conventions as c
 from sidelight.base.auth.config import Tokens
 from sidelight.base.auth.guard import Guard, Identity, token_source
-from support.collector import Collector, fetch, run_to_end, settings
+from support.collector import Collector, fetch, settings
 from support.otlp_store import OtlpStore
 from support.ports import free_port
 from support.span_load import EXPORT_TRACES, new_ids, request_of
 from support.waiting import eventually
 
 TEAM_A, TEAM_B, PLAIN, PROXY = (f"token-of-{name}-0123456789" for name in ("a", "b", "p", "x"))
+
+
 EXPORT_LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 
 
@@ -370,51 +371,3 @@ def test_metrics_can_be_guarded(tmp_path: Path) -> None:
         assert status == 200
         assert b'unauthorized_total{protocol="metrics",reason="missing"} 1' in text
         assert collector.post(request_of(new_ids(1)))[0] == 200
-
-
-@pytest.mark.parametrize(
-    ("tokens", "env", "words"),
-    [
-        ([{"env": "NOT_SET"}], {}, "auth.tokens.0 ($NOT_SET): empty; set the variable"),
-        ([{"file": "nowhere"}], {}, "secret file nowhere: No such file"),
-        ([{"env": "T"}], {"T": "short"}, "line 1: the token has fewer than 16 characters"),
-        ([{"env": "T"}], {"T": f"{PLAIN}\na b"}, "auth.tokens.0 ($T): line 2: must be a token"),
-        (
-            [{"env": "T", "tenant": "a"}, {"env": "U", "tenant": "b"}],
-            {"T": PLAIN, "U": PLAIN},
-            "belongs to two tenants",
-        ),
-    ],
-)
-def test_faults_at_the_start(
-    tmp_path: Path, tokens: list[Any], env: dict[str, str], words: str
-) -> None:
-    """Exit code 2, and a line that says where and what to do without showing a token."""
-    config = settings(tmp_path, auth={"tokens": tokens})
-    code, messages = run_to_end(config, tmp_path, env=env)
-    assert code == 2
-    assert any(words in each for each in messages)
-    assert not any(PLAIN in each for each in messages)
-
-
-@pytest.mark.parametrize(
-    ("tokens", "words"),
-    [([], "accepts data from every sender"), ([{"env": "T"}], "without TLS")],
-)
-def test_open_doors_are_warned_of(tmp_path: Path, tokens: list[Any], words: str) -> None:
-    """Beyond loopback: one line for each receiver without tokens, or with tokens in the clear."""
-    wide = {"host": "0.0.0.0", "port": 0}
-    receivers = {"otlp_http": wide, "otlp_grpc": wide}
-    auth = {"tokens": tokens}
-    with Collector(
-        settings(tmp_path, receivers=receivers, auth=auth), tmp_path, env={"T": PLAIN}
-    ) as collector:
-        lines = [each for each in collector.messages if words in each]
-        assert [each.split()[0] for each in lines] == ["receivers.otlp_http", "receivers.otlp_grpc"]
-        assert all("set receivers." in each or "set auth.tokens" in each for each in lines)
-
-
-def test_loopback_needs_no_word(tmp_path: Path) -> None:
-    """The default is not complained of."""
-    with Collector(settings(tmp_path), tmp_path) as collector:
-        assert not any("listens on" in each for each in collector.messages)

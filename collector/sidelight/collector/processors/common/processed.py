@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
+from sidelight.base.error_place import error_place
 from sidelight.otlp.otlp_pb2 import Scopes
 from sidelight.otlp.span import SourcedSpan
 
@@ -105,7 +105,7 @@ def edit_in_steps(
                 processed.changed = True
         except Exception as error:  # noqa: BLE001 (whatever it is, the item must not pass)
             if not failed:
-                _logger.error("refusing items that could not be processed: %s", place(error))
+                _logger.error("refusing items that could not be processed: %s", error_place(error))
             failed.add(index)
     if failed:
         refuse(
@@ -122,10 +122,3 @@ def refuse(faults: Sequence[Refusal | None], scope: Scopes, processed: Processed
     processed.refused.update(fault for fault in faults if fault is not None)
     # One assignment: taking items out one by one moves the rest each time.
     scope.items[:] = [item for item, fault in zip(scope.items, faults, strict=True) if not fault]
-
-
-def place(error: BaseException) -> str:
-    """Kind and place of an error, without its message, which may quote what is processed."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" at {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{where}"

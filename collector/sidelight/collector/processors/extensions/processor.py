@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight.base.configuration.section import ConfigError
-from sidelight.collector.processors.common.processed import Processed, place
+from sidelight.base.error_place import error_place
+from sidelight.collector.processors.common.processed import Processed
 from sidelight.collector.processors.extensions.config import Extension
 from sidelight.collector.processors.limits import ids
 from sidelight.otlp.otlp_pb2 import Scopes
@@ -116,7 +117,7 @@ def _guarded(extension: LoadedExtension, item: bytes, faults: Counter[str]) -> b
                 "fix it and restart",
                 extension.name,
                 extension.faults,
-                place(error),
+                error_place(error),
             )
         return item
     extension.faults = 0
