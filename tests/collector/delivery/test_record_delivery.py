@@ -175,7 +175,7 @@ async def test_a_fault_in_the_destination_is_retried(
     async with forwarding(log, destination, tmp_path) as running:
         await running.until(lambda: log.cursor("scripted").position == log.end)
     assert destination.taken == ["a"]
-    assert "ZeroDivisionError in test_record_delivery.py, line" in caplog.text
+    assert "ZeroDivisionError in test_record_delivery.py, answer(), line" in caplog.text
     assert "oops" not in caplog.text
 
 

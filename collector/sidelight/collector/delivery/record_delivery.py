@@ -352,16 +352,15 @@ class RecordDelivery:
 
     async def _halve(self, part: Part) -> list[Part] | None:
         """Both halves of what failed whole, so that only what is bad is given up."""
-        record = part.record
         try:
-            pair = await self._disk.run(lambda: halves(record.body()))
+            pair = await self._disk.run(lambda: halves(part.record.body()))
         except Exception as error:  # noqa: BLE001
             # Kept whole: sent again for ever it would hold up all behind it.
             _logger.error("a batch for %s cannot be halved: %s", self._name, error_place(error))
             return None
         if pair is None:
             return None
-        return [part.half(record.with_body(body, items)) for body, items in pair]
+        return [part.half(part.record.with_body(body, items)) for body, items in pair]
 
     async def _dead_letter(self, part: Part, attempts: Attempts) -> None:
         record, failure = part.record, part.last_failure
