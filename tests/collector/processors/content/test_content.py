@@ -230,7 +230,7 @@ class TestFaults:
             {"y": 1},
         ]
         assert {refusal.label: n for refusal, n in done.refused.items()} == {"processing": 1}
-        assert "RuntimeError at fail" in caplog.text
+        assert "RuntimeError in test_content.py, fail()" in caplog.text
         assert SECRET not in caplog.text
 
 
