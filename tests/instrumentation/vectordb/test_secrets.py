@@ -20,7 +20,7 @@ from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vectordb import qdrant
 from sidelight.instrumentation.vectordb.core.observer import CallObserver
 from support.recording import Recording, attributes
-from support.vectordb import provoke, servers
+from support.vectordb import provoke, secret_values, servers
 from support.vectordb.milvus_lite import DIMENSION, Observe, vector
 from support.vectordb.servers import Serving
 
@@ -125,15 +125,15 @@ def qdrant_docs() -> Iterator[tuple[QdrantClient, Recording]]:
 def test_an_exception_of_the_app_is_told_by_its_base(qdrant_docs: Any) -> None:
     """Neither its name, its notes and attributes nor what it came from are on span and metric."""
     client, recording = qdrant_docs
-    error = provoke.JaneDoeError(provoke.TEXT)
-    error.code = provoke.NUMBER  # type: ignore[attr-defined]
-    error.add_note(provoke.TEXT)
+    error = secret_values.JaneDoeError(secret_values.TEXT)
+    error.code = secret_values.NUMBER  # type: ignore[attr-defined]
+    error.add_note(secret_values.TEXT)
 
     def points() -> Any:
         yield from ()
-        raise error from KeyError(provoke.TEXT)
+        raise error from KeyError(secret_values.TEXT)
 
-    with pytest.raises(provoke.JaneDoeError):
+    with pytest.raises(secret_values.JaneDoeError):
         client.upload_points("docs", points())
 
     span = recording.span("upload_points docs")
@@ -201,7 +201,7 @@ def test_no_value_of_any_form_is_told(
     """Beside a mark that no template, type or name has."""
     client, recording = qdrant_docs
     recording.forget()
-    marked: Any = [f"@{provoke.NUMBER}@", value]
+    marked: Any = [f"@{secret_values.NUMBER}@", value]
     point = models.PointStruct.model_construct
     for call in (
         lambda: client.upsert("docs", [point(id=marked, vector=[0.5, 0.5], payload={})]),
@@ -215,4 +215,4 @@ def test_no_value_of_any_form_is_told(
             call()
 
     shown = [text for span in recording.spans() for text in provoke.told(span)]
-    assert not [text for text in shown if str(provoke.NUMBER) in text]
+    assert not [text for text in shown if str(secret_values.NUMBER) in text]
