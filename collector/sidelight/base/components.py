@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from typing import Protocol, TypeVar
 
 _logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def registry(
     """
     types = {component.name: component for component in built_in}
     # Sorted, because the order of entry points depends on the installation.
-    for entry_point in sorted(entry_points(group=group), key=lambda point: point.value):
+    for entry_point in sorted(_entry_points(group), key=lambda point: point.value):
         try:
             loaded = entry_point.load()
         except Exception as error:  # noqa: BLE001 (foreign code may raise anything)
@@ -56,3 +56,9 @@ def registry(
                 loaded.name,
             )
     return types
+
+
+def _entry_points(group: str) -> Iterable[EntryPoint]:
+    # entry_points() parses those of the whole environment. Rarely does one have this group.
+    texts = (distribution.read_text("entry_points.txt") for distribution in distributions())
+    return entry_points(group=group) if any(f"[{group}]" in (text or "") for text in texts) else ()

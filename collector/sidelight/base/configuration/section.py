@@ -52,7 +52,9 @@ BaseUrl = Annotated[HttpUrl, AfterValidator(_base_url)]
 class Section(BaseModel):
     """A mapping of the file. Unknown keys are errors; values are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built when it is first used: most sections are only part of a larger one, which is built
+    # with all of its parts.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

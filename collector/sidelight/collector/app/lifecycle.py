@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -19,6 +18,7 @@ from typing import NoReturn
 from sidelight.base import logging_setup as logs
 from sidelight.base.background import supervise
 from sidelight.base.configuration.section import ConfigError
+from sidelight.base.garbage import keep_what_exists
 from sidelight.base.listening import bind
 from sidelight.collector.app.assembly import CurrentConfig, assemble
 from sidelight.collector.app.configuration.config import Config
@@ -37,7 +37,6 @@ _PROBE_SECONDS = 1.0
 _FINISH_SECONDS = 2.0
 # After shutdown_seconds, for closing files and connections.
 _CLOSE_SECONDS = 3.0
-_OBJECTS_OF_A_REQUEST = 10_000
 
 Plan = tuple[Config, tuple[AnyDestination, ...]]
 """A configuration and its destinations, including auto-detected ones."""
@@ -119,13 +118,7 @@ class Service:
                 )
             ]
             self._catch_signals()
-            # What exists now lives as long as the process: the garbage collector skips it from
-            # here on, which keeps its pauses out of the latency of requests.
-            gc.collect()
-            gc.freeze()
-            # A request of 256 spans makes this many objects and lets go of them by itself; looking
-            # for cycles among them each 700, as is usual, takes 5 % of the time for the request.
-            gc.set_threshold(_OBJECTS_OF_A_REQUEST)
+            keep_what_exists()
             self.is_serving.set()
             await self._stop.wait()
             await self._drain()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from sidelight.base.garbage import collect_rarely
+
 # What `all` does not install.
 _EXTRAS = {"cryptography": "injector"}
 
@@ -14,6 +16,10 @@ def main() -> None:
     # gRPC's core writes lines of its own between ours, which name no destination. It reads the
     # variable when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Pydantic would look for plugins in every distribution of the environment, and let them watch
+    # the configuration.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    collect_rarely()
     try:
         from sidelight.collector.cli.main import sidelight
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -14,6 +13,7 @@ import uvloop
 
 from sidelight.base.background import supervise
 from sidelight.base.configuration.section import ConfigError
+from sidelight.base.garbage import keep_what_exists
 from sidelight.base.http_server import HttpLimits, HttpServer, TlsOptions
 from sidelight.base.listening import ServiceError, connections
 from sidelight.base.tls.watched import Watched
@@ -133,9 +133,7 @@ class Injector:
                 if part is not None:
                     background.append(asyncio.create_task(supervise(name, part.run)))
             self._catch_signals()
-            # As in the collector: what exists now stays, and need not be looked through again.
-            gc.collect()
-            gc.freeze()
+            keep_what_exists()
             await self._stop.wait()
             # The Service goes on sending requests until it knows that this pod is not ready.
             self._health.is_draining = True
