@@ -63,6 +63,7 @@ def _filled(
             "engine": ".*",
             "collector": ".*",
             "database": database,
+            "database_server": ".*",
             "collection": ".*",
             "ttft_objective": "1",
             "duration_objective": "10.24|10",

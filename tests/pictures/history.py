@@ -15,7 +15,9 @@ from typing import Final
 
 from sidelight import conventions as names
 from sidelight.conventions import METRICS, Metric, prometheus_name
+from sidelight.dashboards.catalog import milvus
 from sidelight.dashboards.catalog.dcgm import DCGM_METRICS, GPU_MEMORY_FREE
+from support import milvus_exposition
 from support.sidelight_exposition import LABELS
 from support.vllm_exposition import Exposition, recording
 
@@ -107,6 +109,19 @@ def _vllm(exposition: Exposition, instance: str, phase: float, seconds: float) -
             yield sample.name, dict(sample.labels) | scraped, value
 
 
+def _milvus(seconds: float) -> Iterator[Sample]:
+    scraped = {"job": "milvus", "instance": "milvus:9091"}
+    for family in milvus_exposition.RECORDED:
+        for sample in family.samples:
+            value = sample.value
+            if sample.moves:
+                # The recording has a single search.
+                value *= 5 * _work(seconds, 0.0)
+            elif sample.name == milvus.TASKS_RUNNING.shown_name:
+                value = round(4 * _load(seconds))
+            yield sample.name, dict(sample.labels) | scraped, value
+
+
 def _sidelight(seconds: float, *, is_idle: bool) -> Iterator[Sample]:
     scraped = {"job": "sidelight", "instance": "sidelight:9464"}
     work = 1.0 if is_idle else 1.0 + _work(seconds, 0.0)
@@ -168,6 +183,7 @@ def scenarios() -> tuple[Service, ...]:
     def busy(seconds: float) -> Iterator[Sample]:
         yield from _vllm(loaded, "vllm-0:8000", 0.0, seconds)
         yield from _vllm(loaded, "vllm-1:8000", 0.8, seconds)
+        yield from _milvus(seconds)
         yield from _sidelight(seconds, is_idle=False)
 
     def idle(_seconds: float) -> Iterator[Sample]:

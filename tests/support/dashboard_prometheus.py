@@ -19,6 +19,7 @@ from prometheus_client.exposition import choose_encoder
 
 from sidelight.dashboards.catalog.dcgm import DCGM_METRICS
 from sidelight.dashboards.catalog.vllm import RECORDED_VERSIONS
+from support import milvus_exposition
 from support.exposition_server import Page, serve_pages
 from support.prometheus import Prometheus, Series, run_prometheus
 from support.sidelight_exposition import SidelightExposition
@@ -149,6 +150,7 @@ def run_servers(directory: Path) -> Iterator[Servers]:
         "/idle": _text_page(IDLE, lambda: 0.0),
         "/restarting": _text_page(OTHERS["two-api-servers"], lambda: clock() % 2.5),
         "/sidelight": SidelightExposition().page,
+        "/milvus": _text_page(milvus_exposition.RECORDED, clock),
         "/dcgm": _gpu_page(
             f'gpu="0",namespace="llm",pod="{GPU_POD}"', 'gpu="1",namespace="llm",pod="other-0"'
         ),
@@ -158,7 +160,11 @@ def run_servers(directory: Path) -> Iterator[Servers]:
             f'exported_namespace="llm",exported_pod="{GPU_POD}"'
         ),
     }
-    flawless_pages: dict[str, Page] = {"/sidelight": SidelightExposition(flawless=True).page}
+    flawless_pages: dict[str, Page] = {
+        "/sidelight": SidelightExposition(flawless=True).page,
+        # Nothing failed while it was recorded.
+        "/milvus": _text_page(milvus_exposition.RECORDED, clock),
+    }
     with (
         serve_pages(pages) as address,
         serve_pages(flawless_pages) as flawless_address,

@@ -17,6 +17,7 @@ from sidelight.dashboards.queries import (
     gpu,
     kv_cache,
     kv_events,
+    milvus,
     requests,
     retrieval,
     usage,
@@ -52,7 +53,18 @@ def _queries_of(module: ModuleType) -> dict[str, ViewQuery]:
 
 
 # New functions of these modules are found, new modules are not; a test compares the folder.
-TOPICS = (batching, collector, engine, gpu, kv_cache, kv_events, requests, retrieval, usage)
+TOPICS = (
+    batching,
+    collector,
+    engine,
+    gpu,
+    kv_cache,
+    kv_events,
+    milvus,
+    requests,
+    retrieval,
+    usage,
+)
 QUERIES: dict[str, ViewQuery] = {
     name: query for topic in TOPICS for name, query in _queries_of(topic).items()
 }

@@ -62,6 +62,15 @@ Exposition = tuple[Family, ...]
 def recording(name: str) -> Exposition:
     """A recorded exposition: vLLM's and the process's families, without `_created` gauges."""
     return tuple(
+        family
+        for family in recorded_families((DATA / name).read_text())
+        if family.name.startswith(("vllm:", "process_")) and not family.name.endswith("_created")
+    )
+
+
+def recorded_families(text: str) -> Exposition:
+    """Every family of an exposition."""
+    return tuple(
         Family(
             family.name,
             family.type,
@@ -75,8 +84,7 @@ def recording(name: str) -> Exposition:
                 for sample in family.samples
             ),
         )
-        for family in text_string_to_metric_families((DATA / name).read_text())
-        if family.name.startswith(("vllm:", "process_")) and not family.name.endswith("_created")
+        for family in text_string_to_metric_families(text)
     )
 
 

@@ -116,6 +116,7 @@ GRAFANA: Final = View(
         "engine": _variable("engine"),
         "collector": _variable("collector"),
         "database": _variable("database"),
+        "database_server": _variable("database_server"),
         "collection": _variable("collection"),
     },
     window=RATE_INTERVAL,

@@ -16,6 +16,9 @@ from pymilvus import MilvusClient
 
 from sidelight import conventions as names
 from sidelight.collector.receivers.scrape.presets import PRESETS
+from sidelight.dashboards.catalog.milvus import MILVUS_METRICS
+from sidelight.dashboards.check import outcomes
+from sidelight.dashboards.check.prometheus_api import PrometheusApi
 from sidelight.instrumentation.vectordb import milvus
 from support.collector import Collector, settings
 from support.otlp_store import OtlpStore
@@ -45,6 +48,14 @@ class Running:
 def vector(seed: int) -> list[float]:
     """A vector that differs from its neighbours a little."""
     return [1.0, *(((seed * 7 + place) % 11) / 50 for place in range(DIMENSION - 1))]
+
+
+def write_and_search(server: str, collection: str) -> None:
+    """Search once in a collection of its own."""
+    with closing(MilvusClient(server)) as client:
+        client.create_collection(collection, DIMENSION, consistency_level="Strong")
+        client.insert(collection, [{"id": 1, "vector": vector(1)}])
+        assert client.search(collection, [vector(1)], limit=1)
 
 
 def ask(server: str, provider: TracerProvider) -> str:
@@ -90,12 +101,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             provider = TracerProvider(shutdown_on_exit=False)
             exporter = OTLPSpanExporter(f"{collector.url}/v1/traces")
             provider.add_span_processor(SimpleSpanProcessor(exporter))
-            milvus.instrument(provider)
             try:
                 with (
                     milvus_standalone(folder, tracing) as server,
                     run_prometheus(scrape, folder / "prometheus") as prometheus,
                 ):
+                    # A counter has no rate before it was scraped twice.
+                    write_and_search(server.address, "earlier")
+                    prometheus.wait_for("milvus_proxy_sq_latency_count")
+                    milvus.instrument(provider)
                     trace_id = ask(server.address, provider)
                     spans = eventually(lambda: _whole(store, trace_id))
                     prometheus.wait_for(f"{TOP}_count")
@@ -163,6 +177,22 @@ def test_top_scores_are_the_clients(running: Running) -> None:
     assert total.value == pytest.approx(told[names.VECTOR_SCORE_TOP].double_value)
     assert total.labels["scale"] == "COSINE"
     assert total.labels["db_vector_score_direction"] == "higher_is_better"
+
+
+def test_every_panel_on_milvus_has_data(running: Running) -> None:
+    """Of a real Milvus, through the collector: the check finds all that the panels read."""
+    running.prometheus.wait_for("sum(rate(milvus_proxy_sq_latency_count[5m])) > 0")
+    found = [
+        outcome
+        for outcome in outcomes.check(PrometheusApi(running.prometheus.base_url))
+        if any(name.startswith("milvus_") for name in outcome.query.expression.metrics())
+    ]
+    assert len(found) > len(MILVUS_METRICS)
+    assert {
+        outcome.query.place: outcome.reason or outcome.state
+        for outcome in found
+        if outcome.state != "answers"
+    } == {}
 
 
 def test_milvus_metrics_come_by_the_preset(running: Running) -> None:

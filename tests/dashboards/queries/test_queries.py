@@ -23,10 +23,11 @@ FILTERS: dict[Dimension, str] = {
     "engine": "0",
     "collector": "sidelight:9464",
     "database": "milvus",
+    "database_server": "milvus:9091",
     "collection": "documents",
 }
 PLAIN = View(FILTERS, window="5m")
-GROUPED = PLAIN.per("job", "instance", "model", "engine", "collector", "database", "collection")
+GROUPED = PLAIN.per(*FILTERS)
 
 each_query = pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
 

@@ -17,6 +17,7 @@ from sidelight.dashboards.panels import (
     kv_cache,
     kv_cache_details,
     kv_events,
+    milvus,
     request_details,
     requests,
     retrieval,
@@ -77,13 +78,20 @@ RETRIEVAL: Final = Board(
     uid="sidelight-retrieval",
     title="Sidelight / Retrieval",
     question="Do searches find what they should, and fast enough?",
-    description="How long searches take, what they find, and whether they find what they used to.",
+    description="How long searches take, what they find, whether they find what they used to, and "
+    "what the database's servers do.",
     rows=(
         retrieval.row(GRAFANA),
         retrieval_quality.row(GRAFANA),
         retrieval_details.row(GRAFANA),
+        milvus.row(GRAFANA),
     ),
-    variables=(variables.DATABASE, variables.COLLECTION, variables.TRACES),
+    variables=(
+        variables.DATABASE,
+        variables.COLLECTION,
+        variables.DATABASE_SERVER,
+        variables.TRACES,
+    ),
     annotations=(),
 )
 COST: Final = Board(

@@ -10,8 +10,8 @@ from sidelight.dashboards.boards.board import (
     TextVariable,
     VariableOption,
 )
+from sidelight.dashboards.catalog import milvus, vllm
 from sidelight.dashboards.catalog import sidelight as own
-from sidelight.dashboards.catalog import vllm
 from sidelight.dashboards.catalog.metric import RESULT_LABELS, Dimension
 from sidelight.dashboards.queries.series import any_name
 from sidelight.dashboards.view import GRAFANA
@@ -112,6 +112,14 @@ COLLECTION: Final = LabelVariable(
     "Collection of a vector database.",
     any_name(GRAFANA.only("database"), own.DB_DURATION, "count"),
     own.DB_COLLECTION,
+    all_value=".*",
+)
+DATABASE_SERVER: Final = LabelVariable(
+    "database_server",
+    "Database server",
+    "Milvus server, by the address of its metrics.",
+    any_name(GRAFANA.only(), milvus.NODES),
+    "instance",
     all_value=".*",
 )
 TTFT_OBJECTIVE: Final = OptionsVariable(

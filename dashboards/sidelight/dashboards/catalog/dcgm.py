@@ -1,6 +1,9 @@
-"""What NVIDIA's DCGM exporter tells of GPUs, as its default list of counters names it.
+"""What NVIDIA's DCGM exporter tells of GPUs, as its two lists of counters name it.
 
+The first is its default. The second, with the profiling counters `DCGM_FI_PROF_*`, is chosen by
+`DCGM_EXPORTER_COLLECTORS`:
 https://github.com/NVIDIA/dcgm-exporter/blob/main/etc/default-counters.csv
+https://github.com/NVIDIA/dcgm-exporter/blob/main/etc/dcp-metrics-included.csv
 """
 
 from __future__ import annotations
@@ -18,11 +21,13 @@ NAMESPACE: Final = "namespace"
 EXPORTED_POD: Final = "exported_pod"
 EXPORTED_NAMESPACE: Final = "exported_namespace"
 GPU: Final = "gpu"
+PROFILING: Final = "DCGM_EXPORTER_COLLECTORS=/etc/dcgm-exporter/dcp-metrics-included.csv"
+"""The setting with which the exporter reads profiling counters."""
 
 
-def _gauge(unit: str, name: str, meaning: str) -> CatalogMetric:
+def _gauge(unit: str, name: str, meaning: str, needs: str = "") -> CatalogMetric:
     labels = (GPU, POD, NAMESPACE, EXPORTED_POD, EXPORTED_NAMESPACE)
-    return CatalogMetric(DCGM, "gauge", unit, meaning, labels, (MetricName(name),))
+    return CatalogMetric(DCGM, "gauge", unit, meaning, labels, (MetricName(name),), needs=needs)
 
 
 GPU_UTILISATION: Final = _gauge(
@@ -34,11 +39,13 @@ GPU_TENSOR_ACTIVE: Final = _gauge(
     "1",
     "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE",
     "Share of the cycles during which a tensor core worked.",
+    needs=PROFILING,
 )
 GPU_MEMORY_ACTIVE: Final = _gauge(
     "1",
     "DCGM_FI_PROF_DRAM_ACTIVE",
     "Share of the cycles during which the GPU's memory was read or written.",
+    needs=PROFILING,
 )
 GPU_POWER: Final = _gauge("W", "DCGM_FI_DEV_POWER_USAGE", "Power that the GPU draws.")
 

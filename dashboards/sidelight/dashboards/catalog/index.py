@@ -6,6 +6,7 @@ from typing import Final
 
 from sidelight.dashboards.catalog.dcgm import DCGM_METRICS
 from sidelight.dashboards.catalog.metric import CatalogMetric
+from sidelight.dashboards.catalog.milvus import MILVUS_METRICS
 from sidelight.dashboards.catalog.sidelight import SIDELIGHT_METRICS
 from sidelight.dashboards.catalog.vllm import PROCESS_START, UP, VLLM_METRICS
 
@@ -13,6 +14,7 @@ CATALOG: Final[tuple[CatalogMetric, ...]] = (
     *VLLM_METRICS,
     *SIDELIGHT_METRICS,
     *DCGM_METRICS,
+    *MILVUS_METRICS,
     PROCESS_START,
     UP,
 )

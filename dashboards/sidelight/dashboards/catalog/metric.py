@@ -11,7 +11,15 @@ Kind = Literal["counter", "gauge", "histogram"]
 Part = Literal["value", "total", "bucket", "sum", "count"]
 # What queries filter and group by, whatever label holds it in a given metric.
 Dimension = Literal[
-    "job", "namespace", "instance", "model", "engine", "collector", "database", "collection"
+    "job",
+    "namespace",
+    "instance",
+    "model",
+    "engine",
+    "collector",
+    "database",
+    "database_server",
+    "collection",
 ]
 
 # The label that query results carry for a dimension.
@@ -23,6 +31,7 @@ RESULT_LABELS: Final[Mapping[Dimension, str]] = {
     "engine": "engine",
     "collector": "instance",
     "database": "db_system_name",
+    "database_server": "instance",
     "collection": "db_collection_name",
 }
 
@@ -53,12 +62,14 @@ class MetricSource:
     """Who exports metrics: the prefixes of their names, and the label of each dimension.
 
     Prefixes of one group never occur on one target with otherwise equal labels; those of
-    different groups can.
+    different groups can. `counter_suffix` is what its counters end in: Go's client does not add
+    `_total`.
     """
 
     title: str
     dimensions: Mapping[Dimension, str]
     prefixes: tuple[tuple[str, ...], ...] = (("",),)
+    counter_suffix: str = "_total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +118,7 @@ class CatalogMetric:
 
         The newest name comes first.
         """
-        suffix = "" if part == "value" else f"_{part}"
+        suffix = {"value": "", "total": self.source.counter_suffix}.get(part, f"_{part}")
         return tuple(
             tuple(f"{prefix}{name.name}{suffix}" for prefix in group)
             for name in self.names

@@ -42,13 +42,14 @@ def row(view: View) -> Row:
             _share(
                 "Tensor cores active",
                 "Share of the cycles during which tensor cores worked. High in prefill: compute "
-                "is what limits.",
+                "is what limits. A profiling counter.",
                 queries.tensor_active(view),
             ),
             _share(
                 "GPU memory active",
                 "Share of the cycles during which the GPU's memory was read or written. High in "
-                "decode: memory bandwidth is what limits, and a larger batch costs little.",
+                "decode: memory bandwidth is what limits, and a larger batch costs little. A "
+                "profiling counter.",
                 queries.memory_active(view),
             ),
             Panel(

@@ -15,6 +15,7 @@ RED = "red"
 
 # Grafana's ids of units.
 SECONDS = "s"
+MILLISECONDS = "ms"
 SHARE = "percentunit"
 REQUESTS_PER_SECOND = "reqps"
 EVENTS_PER_SECOND = "eps"

@@ -19,6 +19,7 @@ from sidelight.dashboards.panels.panel import (
     COUNT,
     COUNTS_PER_SECOND,
     EVENTS_PER_SECOND,
+    MILLISECONDS,
     REQUESTS_PER_SECOND,
     SECONDS,
     SHARE,
@@ -47,6 +48,7 @@ GRID_WIDTH = 24
 # What an axis reaches at least, small against any value worth a look.
 _SOFT_MAXIMA = {
     SECONDS: 0.01,
+    MILLISECONDS: 10,
     SHARE: 0.1,
     REQUESTS_PER_SECOND: 0.1,
     EVENTS_PER_SECOND: 0.1,
