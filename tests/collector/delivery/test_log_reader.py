@@ -6,12 +6,19 @@ import asyncio
 import base64
 import errno
 import json
+import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from sidelight.collector.delivery.faults import MAX_FAULTS
+from sidelight.collector.delivery.feed import LogFeed
+from sidelight.collector.delivery.log_reader import COMMIT_SECONDS
+from sidelight.collector.delivery.match import rules
+from sidelight.collector.delivery.select import Selector
+from sidelight.collector.destinations.common.matching import Match
 from sidelight.collector.destinations.common.outcome import Delivered, Retry
 from sidelight.collector.log.cursor import Cursor
 from sidelight.collector.log.durable_log import DurableLog
@@ -69,6 +76,68 @@ async def test_settled_waits_for_what_comes_while_the_cursor_is_written(
         await running.settled()
         assert destination.taken == ["a", "b"]
         assert log.cursor("scripted").position == log.end
+
+
+async def test_a_destination_that_keeps_up_needs_no_disk(
+    log: DurableLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was appended is sent from memory, large or small."""
+    destination = Scripted()
+    reads: list[Position] = []
+    read = Cursor.read
+
+    def note_and_read(self: Cursor, position: Position) -> Entry | None:
+        reads.append(position)
+        return read(self, position)
+
+    monkeypatch.setattr(Cursor, "read", note_and_read)
+    large = os.urandom(100_000).hex()
+    async with forwarding(log, destination, tmp_path) as running:
+        for name in ("a", large, "b"):
+            log.append([traces(name)])
+            running.forwarder.wake()
+            await running.settled()
+    assert destination.taken == ["a", large, "b"]
+    assert reads == []
+
+
+def test_a_large_record_is_decoded_on_the_thread(log: DurableLog) -> None:
+    """With rules for spans it is; without, or if it is of another signal, nothing decodes it."""
+    log.append([traces(os.urandom(100_000).hex())])
+    cursor = log.cursor("scripted")
+    with_rules = Selector(drop=rules([Match(names=("health*",))]))
+    taken = LogFeed(cursor, {"traces"}).recent(cursor.position)
+    passed = LogFeed(cursor, {"logs"}, with_rules).recent(cursor.position)
+    assert taken is not None
+    assert taken.record is not None
+    assert passed is not None
+    assert passed.record is None
+    assert LogFeed(cursor, {"traces"}, with_rules).recent(cursor.position) is None
+
+
+async def test_the_cursor_is_written_now_and_then(
+    log: DurableLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for each batch while batches come; but the destination has caught up only after it."""
+    commits: list[Position] = []
+    commit = Cursor.commit
+
+    def note_and_commit(self: Cursor, position: Position) -> None:
+        commits.append(position)
+        commit(self, position)
+
+    monkeypatch.setattr(Cursor, "commit", note_and_commit)
+    destination = Scripted()
+    async with forwarding(log, destination, tmp_path) as running:
+        began = time.monotonic()
+        for number in range(100):
+            log.append([traces(str(number))])
+            running.forwarder.wake()
+            await running.until(lambda: len(destination.taken) > number)  # noqa: B023
+        await running.settled()
+        seconds = time.monotonic() - began
+        assert log.cursor("scripted").position == log.end
+    assert len(commits) <= seconds / COMMIT_SECONDS + 2
 
 
 def _read_from_disk(monkeypatch: pytest.MonkeyPatch) -> None:

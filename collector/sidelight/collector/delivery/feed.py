@@ -80,7 +80,7 @@ class LogFeed:
     def recent(self, position: Position) -> Step | None:
         """The next step as far as the log has it in memory and selecting takes no time."""
         try:
-            return self._next(self._small, position, _MAX_PASSED_ON_LOOP)
+            return self._next(self._at_hand, position, _MAX_PASSED_ON_LOOP)
         except Exception:  # noqa: BLE001 (whatever it is, `read` raises it again)
             return None
 
@@ -88,9 +88,13 @@ class LogFeed:
         """The next step at or behind `position`; records without a rest are passed over."""
         return self._next(self._cursor.read, position, _MAX_PASSED)
 
-    def _small(self, position: Position) -> Entry | None:
+    def _at_hand(self, position: Position) -> Entry | None:
         entry = self._cursor.recent(position)
-        return None if entry is None or entry.record.is_large else entry
+        if entry is None or not entry.record.is_large:
+            return entry
+        signal = entry.record.signal
+        # Decoding a large one is for a thread.
+        return None if signal in self._signals and self._selector.opens(signal) else entry
 
     def _next(
         self, read: Callable[[Position], Entry | None], position: Position, max_passed: int

@@ -98,6 +98,7 @@ class Forwarder:
             status=self.status,
             max_backoff_seconds=max_backoff_seconds,
             give_up=self._delivery.give_up,
+            committed=self._note_committed,
         )
         self._appended = asyncio.Event()
         # A batch is done or may be passed.
@@ -182,6 +183,10 @@ class Forwarder:
             batch.may_be_passed, batch.is_small = True, is_small
             self._note_progress()
 
+    def _note_committed(self) -> None:
+        # It may be the last thing to be done before the destination has caught up.
+        self._stirred.set()
+
     def _note_progress(self, _: asyncio.Future[None] | None = None) -> None:
         self._progress.set()
         self._stirred.set()
@@ -197,7 +202,8 @@ class Forwarder:
     async def _rest(self, held: Held | None) -> None:
         """Until more is appended, the oldest batch is done, or what is held is due."""
         # What was appended while the end was looked for is still to be read.
-        if not (self._in_flight or self._appended.is_set()):
+        has_all = not (self._in_flight or self._appended.is_set())
+        if has_all and self._reader.is_committed:
             self.status.caught_up()
         if not (self._appended.is_set() or self._progress.is_set()):
             self._stirred.clear()

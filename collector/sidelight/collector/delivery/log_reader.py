@@ -22,6 +22,10 @@ from sidelight.otlp.signals import Signal
 _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
+# How often the cursor is written while records come: a turn of a thread costs as much as sending a
+# small one. A crash sends again what was delivered in this time.
+COMMIT_SECONDS = 0.05
+
 GiveUp = Callable[[Record, str], Awaitable[None]]
 """Keeps a record aside, with the reason."""
 
@@ -41,7 +45,9 @@ class LogReader:
         status: DeliveryStatus,
         max_backoff_seconds: float,
         give_up: GiveUp,
+        committed: Callable[[], None],
     ) -> None:
+        """`committed` is called each time the cursor is behind all that is done with."""
         self._name = cursor.name
         self._cursor = cursor
         self._feed = feed
@@ -50,9 +56,13 @@ class LogReader:
         self._status = status
         self._max_backoff_seconds = max_backoff_seconds
         self._give_up = give_up
+        self._committed = committed
         self._done_until: Position | None = None
         self._newest_commit: Position | None = None
         self._committing: asyncio.Future[None] | None = None
+        # The cursor is written at this time of the loop's clock, or later.
+        self._commit_due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._commit_fails = False
 
     @property
@@ -60,37 +70,35 @@ class LogReader:
         """Where to begin."""
         return self._cursor.position
 
+    @property
+    def is_committed(self) -> bool:
+        """Whether the cursor is behind all that is done with."""
+        return self._done_until is None and self._committing is None
+
     def done(self, end: Position) -> None:
-        """All before `end` is done with: the cursor moves there with the next read or commit."""
+        """All before `end` is done with: the cursor moves there soon after the next read."""
         self._done_until = end
 
     async def commit(self) -> None:
         """Return once the cursor is behind all that is done with."""
-        self._commit_soon()
+        self._commit_now()
         while self._committing is not None:
             await self._committing
-            self._commit_soon()
+            self._commit_now()
 
     def close(self) -> None:
         """Read no more. What was done with is still committed, so that it is not sent again."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._take_done()
         newest = self._newest_commit
         self._disk.close(None if newest is None else partial(self._commit, newest))
 
     async def next(self, position: Position) -> Step | Held | None:
-        """What is to be sent from `position` on; a record that cannot be read is given up.
-
-        At the end the cursor has been written.
-        """
+        """What is to be sent from `position` on; a record that cannot be read is given up."""
         # Without the thread: with one busy destination most records are still in memory.
         step = self._feed.recent(position)
-        if step is None and self._feed.is_end(position):
-            # Idle is the time to write: a restart then repeats nothing.
-            await self.commit()
-            if self._feed.is_end(position):
-                return None
-            step = self._feed.recent(position)
-        if step is None:
+        if step is None and not self._feed.is_end(position):
             return await self._next_from_disk(position)
         self._commit_soon()
         return step
@@ -138,18 +146,32 @@ class LogReader:
 
     def _commit_soon(self) -> None:
         """Without waiting: the disk may take long, and sending need not stop for it."""
-        if self._committing is not None and self._committing.done():
-            self._committing = None
+        if self._done_until is None or self._committing is not None or self._timer is not None:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._commit_due:
+            self._timer = loop.call_at(self._commit_due, self._commit_now)
+        else:
+            self._commit_now()
+
+    def _commit_now(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         # One write at a time: positions that come in the meantime are in the next.
         if self._committing is None and (end := self._take_done()) is not None:
+            self._commit_due = asyncio.get_running_loop().time() + COMMIT_SECONDS
             self._committing = self._disk.submit(partial(self._commit, end))
             self._committing.add_done_callback(self._commit_on)
 
     def _commit_on(self, _: asyncio.Future[None]) -> None:
         """Commit what was done with while the last commit was written."""
+        self._committing = None
         # `close` commits the rest itself.
         if not self._disk.is_closed:
             self._commit_soon()
+        if self.is_committed:
+            self._committed()
 
     def _commit_and_read(self, position: Position, end: Position | None) -> Step | Held | None:
         """In one turn of the thread, because a turn costs as much as either."""

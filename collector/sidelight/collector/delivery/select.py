@@ -16,6 +16,7 @@ from sidelight.collector.delivery.match import MatchRule
 from sidelight.collector.log.record import Record
 from sidelight.otlp.inheritance import Grouping, inherit
 from sidelight.otlp.otlp_pb2 import Request, Scopes, SpanHead
+from sidelight.otlp.signals import Signal
 from sidelight.otlp.span import set_attribute
 from sidelight.otlp.span_view import SpanView, resource_attributes, scope_name
 
@@ -120,7 +121,7 @@ class Selector:
         items = spans.without_span_rules()
         judge_spans, judge_items = _remembered(spans.judge), _remembered(items.judge)
         self._judges = {"traces": judge_spans, "metrics": judge_items, "logs": judge_items}
-        self._passes_all = {
+        self._passes_all: dict[Signal, bool] = {
             "traces": spans.passes_all,
             "metrics": items.passes_all,
             "logs": items.passes_all,
@@ -130,6 +131,11 @@ class Selector:
         """Whether data of a serialised Resource concerns this destination."""
         self._mark_roots = mark_roots
         self._name_project = partial(name_project, *project_from) if project_from else None
+
+    def opens(self, signal: Signal) -> bool:
+        """Whether records of a signal are decoded even if sampling decides nothing."""
+        is_plain = self._route is None and self._name_project is None
+        return not (is_plain and self._passes_all[signal])
 
     def select(
         self,
@@ -145,8 +151,7 @@ class Selector:
         # Sampling knows traces; metrics and logs pass it.
         if record.signal != "traces":
             keeps = None
-        plain = self._route is None and self._name_project is None
-        if plain and keeps is None and self._passes_all[record.signal]:
+        if keeps is None and not self.opens(record.signal):
             return Selection(record)
         request = Request.FromString(record.body())
         sieve = _Sieve()
