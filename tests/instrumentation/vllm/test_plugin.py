@@ -17,7 +17,7 @@ import pytest
 from sidelight.instrumentation.settings import DISABLED
 from sidelight.instrumentation.vllm import plugin, runtime
 from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
-from sidelight.instrumentation.vllm.observer import rendezvous
+from sidelight.instrumentation.vllm.observer import rendezvous, starter
 from support.observed_vllm import Observed
 
 SOURCE = """
@@ -117,6 +117,34 @@ def test_no_temporary_directory(frameworks: Path, monkeypatch: pytest.MonkeyPatc
     plugin.install()
     assert isinstance(application(VLLM).build_middleware_stack(), SidelightMiddleware)
     assert not plugin._warned
+
+
+@pytest.mark.parametrize("fault", [None, RuntimeError])
+def test_several_api_servers(
+    frameworks: Path, monkeypatch: pytest.MonkeyPatch, fault: type[Exception] | None
+) -> None:
+    """The process that is about to start them may serve them; they start in any case."""
+    folder = frameworks / "vllm" / "v1"
+    folder.mkdir(parents=True)
+    method = "    def __init__(self, *given):\n        self.given = given\n"
+    source = f"class APIServerProcessManager:\n{method}"
+    (folder / "utils.py").write_text(source)
+    for module in ("vllm", "vllm.v1", "vllm.v1.utils"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    served: list[int] = []
+
+    def serve() -> None:
+        served.append(1)
+        if fault is not None:
+            raise fault
+
+    monkeypatch.setattr(starter, "serve_api_servers", serve)
+    for _ in range(2):
+        plugin.install()
+    manager = importlib.import_module("vllm.v1.utils").APIServerProcessManager(1, 2)
+    assert (manager.given, served) == ((1, 2), [1])
+    for module in ("vllm", "vllm.v1", "vllm.v1.utils"):
+        del sys.modules[module]
 
 
 def test_place_is_gone(frameworks: Path, caplog: pytest.LogCaptureFixture) -> None:

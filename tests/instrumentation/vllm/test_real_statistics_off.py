@@ -1,4 +1,7 @@
-"""A real vLLM with `--disable-log-stats` and two API servers, with Sidelight and without."""
+"""A real vLLM with `--disable-log-stats` and two API servers, with Sidelight and without.
+
+With it there is no observer process: a thread of the process that starts the API servers observes.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from sidelight import conventions as names
 from support.otlp_receiver import OtlpReceiver, ReceivedSpan
+from support.process_tree import observers_below
+from support.vllm_requests import CLIENT_SPAN
 from support.vllm_server import running_vllm
 
 pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(900)]
@@ -30,29 +36,38 @@ class Run:
     samples: dict[str, float]
     traces: list[list[ReceivedSpan]]
     answers: list[str]
+    observers: list[int]
+    # Of requests that ended just before vLLM, and of one that had not ended.
+    last_traces: list[list[ReceivedSpan]]
+    log: str
 
 
 def run(directory: Path, receiver: OtlpReceiver, *, instrumented: bool) -> Run:
     trace_ids = [os.urandom(16).hex() for _ in range(REQUESTS)]
+    last_ids = [os.urandom(16).hex() for _ in range(REQUESTS)]
     with running_vllm(
-        directory, otlp_endpoint=receiver.url, instrumented=instrumented, arguments=ARGUMENTS
+        directory,
+        otlp_endpoint=receiver.url,
+        instrumented=instrumented,
+        environment={"SIDELIGHT_VLLM_OBSERVER": "thread"},
+        arguments=ARGUMENTS,
     ) as server:
-        answers = []
-        for trace_id in trace_ids:
+        body: dict[str, Any] = {
+            "model": server.model_name,
+            "prompt": "some words",
+            "max_tokens": 20,
+            "temperature": 0,
+            "ignore_eos": True,
+        }
+
+        def ask(trace_id: str) -> str:
             # A connection each, so that both API servers have requests.
             response = httpx.post(
-                f"{server.url}{COMPLETIONS}",
-                json={
-                    "model": server.model_name,
-                    "prompt": "some words",
-                    "max_tokens": 20,
-                    "temperature": 0,
-                    "ignore_eos": True,
-                },
-                headers={"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"},
-                timeout=120,
+                f"{server.url}{COMPLETIONS}", json=body, headers=below(trace_id), timeout=120
             )
-            answers.append(response.json()["choices"][0]["text"])
+            return str(response.json()["choices"][0]["text"])
+
+        answers = [ask(trace_id) for trace_id in trace_ids]
         text = httpx.get(server.metrics_url, timeout=60).text
 
         def received() -> list[list[ReceivedSpan]]:
@@ -61,6 +76,19 @@ def run(directory: Path, receiver: OtlpReceiver, *, instrumented: bool) -> Run:
             return traces if all(any(s.kind == 2 for s in trace) for trace in traces) else []
 
         traces = receiver.wait_for(received) if instrumented else []
+        observers = observers_below(server.process.pid)
+        endless = body | {"max_tokens": 1900, "stream": True}
+        with httpx.stream(
+            "POST", f"{server.url}{COMPLETIONS}", json=endless, headers=below(last_ids[-1])
+        ) as response:
+            # Kept, as its end would close the connection.
+            chunks = response.iter_bytes()
+            next(chunks)
+            for trace_id in last_ids[:-1]:
+                ask(trace_id)
+            server.process.stop(grace_seconds=60.0)
+    # Without waiting: with this process all of a container end.
+    spans = receiver.spans()
     return Run(
         families=dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE)),
         samples={
@@ -70,7 +98,15 @@ def run(directory: Path, receiver: OtlpReceiver, *, instrumented: bool) -> Run:
         },
         traces=traces,
         answers=answers,
+        observers=observers,
+        last_traces=[[span for span in spans if span.trace_id == id_] for id_ in last_ids],
+        log=server.process.log_path.read_text(errors="replace"),
     )
+
+
+def below(trace_id: str) -> dict[str, str]:
+    """The header of a caller in this trace."""
+    return {"traceparent": f"00-{trace_id}-{CLIENT_SPAN}-01"}
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +140,22 @@ def test_what_is_known_without_statistics(runs: tuple[Run, Run]) -> None:
         assert server.attributes[names.ENGINE_SEQUENCES] == 1
         assert names.QUEUE_TIME not in server.attributes
         assert names.PREFILL_TIME not in server.attributes
+
+
+def test_the_last_spans_without_an_observer_process(runs: tuple[Run, Run]) -> None:
+    """vLLM kills both API servers when it is told to end; what they had written is sent."""
+    _, observed = runs
+    assert observed.observers == []
+    servers = [[span for span in trace if span.kind == 2] for trace in observed.last_traces]
+    assert [len(spans) for spans in servers] == [1] * REQUESTS
+    *answered, unfinished = (spans[0].attributes for spans in servers)
+    assert {attributes[names.SERVED_OUTPUT_TOKENS] for attributes in answered} == {20}
+    assert unfinished[names.ERROR_TYPE] == names.SERVER_ENDED
+    # Both API servers are observed by one thread.
+    instances = {
+        span.resource[names.SERVICE_INSTANCE_ID]
+        for trace in (*observed.traces, *observed.last_traces)
+        for span in trace
+    }
+    assert len(instances) == 1
+    assert "Sidelight:" not in observed.log

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -18,6 +19,7 @@ from support.process_tree import observers_below
 from support.shared_vllm import ABSENT, SharedVllm
 from support.vllm_requests import new_trace
 from support.vllm_service import SECRET, VllmService, question
+from support.waiting import eventually
 
 pytestmark = [
     pytest.mark.real("vllm"),
@@ -31,6 +33,17 @@ def service(shared_vllm: SharedVllm) -> Iterator[VllmService]:
     """One client for all tests here."""
     with shared_vllm.client() as client:
         yield VllmService(shared_vllm, client)
+
+
+@contextmanager
+def frozen_observer(service: VllmService) -> Iterator[None]:
+    """The observer process does not run (SIGSTOP) within the `with`."""
+    (observer,) = observers_below(service.server.process.pid)
+    os.kill(observer, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(observer, signal.SIGCONT)
 
 
 def test_the_environment(service: VllmService) -> None:
@@ -64,21 +77,49 @@ def test_no_content(service: VllmService) -> None:
 
 def test_the_observer_process_is_frozen(service: VllmService) -> None:
     """While it does not read, requests are served as ever; their spans come once it reads."""
-    (observer,) = observers_below(service.server.process.pid)
-    os.kill(observer, signal.SIGSTOP)
-    try:
+    with frozen_observer(service):
         asked = [
             service.ask("/v1/chat/completions", messages=question(), max_tokens=2) for _ in range(5)
         ]
-    finally:
-        os.kill(observer, signal.SIGCONT)
     for trace_id, response in asked:
         assert response.status_code == 200
         assert service.server_span(trace_id).attributes[names.SERVED_OUTPUT_TOKENS] == 2
 
 
+def test_the_socket_is_full(service: VllmService) -> None:
+    """Answers stay right. What does not fit is dropped, which is counted, and said once."""
+
+    def answers() -> list[str]:
+        asked = [
+            service.ask("/v1/completions", prompt=f"{number} and", max_tokens=20, temperature=0)
+            for number in range(5)
+        ]
+        return [response.json()["choices"][0]["text"] for _, response in asked]
+
+    def told() -> int:
+        return service.server.process.log_tail(10_000).count("does not keep up; ")
+
+    expected, dropped = answers(), service.metric(names.INSTRUMENTATION_DROPPED)
+    with frozen_observer(service):
+
+        def fill() -> int:
+            # More than the model takes: nearly all of it is the body.
+            _, response = service.ask("/v1/completions", prompt="a " * 450_000, max_tokens=1)
+            assert response.status_code == 400
+            return told()
+
+        eventually(fill)
+        # A writer that waited for the socket would not answer now.
+        assert answers() == expected
+    service.receiver.wait_for(lambda: service.metric(names.INSTRUMENTATION_DROPPED) > dropped)
+    trace_id, _ = service.ask("/v1/completions", prompt="and then", max_tokens=2, ignore_eos=True)
+    assert service.server_span(trace_id).attributes[names.SERVED_OUTPUT_TOKENS] == 2
+    assert told() == 1
+
+
 def test_the_observer_process_is_killed(service: VllmService) -> None:
     """Requests are served as ever, and another observer process sends the spans of later ones."""
+    dropped = service.metric(names.INSTRUMENTATION_DROPPED)
     (killed,) = observers_below(service.server.process.pid)
     os.kill(killed, signal.SIGKILL)
 
@@ -94,7 +135,7 @@ def test_the_observer_process_is_killed(service: VllmService) -> None:
         return bool(running) and bool(service.receiver.spans(lambda span: span.trace_id in asked))
 
     service.receiver.wait_for(observed_again)
-    service.receiver.wait_for(lambda: service.metric(names.INSTRUMENTATION_DROPPED) > 0)
+    service.receiver.wait_for(lambda: service.metric(names.INSTRUMENTATION_DROPPED) > dropped)
 
 
 async def test_end_of_the_server(service: VllmService) -> None:

@@ -57,32 +57,54 @@ class CapturedBody:
     A body above the limit keeps its first chunks and is no longer `whole`.
     """
 
-    __slots__ = ("_budget", "chunks", "size", "whole")
+    __slots__ = ("_budget", "_reserved", "chunks", "size", "whole")
 
     def __init__(self, budget: CaptureBudget) -> None:
         self._budget = budget
+        # In the budget, for chunks that are to come too: a stream has thousands of small ones.
+        self._reserved = 0
         self.chunks: list[bytes] = []
         self.size = 0
         self.whole = True
 
-    def add(self, chunk: bytes) -> None:
-        """Keep a chunk, or note that the body is no longer whole."""
+    def add(self, chunk: bytes) -> bool:
+        """Keep a chunk. False if the body is not whole with it."""
+        size = self.size + len(chunk)
+        if size <= self._reserved:
+            self.size = size
+            self.chunks.append(chunk)
+            return True
+        return self._add_beyond(chunk, size)
+
+    def _add_beyond(self, chunk: bytes, size: int) -> bool:
         if not self.whole:
-            return
-        if self.size + len(chunk) > MAX_BODY_BYTES or not self._budget.take(len(chunk)):
-            self.whole = False
-            # A whole answer comes as one chunk, which begins with its id and model.
-            chunk = b"" if self.chunks else chunk[:MAX_HEAD_BYTES]
-            if not chunk or not self._budget.take(len(chunk)):
-                return
-        self.size += len(chunk)
-        self.chunks.append(chunk)
+            return False
+        if size <= MAX_BODY_BYTES:
+            for reserved in (min(2 * self._reserved, MAX_BODY_BYTES), size):
+                if reserved >= size and self._budget.take(reserved - self._reserved):
+                    self._reserved = reserved
+                    self.size = size
+                    self.chunks.append(chunk)
+                    return True
+        self.whole = False
+        # A whole answer comes as one chunk, which begins with its id and model.
+        head = b"" if self.chunks else chunk[:MAX_HEAD_BYTES]
+        if head and self._budget.take(len(head)):
+            self._reserved = self.size = len(head)
+            self.chunks.append(head)
+        self._give_back()
+        return False
+
+    def _give_back(self) -> None:
+        self._budget.taken -= self._reserved - self.size
+        self._reserved = self.size
 
     def take(self) -> tuple[bytes, ...]:
         """The chunks, which are the caller's from now on, as are their bytes in the budget."""
+        self._give_back()
         chunks = tuple(self.chunks)
         self.chunks = []
-        self.size = 0
+        self.size = self._reserved = 0
         return chunks
 
 
@@ -148,7 +170,8 @@ class RequestCapture:
         self._start = monotonic_ns()
         self.current = CurrentRequest()
         self._path = path
-        self._headers = tuple(pair for pair in scope["headers"] if pair[0] in HEADERS)
+        # From a list, which costs less than a generator.
+        self._headers = tuple([pair for pair in scope["headers"] if pair[0] in HEADERS])
         self._budget = budget
         self._body = CapturedBody(budget)
         self._answer = CapturedBody(budget)
@@ -189,19 +212,21 @@ class RequestCapture:
             chunk = message.get("body")
             if chunk:
                 now = monotonic_ns()
+                tail = self._tail
                 if self._chunks:
                     gap = now - self._last_chunk
                     if gap > self._max_gap:
                         self._max_gap = gap
-                    if self._tail is None or self._keep_stream:
-                        self._answer.add(chunk)
+                    is_kept = (tail is None or self._keep_stream) and self._answer.add(chunk)
                 else:
                     self._first_chunk = now
-                    self._answer.add(chunk)
+                    # It has the id and the model.
+                    is_kept = self._answer.add(chunk) and self._keep_stream
+                # An answer that is kept whole has its end already.
+                if tail is not None and not is_kept:
+                    tail.add(chunk)
                 self._last_chunk = now
                 self._chunks += 1
-                if self._tail is not None:
-                    self._tail.add(chunk)
             if not message.get("more_body", False):
                 self.completed = True
                 self._end = monotonic_ns()

@@ -28,11 +28,12 @@ from sidelight.instrumentation.vllm.logger import logger
 from sidelight.instrumentation.vllm.observer import rendezvous
 
 _METHOD: Final = "build_middleware_stack"
-_MARK: Final = "_sidelight_wraps_stack"
+_MARK: Final = "_sidelight_wraps"
 _SERVE_NOTHING: Final = ("EngineCore", "VllmWorker")
 _APPLICATIONS: Final = {"starlette.applications": "Starlette", "fastapi.applications": "FastAPI"}
 _ENGINE_CLIENTS: Final = {"vllm.v1.engine.async_llm": "AsyncLLM"}
-_MODULES: Final = (*_APPLICATIONS, *_ENGINE_CLIENTS)
+_STARTERS: Final = {"vllm.v1.utils": "APIServerProcessManager"}
+_MODULES: Final = (*_APPLICATIONS, *_ENGINE_CLIENTS, *_STARTERS)
 _hooks: Final = ImportHooks()
 _warned = False
 
@@ -61,6 +62,9 @@ def _imported(module: str) -> None:
         if module in _ENGINE_CLIENTS:
             _observe_engine_client(module)
             return
+        if module in _STARTERS:
+            _observe_starter(module)
+            return
         class_name = _APPLICATIONS[module]
         application = getattr(sys.modules[module], class_name, None)
         if application is None or not hasattr(application, _METHOD):
@@ -81,6 +85,28 @@ def _observe_engine_client(module: str) -> None:
         _warn(f"{_ENGINE_CLIENTS[module]} does not exist")
     else:
         async_llm.install(client)
+
+
+def _observe_starter(module: str) -> None:
+    # Without it each API server does the work itself.
+    manager = getattr(sys.modules[module], _STARTERS[module], None)
+    if manager is not None and _MARK not in vars(manager):
+        manager.__init__ = _serving(manager.__init__)
+        setattr(manager, _MARK, True)
+
+
+def _serving(start_api_servers: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(start_api_servers)
+    def __init__(manager: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        try:
+            from sidelight.instrumentation.vllm.observer import starter
+
+            starter.serve_api_servers()
+        except BaseException as error:  # noqa: BLE001 - vLLM starts its API servers without us
+            _fault(error)
+        start_api_servers(manager, *args, **kwargs)
+
+    return __init__
 
 
 def _observed(build_stack: Callable[..., Any]) -> Callable[..., Any]:

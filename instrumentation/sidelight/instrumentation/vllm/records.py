@@ -187,12 +187,10 @@ _TYPES: Final[dict[int, type[Captured]]] = {
     HEALTH: CapturedHealth,
 }
 # Where a record keeps chunks of bodies; its first field is its kind.
-_BODIES: Final = {
-    REQUEST_BODY: (1 + CapturedRequestBody._fields.index("chunks"),),
-    REQUEST_ENDED: tuple(
-        1 + CapturedRequest._fields.index(name) for name in ("answer", "tail", "body")
-    ),
-}
+_BODY: Final = 1 + CapturedRequestBody._fields.index("chunks")
+_ANSWER, _TAIL, _LATE_BODY = (
+    1 + CapturedRequest._fields.index(name) for name in ("answer", "tail", "body")
+)
 
 
 def unfinished(begun: CapturedRequestBody, end_clock_ns: int, error: str) -> CapturedRequest:
@@ -225,7 +223,11 @@ def read(record: Record) -> Captured:
 
 def held_bytes(record: Record) -> int:
     """The bytes of bodies that a record keeps alive."""
-    return sum(sum(map(len, record[index])) for index in _BODIES.get(record[0], ()))
+    if record[0] == REQUEST_BODY:
+        return sum(map(len, record[_BODY]))
+    if record[0] == REQUEST_ENDED:
+        return sum(map(len, record[_ANSWER] + record[_TAIL] + record[_LATE_BODY]))
+    return 0
 
 
 def encode(record: Record) -> bytes:

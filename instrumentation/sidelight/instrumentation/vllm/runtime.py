@@ -68,7 +68,8 @@ class Runtime:
         # A wrong variable is to be told here once, and not by each process that ends of it.
         for signal in ("traces", "metrics"):
             make_client(signal, environ)
-        if self.settings.vllm_observer == "thread":
+        is_thread = self.settings.vllm_observer == "thread"
+        if is_thread and not rendezvous.is_served_by_parent():
             self._start_thread(versions, environ)
         elif not sys.platform.startswith("linux"):
             self._give_up(versions, environ, f"it needs Linux, this is {sys.platform}")
@@ -79,6 +80,7 @@ class Runtime:
                 versions,
                 environ,
                 give_up=lambda reason: self._give_up(versions, environ, reason),
+                may_start=not is_thread,
             )
             self.hand_off = observer
             observer.start()
@@ -128,13 +130,21 @@ class Runtime:
         atexit.register(stop)
 
     def _give_up(self, versions: Versions, environ: Mapping[str, str], reason: str) -> None:
-        logger.warning(
-            "Sidelight: cannot run an observer process (%.200s). A thread of the API server does "
-            "its work, which costs requests more time. Allow vLLM to start processes and to write "
-            "to its temporary directory (TMPDIR if that has at most %d bytes, otherwise /tmp), or "
-            "set %s=thread.",
-            reason, MAX_PARENT_BYTES, VLLM_OBSERVER,
-        )  # fmt: skip
+        if self.settings.vllm_observer == "thread":
+            logger.warning(
+                "Sidelight: the process that started this API server no longer observes it "
+                "(%.200s). A thread of the API server does that, which costs requests more time. "
+                "Restart vLLM.",
+                reason,
+            )
+        else:
+            logger.warning(
+                "Sidelight: cannot run an observer process (%.200s). A thread of the API server "
+                "does its work, which costs requests more time. Allow vLLM to start processes and "
+                "to write to its temporary directory (TMPDIR if that has at most %d bytes, "
+                "otherwise /tmp), or set %s=thread.",
+                reason, MAX_PARENT_BYTES, VLLM_OBSERVER,
+            )  # fmt: skip
         try:
             self._start_thread(versions, environ)
         except BaseException as error:  # noqa: BLE001 - a thread of ours would print its text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,10 @@ rendezvous.announce()
 print(os.environ["{DIRECTORY_VARIABLE}"], flush=True)
 input()
 """
+
+SERVING_STARTER = STARTER.replace("rendezvous.announce()", "starter.serve_api_servers()").replace(
+    "import rendezvous", "import starter"
+)
 
 
 @pytest.fixture
@@ -228,3 +233,57 @@ def test_a_thread_on_request(receiver: OtlpReceiver, place: Path) -> None:
         writer.process.wait()
         assert has(receiver, "chatcmpl-a")
         assert observers(place) == []
+
+
+def test_a_thread_of_the_process_that_starts_the_api_servers(receiver: OtlpReceiver) -> None:
+    """Several API servers without a process of ours: what they had written outlives them."""
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+        "OTEL_METRIC_EXPORT_INTERVAL": "200",
+        "SIDELIGHT_VLLM_OBSERVER": "thread",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVING_STARTER], env={**os.environ, **variables},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as starter:  # fmt: skip
+        assert starter.stdout is not None
+        place = Path(starter.stdout.readline().strip())
+        with (
+            writing(place, receiver.url, **variables) as first,
+            writing(place, receiver.url, **variables) as second,
+        ):
+            first.do("request chatcmpl-a")
+            second.do("request chatcmpl-b")
+            second.do("begin 1000")
+            assert observers(place) == []
+            for writer in (first, second):
+                writer.process.kill()
+            starter.communicate("end")
+            assert starter.returncode == 0
+            # Without waiting: with that process all of a container end.
+            assert has(receiver, "chatcmpl-a", "chatcmpl-b")
+            (unfinished,) = receiver.spans(lambda span: names.RESPONSE_ID not in span.attributes)
+            assert unfinished.attributes[names.ERROR_TYPE] == names.SERVER_ENDED
+            assert len({span.resource[names.SERVICE_INSTANCE_ID] for span in receiver.spans()}) == 1
+            assert (first.log.read_text(), second.log.read_text()) == ("", "")
+    assert not place.exists()
+
+
+def test_the_process_that_starts_the_api_servers_is_killed(receiver: OtlpReceiver) -> None:
+    """An API server that lives on does the work itself, and says so once."""
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "SIDELIGHT_VLLM_OBSERVER": "thread",
+    }  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVING_STARTER], env={**os.environ, **variables},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as starter:  # fmt: skip
+        assert starter.stdout is not None
+        place = Path(starter.stdout.readline().strip())
+        with writing(place, receiver.url, **variables) as writer:
+            starter.kill()
+            eventually(lambda: "no longer observes it" in writer.log.read_text())
+            # It says so before its thread runs.
+            receiver.wait_for(lambda: writer.do("request chatcmpl-a") and receiver.spans())
+            assert writer.log.read_text().count("Sidelight: ") == 1
+    shutil.rmtree(place)

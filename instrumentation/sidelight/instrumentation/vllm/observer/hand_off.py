@@ -26,6 +26,7 @@ from sidelight.instrumentation.vllm.observer.rendezvous import (
     MeetingPlace,
     RefusedPlaceError,
     connect_or_start,
+    connect_to_parent,
 )
 from sidelight.instrumentation.vllm.records import (
     HEALTH,
@@ -54,8 +55,8 @@ MAX_LINES_BYTES: Final = 65_536
 class ObserverHandOff:
     """Hands records over to the observer process, which is started if there is none.
 
-    Called on the event loop only. `give_up` is called, on another thread, once starting has
-    failed for good.
+    Without `may_start` the process that started this API server reads them. Called on the event
+    loop only. `give_up` is called, on another thread, once connecting has failed for good.
     """
 
     def __init__(
@@ -65,12 +66,15 @@ class ObserverHandOff:
         versions: Versions,
         environ: Mapping[str, str],
         give_up: Callable[[str], None],
+        *,
+        may_start: bool = True,
     ) -> None:
         self._budget = budget
         self._faults = faults
         self._versions = versions
         self._environ = environ
         self._give_up = give_up
+        self._may_start = may_start
         self._engines: list[Record] = []
         self._engines_told = 0
         self._socket: socket.socket | None = None
@@ -118,7 +122,7 @@ class ObserverHandOff:
     def put(self, record: Record) -> None:
         """Hand over a record. Its bytes in the budget are given back."""
         self._budget.taken -= held_bytes(record)
-        self._write([*self._take_steps(), record])
+        self._write([*self._take_steps(), record] if self._steps else [record])
 
     def stop(self) -> None:
         """Send what waits, and wait until the observer process has sent all if it ends now.
@@ -163,7 +167,9 @@ class ObserverHandOff:
         if connection is None:
             self._drop(len(records))
             return
-        payload = b"".join(map(encode, records)) + self._untold_health()
+        # Nearly all writes are of one record.
+        payload = encode(records[0]) if len(records) == 1 else b"".join(map(encode, records))
+        payload += self._untold_health()
         if not self._waiting:
             try:
                 sent = connection.send(payload)
@@ -276,7 +282,11 @@ class ObserverHandOff:
             self._process.poll()
         try:
             place = MeetingPlace(rendezvous.directory())
-            connection, process = connect_or_start(place, self._versions, self._environ)
+            process = None
+            if self._may_start:
+                connection, process = connect_or_start(place, self._versions, self._environ)
+            else:
+                connection = connect_to_parent(place)
         except RefusedPlaceError:
             # It would be refused each time.
             rendezvous.choose()

@@ -255,6 +255,20 @@ def connect_or_start(
         return connection, process
 
 
+def is_served_by_parent() -> bool:
+    """Whether the process that started this API server observes it on a thread of its own."""
+    told = os.environ.get(DIRECTORY_VARIABLE)
+    return bool(told) and _is_below_vllm() and MeetingPlace(Path(told or "")).socket.exists()
+
+
+def connect_to_parent(place: MeetingPlace) -> socket.socket:
+    """A connection to the process that started this API server. Raises `OSError`."""
+    connection = place.connect()
+    if connection is None:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    return connection
+
+
 def is_own_user(connection: socket.socket) -> bool:
     """Whether the process at the other end runs as the same user."""
     size = struct.calcsize("3i")

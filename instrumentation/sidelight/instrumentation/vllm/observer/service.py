@@ -1,4 +1,7 @@
-"""The loop of the observer process: reads what the API servers write, and has it processed.
+"""The observer's loop: reads what the API servers write, and has it processed.
+
+It is that of the observer process or, where none may be started, of a thread of the process that
+starts the API servers.
 
 It lets records gather between its reads. A writer then never wakes it, and many records are
 processed together with warm caches.
@@ -36,7 +39,16 @@ MAX_EXPORT_STOP_SECONDS: Final = 3.0
 class ObserverService:
     """Serves the API servers of one vLLM until the last one has closed its connection."""
 
-    def __init__(self, listener: socket.socket, pipeline: RecordPipeline) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        pipeline: RecordPipeline,
+        *,
+        first_connection_seconds: float = FIRST_CONNECTION_SECONDS,
+        export_stop_seconds: float = MAX_EXPORT_STOP_SECONDS,
+    ) -> None:
+        self._first_connection_seconds = first_connection_seconds
+        self._export_stop_seconds = export_stop_seconds
         self._listener = listener
         self._pipeline = pipeline
         self._selector = selectors.DefaultSelector()
@@ -54,13 +66,18 @@ class ObserverService:
         # The last one is still open while the last spans are sent.
         return [*self._decoders, *([self._last] if self._last is not None else ())]
 
+    @property
+    def has_served(self) -> bool:
+        """Whether an API server has connected."""
+        return self._sources > 0
+
     def run(self) -> None:
         """Serve; returns once no API server is left and all records are processed."""
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._pipeline.start()
         processed_at = 0.0
-        give_up = time.monotonic() + FIRST_CONNECTION_SECONDS
+        give_up = time.monotonic() + self._first_connection_seconds
         while self._last is None and (self._decoders or time.monotonic() < give_up):
             pending = bool(self._gathered) or self._pipeline.processing.has_pending
             self._read_all(READ_SECONDS if pending else MAX_IDLE_SECONDS)
@@ -76,9 +93,14 @@ class ObserverService:
         self._process(last=True)
         if self._last_source is not None:
             self._pipeline.processing.source_closed(self._last_source, ended=True)
-        self._pipeline.stop(MAX_EXPORT_STOP_SECONDS)
+        self._pipeline.stop(self._export_stop_seconds)
         if self._last is not None:
             self._last.close()
+
+    def forget(self) -> None:
+        """Close all sockets: after a fault, or in a forked child, where they are its parent's."""
+        for one in (self._listener, *self.connections()):
+            one.close()
 
     def _process(self, *, last: bool) -> None:
         gathered, self._gathered = self._gathered, []
