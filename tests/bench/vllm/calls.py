@@ -1,23 +1,32 @@
-"""What single calls of the capture cost, without a server around them."""
+"""What single calls of the capture cost, without a server around them.
+
+CPU time of the event loop's thread. `tight` is a loop of nothing else, which keeps code and data in
+the CPU's caches. All others do other work in between, as a server does.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
+import statistics
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from bench.report import Figure, figure
-from sidelight.instrumentation.settings import Settings
+from bench.vllm.load import TOKENS
+from sidelight.instrumentation.settings import ContentPolicy, Settings
 from sidelight.instrumentation.vllm.capture import CaptureBudget, RequestCapture
 from sidelight.instrumentation.vllm.engine_stats import step_record
 from sidelight.instrumentation.vllm.faults import FaultGuard
 from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
 from sidelight.instrumentation.vllm.observer.hand_off import ObserverHandOff
 from sidelight.instrumentation.vllm.output_processor import SequenceCapture
+from sidelight.instrumentation.vllm.records import REQUEST_ENDED, CapturedRequest
 from sidelight.instrumentation.vllm.runtime import Runtime
 from sidelight.instrumentation.vllm.versions import Versions
 from support.asgi import Client, Message, events, reply, scope
@@ -25,21 +34,37 @@ from support.observed_vllm import iteration, scheduler
 from support.vllm_application import QUESTION, piece
 from support.vllm_engine_client import AsyncLLM, output
 
-ROUNDS = 15
+ROUNDS = 9
 CALLS = 2_000
-CHUNKS = 400
+REQUESTS = 100
+# Those of a chat of `load`, and the events after the last token.
+CHUNKS = TOKENS + 2
 MAX_IN_FLIGHT = 10_000
+CONTENT: tuple[ContentPolicy, ...] = ("off", "full")
+# Parsing it takes about a millisecond, and replaces what the CPU's caches hold.
+_OTHER_WORK = json.dumps([{str(number): [number, "x" * 20]} for number in range(1_500)])
 
 
 def figures() -> list[Figure]:
-    """µs of CPU for a step, a chunk, a request and a sequence, and a request's bytes in flight."""
-    return [
+    """µs of CPU for a step, a chunk, a request and a sequence, and a request's bytes in flight.
+
+    `call.stream` is a request with all its chunks: what `call.request` and `call.chunk` add up to.
+    """
+    rows = [
         figure("call.record_step", "us", _rounds(_steps)),
-        figure("call.chunk", "us", _rounds(_chunk)),
-        figure("call.request", "us", _rounds(_request)),
         figure("call.sequence", "us", _rounds(_sequence)),
+        figure("call.hand_off.tight", "us", _rounds(_hand_off)),
+        figure("call.request.tight", "us", _rounds(lambda: _added(0, "off", tight=True))),
         figure("call.in_flight", "bytes", [_in_flight()]),
     ]
+    for content in CONTENT:
+        alone = _rounds(partial(_added, 0, content))
+        streams = _rounds(partial(_added, CHUNKS, content))
+        chunks = [(both - one) / CHUNKS for both, one in zip(streams, alone, strict=True)]
+        rows.append(figure(f"call.request.{content}", "us", alone))
+        rows.append(figure(f"call.chunk.{content}", "us", chunks))
+        rows.append(figure(f"call.stream.{content}", "us", streams))
+    return rows
 
 
 def _rounds(measure: Callable[[], float]) -> list[float]:
@@ -98,9 +123,37 @@ def _sequence() -> float:
 async def _send(_: Message) -> None: ...
 
 
-def _streamed(observed: bool, chunks: int) -> float:
-    """Seconds of CPU for a streamed request, observed or not."""
+def _hand_off() -> float:
+    """One record of a request that ended, as bytes in the socket."""
+    to, _ = _connected()
+    record = (REQUEST_ENDED, *CapturedRequest(
+        number=1, path="/v1/chat/completions", headers_raw=(), start_ns=time.time_ns(),
+        start_clock_ns=time.monotonic_ns(), end_after_ns=10**9, first_chunk_after_ns=10**6,
+        max_gap_ns=10**6, chunks=CHUNKS, status=200, stream=True, completed=True, aborted=False,
+        error=None, answer=(bytes(200),), answer_whole=True, tail=(bytes(200),) * 4,
+    ))  # fmt: skip
+    spent = 0.0
+    for _ in range(CALLS // REQUESTS):
+        start = time.thread_time()
+        for _ in range(REQUESTS):
+            to.put(record)
+        spent += time.thread_time() - start
+        # Until the other end has read it all, so that no write is refused.
+        time.sleep(0.06)
+    to.forget()
+    return 1e6 * spent / CALLS
+
+
+def _added(chunks: int, content: ContentPolicy, *, tight: bool = False) -> float:
+    """µs that observing adds to a streamed request."""
+    observed, alone = (_streamed(each, chunks, content, tight) for each in (True, False))
+    return 1e6 * (observed - alone)
+
+
+def _streamed(observed: bool, chunks: int, content: ContentPolicy, tight: bool) -> float:
+    """Seconds of CPU for a streamed request, observed or not: the median of many."""
     to, runtime = _connected()
+    runtime.settings = Settings(capture_content=content)
     stream = events(*(piece("a token") for _ in range(chunks)), piece("", "stop"))
 
     async def application(_: Any, receive: Any, send: Any) -> None:
@@ -109,25 +162,22 @@ def _streamed(observed: bool, chunks: int) -> float:
 
     served: Any = SidelightMiddleware(application, runtime) if observed else application
 
-    async def run() -> float:
-        client = Client(QUESTION)
-        given = scope(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-        start = time.thread_time()
-        await served(given, client.receive, _send)
-        return time.thread_time() - start
+    async def run() -> list[float]:
+        spent = []
+        for _ in range(REQUESTS):
+            client = Client(QUESTION)
+            given = scope(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+            if not tight:
+                json.loads(_OTHER_WORK)
+            start = time.thread_time()
+            await served(given, client.receive, _send)
+            spent.append(time.thread_time() - start)
+        return spent
 
     try:
-        return min(asyncio.run(run()) for _ in range(20))
+        return statistics.median(asyncio.run(run()))
     finally:
         to.forget()
-
-
-def _chunk() -> float:
-    return 1e6 * (_streamed(True, CHUNKS) - _streamed(False, CHUNKS)) / CHUNKS
-
-
-def _request() -> float:
-    return 1e6 * (_streamed(True, 0) - _streamed(False, 0))
 
 
 def _in_flight() -> float:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import marshal
 import os
 import time
+import tracemalloc
 from typing import Any
 
 from bench.report import Figure, figure
-from bench.vllm.cpu import thread_seconds
+from bench.vllm.cpu import resident_bytes, thread_seconds
 from sidelight.instrumentation.settings import ContentPolicy, Settings
 from sidelight.instrumentation.vllm import records
 from sidelight.instrumentation.vllm.capture import CaptureBudget
 from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
 from sidelight.instrumentation.vllm.observer import rendezvous
 from sidelight.instrumentation.vllm.observer.hand_off import ObserverHandOff
-from sidelight.instrumentation.vllm.records import STEP, RecordDecoder
+from sidelight.instrumentation.vllm.records import REQUEST_BODY, STEP, RecordDecoder
 from sidelight.instrumentation.vllm.versions import Versions
 from support.asgi import Client, Receive, Send, events, reply, scope
 from support.observed_vllm import Observed, finished
@@ -27,6 +30,8 @@ from support.waiting import eventually
 ROUNDS = 5
 REQUESTS = 500
 RATE = 100
+MAX_IN_FLIGHT = 10_000
+PATH = "/v1/chat/completions"
 TOKENS = 64
 # In a batch of 16 requests, of which each has a step for each token.
 STEPS_A_REQUEST = TOKENS // 16
@@ -35,18 +40,19 @@ BATCH = 50 * (2 + STEPS_A_REQUEST)
 
 
 def figures() -> list[Figure]:
-    """µs of CPU for a streamed request, with the steps that fall to it and its spans."""
+    """µs of CPU for a streamed request, with the steps that fall to it and its spans.
+
+    And of a real observer process at 100 requests/s: the share of a core, and its memory.
+    """
     policies: tuple[ContentPolicy, ...] = ("off", "full")
-    return [
-        *(
-            figure(f"observer.request.{content}", "us", [_request(content) for _ in range(ROUNDS)])
-            for content in policies
-        ),
-        *(
-            figure(f"observer.core_at_100_a_second.{content}", "%", [_core_share(content)])
-            for content in policies
-        ),
-    ]
+    rows = [figure("observer.in_flight", "bytes", [_in_flight()])]
+    for content in policies:
+        micros = [_request(content) for _ in range(ROUNDS)]
+        share, resident = _process(content)
+        rows.append(figure(f"observer.request.{content}", "us", micros))
+        rows.append(figure(f"observer.core_at_100_a_second.{content}", "%", [share]))
+        rows.append(figure(f"observer.resident.{content}", "MB", [resident]))
+    return rows
 
 
 def _request(content: ContentPolicy) -> float:
@@ -64,8 +70,26 @@ def _request(content: ContentPolicy) -> float:
     return micros
 
 
-def _core_share(content: ContentPolicy) -> float:
-    """The share of a core that a real observer process takes at 100 requests/s, in percent."""
+def _in_flight() -> float:
+    """Bytes that the observer process holds of a request whose body has come."""
+    processing = Observed(Settings()).processing
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    body, trace = json.dumps(QUESTION).encode(), (b"traceparent", b"x" * 55)
+    for number in range(MAX_IN_FLIGHT):
+        record = REQUEST_BODY, number, PATH, (body,), True, MAX_IN_FLIGHT, (trace,), 1_000, 1_000
+        # As it comes from the socket, which has no object in common with others.
+        processing.process([(1, marshal.loads(marshal.dumps(record)))])
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return (after - before) / MAX_IN_FLIGHT
+
+
+def _process(content: ContentPolicy) -> tuple[float, float]:
+    """The share of a core that a real observer process takes at 100 requests/s, in percent.
+
+    And its resident memory in MB then.
+    """
     observed = Observed(Settings(capture_content=content))
     asyncio.run(_capture(observed))
     captured = observed.queue.drain()
@@ -89,9 +113,10 @@ def _core_share(content: ContentPolicy) -> float:
                 time.sleep(max(0.0, start + (number + 1) / RATE - time.monotonic()))
             spent = sum(thread_seconds(process).values()) - before
             shares.append(100 * spent / (time.monotonic() - start))
+        resident = resident_bytes(process) / 1e6
         to.stop()
     # Once everything it imports and keeps is there.
-    return shares[-1]
+    return shares[-1], resident
 
 
 async def _capture(observed: Observed) -> None:

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from bench.report import Figure, figure, machine, write
-from bench.vllm import calls, in_thread, load, observing
-from bench.vllm.cpu import resident_bytes, thread_seconds
+from bench.vllm import calls, in_thread, load, observing, start_up
+from bench.vllm.cpu import thread_seconds
 from bench.vllm.switch import FOLDER
 from sidelight.instrumentation.settings import VLLM_OBSERVER
 from support.otlp_receiver import OtlpReceiver
@@ -85,13 +87,16 @@ def main() -> None:
     if options.observer == "thread":
         figures = in_thread.figures()
     else:
-        figures = [*calls.figures(), *observing.figures()]
+        figures = [*calls.figures(), *observing.figures(), *start_up.figures()]
     with tempfile.TemporaryDirectory() as folder, OtlpReceiver() as receiver:
         figures += _server_figures(Path(folder), receiver, options)
+    figures += _added_up(figures, options.concurrency)
     write(options.output, figures, about)
     for each in figures:
         spread = f"({each.lowest:.2f} to {each.highest:.2f})"
         print(f"{each.name:36} {each.value:12.2f} {each.unit:5} {spread}")
+    for line in _summary({each.name: each for each in figures}):
+        print(line)
 
 
 def _server_figures(
@@ -130,9 +135,6 @@ def _server_figures(
                 _switch(folder, mode)
                 measured.measure(mode, options.requests, work)
         figures = _figures(measured)
-        if observer := processes.get("observer"):
-            memory = float(resident_bytes(observer)) / 1e6
-            figures.append(figure("observer.resident", "MB", [memory]))
         receiver.requests.clear()
     return figures
 
@@ -165,10 +167,65 @@ def _figures(measured: Measured) -> list[Figure]:
             added = [each - alone for each, alone in zip(micros, base, strict=True)]
             shares = [100 * more / alone for more, alone in zip(added, base, strict=True)]
             rows.append(figure(f"{process}.{mode}.added", "us", added))
-            rows.append(figure(f"{process}.{mode}.added_share", "%", shares))
+            rows += _with_error(f"{process}.{mode}.added_share", shares)
+    off = measured.by_process["api_server", "off"]
+    repeated = [100 * (after - before) / before for before, after in pairwise(off)]
+    rows += _with_error("api_server.off.repeated_share", repeated)
     for (thread, mode), micros in measured.by_thread.items():
         rows.append(figure(f"api_server.{thread}.{mode}", "us", micros))
     return rows
+
+
+def _added_up(figures: Sequence[Figure], concurrency: int) -> list[Figure]:
+    """What the capture takes of the API server's CPU time for a request, from its single calls.
+
+    A request has a stream, a sequence, and its share of the steps of a full batch.
+    """
+    by_name = {each.name: each for each in figures}
+    if "call.stream.off" not in by_name:
+        return []
+    alone = by_name["api_server.off"].value
+    rows = []
+    for mode, content in (("on", "off"), ("full", "full")):
+        calls_of_request = [
+            (by_name[f"call.stream.{content}"], 1.0),
+            (by_name["call.sequence"], 1.0),
+            (by_name["call.record_step"], load.TOKENS / concurrency),
+        ]
+        micros = [
+            sum(getattr(call, at) * count for call, count in calls_of_request)
+            for at in ("lowest", "value", "highest")
+        ]
+        rows.append(figure(f"api_server.{mode}.added_up", "us", micros))
+        shares = [100 * each / alone for each in micros]
+        rows.append(figure(f"api_server.{mode}.added_up_share", "%", shares))
+    return rows
+
+
+def _with_error(name: str, shares: Sequence[float]) -> list[Figure]:
+    """The figure of some rounds, and by how much chance moves their mean."""
+    if len(shares) < 2:
+        return []
+    error = statistics.stdev(shares) / len(shares) ** 0.5
+    return [figure(name, "%", shares), figure(f"{name}.standard_error", "%", [error])]
+
+
+def _summary(figures: Mapping[str, Figure]) -> Iterator[str]:
+    """The cost by both ways of measuring it, each beside its noise."""
+    for what, name in (
+        ("content off, added up", "api_server.on.added_up_share"),
+        ("content full, added up", "api_server.full.added_up_share"),
+        ("content off, toggled", "api_server.on.added_share"),
+        ("content full, toggled", "api_server.full.added_share"),
+        ("nothing toggled, a round beside the next", "api_server.off.repeated_share"),
+    ):
+        if (share := figures.get(name)) is not None:
+            error = figures.get(f"{name}.standard_error")
+            noise = "" if error is None else f", standard error {error.value:.1f}"
+            yield (
+                f"{what}: {share.value:+.1f} % of the API server's CPU time "
+                f"({share.lowest:+.1f} to {share.highest:+.1f}{noise})"
+            )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm.export.emitter import SpanEmitter
-from sidelight.instrumentation.vllm.export.exporter import OtlpExporter, make_client
+from sidelight.instrumentation.vllm.export.exporter import OtlpExporter
+from sidelight.instrumentation.vllm.export.http_client import make_client
 from sidelight.instrumentation.vllm.export.resource import make_resource
 from sidelight.instrumentation.vllm.export.sampling import make_sampler
 from sidelight.instrumentation.vllm.metrics import DataPoint

@@ -17,8 +17,7 @@ from typing import Final, Protocol
 from sidelight.instrumentation.settings import VLLM_OBSERVER, Settings
 from sidelight.instrumentation.vllm import environment
 from sidelight.instrumentation.vllm.capture import CaptureBudget
-from sidelight.instrumentation.vllm.export.exporter import make_client
-from sidelight.instrumentation.vllm.export.http_client import InvalidVariableError
+from sidelight.instrumentation.vllm.export.http_client import InvalidVariableError, make_client
 from sidelight.instrumentation.vllm.faults import FaultGuard, origin, reraise_interrupt
 from sidelight.instrumentation.vllm.logger import logger
 from sidelight.instrumentation.vllm.observer import rendezvous

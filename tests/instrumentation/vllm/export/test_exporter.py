@@ -13,8 +13,8 @@ import pytest
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.environment import DEFAULT_ENDPOINT
 from sidelight.instrumentation.vllm.export import exporter, traces
-from sidelight.instrumentation.vllm.export.exporter import OtlpExporter, make_client
-from sidelight.instrumentation.vllm.export.http_client import OtlpHttpClient
+from sidelight.instrumentation.vllm.export.exporter import OtlpExporter
+from sidelight.instrumentation.vllm.export.http_client import OtlpHttpClient, make_client
 from sidelight.instrumentation.vllm.logger import Occasions
 from sidelight.instrumentation.vllm.metrics import DataPoint
 from support.backend import Reply

@@ -34,13 +34,6 @@ MAX_BACKOFF_SECONDS: Final = 30.0
 FAULT_PAUSE_SECONDS: Final = 1.0
 
 
-def make_client(signal: str, environ: Mapping[str, str]) -> OtlpHttpClient | None:
-    """The client that sends `traces` or `metrics`; None if `OTEL_…_EXPORTER` is `none`."""
-    if environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip().lower() == "none":
-        return None
-    return OtlpHttpClient(signal, environ)
-
-
 class OtlpExporter:
     """Sends spans soon after they are put, and metrics at intervals, on a thread of its own.
 

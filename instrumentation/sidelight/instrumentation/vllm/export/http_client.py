@@ -10,7 +10,6 @@ dependency in the observed process, at a version that the process may not want.
 
 from __future__ import annotations
 
-import gzip
 import http
 import http.client
 import re
@@ -92,7 +91,7 @@ class OtlpHttpClient:
 
     def post(self, payload: bytes) -> PostOutcome:
         """Send one request. Never raises. Each step of it blocks for at most the timeout."""
-        body = gzip.compress(payload, 1) if self._gzip else payload
+        body = _compressed(payload) if self._gzip else payload
         kept = self._connection is not None
         try:
             try:
@@ -239,3 +238,17 @@ def _retry_after(header: str | None) -> float:
         return min(max(float(header or 0), 0.0), _MAX_RETRY_AFTER_SECONDS)
     except ValueError:
         return 0.0
+
+
+def make_client(signal: str, environ: Mapping[str, str]) -> OtlpHttpClient | None:
+    """The client that sends `traces` or `metrics`; None if `OTEL_…_EXPORTER` is `none`."""
+    if environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip().lower() == "none":
+        return None
+    return OtlpHttpClient(signal, environ)
+
+
+def _compressed(payload: bytes) -> bytes:
+    # Not at the top: an API server reads the variables only, and few send compressed.
+    import gzip
+
+    return gzip.compress(payload, 1)
