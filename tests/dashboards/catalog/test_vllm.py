@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
+from typing import Any
+
 import pytest
 
 from sidelight.dashboards.catalog.metric import CatalogMetric, MetricName
@@ -17,6 +21,8 @@ from support.vllm_exposition import history, recording
 
 HISTORY = history()
 RECORDED = {family.name: family for family in recording("metrics-0.32-load.txt")}
+# vLLM defines it by the configuration's class, not by the stat logger.
+FROM_ELSEWHERE = (CACHE_CONFIG,)
 NAMES = [name for metric in VLLM_METRICS for name in metric.names]
 
 
@@ -72,6 +78,38 @@ def test_the_newest_names_are_in_the_source_of_0_33(metric: CatalogMetric) -> No
     in_source = (TESTS / "data" / "vllm" / "metric-names-0.33.txt").read_text().split()
     suffix = "_total" if metric.kind == "counter" else ""
     assert {f"vllm:{_newest_name(metric)}{end}" for end in ("", suffix)} & set(in_source)
+
+
+# What the stat logger of 0.33 defines; the configuration of the cache is its labels.
+SOURCE_0_33: dict[str, dict[str, Any]] = json.loads(
+    (TESTS / "data" / "vllm" / "metrics-0.33.json").read_text()
+)
+each_defined = pytest.mark.parametrize(
+    "metric", [metric for metric in VLLM_METRICS if metric not in FROM_ELSEWHERE], ids=_newest_name
+)
+
+
+@each_defined
+def test_kinds_labels_and_bounds_are_those_of_the_source_of_0_33(metric: CatalogMetric) -> None:
+    """A label that went, or a bound that an objective needs, is noticed before it is recorded."""
+    defined = SOURCE_0_33[f"vllm:{_newest_name(metric)}"]
+    assert (defined["kind"], set(defined["labels"])) == (metric.kind, set(metric.labels))
+    if metric.buckets:
+        assert tuple(defined["buckets"]) == metric.buckets
+
+
+@each_defined
+def test_bounds_of_0_33_are_those_that_were_recorded(metric: CatalogMetric) -> None:
+    """Of 0.32; what a heatmap or a quantile shows does not jump with the upgrade."""
+    name = f"vllm:{_newest_name(metric)}"
+    if bounds := SOURCE_0_33[name].get("buckets"):
+        recorded = {
+            float(value)
+            for sample in RECORDED[name].samples
+            for label, value in sample.labels
+            if label == "le"
+        }
+        assert recorded == {*bounds, math.inf}
 
 
 @each_metric
