@@ -103,6 +103,34 @@ async def test_requests_beside_it(observed: Observed) -> None:
     assert points[names.SERVER_ACTIVE] == 3
 
 
+async def test_its_api_server_ends(observed: Observed) -> None:
+    """Within a transcription it has a span that says so."""
+    during: list[Any] = []
+
+    async def cut_off(_: Any, receive: Any, send: Any) -> None:
+        for _event in range(3):
+            await receive()
+        during.append(observed.runtime.active_requests)
+        observed.thread.process()
+        observed.processing.source_closed(0, ended=True)
+
+    said = iter([CREATED, UPDATE, COMMIT])
+
+    async def receive() -> dict[str, Any]:
+        text = json.dumps(next(said), separators=(",", ":"))
+        return {"type": "websocket.receive", "text": text}
+
+    async def send(_: Any) -> None: ...
+
+    headers = ((b"traceparent", TRACEPARENT.encode()),)
+    given = {"type": "websocket", "path": "/v1/realtime", "headers": headers}
+    await SidelightMiddleware(cut_off, observed.runtime)(given, receive, send)
+    span = observed.spans()[0]
+    assert span.attributes[names.ERROR_TYPE] == names.SERVER_ENDED
+    assert (span.name, span.parent_id) == ("vllm transcription tiny", CALLER)
+    assert (during, observed.runtime.active_requests) == ([1], 0)
+
+
 async def test_content(observe: Callable[..., Observed]) -> None:
     """The text is captured if content is; audio never is."""
     observed = observe(capture_content="full")

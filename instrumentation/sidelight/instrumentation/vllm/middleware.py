@@ -103,7 +103,7 @@ class SidelightMiddleware:
             route = None if shared.middleware_guard.off else _route(scope, "GET")
             if route is None or is_suppressed_now():
                 return None
-            return RealtimeCapture(scope, route.path, shared.budget)
+            return RealtimeCapture(scope, route.path, shared.budget, shared)
         except BaseException as fault:  # noqa: BLE001 - ours, never the application's
             shared.middleware_guard.fault(fault)
             return None
@@ -114,14 +114,14 @@ class SidelightMiddleware:
         async def observed_receive() -> Message:
             message = await receive()
             try:
-                capture.received(message)
+                self._put(capture.received(message))
             except BaseException as fault:  # noqa: BLE001 - ours, never the application's
                 self._fault(capture, fault)
             return message
 
         def observed_send(message: Message) -> Awaitable[None]:
             try:
-                self._put(capture.sent(message, self._shared.active_requests))
+                self._put(capture.sent(message))
             except BaseException as fault:  # noqa: BLE001 - ours, never the application's
                 self._fault(capture, fault)
             return send(message)
@@ -134,7 +134,7 @@ class SidelightMiddleware:
             raise
         finally:
             try:
-                self._put(capture.ended(error, self._shared.active_requests))
+                self._put(capture.ended(error))
             except BaseException as fault:  # noqa: BLE001 - ours, never the application's
                 self._fault(capture, fault)
 

@@ -42,6 +42,7 @@ from sidelight.instrumentation.vllm.spans.background import (
     AnsweredResponse,
     BackgroundResponses,
     background_trace,
+    unfinished_background_trace,
 )
 from sidelight.instrumentation.vllm.spans.trace import RequestTrace, request_trace
 from sidelight.instrumentation.vllm.step_parts import SourcedStep, merge_parts, split_at_gap
@@ -158,6 +159,10 @@ class Processing:
             if (request := requests.get(number)) is not None:
                 self._process_unfinished(source, request)
         self._keep_newest(source, 0)
+        for response in self._background.take_unfinished(source):
+            # Where records were dropped it may have finished.
+            if ended and not self._dropped(source):
+                self._emitter.emit(unfinished_background_trace(response, time.monotonic_ns()))
         self._emitter.flush()
 
     def data_points(self) -> Iterator[DataPoint]:
@@ -207,11 +212,14 @@ class Processing:
                 metrics.sleep(captured.awake)
         else:
             # Sums since the start of the source, which is why those of closed ones are kept.
-            before = self._health.get(source)
+            before = self._dropped(source)
             self._health[source] = captured
             # The ends of requests may be among what was dropped, so none is known to be in hand.
-            if captured.dropped > (0 if before is None else before.dropped):
+            if captured.dropped > before:
                 self._keep_newest(source, 0)
+
+    def _dropped(self, source: int) -> int:
+        return self._health[source].dropped if source in self._health else 0
 
     def _take_in_step(self, source: int, captured: CapturedStep) -> None:
         step = EngineStep(*captured.step)
@@ -349,6 +357,7 @@ class Processing:
                 trace.server.attributes,
                 trace.server.attributes[names.SPAN_KIND],
                 pending.captured.clock_offset_ns,
+                pending.captured.end_ns,
             )
             self._background.expect(pending.source, pending.captured.number, response)
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from sidelight import conventions as names
 from sidelight.instrumentation.vllm.spans.background import MAX_SEQUENCES
 from support import asgi
@@ -82,3 +84,21 @@ async def test_a_trace_that_is_not_sampled(observed: Observed) -> None:
     observed.spans()
     observed.step(finished("resp_1_0"))
     assert observed.spans() == []
+
+
+@pytest.mark.parametrize("finishes", [False, True])
+async def test_its_api_server_ends(observed: Observed, finishes: bool) -> None:
+    """What was not finished by then has a span that says so; what was has its own."""
+    await answer_at_once(observed, baggage="session.id=s1")
+    (server,) = observed.spans()
+    if finishes:
+        observed.step(finished("resp_1_0"))
+        observed.spans()
+    for _ in range(2):
+        observed.processing.source_closed(0, ended=True)
+    (work,) = [span for span in observed.spans() if span.name == "background"]
+    assert (work.trace_id, work.parent_id) == (server.trace_id, server.span_id)
+    assert work.start_ns <= work.end_ns
+    assert work.attributes[names.SESSION_ID] == "s1"
+    expected = (0, None) if finishes else (2, names.SERVER_ENDED)
+    assert (work.status, work.attributes.get(names.ERROR_TYPE)) == expected

@@ -16,7 +16,12 @@ from sidelight import conventions as names
 from sidelight.instrumentation.vllm.sequences import FinishedSequence
 from sidelight.instrumentation.vllm.spans.attributes import NANOSECONDS
 from sidelight.instrumentation.vllm.spans.phases import phase_spans
-from sidelight.instrumentation.vllm.spans.server import ServerSpan, engine_attributes, token_counts
+from sidelight.instrumentation.vllm.spans.server import (
+    SERVER_ENDED_MESSAGE,
+    ServerSpan,
+    engine_attributes,
+    token_counts,
+)
 from sidelight.instrumentation.vllm.spans.trace import RequestTrace, pass_on
 from sidelight.instrumentation.vllm.steps import EngineConditions
 from sidelight.instrumentation.vllm.trace_context import RemoteParent
@@ -36,13 +41,14 @@ class AnsweredResponse:
     """A background response whose request is over.
 
     `kind` is the span kind of its work; CHAIN does not count tokens. `clock_offset_ns` is the
-    wall clock minus the monotonic clock.
+    wall clock minus the monotonic clock, `answered_ns` is on the wall clock.
     """
 
     parent: RemoteParent
     attributes: Mapping[str, Any]
     kind: str
     clock_offset_ns: int
+    answered_ns: int
     sequences: int = 0
 
 
@@ -71,6 +77,35 @@ class BackgroundResponses:
         response.sequences += 1
         return response
 
+    def take_unfinished(self, source: int) -> list[AnsweredResponse]:
+        """Forget the responses of a source that is gone. Returns those without a sequence."""
+        gone = [key for key in self._responses if key[0] == source]
+        responses = [self._responses.pop(key) for key in gone]
+        return [response for response in responses if not response.sequences]
+
+
+def unfinished_background_trace(response: AnsweredResponse, end_clock_ns: int) -> RequestTrace:
+    """The span of work that ended with its API server, at `end_clock_ns` of the monotonic clock."""
+    end_ns = max(response.answered_ns, end_clock_ns + response.clock_offset_ns)
+    attributes = _attributes(response)
+    pass_on(response.attributes, [attributes])
+    span = ServerSpan(
+        BACKGROUND,
+        response.answered_ns,
+        end_ns,
+        attributes,
+        error_type=names.SERVER_ENDED,
+        error_message=SERVER_ENDED_MESSAGE,
+        is_entry=False,
+    )
+    attributes[names.ERROR_TYPE] = names.SERVER_ENDED
+    return RequestTrace(response.parent, span, [])
+
+
+def _attributes(response: AnsweredResponse) -> dict[str, Any]:
+    passed_on = {n: response.attributes[n] for n in _PASSED_ON if n in response.attributes}
+    return {names.SPAN_KIND: response.kind, **passed_on}
+
 
 def background_trace(
     response: AnsweredResponse, sequence: FinishedSequence, conditions: EngineConditions
@@ -81,8 +116,7 @@ def background_trace(
     end_ns = max(start_ns, round(sequence.finished * NANOSECONDS) + offset)
     pair = [(sequence, conditions)]
     attributes = {
-        names.SPAN_KIND: response.kind,
-        **{name: response.attributes[name] for name in _PASSED_ON if name in response.attributes},
+        **_attributes(response),
         names.FINISH_REASONS: (sequence.finish_reason,),
         **token_counts(
             sequence.prompt_tokens,

@@ -39,6 +39,7 @@ SequencesWithConditions = list[tuple[FinishedSequence, EngineConditions]]
 _FIRST_CHUNK_IS_TOKEN: Final = ("chat", "completion", "realtime")
 MAX_ID_CHARACTERS: Final = 256
 MAX_TAGS: Final = 16
+SERVER_ENDED_MESSAGE: Final = "vLLM's API server ended before it had answered."
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +321,7 @@ def _error(
         return None, None
     message = error_message(answer.error_message or "", settings.captures_text, model)
     if captured.error == names.SERVER_ENDED:
-        return captured.error, "vLLM's API server ended before it had answered."
+        return captured.error, SERVER_ENDED_MESSAGE
     if captured.error is not None and not captured.status:
         return captured.error, "The server raised an exception."
     if captured.status >= 400:
