@@ -54,10 +54,11 @@ class CaptureBudget:
 class CapturedBody:
     """The chunks of a request or an answer, up to `MAX_BODY_BYTES`.
 
-    A body above the limit keeps its first chunks and is no longer `whole`.
+    A body above the limit keeps its first chunks and is no longer `whole`. What it does not keep
+    goes to its `tail` if it has one.
     """
 
-    __slots__ = ("_budget", "_reserved", "chunks", "size", "whole")
+    __slots__ = ("_budget", "_reserved", "chunks", "size", "tail", "whole")
 
     def __init__(self, budget: CaptureBudget) -> None:
         self._budget = budget
@@ -66,34 +67,35 @@ class CapturedBody:
         self.chunks: list[bytes] = []
         self.size = 0
         self.whole = True
+        self.tail: StreamTail | None = None
 
-    def add(self, chunk: bytes) -> bool:
-        """Keep a chunk. False if the body is not whole with it."""
+    def add(self, chunk: bytes) -> None:
+        """Keep a chunk, or note that the body is no longer whole."""
         size = self.size + len(chunk)
         if size <= self._reserved:
             self.size = size
             self.chunks.append(chunk)
-            return True
-        return self._add_beyond(chunk, size)
+        else:
+            self._add_beyond(chunk, size)
 
-    def _add_beyond(self, chunk: bytes, size: int) -> bool:
-        if not self.whole:
-            return False
-        if size <= MAX_BODY_BYTES:
+    def _add_beyond(self, chunk: bytes, size: int) -> None:
+        if self.whole and size <= MAX_BODY_BYTES:
             for reserved in (min(2 * self._reserved, MAX_BODY_BYTES), size):
                 if reserved >= size and self._budget.take(reserved - self._reserved):
                     self._reserved = reserved
                     self.size = size
                     self.chunks.append(chunk)
-                    return True
-        self.whole = False
-        # A whole answer comes as one chunk, which begins with its id and model.
-        head = b"" if self.chunks else chunk[:MAX_HEAD_BYTES]
-        if head and self._budget.take(len(head)):
-            self._reserved = self.size = len(head)
-            self.chunks.append(head)
-        self._give_back()
-        return False
+                    return
+        if self.whole:
+            self.whole = False
+            # A whole answer comes as one chunk, which begins with its id and model.
+            head = b"" if self.chunks else chunk[:MAX_HEAD_BYTES]
+            if head and self._budget.take(len(head)):
+                self._reserved = self.size = len(head)
+                self.chunks.append(head)
+            self._give_back()
+        if self.tail is not None:
+            self.tail.add(chunk)
 
     def _give_back(self) -> None:
         self._budget.taken -= self._reserved - self.size
@@ -157,7 +159,7 @@ class RequestCapture:
     """One request and its answer while they pass through the middleware."""
 
     __slots__ = (
-        "_answer", "_body", "_budget", "_chunks", "_end", "_first_chunk", "_headers",
+        "_answer", "_body", "_budget", "_chunks", "_end", "_first_chunk", "_headers", "_keep",
         "_keep_stream", "_last_chunk", "_max_gap", "_path", "_start", "_start_ns", "_status",
         "_stream", "_tail", "aborted", "body_handed_over", "completed", "current", "failed",
     )  # fmt: skip
@@ -176,6 +178,8 @@ class RequestCapture:
         self._body = CapturedBody(budget)
         self._answer = CapturedBody(budget)
         self._keep_stream = keep_stream
+        # Where chunks of the answer go.
+        self._keep = self._answer.add
         self._tail: StreamTail | None = None
         self._status = 0
         self._stream = False
@@ -212,19 +216,16 @@ class RequestCapture:
             chunk = message.get("body")
             if chunk:
                 now = monotonic_ns()
-                tail = self._tail
                 if self._chunks:
                     gap = now - self._last_chunk
                     if gap > self._max_gap:
                         self._max_gap = gap
-                    is_kept = (tail is None or self._keep_stream) and self._answer.add(chunk)
                 else:
                     self._first_chunk = now
-                    # It has the id and the model.
-                    is_kept = self._answer.add(chunk) and self._keep_stream
-                # An answer that is kept whole has its end already.
-                if tail is not None and not is_kept:
-                    tail.add(chunk)
+                    if self._tail is not None and not self._keep_stream:
+                        # It has the id and the model.
+                        self._answer.add(chunk)
+                self._keep(chunk)
                 self._last_chunk = now
                 self._chunks += 1
             if not message.get("more_body", False):
@@ -237,7 +238,12 @@ class RequestCapture:
                 if name.lower() == b"content-type":
                     self._stream = value.startswith(b"text/event-stream")
             if self._stream and self._tail is None:
-                self._tail = StreamTail(self._budget)
+                self._tail = tail = StreamTail(self._budget)
+                if self._keep_stream:
+                    # An answer that is kept whole has its end already.
+                    self._answer.tail = tail
+                else:
+                    self._keep = tail.add
 
     def body_record(self, active: int) -> Record:
         """The record of the complete request body, whose bytes are the caller's from now on."""
