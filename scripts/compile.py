@@ -1,5 +1,7 @@
 """Compiles the modules that each span passes through, with mypyc: the same sources, as C.
 
+Also `otlp/native/`, which is written in C and does what Python and protobuf do without it.
+
 Usage: python scripts/compile.py
 
 SIDELIGHT_COMPILE_LEVEL says how far the C compiler optimises, 0 to 3; 3 if it is not set. With 0
@@ -50,6 +52,8 @@ MODULES: Final = (
     "collector/processors/repair/suspects.py", "collector/processors/repair/texts.py",
 )  # fmt: skip
 """What a profile of processing shows. Tables that are read when a plan is made gain nothing."""
+NATIVE: Final = "otlp/native"
+"""The folder of the module sidelight.otlp._wire."""
 # Of other states of the sources: another working copy may be using its own.
 _MAX_KEPT: Final = 4
 _MYPY: Final = """\
@@ -61,10 +65,14 @@ ignore_missing_imports = True
 _LEVELS: Final = ("0", "1", "2", "3")
 _SETUP: Final = """\
 import sys
+from pathlib import Path
 from mypyc.build import mypycify
-from setuptools import setup
-level, *modules = sys.argv[1:]
+from setuptools import Extension, setup
+level, native, *modules = sys.argv[1:]
 modules = mypycify(["--config-file", "mypy.ini", *modules], opt_level=level, debug_level="0")
+files = sorted(str(path) for path in Path(native).glob("*.c"))
+options = ["-std=c11", f"-O{level}", "-Wall", "-Wextra"]
+modules.append(Extension("sidelight.otlp._wire", files, extra_compile_args=options))
 setup(name="compiled", packages=[], ext_modules=modules, script_args=["-q", "build_ext", "-i"])
 """
 
@@ -124,7 +132,7 @@ def _compile(folder: Path) -> None:
     modules = [f"sidelight/{module}" for module in MODULES]
     # What it prints must not be taken for the name of the folder.
     subprocess.run(
-        [sys.executable, "-c", _SETUP, _level(), *modules],
+        [sys.executable, "-c", _SETUP, _level(), f"sidelight/{NATIVE}", *modules],
         cwd=folder,
         stdout=sys.stderr,
         check=True,
@@ -159,6 +167,7 @@ def _level() -> str:
 def _files() -> Iterator[Path]:
     for part in SOURCES:
         yield from sorted((ROOT / part / "sidelight").rglob("*.py"))
+    yield from sorted((ROOT / "collector" / "sidelight" / NATIVE).glob("*.[ch]"))
 
 
 def main() -> int:

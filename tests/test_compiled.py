@@ -24,6 +24,7 @@ _EQUIVALENCE = (
     "tests/collector/processors/normalise",
     "tests/collector/metrics/retrieval",
     "tests/otlp/test_inheritance.py",
+    "tests/otlp/test_request.py",
 )
 
 

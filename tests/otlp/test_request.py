@@ -188,6 +188,14 @@ def test_megabytes_of_nothing_are_refused(unit: bytes, levels: int) -> None:
         parse("traces", _nested(unit, levels, 4 * 1024 * 1024))
 
 
+def test_megabytes_of_small_resources_of_nothing_are_refused() -> None:
+    """Each of them is short enough to be parsed as one, and all are sliced together."""
+    resource = _field(0x0A, b"\x12\x00" * 250_000)
+    assert len(resource) < check.WHOLE_BYTES
+    with pytest.raises(MalformedError, match="too many parts"):
+        parse("traces", resource * 8)
+
+
 def test_large_requests_of_a_usual_kind_are_taken() -> None:
     """Many spans, and one span with megabytes of text."""
     many = _build("traces", [("r", "u", [("s", "v", [("a span", True)] * 80_000)])])

@@ -20,6 +20,9 @@ WHOLE_BYTES = 1024 * 1024
 # A span has 26 bytes of ids alone; what has more parts than this is made to be expensive.
 MAX_PARTS = 250_000
 
+SLICED_LEVELS = 3
+"""Requests, resources and scopes: the sliced view of a request has a structure for each part."""
+
 _VARINT, _FIXED64, LENGTH, _FIXED32 = 0, 1, 2, 5
 """Wire types; `LENGTH` is what texts, bytes and messages have."""
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
@@ -31,9 +34,12 @@ class Checker:
     def __init__(self, max_parts: int | None = None) -> None:
         self._parts_left = MAX_PARTS if max_parts is None else max_parts
 
-    def check(self, schema: type[Message], data: memoryview) -> None:
-        """Raises `DecodeError` if `data` is no valid message or has too many parts."""
-        if len(data) <= WHOLE_BYTES:
+    def check(self, schema: type[Message], data: memoryview, *, levels: int = 0) -> None:
+        """Raises `DecodeError` if `data` is no valid message or has too many parts.
+
+        Of so many `levels` the parts are counted even where they are small.
+        """
+        if len(data) <= WHOLE_BYTES and levels <= 0:
             schema.FromString(data)  # type: ignore[arg-type]  # it takes any buffer
             return
         parts = _parts(schema.DESCRIPTOR)
@@ -43,7 +49,7 @@ class Checker:
             if part is None:
                 rest += field
             else:
-                self.check(part, value)
+                self.check(part, value, levels=levels - 1)
         schema.FromString(rest)  # type: ignore[arg-type]
 
     def fields(self, data: memoryview) -> Iterator[tuple[int, int, memoryview, memoryview]]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple
+
 from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from sidelight.otlp.check import Checker
+from sidelight.otlp.check import MAX_PARTS, SLICED_LEVELS, WHOLE_BYTES, Checker
 from sidelight.otlp.otlp_pb2 import Request, Resources, Scopes
+from sidelight.otlp.schema import schema
 from sidelight.otlp.signals import Signal
+from sidelight.otlp.wire import CLEAN, NOT_SURE, survey
 
 # Parsing the full schema costs 1 µs a span while no Python object is made of it; it is what
 # keeps a malformed span from poisoning a backend's whole batch.
@@ -18,25 +22,40 @@ FULL: dict[Signal, type[Message]] = {
     "metrics": ExportMetricsServiceRequest,
     "logs": ExportLogsServiceRequest,
 }
+_SCHEMAS: Final = {signal: schema(message) for signal, message in FULL.items()}
 
 
 class MalformedError(Exception):
     """The bytes are no export request of the signal; the message says so to the sender."""
 
 
-def parse(signal: Signal, body: bytes | bytearray) -> Request:
-    """The sliced view of a request whose every field, UTF-8 included, has been checked.
+class CheckedRequest(NamedTuple):
+    """The sliced view of a request whose every field, UTF-8 included, has been checked."""
 
-    Raises `MalformedError`.
-    """
-    schema = FULL[signal]
+    request: Request
+    is_clean: bool
+    """Its spans are known to have good ids, and nothing that repairs would change."""
+
+
+def checked(signal: Signal, body: bytes | bytearray) -> CheckedRequest:
+    """A request checked and sliced. Raises `MalformedError`."""
+    full = FULL[signal]
+    known = survey(_SCHEMAS[signal], body, WHOLE_BYTES, MAX_PARTS)
     try:
-        Checker().check(schema, memoryview(body))
-        return Request.FromString(body)  # type: ignore[arg-type]  # it takes any buffer
+        if known == NOT_SURE:
+            levels = SLICED_LEVELS if len(body) > WHOLE_BYTES else 0
+            Checker().check(full, memoryview(body), levels=levels)
+        request = Request.FromString(body)  # type: ignore[arg-type]  # it takes any buffer
     except DecodeError as error:
         raise MalformedError(
-            f"the body is not a valid {schema.DESCRIPTOR.name} in protobuf: {error}"
+            f"the body is not a valid {full.DESCRIPTOR.name} in protobuf: {error}"
         ) from error
+    return CheckedRequest(request, known == CLEAN)
+
+
+def parse(signal: Signal, body: bytes | bytearray) -> Request:
+    """The request of `checked` alone. Raises `MalformedError`."""
+    return checked(signal, body).request
 
 
 def count(request: Request) -> int:

@@ -22,7 +22,7 @@ from sidelight.collector.metrics.span_metrics import SpanMetrics
 from sidelight.collector.processors.build import build
 from sidelight.collector.processors.config import ProcessorsConfig
 from sidelight.collector.processors.redact.config import Redact
-from sidelight.otlp.request import parse
+from sidelight.otlp.request import checked
 
 BASELINE: Final = Path(__file__).with_name("calls.json")
 MAX_GROWTH: Final = 1.25
@@ -62,8 +62,8 @@ def _calls(requests: list[bytes], *, is_redacting: bool) -> float:
 
     def take() -> None:
         for body in requests:
-            request = parse("traces", body)
-            processed = pipeline.traces(request, body)
+            request, is_clean = checked("traces", body)
+            processed = pipeline.traces(request, body, is_clean=is_clean)
             if processed.changed:
                 request.SerializeToString()
             metrics.observe(processed.measured)

@@ -22,8 +22,7 @@ from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.metrics.span_metrics import SpanMetrics
 from sidelight.collector.processors.common.processed import Processed
 from sidelight.collector.processors.pipeline import Pipeline
-from sidelight.otlp.otlp_pb2 import Request
-from sidelight.otlp.request import MalformedError, count, parse
+from sidelight.otlp.request import CheckedRequest, MalformedError, checked, count
 from sidelight.otlp.salvage import salvage
 from sidelight.otlp.signals import Signal
 from sidelight.otlp.stamp import Stamp
@@ -109,12 +108,12 @@ class Intake:
         be stored now. In both cases nothing of it is kept.
         """
         # Parsed even if nothing will change: one malformed item would cost a backend the batch.
-        request, body, invalid = self._parsed(signal, body)
+        (request, is_clean), body, invalid = self._parsed(signal, body)
         invalid += already_refused
         if stamp is not None and stamp.apply(request):
             # Inserting the bytes is cheaper than serialising all of the request again.
             body = stamp.spliced(body) or request.SerializeToString()
-        processed = await self._process(signal, request, body)
+        processed = await self._process(signal, CheckedRequest(request, is_clean), body)
         if processed.changed:
             body = request.SerializeToString()
         refused = _refused(signal, processed, invalid)
@@ -137,29 +136,29 @@ class Intake:
         self._guard(lambda: self._measure(signal, body, processed))
         return receipt
 
-    def _parsed(self, signal: Signal, body: bytes) -> tuple[Request, bytes, int]:
+    def _parsed(self, signal: Signal, body: bytes) -> tuple[CheckedRequest, bytes, int]:
         """The request, its bytes, and the number of invalid items left out of both."""
         try:
-            return parse(signal, body), body, 0
+            return checked(signal, body), body, 0
         except MalformedError as malformed:
             # Only then item by item, which costs far more than parsing a valid request.
             try:
                 salvaged = salvage(signal, body)
                 if not salvaged.valid:
                     raise malformed
-                return parse(signal, salvaged.body), salvaged.body, salvaged.invalid
+                return checked(signal, salvaged.body), salvaged.body, salvaged.invalid
             except (DecodeError, MalformedError):
                 self.refusals.note(signal, "malformed", "a request is not valid OTLP")
                 raise malformed from None
 
-    async def _process(self, signal: Signal, request: Request, body: bytes) -> Processed:
+    async def _process(self, signal: Signal, came: CheckedRequest, body: bytes) -> Processed:
         """Process a request, and let other requests have a turn in between."""
         if signal == "metrics":
             return Processed()
         if signal == "traces":
-            steps = self._pipeline.traces_in_steps(request, body)
+            steps = self._pipeline.traces_in_steps(came.request, body, is_clean=came.is_clean)
         else:
-            steps = self._pipeline.logs_in_steps(request)
+            steps = self._pipeline.logs_in_steps(came.request)
         turn_ends = time.perf_counter() + MAX_TURN_SECONDS
         while True:
             try:

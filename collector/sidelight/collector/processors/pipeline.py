@@ -90,34 +90,37 @@ class Pipeline:
         self._protects = bool(extensions) or self._content is not None or redact is not None
         self._plans = Plans()
 
-    def traces(self, request: Request, body: bytes | bytearray | None = None) -> Processed:
+    def traces(
+        self, request: Request, body: bytes | bytearray | None = None, *, is_clean: bool = False
+    ) -> Processed:
         """What `traces_in_steps` does, without interruption."""
-        return finished(self.traces_in_steps(request, body))
+        return finished(self.traces_in_steps(request, body, is_clean=is_clean))
 
     def logs(self, request: Request) -> Processed:
         """What `logs_in_steps` does, without interruption."""
         return finished(self.logs_in_steps(request))
 
     def traces_in_steps(
-        self, request: Request, body: bytes | bytearray | None = None
+        self, request: Request, body: bytes | bytearray | None = None, *, is_clean: bool = False
     ) -> Steps[Processed]:
         """Make foreign spans canonical, apply policy and redaction, read those to be measured.
 
         `request` is changed in place; spans with bad ids or beyond the limits are taken out, and
-        those that need nothing stay the bytes they were. `body` is what it was parsed from.
+        those that need nothing stay the bytes they were. `body` is what it was parsed from, and
+        `is_clean` is of `otlp.request.checked`.
         """
         processed = Processed()
         suspects = None
-        if self._repairs:
+        if self._repairs and not is_clean:
             suspects = suspects_of(request, request.SerializeToString() if body is None else body)
         presence = None if body is None else Presence(body)
         opened: list[_Opened] = []
         for resource in request.resources:
-            if suspects is not None:
+            if self._repairs:
                 repair_resource(resource, processed)
             service = service_name(resource.resource.SerializeToString())
             for scope in resource.scopes:
-                items = yield from self._checked(scope, suspects, processed)
+                items = yield from self._checked(scope, suspects, processed, is_clean=is_clean)
                 name = scope_name(scope.scope.SerializeToString())
                 measured = yield from self._normalise(
                     service, name, scope, items, presence, processed
@@ -158,18 +161,24 @@ class Pipeline:
         return processed
 
     def _checked(
-        self, scope: Scopes, suspects: Suspects | None, processed: Processed
+        self,
+        scope: Scopes,
+        suspects: Suspects | None,
+        processed: Processed,
+        *,
+        is_clean: bool,
     ) -> Steps[list[bytes]]:
         """The spans of a scope after repairs, and without those with bad ids or beyond limits."""
         items = list(scope.items)
-        starts = list(map(start, items))
-        if suspects is not None:
-            indexes = suspects.among(items, starts)
-            if indexes:
-                yield from repair_spans(scope, items, indexes, processed)
-                starts = list(map(start, items))
-        if refuse_bad_ids(scope, items, starts, processed):
-            items = list(scope.items)
+        if not is_clean:
+            starts = list(map(start, items))
+            if suspects is not None:
+                indexes = suspects.among(items, starts)
+                if indexes:
+                    yield from repair_spans(scope, items, indexes, processed)
+                    starts = list(map(start, items))
+            if refuse_bad_ids(scope, items, starts, processed):
+                items = list(scope.items)
         if self._limits is not None and self._limits.process("span", scope, items, processed):
             items = list(scope.items)
         return items

@@ -1,0 +1,37 @@
+"""What is done to bytes in C, where `scripts/compile.py` could compile it.
+
+Each function may say that it is not sure. Protobuf and Python then do the work, so a span that is
+written unlike all others, and an installation without a compiler, get the same results.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+NOT_SURE: Final = 0
+VALID: Final = 1
+CLEAN: Final = 2
+"""Answers of `survey`. `CLEAN` is valid, and holds nothing that `processors.repair` changes and no
+span with bad ids."""
+
+if TYPE_CHECKING:
+    from sidelight.otlp._wire import WalkedSpan, attribute, survey, walk
+else:
+    try:
+        from sidelight.otlp._wire import WalkedSpan, attribute, survey, walk
+    except ImportError:
+        WalkedSpan = type(None)
+
+        def survey(schema, data, whole_bytes, max_parts):  # noqa: ARG001
+            """Nothing is known of any message."""
+            return NOT_SURE
+
+        def walk(item):
+            """No span can be walked."""
+
+        def attribute(name, value):
+            """Only for spans that were walked."""
+            raise NotImplementedError
+
+
+__all__ = ["CLEAN", "NOT_SURE", "VALID", "WalkedSpan", "attribute", "survey", "walk"]
