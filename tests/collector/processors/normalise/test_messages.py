@@ -34,3 +34,23 @@ def test_values(text: str) -> None:
 def test_what_is_not_a_list(text: Any) -> None:
     """What is not valid, or is something else, holds no messages."""
     assert messages.parsed(text) == []
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.one_of(st.lists(_VALUES, max_size=3), st.dictionaries(st.text(max_size=4), _VALUES)).map(
+        json.dumps
+    ),
+    st.integers(0, 60),
+    st.sampled_from(["", '"', "}", "\\", "\\ud800", "0", "\x01", "e", ",", "NaN"]),
+)
+@example("[]", 1, "1e999")
+@example("[]", 1, "[" * 100_000 + "]" * 100_000)
+def test_mime_types(text: str, at: int, inserted: str) -> None:
+    """A text is JSON where Python's own reader reads it, whole or damaged."""
+    for shown in (text, text[:at] + inserted + text[at:], text[:at]):
+        try:
+            is_json = isinstance(json.loads(shown), dict | list)
+        except (ValueError, RecursionError):
+            is_json = False
+        assert messages.mime_type(shown) == (messages.JSON if is_json else messages.TEXT)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 from sidelight import conventions as c
 from sidelight.collector.processors.common.editable_span import Beginning, EditableSpan, Made, Plain
@@ -36,57 +36,130 @@ def _mime_type(value: AttributeValue) -> str | None:
     return messages.mime_type(value) if isinstance(value, str) and value else None
 
 
+_ASKED_IN_PIECES, _ANSWERED_IN_PIECES = "llm.input_messages.", "llm.output_messages."
+
+
 def _display_messages(span: EditableSpan) -> None:
-    if c.SYSTEM_INSTRUCTIONS in span and span.tell(_are_rules_repeated, _ASKED, _RULES):
+    # Each answer is asked for only where it may be other than none: asking costs more than the
+    # look at the names, of which a plan keeps the result.
+    has_asked, has_rules = c.INPUT_MESSAGES in span, c.SYSTEM_INSTRUCTIONS in span
+    has_answered = c.OUTPUT_MESSAGES in span
+    if has_asked and has_rules and span.tell(_are_rules_repeated, _ASKED, _RULES):
         # OpenLIT tells the system prompt twice, and Phoenix would show it twice.
         span.remove(c.SYSTEM_INSTRUCTIONS)
-    if c.OUTPUT_VALUE not in span and span.derive(
-        c.OUTPUT_VALUE, _shown_answers, _ANSWERED, Beginning("llm.output_messages.")
+    if (has_answered or _has_any(span, _ANSWERED_IN_PIECES)) and span.derive_missing(
+        c.OUTPUT_VALUE, _shown_answers, _ANSWERED, Beginning(_ANSWERED_IN_PIECES)
     ):
         span.set_missing(c.OUTPUT_MIME_TYPE, messages.JSON)
-    if c.INPUT_VALUE not in span and span.derive(
-        c.INPUT_VALUE, _shown_questions, _ASKED, Beginning("llm.input_messages."), _RULES
+    if (has_asked or has_rules or _has_any(span, _ASKED_IN_PIECES)) and span.derive_missing(
+        c.INPUT_VALUE, _shown_questions, _ASKED, Beginning(_ASKED_IN_PIECES), _RULES
     ):
         span.set_missing(c.INPUT_MIME_TYPE, messages.JSON)
-    if c.INPUT_MESSAGES in span:
+    if has_asked:
         span.derive(c.INPUT_MESSAGES, _completed_questions, _ASKED)
-    if c.OUTPUT_MESSAGES in span:
+    if has_answered:
         span.derive(c.OUTPUT_MESSAGES, _completed_answers, _ANSWERED)
 
 
-def _parsed(text: AttributeValue) -> list[Any]:
-    return messages.parsed(text) if isinstance(text, str) else []
+def _has_any(span: EditableSpan, prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in span.names())
+
+
+class _Schema(NamedTuple):
+    read_messages: Callable[[str], list[Any] | None]
+    read_rules: Callable[[str], list[Any] | None]
+    displayed: Callable[..., str]
+    says_first: Callable[[list[Any], list[Any]], bool]
+    are_finished: Callable[[list[Any]], bool]
+
+
+@cache
+def _schema() -> _Schema:
+    # With the first message only, as msgspec in `messages`.
+    from sidelight.collector.processors.normalise import schema
+
+    return _Schema(
+        schema.read_messages,
+        schema.read_rules,
+        schema.displayed,
+        schema.says_first,
+        schema.are_finished,
+    )
+
+
+class Parsed:
+    """Messages, or the parts of a system prompt, read once for all that is made of them."""
+
+    __slots__ = ("_listed", "_text", "usual")
+
+    def __init__(self, text: str, usual: list[Any] | None) -> None:
+        self.usual = usual
+        """Typed by `schema`, where that can read them; else None."""
+        self._text = text
+        self._listed: list[Any] | None = None
+
+    def listed(self) -> list[Any]:
+        """What the JSON says, empty if it is no list."""
+        if self._listed is None:
+            self._listed = messages.parsed(self._text)
+        return self._listed
+
+
+_NOTHING = Parsed("[]", [])
+
+
+def _parsed_messages(text: AttributeValue) -> Parsed:
+    return Parsed(text, _schema().read_messages(text)) if isinstance(text, str) else _NOTHING
+
+
+def _parsed_rules(text: AttributeValue) -> Parsed:
+    return Parsed(text, _schema().read_rules(text)) if isinstance(text, str) else _NOTHING
 
 
 # Parsed once for all that is made of them.
-_ASKED = Made(_parsed, (c.INPUT_MESSAGES,))
-_ANSWERED = Made(_parsed, (c.OUTPUT_MESSAGES,))
-_RULES = Made(_parsed, (c.SYSTEM_INSTRUCTIONS,))
+_ASKED = Made(_parsed_messages, (c.INPUT_MESSAGES,))
+_ANSWERED = Made(_parsed_messages, (c.OUTPUT_MESSAGES,))
+_RULES = Made(_parsed_rules, (c.SYSTEM_INSTRUCTIONS,))
 
 
-def _are_rules_repeated(asked: list[Any], rules: list[Any]) -> bool:
-    return bool(rules) and messages.says_first(asked, rules)
+def _are_rules_repeated(asked: Parsed, rules: Parsed) -> bool:
+    if asked.usual is not None and rules.usual is not None:
+        return bool(rules.usual) and _schema().says_first(asked.usual, rules.usual)
+    listed = rules.listed()
+    return bool(listed) and messages.says_first(asked.listed(), listed)
 
 
-def _completed_questions(asked: list[Any]) -> str | None:
-    completed = messages.completed(asked, are_answers=False)
+def _completed_questions(asked: Parsed) -> str | None:
+    if asked.usual is not None:
+        return None
+    completed = messages.completed(asked.listed(), are_answers=False)
     return None if completed is None else messages.dumps(completed)
 
 
-def _completed_answers(answers: list[Any]) -> str | None:
-    completed = messages.completed(answers, are_answers=True)
+def _completed_answers(answers: Parsed) -> str | None:
+    if answers.usual is not None and _schema().are_finished(answers.usual):
+        return None
+    completed = messages.completed(answers.listed(), are_answers=True)
     return None if completed is None else messages.dumps(completed)
 
 
-def _shown_answers(answers: list[Any], pairs: Pairs) -> str | None:
-    listed = answers or messages.from_openinference(messages.nested(pairs), are_answers=True)
+def _shown_answers(answers: Parsed, pairs: Pairs) -> str | None:
+    if answers.usual:
+        return _schema().displayed(answers.usual, [], are_answers=True)
+    listed = answers.listed() or messages.from_openinference(
+        messages.nested(pairs), are_answers=True
+    )
     return messages.displayed(listed, are_answers=True)
 
 
-def _shown_questions(asked: list[Any], pairs: Pairs, rules: list[Any]) -> str | None:
-    listed = asked or messages.from_openinference(messages.nested(pairs), are_answers=False)
-    if rules:
-        listed = [{"role": "system", "parts": rules}, *listed]
+def _shown_questions(asked: Parsed, pairs: Pairs, rules: Parsed) -> str | None:
+    if asked.usual and rules.usual is not None:
+        return _schema().displayed(asked.usual, rules.usual, are_answers=False)
+    listed = asked.listed() or messages.from_openinference(
+        messages.nested(pairs), are_answers=False
+    )
+    if rules.listed():
+        listed = [{"role": "system", "parts": rules.listed()}, *listed]
     return messages.displayed(listed, are_answers=False)
 
 
@@ -105,10 +178,10 @@ def _display_documents(span: EditableSpan) -> None:
         return
     # OpenInference's own form is what Phoenix reads; only Langfuse needs something.
     native = Beginning(documents.FLATTENED)
-    if span.tell(_has_documents, native):
+    if _has_any(span, documents.FLATTENED) and span.tell(_has_documents, native):
         span.derive_missing(c.OUTPUT_VALUE, _native, native)
         return
-    are_scored = span.tell(_are_scored, _LISTED_OUTPUT)
+    are_scored = span.tell(_are_scored, _LISTED_OUTPUT) if c.OUTPUT_VALUE in span else None
     if are_scored:
         span.derive_missing(c.RETRIEVAL_DOCUMENTS, messages.dumps, _LISTED_OUTPUT)
     elif are_scored is not None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sidelight.collector.processors.normalise.messages import dumps, nested
+from sidelight.collector.processors.normalise.messages import dumps, from_json, nested
 
 Document = dict[str, Any]
 """One document: id, score, content, metadata, as far as they are known."""
@@ -42,13 +41,14 @@ def from_event(attributes: Mapping[str, Any]) -> Document:
         else:
             document["score"] = score
     if isinstance(document.get("metadata"), str):
-        document["metadata"] = _json(document["metadata"])
+        # Text is what it says.
+        document["metadata"] = from_json(document["metadata"], document["metadata"])
     return document
 
 
 def from_output(text: str) -> list[Document]:
     """Documents in a retriever's output: a JSON list of them, alone or as `documents`."""
-    value = _json(text) if text[:1] in ("{", "[") else None
+    value = from_json(text) if text[:1] in ("{", "[") else None
     if isinstance(value, dict):
         value = value.get("documents")
     if not isinstance(value, list):
@@ -99,11 +99,3 @@ def _number(value: Any) -> float | None:
         return None if value is None or isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         return None
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    # Text is what it says, and deep nesting is a sender's, not an error of ours.
-    except (ValueError, RecursionError):
-        return text

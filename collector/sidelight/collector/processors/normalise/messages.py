@@ -102,7 +102,7 @@ def from_event(name: str, attributes: Mapping[str, Any]) -> tuple[bool, Message]
         # Some put the message into one attribute, as JSON, and some spread it.
         message = attributes.get("message", attributes)
         if isinstance(message, str):
-            message = _json(message)
+            message = from_json(message)
         if not isinstance(message, Mapping):
             message = {"content": message}
         reason = {"finish_reason": attributes.get("finish_reason") or message.get("finish_reason")}
@@ -194,13 +194,13 @@ def query_of(text: str) -> str | None:
     # Most are plain text, and need no parser.
     if text[:1] not in ("{", "["):
         return text or None
-    query = _mapping(_json(text)).get("query")
+    query = _mapping(from_json(text)).get("query")
     return query if isinstance(query, str) else None
 
 
 def parsed(text: str) -> list[Any]:
     """Messages out of an attribute; empty if it holds none."""
-    listed = _json(text)
+    listed = from_json(text)
     return listed if isinstance(listed, list) else []
 
 
@@ -208,7 +208,7 @@ def mime_type(text: str) -> str:
     """application/json or text/plain, by what the text is."""
     if text[:1] not in ("{", "["):
         return TEXT
-    return JSON if isinstance(_json(text), dict | list) else TEXT
+    return JSON if _is_json(text) else TEXT
 
 
 def dumps(value: Any) -> str:
@@ -239,7 +239,7 @@ def _message(item: Mapping[str, Any], role: str, *, are_answers: bool) -> Messag
 def _parts(content: Any) -> list[dict[str, Any]]:
     if isinstance(content, str):
         # Some instrumentors write a list of parts as JSON; an answer may begin with a bracket too.
-        listed = _json(content) if content[:1] == "[" else None
+        listed = from_json(content) if content[:1] == "[" else None
         if not isinstance(listed, list) or not all(isinstance(part, dict) for part in listed):
             return [{"type": "text", "content": content}] if content else []
         content = listed
@@ -264,7 +264,7 @@ def _call(item: Mapping[str, Any]) -> dict[str, Any]:
     function = _mapping(item.get("function")) or item
     arguments = function.get("arguments")
     if isinstance(arguments, str):
-        read = _json(arguments)
+        read = from_json(arguments)
         # An object in the parts schema. A model may also write what is no JSON.
         arguments = arguments if read is None else read
     return {
@@ -300,8 +300,8 @@ def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _json(text: str) -> Any:
-    """What JSON says, None if it is not valid."""
+def from_json(text: str, otherwise: Any = None) -> Any:
+    """What JSON says, `otherwise` if it is not valid."""
     try:
         return _json_codec().decode(text)
     except (ValueError, RecursionError):
@@ -310,11 +310,21 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return None
+        return otherwise
+
+
+def _is_json(text: str) -> bool:
+    """Whether `from_json` can read it; in a third of the time, since nothing is made of it."""
+    try:
+        _json_codec().check(text)
+    except (ValueError, RecursionError):
+        return from_json(text, _is_json) is not _is_json
+    return True
 
 
 class _Codec(NamedTuple):
     decode: Callable[[str], Any]
+    check: Callable[[str], object]
     encode: Callable[[Any], bytes]
 
 
@@ -326,7 +336,11 @@ def _json_codec() -> _Codec:
     """
     import msgspec
 
-    return _Codec(msgspec.json.Decoder().decode, msgspec.json.Encoder(enc_hook=str).encode)
+    return _Codec(
+        msgspec.json.Decoder().decode,
+        msgspec.json.Decoder(msgspec.Raw).decode,
+        msgspec.json.Encoder(enc_hook=str).encode,
+    )
 
 
 def _list(value: Any) -> list[Any]:

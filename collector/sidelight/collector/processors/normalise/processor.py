@@ -64,7 +64,8 @@ def _set_first_token(span: EditableSpan) -> None:
         span.remove(c.TIME_TO_FIRST_TOKEN)
         span.remove(c.TIME_PER_OUTPUT_TOKEN)
         return
-    if span.text(c.SPAN_KIND) == "LLM":
+    # Asked where it can be answered: each question costs as much as reading a value.
+    if c.TIME_TO_FIRST_TOKEN in span and span.text(c.SPAN_KIND) == "LLM":
         span.derive_missing(
             c.LANGFUSE_COMPLETION_START, _completion_start, c.TIME_TO_FIRST_TOKEN, _START
         )

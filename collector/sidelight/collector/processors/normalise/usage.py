@@ -66,7 +66,7 @@ def settle_counts(span: EditableSpan, *, states_usage: bool = False) -> None:
     if c.INPUT_TOKENS not in span and c.OUTPUT_TOKENS not in span:
         return
     total = next((name for name in TOTALS if name in span), None)
-    is_sum = span.tell(_is_sum, total or c.TOTAL_TOKENS, c.INPUT_TOKENS, c.OUTPUT_TOKENS)
+    is_sum = total is None or span.tell(_is_sum, total, c.INPUT_TOKENS, c.OUTPUT_TOKENS)
     if total is not None and total != c.TOTAL_TOKENS:
         span.move(total, c.TOTAL_TOKENS)
     for name in TOTALS[1:]:
@@ -127,12 +127,13 @@ def say_free(span: EditableSpan) -> None:
     failed = span.is_error or span.text(_LANGFUSE_LEVEL) == "ERROR"
     if span.text(c.SPAN_KIND) not in _KINDS_ABOVE_CALLS and not failed:
         return
-    if span.tell(_is_said, c.LANGFUSE_COST) or span.tell(_is_said, c.LANGFUSE_USAGE):
-        return
     if not any(name in span for name in _MODELS):
         return
     if any(name.startswith((_GENAI, _OPENINFERENCE)) for name in span.names()):
         return
+    for name in (c.LANGFUSE_COST, c.LANGFUSE_USAGE):
+        if name in span and span.tell(_is_said, name):
+            return
     span.set(c.LANGFUSE_COST, c.LANGFUSE_NO_COST)
 
 
