@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -53,11 +54,15 @@ _OF_TOKENS: Final = {
 }  # fmt: skip
 # GPUs at full load, by the unit.
 _OF_GPUS: Final = {"%": 100.0, "1": 0.6, "MiBy": 73_000.0, "W": 700.0}
+# A certificate that is renewed in time: it expires in 200 days.
+_EXPIRY: Final = time.time() + 200 * 86_400
 _RARE: Final = (
     names.CLIENT_ABORTS,
     names.COLLECTOR_RETRIES,
     names.INSTRUMENTATION_DROPPED,
     names.INSTRUMENTATION_FAULTS,
+    names.INJECTOR_ERRORS,
+    names.INJECTOR_HANDSHAKES_FAILED,
     names.RETRIEVAL_POOR,
     names.VECTOR_EMPTY_SEARCHES,
 )
@@ -156,6 +161,8 @@ def _part(metric: Metric, labels: dict[str, str]) -> float:
 def _series(metric: Metric, labels: dict[str, str], work: float, load: float) -> Iterator[Sample]:
     name = prometheus_name(metric.name)
     match metric.instrument:
+        case "gauge" if metric.name == names.INJECTOR_CERTIFICATE_EXPIRY:
+            yield name, labels, _EXPIRY
         case "gauge":
             yield name, labels, load if metric.unit else 1.0
         case "counter":

@@ -116,6 +116,9 @@ LABELS: dict[str, tuple[dict[str, str], ...]] = {
     names.COLLECTOR_UNAUTHORIZED: ({"protocol": "http", "reason": "no_token"},),
     names.COLLECTOR_REDACTED: ({"rule": "email"},),
     names.COLLECTOR_SCRAPES: ({"target": "vllm", "outcome": "ok"},),
+    names.INJECTOR_PODS: ({"outcome": "injected", "reason": "injected"},),
+    names.INJECTOR_ERRORS: ({"kind": "internal"},),
+    names.INJECTOR_HANDSHAKES_FAILED: ({"reason": "certificate"},),
     names.TARGET_UP: ({"job": "vllm", "instance": "vllm:8000"},),
 }
 

@@ -207,6 +207,15 @@ class TestPanel:
         if panel["type"] == "timeseries":
             assert panel["options"]["legend"]["displayMode"] == "list"
 
+    def test_a_legend_names_every_series(self, panel: dict[str, Any]) -> None:
+        """With values, each series takes a line of a narrow panel: the fourth would be cut off."""
+        if panel["type"] == "timeseries" and panel["gridPos"]["w"] < 12:
+            is_fixed = not any("{{" in target["legendFormat"] for target in panel["targets"])
+            has_room = is_fixed and len(panel["targets"]) <= 3
+            assert panel["options"]["legend"]["calcs"] == (
+                ["max", "lastNotNull"] if has_room else []
+            )
+
     def test_targets_are_complete(self, panel: dict[str, Any]) -> None:
         """Each query has a refId of its own, a legend, the data source and one way to run."""
         assert panel["targets"]

@@ -1,9 +1,6 @@
 // Runs a panel's queries on Prometheus and makes Grafana's data frames of the answers.
 import { FieldType, getDisplayProcessor, toDataFrame } from '@grafana/data';
 
-// What Grafana puts in for "All", and for its own variables at this window.
-const VARIABLES = { job: '.+', model: '.*', instance: '.+', engine: '.*', collector: '.*', namespace: '.*', database: '.*', collection: '.*' };
-
 const DRAWING = {
   drawStyle: 'line',
   lineInterpolation: 'linear',
@@ -76,10 +73,12 @@ function gridded(values, range, step) {
 
 // The series of a panel as data frames, and the error of the first query that failed.
 export async function frames(panel, range, step, theme) {
-  const chosen = { ...VARIABLES };
-  for (const { name, current } of (await (await fetch('/dashboard.json')).json()).templating.list) {
-    if (!(name in chosen) && current?.value !== undefined) {
-      chosen[name] = current.value;
+  // What Grafana puts in for "All", or the default of a variable without it.
+  const chosen = {};
+  for (const { name, allValue, current } of (await (await fetch('/dashboard.json')).json()).templating.list) {
+    const value = allValue || current?.value;
+    if (value !== undefined) {
+      chosen[name] = value;
     }
   }
   const list = [];

@@ -55,7 +55,33 @@ def _cache(again: Segment, *extra: Segment, complete: str) -> Series:
     )
 
 
+# promtool's clock starts at zero.
+_DAYS = 86_400
+
 OWN_CASES: tuple[Case, ...] = (
+    Case(
+        "SidelightInjectorCertificateExpiring",
+        "one of two replicas serves the certificate before, until it is restarted",
+        _series(
+            "sidelight_injector_certificate_expiry_seconds",
+            {"job": "injector", "instance": "a:9464"},
+            gauge((13 * _DAYS, 150), (90 * _DAYS, 60)),
+        )
+        | _series(
+            "sidelight_injector_certificate_expiry_seconds",
+            {"job": "injector", "instance": "b:9464"},
+            gauge((90 * _DAYS, 210)),
+        ),
+        {
+            30: (),
+            120: (
+                Firing(
+                    "The certificate of the injector expires in 12d 22h 0m 0s and was not renewed."
+                ),
+            ),
+            180: (),
+        },
+    ),
     Case(
         "SidelightKvCacheSmall",
         "two fifths of prefill for two hours, then nothing",

@@ -31,6 +31,10 @@ def _collector() -> Series:
         selector("sidelight_collector_delivered_total", phoenix): counter((100, MINUTES)),
         selector("sidelight_collector_lag_seconds", phoenix): gauge((0.2, MINUTES)),
         selector("sidelight_collector_config_reload_ok", at): gauge((1, MINUTES)),
+        # cert-manager renews it when 30 days are left.
+        selector("sidelight_injector_certificate_expiry_seconds", {"job": "injector"}): gauge(
+            (30 * 86_400, MINUTES)
+        ),
     }
 
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from sidelight.dashboards.alerts import capacity, collector, engine, requests, retrieval
+from sidelight.dashboards.alerts import (
+    capacity,
+    collector,
+    engine,
+    injector,
+    requests,
+    retrieval,
+)
 from sidelight.dashboards.alerts.alert import AlertGroup
 from sidelight.dashboards.view import View
 
@@ -14,5 +21,6 @@ def alert_groups(view: View | None = None) -> tuple[AlertGroup, ...]:
     """All alerts, on the series that a view selects; on all series without one."""
     selected = view or View({}, _WINDOW)
     return tuple(
-        topic.group(selected) for topic in (engine, capacity, requests, retrieval, collector)
+        topic.group(selected)
+        for topic in (engine, capacity, requests, retrieval, collector, injector)
     )

@@ -14,6 +14,7 @@ from sidelight.dashboards.panels import (
     collector_details,
     fleet,
     gpus,
+    injector,
     kv_cache,
     kv_cache_details,
     kv_events,
@@ -107,8 +108,9 @@ COLLECTOR: Final = Board(
     uid="sidelight-collector",
     title="Sidelight / Collector",
     question="Does everything that is received reach its destinations?",
-    description="What the collector receives, delivers, leaves out and loses.",
-    rows=(collector.row(GRAFANA), collector_details.row(GRAFANA)),
+    description="What the collector receives, delivers, leaves out and loses, and what the "
+    "injector does with pods.",
+    rows=(collector.row(GRAFANA), collector_details.row(GRAFANA), injector.row(GRAFANA)),
     variables=(variables.COLLECTOR, variables.TRACES),
     annotations=(),
 )

@@ -50,6 +50,9 @@ KV_EVENTS: Final = MetricSource(
 # A collector is its scrape's instance.
 COLLECTOR: Final = MetricSource("collector", {"collector": "instance"})
 
+# Its replicas serve one certificate; a variable of collectors would hide it.
+INJECTOR: Final = MetricSource("injector", {})
+
 
 def _own(
     metric: str, source: MetricSource, *labels: str, begins_with_event: bool = False
@@ -161,6 +164,12 @@ RELOAD_OK: Final = _own(names.COLLECTOR_RELOAD_OK, COLLECTOR)
 WORKER_RESTARTS: Final = _events(names.COLLECTOR_WORKER_RESTARTS, COLLECTOR)
 SCRAPES: Final = _own(names.COLLECTOR_SCRAPES, COLLECTOR, "target", "outcome")
 
+INJECTOR_PODS: Final = _events(names.INJECTOR_PODS, INJECTOR, OUTCOME, "reason")
+INJECTOR_ERRORS: Final = _events(names.INJECTOR_ERRORS, INJECTOR, "kind")
+INJECTOR_HANDSHAKES: Final = _events(names.INJECTOR_HANDSHAKES_FAILED, INJECTOR, "reason")
+INJECTOR_REVIEWS: Final = _own(names.INJECTOR_REVIEW_DURATION, INJECTOR)
+CERTIFICATE_EXPIRY: Final = _own(names.INJECTOR_CERTIFICATE_EXPIRY, INJECTOR)
+
 SIDELIGHT_METRICS: Final[tuple[CatalogMetric, ...]] = (
     REQUEST_DURATION,
     SERVER_TTFT,
@@ -218,4 +227,9 @@ SIDELIGHT_METRICS: Final[tuple[CatalogMetric, ...]] = (
     RELOAD_OK,
     WORKER_RESTARTS,
     SCRAPES,
+    INJECTOR_PODS,
+    INJECTOR_ERRORS,
+    INJECTOR_HANDSHAKES,
+    INJECTOR_REVIEWS,
+    CERTIFICATE_EXPIRY,
 )

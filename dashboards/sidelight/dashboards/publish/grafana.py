@@ -19,6 +19,7 @@ from sidelight.dashboards.panels.panel import (
     COUNT,
     COUNTS_PER_SECOND,
     EVENTS_PER_SECOND,
+    HALF,
     MILLISECONDS,
     REQUESTS_PER_SECOND,
     SECONDS,
@@ -44,6 +45,8 @@ from sidelight.dashboards.publish.sdk import (
 
 DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GRID_WIDTH = 24
+# Of a third of the usual height.
+MAX_LEGEND_LINES = 3
 
 # What an axis reaches at least, small against any value worth a look.
 _SOFT_MAXIMA = {
@@ -207,7 +210,7 @@ def _timeseries(panel: Panel) -> v1.Panel:
             # A table of series would take the plot's place.
             .display_mode(common.LegendDisplayMode.LIST)
             .placement(common.LegendPlacement.BOTTOM)
-            .calcs(["max", "lastNotNull"])
+            .calcs(["max", "lastNotNull"] if _has_room_for_values(panel) else [])
         )
         .tooltip(
             build_common.VizTooltipOptions()
@@ -226,6 +229,16 @@ def _timeseries(panel: Panel) -> v1.Panel:
             build_common.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
         )
     return lines.build()
+
+
+def _has_room_for_values(panel: Panel) -> bool:
+    """Whether a legend with values beside the names shows all of them without scrolling.
+
+    In a narrow panel each series then takes a line, and Grafana gives a legend a third of the
+    height. Values are in the tooltip too, names are not.
+    """
+    is_fixed = not any("{{" in query.legend for query in panel.queries)
+    return panel.width >= HALF or (is_fixed and len(panel.queries) <= MAX_LEGEND_LINES)
 
 
 def _query(query: PanelQuery, ref_id: str, kind: PanelKind) -> prometheus.Dataquery:
