@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import re
 from pathlib import Path
@@ -12,18 +13,24 @@ import cel
 import pytest
 import yaml
 
+from sidelight import conventions as names
 from sidelight.injection import policy
 from sidelight.injection.mutation import inject
 from sidelight.injection.settings import InjectionSettings
 from support import admission_policy
 from support.chart_values import CASES, made
+from support.collector import Collector
+from support.collector import settings as collector_settings
 from support.commands import command
 from support.helm import POLICY_API, HelmError, Object, only, rendered
 from support.injection_settings import default_settings
 from support.kubernetes_schemas import faults
+from support.otlp_requests import span, traces
+from support.otlp_store import OtlpStore
 from support.paths import TESTS
 from support.pods import pods_of
 from support.typed_cel import types_of_policy
+from support.waiting import eventually
 
 pytestmark = pytest.mark.real("helm-4")
 
@@ -102,6 +109,58 @@ def test_the_defaults_are_those_of_the_package() -> None:
                 assert destination == {"name": "gateway", "type": "otlp_http"}
     assert of_chart == of_package
     assert addresses[0] == addresses[1].replace(".sidelight.svc", ".observability.svc")
+
+
+def _sidecar_variables(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The environment of the sidecar that both ways inject."""
+    objects = rendered({"injection": {"mode": "webhook", **values}})
+    variables: list[dict[str, Any]] = _by_webhook(objects)["sidecar"]["env"]
+    return variables
+
+
+def test_sidecars_bring_a_token_of_their_namespace() -> None:
+    """As a header of the gateway; a pod starts without the Secret, and no token is in the chart."""
+    variables = _sidecar_variables({"token": {"existingSecret": "own", "key": "gateway"}})
+    names = [variable["name"] for variable in variables]
+    # Kubernetes expands only variables that come before.
+    assert names.index("SIDELIGHT_GATEWAY_TOKEN") < names.index("SIDELIGHT_GATEWAY_AUTHORIZATION")
+    by_name = {variable["name"]: variable for variable in variables}
+    assert by_name["SIDELIGHT_GATEWAY_TOKEN"]["valueFrom"] == {
+        "secretKeyRef": {"name": "own", "key": "gateway", "optional": True}
+    }
+    header = by_name["SIDELIGHT_GATEWAY_AUTHORIZATION"]
+    assert header["value"] == "Bearer $(SIDELIGHT_GATEWAY_TOKEN)"
+    (destination,) = json.loads(by_name["SIDELIGHT_DESTINATIONS"]["value"])
+    assert destination["headers"] == {"Authorization": {"env": header["name"]}}
+
+
+def test_a_gateway_takes_what_its_sidecars_send(tmp_path: Path) -> None:
+    """A real collector with tokens: the sidecar's spans arrive with the tenant of its namespace."""
+    token = "0123456789abcdef0123456789abcdef"
+    tokens = {"tokens": [{"env": "TEAM_A", "tenant": "team-a"}]}
+    with OtlpStore() as store:
+        config = collector_settings(
+            tmp_path / "gateway", destinations=[store.destination()], auth=tokens
+        )
+        with Collector(config, tmp_path / "gateway", env={"TEAM_A": token}) as gateway:
+            values = {"token": {"existingSecret": "own"}, "endpoint": gateway.url}
+            variables = {one["name"]: one.get("value") for one in _sidecar_variables(values)}
+            sidecar = collector_settings(
+                tmp_path / "sidecar",
+                destinations=json.loads(variables["SIDELIGHT_DESTINATIONS"]),
+            )
+            # What the kubelet makes of it.
+            header = variables["SIDELIGHT_GATEWAY_AUTHORIZATION"].replace(
+                "$(SIDELIGHT_GATEWAY_TOKEN)", token
+            )
+            env = {"SIDELIGHT_GATEWAY_AUTHORIZATION": header}
+            with Collector(sidecar, tmp_path / "sidecar", env=env) as collector:
+                body = gzip.decompress(traces([span("from team a")]).payload)
+                assert collector.post(body)[0] == 200
+                [(resource, _, arrived)] = eventually(lambda: list(store.with_origin()))
+    assert arrived.name == "from team a"
+    tenants = {pair.key: pair.value.string_value for pair in resource.attributes}
+    assert tenants[names.TENANT] == "team-a"
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.stem)

@@ -91,7 +91,8 @@ CASES: Final[dict[str, dict[str, Any]]] = {
                 },
                 "log": {"max_bytes": 1073741824, "max_age_seconds": 86400},
             },
-        }
+        },
+        "injection": {"token": {"existingSecret": "sidelight-gateway"}},
     },
     "sections without content": {
         "gateway": {

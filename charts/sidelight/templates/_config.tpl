@@ -155,7 +155,7 @@ projected:
 {{- printf "%s://%s-gateway.%s.svc%s:%d" $scheme (include "sidelight.fullname" .) (include "sidelight.namespace" .) $domain (int $merged.receivers.otlp_http.port) -}}
 {{- end -}}
 
-{{/* What senders must bring that an injected sidecar has not; empty if nothing. */}}
+{{/* What senders must bring; empty if nothing. */}}
 {{- define "sidelight.gateway.isGuarded" -}}
 {{- $config := include "sidelight.gateway.merged" . | fromJson -}}
 {{- if or (dig "auth" "tokens" "" $config) (dig "receivers" "langfuse_api" "keys" "" $config) -}}

@@ -93,7 +93,17 @@ twice breaks pods that are applied again. */}}
 {{- $_ := set $settings "volume" (include "sidelight.injection.volume" .) -}}
 {{- $_ := set $settings.volumes.image "image" (dict "reference" $instrumentation "pullPolicy" $policy) -}}
 {{- $_ := set $settings "copy" (mergeOverwrite $settings.copy (dict "image" $instrumentation "imagePullPolicy" $policy)) -}}
-{{- $destinations := list (dict "name" "gateway" "type" "otlp_http" "url" (include "sidelight.injection.endpoint" .)) | toJson -}}
+{{- $gateway := dict "name" "gateway" "type" "otlp_http" "url" (include "sidelight.injection.endpoint" .) -}}
+{{- if $injection.token.existingSecret -}}
+{{- $_ := set $gateway "headers" (dict "Authorization" (dict "env" "SIDELIGHT_GATEWAY_AUTHORIZATION")) -}}
+{{- /* Kubernetes puts in the first where the second names it, so the order counts. Without the Secret the pod starts,
+and the gateway refuses the text as it is here. */ -}}
+{{- $secret := dict "name" $injection.token.existingSecret "key" $injection.token.key "optional" true -}}
+{{- $token := dict "name" "SIDELIGHT_GATEWAY_TOKEN" "valueFrom" (dict "secretKeyRef" $secret) -}}
+{{- $header := dict "name" "SIDELIGHT_GATEWAY_AUTHORIZATION" "value" "Bearer $(SIDELIGHT_GATEWAY_TOKEN)" -}}
+{{- $_ := set $settings.sidecar "env" (concat $settings.sidecar.env (list $token $header)) -}}
+{{- end -}}
+{{- $destinations := list $gateway | toJson -}}
 {{- range $settings.sidecar.env -}}
 {{- if eq .name "SIDELIGHT_DESTINATIONS" -}}
 {{- $_ := set . "value" $destinations -}}
