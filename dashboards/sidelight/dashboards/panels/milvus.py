@@ -24,6 +24,7 @@ from sidelight.dashboards.queries import milvus as queries
 from sidelight.dashboards.view import View
 
 _EMPTY: Final = "Milvus not scraped"
+_FAILED: Final = f"failed {by(milvus.FUNCTION, milvus.STATUS)}"
 
 
 def row(view: View) -> Row:
@@ -45,7 +46,12 @@ def row(view: View) -> Row:
                 "Requests per second that Milvus did not answer with success, by function and "
                 "status.",
                 REQUESTS_PER_SECOND,
-                (PanelQuery(queries.failed_requests(view), by(milvus.FUNCTION, milvus.STATUS)),),
+                (
+                    PanelQuery(
+                        queries.failed_requests(view),
+                        f"failed {by(milvus.FUNCTION, milvus.STATUS)}",
+                    ),
+                ),
                 thresholds=(Threshold(0.1, AMBER), Threshold(1, RED)),
                 soft_maximum=1,
                 empty_text=_EMPTY,
