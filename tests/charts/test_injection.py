@@ -144,7 +144,7 @@ def test_a_gateway_takes_what_its_sidecars_send(tmp_path: Path) -> None:
         )
         with Collector(config, tmp_path / "gateway", env={"TEAM_A": token}) as gateway:
             values = {"token": {"existingSecret": "own"}, "endpoint": gateway.url}
-            variables = {one["name"]: one.get("value") for one in _sidecar_variables(values)}
+            variables = {one["name"]: one.get("value", "") for one in _sidecar_variables(values)}
             sidecar = collector_settings(
                 tmp_path / "sidecar",
                 destinations=json.loads(variables["SIDELIGHT_DESTINATIONS"]),
