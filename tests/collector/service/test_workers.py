@@ -40,13 +40,13 @@ def _number(pid: int) -> int:
     return int(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-2])
 
 
-def _runs(pid: int, module: str) -> bool:
-    """Whether a child of the process runs the module."""
+def _runs(pid: int, part: str) -> bool:
+    """Whether a child of the process is one of a worker, or the one that makes the plan."""
     try:
         lines = [Path(f"/proc/{each}/cmdline").read_bytes() for each in _children(pid)]
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return any(module.encode() in line.split(b"\0") for line in lines)
+    return any(part.encode() in line.split(b"\0") for line in lines)
 
 
 def _is_running(pid: int) -> bool:
@@ -260,7 +260,7 @@ class TestSignals:
     def test_ctrl_c_before_there_are_workers(self, tmp_path: Path) -> None:
         """A line in the log and exit 0, as at any other moment; no traceback."""
         with Collector(settings(tmp_path, workers=2), tmp_path, wait=False) as collector:
-            eventually(lambda: _runs(collector.pid, "sidelight.collector.app.workers.plan"))
+            eventually(lambda: _runs(collector.pid, "plan"))
             collector.process.send_signal(signal.SIGINT)
             assert collector.process.wait(60) == 0
             assert "interrupted while starting" in collector.output
@@ -269,7 +269,7 @@ class TestSignals:
     def test_a_worker_that_is_killed_while_starting(self, tmp_path: Path) -> None:
         """It can say nothing of it itself, so its supervisor does."""
         with Collector(settings(tmp_path, workers=2), tmp_path, wait=False) as collector:
-            eventually(lambda: _runs(collector.pid, "sidelight.collector.app.workers.worker"))
+            eventually(lambda: _runs(collector.pid, "worker"))
             os.kill(_children(collector.pid)[0], signal.SIGKILL)
             assert collector.process.wait(60) == 1
             assert "exited while starting (SIGKILL)" in collector.output

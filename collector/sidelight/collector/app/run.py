@@ -46,7 +46,7 @@ def up(config: Config, path: Path | None) -> int:
     """
     if config.workers > 1:
         # Replaces this program: the supervisor does without most of what is loaded by now.
-        command = [sys.executable, "-m", "sidelight.collector.app.workers"]
+        command = [sys.executable, "-m", "sidelight.collector.app.workers", "supervisor"]
         os.execv(sys.executable, [*command, str(path)] if path else command)  # noqa: S606 (as it should be)
     for receiver_type, _ in enabled(config.receivers):
         for package in receiver_type.packages:

@@ -1,4 +1,4 @@
-"""Makes the supervisor's plan in a process of its own: `python -m …workers.plan [FILE]`.
+"""Makes the supervisor's plan in a process of its own: `python -m …workers plan [FILE]`.
 
 Reading the configuration needs pydantic, which would stay in the supervisor's memory. Standard
 input holds the running plan, or nothing. Standard output gets the new plan, as JSON. Faults of
@@ -63,18 +63,14 @@ def make(path: Path | None, running: dict[str, Any] | None) -> dict[str, Any]:
     return {**to_json(config, used), "waiting": waiting}
 
 
-def main() -> int:
-    """Make the plan; returns the exit code."""
+def main(path: Path | None) -> int:
+    """Make the plan of the configuration in `path`; returns the exit code."""
     # Not as an argument: it may be long, and arguments are visible to all users of the machine.
     text = sys.stdin.read()
     try:
-        plan = make(Path(sys.argv[1]) if len(sys.argv) > 1 else None, json.loads(text or "null"))
+        plan = make(path, json.loads(text or "null"))
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     json.dump(plan, sys.stdout)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -38,7 +38,8 @@ class WorkerProcess:
     async def start(self) -> None:
         """Start the process. Raises `OSError`."""
         ours, its = socket.socketpair()
-        command = (sys.executable, "-m", "sidelight.collector.app.workers.worker", str(self.number))
+        module = "sidelight.collector.app.workers"
+        command = (sys.executable, "-m", module, "worker", str(self.number))
         with its:
             # A process group of its own: the terminal sends Ctrl-C to the supervisor only, which
             # passes it on once.

@@ -15,6 +15,7 @@ from typing import Any
 
 from sidelight import conventions as c
 from sidelight.base import logging_setup as logs
+from sidelight.base.garbage import keep_what_exists
 from sidelight.base.http_server import HttpServer
 from sidelight.base.listening import ServiceError, bind
 from sidelight.collector.app import probes
@@ -100,6 +101,7 @@ class Supervisor:
             if await self._all_serve(keeping):
                 addresses = await self._listen()
                 loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+                keep_what_exists()
                 _logger.info("listening: %s", ", ".join(addresses))
                 names = [destination["name"] for destination in self._plan["destinations"]]
                 _logger.info(
@@ -284,7 +286,8 @@ async def _plan(path: Path | None, running: dict[str, Any] | None) -> dict[str, 
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "sidelight.collector.app.workers.plan",
+        "sidelight.collector.app.workers",
+        "plan",
         *([str(path)] if path else []),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

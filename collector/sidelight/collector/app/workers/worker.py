@@ -1,4 +1,4 @@
-"""The process of a worker: `python -m …workers.worker NUMBER`, with the link as standard input."""
+"""The process of a worker: `python -m …workers worker NUMBER`, with the link as standard input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -84,18 +83,13 @@ class Worker:
         return None
 
 
-def main() -> int:
+def main(number: int) -> int:
     """Run the worker; returns the exit code."""
     # For an event loop that hangs and cannot notice that the supervisor has exited.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     raise_file_limit()
-    number = int(sys.argv[1])
     # Nothing else may read from the link, so standard input becomes /dev/null.
     with socket.socket(fileno=os.dup(0)) as sock:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         return exit_code(lambda: uvloop.run(Worker(number).run(sock)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
