@@ -22,9 +22,13 @@ _EQUIVALENCE = (
     "tests/collector/processors/repair/test_repair.py",
     "tests/collector/processors/limits",
     "tests/collector/processors/normalise",
-    "tests/collector/metrics/retrieval",
+    "tests/collector/metrics/retrieval/test_retrieval.py",
     "tests/otlp/test_inheritance.py",
     "tests/otlp/test_request.py",
+)
+# It counts calls of Python functions, which compiled ones are not.
+_NOT_OF_EQUALITY = (
+    "tests/collector/processors/plan/test_plans.py::TestBounds::test_what_no_plan_fits"
 )
 
 
@@ -57,7 +61,7 @@ def test_they_pass_the_same_tests(compiled: Path) -> None:
     assert shown.stdout.startswith(str(compiled))
     assert shown.stdout.strip().endswith((".so", ".pyd"))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
-    command += ["-m", "not real", *_EQUIVALENCE]
+    command += ["-m", "not real", "--deselect", _NOT_OF_EQUALITY, *_EQUIVALENCE]
     done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True)
     assert done.returncode == 0, done.stdout.decode()[-4000:]
     passed.touch()

@@ -293,10 +293,12 @@ def test_the_oldest_versions_that_are_declared(
     directory = tmp_path / "lowest"
     python = _python("3.11")
     installed = install(python, wheel_file, wheel_file, extra, directory, lowest=True)
-    for constraint in lowest_versions(wheel_file, extra):
-        name, _, version = constraint.partition("==")
-        program = f"from importlib.metadata import version; print(version({name!r}))"
-        assert Version(installed.execute(program)) == Version(version), name
+    lowest = dict(constraint.split("==") for constraint in lowest_versions(wheel_file, extra))
+    program = f"from importlib.metadata import version; print(*map(version, {[*lowest]}))"
+    versions = dict(zip(lowest, installed.execute(program).split(), strict=True))
+    assert {name: Version(version) for name, version in versions.items()} == {
+        name: Version(version) for name, version in lowest.items()
+    }
     _PROMISES[extra](installed)
 
 
