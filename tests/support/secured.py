@@ -76,7 +76,8 @@ def secured_settings(
         "certificate": str(server.certificate),
         "key": str(server.key),
         "client_ca": None if ca is None else str(ca),
-        "handshake_timeout_seconds": 1,
+        # More than a busy machine takes for a handshake.
+        "handshake_timeout_seconds": 4,
     }
     receivers = {"otlp_http": {"port": 0, "tls": tls}, "otlp_grpc": {"port": 0, "tls": tls}}
     return settings(directory, receivers=receivers, serve={"port": 0, "tls": tls}, **sections)

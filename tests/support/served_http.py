@@ -24,10 +24,17 @@ LIMITS = HttpLimits(
     max_body_bytes=1024 * 1024,
     max_buffered_bytes=8 * 1024 * 1024,
     max_connections=64,
-    header_timeout_seconds=0.4,
-    body_timeout_seconds=0.4,
-    idle_timeout_seconds=0.4,
+    # More than a busy machine takes from a connection to its request.
+    header_timeout_seconds=20.0,
+    body_timeout_seconds=20.0,
+    idle_timeout_seconds=20.0,
 )
+HASTY = {
+    "header_timeout_seconds": 0.4,
+    "body_timeout_seconds": 0.4,
+    "idle_timeout_seconds": 0.4,
+}
+"""Limits for what is to take too long."""
 
 
 class Served:

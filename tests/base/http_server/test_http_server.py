@@ -35,7 +35,7 @@ class TestRequests:
 
     def test_any_split_of_a_request_is_the_same_request(self, serve: Serve) -> None:
         """Cut at every byte, with a pause at the cut, plain and chunked."""
-        served = serve(header_timeout_seconds=20.0, body_timeout_seconds=20.0)
+        served = serve()
         plain = request(b"hello", headers=[("X-Name", "v")])
         in_chunks = request(
             chunked([b"he", b"llo"], b"X: y\r\n"),
@@ -53,7 +53,7 @@ class TestRequests:
 
     def test_a_byte_at_a_time(self, serve: Serve) -> None:
         """The slowest pace that the timeouts allow still makes a request."""
-        with RawClient(serve(header_timeout_seconds=20.0).port) as client:
+        with RawClient(serve().port) as client:
             for byte in request(b"ab"):
                 client.send(bytes([byte]))
                 time.sleep(0.001)
@@ -182,7 +182,7 @@ class TestRequests:
 class TestStopping:
     def test_a_stop_lets_requests_under_way_finish(self, serve: Serve) -> None:
         """Idle connections go at once; one that is answered and one that arrives get answers."""
-        served = serve(body_timeout_seconds=20.0, idle_timeout_seconds=20.0)
+        served = serve()
         served.hold = asyncio.Event()
         arriving = request(b"arrives")
         with (
@@ -210,7 +210,7 @@ class TestStopping:
 
     def test_a_stop_ends_in_time(self, serve: Serve) -> None:
         """Who is not done by then is cut off."""
-        served = serve(body_timeout_seconds=20.0)
+        served = serve()
         with RawClient(served.port) as client:
             client.send(request(b"abc")[:-1])
             eventually(lambda: served.server.budget.used)

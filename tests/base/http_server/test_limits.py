@@ -10,14 +10,14 @@ from collections.abc import Mapping
 import pytest
 
 from support.raw_http import RawClient, request
-from support.served_http import Serve
+from support.served_http import HASTY, Serve
 from support.waiting import eventually
 
 
 class TestLimits:
     def test_connections_over_the_limit_hear_503(self, serve: Serve) -> None:
         """Those within it go on, and a place that is given up is another's."""
-        served = serve(max_connections=3, idle_timeout_seconds=20.0)
+        served = serve(max_connections=3)
         kept = [RawClient(served.port) for _ in range(3)]
         for client in kept:
             client.send(request(b"x"))
@@ -43,7 +43,7 @@ class TestLimits:
 
     def test_bodies_under_way_share_a_budget(self, serve: Serve) -> None:
         """Beyond it a sender hears 503, and what the others gave up is free again."""
-        served = serve(max_buffered_bytes=1_000_000, body_timeout_seconds=20.0)
+        served = serve(max_buffered_bytes=1_000_000)
         whole = request(bytes(600_000))
         with RawClient(served.port) as first:
             first.send(whole[:-1])
@@ -59,7 +59,7 @@ class TestLimits:
 
     def test_an_announced_body_takes_no_memory(self, serve: Serve) -> None:
         """Sixty clients that announce 1 MB each and send a byte leave room for others."""
-        served = serve(max_buffered_bytes=8_000_000, body_timeout_seconds=20.0, max_connections=100)
+        served = serve(max_buffered_bytes=8_000_000, max_connections=100)
         clients = [RawClient(served.port) for _ in range(60)]
         for client in clients:
             client.send(request(bytes(1_000_000))[:200])
@@ -80,7 +80,7 @@ class TestLimits:
     )
     def test_a_slow_request_hears_408(self, serve: Serve, start: bytes) -> None:
         """Head and body have their time; a byte now and then does not stretch it."""
-        with RawClient(serve().port) as client:
+        with RawClient(serve(**HASTY).port) as client:
             client.send(start)
             while not select.select([client.socket], [], [], 0.05)[0]:
                 client.send(b"x")
@@ -92,18 +92,18 @@ class TestLimits:
         [
             (
                 b"POST /a HTTP/1.1\r\nHost: a\r\nX: y\r\nContent-Length: 2\r\n\r\nz",
-                {},
+                HASTY,
                 408,
                 b"/a y",
             ),
-            (b"POST /a HTTP/1.1\r\n", {}, 408, b"/a -"),
+            (b"POST /a HTTP/1.1\r\n", HASTY, 408, b"/a -"),
             (request(path="/fails", headers=[("X", "y")]), {}, 500, b"/fails y"),
             (b"", {"max_connections": 0}, 503, b" -"),
         ],
         ids=["body", "head", "handler", "connection"],
     )
     def test_faults_are_said_as_the_owner_says_them(
-        self, serve: Serve, start: bytes, limits: dict[str, int], status: int, known: bytes
+        self, serve: Serve, start: bytes, limits: dict[str, float], status: int, known: bytes
     ) -> None:
         """Who knows what the paths are for is told what is known of the request."""
 
@@ -119,17 +119,16 @@ class TestLimits:
 
     def test_an_idle_connection_is_closed_without_a_word(self, serve: Serve) -> None:
         """Before the first request and after the last."""
-        port = serve().port
-        with RawClient(port) as client:
+        with RawClient(serve(**HASTY).port) as client:
             assert client.is_closed()
-        with RawClient(port) as client:
+        with RawClient(serve(idle_timeout_seconds=1.0).port) as client:
             client.send(request(b"x"))
             client.answer()
             assert client.is_closed()
 
     def test_a_slow_handler_is_not_the_clients_fault(self, serve: Serve) -> None:
         """No timeout of the client's runs while its request is answered, or the one behind it."""
-        served = serve()
+        served = serve(**HASTY)
         served.hold = asyncio.Event()
         second = request(b"second")
         with RawClient(served.port) as client:
@@ -142,7 +141,7 @@ class TestLimits:
 
     def test_who_does_not_read_gets_no_more(self, serve: Serve) -> None:
         """Answers that nobody takes neither pile up nor hold the connection for ever."""
-        served = serve(max_buffered_bytes=8_000_000)
+        served = serve(max_buffered_bytes=8_000_000, **HASTY)
         with RawClient(served.port) as client:
             client.send(request(path="/large") * 20)
             eventually(lambda: not served.server.connections)

@@ -74,7 +74,7 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusing]:
     directory = tmp_path_factory.mktemp("refusing")
     config = settings(directory, auth={"tokens": [{"env": "TOKENS"}]})
     limits = {"max_body_bytes": MAX_BYTES, "max_decompressed_bytes": MAX_BYTES}
-    config["receivers"]["otlp_http"] |= {**limits, "body_timeout_seconds": 0.5}
+    config["receivers"]["otlp_http"] |= {**limits, "body_timeout_seconds": 2.0}
     config["receivers"]["otlp_grpc"] |= {"max_message_bytes": MAX_BYTES}
     port = free_port()
     config["receivers"]["zipkin"] = {"enabled": True, "port": port, **limits}

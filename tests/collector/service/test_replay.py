@@ -151,7 +151,8 @@ def test_a_dead_backend_may_be_set_back(tmp_path: Path) -> None:
             result = _replay(tmp_path, "store", "--all")
             assert result.returncode == 0, result.stderr
             store.refuse = lambda _: None
-            eventually(lambda: all(store.ids[each] == 2 for each in first))
+            # At least once: what the backend answers too late comes a third time.
+            eventually(lambda: all(store.ids[each] >= 2 for each in first))
             eventually(lambda: set(second) <= store.ids.keys())
 
 

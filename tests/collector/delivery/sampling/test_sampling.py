@@ -136,7 +136,8 @@ async def test_sampling_on_the_way_to_langfuse(
     with LangfuseStandIn() as server, opened(tmp_path / "log") as log:
         monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", server.public_key)
         monkeypatch.setenv("LANGFUSE_SECRET_KEY", server.secret_key)
-        sample = {"share": 0, "quiet_seconds": 0.5}
+        # Longer than a busy machine takes until all is read.
+        sample = {"share": 0, "quiet_seconds": 3}
         destination = {"type": "langfuse", "url": server.url, "sample": sample}
         async with Sending(log, destination) as sending:
             sending.append(record(Made("a1", trace="a"), Made("b1", trace="b")))

@@ -152,7 +152,7 @@ def spans(count: int) -> list[Span]:
 async def test_a_phoenix_that_stores_nothing_is_told() -> None:
     """When nothing of a full window gets stored within the timeout, sending pauses and says so."""
     with span_answers(set()) as backend:
-        destination = build(backend.url, timeout_seconds=0.5)
+        destination = build(backend.url, timeout_seconds=2.0)
         assert await destination.send(otlp_requests.traces(spans(1000))) == Delivered()
         outcome = await destination.send(otlp_requests.traces(spans(1)))
         assert isinstance(outcome, Retry)
