@@ -3,25 +3,30 @@
 vLLM is without wrapt here, as it is by itself. That spans arrive without OpenTelemetry too is in
 `vllm/test_real_vllm.py`, and that they arrive with all that may be installed in the other tests of
 `vllm/`; all inject the same folder.
+
+vLLM's own spans go to a collector that wants a token, over gRPC, which is vLLM's default. Its other
+protocol is in `collector/receivers/test_vllm_exporter.py`.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
-from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from sidelight import conventions as names
 from sidelight.demo.vllm_server import VllmServer
 from sidelight.instrumentation.injected import tree
+from sidelight.otlp.span import attributes
+from support.collector import Collector, settings
 from support.environments import python_of
-from support.otlp_grpc_server import OtlpGrpcServer
 from support.otlp_receiver import OtlpReceiver
+from support.otlp_store import OtlpStore
 from support.vllm_server import running_vllm
 from support.waiting import eventually
 
@@ -29,60 +34,86 @@ pytestmark = [pytest.mark.real("vllm"), pytest.mark.slow, pytest.mark.timeout(60
 
 # The second answer is the one that failed once libraries on PYTHONPATH had replaced vLLM's own.
 REQUESTS = 3
+TOKEN = "token-of-vllm-0123456789"
 # The API server loads plugins before vLLM has set up its logging, which names processes.
 NOT_LOADED = re.compile(
     r"^(?:\((\S+) pid=\d+\).*)?Sidelight: not loaded \((.*)\)\. vLLM is not", re.MULTILINE
 )
 
 
-def ask(server: VllmServer) -> None:
-    for _ in range(REQUESTS):
-        response = httpx.post(
-            f"{server.url}/v1/completions",
-            json={"model": server.model_name, "prompt": "some words", "max_tokens": 5},
+def ask(server: VllmServer, trace_ids: list[bytes]) -> list[Any]:
+    """A chat in each of these traces; the answers."""
+    return [
+        httpx.post(
+            f"{server.url}/v1/chat/completions",
+            json={
+                "model": server.model_name,
+                "messages": [{"role": "user", "content": "some words"}],
+                "max_tokens": 5,
+            },
+            headers={"traceparent": f"00-{trace_id.hex()}-{os.urandom(8).hex()}-01"},
             timeout=120,
         )
-        assert response.status_code == 200, response.text
-
-
-def own_spans(collector: OtlpGrpcServer) -> Counter[str]:
-    """The spans that vLLM has sent by itself, counted by name."""
-    requests = [ExportTraceServiceRequest.FromString(call.body) for call in collector.calls]
-    return Counter(
-        span.name
-        for request in requests
-        for resource in request.resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
-    )
+        .raise_for_status()
+        .json()
+        for trace_id in trace_ids
+    ]
 
 
 @pytest.mark.parametrize("has_fault", [False, True])
 def test_vllm_with_its_own_traces(tmp_path: Path, has_fault: bool) -> None:
-    """Its answers and spans are as ever. Ours arrive too, or each process says once why not."""
+    """Its answers and spans are as ever, and arrive under the tenant of its token.
+
+    Ours arrive too, or each process says once why not.
+    """
     folder = tree.write(tmp_path / "path")
     if has_fault:
         plugin = folder / "sidelight" / "instrumentation" / "vllm" / "plugin.py"
         plugin.write_text(plugin.read_text() + "x = (\n")
         tree.write_record(folder)
-    with (
-        OtlpReceiver() as receiver,
-        OtlpGrpcServer() as collector,
-        running_vllm(
+    trace_ids = [os.urandom(16) for _ in range(REQUESTS)]
+    with OtlpReceiver() as receiver, OtlpStore() as store:
+        config = settings(
             tmp_path,
-            otlp_endpoint=receiver.url,
-            instrumented=False,
-            paths=[folder],
-            without=["wrapt"],
-            arguments=["--otlp-traces-endpoint", collector.url],
-        ) as server,
-    ):
-        ask(server)
-        eventually(lambda: own_spans(collector)["llm_request"] >= REQUESTS)
-        if not has_fault:
-            receiver.wait_for(lambda: len(receiver.spans(lambda span: span.kind == 2)) == REQUESTS)
-            assert {span.scope for span in receiver.spans()} == {names.SCOPE_VLLM}
-        log = server.process.log_path.read_text(errors="replace")
+            auth={"tokens": [{"env": "TOKEN", "tenant": "models"}]},
+            destinations=[store.destination()],
+        )
+        with (
+            Collector(config, tmp_path / "collector", env={"TOKEN": TOKEN}) as collector,
+            running_vllm(
+                tmp_path,
+                otlp_endpoint=receiver.url,
+                instrumented=False,
+                environment={
+                    "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer%20{TOKEN}",
+                    "OTEL_BSP_SCHEDULE_DELAY": "200",
+                },
+                paths=[folder],
+                without=["wrapt"],
+                arguments=["--otlp-traces-endpoint", f"http://127.0.0.1:{collector.grpc_port}"],
+            ) as server,
+        ):
+            answers = ask(server, trace_ids)
+            own = {
+                trace_id: eventually(
+                    lambda trace_id=trace_id: [
+                        span for span in store.spans("llm_request") if span.trace_id == trace_id
+                    ]
+                )
+                for trace_id in trace_ids
+            }
+            if not has_fault:
+                receiver.wait_for(
+                    lambda: len(receiver.spans(lambda span: span.kind == 2)) == REQUESTS
+                )
+                assert {span.scope for span in receiver.spans()} == {names.SCOPE_VLLM}
+            log = server.process.log_path.read_text(errors="replace")
+    for trace_id, answer in zip(trace_ids, answers, strict=True):
+        (span,) = own[trace_id]
+        served = attributes(span.attributes)[names.SERVED_OUTPUT_TOKENS]
+        assert served == answer["usage"]["completion_tokens"]
+    resources = [resource for resource, _, _ in store.with_origin()]
+    assert {attributes(each.attributes)[names.TENANT] for each in resources} == {"models"}
     said = NOT_LOADED.findall(log)
     if has_fault:
         processes = [process for process, _ in said]

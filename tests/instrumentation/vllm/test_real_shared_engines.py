@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -62,7 +63,11 @@ def server(
     with running_vllm(
         directory,
         otlp_endpoint=receiver.url,
-        environment={"OTEL_METRIC_EXPORT_INTERVAL": "1000"},
+        environment={
+            "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+            # Compiling the search for n-grams takes longer than the searches of these prompts.
+            "NUMBA_DISABLE_JIT": "1",
+        },
         arguments=ARGUMENTS,
     ) as server:
         for number in range(ROUNDS):
@@ -139,6 +144,15 @@ def test_every_request_has_its_engine_conditions(
         assert TOKENS / (1 + MAX_DRAFT) - 5 <= attributes[names.STEPS] <= 1.5 * TOKENS
         assert 1 <= attributes[names.BATCH_SIZE_MEAN] <= attributes[names.BATCH_SIZE_MAX] <= 8
         assert attributes[names.KV_USAGE_PEAK] > 0
+
+
+def test_the_page_of_both_servers_is_vllms(server: VllmServer) -> None:
+    """The observer process writes nothing to the files from which vLLM adds up its metrics."""
+    text = httpx.get(server.metrics_url, timeout=60).text
+    families = re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE)
+    assert {re.split("[:_]", family)[0] for family in families} == {"vllm", "http"}
+    pids = set(re.findall(r'\bpid="(\d+)"', text))
+    assert pids.isdisjoint(map(str, observers_below(server.process.pid)))
 
 
 def test_gauges_of_an_idle_server(server: VllmServer, receiver: OtlpReceiver) -> None:

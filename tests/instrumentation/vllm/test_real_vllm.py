@@ -266,8 +266,8 @@ def test_burst(service: VllmService) -> None:
         return trace_id
 
     def burst() -> list[ReceivedSpan]:
-        with concurrent.futures.ThreadPoolExecutor(16) as pool:
-            trace_ids = list(pool.map(one, range(16)))
+        with concurrent.futures.ThreadPoolExecutor(10) as pool:
+            trace_ids = list(pool.map(one, range(10)))
         return [service.server_span(trace_id) for trace_id in trace_ids]
 
     def met_each_other(spans: list[ReceivedSpan]) -> bool:

@@ -7,6 +7,7 @@ command line.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,20 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Worker(Path(given["shared"]), given["workerid"]))
     elif not config.option.collectonly:
         config.pluginmanager.register(_Leader(config))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Leave what is collected out of garbage collection: it stays until the end.
+
+    Otherwise each full collection looks through all tests and all that they import.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

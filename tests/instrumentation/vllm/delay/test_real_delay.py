@@ -160,7 +160,7 @@ async def test_a_burst_waits_in_the_queue(service: Service) -> None:
     """Far more requests than places: of the last ones, the queue is named with its option."""
     # Long answers: the wait for a place is to be longer than what the API server takes for all.
     # Three blocks each, so that the batch is full before the cache is.
-    burst = (service.ask(max_tokens=380) for _ in range(5 * MAX_BATCH_REQUESTS))
+    burst = (service.ask(max_tokens=380) for _ in range(4 * MAX_BATCH_REQUESTS))
     traces = await asyncio.gather(*burst)
     spans = sorted(
         (service.trace(trace_id)[0] for trace_id in traces),
