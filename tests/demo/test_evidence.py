@@ -82,3 +82,10 @@ def test_the_traffic_has_all_kinds_of_questions() -> None:
     assert sum(ask.give_up_after_pieces is not None for ask in alone) == 3
     assert len([ask for ask in asks if ask.mistake]) == len(traffic.mistakes()) == 3
     assert traffic.plan() == traffic.plan()
+
+
+def test_a_users_vllm_gets_the_same_in_fewer_bursts() -> None:
+    """Every kind of question is still asked, and others who use the server wait less."""
+    whole, short = traffic.plan(), traffic.plan(traffic.BURSTS_TO_USERS_VLLM)
+    assert [burst for burst in whole if burst in short] == short
+    assert len(short) == len(whole) - traffic.BURSTS + traffic.BURSTS_TO_USERS_VLLM

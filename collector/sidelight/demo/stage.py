@@ -270,8 +270,9 @@ async def _ask(parts: RunningDemo, screen: Screen) -> list[RagAnswer]:
             await asyncio.to_thread(app.index, passages)
             step.conclude(f"{len(passages)} passages")
         with screen.step("Asking questions in bursts") as step:
+            bursts = traffic.BURSTS if parts.model.own else traffic.BURSTS_TO_USERS_VLLM
             answers = await traffic.run(
-                app, traffic.plan(), lambda done, of: step.say(f"{done} of {of}")
+                app, traffic.plan(bursts), lambda done, of: step.say(f"{done} of {of}")
             )
     # Sends what is still buffered.
     await asyncio.to_thread(tracers.shutdown)

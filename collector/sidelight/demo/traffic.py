@@ -48,6 +48,8 @@ QUESTIONS = (
     "What does tensor parallelism need from the machine?",
 )
 BURSTS = 6
+# To a vLLM of the user's, which others may be using: one trace of each kind, and no load to watch.
+BURSTS_TO_USERS_VLLM = 2
 # Above vLLM's batch limit in the demo (12), so that some requests queue.
 BURST_SIZE = 16
 BURST_PAUSE_SECONDS = 2.0
@@ -64,14 +66,14 @@ class Burst:
     pause_seconds: float = 0.0
 
 
-def plan(seed: int = 0) -> list[Burst]:
+def plan(bursts_of_many: int = BURSTS, seed: int = 0) -> list[Burst]:
     """The demo's traffic, the same for the same seed."""
     chance = random.Random(seed)  # noqa: S311
     bursts = [Burst([Ask(question, session="warm-up")]) for question in QUESTIONS[:3]]
     # A single client certainly leaves before the answer is complete. In a burst it may read so
     # late that the answer is already complete.
     bursts += [Burst([_impatient(question, "warm-up")]) for question in QUESTIONS[3:6]]
-    for number in range(BURSTS):
+    for number in range(bursts_of_many):
         session = f"session-{number}"
         # A third of the questions is asked twice at the same time, so their prompts are shared.
         questions = chance.sample(QUESTIONS, BURST_SIZE * 2 // 3)

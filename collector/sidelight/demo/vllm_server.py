@@ -23,6 +23,8 @@ MAX_BATCH_REQUESTS = 12
 _IN_ENGINE = ("--distributed-executor-backend", "vllm.v1.executor.uniproc_executor.UniProcExecutor")
 # As that process has: in so small a model more threads only wait for each other.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+# Eager execution leaves the sampler's functions, and compiling takes longer than running them.
+_NOTHING_COMPILED = {"TORCHDYNAMO_DISABLE": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ def start(
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "OTEL_SERVICE_NAME": SERVICE_NAME,
+        **_NOTHING_COMPILED,
     }
     # The user's own Python settings are for another environment.
     for foreign in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_PLUGINS"):
