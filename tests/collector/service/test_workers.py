@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from sidelight.demo.processes import is_free
 from support.backend import Reply
-from support.collector import Collector, fetch, run_to_end, settings
+from support.collector import Collector, run_to_end, settings
 from support.ports import free_port
 from support.reloading import reload
 from support.span_load import SpanLoad, new_ids, request_of
@@ -77,6 +78,18 @@ def _spread(collector: Collector, requests: int = 40) -> list[bytes]:
     return ids
 
 
+@pytest.fixture(scope="class")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    """Two workers, for tests that leave them as they are; only who has a token reads metrics."""
+    directory = tmp_path_factory.mktemp("pair")
+    token = "hunter2hunter2hunter2"
+    (directory / "token").write_text(token)
+    serve = {"port": 0, "tokens": [{"file": str(directory / "token")}]}
+    with Collector(settings(directory, workers=2, serve=serve), directory) as collector:
+        collector.reader = {"Authorization": f"Bearer {token}"}
+        yield collector
+
+
 class TestAsOne:
     def test_every_span_arrives_and_is_counted_once(self, tmp_path: Path) -> None:
         """Each worker has its own log; the counters on /metrics are the exact sums."""
@@ -132,15 +145,14 @@ class TestAsOne:
             assert 0 < memory["supervisor"] < memory["0"] / 2
             assert memory["1"] > 0
 
-    def test_a_received_series_is_shown_once(self, tmp_path: Path) -> None:
+    def test_a_received_series_is_shown_once(self, pair: Collector) -> None:
         """In its newest state, though its sender's connections met both workers."""
-        with Collector(settings(tmp_path, workers=2), tmp_path) as collector:
-            for number in range(1, 31):
-                assert collector.post(_sum_request(number), "/v1/metrics")[0] == 200
-            assert collector.metric("sidelight_collector_metrics_series") == 2
-            _, text = collector.get("/metrics")
-            (line,) = re.findall(r"^jobs_total.*$", text, re.MULTILINE)
-            assert line.endswith(" 30")
+        for number in range(1, 31):
+            assert pair.post(_sum_request(number), "/v1/metrics")[0] == 200
+        assert pair.metric("sidelight_collector_metrics_series") == 2
+        _, text = pair.get("/metrics", pair.reader)
+        (line,) = re.findall(r"^jobs_total.*$", text, re.MULTILINE)
+        assert line.endswith(" 30")
 
     def test_a_lone_worker_has_no_supervisor(self, tmp_path: Path) -> None:
         """One process, whose log is the configured folder itself."""
@@ -149,21 +161,11 @@ class TestAsOne:
             assert list((tmp_path / "log").glob("*.segment"))
             assert b"workers" not in Path(f"/proc/{collector.pid}/cmdline").read_bytes()
 
-    def test_metrics_are_guarded(self, tmp_path: Path) -> None:
+    def test_metrics_are_guarded(self, pair: Collector) -> None:
         """By the tokens of `serve`, as with one process; probes need none."""
-        (tmp_path / "token").write_text("hunter2hunter2hunter2")
-        config = settings(tmp_path, workers=2)
-        config["serve"]["tokens"] = [{"file": str(tmp_path / "token")}]
-        with Collector(config, tmp_path) as collector:
-            assert collector.get("/metrics")[0] == 401
-            assert collector.get("/readyz")[0] == 200
-            status, _, _ = fetch(
-                f"http://127.0.0.1:{collector.serve_port}/metrics",
-                None,
-                {"Authorization": "Bearer hunter2hunter2hunter2"},
-                30.0,
-            )
-            assert status == 200
+        assert pair.get("/metrics")[0] == 401
+        assert pair.get("/readyz")[0] == 200
+        assert pair.get("/metrics", pair.reader)[0] == 200
 
 
 class TestDying:
