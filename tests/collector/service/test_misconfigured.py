@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-
-import pytest
 
 from support.backend import Reply
 from support.certificates import Authority
@@ -15,6 +15,10 @@ from support.span_store import SpanStore
 from support.waiting import eventually
 
 _STATUSES = [302, 400, 401, 403, 404, 406, 410, 411, 413, 417, 421, 422, 424, 426, 428, 431, 451]
+
+
+def _answer(status: int, _: object) -> Reply:
+    return Reply(status)
 
 
 def test_http_to_a_port_with_tls(tmp_path: Path) -> None:
@@ -35,20 +39,27 @@ def test_http_to_a_port_with_tls(tmp_path: Path) -> None:
             assert collector.metric(retries, destination="tls") < 500
 
 
-@pytest.mark.parametrize("status", _STATUSES)
-def test_every_status_that_comes_for_everything(tmp_path: Path, status: int) -> None:
-    """All of it arrives once the configuration is right, and once only."""
+def test_every_status_that_comes_for_everything(tmp_path: Path) -> None:
+    """All of it arrives once the configuration is right, and once only, whatever the status."""
     ids = new_ids(200)
-    with SpanStore(refuse=lambda _: Reply(status)) as store:
-        destination = store.destination(max_backoff_seconds=0.1, max_blocked_seconds=0.1)
-        with Collector(settings(tmp_path, destinations=[destination]), tmp_path) as collector:
+    with ExitStack() as opened:
+        stores = {
+            f"answers-{status}": opened.enter_context(SpanStore(refuse=partial(_answer, status)))
+            for status in _STATUSES
+        }
+        hasty = {"max_backoff_seconds": 0.1, "max_blocked_seconds": 0.1}
+        destinations = [store.destination(name, **hasty) for name, store in stores.items()]
+        with Collector(settings(tmp_path, destinations=destinations), tmp_path) as collector:
             assert collector.post(request_of(ids))[0] == 200
             retries = "sidelight_collector_retries_total"
-            eventually(lambda: collector.metric(retries, destination="store") > 20)
+            for name in stores:
+                eventually(lambda name=name: collector.metric(retries, destination=name) > 20)
             assert collector.metric("sidelight_collector_dropped_total") == 0
-            store.refuse = lambda _: None
-            eventually(lambda: set(ids) == store.ids.keys())
-            assert set(store.ids.values()) == {1}
+            for store in stores.values():
+                store.refuse = lambda _: None
+            for name, store in stores.items():
+                eventually(lambda store=store: set(ids) == store.ids.keys(), name)
+                assert set(store.ids.values()) == {1}
             assert collector.metric("sidelight_collector_dropped_total") == 0
 
 
