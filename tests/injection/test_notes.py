@@ -33,3 +33,27 @@ def test_an_isolated_python(words: list[str]) -> None:
 def test_options_of_other_programs(words: list[str]) -> None:
     """The options of a shell's programs and of vLLM are not Python's."""
     assert notes({**IMAGE, "command": words}, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "is_told"),
+    [(["a", "b"], True), (["sidelight", "b"], True), (["a", "b,sidelight"], False), (["a"], False)],
+)
+def test_plugins_that_are_set_twice(values: list[str], is_told: bool) -> None:
+    """The container gets the last, which is not extended: vLLM would load no Sidelight."""
+    env = [{"name": "VLLM_PLUGINS", "value": value} for value in values]
+    found = notes({**IMAGE, "env": env}, {})
+    assert [note for note in found if note.startswith("VLLM_PLUGINS is set twice")] == (
+        found if is_told else []
+    )
+    assert bool(found) == is_told
+
+
+@pytest.mark.parametrize(
+    ("policy", "is_told"), [("Default", True), ("ClusterFirst", False), (None, False)]
+)
+def test_a_pod_that_finds_no_service(policy: str | None, is_told: bool) -> None:
+    """Its DNS is the node's, which does not know the gateway's name."""
+    found = notes(IMAGE, {"spec": {"dnsPolicy": policy}})
+    assert bool(found) == is_told
+    assert all("finds no Service by its name" in note for note in found)

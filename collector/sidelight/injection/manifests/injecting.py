@@ -76,13 +76,12 @@ def _inject(
         return [], PodOutcome(owner, place, decision.reason)
     operations = folded([*before, *decision.operations])
     target = container_of(decision.operations, pod)
-    annotations = (pod.get("metadata") or {}).get("annotations") or {}
     outcome = PodOutcome(
         owner,
         place,
         decision.reason,
         str(target["name"]),
-        (*_of_the_object(template), *notes(target, annotations)),
+        (*_of_the_object(template), *notes(target, pod)),
     )
     return [
         replace(operation, path=_located(operation.path, template))

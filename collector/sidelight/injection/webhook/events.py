@@ -82,7 +82,7 @@ def event_of(pod: Mapping[str, Any], namespace: str, decision: PodDecision) -> P
     return replace(
         event,
         container=str(container["name"]),
-        notes=tuple(notes(container, metadata.get("annotations") or {})),
+        notes=tuple(notes(container, pod)),
     )
 
 
