@@ -102,6 +102,8 @@ def compare_span(native: Any, item: bytes) -> bool:
         span.trace_id, span.span_id, span.parent_span_id, span.name, span.kind,
         span.start_time_unix_nano, span.end_time_unix_nano,
     )  # fmt: skip
+    for fact in ("name", "parent_span_id", "start_time_unix_nano"):
+        assert getattr(walked, fact) == getattr(span, fact)
     assert walked.has_events == (len(span.events) > 0)
     assert walked.is_error == (span.status.code == Status.STATUS_CODE_ERROR)
     empty = [pair.value.WhichOneof("value") == "string_value" for pair in pairs]

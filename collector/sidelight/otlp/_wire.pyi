@@ -24,6 +24,18 @@ class WalkedSpan:
     def may_have_empty(self) -> bool:
         """Whether a value is an empty text."""
 
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def parent_span_id(self) -> bytes:
+        """The id of its parent, empty without one."""
+
+    @property
+    def start_time_unix_nano(self) -> int:
+        """When it began."""
+
     def head(self) -> tuple[bytes, bytes, bytes, str, int, int, int]:
         """Trace id, span id, parent's span id, name, kind, start and end in Unix nanoseconds."""
 

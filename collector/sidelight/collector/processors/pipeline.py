@@ -40,7 +40,7 @@ from sidelight.collector.processors.repair.suspects import Suspects
 from sidelight.otlp.inheritance import OWN_SOURCES, SOURCES, inherit_among
 from sidelight.otlp.otlp_pb2 import Request, Scopes
 from sidelight.otlp.remember import remembered
-from sidelight.otlp.span import SourcedSpan, SpanRecord, attributes, record
+from sidelight.otlp.span import SourcedSpan, SpanRecord, attributes
 
 # Scopes whose every span the metrics want to see; of others those with such attributes, which
 # have been opened before to be made canonical.
@@ -215,7 +215,7 @@ class Pipeline:
             records.append(None)
             applied = self._plans.apply(rules, key, item)
             records[-1] = _measured(name, applied)
-            return applied.proto.SerializeToString() if applied.changed else None
+            return applied.serialised() if applied.changed else None
 
         yield from edit_in_steps(scope, items, indexes, change, processed)
         if len(items) != came:  # some were refused, and the others have other places
@@ -289,9 +289,10 @@ def _measured(scope: str, applied: Applied) -> SpanRecord | None:
     if not applied.has_any(_MEASURED_NAMES):
         if scope not in _MEASURED_SCOPES:
             return None
-        if scope == c.SCOPE_VLLM and applied.proto.kind not in _REQUEST_KINDS:
-            return None
-    return record(applied.proto, applied.attributes())
+        if scope == c.SCOPE_VLLM:
+            span = applied.record()
+            return span if span.kind in _REQUEST_KINDS else None
+    return applied.record()
 
 
 @remembered(maxsize=512)

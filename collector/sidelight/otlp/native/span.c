@@ -200,6 +200,7 @@ static PyType_Slot slots[] = {
     {Py_tp_dealloc, (void *)deallocate},
     {Py_tp_members, members},
     {Py_tp_methods, span_methods},
+    {Py_tp_getset, span_facts},
     {0, NULL},
 };
 

@@ -36,7 +36,8 @@ typedef struct {
 /* The one field of a value; false where there is none, more than one, or one of no known kind. */
 bool read_value(Reader value, uint32_t *number, Reader *part);
 
-/* values.c: the methods of a walked span. */
+/* values.c: the methods of a walked span, and what it has under protobuf's names. */
 extern PyMethodDef span_methods[];
+extern PyGetSetDef span_facts[];
 
 #endif

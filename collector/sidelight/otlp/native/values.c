@@ -82,6 +82,28 @@ static PyObject *head(PyObject *self, PyObject *ignored) {
                          (unsigned long long)head->start, (unsigned long long)head->end);
 }
 
+static PyObject *name(PyObject *self, void *ignored) {
+    (void)ignored;
+    return text_of(((const WalkedSpan *)self)->head.name);
+}
+
+static PyObject *parent_span_id(PyObject *self, void *ignored) {
+    (void)ignored;
+    return bytes_of(((const WalkedSpan *)self)->head.parent_span_id);
+}
+
+static PyObject *start(PyObject *self, void *ignored) {
+    (void)ignored;
+    return PyLong_FromUnsignedLongLong(((const WalkedSpan *)self)->head.start);
+}
+
+PyGetSetDef span_facts[] = {
+    {"name", name, NULL, NULL, NULL},
+    {"parent_span_id", parent_span_id, NULL, NULL, NULL},
+    {"start_time_unix_nano", start, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 static PyObject *names(PyObject *self, PyObject *ignored) {
     (void)ignored;
     const WalkedSpan *span = (const WalkedSpan *)self;

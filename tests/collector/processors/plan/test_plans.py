@@ -53,7 +53,7 @@ def assert_same(plans: Plans, rules: Rules, item: bytes, key: object = None) -> 
     """A plan, if there is one, does to a span what the rules do, and reads it as it then is."""
     changed, expected = changed_by(rules, item)
     applied = plans.apply(rules, key, item)
-    made = applied.proto
+    made = Span.FromString(applied.serialised())
     assert made.SerializeToString(deterministic=True) == expected.SerializeToString(
         deterministic=True
     )

@@ -22,7 +22,10 @@ Answer = TypeVar("Answer")
 class Fact:
     """Something of a span that is not an attribute. `read` must not change the span."""
 
-    read: Callable[[Span], Any]
+    read: Callable[[Any], Any]
+    is_of_head: bool = False
+    """Whether it reads `name`, `parent_span_id` and `start_time_unix_nano` alone, for which a span
+    need not be parsed: it may then be given a `WalkedSpan`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from sidelight.collector.processors.normalise.table import Table
 from sidelight.instrumentation.vectordb.registry import OPERATION_KINDS
 from sidelight.otlp.span import AttributeValue
 
-_SPAN_NAME = Fact(lambda span: span.name)
+_SPAN_NAME = Fact(lambda span: span.name, is_of_head=True)
 
 
 def set_kind(table: Table, span: EditableSpan) -> None:

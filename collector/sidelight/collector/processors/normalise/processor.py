@@ -22,9 +22,9 @@ from sidelight.otlp.span import AttributeValue, attributes
 # Beyond a day it is not a time but a mistake, perhaps in milliseconds.
 _MAX_TTFT_SECONDS = 86_400
 
-_IS_REQUEST = Fact(lambda span: span.name == vllm.REQUEST_SPAN)
-_NAME = Fact(lambda span: span.name)
-_START = Fact(lambda span: span.start_time_unix_nano)
+_IS_REQUEST = Fact(lambda span: span.name == vllm.REQUEST_SPAN, is_of_head=True)
+_NAME = Fact(lambda span: span.name, is_of_head=True)
+_START = Fact(lambda span: span.start_time_unix_nano, is_of_head=True)
 
 
 _LACKS_MESSAGE = Fact(lambda span: not span.status.message)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Se
 from typing import Final
 
 import stringzilla
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from sidelight.collector.processors.common.editable_span import EditableSpan
 from sidelight.collector.processors.common.open_span import OpenSpan
@@ -25,7 +25,7 @@ from sidelight.collector.processors.plan.traced_span import (
 from sidelight.collector.processors.plan.tree import Changes, NoPlan, Question, Step
 from sidelight.collector.processors.plan.values import Subject, Value, Values
 from sidelight.otlp.otlp_pb2 import SpanShape
-from sidelight.otlp.span import Attributes, AttributeValue, attributes
+from sidelight.otlp.span import Attributes, AttributeValue, SpanRecord, attributes
 
 MAX_NAMES = 256
 MAX_NAME_BYTES = 8192
@@ -55,18 +55,23 @@ Rules = Callable[[EditableSpan], None]
 class Applied:
     """What rules did to a span: whether they changed it, and its attributes afterwards."""
 
-    __slots__ = ("_done", "_subject", "changed")
+    __slots__ = ("_done", "_made", "_subject", "changed")
 
-    def __init__(self, done: Changes | OpenSpan, subject: Subject, *, changed: bool) -> None:
+    def __init__(
+        self, done: Changes | OpenSpan, subject: Subject, made: bytes, *, changed: bool
+    ) -> None:
         self.changed = changed
         self._done = done
+        self._made = made
         self._subject = subject
 
-    @property
-    def proto(self) -> Span:
+    def serialised(self) -> bytes:
         """The span afterwards."""
-        self._subject.open()
-        return self._subject.proto
+        return self._made
+
+    def record(self) -> SpanRecord:
+        """The span afterwards, as metrics see it."""
+        return self._subject.record(self.attributes())
 
     @property
     def names(self) -> Container[str]:
@@ -84,7 +89,6 @@ class Applied:
     def attributes(self) -> Attributes:
         """The attributes; with a plan, each is read when it is asked for."""
         done = self._done
-        self._subject.open()
         if isinstance(done, Changes):
             return _PlannedAttributes(done.names, self._subject)
         return attributes(self._subject.proto.attributes)
@@ -125,37 +129,37 @@ class Plans:
         Raises whatever the rules raise.
         """
         subject = Subject(item)
-        if len(item) > _USUAL_BYTES and _has_many_names(item):
+        walked = subject.walked
+        if walked is not None:
+            traits = (key, walked.shape, walked.may_have_empty)
+        elif len(item) > _USUAL_BYTES and _has_many_names(item):
             return self._applied_slowly(rules, subject)
-        # Names alone, brought together by protobuf: a tuple of them takes twice as long.
-        names = SpanShape.FromString(item)
-        names.DiscardUnknownFields()
-        traits = (
-            key,
-            names.SerializeToString(),
-            stringzilla.find(item, _EMPTY) >= 0 or stringzilla.find(item, _EMPTY_ODDLY) >= 0,
-        )
+        else:
+            # Names alone, brought together by protobuf: a tuple of them takes twice as long.
+            names = SpanShape.FromString(item)
+            names.DiscardUnknownFields()
+            may_have_empty = (
+                stringzilla.find(item, _EMPTY) >= 0 or stringzilla.find(item, _EMPTY_ODDLY) >= 0
+            )
+            traits = (key, names.SerializeToString(), may_have_empty)
         shape = self._shapes.get(traits) or self._promoted(traits)
         step = None if shape is None else shape.first
-        if type(step) is Question:
-            subject.open()
         while type(step) is Question:
             step = step.next.get(step.ask(subject))
         if step is None:
             step = self._learned(rules, traits, shape, subject)
         if type(step) is not Changes:
             return self._applied_slowly(rules, subject)
-        if step.changed:
-            subject.open()
-            step.apply(subject)
-        return Applied(step, subject, changed=step.changed)
+        made = step.apply(subject) if step.changed else item
+        return Applied(step, subject, made, changed=step.changed)
 
     def _applied_slowly(self, rules: Rules, subject: Subject) -> Applied:
         self.unplanned += 1
-        subject.open()
         span = OpenSpan(subject.proto)
         rules(span)
-        return Applied(span, subject, changed=span.close())
+        changed = span.close()
+        made = subject.proto.SerializeToString() if changed else subject.item
+        return Applied(span, subject, made, changed=changed)
 
     def _promoted(self, traits: Hashable) -> _Shape | None:
         shape = self._older.pop(traits, None)
@@ -180,7 +184,6 @@ class Plans:
         self._credit = min(_FIRST_CREDIT, self._credit + _CREDIT_OF_A_SPAN)
         if self._credit < 1 or len(found[1]) > MAX_NAME_BYTES:
             return None
-        subject.open()
         proto = subject.proto
         names = tuple([pair.key for pair in proto.attributes])
         if len(names) > MAX_NAMES:

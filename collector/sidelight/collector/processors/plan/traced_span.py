@@ -18,7 +18,7 @@ from sidelight.collector.processors.common.editable_span import (
     Source,
 )
 from sidelight.collector.processors.common.open_span import any_value, number_of
-from sidelight.collector.processors.plan.tree import Ask, Changes
+from sidelight.collector.processors.plan.tree import Ask, Changes, Edits
 from sidelight.collector.processors.plan.values import (
     ABSENT,
     FixedValue,
@@ -133,7 +133,7 @@ class TracedSpan:
             return _text(known.of(self._subject))
         if isinstance(known, GivenValue):
             index = known.index
-            ask: Ask = lambda subject: subject.pairs[index].value.string_value  # noqa: E731
+            ask: Ask = lambda subject: subject.text(index)  # noqa: E731
         else:
             ask = lambda subject: _text(known.of(subject))  # noqa: E731
         return str(self._answer((_text, known), ask))
@@ -235,23 +235,25 @@ class TracedSpan:
                 added.append([])
             pair = KeyValue(key=attribute.name, value=self._fixed(attribute.value))
             added[-1].append(pair)  # type: ignore[union-attr]
+        values = [
+            (at, self._fixed(new) if isinstance(new, FixedValue) else new)
+            for at, attribute in enumerate(self._came)
+            if id(attribute) in kept
+            and not (isinstance(new := attribute.value, GivenValue) and new.index == at)
+        ]
+        keys = [
+            (attribute.index, attribute.name)
+            for attribute in came
+            if attribute.index is not None and attribute.name != self._traits.names[attribute.index]
+        ]
         return Changes(
             names={name: attribute.value for name, attribute in self._named.items()},
             changed=self._changed,
-            values=[
-                (at, self._fixed(new) if isinstance(new, FixedValue) else new)
-                for at, attribute in enumerate(self._came)
-                if id(attribute) in kept
-                and not (isinstance(new := attribute.value, GivenValue) and new.index == at)
-            ],
-            keys=[
-                (attribute.index, attribute.name)
-                for attribute in came
-                if attribute.index is not None
-                and attribute.name != self._subject.pairs[attribute.index].key
-            ],
+            values=values,
+            keys=keys,
             added=added,
             gone=gone[::-1],
+            edits=Edits(self._traits.names, values, keys, added, gone),
         )
 
     def _fixed(self, fixed: FixedValue) -> AnyValue:

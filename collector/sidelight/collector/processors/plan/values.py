@@ -9,37 +9,62 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight.collector.processors.common.editable_span import Fact
-from sidelight.otlp.span import value
+from sidelight.otlp.span import Attributes, AttributeValue, SpanRecord, record, value
+from sidelight.otlp.wire import walk
 
 
 class Subject:
-    """A span that a plan is applied to, parsed when it is opened."""
+    """A span that a plan is applied to: walked, or parsed once something asks for it."""
 
-    __slots__ = ("_item", "_opened", "made", "pairs", "proto")
-
-    proto: Span
-    """The span itself, once it is open."""
-    pairs: Sequence[KeyValue]
-    """Its attributes as they came, once it is open."""
+    __slots__ = ("_pairs", "_proto", "item", "made", "walked")
 
     def __init__(self, item: bytes) -> None:
-        self._item = item
-        self._opened = False
+        self.item = item
+        self.walked = walk(item)
+        """The span as C reads it; None where protobuf has to."""
         self.made: dict[Value, Any] = {}
         """What functions made of its values, each called once."""
+        self._proto: Span | None = None
+        self._pairs: Sequence[KeyValue] | None = None
 
-    def open(self) -> None:
-        """Parse the span, unless that was done."""
-        if not self._opened:
-            self._opened = True
-            self.proto = Span.FromString(self._item)
-            self.pairs = self.proto.attributes
+    @property
+    def proto(self) -> Span:
+        """The span parsed."""
+        if self._proto is None:
+            self._proto = Span.FromString(self.item)
+        return self._proto
 
-    def keep_pairs(self) -> None:
+    @property
+    def pairs(self) -> Sequence[KeyValue]:
+        """Its attributes as they came, parsed."""
+        if self._pairs is None:
+            self._pairs = self.proto.attributes
+        return self._pairs
+
+    def keep_pairs(self) -> Sequence[KeyValue]:
         """Let `pairs` stay as they came while attributes of `proto` are added and taken out."""
         # A list of all takes as long as parsing the span: it is not made for those that only are
         # read.
-        self.pairs = self.proto.attributes[:]
+        self._pairs = kept = self.proto.attributes[:]
+        return kept
+
+    def given(self, index: int) -> AttributeValue:
+        """The value that an attribute came with."""
+        walked = self.walked
+        return value(self.pairs[index].value) if walked is None else walked.value(index)
+
+    def text(self, index: int) -> str:
+        """The same if it is a text, else an empty one."""
+        walked = self.walked
+        return self.pairs[index].value.string_value if walked is None else walked.text(index)
+
+    def record(self, attributes: Attributes) -> SpanRecord:
+        """The span as metrics see it, with these attributes."""
+        walked = self.walked
+        if walked is None:
+            return record(self.proto, attributes)
+        ids_and_times = walked.head()
+        return SpanRecord(*ids_and_times, attributes, walked.is_error)
 
 
 class Value(Protocol):
@@ -59,7 +84,7 @@ class GivenValue:
 
     def of(self, subject: Subject) -> Any:
         """This value of a span."""
-        return value(subject.pairs[self.index].value)
+        return subject.given(self.index)
 
 
 class FixedValue:
@@ -89,7 +114,8 @@ class FactValue:
 
     def of(self, subject: Subject) -> Any:
         """This value of a span."""
-        return self._fact.read(subject.proto)
+        fact, walked = self._fact, subject.walked
+        return fact.read(subject.proto if walked is None or not fact.is_of_head else walked)
 
 
 class NamedValues:

@@ -12,7 +12,7 @@ from sidelight.collector.processors.common.open_span import number_of
 from sidelight.collector.processors.normalise.table import Names, Table
 from sidelight.otlp.span import AttributeValue
 
-_IS_ROOT = Fact(lambda span: not span.parent_span_id)
+_IS_ROOT = Fact(lambda span: not span.parent_span_id, is_of_head=True)
 # The engine's ids of requests begin with the kind of the call: chatcmpl-…, cmpl-…, resp-….
 _ID_KIND = re.compile(r"[a-z]+")
 _OPERATIONS: Final[Names] = MappingProxyType(
