@@ -193,6 +193,16 @@ def test_parts_are_counted_above_a_size(native: Any) -> None:
     assert native.survey(wire.SCHEMA, body, len(body) - 1, 100) == CLEAN
 
 
+def test_kin(native: Any) -> None:
+    """Names are told by the beginnings of attributes; what is no message has no kin."""
+    starts = tuple(KeyValue(key=name).SerializeToString() for name in ("a", "b", "long" * 50))
+    held: list[dict[str, Any]] = [{"b": 1}, {"a": 1, "long" * 50: 2}, {"c": "a", "ab": "b"}]
+    items = [span(attributes).SerializeToString() for attributes in held]
+    assert [names for *_, names in native.kin(items, starts)] == [2, 5, 0]
+    assert native.kin([*items, b"\x0a"], starts) is None
+    assert native.kin([], starts) == []
+
+
 _PLAIN = st.one_of(
     _TEXTS,
     st.booleans(),
@@ -238,6 +248,8 @@ def test_what_is_not_there(native: Any) -> None:
         lambda: native.walk("text"),
         lambda: native.survey("text", b"", 1, 1),
         lambda: native.attribute("text", 1),
+        lambda: native.kin([None], ()),
+        lambda: native.kin([], (b"x",)),
         lambda: type(walked)(),
     ]
     for call in calls:

@@ -25,7 +25,8 @@ from bench.collector.payloads import llm
 from sidelight.collector.processors.limits.ids import fault
 from sidelight.collector.processors.repair.texts import repair_span
 from sidelight.otlp.check import MAX_PARTS, WHOLE_BYTES
-from sidelight.otlp.otlp_pb2 import Request
+from sidelight.otlp.inheritance import OWN_SOURCES
+from sidelight.otlp.otlp_pb2 import Request, SpanHead, SpanTraits
 from sidelight.otlp.schema import schema
 from sidelight.otlp.span import value
 from sidelight.otlp.wire import CLEAN, NOT_SURE
@@ -81,6 +82,7 @@ def compare_request(native: Any, body: bytes) -> int:
 
 def compare_span(native: Any, item: bytes) -> bool:
     """A walked span says what protobuf says; whether it was walked."""
+    _compare_kin(native, item)
     walked = native.walk(item)
     try:
         span = Span.FromString(item)
@@ -112,6 +114,24 @@ def compare_span(native: Any, item: bytes) -> bool:
     )
     _compare_edited(walked, item, span)
     return True
+
+
+def _compare_kin(native: Any, item: bytes) -> None:
+    """The ids, and which of the names that are inherited a span has."""
+    known = native.kin([item], OWN_SOURCES)
+    if known is None:
+        return
+    ((trace_id, span_id, parent_span_id, names),) = known
+    head = SpanHead.FromString(item)
+    assert (trace_id, span_id, parent_span_id) == (
+        head.trace_id, head.span_id, head.parent_span_id,
+    )  # fmt: skip
+    try:
+        held = SpanTraits.FromString(item).attributes
+    except DecodeError:  # its status is no message
+        return
+    starts = [any(pair.startswith(start) for pair in held) for start in OWN_SOURCES]
+    assert names == sum(is_there << bit for bit, is_there in enumerate(starts))
 
 
 def _compare_edited(walked: Any, item: bytes, span: Span) -> None:

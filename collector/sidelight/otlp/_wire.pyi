@@ -71,3 +71,11 @@ def attribute(name: bytes, value: str | bool | int | float | list[str]) -> bytes
 
     Raises `ValueError` and `TypeError` for what OTLP has no value for.
     """
+
+def kin(
+    spans: list[bytes], starts: tuple[bytes, ...]
+) -> list[tuple[bytes, bytes, bytes, int]] | None:
+    """Trace id, span id, parent's id, and a bit for each start that an attribute begins with.
+
+    `starts` are serialised KeyValues without a value. None where a span is not a message.
+    """

@@ -7,7 +7,6 @@ the root alone costs nothing there.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple
@@ -16,7 +15,7 @@ import stringzilla
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from sidelight import conventions as c
-from sidelight.otlp import varint
+from sidelight.otlp import varint, wire
 from sidelight.otlp.otlp_pb2 import Request, Scopes, SpanHead, SpanTraits
 
 Grouping = dict[str, bytes]
@@ -102,38 +101,47 @@ def inherit_among(
 ) -> bool:
     """The same for scopes with their spans as a list, which is changed as they are."""
     items = [item for _, scope_items in held for item in scope_items]
-    having = _having(items)
+    kin = wire.kin(items, OWN_SOURCES) or _searched_kin(items)
     families = {trace_id: _Family(grouping) for trace_id, grouping in (roots or {}).items()}
     for item in gone:
         families.setdefault(_ids(item).trace_id, _Family()).add(_ids(item), grouping(item))
-    trace_ids: list[bytes] = []
-    if having or families:
-        trace_ids = list(map(_trace_id, items))
-        for trace_id in _uneven(having, trace_ids):
-            families.setdefault(trace_id, _Family())
+    for trace_id in _uneven(kin):
+        families.setdefault(trace_id, _Family())
     if not families:
         return False
-    everywhere = set().union(*having)
-    members = [number for number, trace_id in enumerate(trace_ids) if trace_id in families]
-    ids = {number: _ids(items[number]) for number in members}
-    for number in members:
-        own = grouping(items[number]) if number in everywhere else {}
-        families[ids[number].trace_id].add(ids[number], own)
+    for item, (trace_id, span_id, parent_span_id, names) in zip(items, kin, strict=True):
+        family = families.get(trace_id)
+        if family is not None:
+            own = grouping(item) if names else {}
+            family.add(_Ids(trace_id, span_id, parent_span_id), own)
     changed = False
-    first = 0
-    following = iter(members)
-    number = next(following, len(items))
+    number = 0
     for scope, scope_items in held:
-        end = first + len(scope_items)
-        while number < end:
-            missing = families[ids[number].trace_id].missing(ids[number].span_id)
-            if missing:
-                at = number - first
-                scope_items[at] = scope.items[at] = scope_items[at] + missing
-                changed = True
-            number = next(following, len(items))
-        first = end
+        before = scope_items.copy()
+        for at, item in enumerate(before):
+            family = families.get(kin[number][0])
+            if family is not None:
+                missing = family.missing(kin[number][1])
+                if missing:
+                    scope_items[at] = item + missing
+            number += 1
+        if scope_items != before:
+            # One assignment for all: a fourth of what one for each costs.
+            scope.items[:] = scope_items
+            changed = True
     return changed
+
+
+_Kin = tuple[bytes, bytes, bytes, int]
+"""Trace id, span id and parent's id of a span, and a bit for each name that it may have."""
+
+
+def _searched_kin(items: Sequence[bytes]) -> list[_Kin]:
+    names = [0] * len(items)
+    for bit, numbers in enumerate(_having(items)):
+        for number in numbers:
+            names[number] |= 1 << bit
+    return [(*_ids(item), bits) for item, bits in zip(items, names, strict=True)]
 
 
 def _having(items: Sequence[bytes]) -> list[set[int]]:
@@ -158,22 +166,10 @@ def _having(items: Sequence[bytes]) -> list[set[int]]:
     return having
 
 
-def _uneven(having: Sequence[set[int]], trace_ids: Sequence[bytes]) -> set[bytes]:
+def _uneven(kin: Sequence[_Kin]) -> set[bytes]:
     """Traces in which some spans have a name and others lack it."""
-    if not having:
-        return set()
-    spans = Counter(trace_ids)
-    uneven: set[bytes] = set()
-    for numbers in having:
-        counts = Counter([trace_ids[number] for number in numbers])
-        uneven.update(trace_id for trace_id, count in counts.items() if count < spans[trace_id])
-    return uneven
-
-
-def _trace_id(item: bytes) -> bytes:
-    """The trace id of a serialised span."""
-    # As all encoders write it: field 1 first, 16 bytes long.
-    return item[2:18] if item.startswith(b"\x0a\x10") else SpanHead.FromString(item).trace_id
+    first: dict[bytes, int] = {}
+    return {trace_id for trace_id, _, _, names in kin if first.setdefault(trace_id, names) != names}
 
 
 def _ids(item: bytes) -> _Ids:

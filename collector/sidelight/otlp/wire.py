@@ -1,7 +1,7 @@
 """What is done to bytes in C, where `scripts/compile.py` could compile it.
 
-Each function may say that it is not sure. Protobuf and Python then do the work, so a span that is
-written unlike all others, and an installation without a compiler, get the same results.
+Each but `attribute` may say that they are not sure. Protobuf and Python then do the work, so a span
+that is written unlike all others, and an installation without a compiler, get the same results.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ CLEAN: Final = 2
 span with bad ids."""
 
 if TYPE_CHECKING:
-    from sidelight.otlp._wire import WalkedSpan, attribute, survey, walk
+    from sidelight.otlp._wire import WalkedSpan, attribute, kin, survey, walk
 else:
     try:
-        from sidelight.otlp._wire import WalkedSpan, attribute, survey, walk
+        from sidelight.otlp._wire import WalkedSpan, attribute, kin, survey, walk
     except ImportError:
         WalkedSpan = type(None)
 
@@ -29,9 +29,12 @@ else:
         def walk(item):
             """No span can be walked."""
 
+        def kin(spans, starts):
+            """Nothing is known of any span."""
+
         def attribute(name, value):
             """Only for spans that were walked."""
             raise NotImplementedError
 
 
-__all__ = ["CLEAN", "NOT_SURE", "VALID", "WalkedSpan", "attribute", "survey", "walk"]
+__all__ = ["CLEAN", "NOT_SURE", "VALID", "WalkedSpan", "attribute", "kin", "survey", "walk"]

@@ -5,6 +5,7 @@ static PyMethodDef functions[] = {
     {"survey", (PyCFunction)(void (*)(void))survey, METH_FASTCALL, NULL},
     {"walk", walk, METH_O, NULL},
     {"attribute", (PyCFunction)(void (*)(void))attribute, METH_FASTCALL, NULL},
+    {"kin", (PyCFunction)(void (*)(void))kin, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 

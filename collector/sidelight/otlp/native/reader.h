@@ -98,10 +98,11 @@ static inline bool is_finite64(const uint8_t *bytes) {
  * `limit` can be read. */
 bool read_text(Reader text, const uint8_t *limit, bool *clean);
 
-/* check.c and span.c: what the module has. */
+/* What the module has. */
 PyObject *survey(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *walk(PyObject *module, PyObject *item);
 PyObject *attribute(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *kin(PyObject *module, PyObject *const *args, Py_ssize_t count);
 int add_span_type(PyObject *module);
 
 #endif

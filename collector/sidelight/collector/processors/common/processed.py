@@ -95,18 +95,23 @@ def edit_in_steps(
     An item that `change` raises for is refused: it might hold what must not be kept.
     """
     failed: set[int] = set()
+    changed = False
     for number, index in enumerate(indexes):
         if number % MAX_STEP_ITEMS == 0:
             yield
         try:
             made = change(items[index])
             if made is not None:
-                items[index] = scope.items[index] = made
-                processed.changed = True
+                items[index] = made
+                changed = True
         except Exception as error:  # noqa: BLE001 (whatever it is, the item must not pass)
             if not failed:
                 _logger.error("refusing items that could not be processed: %s", error_place(error))
             failed.add(index)
+    if changed:
+        # One assignment for all: a fourth of what one for each costs.
+        scope.items[:] = items
+        processed.changed = True
     if failed:
         refuse(
             [NOT_PROCESSED if i in failed else None for i in range(len(items))],
