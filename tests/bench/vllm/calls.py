@@ -1,7 +1,9 @@
 """What single calls of the capture cost, without a server around them.
 
 CPU time of the event loop's thread. `tight` is a loop of nothing else, which keeps code and data in
-the CPU's caches. All others do other work in between, as a server does.
+the CPU's caches. Otherwise there is other work between the calls, as in a server: before each
+chunk, step and sequence as much as vLLM's event loop does for a chunk, and before each request ten
+times that.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import statistics
 import threading
 import time
 import tracemalloc
@@ -29,41 +30,70 @@ from sidelight.instrumentation.vllm.output_processor import SequenceCapture
 from sidelight.instrumentation.vllm.records import REQUEST_ENDED, CapturedRequest
 from sidelight.instrumentation.vllm.runtime import Runtime
 from sidelight.instrumentation.vllm.versions import Versions
-from support.asgi import Client, Message, events, reply, scope
+from support.asgi import Client, Message, events, scope
 from support.observed_vllm import iteration, scheduler
 from support.vllm_application import QUESTION, piece
 from support.vllm_engine_client import AsyncLLM, output
 
 ROUNDS = 9
-CALLS = 2_000
-REQUESTS = 100
+CALLS = 1_000
+REQUESTS = 32
+CONCURRENCY = 16
 # Those of a chat of `load`, and the events after the last token.
 CHUNKS = TOKENS + 2
 MAX_IN_FLIGHT = 10_000
-CONTENT: tuple[ContentPolicy, ...] = ("off", "full")
-# Parsing it takes about a millisecond, and replaces what the CPU's caches hold.
-_OTHER_WORK = json.dumps([{str(number): [number, "x" * 20]} for number in range(1_500)])
+# Parsing them takes about 0.1 ms.
+ITEMS = 800
+
+
+class OtherWork:
+    """Work between the calls that are measured, which replaces what the CPU's caches hold.
+
+    A `size` of 1 takes about 0.1 ms. None is done if it is `tight`.
+    """
+
+    def __init__(self, *, tight: bool) -> None:
+        self._tight = tight
+        self._texts = {
+            size: json.dumps([[n, "x" * 20] for n in range(200 * size)]) for size in (1, 10)
+        }
+        self._seconds = 0.0
+        self._start = time.thread_time()
+
+    def do(self, size: int = 1) -> None:
+        """Work, and do not count it."""
+        if not self._tight:
+            start = time.thread_time()
+            json.loads(self._texts[size])
+            self._seconds += time.thread_time() - start
+
+    def rest(self) -> float:
+        """Seconds of all but this work so far."""
+        return time.thread_time() - self._start - self._seconds
 
 
 def figures() -> list[Figure]:
-    """µs of CPU for a step, a chunk, a request and a sequence, and a request's bytes in flight.
+    """µs of CPU for a step, a sequence, a chunk and a request, and a request's bytes in flight.
 
     `call.stream` is a request with all its chunks: what `call.request` and `call.chunk` add up to.
     """
     rows = [
-        figure("call.record_step", "us", _rounds(_steps)),
+        figure("call.record_step.tight", "us", _rounds(partial(_steps, tight=True))),
+        figure("call.record_step", "us", _rounds(partial(_steps, tight=False))),
         figure("call.sequence", "us", _rounds(_sequence)),
         figure("call.hand_off.tight", "us", _rounds(_hand_off)),
-        figure("call.request.tight", "us", _rounds(lambda: _added(0, "off", tight=True))),
         figure("call.in_flight", "bytes", [_in_flight()]),
     ]
-    for content in CONTENT:
-        alone = _rounds(partial(_added, 0, content))
-        streams = _rounds(partial(_added, CHUNKS, content))
-        chunks = [(both - one) / CHUNKS for both, one in zip(streams, alone, strict=True)]
-        rows.append(figure(f"call.request.{content}", "us", alone))
-        rows.append(figure(f"call.chunk.{content}", "us", chunks))
-        rows.append(figure(f"call.stream.{content}", "us", streams))
+    kinds: tuple[tuple[str, ContentPolicy, bool], ...] = (
+        ("off.tight", "off", True), ("off", "off", False), ("full", "full", False)
+    )  # fmt: skip
+    for suffix, content, tight in kinds:
+        requests = _rounds(partial(_added, 0, content, tight))
+        streams = _rounds(partial(_added, CHUNKS, content, tight))
+        chunks = [(both - one) / CHUNKS for both, one in zip(streams, requests, strict=True)]
+        rows.append(figure(f"call.request.{suffix}", "us", requests))
+        rows.append(figure(f"call.chunk.{suffix}", "us", chunks))
+        rows.append(figure(f"call.stream.{suffix}", "us", streams))
     return rows
 
 
@@ -88,15 +118,22 @@ def _connected() -> tuple[ObserverHandOff, Runtime]:
     return to, runtime
 
 
-def _steps() -> float:
-    to, _ = _connected()
-    stats, iterated = scheduler(running=16), iteration()
-    start = time.thread_time()
-    for number in range(CALLS):
-        to.put_step(step_record(0, stats, iterated, number * 0.02, ()))
-    micros = 1e6 * (time.thread_time() - start) / CALLS
-    to.forget()
-    return micros
+def _steps(*, tight: bool) -> float:
+    """The record of a step, and its share of the writes."""
+
+    def seconds(observed: bool) -> float:
+        to, _ = _connected()
+        stats, iterated = scheduler(running=16), iteration()
+        other = OtherWork(tight=tight)
+        for number in range(CALLS):
+            other.do()
+            if observed:
+                to.put_step(step_record(0, stats, iterated, number * 0.02, ()))
+        rest = other.rest()
+        to.forget()
+        return rest
+
+    return 1e6 * (seconds(True) - seconds(False)) / CALLS
 
 
 def _sequence() -> float:
@@ -110,12 +147,13 @@ def _sequence() -> float:
             )
             sequences.install()
         outputs = [(output(str(n)), output(str(n), reason=0)) for n in range(CALLS)]
-        start = time.thread_time()
+        other = OtherWork(tight=False)
         for number, (first, last) in enumerate(outputs):
+            other.do()
             client.add(str(number), "chatcmpl-a")
             client.output_processor.process_outputs([first], 1.0, None)
             client.output_processor.process_outputs([last], 2.0, None)
-        return time.thread_time() - start
+        return other.rest()
 
     return 1e6 * (seconds(True) - seconds(False)) / CALLS
 
@@ -133,9 +171,9 @@ def _hand_off() -> float:
         error=None, answer=(bytes(200),), answer_whole=True, tail=(bytes(200),) * 4,
     ))  # fmt: skip
     spent = 0.0
-    for _ in range(CALLS // REQUESTS):
+    for _ in range(CALLS // 100):
         start = time.thread_time()
-        for _ in range(REQUESTS):
+        for _ in range(100):
             to.put(record)
         spent += time.thread_time() - start
         # Until the other end has read it all, so that no write is refused.
@@ -144,38 +182,47 @@ def _hand_off() -> float:
     return 1e6 * spent / CALLS
 
 
-def _added(chunks: int, content: ContentPolicy, *, tight: bool = False) -> float:
+def _added(chunks: int, content: ContentPolicy, tight: bool) -> float:
     """µs that observing adds to a streamed request."""
     observed, alone = (_streamed(each, chunks, content, tight) for each in (True, False))
     return 1e6 * (observed - alone)
 
 
 def _streamed(observed: bool, chunks: int, content: ContentPolicy, tight: bool) -> float:
-    """Seconds of CPU for a streamed request, observed or not: the median of many."""
+    """Seconds of CPU for a streamed request among others, observed or not."""
     to, runtime = _connected()
     runtime.settings = Settings(capture_content=content)
     stream = events(*(piece("a token") for _ in range(chunks)), piece("", "stop"))
+    other = OtherWork(tight=tight)
 
     async def application(_: Any, receive: Any, send: Any) -> None:
         await receive()
-        await reply(send, *stream, content_type="text/event-stream")
+        headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for chunk in stream:
+            # The turn of another stream.
+            await asyncio.sleep(0)
+            other.do()
+            # Each is an object of its own, as in a server.
+            body = bytes(bytearray(chunk))
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     served: Any = SidelightMiddleware(application, runtime) if observed else application
 
-    async def run() -> list[float]:
-        spent = []
-        for _ in range(REQUESTS):
+    async def ask() -> None:
+        for _ in range(REQUESTS // CONCURRENCY):
             client = Client(QUESTION)
             given = scope(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-            if not tight:
-                json.loads(_OTHER_WORK)
-            start = time.thread_time()
+            other.do(10)
             await served(given, client.receive, _send)
-            spent.append(time.thread_time() - start)
-        return spent
+
+    async def run() -> float:
+        await asyncio.gather(*(ask() for _ in range(CONCURRENCY)))
+        return other.rest() / REQUESTS
 
     try:
-        return statistics.median(asyncio.run(run()))
+        return asyncio.run(run())
     finally:
         to.forget()
 
@@ -184,16 +231,24 @@ def _in_flight() -> float:
     """Bytes that an observed stream holds in the API server until it ends."""
     budget = CaptureBudget()
     held = []
+
+    def unsent(_: Any) -> Any: ...
+
+    def raising(_: RequestCapture, error: BaseException) -> None:
+        raise error
+
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     for _ in range(MAX_IN_FLIGHT):
-        capture = RequestCapture(scope(), "/v1/chat/completions", budget, keep_stream=False)
+        capture = RequestCapture(
+            scope(), "/v1/chat/completions", budget, keep_stream=False, send=unsent, fault=raising
+        )
         capture.received({"type": "http.request", "body": b"x" * 2_000})
         capture.body_record(1)
         headers = [(b"content-type", b"text/event-stream")]
-        capture.sent({"type": "http.response.start", "status": 200, "headers": headers})
+        capture.send({"type": "http.response.start", "status": 200, "headers": headers})
         for chunk in events(*(piece("a token") for _ in range(5))):
-            capture.sent({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
+            capture.send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
         held.append(capture)
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

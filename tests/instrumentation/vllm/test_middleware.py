@@ -153,7 +153,7 @@ async def test_root_path(observed: Observed) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyError, asyncio.CancelledError, GeneratorExit])
-@pytest.mark.parametrize("broken", ["__init__", "received", "sent", "body_record", "ended_record"])
+@pytest.mark.parametrize("broken", ["__init__", "received", "_sent", "body_record", "ended_record"])
 async def test_our_own_faults(
     observed: Observed, monkeypatch: pytest.MonkeyPatch, broken: str, error: type[BaseException]
 ) -> None:
@@ -171,19 +171,26 @@ async def test_our_own_faults(
     assert guard.faults == MAX_FAULTS_IN_A_ROW
 
 
+@pytest.mark.parametrize("broken", ["_sent", "_keep_large"])
 async def test_faults_are_counted_once_for_each_request(
-    observed: Observed, monkeypatch: pytest.MonkeyPatch
+    observed: Observed, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     """One stream of many chunks is one fault, and a request without one ends a run."""
-    sent = RequestCapture.sent
+    whole = getattr(RequestCapture, broken)
+    chunks = events(*[piece("a long text " * 200)] * 5, piece("", "stop"))
+
+    async def streaming(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+        await reply(send, *chunks, content_type="text/event-stream")
 
     def fault(*_: object) -> None:
         raise KeyError
 
     for _ in range(2 * MAX_FAULTS_IN_A_ROW):
-        monkeypatch.setattr(RequestCapture, "sent", fault)
-        await call(observed, streaming)
-        monkeypatch.setattr(RequestCapture, "sent", sent)
+        monkeypatch.setattr(RequestCapture, broken, fault)
+        client = await call(observed, streaming)
+        assert client.answer == b"".join(chunks)
+        monkeypatch.setattr(RequestCapture, broken, whole)
         await call(observed, streaming)
     guard = observed.runtime.middleware_guard
     assert guard.faults == 2 * MAX_FAULTS_IN_A_ROW

@@ -7,7 +7,7 @@ parsed here. Bytes are read where the records of the request go.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from time import monotonic_ns, time_ns
 from typing import Any, Final
 
@@ -27,6 +27,9 @@ MAX_TAIL_CHUNK_BYTES: Final = 64 * 1024
 # chunk, which is smaller, needs no accounting.
 RESERVED_CHUNK_BYTES: Final = 1024
 _RESERVED_BYTES: Final = MAX_TAIL_CHUNKS * RESERVED_CHUNK_BYTES
+
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class CaptureBudget:
@@ -159,14 +162,23 @@ class RequestCapture:
     """One request and its answer while they pass through the middleware."""
 
     __slots__ = (
-        "_answer", "_body", "_budget", "_chunks", "_end", "_first_chunk", "_headers", "_keep",
-        "_keep_stream", "_last_chunk", "_max_gap", "_path", "_start", "_start_ns", "_status",
-        "_stream", "_tail", "aborted", "body_handed_over", "completed", "current", "failed",
+        "_answer", "_body", "_budget", "_chunks", "_end", "_fault", "_first_chunk", "_headers",
+        "_is_under_way", "_keep", "_keep_stream", "_last_chunk", "_max_gap", "_path", "_send",
+        "_start", "_start_ns", "_status", "_stream", "_tail", "aborted", "body_handed_over",
+        "completed", "current", "failed",
     )  # fmt: skip
 
     def __init__(
-        self, scope: Mapping[str, Any], path: str, budget: CaptureBudget, keep_stream: bool
+        self,
+        scope: Mapping[str, Any],
+        path: str,
+        budget: CaptureBudget,
+        keep_stream: bool,
+        send: Send,
+        fault: Callable[[RequestCapture, BaseException], None],
     ) -> None:
+        self._send = send
+        self._fault = fault
         self._start_ns = time_ns()
         # Durations come from the monotonic clock, because the wall clock may be set in between.
         self._start = monotonic_ns()
@@ -179,7 +191,8 @@ class RequestCapture:
         self._answer = CapturedBody(budget)
         self._keep_stream = keep_stream
         # Where chunks of the answer go.
-        self._keep = self._answer.add
+        self._keep: Callable[[bytes], None] = self._answer.add
+        self._is_under_way = False
         self._tail: StreamTail | None = None
         self._status = 0
         self._stream = False
@@ -204,10 +217,41 @@ class RequestCapture:
             return not message.get("more_body", False)
         if kind == "http.disconnect" and not self.completed:
             self.aborted = True
+            self._is_under_way = False
         return False
 
-    def sent(self, message: MutableMapping[str, Any]) -> None:
-        """Note a message to the client."""
+    def send(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
+        """Note a message to the client, and send it. Raises what the server's `send` raises.
+
+        One frame, which is no coroutine: a second one would cost a chunk as much as the rest.
+        """
+        try:
+            chunk = message.get("body")
+            # All chunks of a stream but the first and the last.
+            if chunk and self._is_under_way and message.get("more_body", False):
+                now = monotonic_ns()
+                gap = now - self._last_chunk
+                if gap > self._max_gap:
+                    self._max_gap = gap
+                self._last_chunk = now
+                self._chunks += 1
+                if len(chunk) <= RESERVED_CHUNK_BYTES:
+                    self._keep(chunk)
+                else:
+                    self._keep_large(chunk)
+            else:
+                self._sent(message)
+        except BaseException as error:  # noqa: BLE001 - ours, never the application's
+            self._fault(self, error)
+        return self._send(message)
+
+    def _keep_large(self, chunk: bytes) -> None:
+        if self._tail is not None and not self._keep_stream:
+            # From now on each chunk is counted.
+            self._keep = self._tail.add
+        self._keep(chunk)
+
+    def _sent(self, message: MutableMapping[str, Any]) -> None:
         if self.aborted:
             # vLLM and Starlette answer on, but the server sends nothing of it.
             return
@@ -215,19 +259,7 @@ class RequestCapture:
         if kind == "http.response.body":
             chunk = message.get("body")
             if chunk:
-                now = monotonic_ns()
-                if self._chunks:
-                    gap = now - self._last_chunk
-                    if gap > self._max_gap:
-                        self._max_gap = gap
-                else:
-                    self._first_chunk = now
-                    if self._tail is not None and not self._keep_stream:
-                        # It has the id and the model.
-                        self._answer.add(chunk)
-                self._keep(chunk)
-                self._last_chunk = now
-                self._chunks += 1
+                self._sent_chunk(chunk)
             if not message.get("more_body", False):
                 self.completed = True
                 self._end = monotonic_ns()
@@ -243,7 +275,25 @@ class RequestCapture:
                     # An answer that is kept whole has its end already.
                     self._answer.tail = tail
                 else:
-                    self._keep = tail.add
+                    # Without a call of ours, as long as chunks are small.
+                    self._keep = tail.chunks.append if tail.reserved else tail.add
+
+    def _sent_chunk(self, chunk: bytes) -> None:
+        now = monotonic_ns()
+        if self._chunks:
+            self._max_gap = max(self._max_gap, now - self._last_chunk)
+        else:
+            self._first_chunk = now
+            self._is_under_way = self._stream
+            if self._tail is not None and not self._keep_stream:
+                # It has the id and the model.
+                self._answer.add(chunk)
+        self._last_chunk = now
+        self._chunks += 1
+        if len(chunk) <= RESERVED_CHUNK_BYTES:
+            self._keep(chunk)
+        else:
+            self._keep_large(chunk)
 
     def body_record(self, active: int) -> Record:
         """The record of the complete request body, whose bytes are the caller's from now on."""

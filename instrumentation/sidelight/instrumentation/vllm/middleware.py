@@ -12,7 +12,7 @@ from typing import Any
 
 from sidelight.instrumentation.suppression import is_suppressed_now
 from sidelight.instrumentation.vllm import current_request
-from sidelight.instrumentation.vllm.capture import RequestCapture
+from sidelight.instrumentation.vllm.capture import RequestCapture, Send
 from sidelight.instrumentation.vllm.faults import reraise_interrupt
 from sidelight.instrumentation.vllm.realtime import RealtimeCapture
 from sidelight.instrumentation.vllm.records import Record, held_bytes
@@ -22,7 +22,6 @@ from sidelight.instrumentation.vllm.runtime import Runtime
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -39,14 +38,12 @@ class SidelightMiddleware:
             connection = self._begin_realtime(scope)
             if connection is not None:
                 return self._observe_realtime(connection, scope, receive, send)
-        capture = self._begin(scope)
+        capture = self._begin(scope, send)
         if capture is None:
             return self.app(scope, receive, send)
-        return self._observe(capture, scope, receive, send)
+        return self._observe(capture, scope, receive)
 
-    async def _observe(
-        self, capture: RequestCapture, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _observe(self, capture: RequestCapture, scope: Scope, receive: Receive) -> None:
         shared = self._shared
 
         async def observed_receive() -> Message:
@@ -58,19 +55,11 @@ class SidelightMiddleware:
                 self._fault(capture, fault)
             return message
 
-        # No coroutine of its own, which would cost each chunk of a stream as much as the rest.
-        def observed_send(message: Message) -> Awaitable[None]:
-            try:
-                capture.sent(message)
-            except BaseException as fault:  # noqa: BLE001 - ours, never the application's
-                self._fault(capture, fault)
-            return send(message)
-
         # Only its name: the exception holds this frame, and would be held by it in a cycle.
         error: str | None = None
         shared.active_requests += 1
         try:
-            await self.app(scope, observed_receive, observed_send)
+            await self.app(scope, observed_receive, capture.send)
         except BaseException as raised:
             error = type(raised).__name__
             raise
@@ -80,7 +69,7 @@ class SidelightMiddleware:
             if not capture.failed:
                 shared.middleware_guard.passed()
 
-    def _begin(self, scope: Scope) -> RequestCapture | None:
+    def _begin(self, scope: Scope, send: Send) -> RequestCapture | None:
         shared = self._shared
         try:
             if scope["type"] != "http" or shared.middleware_guard.off:
@@ -89,7 +78,7 @@ class SidelightMiddleware:
             if route is None or is_suppressed_now():
                 return None
             capture = RequestCapture(
-                scope, route.path, shared.budget, shared.settings.captures_text
+                scope, route.path, shared.budget, shared.settings.captures_text, send, self._fault
             )
             current_request.begin(capture.current)
             return capture
