@@ -25,6 +25,7 @@ from support.helm import (
     template,
     tool,
 )
+from support.kubernetes.answering_cluster import answering_cluster
 from support.kubernetes_schemas import faults
 from support.paths import ROOT
 
@@ -197,6 +198,34 @@ def test_who_scales_sets_the_number() -> None:
     by_keda = rendered(CASES["scaled by KEDA"])
     assert only(by_keda, "ScaledObject")["spec"]["scaleTargetRef"]["kind"] == "Deployment"
     assert "replicas" not in only(by_keda, "Deployment", "-gateway")["spec"]
+
+
+@pytest.mark.parametrize("environment", ["helm-4", "helm-3"])
+@pytest.mark.parametrize("case", ["scaled by CPU", "scaled by KEDA"])
+def test_turning_a_scaler_on_keeps_the_pods(case: str, environment: str) -> None:
+    """Helm would take the number out, and Kubernetes would put in 1 until the scaler acts."""
+    values = {**CASES[case], "injection": {"mode": "none"}, "monitoring": {"mode": "never"}}
+    objects_before = rendered(values, environment=environment)
+    scaler = "ScaledObject" if "KEDA" in case else "HorizontalPodAutoscaler"
+    kind = only(objects_before, scaler)["spec"]["scaleTargetRef"]["kind"]
+    present = only(objects_before, kind, "-gateway")
+    assert "replicas" not in present["spec"]
+    release = {"release-name": "sidelight", "release-namespace": "observability"}
+    owned = {f"meta.helm.sh/{name}": value for name, value in release.items()}
+    running = {
+        **present,
+        "metadata": {**present["metadata"], "annotations": owned},
+        "spec": {**present["spec"], "replicas": 3},
+    }
+    with answering_cluster(objects_before, [running]) as cluster:
+        text = helm(
+            "template", "sidelight", CHART, "--namespace", "observability",
+            "--dry-run=server", "--disable-openapi-validation", "--kube-apiserver", cluster,
+            "--values", "-",
+            environment=environment,
+            stdin=json.dumps(values),
+        )  # fmt: skip
+    assert only(objects(text), kind, "-gateway")["spec"]["replicas"] == 3
 
 
 def test_kubectl_reads_all_objects() -> None:
