@@ -7,6 +7,7 @@ import gzip
 
 import pytest
 
+from sidelight.collector.log import writer as writer_module
 from sidelight.collector.log.errors import LogBusyError, LogFailedError
 from sidelight.collector.log.record import ENCODINGS
 from sidelight.collector.log.writer import MAX_GROUP_BYTES, LogWriter
@@ -44,6 +45,34 @@ async def test_requests_that_wait_share_one_write() -> None:
         ("traces", b"23", 5),
         ("metrics", b"m", 7),
     ]
+    await writer.close()
+
+
+async def test_requests_that_have_arrived_share_the_first_write() -> None:
+    """A turn of the thread costs as much as a small request; each of these is a turn of the loop
+    behind the one before it.
+    """
+    log = HeldLog()
+    log.go.set()
+    writer = LogWriter(log, max_pending_bytes=1000)
+
+    async def process_and_append(body: bytes) -> None:
+        await asyncio.sleep(0)
+        await writer.append("traces", body, 1)
+
+    await asyncio.gather(writer.append("traces", b"1", 1), process_and_append(b"2"))
+    assert [gzip.decompress(r.payload) for group in log.appends for r in group] == [b"12"]
+    await writer.close()
+
+
+async def test_no_group_waits_long_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While others are processed for long, what waits for the disk is written."""
+    monkeypatch.setattr(writer_module, "MAX_GATHER_SECONDS", 0.0)
+    log = HeldLog()
+    log.go.set()
+    writer = LogWriter(log, max_pending_bytes=1000)
+    await asyncio.gather(*(writer.append("traces", body, 1) for body in (b"1", b"2")))
+    assert len(log.appends) == 2
     await writer.close()
 
 

@@ -1,7 +1,8 @@
 """Group commit: many requests, one compressed record, one fdatasync.
 
 While the disk writes one group the next one gathers, so the size of a group follows the load:
-a lone request is written at once, many requests share one fsync.
+a lone request is written at once, many requests share one fsync. Requests that have arrived and
+are only to be processed are waited for, because a turn of the thread costs as much as they do.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Literal, Protocol
 
 from sidelight.base.executor import DaemonExecutor
 from sidelight.collector.log.errors import LogBusyError, LogError, LogFailedError
@@ -24,6 +25,11 @@ _logger = logging.getLogger(__name__)
 # Serialised messages of one type concatenate into their merge, so a group becomes one request;
 # backends cap a request at 4 MiB and up.
 MAX_GROUP_BYTES = 4 * 1024 * 1024
+
+MAX_GATHER_SECONDS = 0.001
+"""How long a group whose turn it is gathers, and only while there is something to process."""
+# The loop reads what has arrived behind the first of them, and processes it before the second ends.
+_GATHER_TURNS = 2
 
 
 class Appendable(Protocol):
@@ -68,7 +74,10 @@ class LogWriter:
         self._pending: list[_Pending] = []
         self._pending_bytes = 0
         self._thread = DaemonExecutor("sidelight-log")
-        self._task: asyncio.Task[None] | None = None
+        # The group that the thread has.
+        self._writing: asyncio.Future[None] | None = None
+        self._is_gathering = False
+        self._gathers_until = 0.0
         self.trouble: str | None = None
         """Why the last write failed; None since one succeeded."""
 
@@ -92,35 +101,67 @@ class LogWriter:
         # A request larger than the limit is accepted alone, or its sender would never be rid of it.
         if self._pending_bytes + len(body) > self._max_pending_bytes and self._pending_bytes:
             raise LogBusyError(f"{self._pending_bytes} bytes are waiting for the disk")
-        pending = _Pending(signal, body, items, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        pending = _Pending(signal, body, items, loop.create_future())
+        if not self._pending:
+            self._gathers_until = time.perf_counter() + MAX_GATHER_SECONDS
         self._pending.append(pending)
         self._pending_bytes += len(body)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._drain())
+        self._write_soon()
         return pending.done
 
-    async def _drain(self) -> None:
-        while self._pending:
-            group, self._pending = self._pending, []
-            try:
-                await self._thread.run(partial(self._store, group))
-            except Exception as error:  # noqa: BLE001 (whatever it is, nobody is acknowledged)
-                self._failed(error)
-                is_gone = isinstance(error, LogError)
-                for pending in group:
-                    if not pending.done.done():
-                        failure = LogFailedError(str(error), "folder" if is_gone else "disk")
-                        pending.done.set_exception(failure)
-            else:
-                self._recovered()
-                for pending in group:
-                    # A sender that hung up has cancelled its future; its data is stored.
-                    if not pending.done.done():
-                        pending.done.set_result(None)
-                # Once for the group, not for each request: it wakes every destination.
-                self._appended()
-            finally:
-                self._pending_bytes -= sum(len(pending.body) for pending in group)
+    def _write_soon(self) -> None:
+        """Write what is pending, once the disk is free and what has arrived is processed."""
+        if self._writing is not None or not self._pending:
+            return
+        if time.perf_counter() > self._gathers_until:
+            self._write()
+        elif not self._is_gathering:
+            self._is_gathering = True
+            asyncio.get_running_loop().call_soon(self._gather, _GATHER_TURNS - 1)
+
+    def _gather(self, turns: int) -> None:
+        if turns and time.perf_counter() < self._gathers_until:
+            asyncio.get_running_loop().call_soon(self._gather, turns - 1)
+            return
+        self._is_gathering = False
+        if self._writing is None and self._pending:
+            self._write()
+
+    def _write(self) -> None:
+        group, self._pending = self._pending, []
+        try:
+            self._writing = self._thread.submit(partial(self._store, group))
+        except RuntimeError as error:  # it is closed
+            self._settle(group, error)
+        else:
+            self._writing.add_done_callback(partial(self._written, group))
+
+    def _written(self, group: Sequence[_Pending], writing: asyncio.Future[None]) -> None:
+        self._writing = None
+        # First, so that the disk need not wait for the answers to the last group.
+        self._write_soon()
+        error = RuntimeError("it is closed") if writing.cancelled() else writing.exception()
+        self._settle(group, error)
+
+    def _settle(self, group: Sequence[_Pending], error: BaseException | None) -> None:
+        """Tell the senders of a group what became of it."""
+        self._pending_bytes -= sum(len(pending.body) for pending in group)
+        if error is not None:
+            self._failed(error)
+            reason: Literal["disk", "folder"]
+            reason = "folder" if isinstance(error, LogError) else "disk"
+            for pending in group:
+                if not pending.done.done():
+                    pending.done.set_exception(LogFailedError(str(error), reason))
+            return
+        self._recovered()
+        for pending in group:
+            # A sender that hung up has cancelled its future; its data is stored.
+            if not pending.done.done():
+                pending.done.set_result(None)
+        # Once for the group, not for each request: it wakes every destination.
+        self._appended()
 
     async def confirm(self) -> None:
         """Return if what is stored can be found at the next start.
@@ -150,7 +191,7 @@ class LogWriter:
         else:
             self._recovered()
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         if self.trouble is None:
             _logger.error("the log cannot be written, refusing requests: %s", error)
         self.trouble = str(error)
@@ -165,8 +206,11 @@ class LogWriter:
 
     async def close(self) -> None:
         """Wait until everything pending is on the disk."""
-        while self._task is not None and not self._task.done():
-            await asyncio.wait([self._task])
+        while self._writing is not None or self._pending:
+            if self._writing is None:
+                self._write()
+            else:
+                await asyncio.wait([self._writing])
         self._thread.close()
         await asyncio.to_thread(self._thread.join)
 
