@@ -21,6 +21,8 @@ from support.otlp_receiver import decode_spans
 from support.sending import Sending, opened
 from support.spans import Made, record
 
+pytestmark = pytest.mark.usefixtures("each_alone")
+
 
 def names(request: Request) -> list[str]:
     return [span.name for span in decode_spans(gzip.decompress(request.body))]

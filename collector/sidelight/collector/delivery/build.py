@@ -53,7 +53,9 @@ def _feed(config: SubscriptionConfig, log: DurableLog, cursor: Cursor, observer:
     # Counted where it is decided: what is withheld never reaches the delivery.
     withheld = partial(observer.withheld, config.name)
     if config.destination.sample is None:
-        return LogFeed(cursor, signals_of(config), config.selector(), withheld)
+        # Scores are sent one by one, and Prometheus takes nothing of a request with an old sample.
+        joins = not (config.is_scores or type_of(config.destination).is_ordered)
+        return LogFeed(cursor, signals_of(config), config.selector(), withheld, joins=joins)
     return SampledFeed(
         cursor,
         signals_of(config),

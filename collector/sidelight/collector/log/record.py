@@ -36,6 +36,14 @@ class Record:
         """Whether decoding it may take more than a few milliseconds, too long for an event loop."""
         return len(self.payload) > _LARGE_BYTES
 
+    @property
+    def body_bytes(self) -> int:
+        """The size of the body, without decoding it."""
+        if self.encoding == "identity":
+            return len(self.payload)
+        # The end of a gzip member says it (RFC 1952, section 2.3.1).
+        return int.from_bytes(self.payload[-4:], "little")
+
     def body(self) -> bytes:
         """The serialised export request."""
         if self.encoding == "identity":
