@@ -120,7 +120,7 @@ class Collector:
         self.http_port, self.grpc_port, self.serve_port = (
             int(each or 0) for each in found.groups()
         )
-        # What follows the line in the same breath: signal handlers.
+        # The last line of the start.
         eventually(lambda: "destinations:" in self.output)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 import threading
 from pathlib import Path
 
@@ -18,6 +19,22 @@ from support.span_store import SpanStore
 from support.waiting import eventually
 
 pytestmark = pytest.mark.slow
+
+# A collector that is told to stop at the moment in which it says that it listens.
+_STOPPED_AT_ONCE = """
+import logging, os, signal
+from sidelight.collector.cli.entry import main
+
+log = logging.Logger.handle
+
+def log_and_stop(self, record):
+    log(self, record)
+    if record.getMessage().startswith("listening: "):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+logging.Logger.handle = log_and_stop
+main()
+"""
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -36,6 +53,14 @@ def test_a_signal_drains_and_exits_0(tmp_path: Path, number: signal.Signals) -> 
             assert load.acknowledged <= store.ids.keys()
             assert "stopped before" not in collector.output
             assert "Traceback" not in collector.output
+
+
+def test_a_signal_once_it_listens(tmp_path: Path) -> None:
+    """However soon it comes, the collector drains and exits with 0."""
+    command = [sys.executable, "-c", _STOPPED_AT_ONCE]
+    with Collector(settings(tmp_path), tmp_path, command=command, wait=False) as collector:
+        assert collector.process.wait(60) == 0
+        assert "SIGTERM: draining" in collector.output
 
 
 def test_the_next_start_brings_what_a_dead_destination_missed(tmp_path: Path) -> None:

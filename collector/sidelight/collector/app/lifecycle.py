@@ -106,6 +106,8 @@ class Service:
         """
         background: list[asyncio.Task[None]] = []
         try:
+            # First: what reads that it listens may tell it to stop at once.
+            self._catch_signals()
             await self._listen()
             background = [
                 asyncio.create_task(supervise(name, run))
@@ -117,7 +119,6 @@ class Service:
                     ("plugin watch", self._watch_plugin),
                 )
             ]
-            self._catch_signals()
             keep_what_exists()
             self.is_serving.set()
             await self._stop.wait()
