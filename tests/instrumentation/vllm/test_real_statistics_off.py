@@ -5,10 +5,14 @@ With it there is no observer process: a thread of the process that starts the AP
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,9 @@ import httpx
 import pytest
 
 from sidelight import conventions as names
+from sidelight.demo import model, vllm_server
+from sidelight.demo.environments import cache_directory
+from support.environments import python_of
 from support.otlp_receiver import OtlpReceiver, ReceivedSpan
 from support.process_tree import observers_below
 from support.vllm_requests import CLIENT_SPAN
@@ -109,12 +116,29 @@ def below(trace_id: str) -> dict[str, str]:
     return {"traceparent": f"00-{trace_id}-{CLIENT_SPAN}-01"}
 
 
+def run_without_sidelight(directory: Path, receiver: OtlpReceiver) -> Run:
+    """Once for each state of vLLM's environment, of its options and of this file.
+
+    It takes 30 s of CPU, and nothing of Sidelight has a part in it.
+    """
+    digest = hashlib.sha256(str(python_of("vllm")).encode())
+    for part in (run, running_vllm, vllm_server, model):
+        digest.update(Path(inspect.getfile(part)).read_bytes())
+    kept = cache_directory() / "tests" / f"bare-vllm-{digest.hexdigest()[:12]}.json"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        written = directory / kept.name
+        written.write_text(json.dumps(asdict(run(directory, receiver, instrumented=False))))
+        shutil.move(written, kept)
+    return Run(**json.loads(kept.read_text()))
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, Run]]:
     """The same without Sidelight and with it."""
     with OtlpReceiver() as receiver:
         yield (
-            run(tmp_path_factory.mktemp("bare"), receiver, instrumented=False),
+            run_without_sidelight(tmp_path_factory.mktemp("bare"), receiver),
             run(tmp_path_factory.mktemp("observed"), receiver, instrumented=True),
         )
 
