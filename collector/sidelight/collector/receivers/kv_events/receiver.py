@@ -17,11 +17,11 @@ from sidelight.collector.metrics.kv_cache.metrics import EngineCacheMetrics, KvC
 from sidelight.collector.metrics.registry import Registry
 from sidelight.collector.receivers.common.type import Load
 from sidelight.collector.receivers.kv_events.config import KvEvents, KvEventsSource, of_rank
-from sidelight.collector.receivers.kv_events.engine import EngineEvents
 
 if TYPE_CHECKING:
     import zmq.asyncio
 
+    from sidelight.collector.receivers.kv_events.engine import EngineEvents
     from sidelight.collector.receivers.kv_events.sockets import EventSockets
 
 _logger: Final = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class KvEventsReceiver:
         """
         if not self._config.sources:
             return None
-        # Here, not above: it takes 5 MB, and few use KV events.
+        # Here, not above: it takes 5 MB, msgspec nearly one, and few use KV events.
         import zmq.asyncio
 
         context = zmq.asyncio.Context()
@@ -87,6 +87,7 @@ class KvEventsReceiver:
         return Load()
 
     def _open(self, context: zmq.asyncio.Context, source: KvEventsSource, rank: int) -> str:
+        from sidelight.collector.receivers.kv_events.engine import EngineEvents
         from sidelight.collector.receivers.kv_events.sockets import EventSockets
 
         endpoint = of_rank(source.endpoint, rank)
