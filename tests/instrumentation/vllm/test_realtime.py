@@ -104,7 +104,8 @@ async def test_requests_beside_it(observed: Observed) -> None:
 
 
 async def test_its_api_server_ends(observed: Observed) -> None:
-    """Within a transcription it has a span that says so."""
+    """Within a transcription it has a span that says so. Until then the engine is not late."""
+    observed.step()
     during: list[Any] = []
 
     async def cut_off(_: Any, receive: Any, send: Any) -> None:
@@ -112,6 +113,8 @@ async def test_its_api_server_ends(observed: Observed) -> None:
             await receive()
         during.append(observed.runtime.active_requests)
         observed.thread.process()
+        points = {point.metric: point.value for point in observed.processing.data_points()}
+        during.append(points[names.SERVER_STEP_AGE])
         observed.processing.source_closed(0, ended=True)
 
     said = iter([CREATED, UPDATE, COMMIT])
@@ -128,7 +131,7 @@ async def test_its_api_server_ends(observed: Observed) -> None:
     span = observed.spans()[0]
     assert span.attributes[names.ERROR_TYPE] == names.SERVER_ENDED
     assert (span.name, span.parent_id) == ("vllm transcription tiny", CALLER)
-    assert (during, observed.runtime.active_requests) == ([1], 0)
+    assert (during, observed.runtime.active_requests) == ([1, 0.0], 0)
 
 
 async def test_content(observe: Callable[..., Observed]) -> None:

@@ -277,11 +277,14 @@ class Processing:
             self._emitter.emit(background_trace(response, sequence, conditions))
 
     def _process_body(self, source: int, captured: CapturedRequestBody) -> None:
-        for requests in (self._in_hand, self._unanswered):
-            requests.begin(source, captured.number, time.monotonic())
+        dialect = ROUTES[captured.path].dialect
+        self._unanswered.begin(source, captured.number, time.monotonic())
+        # In a transcription the engine may wait for the client to speak.
+        if dialect != "realtime":
+            self._in_hand.begin(source, captured.number, time.monotonic())
         self._note_active(source, captured.active)
         keep = self._settings.captures_text
-        facts = read_request(captured.chunks, captured.whole, ROUTES[captured.path].dialect, keep)
+        facts = read_request(captured.chunks, captured.whole, dialect, keep)
         held = sum(map(len, captured.chunks)) if keep else 0
         self._open.add(source, OpenRequest(captured._replace(chunks=()), facts, held))
 
