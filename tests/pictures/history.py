@@ -18,7 +18,7 @@ from sidelight import conventions as names
 from sidelight.conventions import METRICS, Metric, prometheus_name
 from sidelight.dashboards.catalog import milvus
 from sidelight.dashboards.catalog.dcgm import DCGM_METRICS, GPU_MEMORY_FREE
-from support import milvus_exposition
+from support import milvus_exposition, qdrant_exposition
 from support.sidelight_exposition import LABELS
 from support.vllm_exposition import Exposition, recording
 
@@ -127,6 +127,14 @@ def _milvus(seconds: float) -> Iterator[Sample]:
             yield sample.name, dict(sample.labels) | scraped, value
 
 
+def _qdrant(seconds: float) -> Iterator[Sample]:
+    scraped = {"job": "qdrant", "instance": "qdrant:6333"}
+    for family in qdrant_exposition.FROM_SOURCE:
+        for sample in family.samples:
+            value = sample.value * _work(seconds, 0.4) / 10 if sample.moves else sample.value
+            yield sample.name, dict(sample.labels) | scraped, value
+
+
 def _sidelight(seconds: float, *, is_idle: bool) -> Iterator[Sample]:
     scraped = {"job": "sidelight", "instance": "sidelight:9464"}
     work = 1.0 if is_idle else 1.0 + _work(seconds, 0.0)
@@ -191,6 +199,7 @@ def scenarios() -> tuple[Service, ...]:
         yield from _vllm(loaded, "vllm-0:8000", 0.0, seconds)
         yield from _vllm(loaded, "vllm-1:8000", 0.8, seconds)
         yield from _milvus(seconds)
+        yield from _qdrant(seconds)
         yield from _sidelight(seconds, is_idle=False)
 
     def idle(_seconds: float) -> Iterator[Sample]:

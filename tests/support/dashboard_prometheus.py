@@ -19,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 
 from sidelight.dashboards.catalog.dcgm import DCGM_METRICS
 from sidelight.dashboards.catalog.vllm import RECORDED_VERSIONS
-from support import milvus_exposition
+from support import milvus_exposition, qdrant_exposition
 from support.exposition_server import Page, serve_pages
 from support.prometheus import Prometheus, Series, run_prometheus
 from support.sidelight_exposition import SidelightExposition
@@ -151,6 +151,7 @@ def run_servers(directory: Path) -> Iterator[Servers]:
         "/restarting": _text_page(OTHERS["two-api-servers"], lambda: clock() % 2.5),
         "/sidelight": SidelightExposition().page,
         "/milvus": _text_page(milvus_exposition.RECORDED, clock),
+        "/qdrant": _text_page(qdrant_exposition.FROM_SOURCE, clock),
         "/dcgm": _gpu_page(
             f'gpu="0",namespace="llm",pod="{GPU_POD}"', 'gpu="1",namespace="llm",pod="other-0"'
         ),
@@ -164,6 +165,7 @@ def run_servers(directory: Path) -> Iterator[Servers]:
         "/sidelight": SidelightExposition(flawless=True).page,
         # Nothing failed while it was recorded.
         "/milvus": _text_page(milvus_exposition.RECORDED, clock),
+        "/qdrant": _text_page(qdrant_exposition.FROM_SOURCE, clock),
     }
     with (
         serve_pages(pages) as address,

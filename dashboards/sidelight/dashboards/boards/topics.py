@@ -19,6 +19,7 @@ from sidelight.dashboards.panels import (
     kv_cache_details,
     kv_events,
     milvus,
+    qdrant,
     request_details,
     requests,
     retrieval,
@@ -86,6 +87,7 @@ RETRIEVAL: Final = Board(
         retrieval_quality.row(GRAFANA),
         retrieval_details.row(GRAFANA),
         milvus.row(GRAFANA),
+        qdrant.row(GRAFANA),
     ),
     variables=(
         variables.DATABASE,

@@ -10,9 +10,10 @@ from sidelight.dashboards.boards.board import (
     TextVariable,
     VariableOption,
 )
-from sidelight.dashboards.catalog import milvus, vllm
+from sidelight.dashboards.catalog import milvus, qdrant, vllm
 from sidelight.dashboards.catalog import sidelight as own
 from sidelight.dashboards.catalog.metric import RESULT_LABELS, Dimension
+from sidelight.dashboards.promql import VectorSelector
 from sidelight.dashboards.queries.series import any_name
 from sidelight.dashboards.view import GRAFANA
 
@@ -117,8 +118,8 @@ COLLECTION: Final = LabelVariable(
 DATABASE_SERVER: Final = LabelVariable(
     "database_server",
     "Database server",
-    "Milvus server, by the address of its metrics.",
-    any_name(GRAFANA.only(), milvus.NODES),
+    "Milvus or Qdrant server, by the address of its metrics.",
+    VectorSelector((milvus.NODES.shown_name, qdrant.COLLECTIONS.shown_name)),
     "instance",
     all_value=".*",
 )

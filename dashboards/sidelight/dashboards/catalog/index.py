@@ -7,6 +7,7 @@ from typing import Final
 from sidelight.dashboards.catalog.dcgm import DCGM_METRICS
 from sidelight.dashboards.catalog.metric import CatalogMetric
 from sidelight.dashboards.catalog.milvus import MILVUS_METRICS
+from sidelight.dashboards.catalog.qdrant import QDRANT_METRICS
 from sidelight.dashboards.catalog.sidelight import SIDELIGHT_METRICS
 from sidelight.dashboards.catalog.vllm import PROCESS_START, UP, VLLM_METRICS
 
@@ -15,6 +16,7 @@ CATALOG: Final[tuple[CatalogMetric, ...]] = (
     *SIDELIGHT_METRICS,
     *DCGM_METRICS,
     *MILVUS_METRICS,
+    *QDRANT_METRICS,
     PROCESS_START,
     UP,
 )
