@@ -63,12 +63,38 @@ async def test_a_huge_answer_in_one_piece(observe: Callable[..., Observed]) -> N
     assert observed.runtime.budget.taken == observed.runtime.budget.released
 
 
-async def test_all_bodies_together_are_bounded(observed: Observed) -> None:
+@pytest.mark.parametrize("application", [answering, streaming])
+@pytest.mark.parametrize("content", ["off", "full"])
+async def test_all_bodies_together_are_bounded(
+    observe: Callable[..., Observed], application: asgi.Application, content: str
+) -> None:
     """Once the limit on all bodies is reached, requests are observed without theirs."""
-    observed.runtime.budget.limit = 10
-    await call(observed, answering)
+    observed = observe(capture_content=content)
+    budget = observed.runtime.budget
+    budget.limit = 10
+    await call(observed, application)
     assert observed.server_span().name == "vllm chat"
-    assert observed.runtime.budget.taken <= 10
+    assert budget.released == budget.taken <= 10
+
+
+async def test_a_stream_beyond_the_limit(observe: Callable[..., Observed]) -> None:
+    """With content its beginning is kept, and its end, which has the usage."""
+    observed = observe(capture_content="full")
+    usage = {"id": "chatcmpl-7", "choices": [], "usage": ANSWER["usage"]}
+    chunks = events(*[piece("word " * 150)] * 2_000, piece("", "length"), usage)
+    assert sum(map(len, chunks)) > MAX_BODY_BYTES
+
+    async def verbose(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+        await reply(send, *chunks, content_type="text/event-stream")
+
+    await call(observed, verbose)
+    attributes = observed.server_span().attributes
+    assert attributes[names.FINISH_REASONS] == ["length"]
+    assert attributes[names.SERVED_INPUT_TOKENS] == 11
+    assert attributes[names.CONTENT_TRUNCATED] is True
+    assert attributes[names.STREAM_CHUNKS] == len(chunks)
+    assert observed.runtime.budget.taken == observed.runtime.budget.released
 
 
 async def test_ends_of_streams_are_bounded(observed: Observed) -> None:
