@@ -14,6 +14,7 @@ from sidelight.dashboards.catalog.vllm import RECORDED_VERSIONS
 from sidelight.dashboards.publish.files import rule_groups
 from sidelight.dashboards.publish.rules import rule_document
 from support.alerting.case import Case, quiet_test, unit_tests
+from support.alerting.firing_collector import COLLECTOR_CASES
 from support.alerting.firing_engine import ENGINE_CASES
 from support.alerting.firing_own import OWN_CASES
 from support.alerting.firing_slo import SLO_CASES
@@ -21,7 +22,7 @@ from support.alerting.fleet import MINUTES
 from support.alerting.quiet import QUIET
 from support.vllm_exposition import PREDECESSORS
 
-CASES = (*ENGINE_CASES, *OWN_CASES, *SLO_CASES)
+CASES = (*ENGINE_CASES, *OWN_CASES, *COLLECTOR_CASES, *SLO_CASES)
 QUIET_TIMES = range(0, MINUTES, 3)
 ALERTS = {alert.name: alert for group in rule_groups() for alert in group.alerts}
 
