@@ -1,4 +1,4 @@
-"""A LoRA adapter for the tiny model, in the form of PEFT."""
+"""A LoRA adapter for the larger model, in the form of PEFT."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from support.larger_model import HIDDEN, LAYERS, QUERIES
+
 RANK = 8
-# Of the tiny model: two layers, and queries of four heads with 32 dimensions.
-LAYERS, HIDDEN, QUERIES = 2, 128, 128
 
 
 def write(directory: Path) -> Path:
@@ -27,7 +27,7 @@ def write(directory: Path) -> Path:
     configuration = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": "tiny",
+        "base_model_name_or_path": "larger",
         "r": RANK,
         "lora_alpha": RANK,
         "lora_dropout": 0.0,

@@ -1,13 +1,14 @@
 """A real vLLM with Sidelight in it that several test files share, and what they ask it.
 
 Its environment has neither OpenTelemetry nor wrapt, as that of vLLM 0.13 to 0.16, and it captures
-no content. Small enough for a queue: few places in a batch, and few blocks for what they hold.
+no content. Small enough for a queue: few places in a batch, and few blocks for what they hold. Its
+model is one whose steps depend on what is in them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +66,10 @@ class SharedVllm:
 
 
 @contextmanager
-def running_shared_vllm(directory: Path) -> Iterator[SharedVllm]:
-    """The server, ready; its environment is `directory/vllm`."""
+def running_shared_vllm(
+    directory: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[SharedVllm]:
+    """The server, ready; its packages are in `directory/vllm`. `environment` adds variables."""
     adapter = lora_adapter.write(directory / "adapter")
     lora = [f"--max-lora-rank={lora_adapter.RANK}", "--lora-modules", f"{ADAPTER}={adapter}"]
     batch = ["--max-num-seqs", str(MAX_BATCH_REQUESTS)]
@@ -75,9 +78,10 @@ def running_shared_vllm(directory: Path) -> Iterator[SharedVllm]:
         running_vllm(
             directory,
             otlp_endpoint=receiver.url,
-            environment={"OTEL_METRIC_EXPORT_INTERVAL": "500"},
+            environment={"OTEL_METRIC_EXPORT_INTERVAL": "500", **(environment or {})},
             arguments=["--api-key", API_KEY, "--enable-scale-out", "--enable-lora", *lora, *batch],
             without=ABSENT,
+            large=True,
         ) as server,
     ):
         yield SharedVllm(server, receiver)

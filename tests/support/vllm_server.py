@@ -14,6 +14,7 @@ from sidelight.demo.vllm_server import VllmServer
 from sidelight.instrumentation.injected import tree
 from support import talking_model
 from support.environments import python_of
+from support.larger_model import larger
 from support.ports import free_port
 from support.talking_model import talking
 from support.waiting import waiting_for
@@ -31,14 +32,16 @@ def running_vllm(
     environment: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
     talks: bool = False,
+    large: bool = False,
     without: Sequence[str] = (),
     paths: Sequence[Path] = (),
     separate_worker: bool = False,
 ) -> Iterator[VllmServer]:
     """A ready vLLM server; its log is `directory/vllm.log`, its end that of the `with`.
 
-    With `talks` its model says what a request makes it say, calls of tools included. Packages in
-    `without` are not in its environment. `paths` come first on its PYTHONPATH.
+    With `talks` its model says what a request makes it say, calls of tools included. With `large`
+    it is one whose steps depend on what is in them. Packages in `without` are not in its
+    environment. `paths` come first on its PYTHONPATH.
 
     An engine runs the model itself, as it does on one GPU, and a start takes 14 s of CPU (and a
     minute to install, once per machine). With `separate_worker` all is as vLLM does it on CPUs,
@@ -51,6 +54,8 @@ def running_vllm(
         if not separate_worker:
             all_paths.append(_RARE_COLLECTION)
         folder = model.ensure(python, processes)
+        if large:
+            folder = larger(folder, directory)
         if talks:
             folder, arguments = talking(folder, directory), (*talking_model.ARGUMENTS, *arguments)
         server = vllm_server.start(

@@ -172,12 +172,12 @@ async def test_sums_equal_the_engines_counters(engine: Engine) -> None:
     eventually(engine.is_idle)
     before = engine.counters()
     tasks: list[asyncio.Task[str]] = []
-    text = "words to fill the cache with " * 20
+    text = "words to fill the cache with " * 55
 
     async def whole(number: int) -> str:
         trace_id, headers = new_trace()
         async with engine.vllm.async_client(240) as client:
-            body = engine.body(prompt=f"{number} {text}", max_tokens=500, ignore_eos=True)
+            body = engine.body(prompt=f"{number} {text}", max_tokens=200, ignore_eos=True)
             await client.post(COMPLETIONS, json=body, headers=headers)
         return trace_id
 

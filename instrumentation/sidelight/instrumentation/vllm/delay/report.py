@@ -19,13 +19,15 @@ OPTIONS: Final = {
     "frontend": "--api-server-count",
     "queue": "--max-num-seqs",
     "kv_transfer": "--kv-transfer-config",
-    "prefill": "--enable-prefix-caching",
     "interference": "--max-num-batched-tokens",
     "preemption": "--gpu-memory-utilization",
     "batch_growth": "--max-num-seqs",
-    "decode": "--speculative-config",
 }
-"""The option of vLLM to change against each cause. Delivery is the client's."""
+"""The option of vLLM to change against each cause.
+
+Delivery is the client's. What is avoidable of prefill and decode is what the engine took longer
+than it usually does for the same work: it is cold, or its machine is busy.
+"""
 
 
 class RequestDelay(NamedTuple):
