@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -54,3 +55,12 @@ def test_mime_types(text: str, at: int, inserted: str) -> None:
         except (ValueError, RecursionError):
             is_json = False
         assert messages.mime_type(shown) == (messages.JSON if is_json else messages.TEXT)
+
+
+@settings(deadline=None)
+@given(st.datetimes(timezones=st.just(UTC)))
+@example(datetime(2026, 11, 28, tzinfo=UTC))
+@example(datetime(2026, 11, 28, 1, 2, 3, 100, tzinfo=UTC))
+def test_moments(when: datetime) -> None:
+    """They are written as by Python."""
+    assert messages.moment(when) == when.isoformat()

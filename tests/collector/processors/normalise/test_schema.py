@@ -147,3 +147,52 @@ def test_parts_that_need_more() -> None:
         ["plain"],
     ):
         assert schema.read_messages(json.dumps([{"role": "user", "parts": parts}])) is None
+
+
+_PATHS = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["0", "1", "2", "10", "00", "\u0663"]),
+    st.sampled_from([".", ".message.", ".message", ""]),
+    st.sampled_from(["role", "content", "content", "finish_reason", "name", "content.x", ""]),
+)
+_PIECES = st.dictionaries(
+    st.one_of(
+        st.builds("{}.role".format, st.integers(0, 3)),
+        st.builds("{}.content".format, st.integers(0, 3)),
+        st.builds("{}.finish_reason".format, st.integers(0, 3)),
+        _PATHS,
+    ),
+    st.one_of(_TEXTS, _TEXTS, st.sampled_from(["user", "tool", "[]", "", 1, True])),
+    max_size=5,
+)
+
+
+@settings(deadline=None, max_examples=500)
+@given(_PIECES, st.booleans())
+@example({"0.role": "tool", "0.content": "x"}, False)
+@example({"1.content": '[{"type":"text","text":"x"}]'}, False)
+@example({"10.content": "b", "2.content": "a", "2.role": ""}, True)
+@example({"0": "x", "0.role": "y"}, False)
+@example({f"{'9' * 100}.role": "x"}, False)
+def test_pieces(pieces: dict[str, Any], are_answers: bool) -> None:
+    """Messages in pieces are what `messages` makes of them, or are left to it."""
+    pairs = list(pieces.items())
+    role = "assistant" if are_answers else "user"
+    usual = schema.from_pieces(pairs, "", role, are_answers=are_answers)
+    if usual is not None:
+        listed = messages.from_indexed(messages.nested(pairs), are_answers=are_answers)
+        assert len(usual) == len(listed)
+        assert schema.written(usual) == messages.dumps(listed)
+    pairs = [(path.replace(".", ".message.", 1), text) for path, text in pairs]
+    usual = schema.from_pieces(pairs, "message.", "user", are_answers=are_answers)
+    if usual:
+        listed = messages.from_openinference(messages.nested(pairs), are_answers=are_answers)
+        assert schema.displayed(usual, [], are_answers=are_answers) == messages.displayed(
+            listed, are_answers=are_answers
+        )
+
+
+def test_usual_pieces() -> None:
+    """Roles and texts, as of most chats, are not left to `messages`."""
+    pairs = [("0.role", "user"), ("0.content", "x"), ("1.content", "y"), ("1.finish_reason", "z")]
+    assert schema.from_pieces(pairs, "", "assistant", are_answers=True) is not None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any
 
 from sidelight import conventions as c
 from sidelight.collector.processors.common.editable_span import Beginning, EditableSpan, Made, Plain
 from sidelight.collector.processors.normalise import documents, messages
+from sidelight.collector.processors.normalise.messages import schema
 from sidelight.collector.processors.normalise.payload import Pairs
 from sidelight.otlp.span import AttributeValue
 
@@ -65,28 +66,6 @@ def _has_any(span: EditableSpan, prefix: str) -> bool:
     return any(name.startswith(prefix) for name in span.names())
 
 
-class _Schema(NamedTuple):
-    read_messages: Callable[[str], list[Any] | None]
-    read_rules: Callable[[str], list[Any] | None]
-    displayed: Callable[..., str]
-    says_first: Callable[[list[Any], list[Any]], bool]
-    are_finished: Callable[[list[Any]], bool]
-
-
-@cache
-def _schema() -> _Schema:
-    # With the first message only, as msgspec in `messages`.
-    from sidelight.collector.processors.normalise import schema
-
-    return _Schema(
-        schema.read_messages,
-        schema.read_rules,
-        schema.displayed,
-        schema.says_first,
-        schema.are_finished,
-    )
-
-
 class Parsed:
     """Messages, or the parts of a system prompt, read once for all that is made of them."""
 
@@ -109,11 +88,11 @@ _NOTHING = Parsed("[]", [])
 
 
 def _parsed_messages(text: AttributeValue) -> Parsed:
-    return Parsed(text, _schema().read_messages(text)) if isinstance(text, str) else _NOTHING
+    return Parsed(text, schema().read_messages(text)) if isinstance(text, str) else _NOTHING
 
 
 def _parsed_rules(text: AttributeValue) -> Parsed:
-    return Parsed(text, _schema().read_rules(text)) if isinstance(text, str) else _NOTHING
+    return Parsed(text, schema().read_rules(text)) if isinstance(text, str) else _NOTHING
 
 
 # Parsed once for all that is made of them.
@@ -124,7 +103,7 @@ _RULES = Made(_parsed_rules, (c.SYSTEM_INSTRUCTIONS,))
 
 def _are_rules_repeated(asked: Parsed, rules: Parsed) -> bool:
     if asked.usual is not None and rules.usual is not None:
-        return bool(rules.usual) and _schema().says_first(asked.usual, rules.usual)
+        return bool(rules.usual) and schema().says_first(asked.usual, rules.usual)
     listed = rules.listed()
     return bool(listed) and messages.says_first(asked.listed(), listed)
 
@@ -137,7 +116,7 @@ def _completed_questions(asked: Parsed) -> str | None:
 
 
 def _completed_answers(answers: Parsed) -> str | None:
-    if answers.usual is not None and _schema().are_finished(answers.usual):
+    if answers.usual is not None and schema().are_finished(answers.usual):
         return None
     completed = messages.completed(answers.listed(), are_answers=True)
     return None if completed is None else messages.dumps(completed)
@@ -145,19 +124,25 @@ def _completed_answers(answers: Parsed) -> str | None:
 
 def _shown_answers(answers: Parsed, pairs: Pairs) -> str | None:
     if answers.usual:
-        return _schema().displayed(answers.usual, [], are_answers=True)
-    listed = answers.listed() or messages.from_openinference(
-        messages.nested(pairs), are_answers=True
-    )
+        return schema().displayed(answers.usual, [], are_answers=True)
+    listed = answers.listed()
+    if not listed:
+        pieces = schema().from_pieces(pairs, "message.", "user", are_answers=True)
+        if pieces:
+            return schema().displayed(pieces, [], are_answers=True)
+        listed = messages.from_openinference(messages.nested(pairs), are_answers=True)
     return messages.displayed(listed, are_answers=True)
 
 
 def _shown_questions(asked: Parsed, pairs: Pairs, rules: Parsed) -> str | None:
     if asked.usual and rules.usual is not None:
-        return _schema().displayed(asked.usual, rules.usual, are_answers=False)
-    listed = asked.listed() or messages.from_openinference(
-        messages.nested(pairs), are_answers=False
-    )
+        return schema().displayed(asked.usual, rules.usual, are_answers=False)
+    listed = asked.listed()
+    if not listed:
+        pieces = schema().from_pieces(pairs, "message.", "user", are_answers=False)
+        if pieces and rules.usual is not None:
+            return schema().displayed(pieces, rules.usual, are_answers=False)
+        listed = messages.from_openinference(messages.nested(pairs), are_answers=False)
     if rules.listed():
         listed = [{"role": "system", "parts": rules.listed()}, *listed]
     return messages.displayed(listed, are_answers=False)
@@ -177,9 +162,8 @@ def _display_documents(span: EditableSpan) -> None:
             span.remove(c.RETRIEVAL_DOCUMENTS)
         return
     # OpenInference's own form is what Phoenix reads; only Langfuse needs something.
-    native = Beginning(documents.FLATTENED)
-    if _has_any(span, documents.FLATTENED) and span.tell(_has_documents, native):
-        span.derive_missing(c.OUTPUT_VALUE, _native, native)
+    if _has_any(span, documents.FLATTENED) and span.tell(bool, _NATIVE):
+        span.derive_missing(c.OUTPUT_VALUE, messages.dumps, _NATIVE)
         return
     are_scored = span.tell(_are_scored, _LISTED_OUTPUT) if c.OUTPUT_VALUE in span else None
     if are_scored:
@@ -196,6 +180,7 @@ def _listed(output: AttributeValue) -> list[documents.Document]:
 
 _LISTED = Made(_listed, (c.RETRIEVAL_DOCUMENTS,))
 _LISTED_OUTPUT = Made(_listed, (c.OUTPUT_VALUE,))
+_NATIVE = Made(documents.from_flattened, (Beginning(documents.FLATTENED),))
 
 
 def _are_scored(listed: list[documents.Document]) -> bool | None:
@@ -211,11 +196,3 @@ def _of_name(name: str) -> Callable[[dict[str, Plain]], Plain | None]:
 
 def _query(asked: AttributeValue) -> str | None:
     return messages.query_of(asked) if isinstance(asked, str) else None
-
-
-def _has_documents(pairs: Pairs) -> bool:
-    return bool(documents.from_flattened(pairs))
-
-
-def _native(pairs: Pairs) -> str:
-    return messages.dumps(documents.from_flattened(pairs))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from functools import cache
 from operator import is_
 from typing import Any, NamedTuple
@@ -219,6 +220,13 @@ def dumps(value: Any) -> str:
         return json.dumps(value, separators=(",", ":"), default=str)
 
 
+def moment(when: datetime) -> str:
+    """A time of UTC in ISO 8601, as its `isoformat` has it, in a third of the time."""
+    written = _json_codec().encode(when)
+    # Of JSON's quotes and the `Z` of UTC.
+    return written[1:-2].decode() + "+00:00"
+
+
 def _message(item: Mapping[str, Any], role: str, *, are_answers: bool) -> Message:
     content = item.get("content")
     # The parts schema has a response where OpenAI's API has a message.
@@ -340,6 +348,34 @@ def _json_codec() -> _Codec:
         msgspec.json.Decoder().decode,
         msgspec.json.Decoder(msgspec.Raw).decode,
         msgspec.json.Encoder(enc_hook=str).encode,
+    )
+
+
+class Schema(NamedTuple):
+    """The functions of the module `schema`."""
+
+    read_messages: Callable[[str], list[Any] | None]
+    read_rules: Callable[[str], list[Any] | None]
+    from_pieces: Callable[..., list[Any] | None]
+    written: Callable[[list[Any]], str]
+    displayed: Callable[..., str]
+    says_first: Callable[[list[Any], list[Any]], bool]
+    are_finished: Callable[[list[Any]], bool]
+
+
+@cache
+def schema() -> Schema:
+    """That module, imported with the first message only, as msgspec above."""
+    from sidelight.collector.processors.normalise import schema as module
+
+    return Schema(
+        module.read_messages,
+        module.read_rules,
+        module.from_pieces,
+        module.written,
+        module.displayed,
+        module.says_first,
+        module.are_finished,
     )
 
 

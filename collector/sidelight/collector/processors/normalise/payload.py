@@ -44,12 +44,18 @@ def _is_indexed(path: str, prefix: str) -> bool:
 
 
 def _written_prompt(pairs: Pairs) -> str | None:
-    listed = _listed(pairs, are_answers=False)
-    return messages.dumps(listed) if listed else None
+    return _written(pairs, "user", are_answers=False)
 
 
 def _written_completion(pairs: Pairs) -> str | None:
-    listed = _listed(pairs, are_answers=True)
+    return _written(pairs, "assistant", are_answers=True)
+
+
+def _written(pairs: Pairs, role: str, *, are_answers: bool) -> str | None:
+    pieces = messages.schema().from_pieces(_indexed(pairs), "", role, are_answers=are_answers)
+    if pieces:
+        return messages.schema().written(pieces)
+    listed = _listed(pairs, are_answers=are_answers)
     return messages.dumps(listed) if listed else None
 
 
@@ -58,8 +64,11 @@ def _has_messages(pairs: Pairs) -> bool:
 
 
 def _listed(pairs: Pairs, *, are_answers: bool) -> list[messages.Message]:
-    indexed = [pair for pair in pairs if pair[0][:1].isdecimal()]
-    return messages.from_indexed(messages.nested(indexed), are_answers=are_answers)
+    return messages.from_indexed(messages.nested(_indexed(pairs)), are_answers=are_answers)
+
+
+def _indexed(pairs: Pairs) -> Pairs:
+    return [pair for pair in pairs if pair[0][:1].isdecimal()]
 
 
 def read_events(span: EditableSpan) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from sidelight import conventions as c
 from sidelight.collector.processors.common.editable_span import EditableSpan, Fact
 from sidelight.collector.processors.common.open_span import number_of
+from sidelight.collector.processors.normalise import messages
 from sidelight.collector.processors.normalise.display import display
 from sidelight.collector.processors.normalise.instrumentors import vllm
 from sidelight.collector.processors.normalise.kind import set_kind
@@ -75,7 +76,7 @@ def _completion_start(first_token: AttributeValue, start_ns: int) -> str | None:
     seconds = number_of(first_token)
     if seconds is None or not 0 < seconds < _MAX_TTFT_SECONDS:
         return None
-    return datetime.fromtimestamp(start_ns / 1e9 + seconds, UTC).isoformat()
+    return messages.moment(datetime.fromtimestamp(start_ns / 1e9 + seconds, UTC))
 
 
 def _set_status_message(span: EditableSpan) -> None:
