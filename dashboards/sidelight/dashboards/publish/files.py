@@ -72,11 +72,12 @@ def render(
     groups = rule_groups(objectives)
     require_defined(BOARDS, groups)
     rules = rule_document(groups, links)
+    boards = render_boards(links)
     files = {
-        **render_boards(links, schema),
+        **(boards if schema == "v1" else render_boards(links, schema)),
         # The sidecar provisions files, and Grafana 13.0 refuses v2 there.
         # https://github.com/grafana/grafana/issues/127928
-        CONFIG_MAPS_FILE: config_maps(render_boards(links)),
+        CONFIG_MAPS_FILE: config_maps(boards),
         DATASOURCE_FILE: DATASOURCE,
         PROVIDER_FILE: PROVIDER,
         GRAFANA_ALERTS_FILE: yaml_text(grafana_alerts(groups, links)),

@@ -89,7 +89,11 @@ def dashboard(board: Board, links: Links | None = None) -> v1.Dashboard:
 
 def panel_ids(board: Board) -> dict[str, int]:
     """The id that each panel has in Grafana, by title."""
-    return {panel.title or "": panel.id_val or 0 for panel in _panels(board, Links())}
+    # As `_panels` numbers them, without drawing them: each alert asks for one.
+    titles = (
+        title for row in board.rows for title in (row.title, *(panel.title for panel in row.panels))
+    )
+    return {title: number for number, title in enumerate(titles, start=1)}
 
 
 def _panels(board: Board, links: Links) -> Iterator[v1.Panel | v1.RowPanel]:
