@@ -20,6 +20,9 @@ WHOLE_BYTES = 1024 * 1024
 # A span has 26 bytes of ids alone; what has more parts than this is made to be expensive.
 MAX_PARTS = 250_000
 
+MAX_DEPTH = 100
+"""Messages within each other that protobuf's parsers take, the request among them."""
+
 SLICED_LEVELS = 3
 """Requests, resources and scopes: the sliced view of a request has a structure for each part."""
 
@@ -29,18 +32,29 @@ _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 
 
 class Checker:
-    """Checks one request; its parts are counted over all levels."""
+    """Checks one request of the type `root`; its parts are counted over all levels."""
 
-    def __init__(self, max_parts: int | None = None) -> None:
+    def __init__(self, root: type[Message], max_parts: int | None = None) -> None:
+        self._root = root
         self._parts_left = MAX_PARTS if max_parts is None else max_parts
 
-    def check(self, schema: type[Message], data: memoryview, *, levels: int = 0) -> None:
+    def check(
+        self,
+        schema: type[Message],
+        data: memoryview,
+        path: tuple[int, ...] = (),
+        *,
+        levels: int = 0,
+    ) -> None:
         """Raises `DecodeError` if `data` is no valid message or has too many parts.
 
-        Of so many `levels` the parts are counted even where they are small.
+        `schema` is its type, and `path` has the numbers of the fields that lead to it from the
+        root. Of so many `levels` the parts are counted even where they are small.
         """
+        if len(path) > MAX_DEPTH:
+            raise DecodeError("messages are nested too deeply")
         if len(data) <= WHOLE_BYTES and levels <= 0:
-            schema.FromString(data)  # type: ignore[arg-type]  # it takes any buffer
+            self._parse(data, path)
             return
         parts = _parts(schema.DESCRIPTOR)
         rest = bytearray()
@@ -49,8 +63,18 @@ class Checker:
             if part is None:
                 rest += field
             else:
-                self.check(part, value, levels=levels - 1)
-        schema.FromString(rest)  # type: ignore[arg-type]
+                self.check(part, value, (*path, number), levels=levels - 1)
+        self._parse(rest, path)
+
+    def _parse(self, data: bytes | bytearray | memoryview, path: tuple[int, ...]) -> None:
+        # In its place below the root, because parsers count from there how deep messages nest.
+        pieces = [bytes(data)]
+        size = len(data)
+        for number in reversed(path):
+            head = varint.encode(number << 3 | LENGTH) + varint.encode(size)
+            pieces.append(head)
+            size += len(head)
+        self._root.FromString(b"".join(reversed(pieces)))
 
     def fields(self, data: memoryview) -> Iterator[tuple[int, int, memoryview, memoryview]]:
         """Number, wire type, the whole field and its value alone, of each field of a message.
@@ -63,11 +87,11 @@ class Checker:
             if self._parts_left < 0:
                 raise DecodeError("too many parts")
             begin = at
-            tag, at = varint.decode(data, at)
+            tag, at = varint.decode_short(data, at)
             wire_type = tag & 7
             start = at
             if wire_type == LENGTH:
-                length, start = varint.decode(data, at)
+                length, start = varint.decode_short(data, at)
                 at = start + length
             elif wire_type == _VARINT:
                 _, at = varint.decode(data, at)

@@ -44,7 +44,7 @@ def checked(signal: Signal, body: bytes | bytearray) -> CheckedRequest:
     try:
         if known == NOT_SURE:
             levels = SLICED_LEVELS if len(body) > WHOLE_BYTES else 0
-            Checker().check(full, memoryview(body), levels=levels)
+            Checker(full).check(full, memoryview(body), levels=levels)
         request = Request.FromString(body)  # type: ignore[arg-type]  # it takes any buffer
     except DecodeError as error:
         raise MalformedError(

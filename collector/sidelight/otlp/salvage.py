@@ -16,6 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight.otlp import varint
 from sidelight.otlp.check import LENGTH, Checker
+from sidelight.otlp.request import FULL
 from sidelight.otlp.signals import Signal
 
 _ITEM: Final[dict[Signal, type[Message]]] = {
@@ -25,6 +26,8 @@ _ITEM: Final[dict[Signal, type[Message]]] = {
 }
 # Field numbers of opentelemetry-proto 1.x, which the three signals share.
 _RESOURCES, _ORIGIN, _PARTS = 1, 1, 2
+_PATHS: Final = {1: (_RESOURCES,), 2: (_RESOURCES, _PARTS)}
+"""The fields that lead to a resource with its scopes, and to a scope with its items."""
 
 
 class Salvage(NamedTuple):
@@ -48,7 +51,7 @@ def salvage(signal: Signal, body: bytes | memoryview) -> Salvage:
 
     Raises `DecodeError` if the request cannot be taken apart, or has too many parts.
     """
-    checker = Checker()
+    checker = Checker(FULL[signal])
     kept = bytearray()
     valid = invalid = 0
     for number, wire_type, field, value in checker.fields(memoryview(body)):
@@ -71,7 +74,7 @@ def _part(
     is_valid = True
     for number, wire_type, field, value in checker.fields(data):
         if wire_type == LENGTH and number == _ORIGIN:
-            is_valid = is_valid and _is_valid(checker, origin, value)
+            is_valid = is_valid and _is_valid(checker, origin, value, (*_PATHS[depth], _ORIGIN))
             kept += field
         elif wire_type == LENGTH and number == _PARTS and depth == 1:
             scope = _part(checker, signal, value, InstrumentationScope, depth=2)
@@ -79,7 +82,7 @@ def _part(
             if scope.valid:
                 kept += _length_delimited(_PARTS, scope.body)
         elif wire_type == LENGTH and number == _PARTS:
-            if _is_valid(checker, _ITEM[signal], value):
+            if _is_valid(checker, _ITEM[signal], value, (*_PATHS[depth], _PARTS)):
                 valid += 1
                 kept += field
             else:
@@ -89,9 +92,11 @@ def _part(
     return _Part(bytes(kept), valid, invalid) if is_valid else _Part(b"", 0, valid + invalid)
 
 
-def _is_valid(checker: Checker, schema: type[Message], value: memoryview) -> bool:
+def _is_valid(
+    checker: Checker, schema: type[Message], value: memoryview, path: tuple[int, ...]
+) -> bool:
     try:
-        checker.check(schema, value)
+        checker.check(schema, value, path)
     except DecodeError:
         return False
     return True
