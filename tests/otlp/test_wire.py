@@ -21,6 +21,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from sidelight.collector.processors.common.editable_span import EditableSpan
+from sidelight.collector.processors.plan.plans import Plans
+from sidelight.collector.processors.repair.suspects import has_bad_escape
+from sidelight.collector.processors.repair.texts import repaired
 from sidelight.otlp import varint
 from sidelight.otlp.check import MAX_PARTS, WHOLE_BYTES
 from sidelight.otlp.schema import schema
@@ -97,12 +101,51 @@ def test_any_span(native: Any, one: Span, more: bytes) -> None:
     wire.compare_request(native, body + more)
 
 
+@pytest.mark.parametrize("code", [2, 2**31 - 1, 2**31, 2**32 + 2, 2**63 + 2, 2**64 - 1])
+@pytest.mark.parametrize("tag", [b"\x7a", b"\x30"], ids=["status", "kind"])
+def test_numbers_too_large_for_an_enum(native: Any, tag: bytes, code: int) -> None:
+    """Protobuf takes 32 bits of them: 2**32 + 2 is an error."""
+    field = varint.encode(code)
+    if tag == b"\x7a":
+        field = varint.encode(len(field) + 1) + b"\x18" + field
+    item = span().SerializeToString()
+    head = Span.FromString(item)
+    for name in ("kind", "status", "start_time_unix_nano", "end_time_unix_nano"):
+        head.ClearField(name)
+    item = head.SerializeToString() + tag + field
+    assert wire.compare_span(native, item) == (code < 2**31)
+
+
+@pytest.mark.parametrize("code", [2, 2**32 + 2])
+def test_a_plan_is_made_of_what_its_key_says(
+    native: Any, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """An odd span leaves no plan that is wrong for the usual ones."""
+    monkeypatch.setattr("sidelight.collector.processors.plan.values.walk", native.walk)
+    monkeypatch.setattr("sidelight.collector.processors.plan.tree.attribute", native.attribute)
+    status = b"\x18" + varint.encode(code)
+    usual = Span(attributes=[KeyValue(key="model", value=any_value("m"))]).SerializeToString()
+    odd = usual + b"\x7a" + varint.encode(len(status)) + status
+
+    def rules(one: EditableSpan) -> None:
+        one.set("failed", one.is_error)
+
+    plans = Plans()
+    for item, is_error in ((odd, True), (usual, False), (odd, True)):
+        made = Span.FromString(plans.apply(rules, None, item).serialised())
+        assert made.attributes[-1].value.bool_value == is_error
+
+
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
         ("a text", CLEAN), ("\\ud83d\\ude00", CLEAN), ("\\\\", CLEAN), ("é€😀" * 9, CLEAN),
         ("a\x00", VALID), ("x" * 40 + "\x00", VALID), ("\\u0000", VALID), ("\\ud83d", VALID),
         ("\\ude00", VALID), ("\\ud83d\\ud83d", VALID), ("x" * 33 + "\\uD800 ", VALID),
+        ("\\\\ud83d\\udc00", VALID), ("\\\\\\ud83d\\udc00", CLEAN), ("\\ud83d\\udeZZ", VALID),
+        ("\\ud8é\\udc00", VALID), ("\\\\uD8é\\udc00", VALID), ("\\ud83d\\", VALID),
+        ("\\\x00", VALID), ("\\é", CLEAN), ("\\ud83d\\ude00\\ude00", VALID), ("\\\\u0000", CLEAN),
+        ("\\\\\\u0000", VALID),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("place", range(18))
@@ -110,6 +153,24 @@ def test_texts(native: Any, text: str, answer: int, place: int) -> None:
     """Wherever in a block of sixteen bytes something is."""
     body = request([span({"key": "." * place + text})]).SerializeToString()
     assert wire.compare_request(native, body) == answer
+
+
+_PARTS_OF_ESCAPES = (
+    "\\", "\\u", "\\ud83d", "\\udc00", "\\uD8", "\\uDFff", "u0000", "\\u0000", "\\udeZZ", "\\ud83Z",
+    "é", "x", "00", "\0", '"', "\\n",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_PARTS_OF_ESCAPES), max_size=8), st.integers(0, 16))
+@inputs(500, 1.0)
+def test_escapes_as_repairs_read_them(native: Any, parts: list[str], place: int) -> None:
+    """No text is clean that repairs change, and none that they change is passed over in Python."""
+    text = '"' + "." * place + "".join(parts)
+    item = span({"key": text}).SerializeToString()
+    answer = wire.compare_request(native, request([Span.FromString(item)]).SerializeToString())
+    if repaired(text) != text:
+        assert answer == VALID
+        assert has_bad_escape(item) or "\0" in text
 
 
 @pytest.mark.parametrize(

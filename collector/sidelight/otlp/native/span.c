@@ -13,6 +13,9 @@ static const int8_t SPAN_TYPES[] = {-1, LENGTH, LENGTH, LENGTH, LENGTH, LENGTH, 
                                     FIXED32};
 static const int8_t VALUE_TYPES[] = {-1, LENGTH, VARINT, VARINT, FIXED64, LENGTH, LENGTH, LENGTH};
 
+/* An enum is a number of 32 bits with a sign, written as one of 64 bits: protobuf drops the others. */
+#define MAX_ENUM INT32_MAX
+
 /* What is found before it is known how many attributes there are. */
 typedef struct {
     Head head;
@@ -77,7 +80,7 @@ static bool read_status(Reader status, char *is_error) {
         if (number == STATUS_MESSAGE && type == LENGTH) {
             if (!read_bytes(&status, &message)) return false;
         } else if (number == STATUS_CODE && type == VARINT) {
-            if (!read_varint(&status, 64, &code)) return false;
+            if (!read_varint(&status, 64, &code) || code > MAX_ENUM) return false;
             *is_error = code == ERROR;
         } else {
             return false;
@@ -128,8 +131,7 @@ static bool read_span(Reader span, Found *found) {
     }
     if (last < ATTRIBUTES)
         head->attributes_start = head->attributes_end = (uint32_t)(span.at - base);
-    /* An enum is a number of 32 bits with a sign, written as one of 64 bits. */
-    return head->kind <= INT32_MAX;
+    return head->kind <= MAX_ENUM;
 }
 
 /* What spans with equal plans have in common. The first byte is none that protobuf's shape of a

@@ -38,22 +38,32 @@ static inline int character(const uint8_t *at, const uint8_t *end) {
     return length;
 }
 
-/* Whether at `at` is JSON's escape of a surrogate whose second hexadecimal digit is from
- * `low` to `high`. */
-static bool is_surrogate(Reader text, const uint8_t *at, uint8_t low, uint8_t high) {
-    if (at < text.at || text.end - at < 6) return false;
-    uint8_t digit = at[3] > '9' ? at[3] | 0x20 : at[3];
-    return at[0] == '\\' && at[1] == 'u' && (at[2] | 0x20) == 'd' && digit >= low && digit <= high;
+static inline bool is_hex(uint8_t byte) {
+    uint8_t letter = byte | 0x20;
+    return (byte >= '0' && byte <= '9') || (letter >= 'a' && letter <= 'f');
 }
 
-/* Whether a backslash begins an escape of U+0000, or of one surrogate without the other. It may
- * be escaped itself: a text is then called unclean for nothing. */
-static bool is_bad_escape(Reader text, const uint8_t *at) {
-    if (text.end - at < 6 || at[1] != 'u') return false;
-    if (memcmp(at + 2, "0000", 4) == 0) return true;
-    if (is_surrogate(text, at, '8', 'b')) return !is_surrogate(text, at + 6, 'c', 'f');
-    if (!is_surrogate(text, at, 'c', 'f')) return false;
-    return at - text.at < 6 || !is_surrogate(text, at - 6, '8', 'b');
+/* Whether at `at` is JSON's escape of a surrogate, whole, whose second hexadecimal digit is from
+ * `low` to `high`. */
+static bool is_surrogate(const uint8_t *at, uint8_t low, uint8_t high) {
+    uint8_t digit = at[3] > '9' ? at[3] | 0x20 : at[3];
+    return at[0] == '\\' && at[1] == 'u' && (at[2] | 0x20) == 'd' && digit >= low &&
+           digit <= high && is_hex(at[4]) && is_hex(at[5]);
+}
+
+/* How many bytes the escape has whose backslash is at `at`: they are passed over together, so that
+ * an escaped backslash begins no escape. `clean` becomes false where `repair` may replace it: of
+ * surrogates only pairs stay, and what follows half an escape does not matter. */
+static Py_ssize_t escape(const uint8_t *at, const uint8_t *end, bool *clean) {
+    Py_ssize_t size = end - at;
+    /* Bytes of a long character, and of U+0000, are looked at as those of a text. */
+    if (size < 2 || at[1] == 0 || at[1] >= 0x80) return 1;
+    if (at[1] != 'u' || size < 6) return 2;
+    if (memcmp(at + 2, "0000", 4) == 0) *clean = false;
+    if ((at[2] | 0x20) != 'd' || at[3] < '8') return 2;
+    if (size >= 12 && is_surrogate(at, '8', 'b') && is_surrogate(at + 6, 'c', 'f')) return 12;
+    *clean = false;
+    return 2;
 }
 
 bool read_text(Reader text, const uint8_t *limit, bool *clean) {
@@ -74,7 +84,11 @@ bool read_text(Reader text, const uint8_t *limit, bool *clean) {
             } while (at < text.end && *at >= 0x80);
             continue;
         }
-        if (*at == 0 || (*at == '\\' && is_bad_escape(text, at))) *clean = false;
+        if (*at == '\\') {
+            at += escape(at, text.end, clean);
+            continue;
+        }
+        if (*at == 0) *clean = false;
         at++;
     }
     return true;

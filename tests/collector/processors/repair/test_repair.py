@@ -131,6 +131,11 @@ def test_a_span_with_one_missing_value_and_nothing_else() -> None:
         (r'["\ude00\ud83d"]', r'["\ufffd\ufffd"]'),
         (r'["\uD83D\uD83D\uDE00"]', r'["\ufffd\uD83D\uDE00"]'),
         (r'["\\u0000 \\ud83d"]', r'["\\u0000 \\ud83d"]'),
+        (r'{"a":"\\ud83d\udc00"}', r'{"a":"\\ud83d\ufffd"}'),
+        (r'["\\\ud83d\ude00"]', r'["\\\ud83d\ude00"]'),
+        (r'["\ud83d\udeZZ"]', r'["\ufffd\ufffd"]'),
+        (r'["\ud8é\udc00"]', r'["\ufffdudc00"]'),
+        (r'["\\uD8é\udc00"]', r'["\\uD8é\ufffd"]'),
         (r"write \u0000 in C", r"write \u0000 in C"),
     ],
 )

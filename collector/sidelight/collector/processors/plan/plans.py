@@ -188,7 +188,14 @@ class Plans:
         names = tuple([pair.key for pair in proto.attributes])
         if len(names) > MAX_NAMES:
             return None
-        traits = Traits(names, len(proto.events) > 0, proto.status.code == _ERROR, found[2])
+        walked = subject.walked
+        if walked is None:
+            has_events = len(proto.events) > 0
+            is_error = proto.status.code == _ERROR
+        else:
+            # The shape was made of these: a plan that saw others would be kept for the wrong spans.
+            has_events, is_error = walked.has_events, walked.is_error
+        traits = Traits(names, has_events, is_error, found[2])
         self._credit -= 1
         self.traced += 1
         learned = _Shape() if shape is None else shape

@@ -58,11 +58,14 @@ _beginning: Final = itemgetter(slice(3))
 
 # In JSON inside a text: escapes of U+0000, and of halves of a pair of surrogates.
 _ESCAPES: Final = (b"\\u0000", b"\\ud", b"\\uD")
-_BAD_ESCAPE: Final = re.compile(
-    rb"\\u(?:0000|[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])"
-    rb"|(?<!\\u[dD][89abAB]..\\u[dD])[c-fC-F]))",
-    re.DOTALL,
-).search
+_BAD_ESCAPE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])").search
+# The same where they count: not behind an escaped backslash, and of surrogates not a pair. Texts of
+# JSON do not begin with a backslash, so none is escaped by what is in front of the text.
+_READ_ESCAPES: Final = re.compile(
+    rb"(?:\\\\)+"
+    rb"|(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})+"
+    rb"|(\\u(?:0000|[dD][89a-fA-F]))"
+).finditer
 
 
 class Suspects:
@@ -85,7 +88,7 @@ class Suspects:
             if has_zero(item, start)
         ]
         if self._has_escapes:
-            escaped = {index for index, item in enumerate(items) if _BAD_ESCAPE(item)}
+            escaped = {index for index, item in enumerate(items) if has_bad_escape(item)}
             suspected = sorted(escaped.union(suspected))
         return suspected
 
@@ -94,6 +97,16 @@ def lacks_values(data: bytes | bytearray) -> bool:
     """Whether an attribute may have no value at all."""
     data = bytes(data)  # parts of a bytearray cannot be looked up
     return not all(_KEYS_ALONE.isdisjoint(map(_beginning, data.split(tag))) for tag in _ATTRIBUTES)
+
+
+def has_bad_escape(span: bytes) -> bool:
+    """Whether a text of a serialised span may have an escape of JSON that stands for no character.
+
+    Read from the left, as JSON is: a backslash may be escaped itself.
+    """
+    if not _BAD_ESCAPE(span):
+        return False
+    return any(escape[1] is not None for escape in _READ_ESCAPES(span))
 
 
 def has_zero(span: bytes, start: Start) -> bool:
