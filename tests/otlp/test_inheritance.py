@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -11,6 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from sidelight import conventions as c
 from sidelight.collector.processors.normalise.registry import TABLES
 from sidelight.collector.processors.pipeline import Pipeline
+from sidelight.otlp import wire
 from sidelight.otlp.inheritance import (
     INHERITED,
     MAX_INHERITED_BYTES,
@@ -21,8 +23,9 @@ from sidelight.otlp.inheritance import (
 from sidelight.otlp.otlp_pb2 import Request
 from sidelight.otlp.span import attributes
 from support.langfuse_view import cost_by, observations
-from support.processing import any_value, processed
-from support.spans import Made, request, trace_id
+from support.processing import any_value, pairs, processed
+from support.processing import span as span_of
+from support.spans import Made, request, span_id, trace_id
 
 GROUPED = {c.SESSION_ID: "s", c.USER_ID: "u", c.LANGFUSE_TRACE_NAME: "answer"}
 ROOT = Made("root", attributes=GROUPED)
@@ -73,6 +76,39 @@ def test_a_large_value_stays_where_it_is() -> None:
     """A request cannot be made to grow by its number of spans times a megabyte."""
     root = Made("root", attributes={c.SESSION_ID: "s" * MAX_INHERITED_BYTES, c.USER_ID: "u"})
     assert inherited(request(root, SEARCH))["search"] == {c.USER_ID: "u"}
+
+
+@pytest.mark.parametrize("with_c", [True, False])
+def test_only_attributes_of_the_span_itself_count(
+    monkeypatch: pytest.MonkeyPatch, *, with_c: bool
+) -> None:
+    """Not those of its events, and not a text with the same bytes, which may have no end."""
+    if not with_c:
+        monkeypatch.setattr(wire, "kin", lambda _spans, _starts: None)
+    for text in ("J \n\nsession.id\x12", "J\x11\n\nsession.id\x12\x03\n\x01s, and more"):
+        full = request(ROOT, SEARCH, HTTP, CHAT)
+        for resource in full.resource_spans:
+            for scope in resource.scope_spans:
+                for span in scope.spans:
+                    if span.name != "root":
+                        span.events.add().attributes.extend(pairs({c.SESSION_ID: "event"}))
+                        span.attributes.extend(pairs({"text": text}))
+        made = inherited(full)
+        for name in ("search", "POST", "chat"):
+            assert made[name][c.SESSION_ID] == "s"
+        assert grouping(span_of({"text": text}).SerializeToString()) == {}
+
+
+def test_ids_are_read_wherever_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parent's id behind the name, and a second span id, which is the one that counts."""
+    monkeypatch.setattr(wire, "kin", lambda _spans, _starts: None)
+    sliced = Request.FromString(request(ROOT, SEARCH).SerializeToString())
+    root, search = (resource.scopes[0] for resource in sliced.resources)
+    head = search.items[0][:28]
+    search.items[0] = head + b"\x2a\x01n" + b"\x22\x08" + span_id("root")
+    root.items[0] += b"\x12\x08" + span_id("root")
+    assert inherit(sliced)
+    assert grouping(search.items[0]) == grouping(root.items[0])
 
 
 def test_from_what_was_taken_out_and_from_other_records() -> None:

@@ -25,7 +25,7 @@ from bench.collector.payloads import llm
 from sidelight.collector.processors.limits.ids import fault
 from sidelight.collector.processors.repair.texts import repair_span
 from sidelight.otlp.check import MAX_PARTS, WHOLE_BYTES
-from sidelight.otlp.inheritance import OWN_SOURCES
+from sidelight.otlp.inheritance import OWN_SOURCES, searched_kin
 from sidelight.otlp.otlp_pb2 import Request, SpanHead, SpanTraits
 from sidelight.otlp.schema import schema
 from sidelight.otlp.span import value
@@ -130,6 +130,7 @@ def _compare_kin(native: Any, item: bytes) -> None:
         held = SpanTraits.FromString(item).attributes
     except DecodeError:  # its status is no message
         return
+    assert known == searched_kin([item])
     starts = [any(pair.startswith(start) for pair in held) for start in OWN_SOURCES]
     assert names == sum(is_there << bit for bit, is_there in enumerate(starts))
 

@@ -46,8 +46,6 @@ OWN_SOURCES: Final = tuple(start for _, start in _STARTS)
 
 # Field 9 of a span, a message: one attribute. Protobuf allows it behind the other fields.
 _ATTRIBUTE: Final = b"\x4a"
-# The greatest length that takes one byte.
-_MAX_ONE_BYTE: Final = 127
 
 
 class _Ids(NamedTuple):
@@ -58,25 +56,23 @@ class _Ids(NamedTuple):
 
 def grouping(item: bytes) -> Grouping:
     """What groups the trace in a serialised span."""
-    found: Grouping = {}
-    for name, start in _STARTS:
-        at = stringzilla.find(item, start)
-        # Nearly always there is one, and it is short: then nothing need be parsed.
-        if at >= 2 and item[at - 2] == _ATTRIBUTE[0] and item[at - 1] <= _MAX_ONE_BYTE:
-            found[name] = item[at - 2 : at + item[at - 1]]
-            at = stringzilla.find(item, start, at + 1)
-        if at >= 0:
-            return _parsed_grouping(item)
-    return found
+    if all(stringzilla.find(item, start) < 0 for start in OWN_SOURCES):
+        return {}
+    return {
+        name: _ATTRIBUTE + varint.encode(len(pair)) + pair
+        for pair in _own_sources(item)
+        for name, start in _STARTS
+        if pair.startswith(start)
+    }
 
 
-def _parsed_grouping(item: bytes) -> Grouping:
-    found: Grouping = {}
-    for pair in SpanTraits.FromString(item).attributes:
-        for name, start in _STARTS:
-            if pair.startswith(start):
-                found[name] = _ATTRIBUTE + varint.encode(len(pair)) + pair
-    return found
+def _own_sources(item: bytes) -> list[bytes]:
+    """The attributes of a serialised span that group its trace, without their tags.
+
+    Parsed: the same bytes can be in an attribute of an event, and in a text.
+    """
+    pairs = SpanTraits.FromString(item).attributes[:]
+    return [pair for pair in pairs if pair.startswith(OWN_SOURCES)]
 
 
 def inherit(
@@ -101,7 +97,7 @@ def inherit_among(
 ) -> bool:
     """The same for scopes with their spans as a list, which is changed as they are."""
     items = [item for _, scope_items in held for item in scope_items]
-    kin = wire.kin(items, OWN_SOURCES) or _searched_kin(items)
+    kin = wire.kin(items, OWN_SOURCES) or searched_kin(items)
     families = {trace_id: _Family(grouping) for trace_id, grouping in (roots or {}).items()}
     for item in gone:
         families.setdefault(_ids(item).trace_id, _Family()).add(_ids(item), grouping(item))
@@ -133,37 +129,37 @@ def inherit_among(
 
 
 _Kin = tuple[bytes, bytes, bytes, int]
-"""Trace id, span id and parent's id of a span, and a bit for each name that it may have."""
+"""Trace id, span id and parent's id of a span, and a bit for each name that it has."""
 
 
-def _searched_kin(items: Sequence[bytes]) -> list[_Kin]:
+def searched_kin(items: Sequence[bytes]) -> list[_Kin]:
+    """What `wire.kin` says of serialised spans and `OWN_SOURCES`, without C."""
     names = [0] * len(items)
-    for bit, numbers in enumerate(_having(items)):
-        for number in numbers:
-            names[number] |= 1 << bit
+    for number in _holding(items):
+        for pair in _own_sources(items[number]):
+            for bit, start in enumerate(OWN_SOURCES):
+                names[number] |= pair.startswith(start) << bit
     return [(*_ids(item), bits) for item, bits in zip(items, names, strict=True)]
 
 
-def _having(items: Sequence[bytes]) -> list[set[int]]:
-    """For each name that is there, the spans that may have it.
+def _holding(items: Sequence[bytes]) -> set[int]:
+    """The spans that may have one of the names.
 
     Told by one search over all bytes: opening a span costs ten times as much.
     """
     joined = b"".join(items)
-    having = []
+    numbers: set[int] = set()
     ends: list[int] = []
-    for _, start in _STARTS:
+    for start in OWN_SOURCES:
         at = stringzilla.find(joined, start)
         if at < 0:
             continue
         ends = ends or list(accumulate(map(len, items)))
-        numbers = set()
         while at >= 0:
             number = bisect_right(ends, at)
             numbers.add(number)
             at = stringzilla.find(joined, start, ends[number])
-        having.append(numbers)
-    return having
+    return numbers
 
 
 def _uneven(kin: Sequence[_Kin]) -> set[bytes]:
@@ -173,13 +169,7 @@ def _uneven(kin: Sequence[_Kin]) -> set[bytes]:
 
 
 def _ids(item: bytes) -> _Ids:
-    """The ids of a serialised span."""
-    # As all encoders write them: fields 1, 2 and 4 first, 16 and 8 bytes long.
-    if item.startswith(b"\x0a\x10") and item[18:20] == b"\x12\x08":
-        if item[28:30] == b"\x22\x08":
-            return _Ids(item[2:18], item[20:28], item[30:38])
-        if item[28:29] == b"\x2a":  # the name
-            return _Ids(item[2:18], item[20:28], b"")
+    """The ids of a serialised span. Of a repeated one the last counts, as the spec says."""
     head = SpanHead.FromString(item)
     return _Ids(head.trace_id, head.span_id, head.parent_span_id)
 
