@@ -21,13 +21,13 @@ init_tracer("vllm.llm_engine", "http://127.0.0.1:9")
 assert os.environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] == "http://127.0.0.1:9"
 os.environ["OTEL_SERVICE_NAME"] = os.environ["SIDELIGHT_CAPTURE_CONTENT"] = "full"
 from sidelight.instrumentation.vllm import runtime
-from sidelight.instrumentation.vllm.export import exporter
-made = exporter.OtlpHttpClient
+from sidelight.instrumentation.vllm.export import http_client
+made = http_client.OtlpHttpClient
 def shown(signal, environ):
     client = made(signal, environ)
     print(signal, client.origin + client.path)
     return client
-exporter.OtlpHttpClient = shown
+http_client.OtlpHttpClient = shown
 print(runtime.get().settings.capture_content)
 """
 
