@@ -22,11 +22,14 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight.collector.processors.common.editable_span import EditableSpan
+from sidelight.collector.processors.common.processed import Processed
+from sidelight.collector.processors.pipeline import Pipeline
 from sidelight.collector.processors.plan.plans import Plans
 from sidelight.collector.processors.repair.suspects import has_bad_escape
 from sidelight.collector.processors.repair.texts import repaired
 from sidelight.otlp import varint
 from sidelight.otlp.check import MAX_PARTS, WHOLE_BYTES
+from sidelight.otlp.request import checked
 from sidelight.otlp.schema import schema
 from sidelight.otlp.wire import CLEAN, NOT_SURE, VALID
 from support import wire
@@ -206,6 +209,49 @@ def test_spans_that_need_a_look(native: Any) -> None:
         one = span({"key": "text"})
         change(one)
         assert wire.compare_request(native, request([one]).SerializeToString()) == VALID
+
+
+_IDS = b"\x0a\x10" + b"\x01" * 16 + b"\x12\x08" + b"\x02" * 8
+_NAMED = _IDS + b"\x2a\x01n"
+
+
+@pytest.mark.parametrize(
+    "more", [b"\x22\x03abc", b"\x12\x01z", b"\x0a\x00"], ids=["parent", "span", "trace"]
+)
+def test_bad_ids_behind_the_name(native: Any, monkeypatch: pytest.MonkeyPatch, more: bytes) -> None:
+    """Backends read them. The other spans of the request are kept."""
+    done, items = _processed(native, monkeypatch, [_NAMED, _NAMED + more])
+    assert items == [_NAMED]
+    assert sum(done.refused.values()) == 1
+
+
+@pytest.mark.parametrize(
+    "text", [b"abc\x12\x09\x21\x00aaaaaaaa", b"\x12\x02\x10\x00", b"a\x12\x02\x0a\x00J"]
+)
+def test_u_0000_in_what_looks_like_a_number(
+    native: Any, monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    """It is in a text, whatever is around it."""
+    item = _NAMED + _field(0x4A, _field(0x0A, b"key") + _field(0x12, _field(0x0A, text)))
+    done, items = _processed(native, monkeypatch, [item, _NAMED])
+    assert done.changed
+    value = Span.FromString(items[0]).attributes[0].value.string_value
+    assert value == text.decode().replace("\0", "\ufffd")
+    assert items[1] == _NAMED
+
+
+def _processed(
+    native: Any, monkeypatch: pytest.MonkeyPatch, items: list[bytes]
+) -> tuple[Processed, list[bytes]]:
+    """What a pipeline that only repairs makes of spans with C, and the spans that are left."""
+    monkeypatch.setattr("sidelight.otlp.request.survey", native.survey)
+    monkeypatch.setattr("sidelight.otlp.wire.HAS_C", True)
+    spans_of_scope = b"".join(_field(0x12, item) for item in items)
+    body = _field(0x0A, _field(0x12, spans_of_scope))
+    came = checked("traces", body)
+    assert not came.is_clean
+    done = Pipeline(repairs=True).traces(came.request, body, is_clean=came.is_clean)
+    return done, list(came.request.resources[0].scopes[0].items)
 
 
 def test_other_signals(native: Any) -> None:

@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight.otlp.check import MAX_PARTS, SLICED_LEVELS, WHOLE_BYTES, Checker
 from sidelight.otlp.otlp_pb2 import Request, Resources, Scopes
@@ -23,6 +24,7 @@ FULL: dict[Signal, type[Message]] = {
     "logs": ExportLogsServiceRequest,
 }
 _SCHEMAS: Final = {signal: schema(message) for signal, message in FULL.items()}
+_SPAN_SCHEMA: Final = schema(Span)
 
 
 class MalformedError(Exception):
@@ -51,6 +53,11 @@ def checked(signal: Signal, body: bytes | bytearray) -> CheckedRequest:
             f"the body is not a valid {full.DESCRIPTOR.name} in protobuf: {error}"
         ) from error
     return CheckedRequest(request, known == CLEAN)
+
+
+def is_clean_span(item: bytes) -> bool:
+    """Whether a serialised span is known to have good ids and nothing that repairs would change."""
+    return survey(_SPAN_SCHEMA, item, WHOLE_BYTES, MAX_PARTS) == CLEAN
 
 
 def parse(signal: Signal, body: bytes | bytearray) -> Request:

@@ -14,12 +14,18 @@ CLEAN: Final = 2
 """Answers of `survey`. `CLEAN` is valid, and holds nothing that `processors.repair` changes and no
 span with bad ids."""
 
+HAS_C: bool
+"""Whether it is compiled here."""
+
 if TYPE_CHECKING:
     from sidelight.otlp._wire import WalkedSpan, attribute, kin, survey, walk
 else:
     try:
         from sidelight.otlp._wire import WalkedSpan, attribute, kin, survey, walk
+
+        HAS_C = True
     except ImportError:
+        HAS_C = False
         WalkedSpan = type(None)
 
         def survey(schema, data, whole_bytes, max_parts):  # noqa: ARG001
@@ -37,4 +43,6 @@ else:
             raise NotImplementedError
 
 
-__all__ = ["CLEAN", "NOT_SURE", "VALID", "WalkedSpan", "attribute", "kin", "survey", "walk"]
+__all__ = [
+    "CLEAN", "HAS_C", "NOT_SURE", "VALID", "WalkedSpan", "attribute", "kin", "survey", "walk",
+]  # fmt: skip

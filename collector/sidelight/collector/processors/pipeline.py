@@ -37,9 +37,11 @@ from sidelight.collector.processors.repair.processor import (
     suspects_of,
 )
 from sidelight.collector.processors.repair.suspects import Suspects
+from sidelight.otlp import wire
 from sidelight.otlp.inheritance import OWN_SOURCES, SOURCES, inherit_among
 from sidelight.otlp.otlp_pb2 import Request, Scopes
 from sidelight.otlp.remember import remembered
+from sidelight.otlp.request import is_clean_span
 from sidelight.otlp.span import SourcedSpan, SpanRecord, attributes
 
 # Scopes whose every span the metrics want to see; of others those with such attributes, which
@@ -111,7 +113,7 @@ class Pipeline:
         """
         processed = Processed()
         suspects = None
-        if self._repairs and not is_clean:
+        if self._repairs and not is_clean and not wire.HAS_C:
             suspects = suspects_of(request, request.SerializeToString() if body is None else body)
         presence = None if body is None else Presence(body)
         opened: list[_Opened] = []
@@ -171,13 +173,21 @@ class Pipeline:
         """The spans of a scope after repairs, and without those with bad ids or beyond limits."""
         items = list(scope.items)
         if not is_clean:
-            starts = list(map(start, items))
-            if suspects is not None:
-                indexes = suspects.among(items, starts)
-                if indexes:
-                    yield from repair_spans(scope, items, indexes, processed)
-                    starts = list(map(start, items))
-            if refuse_bad_ids(scope, items, starts, processed):
+            # C reads all of a span. Without it some of its bytes tell whether it is to be parsed.
+            good: Sequence[object]
+            indexes: Sequence[int] = ()
+            if wire.HAS_C:
+                good = known = list(map(is_clean_span, items))
+                if self._repairs:
+                    indexes = [index for index, is_known in enumerate(known) if not is_known]
+            else:
+                good = starts = list(map(start, items))
+                if suspects is not None:
+                    indexes = suspects.among(items, starts)
+            if indexes:
+                yield from repair_spans(scope, items, indexes, processed)
+                good = [is_clean_span(item) if wire.HAS_C else start(item) for item in items]
+            if refuse_bad_ids(scope, items, good, processed):
                 items = list(scope.items)
         if self._limits is not None and self._limits.process("span", scope, items, processed):
             items = list(scope.items)

@@ -12,19 +12,18 @@ _NO_SPAN_ID = bytes(8)
 
 
 def refuse_bad_ids(
-    scope: Scopes, items: Sequence[bytes], starts: Sequence[object], processed: Processed
+    scope: Scopes, items: Sequence[bytes], good: Sequence[object], processed: Processed
 ) -> bool:
     """Take out the spans of a scope whose ids cannot be used; whether there were any.
 
-    `items` are its spans, and `starts` what `common.start` says of each: a span that starts as
-    encoders write it need not be parsed, which takes three times as long. What repeats an id
-    further back, which no encoder does, is judged by the first.
+    `items` are its spans, and `good` says of each whether it need not be parsed: what C says, and
+    without it `common.start`, as parsing takes three times as long. An id further back in a span
+    that starts as encoders write it, which no encoder does, is then not seen.
     """
-    if all(starts):
+    if all(good):
         return False
     sentences = [
-        None if starts_well else fault(item)
-        for item, starts_well in zip(items, starts, strict=True)
+        None if is_good else fault(item) for item, is_good in zip(items, good, strict=True)
     ]
     if not any(sentences):
         return False

@@ -1,4 +1,4 @@
-"""Which spans may hold what backends cannot store, told from their bytes.
+"""Which spans may hold what backends cannot store, told from their bytes where C does not tell it.
 
 Opening a span costs more than all that happens to most of them. A span that is passed over holds
 nothing of the kind, unless its texts were made to look like the framing of numbers.
