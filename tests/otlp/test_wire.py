@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -270,6 +273,30 @@ def test_other_signals(native: Any) -> None:
         for end in range(len(body)):
             if native.survey(table, body[:end], WHOLE_BYTES, MAX_PARTS) != NOT_SURE:
                 type(message).FromString(body[:end])
+
+
+def test_fields_that_otlp_does_not_have_yet(native: Any) -> None:
+    """A number above those of a row, and a group: only messages that hold one are left."""
+    file = FileDescriptorProto(name="later.proto", package="later")
+    message = file.message_type.add(name="Later")
+    message.field.add(name="text", number=1, type=FieldDescriptorProto.TYPE_STRING)
+    message.field.add(name="high", number=40, type=FieldDescriptorProto.TYPE_STRING)
+    message.nested_type.add(name="Group").field.add(
+        name="number", number=1, type=FieldDescriptorProto.TYPE_INT32
+    )
+    message.field.add(
+        name="group", number=2, type=FieldDescriptorProto.TYPE_GROUP, type_name=".later.Later.Group"
+    )
+    pool = DescriptorPool()
+    pool.Add(file)
+    later = GetMessageClass(pool.FindMessageTypeByName("later.Later"))
+    table = schema(later)
+    for body, answer in (
+        (b"\x0a\x01x", CLEAN), (b"\x0a\x01\x00", VALID), (b"\xc2\x02\x01x", NOT_SURE),
+        (b"\xc2\x02\x01\xff", NOT_SURE), (b"\x13\x08\x01\x14", NOT_SURE), (b"\x12\x00", NOT_SURE),
+        (b"\xca\x02\x01x", NOT_SURE), (b"\xf0\x01\x01", CLEAN),
+    ):  # fmt: skip
+        assert native.survey(table, body, WHOLE_BYTES, MAX_PARTS) == answer
 
 
 def test_depth_is_left_to_protobuf(native: Any) -> None:

@@ -13,6 +13,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 _MAX_FIELDS: Final = 32
 _KIND_BITS: Final = 4
 _MESSAGE: Final = 7
+# Of a field that C leaves to protobuf, and of a message with fields beyond its row.
+_OTHER: Final = 11
+_HAS_HIGHER_FIELDS: Final = 4
 # Kinds of fields by their type: of one number, and of several together.
 _KINDS: Final = {
     FieldDescriptor.TYPE_BOOL: (1, 8),
@@ -43,7 +46,8 @@ _SPECIAL: Final = {
 def schema(message: type[Message]) -> bytes:
     """A row of numbers of 16 bits for each message, the first for `message` itself.
 
-    Raises `ValueError` for what OTLP does not have: groups, and field numbers of 32 and above.
+    OTLP has neither groups nor field numbers of 32 and above. A later version may: C is not sure of
+    a message that holds one.
     """
     messages: list[Descriptor] = [message.DESCRIPTOR]  # type: ignore[list-item]  # both are one
     rows: list[list[int]] = []
@@ -52,10 +56,11 @@ def schema(message: type[Message]) -> bytes:
         row = [0] * _MAX_FIELDS
         row[0] = _SPECIAL.get(current.full_name, 0)
         for field in current.fields:
-            if field.number >= _MAX_FIELDS or field.type not in _KINDS:
-                raise ValueError(f"{field.full_name} is not a field of OTLP")
-            row[field.number] = _KINDS[field.type][field.is_repeated]
-            if field.message_type is not None:
+            if field.number >= _MAX_FIELDS:
+                row[0] |= _HAS_HIGHER_FIELDS
+                continue
+            row[field.number] = _KINDS.get(field.type, (_OTHER, _OTHER))[field.is_repeated]
+            if field.message_type is not None and row[field.number] == _MESSAGE:
                 if field.message_type not in messages:
                     messages.append(field.message_type)
                 row[field.number] |= messages.index(field.message_type) << _KIND_BITS

@@ -6,16 +6,20 @@
 #include "reader.h"
 
 /* A row of the schema has an entry for each field by its number: its kind, and for a message the
- * number of its row in the other bits. Entry 0 is of the message itself. `otlp/schema.py` writes it. */
+ * number of its row in the other bits. Entry 0 is of the message itself: which one it is, and a bit
+ * where it has fields of higher numbers. `otlp/schema.py` writes it. */
 #define MAX_FIELDS 32
 #define KIND_BITS 4
 enum {
     UNKNOWN, NUMBER, DOUBLE, NUMBER64, NUMBER32, BYTES, TEXT, MESSAGE,
     /* Repeated numbers, which the spec lets stand in one field together or in one each. */
-    NUMBERS, NUMBERS64, NUMBERS32
+    NUMBERS, NUMBERS64, NUMBERS32,
+    /* Left to protobuf. */
+    OTHER
 };
 /* Of a message itself: an AnyValue, a KeyValue, a Span. */
 enum { PLAIN, ANY_VALUE, KEY_VALUE, SPAN };
+#define HAS_HIGHER_FIELDS 4
 
 /* As in otlp/check.py. */
 #define SLICED_LEVELS 3
@@ -69,7 +73,8 @@ static bool is_text_attribute(Check *check, Reader pair) {
 static bool check_message(Check *check, Py_ssize_t row, Reader message, int depth) {
     if (depth > MAX_DEPTH || row < 0 || row >= check->count) return false;
     const uint16_t *fields = check->rows + row * MAX_FIELDS;
-    if (fields[0] == KEY_VALUE && left(&message) <= check->whole_bytes &&
+    int special = fields[0] & ~HAS_HIGHER_FIELDS;
+    if (special == KEY_VALUE && left(&message) <= check->whole_bytes &&
         is_text_attribute(check, message))
         return true;
     bool is_large = left(&message) > check->whole_bytes || depth < check->sliced_levels;
@@ -84,6 +89,7 @@ static bool check_message(Check *check, Py_ssize_t row, Reader message, int dept
         if (!read_tag(&message, &number, &type)) return false;
         uint16_t entry = number < MAX_FIELDS ? fields[number] : UNKNOWN;
         int kind = entry & ((1 << KIND_BITS) - 1);
+        if (kind == OTHER || (number >= MAX_FIELDS && fields[0] & HAS_HIGHER_FIELDS)) return false;
         switch (type) {
         case VARINT:
             if (kind != UNKNOWN && kind != NUMBER && kind != NUMBERS) return false;
@@ -110,7 +116,7 @@ static bool check_message(Check *check, Py_ssize_t row, Reader message, int dept
             } else if (kind != UNKNOWN && kind != BYTES) {
                 return false;
             }
-            if (fields[0] == SPAN && (number <= 2 || number == 4) && !is_good_id(number, part))
+            if (special == SPAN && (number <= 2 || number == 4) && !is_good_id(number, part))
                 check->clean = false;
             break;
         default:
@@ -119,8 +125,8 @@ static bool check_message(Check *check, Py_ssize_t row, Reader message, int dept
         if (kind != UNKNOWN) seen |= 1u << number;
     }
     /* An attribute without a value, and a span without ids. */
-    if ((fields[0] == ANY_VALUE && !seen) || (fields[0] == KEY_VALUE && !(seen & 1u << 2)) ||
-        (fields[0] == SPAN && (seen & 6) != 6))
+    if ((special == ANY_VALUE && !seen) || (special == KEY_VALUE && !(seen & 1u << 2)) ||
+        (special == SPAN && (seen & 6) != 6))
         check->clean = false;
     return true;
 }
