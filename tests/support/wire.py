@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
@@ -34,6 +36,12 @@ from support.paths import ROOT
 
 SCHEMA: Final = schema(ExportTraceServiceRequest)
 _SOURCES: Final = ROOT / "collector" / "sidelight" / "otlp" / "native"
+COMPILER: Final = (sysconfig.get_config_var("CC") or "cc").split()
+NEEDS_COMPILER: Final = pytest.mark.skipif(
+    shutil.which(COMPILER[0]) is None
+    or not Path(sysconfig.get_path("include"), "Python.h").is_file(),
+    reason="no C compiler, or no header files of Python",
+)
 # Bytes that mean something: tags, lengths, escapes, the beginnings of long characters.
 _TELLING: Final = (
     b"\x00\x01\x02\x08\x0a\x10\x12\x18\x21\x22\x2a\x4a\x5a\x7a\x7f\x80\xc3\xed\xf4\xff\\u"
@@ -42,11 +50,10 @@ _TELLING: Final = (
 
 def build(path: Path, *options: str) -> None:
     """Compile the module. Raises `OSError` without a compiler, and where it has a warning."""
-    compiler = (sysconfig.get_config_var("CC") or "cc").split()
     include = ("-I", sysconfig.get_path("include"))
     flags = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", *options)
     sources = sorted(map(str, _SOURCES.glob("*.c")))
-    subprocess.run([*compiler, *flags, *include, *sources, "-o", str(path)], check=True)
+    subprocess.run([*COMPILER, *flags, *include, *sources, "-o", str(path)], check=True)
 
 
 def load(path: Path) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sidelight.otlp import wire
 from support.certificates import Authority
 from support.collector import Collector, environment, run_to_end, settings
 from support.span_load import new_ids, request_of
@@ -238,4 +239,13 @@ def test_a_receiver_that_is_off(tmp_path: Path) -> None:
     with Collector(config, tmp_path) as collector:
         assert collector.grpc_port == 0
         assert collector.post(request_of(new_ids(1)))[0] == 200
+        assert collector.terminate() == 0
+
+
+def test_how_spans_are_read(tmp_path: Path) -> None:
+    """The log says at its lowest level whether the extension in C is there."""
+    reader = "the extension in C" if wire.HAS_C else "protobuf and Python"
+    config = settings(tmp_path, logging={"level": "debug"})
+    with Collector(config, tmp_path) as collector:
+        eventually(lambda: f"spans are read by {reader}" in collector.messages)
         assert collector.terminate() == 0

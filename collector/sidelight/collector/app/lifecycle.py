@@ -29,6 +29,7 @@ from sidelight.collector.app.reload import Change, Reloads
 from sidelight.collector.destinations.registry import AnyDestination
 from sidelight.collector.metrics.snapshot import Snapshot
 from sidelight.collector.processors import build as processors
+from sidelight.otlp import wire
 
 _logger = logging.getLogger(__name__)
 
@@ -159,6 +160,9 @@ class Service:
             "log in %s, destinations: %s",
             self._parts.log.directory,
             ", ".join(delivery.name for delivery in self._parts.deliveries.all) or "none",
+        )
+        _logger.debug(
+            "spans are read by %s", "the extension in C" if wire.HAS_C else "protobuf and Python"
         )
 
     def _catch_signals(self) -> None:

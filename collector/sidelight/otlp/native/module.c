@@ -9,12 +9,27 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "_wire", .m_size = -1, .m_methods = functions,
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, (void *)add_span_type},
+#if PY_VERSION_HEX >= 0x030c0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+    {0, NULL},
 };
 
-PyMODINIT_FUNC PyInit__wire(void) {
-    PyObject *module = PyModule_Create(&definition);
-    if (module && add_span_type(module) < 0) Py_CLEAR(module);
-    return module;
+static int traverse(PyObject *module, visitproc visit, void *arg) {
+    Py_VISIT(((State *)PyModule_GetState(module))->span_type);
+    return 0;
 }
+
+/* Only with the module itself: as long as `walk` can be called, the type is there. */
+static void release(void *module) {
+    Py_CLEAR(((State *)PyModule_GetState(module))->span_type);
+}
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "_wire", .m_size = sizeof(State), .m_methods = functions,
+    .m_slots = slots, .m_traverse = traverse, .m_free = release,
+};
+
+PyMODINIT_FUNC PyInit__wire(void) { return PyModuleDef_Init(&definition); }

@@ -98,6 +98,11 @@ static inline bool is_finite64(const uint8_t *bytes) {
  * `limit` can be read. */
 bool read_text(Reader text, const uint8_t *limit, bool *clean);
 
+/* Of each module for itself: interpreters of one process have one each. */
+typedef struct {
+    PyTypeObject *span_type;
+} State;
+
 /* What the module has. */
 PyObject *survey(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *walk(PyObject *module, PyObject *item);

@@ -150,10 +150,7 @@ static PyObject *shape_of(const Found *found, const char *base) {
     return shape;
 }
 
-static PyTypeObject *span_type;
-
 PyObject *walk(PyObject *module, PyObject *item) {
-    (void)module;
     if (!PyBytes_Check(item)) {
         PyErr_SetString(PyExc_TypeError, "a span is bytes");
         return NULL;
@@ -169,7 +166,8 @@ PyObject *walk(PyObject *module, PyObject *item) {
     if (size > INT32_MAX || !read_span(span, &found)) Py_RETURN_NONE;
     PyObject *shape = shape_of(&found, base);
     if (!shape) return NULL;
-    WalkedSpan *walked = PyObject_NewVar(WalkedSpan, span_type, found.count);
+    const State *state = PyModule_GetState(module);
+    WalkedSpan *walked = PyObject_NewVar(WalkedSpan, state->span_type, found.count);
     if (!walked) {
         Py_DECREF(shape);
         return NULL;
@@ -216,7 +214,8 @@ static PyType_Spec specification = {
 };
 
 int add_span_type(PyObject *module) {
-    span_type = (PyTypeObject *)PyType_FromSpec(&specification);
-    if (!span_type) return -1;
-    return PyModule_AddObjectRef(module, "WalkedSpan", (PyObject *)span_type);
+    State *state = PyModule_GetState(module);
+    state->span_type = (PyTypeObject *)PyType_FromSpec(&specification);
+    if (!state->span_type) return -1;
+    return PyModule_AddObjectRef(module, "WalkedSpan", (PyObject *)state->span_type);
 }
