@@ -44,6 +44,8 @@ _STARTS: Final = tuple((name, KeyValue(key=name).SerializeToString()) for name i
 OWN_SOURCES: Final = tuple(start for _, start in _STARTS)
 """What a request holds that has such attributes under one of their own names."""
 
+# Of their keys, with the tag: most other attributes are told from these without a call.
+_LENGTHS: Final = frozenset(start[:2] for start in OWN_SOURCES)
 # Field 9 of a span, a message: one attribute. Protobuf allows it behind the other fields.
 _ATTRIBUTE: Final = b"\x4a"
 
@@ -56,8 +58,13 @@ class _Ids(NamedTuple):
 
 def grouping(item: bytes) -> Grouping:
     """What groups the trace in a serialised span."""
-    if all(stringzilla.find(item, start) < 0 for start in OWN_SOURCES):
-        return {}
+    for start in OWN_SOURCES:
+        if stringzilla.find(item, start) >= 0:
+            return _parsed_grouping(item)
+    return {}
+
+
+def _parsed_grouping(item: bytes) -> Grouping:
     return {
         name: _ATTRIBUTE + varint.encode(len(pair)) + pair
         for pair in _own_sources(item)
@@ -72,7 +79,7 @@ def _own_sources(item: bytes) -> list[bytes]:
     Parsed: the same bytes can be in an attribute of an event, and in a text.
     """
     pairs = SpanTraits.FromString(item).attributes[:]
-    return [pair for pair in pairs if pair.startswith(OWN_SOURCES)]
+    return [pair for pair in pairs if pair[:2] in _LENGTHS and pair.startswith(OWN_SOURCES)]
 
 
 def inherit(
@@ -108,7 +115,7 @@ def inherit_among(
     for item, (trace_id, span_id, parent_span_id, names) in zip(items, kin, strict=True):
         family = families.get(trace_id)
         if family is not None:
-            own = grouping(item) if names else {}
+            own = _parsed_grouping(item) if names else {}
             family.add(_Ids(trace_id, span_id, parent_span_id), own)
     changed = False
     number = 0
