@@ -158,8 +158,8 @@ class TestClaims:
         assert rows["CPU for a span that needs no change, durable"][0] == f"**{plain} µs**"
         (collector,) = re.findall(r"and (\d+ to \d+ µs) with its persistent queue", _BENCHMARKS)
         foreign = rows["CPU for a span of another instrumentation, durable"]
-        assert foreign[0] == f"{mix} µs, made canonical"
-        assert foreign[1] == f"**{collector}**, unchanged"
+        assert foreign[0] == f"**{mix} µs**, made canonical"
+        assert foreign[1] == f"{collector}, unchanged"
         assert rows["CPU for a span that needs no change, durable"][1] == collector
         server = next(cells for row, cells in rows.items() if "CPU added to vLLM" in row)[0]
         assert f"about {server} of the API server's CPU time" in (DOCS / "overhead.md").read_text()

@@ -42,7 +42,7 @@ def with_figures(readme: str, figures: Figures) -> str:
     """README.md with its two figures of the collector."""
     for start, name, end in (
         ("| CPU for a span that needs no change, durable | **", "http: CPU", " µs**"),
-        ("| CPU for a span of another instrumentation, durable | ", "mix: CPU", " µs, made"),
+        ("| CPU for a span of another instrumentation, durable | **", "mix: CPU", " µs**, made"),
     ):
         value = number(figures[name].value)
         readme = re.sub(

@@ -84,7 +84,7 @@ def test_the_figures_of_the_readme() -> None:
     text = page.README.read_text()
     made = page.with_figures(text, _figures())
     assert "needs no change, durable | **5.0 µs** |" in made
-    assert "of another instrumentation, durable | 5.0 µs, made canonical |" in made
+    assert "of another instrumentation, durable | **5.0 µs**, made canonical |" in made
     assert page.with_figures(text, _figures()) == page.with_figures(made, _figures())
 
 
