@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs Debian's prometheus, chromium and, for the tests, prometheus-alertmanager, nodejs, npm
-# and busybox-static where they are missing and this is root. None is needed to observe anything:
+# Installs Debian's prometheus, chromium and, for the tests, prometheus-alertmanager, nodejs, npm,
+# busybox-static and a C compiler where they are missing and this is root. None is needed to observe anything:
 # the demo and the tests look at results with them.
 set -eu
 
@@ -11,6 +11,7 @@ if [ "${1:-}" = tests ]; then
     command -v prometheus-alertmanager >/dev/null 2>&1 || missing="$missing prometheus-alertmanager"
     command -v npm >/dev/null 2>&1 || missing="$missing nodejs npm"
     command -v busybox >/dev/null 2>&1 || missing="$missing busybox-static"
+    command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 fi
 [ -n "$missing" ] || exit 0
 
