@@ -260,7 +260,8 @@ async def test_sums_equal_the_engines_counters(server: VllmServer, receiver: Otl
 async def test_end_of_the_server(server: VllmServer, receiver: OtlpReceiver) -> None:
     """vLLM kills its API servers with their children at once; the last spans arrive.
 
-    So does that of a request which they were working on.
+    So does that of a request which they were working on. vLLM ends the engines too: an API server
+    that learns of it before its own end answers with an error, and the span has that one.
 
     This ends the server of all tests here, so it is the last.
     """
@@ -288,5 +289,6 @@ async def test_end_of_the_server(server: VllmServer, receiver: OtlpReceiver) -> 
     answered = server_span(receiver, trace_id)
     unfinished = server_span(receiver, running_id)
     assert answered.attributes[names.SERVED_OUTPUT_TOKENS] == TOKENS
-    assert unfinished.attributes[names.ERROR_TYPE] == names.SERVER_ENDED
+    assert unfinished.attributes[names.ERROR_TYPE] in (names.SERVER_ENDED, "InternalServerError")
+    assert unfinished.status == 2
     eventually(lambda: not Path(f"/proc/{observer}").exists())
