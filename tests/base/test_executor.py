@@ -33,7 +33,7 @@ async def test_turns_are_taken_in_order_on_one_thread() -> None:
 async def test_several_threads_take_turns_at_once() -> None:
     """As many as were asked for are under way together, and no more."""
     worker = DaemonExecutor("test", threads=3)
-    meeting = threading.Barrier(3, timeout=20)
+    meeting = threading.Barrier(3, timeout=120)
     await asyncio.gather(*(worker.run(meeting.wait) for _ in range(3)))
     threads = await asyncio.gather(*(worker.run(threading.get_ident) for _ in range(30)))
     worker.close()
@@ -94,7 +94,7 @@ async def test_after_closing_no_turn_is_begun() -> None:
 
     under_way = asyncio.create_task(worker.run(first))
     waiting = asyncio.create_task(worker.run(lambda: "never"))
-    await asyncio.to_thread(begun.wait, 20)
+    await asyncio.to_thread(begun.wait, 120)
     worker.close()
     go_on.set()
     assert await under_way == "finished"
@@ -118,7 +118,7 @@ async def test_a_last_call_is_made_behind_what_is_under_way() -> None:
 
     worker.submit(busy)
     skipped = worker.submit(lambda: calls.append("skipped"))
-    assert await asyncio.to_thread(is_busy.wait, 20)
+    assert await asyncio.to_thread(is_busy.wait, 120)
     worker.close(lambda: calls.append("last"))
     may_end.set()
     await asyncio.to_thread(worker.join)

@@ -46,7 +46,7 @@ class Authority:
 def serial_number(port: int, context: ssl.SSLContext) -> str:
     """Of the certificate that a new connection is shown."""
     with (
-        socket.create_connection(("127.0.0.1", port), 20) as plain,
+        socket.create_connection(("127.0.0.1", port), 120) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
     ):
         shown = secured.getpeercert()

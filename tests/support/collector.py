@@ -133,7 +133,7 @@ class Collector:
         body: bytes,
         path: str = "/v1/traces",
         headers: Mapping[str, str] | None = None,
-        timeout_seconds: float = 30.0,
+        timeout_seconds: float = 120.0,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """POST to the OTLP/HTTP receiver: status, headers, body."""
         names = {"Content-Type": "application/x-protobuf", **(headers or {})}
@@ -142,7 +142,7 @@ class Collector:
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
         """GET from the port of /metrics: status and text."""
         url = f"http://127.0.0.1:{self.serve_port}{path}"
-        status, _, body = fetch(url, None, headers or {}, 30.0)
+        status, _, body = fetch(url, None, headers or {}, 120.0)
         return status, body.decode()
 
     def metric(self, name: str, **labels: str) -> float:
@@ -164,7 +164,7 @@ class Collector:
         """VmHWM."""
         return _status_kib(self.pid, "VmHWM") * 1024
 
-    def terminate(self, timeout_seconds: float = 60.0) -> int:
+    def terminate(self, timeout_seconds: float = 120.0) -> int:
         """SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout_seconds)
@@ -181,7 +181,7 @@ def run_to_end(
     directory: Path,
     *,
     env: Mapping[str, str] | None = None,
-    timeout_seconds: float = 60.0,
+    timeout_seconds: float = 120.0,
 ) -> tuple[int, list[str]]:
     """A collector that ends by itself: its exit code and its messages."""
     with Collector(config, directory, env=env, wait=False) as collector:

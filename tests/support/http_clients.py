@@ -11,7 +11,9 @@ from sidelight.base.http_client.client import HttpClient, NoAnswerError
 
 
 @contextmanager
-def http_client(url: str, timeout_seconds: float = 20.0, **options: object) -> Iterator[HttpClient]:
+def http_client(
+    url: str, timeout_seconds: float = 120.0, **options: object
+) -> Iterator[HttpClient]:
     """A client of `url`; `options` are `HttpClient`'s."""
     client = HttpClient(url, timeout_seconds, **options)  # type: ignore[arg-type]
     try:

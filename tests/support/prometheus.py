@@ -39,7 +39,7 @@ class Prometheus:
 
     base_url: str
     pid: int
-    timeout_seconds: float = 30.0
+    timeout_seconds: float = 120.0
 
     def query(self, expression: str, *, at: float | None = None) -> list[Series]:
         """An instant query that returns a vector; `at` is a Unix time, now if left out."""

@@ -22,7 +22,7 @@ class RawAnswer:
 class RawClient:
     """One connection to a loopback port."""
 
-    def __init__(self, port: int, timeout_seconds: float = 20.0) -> None:
+    def __init__(self, port: int, timeout_seconds: float = 120.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout_seconds)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._got = b""

@@ -33,7 +33,7 @@ class Secured:
 
     def post(self, body: bytes, context: ssl.SSLContext) -> int:
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.collector.http_port, timeout=20, context=context
+            "127.0.0.1", self.collector.http_port, timeout=120, context=context
         )
         try:
             connection.request("POST", "/v1/traces", body, PROTOBUF)
@@ -58,7 +58,7 @@ class Secured:
 
     def get(self, path: str, context: ssl.SSLContext) -> tuple[int, str]:
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.collector.serve_port, timeout=20, context=context
+            "127.0.0.1", self.collector.serve_port, timeout=120, context=context
         )
         try:
             connection.request("GET", path)

@@ -17,40 +17,64 @@ from sidelight.base.http_server import (
     HttpServer,
     in_words,
 )
+from support.ports import free_port
 
 _T = TypeVar("_T")
 
+TIMEOUT_SECONDS = 120.0
 LIMITS = HttpLimits(
     max_body_bytes=1024 * 1024,
     max_buffered_bytes=8 * 1024 * 1024,
     max_connections=64,
     # More than a busy machine takes from a connection to its request.
-    header_timeout_seconds=20.0,
-    body_timeout_seconds=20.0,
-    idle_timeout_seconds=20.0,
+    header_timeout_seconds=TIMEOUT_SECONDS,
+    body_timeout_seconds=TIMEOUT_SECONDS,
+    idle_timeout_seconds=TIMEOUT_SECONDS,
 )
-HASTY = {
-    "header_timeout_seconds": 0.4,
-    "body_timeout_seconds": 0.4,
-    "idle_timeout_seconds": 0.4,
-}
-"""Limits for what is to take too long."""
+
+
+class LoopWithFastClock(asyncio.SelectorEventLoop):
+    """An event loop for which time can pass at once: a short timeout would also end what is slow
+    on a busy machine.
+    """
+
+    _passed_seconds = 0.0
+
+    def time(self) -> float:
+        return super().time() + self._passed_seconds
+
+    def pass_time(self, seconds: float) -> None:
+        """From any thread: timers that end within `seconds` end now."""
+
+        def later() -> None:
+            self._passed_seconds += seconds
+
+        self.call_soon_threadsafe(later)
 
 
 class Served:
     """A running server whose handler echoes, and what it has seen."""
 
-    def __init__(self, limits: HttpLimits, explain: Explain = in_words) -> None:
+    def __init__(
+        self,
+        limits: HttpLimits,
+        explain: Explain = in_words,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self.requests: list[HttpRequest] = []
         self.hold: asyncio.Event | None = None
         self.server = HttpServer(self._handle, limits, explain=explain)
         self.port = 0
-        self.loop = uvloop.new_event_loop()
+        self.loop = loop or uvloop.new_event_loop()
         self.unhandled: list[dict[str, object]] = []
         self.loop.set_exception_handler(lambda _, context: self.unhandled.append(context))
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        self.port = self.call(lambda: self.server.start("127.0.0.1", 0))
+        self.port = self.call(lambda: self.server.start("127.0.0.1", free_port()))
+
+    def phases(self) -> list[str]:
+        """What each connection waits for: `idle`, `head` or `body`."""
+        return [connection._reader.phase for connection in list(self.server.connections)]
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)

@@ -80,7 +80,7 @@ class TestLines:
         file = from_text(tmp_path, TEXT)
         assert file.place(()) == file.place(("log",)) == f"{tmp_path}/f.yaml"
 
-    @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         st.recursive(
             st.none() | st.booleans() | st.integers() | PRINTABLE,

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -14,9 +15,10 @@ from pathlib import Path
 import grpc
 import pytest
 
-from sidelight.base.http_client.client import HttpClient, NoAnswerError
+from sidelight.base.http_client.client import Answer, HttpClient, NoAnswerError
 from support.backend import Backend, Fault, Reply
 from support.http_clients import failure_of, http_client
+from support.ports import free_port
 from support.raw_backend import raw_backend, serving
 from support.waiting import eventually_async
 
@@ -66,7 +68,7 @@ def test_a_resolver_that_hangs_does_not_keep_the_process() -> None:
     """It may be left behind when the process ends."""
     program = """
 import asyncio, socket, threading
-from sidelight.base.http_client.client import HttpClient, NoAnswerError
+from sidelight.base.http_client.client import Answer, HttpClient, NoAnswerError
 def hang(*_, flags=0, **__):
     if flags:
         raise socket.gaierror
@@ -87,17 +89,36 @@ asyncio.run(main())
 
 async def test_a_status_with_a_trickling_body_is_an_answer() -> None:
     """Once the status is there it is returned, with what came of the body in time."""
-    done = threading.Event()
 
-    def serve(connection: socket.socket) -> None:
-        connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nab")
-        done.wait()
+    async def post(timeout_seconds: float) -> Answer:
+        done = threading.Event()
 
-    with serving(serve) as url, http_client(url, 0.4) as client:
-        answer = await client.post("/", b"batch", {})
-        done.set()
+        def serve(connection: socket.socket) -> None:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nab")
+            done.wait()
+
+        with serving(serve) as url, http_client(url, timeout_seconds) as client:
+            try:
+                return await client.post("/", b"batch", {})
+            finally:
+                done.set()
+
+    answer = await _answer_in_time(post)
     assert (answer.status, answer.body, answer.ending) == (200, b"ab", "late")
+
+
+async def _answer_in_time(ask: Callable[[float], Awaitable[Answer]]) -> Answer:
+    """The answer under a timeout that lasts until its end, and leaves a busy machine the time that
+    it needs: each attempt has ten times that of the one before.
+    """
+    for timeout_seconds in (0.4, 4.0):
+        try:
+            return await ask(timeout_seconds)
+        except NoAnswerError as error:
+            if not error.is_timeout:
+                raise
+    return await ask(40.0)
 
 
 async def test_a_refusal_ends_the_sending() -> None:
@@ -165,8 +186,7 @@ async def test_a_cancelled_request_leaves_no_connection() -> None:
 
 async def test_a_dead_port_is_explained() -> None:
     """The reason names host and port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     with http_client(f"http://127.0.0.1:{port}") as client:
         assert f"nothing listens on 127.0.0.1:{port}" in await failure_of(client)
 
@@ -219,8 +239,7 @@ async def test_an_endless_head_is_given_up() -> None:
 
 async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host of several addresses is reached although the first of them is dead."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        dead = listener.getsockname()[1]
+    dead = free_port()
     with Backend() as backend:
         _resolve_to(monkeypatch, ("127.0.0.1", dead), ("127.0.0.1", backend.port))
         with http_client("http://backend.test") as client:
@@ -240,8 +259,12 @@ async def test_an_address_that_swallows_packets_leaves_time_for_the_next(
             sock.setblocking(False)
             sock.connect_ex(full.getsockname())
         _resolve_to(monkeypatch, full.getsockname(), ("127.0.0.1", backend.port))
-        with http_client("http://backend.test", 4.0) as client:
-            assert (await client.get("/")).status == 200
+
+        async def get(timeout_seconds: float) -> Answer:
+            with http_client("http://backend.test", timeout_seconds) as client:
+                return await client.get("/")
+
+        assert (await _answer_in_time(get)).status == 200
         for sock in waiting:
             sock.close()
 
@@ -257,14 +280,14 @@ async def test_failed_requests_leave_no_files_open() -> None:
     """However they fail."""
     with raw_backend(b"") as hangs_up, raw_backend(b"nonsense") as otherwise:
         places = (hangs_up, otherwise, otherwise.replace("http:", "https:"), "http://127.0.0.1:1")
-        clients = [HttpClient(place, 5.0) for place in places]
+        clients = [HttpClient(place, 120.0) for place in places]
         for client in clients:
             await failure_of(client)
         before = _open_sockets()
         for client in clients * 20:
             await failure_of(client)
-        # The backends may not have closed their side of the last ones.
-        assert _open_sockets() <= before + len(clients)
+        # One place that leaves them open has 20; what else runs in this process has some, too.
+        assert _open_sockets() < before + 20
 
 
 def _open_sockets() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import socket
 import ssl
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from sidelight.base.http_client.proxy import Proxy, ProxySettingError, proxy_for
 from support.backend import Backend
 from support.certificates import Authority
 from support.http_clients import failure_of, http_client
+from support.ports import free_port
 from support.proxy import ForwardProxy
 
 URL = "http://proxy.test:3128"
@@ -226,8 +226,7 @@ async def test_a_tunnel_that_is_refused_is_explained(
 
 async def test_a_dead_proxy_is_named(no_variables: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proxy and variable, for it is there that something must be mended."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{port}")
     with http_client("https://backend.test") as client:
         message = await failure_of(client)

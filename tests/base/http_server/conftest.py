@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from sidelight.base.http_server import Explain, in_words
-from support.served_http import LIMITS, Serve, Served
+from support.served_http import LIMITS, LoopWithFastClock, Serve, Served
 
 
 @pytest.fixture
@@ -16,9 +16,11 @@ def serve() -> Iterator[Serve]:
     """Start servers; nothing may have been raised into their loops when the test ends."""
     started: list[Served] = []
 
-    def start(explain: Explain = in_words, **limits: float) -> Served:
+    def start(
+        explain: Explain = in_words, *, clock: LoopWithFastClock | None = None, **limits: float
+    ) -> Served:
         wanted = dataclasses.replace(LIMITS, **limits)  # type: ignore[arg-type]
-        started.append(Served(wanted, explain))
+        started.append(Served(wanted, explain, clock))
         return started[-1]
 
     yield start

@@ -118,7 +118,7 @@ def test_where_the_bytes_are_cut_changes_nothing(data: bytes, cuts: list[int]) -
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
     """One server for all inputs."""
-    limits = HttpLimits(_MOST, 1 << 20, 64, 20.0, 20.0, 20.0)
+    limits = HttpLimits(_MOST, 1 << 20, 64, 120.0, 120.0, 120.0)
     assert limits.max_buffered_bytes < LIMITS.max_buffered_bytes
     server = Served(limits)
     yield server

@@ -197,7 +197,7 @@ class TestStopping:
             eventually(lambda: len(served.requests) == 2)
             # What has come of the one that is still arriving, and the one that is answered.
             eventually(lambda: served.server.budget.used >= len(b"held" + b"arriv"))
-            stopping = asyncio.run_coroutine_threadsafe(served.server.stop(20.0), served.loop)
+            stopping = asyncio.run_coroutine_threadsafe(served.server.stop(120.0), served.loop)
             assert idle.is_closed()
             with pytest.raises(ConnectionRefusedError):
                 RawClient(served.port)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import select
-import time
 from collections.abc import Mapping
 
 import pytest
 
 from support.raw_http import RawClient, request
-from support.served_http import HASTY, Serve
+from support.served_http import TIMEOUT_SECONDS, LoopWithFastClock, Serve
 from support.waiting import eventually
 
 
@@ -47,12 +45,15 @@ class TestLimits:
         whole = request(bytes(600_000))
         with RawClient(served.port) as first:
             first.send(whole[:-1])
+            # Otherwise the second may be read before it.
+            eventually(lambda: served.server.budget.used >= 599_999)
             with RawClient(served.port) as second:
                 second.send(whole)
                 answer = second.answer()
                 assert (answer.status, answer.headers["retry-after"]) == (503, "1")
             first.send(whole[-1:])
             assert first.answer().status == 200
+        eventually(lambda: not served.server.budget.used)
         with RawClient(served.port) as third:
             third.send(whole)
             assert third.answer().status == 200
@@ -70,20 +71,24 @@ class TestLimits:
             client.socket.close()
 
     @pytest.mark.parametrize(
-        "start",
+        ("start", "phase"),
         [
-            b"POST /",
-            b"POST / HTTP/1.1\r\nHost: a\r\nX: ",
-            request(b"x" * 100)[:-50],
-            request(bytes(90_000))[:-9],
+            (b"POST /", "head"),
+            (b"POST / HTTP/1.1\r\nHost: a\r\nX: ", "head"),
+            (request(b"x" * 100)[:-50], "body"),
+            (request(bytes(90_000))[:-9], "body"),
         ],
     )
-    def test_a_slow_request_hears_408(self, serve: Serve, start: bytes) -> None:
+    def test_a_slow_request_hears_408(self, serve: Serve, start: bytes, phase: str) -> None:
         """Head and body have their time; a byte now and then does not stretch it."""
-        with RawClient(serve(**HASTY).port) as client:
+        clock = LoopWithFastClock()
+        served = serve(clock=clock)
+        with RawClient(served.port) as client:
             client.send(start)
-            while not select.select([client.socket], [], [], 0.05)[0]:
+            eventually(lambda: served.phases() == [phase])
+            for _ in range(4):
                 client.send(b"x")
+                clock.pass_time(0.3 * TIMEOUT_SECONDS)
             assert client.answer().status == 408
             assert client.is_closed()
 
@@ -92,11 +97,11 @@ class TestLimits:
         [
             (
                 b"POST /a HTTP/1.1\r\nHost: a\r\nX: y\r\nContent-Length: 2\r\n\r\nz",
-                HASTY,
+                {},
                 408,
                 b"/a y",
             ),
-            (b"POST /a HTTP/1.1\r\n", HASTY, 408, b"/a -"),
+            (b"POST /a HTTP/1.1\r\n", {}, 408, b"/a -"),
             (request(path="/fails", headers=[("X", "y")]), {}, 500, b"/fails y"),
             (b"", {"max_connections": 0}, 503, b" -"),
         ],
@@ -111,29 +116,41 @@ class TestLimits:
             assert sentence
             return "x/y", f"{path} {headers.get('x', '-')}".encode()
 
-        with RawClient(serve(explain, **limits).port) as client:
+        clock = LoopWithFastClock()
+        served = serve(explain, clock=clock, **limits)
+        with RawClient(served.port) as client:
             client.send(start)
+            if status == 408:
+                eventually(lambda: served.phases() not in ([], ["idle"]))
+                clock.pass_time(TIMEOUT_SECONDS)
             answer = client.answer()
         assert (answer.status, answer.headers["content-type"]) == (status, "x/y")
         assert answer.body == known
 
     def test_an_idle_connection_is_closed_without_a_word(self, serve: Serve) -> None:
         """Before the first request and after the last."""
-        with RawClient(serve(**HASTY).port) as client:
+        clock = LoopWithFastClock()
+        served = serve(clock=clock)
+        with RawClient(served.port) as client:
+            eventually(served.phases)
+            clock.pass_time(TIMEOUT_SECONDS)
             assert client.is_closed()
-        with RawClient(serve(idle_timeout_seconds=1.0).port) as client:
+        with RawClient(served.port) as client:
             client.send(request(b"x"))
             client.answer()
+            clock.pass_time(TIMEOUT_SECONDS)
             assert client.is_closed()
 
     def test_a_slow_handler_is_not_the_clients_fault(self, serve: Serve) -> None:
         """No timeout of the client's runs while its request is answered, or the one behind it."""
-        served = serve(**HASTY)
+        clock = LoopWithFastClock()
+        served = serve(clock=clock)
         served.hold = asyncio.Event()
         second = request(b"second")
         with RawClient(served.port) as client:
             client.send(request(b"first", path="/held") + second[:-3])
-            time.sleep(1.0)
+            eventually(lambda: served.requests)
+            clock.pass_time(10 * TIMEOUT_SECONDS)
             served.loop.call_soon_threadsafe(served.hold.set)
             assert client.answer().body == b"first"
             client.send(second[-3:])
@@ -141,10 +158,17 @@ class TestLimits:
 
     def test_who_does_not_read_gets_no_more(self, serve: Serve) -> None:
         """Answers that nobody takes neither pile up nor hold the connection for ever."""
-        served = serve(max_buffered_bytes=8_000_000, **HASTY)
+        clock = LoopWithFastClock()
+        served = serve(clock=clock, max_buffered_bytes=8_000_000)
+
+        def is_cut_off() -> bool:
+            clock.pass_time(TIMEOUT_SECONDS)
+            return not served.server.connections
+
         with RawClient(served.port) as client:
             client.send(request(path="/large") * 20)
-            eventually(lambda: not served.server.connections)
+            eventually(lambda: served.requests)
+            eventually(is_cut_off)
         assert len(served.requests) < 5
 
     def test_a_vanished_client_gives_everything_back(self, serve: Serve) -> None:
@@ -161,5 +185,4 @@ class TestLimits:
                 client.send(start)
                 eventually(lambda: served.server.connections)
         served.loop.call_soon_threadsafe(served.hold.set)
-        eventually(lambda: not served.server.connections)
-        assert served.server.budget.used == 0
+        eventually(lambda: not served.server.connections and not served.server.budget.used)

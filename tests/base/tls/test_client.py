@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,8 @@ async def test_files_that_change_are_read_again(
     assert await contexts.get(configured) is before
     first = before.get_ca_certs()[0]["serialNumber"]
     ca.write_bytes(Authority(tmp_path, "second").certificate.read_bytes())
+    # The clock of a file system may stand still for some milliseconds.
+    os.utime(ca, (time.time() + 1, time.time() + 1))
     after = await contexts.get(configured)
     assert after.get_ca_certs()[0]["serialNumber"] != first
 
