@@ -88,7 +88,10 @@ def compiled() -> Path:
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sidelight"
     folder = cache / f"compiled-{_digest()}"
-    if not folder.is_dir():
+    if folder.is_dir():
+        # Those that were not asked for longest are deleted.
+        folder.touch()
+    else:
         try:
             cache.mkdir(parents=True, exist_ok=True)
             made = Path(tempfile.mkdtemp(dir=cache))
@@ -104,10 +107,18 @@ def compiled() -> Path:
                 made.rename(folder)
         finally:
             shutil.rmtree(made, ignore_errors=True)
-        known = sorted(cache.glob("compiled-*"), key=lambda each: each.stat().st_mtime)
+        known = sorted(cache.glob("compiled-*"), key=_last_use)
         for older in known[:-_MAX_KEPT]:
             shutil.rmtree(older, ignore_errors=True)
     return folder
+
+
+def _last_use(folder: Path) -> float:
+    """When it was asked for last; another process may just have deleted it."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _compile(folder: Path) -> None:

@@ -136,7 +136,7 @@ def _observe_server(installed: Installed) -> set[str]:
             expected = {"vllm chat tiny", "queue", "prefill", "decode"}
             receiver.wait_for(lambda: expected <= {span.name for span in receiver.spans()})
             receiver.wait_for(lambda: names.ENGINE_STEPS in receiver.metrics())
-            said, _ = server.communicate("\n", timeout=60)
+            said, _ = server.communicate("\n", timeout=120)
         finally:
             server.kill()
     assert server.returncode == 0, said

@@ -129,9 +129,9 @@ def test_traces_of_an_injected_pod_arrive(gateway: OtlpReceiver, tmp_path: Path)
                 env=variables, cwd=tmp_path, capture_output=True, text=True,
             )  # fmt: skip
         finally:
-            running.communicate("\n", timeout=60)
+            running.communicate("\n", timeout=120)
             collector.terminate()
-            assert collector.wait(60) == 0
+            assert collector.wait(120) == 0
     assert doctor.returncode == 0, doctor.stdout
     assert "vllm chat tiny" in doctor.stdout
     resource = gateway.spans()[0].resource

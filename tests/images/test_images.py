@@ -260,7 +260,7 @@ def test_the_image_of_the_collector(tmp_path: Path, in_memory: Path) -> None:
         assert "to gateway" in doctor.stdout
     finally:
         running.terminate()
-        assert running.wait(30) == 0
+        assert running.wait(120) == 0
 
 
 def _is_ready(port: int) -> bool:

@@ -67,7 +67,7 @@ def serve(
         try:
             if expected:
                 receiver.wait_for(lambda: {span.name for span in receiver.spans()} >= SPANS)
-            said, _ = running.communicate("\n", timeout=60)
+            said, _ = running.communicate("\n", timeout=120)
         finally:
             running.kill()
         spans = {span.name for span in receiver.spans()}

@@ -102,11 +102,11 @@ def test_an_end_before_its_time_leaves_nothing(number: signal.Signals, tmp_path:
             os.killpg(bench.pid, number)
         else:
             bench.send_signal(number)
-        _, told = bench.communicate(timeout=30)
+        _, told = bench.communicate(timeout=120)
         assert bench.returncode == 130
         assert told.splitlines()[-1] == "ended before its time; nothing is written"
         assert "Traceback" not in told
-        assert _session(bench.pid) == []
+        eventually(lambda: _session(bench.pid) == [])
         assert list(tmp_path.iterdir()) == []
     finally:
         if bench.poll() is None:

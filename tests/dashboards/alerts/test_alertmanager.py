@@ -114,7 +114,7 @@ def _alertmanager(directory: Path, webhook: str) -> Iterator[str]:
                 "--cluster.listen-address=",
             ],
         )
-        process.wait_for_http(f"http://{address}/-/ready", 60)
+        process.wait_for_http(f"http://{address}/-/ready", 120)
         yield address
 
 

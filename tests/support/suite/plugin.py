@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from support import waiting
 from support.suite.builds import Builds
@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Take the part that this process has in the run."""
     heed_ctrl_c()
     keep_bytecode()
+    ask_registries_again()
     repeat_examples(config)
     given = getattr(config, "workerinput", None)
     if given is not None:
@@ -77,7 +78,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     path = pyfuncitem.path.relative_to(root).as_posix()
     test = f"{path}::{pyfuncitem.nodeid.partition('::')[2]}"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
-    env = {**os.environ, _ALONE: "1"}
+    env = {**os.environ, _ALONE: "1", "PYTEST_ADDOPTS": ""}
     done = subprocess.run([*command, test], cwd=root, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return True
@@ -109,6 +110,16 @@ def keep_bytecode() -> None:
     sys.dont_write_bytecode = False
 
 
+def ask_registries_again() -> None:
+    """Let pip and npm wait out some minutes in which a registry does not answer."""
+    for name, value in (
+        ("PIP_RETRIES", "8"),
+        ("PIP_DEFAULT_TIMEOUT", "60"),
+        ("NPM_CONFIG_FETCH_RETRIES", "5"),
+    ):
+        os.environ.setdefault(name, value)
+
+
 def repeat_examples(config: pytest.Config) -> None:
     """Let Hypothesis try the same examples in each run, however long one takes.
 
@@ -116,7 +127,12 @@ def repeat_examples(config: pytest.Config) -> None:
     """
     if not config.getoption("--hypothesis-profile", None):
         is_repeatable = not os.environ.get("SIDELIGHT_FUZZ_INPUTS")
-        settings.register_profile("suite", deadline=None, derandomize=is_repeatable)
+        settings.register_profile(
+            "suite",
+            deadline=None,
+            derandomize=is_repeatable,
+            suppress_health_check=[HealthCheck.too_slow],
+        )
         settings.load_profile("suite")
 
 
