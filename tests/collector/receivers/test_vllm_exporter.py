@@ -1,6 +1,6 @@
 """What vLLM's own exporter sends, in the protocol that is not its default, with a token.
 
-A whole server that sends in its default is in `instrumentation/injected/test_real_injection.py`.
+A whole server that sends in its default is in `instrumentation/vllm/test_real_answers.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,12 @@
-"""A real vLLM server with content captured: what each API said, called and refused."""
+"""A real vLLM server with content captured: what each API said, called and refused.
+
+It traces by itself too, and is without wrapt, as vLLM is by itself. That spans arrive without
+OpenTelemetry too is in `test_real_vllm.py`, and that they arrive with all that may be installed in
+the other tests of this folder; all inject the same folder.
+
+vLLM's own spans go to a collector that wants a token, over gRPC, which is vLLM's default. Its other
+protocol is in `collector/receivers/test_vllm_exporter.py`.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +20,22 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidelight import conventions as names
 from sidelight.demo.vllm_server import VllmServer
+from sidelight.otlp.span import attributes
+from support.collector import Collector, settings
 from support.otlp_receiver import OtlpReceiver, ReceivedSpan
+from support.otlp_store import OtlpStore
 from support.talking_model import made_to_say
 from support.vllm_server import running_vllm
+from support.waiting import eventually
 
 pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(600)]
 
+TOKEN: Final = "token-of-vllm-0123456789"
 SERVER, CONSUMER = 2, 5
 SCHEMA: Final = {"type": "object", "properties": {"at": {"type": "string"}}}
 CALLED: Final = '<think>hm</think><tool_call>\n{"name": "look", "arguments": {"at": "it"}}\n'
@@ -30,10 +45,11 @@ QUESTION: Final = [{"role": "user", "content": "look at it"}]
 
 @dataclass(frozen=True)
 class Service:
-    """The server, its telemetry, and a client of it."""
+    """The server, Sidelight's telemetry and vLLM's own, and a client of it."""
 
     server: VllmServer
     receiver: OtlpReceiver
+    own: OtlpStore
     client: httpx.Client
 
     def spans(self, trace_id: str, least: int = 1) -> list[ReceivedSpan]:
@@ -63,21 +79,33 @@ class Service:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One start of vLLM for all tests here."""
     directory: Path = tmp_path_factory.mktemp("vllm")
-    with (
-        OtlpReceiver() as receiver,
-        running_vllm(
+    with OtlpReceiver() as receiver, OtlpStore() as own:
+        config = settings(
             directory,
-            otlp_endpoint=receiver.url,
-            environment={
-                "SIDELIGHT_CAPTURE_CONTENT": "full",
-                "VLLM_ENABLE_RESPONSES_API_STORE": "1",
-            },
-            arguments=["--enable-scale-out"],
-            talks=True,
-        ) as server,
-        httpx.Client(base_url=server.url, timeout=120) as client,
-    ):
-        yield Service(server, receiver, client)
+            auth={"tokens": [{"env": "TOKEN", "tenant": "models"}]},
+            destinations=[own.destination()],
+        )
+        with (
+            Collector(config, directory / "collector", env={"TOKEN": TOKEN}) as collector,
+            running_vllm(
+                directory,
+                otlp_endpoint=receiver.url,
+                environment={
+                    "SIDELIGHT_CAPTURE_CONTENT": "full",
+                    "VLLM_ENABLE_RESPONSES_API_STORE": "1",
+                    "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer%20{TOKEN}",
+                    "OTEL_BSP_SCHEDULE_DELAY": "200",
+                },
+                arguments=[
+                    *("--otlp-traces-endpoint", f"http://127.0.0.1:{collector.grpc_port}"),
+                    "--enable-scale-out",
+                ],
+                talks=True,
+                without=["wrapt"],
+            ) as server,
+            httpx.Client(base_url=server.url, timeout=120) as client,
+        ):
+            yield Service(server, receiver, own, client)
 
 
 def parts(span: ReceivedSpan) -> list[dict[str, Any]]:
@@ -247,6 +275,27 @@ def test_client_leaves_before_the_answer(service: Service) -> None:
     assert span.status == 0
 
 
+def test_vllms_own_traces(service: Service) -> None:
+    """They arrive under the tenant of its token, with the tokens of the answer; and ours do."""
+    # The second answer is the one that failed once libraries on PYTHONPATH had replaced vLLM's own.
+    for _ in range(3):
+        response, span = service.ask("/v1/chat/completions", messages=QUESTION, max_tokens=5)
+        assert response.status_code == 200, response.text
+
+        def own(trace_id: str = span.trace_id) -> list[tuple[Resource, Span]]:
+            return [
+                (resource, of_vllm)
+                for resource, _, of_vllm in service.own.with_origin()
+                if of_vllm.name == "llm_request" and of_vllm.trace_id.hex() == trace_id
+            ]
+
+        ((resource, of_vllm),) = eventually(own)
+        served = attributes(of_vllm.attributes)[names.SERVED_OUTPUT_TOKENS]
+        assert served == response.json()["usage"]["completion_tokens"]
+        assert attributes(resource.attributes)[names.TENANT] == "models"
+    assert {span.scope for span in service.receiver.spans()} == {names.SCOPE_VLLM}
+
+
 def test_errors(service: Service) -> None:
     """The API's own words, with content."""
     response, span = service.ask("/v1/chat/completions", messages=QUESTION, n="x")
@@ -258,6 +307,7 @@ def test_errors(service: Service) -> None:
 
 def test_no_faults(service: Service) -> None:
     """Nothing of this was too much for the instrumentation."""
-    log = service.server.process.log_tail(10_000)
+    log = service.server.process.log_path.read_text(errors="replace")
     assert "Sidelight:" not in log
     assert "Traceback" not in log
+    assert "Failed to load plugin" not in log
