@@ -9,6 +9,8 @@ from pathlib import Path
 
 import trustme
 
+from support.waiting import PATIENCE_SECONDS
+
 
 @dataclass(frozen=True)
 class Files:
@@ -46,7 +48,7 @@ class Authority:
 def serial_number(port: int, context: ssl.SSLContext) -> str:
     """Of the certificate that a new connection is shown."""
     with (
-        socket.create_connection(("127.0.0.1", port), 120) as plain,
+        socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
     ):
         shown = secured.getpeercert()

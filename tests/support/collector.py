@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from support.lifetime import bound
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 _LISTENING = re.compile(
     r"OTLP/HTTP on [^ ]*:(\d+), (?:OTLP/gRPC on [^ ]*:(\d+), )?"
@@ -108,10 +108,12 @@ class Collector:
     @property
     def messages(self) -> list[str]:
         """Its log lines' messages; lines that are no JSON as they are."""
-        return [
-            json.loads(line)["message"] if line.startswith("{") else line
-            for line in self.output.splitlines()
-        ]
+        output = self.output
+        lines = output.splitlines()
+        if lines and lines[-1].startswith("{") and not output.endswith("\n"):
+            # It is still being written.
+            lines.pop()
+        return [json.loads(line)["message"] if line.startswith("{") else line for line in lines]
 
     def wait_until_listening(self) -> None:
         """Read its ports from its own words. Raises `AssertionError` if it ends before."""
@@ -133,7 +135,7 @@ class Collector:
         body: bytes,
         path: str = "/v1/traces",
         headers: Mapping[str, str] | None = None,
-        timeout_seconds: float = 120.0,
+        timeout_seconds: float = PATIENCE_SECONDS,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """POST to the OTLP/HTTP receiver: status, headers, body."""
         names = {"Content-Type": "application/x-protobuf", **(headers or {})}
@@ -142,7 +144,7 @@ class Collector:
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
         """GET from the port of /metrics: status and text."""
         url = f"http://127.0.0.1:{self.serve_port}{path}"
-        status, _, body = fetch(url, None, headers or {}, 120.0)
+        status, _, body = fetch(url, None, headers or {}, PATIENCE_SECONDS)
         return status, body.decode()
 
     def metric(self, name: str, **labels: str) -> float:
@@ -164,10 +166,14 @@ class Collector:
         """VmHWM."""
         return _status_kib(self.pid, "VmHWM") * 1024
 
-    def terminate(self, timeout_seconds: float = 120.0) -> int:
+    def terminate(self) -> int:
         """SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout_seconds)
+        return self.exit_code()
+
+    def exit_code(self) -> int:
+        """Of a collector that ends by itself, or was told to end."""
+        return self.process.wait(PATIENCE_SECONDS)
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
@@ -181,12 +187,10 @@ def run_to_end(
     directory: Path,
     *,
     env: Mapping[str, str] | None = None,
-    timeout_seconds: float = 120.0,
 ) -> tuple[int, list[str]]:
     """A collector that ends by itself: its exit code and its messages."""
     with Collector(config, directory, env=env, wait=False) as collector:
-        code = collector.process.wait(timeout_seconds)
-        return code, collector.messages
+        return collector.exit_code(), collector.messages
 
 
 def fetch(

@@ -8,6 +8,7 @@ from sidelight.base.check import Check
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.doctor.runner import run
 from support.ports import free_port
+from support.waiting import PATIENCE_SECONDS
 
 
 def configured(**sections: Any) -> Config:
@@ -22,8 +23,8 @@ def configured(**sections: Any) -> Config:
 
 
 def examine(config: Config) -> dict[str, Check]:
-    """The checks by name, with each request given little time."""
-    return {check.name: check for check in run(config, timeout_seconds=2)}
+    """The checks by name. A busy machine may take long to answer a request."""
+    return {check.name: check for check in run(config, timeout_seconds=PATIENCE_SECONDS)}
 
 
 def everything(checks: dict[str, Check]) -> str:

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 import pytest
 
 from sidelight.base.http_client.client import HttpClient, NoAnswerError
+from support.waiting import PATIENCE_SECONDS
 
 
 @contextmanager
 def http_client(
-    url: str, timeout_seconds: float = 120.0, **options: object
+    url: str, timeout_seconds: float = PATIENCE_SECONDS, **options: object
 ) -> Iterator[HttpClient]:
     """A client of `url`; `options` are `HttpClient`'s."""
     client = HttpClient(url, timeout_seconds, **options)  # type: ignore[arg-type]

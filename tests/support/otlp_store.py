@@ -15,6 +15,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from support.backend import Backend, Reply, Request
+from support.waiting import PATIENCE_SECONDS
 
 
 class OtlpStore(Backend):
@@ -41,8 +42,13 @@ class OtlpStore(Backend):
         return Reply(200, b"", {"Content-Type": "application/x-protobuf"})
 
     def destination(self, name: str = "store") -> dict[str, object]:
-        """This backend as a destination of sidelight.yaml."""
-        return {"type": "otlp_http", "name": name, "url": self.url}
+        """This backend as a destination of sidelight.yaml, with time to answer."""
+        return {
+            "type": "otlp_http",
+            "name": name,
+            "url": self.url,
+            "timeout_seconds": PATIENCE_SECONDS,
+        }
 
     def spans(self, name: str) -> list[Span]:
         """The stored spans of this name."""

@@ -25,22 +25,41 @@ def free_port() -> int:
 
     It stays this process's until that ends, so a test may also count on nobody listening there.
     """
-    locks = _folder()
+    return free_ports(1)
+
+
+def free_ports(count: int) -> int:
+    """The first of so many such ports, one behind the other."""
     # Each process begins elsewhere, as a rule free of others' locks.
-    first = random.randrange(_FIRST, _LAST + 1)
-    ports: list[int] = [*range(first, _LAST + 1), *range(_FIRST, first)]
-    for port in ports:
-        file = (locks / str(port)).open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    start = random.randrange(_FIRST, _LAST + 1)
+    firsts: list[int] = [*range(start, _LAST + 2 - count), *range(_FIRST, start)]
+    for first in firsts:
+        files: list[IO[str]] = []
+        for port in range(first, first + count):
+            file = _lock(port)
+            if file is None:
+                break
+            files.append(file)
+        else:
+            _taken.extend(files)
+            return first
+        for file in files:
             file.close()
-            continue
-        if _is_free(port):
-            _taken.append(file)
-            return port
-        file.close()
     raise RuntimeError(f"no free port from {_FIRST} to {_LAST}")
+
+
+def _lock(port: int) -> IO[str] | None:
+    """The locked file of a free port; None if it is not free."""
+    file = (_folder() / str(port)).open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    if _is_free(port):
+        return file
+    file.close()
+    return None
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from support.waiting import PATIENCE_SECONDS
+
 
 @dataclass(frozen=True)
 class RawAnswer:
@@ -22,7 +24,7 @@ class RawAnswer:
 class RawClient:
     """One connection to a loopback port."""
 
-    def __init__(self, port: int, timeout_seconds: float = 120.0) -> None:
+    def __init__(self, port: int, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout_seconds)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._got = b""

@@ -13,6 +13,7 @@ import grpc
 from support.certificates import Authority, Files
 from support.collector import Collector, settings
 from support.otlp_store import OtlpStore
+from support.waiting import PATIENCE_SECONDS
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 
@@ -33,7 +34,7 @@ class Secured:
 
     def post(self, body: bytes, context: ssl.SSLContext) -> int:
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.collector.http_port, timeout=120, context=context
+            "127.0.0.1", self.collector.http_port, timeout=PATIENCE_SECONDS, context=context
         )
         try:
             connection.request("POST", "/v1/traces", body, PROTOBUF)
@@ -58,7 +59,7 @@ class Secured:
 
     def get(self, path: str, context: ssl.SSLContext) -> tuple[int, str]:
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.collector.serve_port, timeout=120, context=context
+            "127.0.0.1", self.collector.serve_port, timeout=PATIENCE_SECONDS, context=context
         )
         try:
             connection.request("GET", path)
@@ -77,7 +78,7 @@ def secured_settings(
         "key": str(server.key),
         "client_ca": None if ca is None else str(ca),
         # More than a busy machine takes for a handshake.
-        "handshake_timeout_seconds": 4,
+        "handshake_timeout_seconds": 60,
     }
     receivers = {"otlp_http": {"port": 0, "tls": tls}, "otlp_grpc": {"port": 0, "tls": tls}}
     return settings(directory, receivers=receivers, serve={"port": 0, "tls": tls}, **sections)

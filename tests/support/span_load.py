@@ -19,6 +19,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from support.waiting import PATIENCE_SECONDS
+
 EXPORT_TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _AFTER_REFUSAL_SECONDS = 0.02
 _BETWEEN_REQUESTS_SECONDS = 0.0 if "SIDELIGHT_SOAK_KILLS" in os.environ else 0.01
@@ -101,7 +103,7 @@ class SpanLoad:
         """Let every sender finish its request."""
         self._stop.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(PATIENCE_SECONDS)
 
     def _done(self, ids: list[bytes], failure: str = "") -> None:
         with self._lock:
@@ -116,7 +118,9 @@ class SpanLoad:
         return request_of(ids, os.urandom(self._text_bytes // 2).hex(), namespace)
 
     def _send_http(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._http_port, timeout=10)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self._http_port, timeout=PATIENCE_SECONDS
+        )
         headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
         while not self._stop.is_set():
             ids = new_ids(self._spans_per_request)
@@ -149,7 +153,7 @@ class SpanLoad:
             while not self._stop.is_set():
                 ids = new_ids(self._spans_per_request)
                 try:
-                    export(self._request(ids), timeout=10)
+                    export(self._request(ids), timeout=PATIENCE_SECONDS)
                 except grpc.RpcError as error:
                     self._done(ids, f"gRPC: {error}")
                 else:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from support.backend import Backend, Reply, Request
+from support.waiting import PATIENCE_SECONDS
 
 
 class SpanStore(Backend):
@@ -41,5 +42,15 @@ class SpanStore(Backend):
         return self.answer
 
     def destination(self, name: str = "store", **keys: object) -> dict[str, object]:
-        """This backend as a destination of sidelight.yaml."""
-        return {"type": "otlp_http", "name": name, "url": self.url, "signals": ["traces"], **keys}
+        """This backend as a destination of sidelight.yaml.
+
+        What is answered too late is sent twice. So it has time to answer, however busy the machine.
+        """
+        return {
+            "type": "otlp_http",
+            "name": name,
+            "url": self.url,
+            "signals": ["traces"],
+            "timeout_seconds": PATIENCE_SECONDS,
+            **keys,
+        }

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 
 def test_it_waits_and_ends_by_a_signal(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_it_waits_and_ends_by_a_signal(tmp_path: Path) -> None:
         eventually(lambda: "cannot start, trying again in 15 s" in log.read_text())
         assert "sidelight.yaml:1: unknown" in log.read_text()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
     finally:
         process.kill()
         process.wait()

@@ -143,7 +143,8 @@ async def test_halving_in_vain_costs_few_requests(
     items = 2000
     log.append([traces(*(f"span-{number}" for number in range(items)))])
     destination = Scripted(lambda record: Delivered() if record.items == 0 else failure)
-    async with forwarding(log, destination, tmp_path) as running:
+    # Pauses that are longer than this test takes to look.
+    async with forwarding(log, destination, tmp_path, max_backoff_seconds=60) as running:
         await running.until(lambda: running.forwarder.status.trouble is not None)
         asked = destination.asked
     # The batch, one without items, the halves, and the last single span once more.

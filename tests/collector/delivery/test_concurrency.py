@@ -20,12 +20,18 @@ from support.backend import Backend, Reply, Request
 from support.otlp_receiver import decode_spans
 from support.sending import Sending, opened
 from support.spans import Made, record
+from support.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("each_alone")
 
 
 def names(request: Request) -> list[str]:
     return [span.name for span in decode_spans(gzip.decompress(request.body))]
+
+
+def _only_name(request: Request) -> str:
+    (name,) = names(request)
+    return name
 
 
 class Gate:
@@ -75,6 +81,7 @@ def destination(backend: Backend, concurrency: int) -> dict[str, Any]:
         "url": backend.url,
         "concurrency": concurrency,
         "max_backoff_seconds": 0.3,
+        "timeout_seconds": PATIENCE_SECONDS,
     }
 
 
@@ -128,6 +135,7 @@ async def test_no_more_than_configured_go_at_once(
             def is_delivered(number: int) -> bool:
                 return sending.tally.counts["otlp", "delivered"] >= number
 
+            await sending.until(lambda: gate.together == 4)
             for number, event in enumerate(gate.open.values(), start=1):
                 event.set()
                 # One at a time, so that there is every chance to send too many.
@@ -146,6 +154,8 @@ async def test_a_backend_in_trouble_is_asked_by_one_request(
         async with Sending(log, destination(backend, 4)) as sending:
             sending.append(*(record(Made(f"{number}")) for number in range(8)))
             await sending.until(lambda: sending.tally.counts["otlp", "retried"] >= 6)
+            # Those of before the first failure have all come, and been answered.
+            await sending.until(lambda: len({*map(_only_name, list(backend.requests))}) >= 4)
             await sending.until(lambda: gate.together == 0)
             gate.most_together = 0
             asked = len(backend.requests)

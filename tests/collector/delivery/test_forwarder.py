@@ -124,6 +124,6 @@ async def test_a_destination_that_hangs_delays_nobody_else(log: DurableLog, tmp_
             assert sum(good.ids.values()) == 40
             assert not hanging.ids
             assert not failing.ids
-            assert sending.tally.counts["failing", "retried"] > 0
+            await sending.until(lambda: sending.tally.counts["failing", "retried"] > 0)
             failing.refuse = lambda _: None
             await sending.until(lambda: sum(failing.ids.values()) == 40)

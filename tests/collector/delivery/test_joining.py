@@ -19,6 +19,7 @@ from support import otlp_requests
 from support.backend import Backend
 from support.forwarding import names_of, traces
 from support.sending import Sending, opened
+from support.waiting import PATIENCE_SECONDS
 
 
 def _steps(log: DurableLog, **options: object) -> list[Step]:
@@ -126,7 +127,12 @@ async def test_a_backend_that_is_slow_gets_fewer_requests(log: DurableLog) -> No
     names = [f"span {number}" for number in range(50)]
     _stored(log, *(traces(name) for name in names))
     with Backend() as backend:
-        destination = {"name": "slow", "type": "otlp_http", "url": backend.url}
+        destination = {
+            "name": "slow",
+            "type": "otlp_http",
+            "url": backend.url,
+            "timeout_seconds": PATIENCE_SECONDS,
+        }
         async with Sending(log, destination) as sending:
             await sending.settled()
     (request,) = backend.requests

@@ -69,7 +69,7 @@ async def test_settled_waits_for_what_comes_while_the_cursor_is_written(
     log.append([traces("a")])
     destination = Scripted()
     async with forwarding(log, destination, tmp_path) as running:
-        assert await asyncio.to_thread(is_writing.wait, 30)
+        assert await asyncio.to_thread(is_writing.wait, 120)
         log.append([traces("b")])
         running.forwarder.wake()
         may_write.set()
@@ -164,7 +164,7 @@ async def test_settled_waits_for_what_comes_while_the_end_is_looked_for(
     monkeypatch.setattr(Cursor, "read", look)
     destination = Scripted()
     async with forwarding(log, destination, tmp_path) as running:
-        assert await asyncio.to_thread(has_looked.wait, 30)
+        assert await asyncio.to_thread(has_looked.wait, 120)
         log.append([traces("a")])
         running.forwarder.wake()
         may_answer.set()
@@ -252,7 +252,7 @@ async def test_closing_writes_the_cursor_of_what_has_arrived(
     log.append([traces("a"), traces("b"), traces("c")])
     async with forwarding(log, destination, tmp_path) as running:
         await running.until(lambda: destination.asked > 2)
-        assert is_writing.is_set()
+        await running.until(is_writing.is_set)
         may_write.set()
     cursor = log.cursor("scripted")
     rest = cursor.read(cursor.position)

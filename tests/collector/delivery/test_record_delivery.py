@@ -7,6 +7,8 @@ import base64
 import errno
 import gzip
 import json
+import logging
+import threading
 from pathlib import Path
 
 import pytest
@@ -23,19 +25,33 @@ from support.sending import Sending
 from support.span_store import SpanStore
 
 
+def _errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What Sidelight logs as errors; threads of earlier tests may log, too."""
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno == logging.ERROR and record.name.startswith("sidelight.")
+    ]
+
+
 async def test_a_retry_sends_the_same_bytes_until_they_are_taken(
     log: DurableLog, tmp_path: Path
 ) -> None:
     """The trouble is named while it lasts, and each attempt is counted."""
     sent: list[bytes] = []
+    is_told = threading.Event()
     log.append([traces("a"), traces("b")])
 
     def answer(record: Record) -> Outcome:
         sent.append(record.payload)
-        return Retry("its disk is full") if len(sent) < 4 else Delivered()
+        if len(sent) < 4:
+            return Retry("its disk is full")
+        assert is_told.wait(120)
+        return Delivered()
 
     async with forwarding(log, Scripted(answer), tmp_path) as running:
         await running.until(lambda: running.forwarder.status.trouble == "its disk is full")
+        is_told.set()
         await running.until(lambda: log.cursor("scripted").position == log.end)
         assert running.forwarder.status.trouble is None
     assert sent[0] == sent[1] == sent[2] == sent[3]
@@ -118,7 +134,7 @@ async def test_what_a_backend_says_of_a_batch_reaches_no_log_line(
     lines = letters.read_text().splitlines()
     assert len(lines) == 5
     assert all(said.decode() in json.loads(line)["reason"] for line in lines)
-    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+    assert _errors(caplog) == [
         f"store rejected 5 of 50 items for good (status 400); see dead letters {letters}"
     ]
     assert "411111" not in caplog.text
@@ -201,8 +217,8 @@ async def test_an_item_that_cannot_be_sent_costs_itself_alone(
     assert running.tally.counts["scripted", "dropped", "failed"] == 1
     (line,) = running.dead_letters.path("scripted").read_text().splitlines()
     assert (json.loads(line)["items"], json.loads(line)["status"]) == (1, None)
-    (error,) = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert "does not get 1 of 21 items" in error.getMessage()
+    (error,) = _errors(caplog)
+    assert "does not get 1 of 21 items" in error
     assert "the content" not in caplog.text
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sidelight.collector.delivery import subscription as subscription_module
 from sidelight.collector.delivery.subscription import Subscription, SubscriptionState
 from sidelight.collector.delivery.subscription_config import subscription_configs
 from sidelight.collector.log.durable_log import DurableLog
@@ -21,7 +22,7 @@ from support.backend import Backend, Reply, Request
 from support.otlp_receiver import decode_spans
 from support.sending import Tally, opened, parse
 from support.spans import Made, record
-from support.waiting import eventually_async
+from support.waiting import PATIENCE_SECONDS, eventually_async
 
 
 class Destination:
@@ -41,6 +42,12 @@ class Destination:
         if self.status == 200:
             self.names += [span.name for span in decode_spans(gzip.decompress(request.body))]
         return Reply(self.status)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, what is on its way arrives before it is given up."""
+    monkeypatch.setattr(subscription_module, "FINISH_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -73,7 +80,11 @@ def own(tmp_path: Path) -> Iterator[DurableLog]:
 async def subscribed(
     destination: Destination, log: DurableLog, predecessor: Subscription | None = None
 ) -> AsyncIterator[Subscription]:
-    options: dict[str, Any] = {"name": "otlp", "max_backoff_seconds": 0.05}
+    options: dict[str, Any] = {
+        "name": "otlp",
+        "max_backoff_seconds": 0.05,
+        "timeout_seconds": PATIENCE_SECONDS,
+    }
     (config,) = subscription_configs(
         parse({"type": "otlp_http", "url": destination.backend.url, **options})
     )
@@ -174,8 +185,11 @@ async def test_an_end_while_waiting_begins_nothing(
     assert destination.names == ["first", "second"]
 
 
-async def test_an_end_does_not_wait_for_ever(destination: Destination, own: DurableLog) -> None:
+async def test_an_end_does_not_wait_for_ever(
+    destination: Destination, own: DurableLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A backend that hangs is given up after a while; what it did not answer is sent again."""
+    monkeypatch.setattr(subscription_module, "FINISH_SECONDS", 0.5)
     own.append([record(Made("first"))])
     destination.held.clear()
     async with subscribed(destination, own) as subscription:

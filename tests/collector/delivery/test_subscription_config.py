@@ -31,6 +31,7 @@ def langfuse(servers: dict[str, LangfuseStandIn], **options: Any) -> dict[str, A
     return {
         "type": "langfuse",
         "url": servers["grey"].url,
+        "timeout_seconds": 120,
         **secrets("grey"),
         "routes": [
             {

@@ -30,7 +30,7 @@ BOTH = pytest.mark.parametrize("type_name", ["otlp_http", "otlp_grpc"])
 
 
 def build(type_name: str, url: str, **keys: object) -> Exporter:
-    (config,) = parse({"type": type_name, "name": "x", "url": url, "timeout_seconds": 5, **keys})
+    (config,) = parse({"type": type_name, "name": "x", "url": url, "timeout_seconds": 120, **keys})
     return type_of(config).build(config)
 
 

@@ -46,7 +46,7 @@ def log(tmp_path: Path) -> Iterator[DurableLog]:
 
 
 def destination(type_name: str, url: str, **keys: object) -> dict[str, Any]:
-    times = {"max_backoff_seconds": 0.02, "max_blocked_seconds": 0.1, "timeout_seconds": 5}
+    times = {"max_backoff_seconds": 0.02, "max_blocked_seconds": 0.1, "timeout_seconds": 120}
     return {"type": type_name, "name": "it", "url": url, **times, **_TYPES[type_name], **keys}
 
 

@@ -29,7 +29,7 @@ from support.certificates import Authority
 from support.collector import Collector, environment, settings
 from support.guarded_phoenix import API_KEY, GuardedPhoenix, stored_spans
 from support.otlp_store import OtlpStore
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 TOKEN = "token-of-the-app-0123456789"
 PUBLIC, SECRET = "pk-lf-app", "sk-lf-0123456789abcdef"
@@ -80,14 +80,21 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
             yield Guarded(collector, store)
 
 
+# What the SDKs do not get through in time they drop.
+_PATIENT = {
+    "OTEL_EXPORTER_OTLP_TIMEOUT": f"{PATIENCE_SECONDS:.0f}",
+    "LANGFUSE_TIMEOUT": f"{PATIENCE_SECONDS:.0f}",
+}
+
+
 def run_app(name: str, *arguments: str, **variables: str) -> tuple[dict[str, Any], str]:
     """What it printed last, and its log."""
     done = subprocess.run(
         [sys.executable, "-m", f"support.apps.{name}", *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
-        env=environment({"PYTHONPATH": str(TESTS), **variables}),
+        timeout=2 * PATIENCE_SECONDS,
+        env=environment({"PYTHONPATH": str(TESTS), **_PATIENT, **variables}),
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1]), done.stderr
@@ -215,6 +222,7 @@ def test_opentelemetry_over_mutual_tls_with_a_token(
                     client_key_file=str(client.key),
                     headers={"Authorization": f"Bearer {TOKEN}"},
                     compression=Compression.Gzip,
+                    timeout=PATIENCE_SECONDS,
                 )
             else:
                 exporter = GrpcSpans(
@@ -226,13 +234,14 @@ def test_opentelemetry_over_mutual_tls_with_a_token(
                     ),
                     headers=(("authorization", f"Bearer {TOKEN}"),),
                     compression=grpc.Compression.Gzip,
+                    timeout=PATIENCE_SECONDS,
                 )
             provider = TracerProvider()
             provider.add_span_processor(BatchSpanProcessor(exporter))
             name = f"span-{os.urandom(6).hex()}"
             with provider.get_tracer("app").start_as_current_span(name):
                 pass
-            assert provider.force_flush(20_000)
+            assert provider.force_flush(int(PATIENCE_SECONDS * 1000))
             provider.shutdown()
             eventually(lambda: store.spans(name))
             (request,) = store.traces

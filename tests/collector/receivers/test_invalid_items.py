@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from support.collector import Collector, settings
 from support.otlp_store import OtlpStore
 from support.spans import Made, record
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 REFUSED = "sidelight_collector_refused_total"
@@ -55,7 +55,7 @@ def test_over_grpc(running: tuple[Collector, OtlpStore]) -> None:
     """As over HTTP."""
     collector, store = running
     with grpc.insecure_channel(f"127.0.0.1:{collector.grpc_port}") as channel:
-        answer = channel.unary_unary(EXPORT)(damaged("a", "bad!"), timeout=30)
+        answer = channel.unary_unary(EXPORT)(damaged("a", "bad!"), timeout=PATIENCE_SECONDS)
     assert ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans == 1
     eventually(lambda: {"a"} == {span.name for span in store.all_spans()})
     assert refused(collector) == 1

@@ -26,7 +26,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from support.collector import Collector
 from support.otlp_store import OtlpStore
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 Protocol = Literal["http", "http gzip", "grpc", "grpc gzip"]
 _RESOURCE = Resource.create({"service.name": "sdk-test"})
@@ -43,10 +43,19 @@ def _options(protocol: Protocol, collector: Collector, path: str) -> dict[str, A
         compression: Any = (
             HttpCompression.Gzip if "gzip" in protocol else HttpCompression.NoCompression
         )
-        return {"endpoint": f"{collector.url}{path}", "compression": compression}
+        return {
+            "endpoint": f"{collector.url}{path}",
+            "compression": compression,
+            "timeout": PATIENCE_SECONDS,
+        }
     compression = grpc.Compression.Gzip if "gzip" in protocol else grpc.Compression.NoCompression
     endpoint = f"http://127.0.0.1:{collector.grpc_port}"
-    return {"endpoint": endpoint, "insecure": True, "compression": compression}
+    return {
+        "endpoint": endpoint,
+        "insecure": True,
+        "compression": compression,
+        "timeout": PATIENCE_SECONDS,
+    }
 
 
 def _name() -> str:
@@ -70,7 +79,7 @@ def test_spans(collector: Collector, store: OtlpStore, protocol: Protocol) -> No
     ):
         span.add_event("event", {"key": "value"})
         span.set_status(Status(StatusCode.ERROR, "bad"))
-    assert provider.force_flush(20_000)
+    assert provider.force_flush(int(PATIENCE_SECONDS * 1000))
     provider.shutdown()
     eventually(lambda: store.spans(name))
     (found,) = store.spans(name)
@@ -91,7 +100,7 @@ def test_metrics(collector: Collector, store: OtlpStore, protocol: Protocol) -> 
     name = _name().replace("-", "_")
     meter.create_counter(name).add(3, {"kind": "a"})
     meter.create_histogram(f"{name}_time").record(0.2)
-    assert provider.force_flush(20_000)
+    assert provider.force_flush(int(PATIENCE_SECONDS * 1000))
     provider.shutdown()
     eventually(lambda: store.named_metrics(name) and store.named_metrics(f"{name}_time"))
     assert collector.metric(f"{name}_total", kind="a") == 3
@@ -108,6 +117,6 @@ def test_logs(collector: Collector, store: OtlpStore, protocol: Protocol) -> Non
     logger.propagate = False
     logger.addHandler(LoggingHandler(logger_provider=provider))
     logger.warning("line %s", logger.name)
-    assert provider.force_flush(20_000)
+    assert provider.force_flush(int(PATIENCE_SECONDS * 1000))
     provider.shutdown()
     eventually(lambda: store.log_records(f"line {logger.name}"))

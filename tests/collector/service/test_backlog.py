@@ -54,7 +54,7 @@ def test_a_backlog_is_drained_within_150_mib(tmp_path: Path) -> None:
             for name in ("one", "two"):
                 eventually(
                     lambda name=name: backlog.is_passed_by(folder, name),
-                    seconds=60 + size / 5_000_000,
+                    seconds=600 + size / 5_000_000,
                 )
             load.stop()
             assert load.failures == []

@@ -110,7 +110,7 @@ def test_waits_last_as_long_as_they_should(tmp_path: Path, hours: int) -> None:
             assert collector.metric("sidelight_collector_duplicates_total") == len(ids)
             eventually(lambda: collector.metric(_RETRIES, destination="store"))
             store.refuse = lambda _: None
-            eventually(lambda: set(ids) <= store.ids.keys(), seconds=60)
+            eventually(lambda: set(ids) <= store.ids.keys())
             assert collector.terminate() == 0
     assert set(store.ids.values()) == {1}
 

@@ -15,6 +15,7 @@ from support.collector import Collector, settings
 from support.measured_spans import search
 from support.prometheus import Prometheus, run_prometheus
 from support.spans import Made, request, trace_id
+from support.waiting import eventually
 
 pytestmark = pytest.mark.real("prometheus")
 
@@ -95,20 +96,20 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 def test_client_and_server_of_a_call_count_once(prometheus: Prometheus) -> None:
     """Both have usage and cost, and an HTTP span of the application is between them."""
-    tokens = prometheus.query(f"sum by (gen_ai_token_type) ({TOKENS})")
+    tokens = prometheus.wait_for(f"sum by (gen_ai_token_type) ({TOKENS})")
     assert {each.labels["gen_ai_token_type"]: each.value for each in tokens} == {
         "input": 1000,
         "output": 500,
         "cached": 800,
     }
-    (cost,) = prometheus.query(COST)
+    (cost,) = prometheus.wait_for(COST)
     assert cost.value == pytest.approx(0.002)
     assert cost.labels["currency"] == "USD"
 
 
 def test_causes_add_up_to_the_duration(prometheus: Prometheus) -> None:
     """As the plugin found them; a cause that took no time is 0."""
-    causes = prometheus.query(f"sum by (cause) ({DELAY}_sum)")
+    causes = prometheus.wait_for(f"sum by (cause) ({DELAY}_sum)")
     assert {each.labels["cause"]: each.value for each in causes} == pytest.approx(
         dict.fromkeys(names.DELAY_SECONDS, 0.0)
         | {"frontend": 0.25, "queue": 0.5, "prefill": 0.25, "decode": 0.5, "interference": 0.5}
@@ -125,6 +126,7 @@ def test_every_figure_leads_to_the_trace(prometheus: Prometheus, expression: str
 
 def test_drift_is_absent_while_it_is_unknown(prometheus: Prometheus) -> None:
     """And Prometheus has nothing to complain of on the page."""
-    assert prometheus.query(SEARCHES)[0].value == 1
+    assert prometheus.wait_for(SEARCHES)[0].value == 1
     assert prometheus.query(names.prometheus_name(names.RETRIEVAL_DRIFT)) == []
-    assert prometheus.unhealthy_targets() == {}
+    # A scrape has a second, which a busy collector may miss.
+    eventually(lambda: prometheus.unhealthy_targets() == {})

@@ -19,7 +19,7 @@ from support.ports import free_port
 from support.raw_http import RawClient, request
 from support.span_load import EXPORT_TRACES, SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def test_two_thousand_idle_connections(tmp_path: Path) -> None:
             assert kept.answer().status == 200
             assert collector.get("/readyz")[0] == 200
             with grpc.insecure_channel(f"127.0.0.1:{collector.grpc_port}") as channel:
-                channel.unary_unary(EXPORT_TRACES)(request_of(new_ids(1)), timeout=30)
+                channel.unary_unary(EXPORT_TRACES)(request_of(new_ids(1)), timeout=PATIENCE_SECONDS)
         eventually(lambda: _ask(collector.http_port) == 200)
         with ExitStack() as stack:
             for port in (collector.grpc_port, collector.serve_port):
@@ -205,6 +205,5 @@ def test_idle_memory(tmp_path: Path, has_grpc: bool, most_mib: int) -> None:
         eventually(
             lambda: collector.rss_bytes() < most_mib * _MIB,
             f"less than {most_mib} MiB",
-            seconds=20,
             state=lambda: f"{collector.rss_bytes() / _MIB:.1f} MiB",
         )

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import grpc
 import pytest
 
+from support import log_loss
 from support.collector import Collector, settings
 from support.span_load import EXPORT_TRACES, new_ids, request_of
 
 
 def test_grpc_is_told_that_it_is_unavailable(tmp_path: Path) -> None:
     """The code on which SDKs try again."""
-    log = tmp_path / "volume" / "log"
+    log = log_loss.linked(tmp_path / "volume") / "log"
     config = settings(tmp_path, log={"directory": str(log)})
     with Collector(config, tmp_path) as collector:
-        shutil.rmtree(log.parent)
-        log.parent.write_text("a file")
+        log_loss.put_file_in_place_of(log.parent)
         with grpc.insecure_channel(f"127.0.0.1:{collector.grpc_port}") as channel:
             export = channel.unary_unary(EXPORT_TRACES)
             with pytest.raises(grpc.RpcError) as refusal:

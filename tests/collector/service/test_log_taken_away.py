@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from support import log_loss
 from support.backend import Reply
 from support.collector import Collector, settings
 from support.span_load import SpanLoad, new_ids, request_of
@@ -24,7 +25,7 @@ _LOG_OK = "sidelight_collector_log_ok"
 
 
 def _delete_folder(log: Path) -> None:
-    shutil.rmtree(log)
+    log_loss.delete(log)
 
 
 def _unlink_newest(log: Path) -> None:
@@ -107,7 +108,7 @@ def test_a_kill_after_the_next_acknowledgement_loses_nothing(tmp_path: Path) -> 
         config = _config(tmp_path, store)
         with Collector(config, tmp_path) as collector:
             assert collector.post(request_of(before))[0] == 200
-            shutil.rmtree(log)
+            log_loss.delete(log)
             assert collector.post(request_of(after))[0] == 200
             collector.kill()
             assert "is written again" in collector.output
@@ -151,7 +152,7 @@ def test_it_is_noticed_without_traffic(tmp_path: Path) -> None:
             assert collector.post(request_of(ids))[0] == 200
             eventually(lambda: set(ids) <= store.ids.keys())
             eventually(lambda: list(log.glob("cursors/*.json")))
-            shutil.rmtree(log)
+            log_loss.delete(log)
             eventually(lambda: "was deleted, renamed or unmounted" in collector.output)
             assert collector.get("/readyz")[0] == 200
             eventually(lambda: list(log.glob("cursors/*.json")))
@@ -166,14 +167,13 @@ def test_it_is_noticed_without_traffic(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_had_again_refuses(tmp_path: Path) -> None:
     """503 and unready with the reason until it can; then it goes on by itself."""
-    log = tmp_path / "volume" / "log"
+    log = log_loss.linked(tmp_path / "volume") / "log"
     with SpanStore(refuse=lambda _: Reply(503)) as store:
         config = _config(tmp_path, store, log={"directory": str(log)})
         before, refused, after = new_ids(4), new_ids(4), new_ids(4)
         with Collector(config, tmp_path) as collector:
             assert collector.post(request_of(before))[0] == 200
-            shutil.rmtree(log.parent)
-            log.parent.write_text("a file")
+            log_loss.put_file_in_place_of(log.parent)
             status, headers, _ = collector.post(request_of(refused))
             assert (status, headers["Retry-After"]) == (503, "5")
             assert collector.get("/readyz")[0] == 503
@@ -193,13 +193,12 @@ def test_a_folder_that_cannot_be_had_again_refuses(tmp_path: Path) -> None:
 
 def test_what_stays_away_is_said_at_the_end(tmp_path: Path) -> None:
     """The last line does not promise what the next start will not find."""
-    log = tmp_path / "volume" / "log"
+    log = log_loss.linked(tmp_path / "volume") / "log"
     with SpanStore(refuse=lambda _: Reply(503)) as store:
         config = _config(tmp_path, store, log={"directory": str(log)}, shutdown_seconds=0.5)
         with Collector(config, tmp_path) as collector:
             assert collector.post(request_of(new_ids(4)))[0] == 200
-            shutil.rmtree(log.parent)
-            log.parent.write_text("a file")
+            log_loss.put_file_in_place_of(log.parent)
             assert collector.terminate() == 0
             assert "undelivered data of store that is lost" in collector.output
             assert "the log keeps it" not in collector.output
@@ -207,7 +206,7 @@ def test_what_stays_away_is_said_at_the_end(tmp_path: Path) -> None:
 
 def test_another_logs_folder_is_not_written_to(tmp_path: Path) -> None:
     """A folder with records of another log needs a restart: its cursors must not be replaced."""
-    log, other = tmp_path / "log", tmp_path / "other"
+    log, other = log_loss.linked(tmp_path / "log"), tmp_path / "other"
     ids = new_ids(4)
     with SpanStore(refuse=lambda _: Reply(503)) as store:
         with Collector(_config(tmp_path, store, log={"directory": str(other)}), tmp_path) as first:
@@ -216,8 +215,7 @@ def test_another_logs_folder_is_not_written_to(tmp_path: Path) -> None:
         config = _config(tmp_path, store)
         with Collector(config, tmp_path) as collector:
             assert collector.post(request_of(new_ids(4)))[0] == 200
-            log.rename(tmp_path / "moved")
-            other.rename(log)
+            log_loss.lead_elsewhere(log, other)
             assert collector.post(request_of(new_ids(4)))[0] == 503
             assert "restart sidelight to use that one" in collector.output
             collector.kill()
@@ -237,8 +235,7 @@ def test_a_swapped_link_is_noticed(tmp_path: Path) -> None:
         config = _config(tmp_path, store)
         with Collector(config, tmp_path) as collector:
             assert collector.post(request_of(before))[0] == 200
-            log.unlink()
-            log.symlink_to(two)
+            log_loss.lead_elsewhere(log, two)
             assert collector.post(request_of(after))[0] == 200
             assert collector.terminate() == 0
         assert _segments(two) == 2
@@ -258,7 +255,7 @@ def test_a_moved_working_directory_is_noticed(tmp_path: Path) -> None:
             place.rename(tmp_path / "moved")
             assert collector.post(request_of(after))[0] == 200
             collector.process.terminate()
-            assert collector.process.wait(60) == 0
+            assert collector.exit_code() == 0
         assert _segments(place / "log") == 2
 
 
@@ -271,7 +268,7 @@ def test_a_repeated_request_is_not_acknowledged_into_nothing(tmp_path: Path) -> 
         config = _config(tmp_path, store)
         with Collector(config, tmp_path) as collector:
             assert collector.post(body)[0] == 200
-            shutil.rmtree(log)
+            log_loss.delete(log)
             assert collector.post(body)[0] == 200
             collector.kill()
         store.refuse = lambda _: None
@@ -292,7 +289,7 @@ def test_leftovers_are_written_again(tmp_path: Path) -> None:
         config = _config(tmp_path, store)
         with Collector(config, tmp_path) as collector:
             assert collector.post(request_of(own))[0] == 200
-            shutil.rmtree(log)
+            log_loss.delete(log)
             eventually(lambda: collector.output.count("is written again") == count + 1)
             collector.kill()
         store.refuse = lambda _: None
@@ -310,7 +307,7 @@ def test_workers_make_their_folders_again(tmp_path: Path) -> None:
         with Collector(config, tmp_path) as collector:
             for span in before:
                 assert collector.post(request_of([span]))[0] == 200
-            shutil.rmtree(log)
+            log_loss.delete(log)
             for span in after:
                 assert collector.post(request_of([span]))[0] == 200
             eventually(lambda: (log / "lock").exists())

@@ -112,7 +112,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
                     milvus.instrument(provider)
                     trace_id = ask(server.address, provider)
                     spans = eventually(lambda: _whole(store, trace_id))
-                    prometheus.wait_for(f"{TOP}_count")
+                    prometheus.wait_for(f"sum({SEARCHES}) == 2")
                     search = next(each for each in spans if each.name == "search docs")
                     yield Running(prometheus, trace_id, search, spans)
             finally:
@@ -148,7 +148,7 @@ def test_the_servers_spans_hang_below_the_clients(running: Running) -> None:
 
 def test_the_servers_spans_count_no_search(running: Running) -> None:
     """Two were made, and one of them found nothing, however many spans tell of them."""
-    found = running.prometheus.query(SEARCHES)
+    found = running.prometheus.wait_for(SEARCHES)
     assert {each.labels["outcome"]: each.value for each in found} == {"found": 1, "empty": 1}
     for each in found:
         assert each.labels["db_system_name"] == "milvus"
@@ -172,7 +172,7 @@ def test_every_figure_leads_to_the_trace(running: Running) -> None:
 
 def test_top_scores_are_the_clients(running: Running) -> None:
     """The value in Prometheus is the one on the span."""
-    (total,) = running.prometheus.query(f"{TOP}_sum")
+    (total,) = running.prometheus.wait_for(f"{TOP}_sum")
     told = {pair.key: pair.value for pair in running.search.attributes}
     assert total.value == pytest.approx(told[names.VECTOR_SCORE_TOP].double_value)
     assert total.labels["scale"] == "COSINE"
@@ -182,31 +182,35 @@ def test_top_scores_are_the_clients(running: Running) -> None:
 def test_every_panel_on_milvus_has_data(running: Running) -> None:
     """Of a real Milvus, through the collector: the check finds all that the panels read."""
     running.prometheus.wait_for("sum(rate(milvus_proxy_sq_latency_count[5m])) > 0")
-    found = [
-        outcome
-        for outcome in outcomes.check(PrometheusApi(running.prometheus.base_url))
-        if any(name.startswith("milvus_") for name in outcome.query.expression.metrics())
-    ]
-    assert len(found) > len(MILVUS_METRICS)
-    assert {
-        outcome.query.place: outcome.reason or outcome.state
-        for outcome in found
-        if outcome.state != "answers"
-    } == {}
+
+    def without_data() -> dict[str, str]:
+        found = [
+            outcome
+            for outcome in outcomes.check(PrometheusApi(running.prometheus.base_url))
+            if any(name.startswith("milvus_") for name in outcome.query.expression.metrics())
+        ]
+        assert len(found) > len(MILVUS_METRICS)
+        return {
+            str(outcome.query.place): outcome.reason or outcome.state
+            for outcome in found
+            if outcome.state != "answers"
+        }
+
+    # After a scrape that took more than its second, Prometheus shows nothing until the next.
+    eventually(lambda: without_data() == {}, state=without_data)
 
 
 def test_milvus_metrics_come_by_the_preset(running: Running) -> None:
     """Under their own names, as a job of its own, without what tells of Go and of Milvus's core."""
     prometheus = running.prometheus
-    (up,) = prometheus.query('up{job="milvus"}')
-    assert up.value == 1
+    (up,) = prometheus.wait_for('up{job="milvus"} == 1')
     assert up.labels["instance"] == f"127.0.0.1:{METRICS_PORT}"
     counted = prometheus.wait_for(
         'sum(milvus_proxy_req_count{function_name="Search",status="success"}) >= 2'
     )
     assert counted
-    assert prometheus.query('milvus_proxy_sq_latency_bucket{query_type="search",le="+Inf"}')
-    assert prometheus.query('process_resident_memory_bytes{job="milvus"}')
+    assert prometheus.wait_for('milvus_proxy_sq_latency_bucket{query_type="search",le="+Inf"}')
+    assert prometheus.wait_for('process_resident_memory_bytes{job="milvus"}')
     assert prometheus.query('{__name__=~"go_.+|internal_.+|knowhere_.+",job="milvus"}') == []
-    families = prometheus.query('count by (__name__) ({job="milvus"})')
+    families = prometheus.wait_for('count by (__name__) ({job="milvus"})')
     assert 40 < len(families) < 110

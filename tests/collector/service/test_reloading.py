@@ -13,6 +13,9 @@ import pytest
 
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.live import LIVE_KEYS, is_live, reloaded
+from sidelight.collector.app.reload import MAX_RELOADS
+from sidelight.collector.app.run import UNCHANGED_SECONDS
+from sidelight.collector.delivery.subscription import FINISH_SECONDS
 from support.backend import Reply, Request
 from support.collector import Collector, settings
 from support.exposition_server import serve_pages
@@ -21,7 +24,7 @@ from support.raw_http import RawClient, request
 from support.reloading import reload
 from support.span_load import SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 _OK = "sidelight_collector_config_reload_ok"
 _LOADED = "sidelight_collector_config_loaded_seconds"
@@ -99,7 +102,10 @@ class TestDestinations:
                 assert set(store.ids.values()) == {1}
 
     def test_what_is_on_its_way_arrives_once(self, tmp_path: Path) -> None:
-        """The changed one waits for the answer that the old one waits for, and goes on behind."""
+        """The changed one waits for the answer that the old one waits for, and goes on behind.
+
+        For FINISH_SECONDS: on a machine that took longer, what had no answer is sent again.
+        """
 
         def slowly(_: Request) -> None:
             asked.set()
@@ -111,13 +117,15 @@ class TestDestinations:
             with Collector(config, tmp_path) as collector:
                 first, second = new_ids(3), new_ids(3)
                 collector.post(request_of(first))
-                assert asked.wait(60)
+                assert asked.wait(PATIENCE_SECONDS)
                 config["destinations"] = [store.destination(timeout_seconds=101)]
+                start = time.monotonic()
                 reload(collector, tmp_path, config)
                 collector.post(request_of(second))
                 go_on.set()
                 eventually(lambda: {*first, *second} <= store.ids.keys())
-                assert set(store.ids.values()) == {1}
+                seconds = time.monotonic() - start
+                assert set(store.ids.values()) == {1} or seconds > FINISH_SECONDS
 
     def test_many_changes_while_something_is_on_its_way(self, tmp_path: Path) -> None:
         """Each waits for all before it, and shows meanwhile how far behind the destination is."""
@@ -132,16 +140,18 @@ class TestDestinations:
             with Collector(config, tmp_path) as collector:
                 ids = new_ids(3)
                 collector.post(request_of(ids))
-                assert asked.wait(60)
-                for seconds in (101, 102, 103):
-                    config["destinations"] = [store.destination(timeout_seconds=seconds)]
+                assert asked.wait(PATIENCE_SECONDS)
+                start = time.monotonic()
+                for timeout in (101, 102, 103):
+                    config["destinations"] = [store.destination(timeout_seconds=timeout)]
                     reload(collector, tmp_path, config)
                 eventually(lambda: collector.metric("sidelight_collector_lag_seconds") > 0)
                 go_on.set()
                 eventually(lambda: set(ids) <= store.ids.keys())
                 eventually(lambda: collector.metric("sidelight_collector_lag_seconds") == 0)
+                seconds = time.monotonic() - start
                 assert collector.terminate() == 0
-                assert set(store.ids.values()) == {1}
+                assert set(store.ids.values()) == {1} or seconds > FINISH_SECONDS
 
     def test_one_that_hangs_is_changed(self, tmp_path: Path) -> None:
         """The batch that never arrived goes to the new address, and others were not held up."""
@@ -154,6 +164,7 @@ class TestDestinations:
                 config["destinations"] = [other.destination("a"), good.destination("b")]
                 reload(collector, tmp_path, config)
                 eventually(lambda: set(ids) <= other.ids.keys())
+                eventually(lambda: set(ids) <= good.ids.keys())
                 assert set(good.ids.values()) == {1}
 
 
@@ -309,11 +320,15 @@ def test_under_load_no_connection_is_dropped_and_no_span_lost(tmp_path: Path) ->
 
 
 def test_many_signals_are_few_reloads(tmp_path: Path) -> None:
-    """A burst of them does not keep it busy; what was written before the last one counts."""
+    """A burst of them does not keep it busy; what was written before the last one counts.
+
+    A reload looks at the file twice, so that in the time of the burst only so many fit.
+    """
     config = settings(tmp_path, workers=2)
     last = {"type": "otlp_http", "name": "last", "url": f"http://127.0.0.1:{free_port()}"}
     signals = 100
     with Collector(config, tmp_path) as collector:
+        start = time.monotonic()
         for number in range(1, signals + 1):
             config["shutdown_seconds"] = number
             config["destinations"] = [last] if number == signals else []
@@ -321,14 +336,15 @@ def test_many_signals_are_few_reloads(tmp_path: Path) -> None:
             fresh.write_text(json.dumps(config))
             fresh.rename(tmp_path / "sidelight.yaml")
             collector.process.send_signal(signal.SIGHUP)
+        seconds = time.monotonic() - start
 
         def reloads() -> list[str]:
             return [line for line in collector.messages if line.startswith("reload ")]
 
         eventually(lambda: "reload done; destinations: last added" in reloads(), state=reloads)
-        assert len(reloads()) < signals / 2
+        assert len(reloads()) <= seconds / UNCHANGED_SECONDS + MAX_RELOADS + 1
         collector.process.send_signal(signal.SIGTERM)
-        assert collector.process.wait(60) == 0
+        assert collector.exit_code() == 0
         assert any(f"draining, at most {signals} s" in line for line in collector.messages)
 
 

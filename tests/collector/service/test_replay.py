@@ -13,7 +13,7 @@ from support.backend import Reply
 from support.collector import Collector, settings
 from support.span_load import SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ def _replay(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str
         [*_LOG, "replay", *arguments, "--directory", str(directory / "log")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -43,7 +43,7 @@ def _listing(directory: Path) -> str:
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=True,
     ).stdout
 
@@ -113,7 +113,8 @@ def test_every_worker_sends_again(tmp_path: Path) -> None:
             for start in range(0, 200, 5):
                 assert collector.post(request_of(ids[start : start + 5]))[0] == 200
             eventually(lambda: set(ids) <= store.ids.keys())
-            assert len(list((tmp_path / "log").glob("worker-*/cursors/store.json"))) == 2
+            cursors = "worker-*/cursors/store.json"
+            eventually(lambda: len(list((tmp_path / "log").glob(cursors))) == 2)
             result = _replay(tmp_path, "store", "--all")
             assert result.returncode == 0, result.stderr
             assert result.stdout.count("the running collector sends it now") == 2

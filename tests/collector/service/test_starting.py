@@ -16,7 +16,7 @@ from sidelight.otlp import wire
 from support.certificates import Authority
 from support.collector import Collector, environment, run_to_end, settings
 from support.span_load import new_ids, request_of
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 _FREE_PORTS = {
     "SIDELIGHT_RECEIVERS__OTLP_HTTP__PORT": "0",
@@ -31,11 +31,10 @@ def test_without_any_file(tmp_path: Path) -> None:
     with Collector(None, tmp_path, env=_FREE_PORTS) as collector:
         assert collector.post(request_of(new_ids(3)))[0] == 200
         assert list((tmp_path / "sidelight-data").glob("*.segment"))
-        boards = tmp_path / "sidelight-dashboards"
-        eventually(lambda: list(boards.glob("*.json")))
-        for board in boards.glob("*.json"):
-            eventually(lambda board=board: json.loads(board.read_text() or "null"))
         eventually(lambda: "dashboards written to sidelight-dashboards" in collector.messages)
+        boards = list((tmp_path / "sidelight-dashboards").glob("*.json"))
+        assert boards
+        assert all(json.loads(board.read_text()) for board in boards)
         for port in (collector.http_port, collector.grpc_port, collector.serve_port):
             assert _listening_addresses(port) == {"127.0.0.1"}
         assert collector.terminate() == 0
@@ -51,7 +50,7 @@ def test_all_addresses_are_those_of_ipv4_too(tmp_path: Path, secured: bool) -> N
     with Collector(settings(tmp_path, receivers=receivers, serve=listener), tmp_path) as collector:
         for port in (collector.http_port, collector.grpc_port, collector.serve_port):
             for address in ("127.0.0.1", "::1"):
-                socket.create_connection((address, port), 20).close()
+                socket.create_connection((address, port), PATIENCE_SECONDS).close()
         assert collector.terminate() == 0
 
 

@@ -6,10 +6,12 @@ import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from sidelight.collector.app.lifecycle import FINISH_SECONDS
 from support.backend import Reply
 from support.collector import Collector, settings
 from support.ports import free_port
@@ -41,14 +43,14 @@ main()
 def test_a_signal_drains_and_exits_0(tmp_path: Path, number: signal.Signals) -> None:
     """What was acknowledged just before is at the destination afterwards."""
     with SpanStore() as store:
-        config = settings(tmp_path, destinations=[store.destination()])
+        config = settings(tmp_path, destinations=[store.destination()], shutdown_seconds=60)
         with (
             Collector(config, tmp_path) as collector,
             SpanLoad(http_port=collector.http_port, grpc_port=collector.grpc_port) as load,
         ):
             eventually(lambda: len(load.acknowledged) > 200)
             collector.process.send_signal(number)
-            assert collector.process.wait(60) == 0
+            assert collector.exit_code() == 0
             load.stop()
             assert load.acknowledged <= store.ids.keys()
             assert "stopped before" not in collector.output
@@ -59,7 +61,7 @@ def test_a_signal_once_it_listens(tmp_path: Path) -> None:
     """However soon it comes, the collector drains and exits with 0."""
     command = [sys.executable, "-c", _STOPPED_AT_ONCE]
     with Collector(settings(tmp_path), tmp_path, command=command, wait=False) as collector:
-        assert collector.process.wait(60) == 0
+        assert collector.exit_code() == 0
         assert "SIGTERM: draining" in collector.output
 
 
@@ -73,7 +75,7 @@ def test_the_next_start_brings_what_a_dead_destination_missed(tmp_path: Path) ->
     with Collector(config, tmp_path) as collector:
         assert collector.post(request_of(ids))[0] == 200
         eventually(lambda: "nothing listens" in collector.output)
-        assert collector.terminate(60) == 0
+        assert collector.terminate() == 0
         assert "stopped with undelivered data of store" in collector.output
     with SpanStore(port=port) as store, Collector(config, tmp_path) as collector:
         eventually(lambda: set(ids) <= store.ids.keys())
@@ -89,7 +91,7 @@ def test_a_destination_that_hangs_does_not_hold_the_process(tmp_path: Path, faul
         with Collector(config, tmp_path) as collector:
             assert collector.post(request_of(ids))[0] == 200
             eventually(lambda: store.connections)
-            assert collector.terminate(60) == 0
+            assert collector.terminate() == 0
         store.refuse = lambda _: None
         with Collector(config, tmp_path):
             eventually(lambda: set(ids) <= store.ids.keys())
@@ -99,14 +101,16 @@ def test_a_second_signal_leaves_at_once(tmp_path: Path) -> None:
     """Ctrl-C twice: exit 1 without a drain, without a traceback, and nothing is lost."""
     ids = new_ids(10)
     with SpanStore(refuse=lambda _: Reply(fault="hang")) as store:
-        config = settings(tmp_path, destinations=[store.destination()], shutdown_seconds=300)
+        # A destination that gave no answer in time would end the drain.
+        destination = store.destination(timeout_seconds=300)
+        config = settings(tmp_path, destinations=[destination], shutdown_seconds=300)
         with Collector(config, tmp_path) as collector:
             assert collector.post(request_of(ids))[0] == 200
             eventually(lambda: store.connections)
             collector.process.send_signal(signal.SIGINT)
             eventually(lambda: "draining" in collector.output)
             collector.process.send_signal(signal.SIGINT)
-            assert collector.process.wait(60) == 1
+            assert collector.exit_code() == 1
             assert (
                 collector.messages[-1]
                 == "second SIGINT: exiting now; the log keeps undelivered data"
@@ -128,11 +132,14 @@ def test_senders_that_dawdle_do_not_hold_the_process(tmp_path: Path) -> None:
         ):
             dawdling.send(half)
             http2.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
-            assert collector.terminate(60) == 0
+            assert collector.terminate() == 0
 
 
 def test_a_request_that_arrives_during_the_drain_is_answered(tmp_path: Path) -> None:
-    """It had begun before the signal, so it is stored and acknowledged."""
+    """It had begun before the signal, so it is stored and acknowledged.
+
+    One that takes longer than FINISH_SECONDS is cut off.
+    """
     ids = new_ids(100)
     whole = request(
         request_of(ids),
@@ -140,15 +147,21 @@ def test_a_request_that_arrives_during_the_drain_is_answered(tmp_path: Path) -> 
         headers=[("Content-Type", "application/x-protobuf")],
     )
     with SpanStore() as store:
-        config = settings(tmp_path, destinations=[store.destination()])
+        config = settings(tmp_path, destinations=[store.destination()], shutdown_seconds=60)
         with Collector(config, tmp_path) as collector, RawClient(collector.http_port) as client:
             client.send(whole[:-10])
             eventually(lambda: collector.metric("sidelight_collector_receive_buffered_bytes"))
+            start = time.monotonic()
             collector.process.send_signal(signal.SIGTERM)
             eventually(lambda: "draining" in collector.output)
-            client.send(whole[-10:])
-            assert client.answer().status == 200
-            assert collector.process.wait(60) == 0
+            try:
+                client.send(whole[-10:])
+                assert client.answer().status == 200
+            except (ConnectionError, EOFError):
+                # Of a machine that stood still.
+                assert time.monotonic() - start > FINISH_SECONDS
+                ids.clear()
+            assert collector.exit_code() == 0
         assert set(ids) <= store.ids.keys()
 
 
@@ -158,6 +171,6 @@ def test_a_signal_while_it_starts(tmp_path: Path) -> None:
         with Collector(settings(tmp_path), tmp_path, wait=False) as collector:
             threading.Event().wait(delay)
             collector.process.send_signal(signal.SIGTERM)
-            assert collector.process.wait(60) in (0, -signal.SIGTERM)
+            assert collector.exit_code() in (0, -signal.SIGTERM)
     with Collector(settings(tmp_path), tmp_path) as collector:
         assert collector.terminate() == 0

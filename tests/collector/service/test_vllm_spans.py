@@ -15,7 +15,7 @@ from sidelight.otlp.span import Attributes, attributes
 from support.collector import Collector, fetch, settings
 from support.otlp_store import OtlpStore
 from support.recorded_spans import request_of, vllm_spans
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 _Pairs = list[tuple[dict[str, Any], Span, Attributes]]
 
@@ -125,4 +125,4 @@ def test_requests_are_measured(processed: _Pairs, collector: tuple[Collector, Ot
 def _open_metrics(running: Collector) -> str:
     url = f"http://127.0.0.1:{running.serve_port}/metrics"
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
-    return fetch(url, None, accept, 30)[2].decode()
+    return fetch(url, None, accept, PATIENCE_SECONDS)[2].decode()

@@ -35,7 +35,7 @@ _logger = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 1.0
 # How long a drain waits for requests under way, out of shutdown_seconds.
-_FINISH_SECONDS = 2.0
+FINISH_SECONDS = 2.0
 # After shutdown_seconds, for closing files and connections.
 _CLOSE_SECONDS = 3.0
 
@@ -241,7 +241,7 @@ class Service:
         deadline = loop.time() + self.config.shutdown_seconds
         # First of all, so that Kubernetes sends no more traffic.
         self._parts.health.is_draining = True
-        await self._stop_receivers(min(_FINISH_SECONDS, self.config.shutdown_seconds))
+        await self._stop_receivers(min(FINISH_SECONDS, self.config.shutdown_seconds))
         await self._parts.writer.close()
         deliveries = self._parts.deliveries
         with suppress(TimeoutError):

@@ -34,7 +34,7 @@ _logger = logging.getLogger(__name__)
 # Three listeners of 1,024 connections, the log's segments and the destinations fit into it.
 _OPEN_FILES = 16384
 # A reload reads a file that did not change between two looks at it.
-_UNCHANGED_SECONDS = 0.1
+UNCHANGED_SECONDS = 0.1
 _MAX_LOOKS = 20
 
 
@@ -135,7 +135,7 @@ def _wait_until_written(path: Path) -> None:
     with suppress(OSError):  # it is told when the file is read
         for _ in range(_MAX_LOOKS):
             before = path.stat()
-            time.sleep(_UNCHANGED_SECONDS)
+            time.sleep(UNCHANGED_SECONDS)
             after = path.stat()
             if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size):
                 return

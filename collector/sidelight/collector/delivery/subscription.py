@@ -18,7 +18,7 @@ _logger = logging.getLogger(__name__)
 
 _RESTART_SECONDS = 1.0
 # What is on its way to a destination that changes may arrive within this time.
-_FINISH_SECONDS = 2.0
+FINISH_SECONDS = 2.0
 
 
 class SubscriptionState(Enum):
@@ -146,7 +146,7 @@ class Subscription:
             await self._predecessor.end()
         if self._forwarder is not None:
             self._forwarder.finish()
-            await asyncio.wait([self._task], timeout=_FINISH_SECONDS)
+            await asyncio.wait([self._task], timeout=FINISH_SECONDS)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self._close_forwarder()

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from support.collector import Collector, environment, settings
 from support.guarded_phoenix import API_KEY, GuardedPhoenix
 from support.span_load import new_ids, request_of
 from support.span_store import SpanStore
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 _COMMAND = [sys.executable, "-m", "sidelight.collector", "log", "dead-letters"]
 _BAD = "what the backend rejects"
@@ -294,7 +295,14 @@ class TestQuestions:
 def test_an_interruption_loses_nothing(tmp_path: Path) -> None:
     """Ctrl-C ends it with 130; what was accepted is removed."""
     spans = new_ids(500)
-    with SpanStore() as store:
+    is_halfway, may_go_on = threading.Event(), threading.Event()
+
+    def hold(_: Request) -> None:
+        if len(store.ids) > 5:
+            is_halfway.set()
+            may_go_on.wait(PATIENCE_SECONDS)
+
+    with SpanStore(refuse=hold) as store:
         config = _written(tmp_path, destinations=[store.destination()])
         _add(_letters(tmp_path), spans)
         process = subprocess.Popen(
@@ -303,9 +311,10 @@ def test_an_interruption_loses_nothing(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             env=environment(),
         )
-        eventually(lambda: len(store.ids) > 5)
+        assert is_halfway.wait(PATIENCE_SECONDS)
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+        may_go_on.set()
+        _, error = process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode == 130, error
         assert b"interrupted: what was accepted is removed" in error
         assert _left(tmp_path) + len(store.ids) in (len(spans), len(spans) + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -136,15 +137,23 @@ async def test_sampling_on_the_way_to_langfuse(
     with LangfuseStandIn() as server, opened(tmp_path / "log") as log:
         monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", server.public_key)
         monkeypatch.setenv("LANGFUSE_SECRET_KEY", server.secret_key)
-        # Longer than a busy machine takes until all is read.
-        sample = {"share": 0, "quiet_seconds": 3}
-        destination = {"type": "langfuse", "url": server.url, "sample": sample}
-        async with Sending(log, destination) as sending:
-            sending.append(record(Made("a1", trace="a"), Made("b1", trace="b")))
-            sending.append(record(Made("a2", trace="a", error=True)))
+        # At first longer than any machine takes until all is read, then as long as one waits.
+        before, after = (
+            {
+                "type": "langfuse",
+                "url": server.url,
+                "timeout_seconds": 120,
+                "sample": {"share": 0, "quiet_seconds": seconds, "max_wait_seconds": 3600},
+            }
+            for seconds in (1800, 1)
+        )
+        now = time.time_ns()
+        async with Sending(log, before) as sending:
+            sending.append(record(Made("a1", trace="a"), Made("b1", trace="b"), time_ns=now))
+            sending.append(record(Made("a2", trace="a", error=True), time_ns=now))
             await sending.settled()
             assert server.rows == []
-        async with Sending(log, destination) as sending:
+        async with Sending(log, after) as sending:
             await sending.until(lambda: log.cursor("langfuse").position == log.end)
             sending.append(record(Made("a3", trace="a")))
             await sending.until(lambda: len(server.rows) == 3)

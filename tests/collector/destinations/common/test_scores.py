@@ -249,7 +249,7 @@ async def test_phoenix_gets_projects_and_annotations(
 
 
 def phoenix(url: str, **options: Any) -> PhoenixAnnotations:
-    config = {"type": "phoenix", "url": url, "scores": NAMES, "timeout_seconds": 1, **options}
+    config = {"type": "phoenix", "url": url, "scores": NAMES, "timeout_seconds": 120, **options}
     return PhoenixAnnotations(PhoenixDestination.model_validate(config))
 
 
@@ -267,6 +267,8 @@ async def test_a_span_that_is_not_stored_yet_is_waited_for(monkeypatch: pytest.M
     monkeypatch.setattr(phoenix_annotations, "_POLL_SECONDS", 0.1)
     with Backend(never_stores) as backend:
         destination = phoenix(backend.url)
+        # Requests keep the time that they had.
+        destination.timeout_seconds = 0.5
         outcome = await destination.send(record(SERVED))
         destination.close()
     assert isinstance(outcome, Retry)

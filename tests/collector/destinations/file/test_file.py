@@ -155,7 +155,7 @@ async def test_closing_leaves_a_send_under_way_its_file(
 
     monkeypatch.setattr(os, "write", wait_and_write)
     sending = asyncio.create_task(writer.send(record(Made("second"))))
-    assert await asyncio.to_thread(is_writing.wait, 30)
+    assert await asyncio.to_thread(is_writing.wait, 120)
     writer.close()
     with (tmp_path / "other").open("wb"):
         may_write.set()
@@ -181,7 +181,7 @@ async def test_a_cancelled_send_ends_with_its_write(
 
     monkeypatch.setattr(os, "write", wait_and_write)
     sending = asyncio.create_task(writer.send(record(Made("first"))))
-    assert await asyncio.to_thread(is_writing.wait, 30)
+    assert await asyncio.to_thread(is_writing.wait, 120)
     for _ in range(2):
         sending.cancel()
         await asyncio.sleep(0)

@@ -15,11 +15,13 @@ from sidelight.collector.destinations.langfuse import exporter as langfuse
 from sidelight.collector.destinations.langfuse.config import LangfuseDestination
 from support import otlp_requests
 from support.langfuse import LangfuseStandIn
+from support.ports import free_port
 
 
 @pytest.fixture
 def server() -> Iterator[LangfuseStandIn]:
-    with LangfuseStandIn() as server:
+    # A port that nobody else is given while a test restarts it.
+    with LangfuseStandIn(port=free_port()) as server:
         yield server
 
 
@@ -35,7 +37,7 @@ async def destination(
 
 
 def build(server: LangfuseStandIn, **options: object) -> HttpExporter:
-    config = {"type": "langfuse", "url": server.url, "timeout_seconds": 5} | options
+    config = {"type": "langfuse", "url": server.url, "timeout_seconds": 120} | options
     return langfuse.build(LangfuseDestination.model_validate(config))
 
 
@@ -220,7 +222,7 @@ async def test_the_stand_in_is_strict() -> None:
     from sidelight.base.http_client.client import HttpClient
 
     with LangfuseStandIn() as server:
-        client = HttpClient(server.url, 5)
+        client = HttpClient(server.url, 120)
         basic = langfuse.credentials(
             LangfuseDestination.model_validate({"type": "langfuse", "url": server.url})
         )

@@ -20,13 +20,15 @@ from sidelight.collector.log.record import Record
 from sidelight.otlp.signals import Signal
 from support import otlp_requests
 from support.otlp_grpc_server import Answer, OtlpGrpcServer
+from support.ports import free_port
 from support.proxy import ForwardProxy
 from support.waiting import PATIENCE_SECONDS, eventually_async
 
 
 @pytest.fixture
 def server() -> Iterator[OtlpGrpcServer]:
-    with OtlpGrpcServer() as server:
+    # A port that nobody else is given while a test restarts it.
+    with OtlpGrpcServer(port=free_port()) as server:
         yield server
 
 
@@ -38,7 +40,7 @@ def destination(server: OtlpGrpcServer) -> Iterator[OtlpGrpcExporter]:
 
 
 def build(url: str, **options: object) -> OtlpGrpcExporter:
-    config = {"type": "otlp_grpc", "name": "grpc", "url": url, "timeout_seconds": 5} | options
+    config = {"type": "otlp_grpc", "name": "grpc", "url": url, "timeout_seconds": 120} | options
     return otlp_grpc.build(OtlpGrpcDestination.model_validate(config))
 
 

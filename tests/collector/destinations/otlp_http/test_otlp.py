@@ -20,7 +20,7 @@ from support.backend import Backend, Reply
 
 
 def config(url: str, **options: object) -> OtlpHttpDestination:
-    values = {"type": "otlp_http", "name": "other", "url": url, "timeout_seconds": 5} | options
+    values = {"type": "otlp_http", "name": "other", "url": url, "timeout_seconds": 120} | options
     return OtlpHttpDestination.model_validate(values)
 
 

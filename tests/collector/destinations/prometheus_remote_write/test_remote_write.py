@@ -108,7 +108,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 
 def build(url: str, **options: object) -> RemoteWriter:
-    config = {"type": "prometheus_remote_write", "url": url, "timeout_seconds": 5} | options
+    config = {"type": "prometheus_remote_write", "url": url, "timeout_seconds": 120} | options
     return remote_write.build(RemoteWriteDestination.model_validate(config))
 
 

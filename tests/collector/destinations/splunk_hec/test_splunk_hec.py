@@ -36,6 +36,7 @@ def destination(splunk: SplunkHecStandIn, **options: Any) -> dict[str, Any]:
         "url": splunk.url,
         "token": {"env": "HEC"},
         "max_backoff_seconds": 0.2,
+        "timeout_seconds": 120,
         **options,
     }
 

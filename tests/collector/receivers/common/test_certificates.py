@@ -15,6 +15,7 @@ from sidelight.base.configuration.section import ConfigError
 from sidelight.base.tls import watched
 from support.certificates import Authority, Files
 from support.collector import run_to_end, settings
+from support.replacing import replace_text
 from support.secured import secured_settings
 from support.waiting import eventually
 
@@ -86,7 +87,7 @@ def test_files_are_looked_at_by_a_thread(tmp_path: Path) -> None:
 
     made = watched.Watched([file], make)
     assert made.current() == "1"
-    file.write_text("22")
+    replace_text(file, "22")
     eventually(lambda: made.current() == "22")
     assert makers == [threading.main_thread().name, "sidelight-files"]
 
@@ -104,10 +105,10 @@ def test_a_file_that_cannot_be_used_leaves_the_value(tmp_path: Path) -> None:
         return text
 
     made = watched.Watched([file], make)
-    file.write_text("bad")
+    replace_text(file, "bad")
     eventually(lambda: "bad" in attempts)
     assert made.current() == "1"
-    file.write_text("good")
+    replace_text(file, "good")
     eventually(lambda: made.current() == "good")
 
 

@@ -26,8 +26,9 @@ from sidelight.base.auth.guard import Guard, Identity, token_source
 from support.collector import Collector, fetch, settings
 from support.otlp_store import OtlpStore
 from support.ports import free_port
+from support.replacing import replace_text
 from support.span_load import EXPORT_TRACES, new_ids, request_of
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 TEAM_A, TEAM_B, PLAIN, PROXY = (f"token-of-{name}-0123456789" for name in ("a", "b", "p", "x"))
 
@@ -50,7 +51,7 @@ class Guarded:
         """Raises `grpc.RpcError`."""
         metadata = () if token is None else (("authorization", f"Bearer {token}"),)
         with grpc.insecure_channel(f"127.0.0.1:{self.collector.grpc_port}") as channel:
-            channel.unary_unary(method)(body, timeout=20, metadata=metadata)
+            channel.unary_unary(method)(body, timeout=PATIENCE_SECONDS, metadata=metadata)
 
     def resource_of(self, span_id: bytes) -> dict[str, str]:
         """The resource's attributes under which a span arrived; each stands once."""
@@ -66,7 +67,7 @@ def bearer(token: str | None) -> dict[str, str]:
 
 def write_tokens(file: Path, **changes: str) -> None:
     lines = {"a": f"team-a: {TEAM_A}", "p": PLAIN, "x": f"*:{PROXY}"} | changes
-    file.write_text("# who may send\n\n" + "\n".join(lines.values()) + "\n")
+    replace_text(file, "# who may send\n\n" + "\n".join(lines.values()) + "\n")
 
 
 @contextmanager
@@ -176,7 +177,9 @@ def test_who_does_not_is_refused(shared: Guarded, headers: Mapping[str, str], re
         metadata = (("authorization", value),) if value else ()
         with grpc.insecure_channel(f"127.0.0.1:{shared.collector.grpc_port}") as channel:
             with pytest.raises(grpc.RpcError) as refused:
-                channel.unary_unary(EXPORT_TRACES)(body, timeout=20, metadata=metadata)
+                channel.unary_unary(EXPORT_TRACES)(
+                    body, timeout=PATIENCE_SECONDS, metadata=metadata
+                )
             assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
     after = counted(shared, reason)
     assert [new - old for new, old in zip(after, before, strict=True)] == [2, len(values), 2, 0]
@@ -211,7 +214,9 @@ def test_no_path_is_open(shared: Guarded, path: str) -> None:
 def test_the_body_is_not_waited_for(shared: Guarded) -> None:
     """The head alone is answered; a client that asks first is not told to go on."""
     for more in (b"", b"Expect: 100-continue\r\n"):
-        with socket.create_connection(("127.0.0.1", shared.collector.http_port), 20) as sock:
+        with socket.create_connection(
+            ("127.0.0.1", shared.collector.http_port), PATIENCE_SECONDS
+        ) as sock:
             sock.sendall(
                 b"POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n"
                 + more
@@ -245,7 +250,7 @@ def test_tokens_change_with_their_file(guarded: Guarded) -> None:
 def test_a_broken_file_leaves_the_tokens_as_they_were(guarded: Guarded, broken: str) -> None:
     """The log names file and line, and shows no token."""
     text = f"{broken}\n{TEAM_A}\n" if broken else ""
-    guarded.file.write_text(text)
+    replace_text(guarded.file, text)
 
     def said() -> list[str]:
         assert guarded.post(request_of(new_ids(1)), TEAM_A) == 200
@@ -259,7 +264,7 @@ def test_a_broken_file_leaves_the_tokens_as_they_were(guarded: Guarded, broken: 
 
 def test_a_file_of_comments_lets_nobody_in(guarded: Guarded) -> None:
     """How all tokens are taken back at once."""
-    guarded.file.write_text("# none for now\n")
+    replace_text(guarded.file, "# none for now\n")
     eventually(lambda: guarded.post(request_of(new_ids(1)), TEAM_A) == 401)
     assert guarded.post(request_of(new_ids(1)), TEAM_B) == 200
 
@@ -345,7 +350,9 @@ def test_phoenix_s_header_names_the_project(guarded: Guarded) -> None:
     assert guarded.collector.post(claiming(ids[1], **own), headers=header)[0] == 200
     with grpc.insecure_channel(f"127.0.0.1:{guarded.collector.grpc_port}") as channel:
         metadata = tuple((name.lower(), value) for name, value in header.items())
-        channel.unary_unary(EXPORT_TRACES)(claiming(ids[2], **own), timeout=20, metadata=metadata)
+        channel.unary_unary(EXPORT_TRACES)(
+            claiming(ids[2], **own), timeout=PATIENCE_SECONDS, metadata=metadata
+        )
     for each in ids:
         assert guarded.resource_of(each) == {c.PROJECT_NAME: "from the header"}
     long = {**header, "X-Project-Name": "x" * 257}
@@ -364,10 +371,10 @@ def test_metrics_can_be_guarded(tmp_path: Path) -> None:
     with Collector(config, tmp_path, env={"SCRAPER": PLAIN}) as collector:
         assert [collector.get(path)[0] for path in ("/healthz", "/readyz")] == [200, 200]
         url = f"http://127.0.0.1:{collector.serve_port}/metrics"
-        status, headers, _ = fetch(url, None, {}, 20)
+        status, headers, _ = fetch(url, None, {}, PATIENCE_SECONDS)
         assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer realm="sidelight"')
-        assert fetch(url, None, bearer(TEAM_A), 20)[0] == 401
-        status, _, text = fetch(url, None, bearer(PLAIN), 20)
+        assert fetch(url, None, bearer(TEAM_A), PATIENCE_SECONDS)[0] == 401
+        status, _, text = fetch(url, None, bearer(PLAIN), PATIENCE_SECONDS)
         assert status == 200
         assert b'unauthorized_total{protocol="metrics",reason="missing"} 1' in text
         assert collector.post(request_of(new_ids(1)))[0] == 200

@@ -15,8 +15,9 @@ from sidelight import conventions as c
 from sidelight.otlp.span import attributes
 from support.collector import Collector, fetch, run_to_end, settings
 from support.otlp_store import OtlpStore
+from support.replacing import replace_text
 from support.span_load import new_ids, request_of
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 TRACES = "/api/public/otel/v1/traces"
 METRICS = "/api/public/otel/v1/metrics"
@@ -64,7 +65,7 @@ def collector(
 
 
 def _get(collector: Collector, path: str, headers: Mapping[str, str]) -> tuple[int, Any]:
-    status, _, body = fetch(f"{collector.url}{path}", None, headers, 20)
+    status, _, body = fetch(f"{collector.url}{path}", None, headers, PATIENCE_SECONDS)
     return status, json.loads(body)
 
 
@@ -135,11 +136,11 @@ def test_the_rest_is_said_to_be_elsewhere(collector: Collector, path: str) -> No
 def test_a_secret_changes_with_its_file(collector: Collector, secret: Path) -> None:
     """The old pair is refused, the new one taken, without a restart."""
     fresh = "sk-lf-fresh-0123456789"
-    secret.write_text(fresh)
+    replace_text(secret, fresh)
     eventually(lambda: collector.post(b"", TRACES, basic(secret=fresh))[0] == 200)
     assert collector.post(b"", TRACES, basic())[0] == 401
     # As the other tests know it.
-    secret.write_text(SECRET)
+    replace_text(secret, SECRET)
     eventually(lambda: collector.post(b"", TRACES, basic())[0] == 200)
 
 

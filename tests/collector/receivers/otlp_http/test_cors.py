@@ -14,6 +14,7 @@ from sidelight.collector.receivers.otlp_http.config import OtlpHttp
 from support.collector import Collector, fetch, settings
 from support.raw_http import RawAnswer, RawClient
 from support.reloading import reload
+from support.waiting import PATIENCE_SECONDS
 
 ALLOWED = "https://app.example.com"
 ASKED = "content-type,authorization,x-project-name"
@@ -162,7 +163,10 @@ def test_off_by_default_and_switched_by_a_reload(tmp_path: Path) -> None:
         config["receivers"]["otlp_http"]["cors"] = [ALLOWED]
         reload(collector, tmp_path, config)
         assert preflight(collector, ALLOWED).status == 204
-        assert fetch(f"{collector.url}/v1/traces", b"", {"Origin": ALLOWED}, 30.0)[0] == 415
+        assert (
+            fetch(f"{collector.url}/v1/traces", b"", {"Origin": ALLOWED}, PATIENCE_SECONDS)[0]
+            == 415
+        )
 
 
 @pytest.mark.parametrize(

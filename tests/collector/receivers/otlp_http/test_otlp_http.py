@@ -24,7 +24,7 @@ from support.collector import Collector, fetch
 from support.otlp_store import OtlpStore
 from support.raw_http import RawClient, chunked
 from support.raw_http import request as raw_request
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 _JSON = {"Content-Type": "application/json"}
 _GZIP = {"Content-Encoding": "gzip"}
@@ -273,6 +273,6 @@ def test_requests_are_counted_by_outcome(collector: Collector) -> None:
         code: collector.metric(name, protocol="http", outcome=code) for code in ("200", "404")
     }
     collector.post(_traces(_name()))
-    fetch(f"{collector.url}/nowhere", None, {}, 10)
+    fetch(f"{collector.url}/nowhere", None, {}, PATIENCE_SECONDS)
     assert collector.metric(name, protocol="http", outcome="200") == before["200"] + 1
     assert collector.metric(name, protocol="http", outcome="404") == before["404"] + 1

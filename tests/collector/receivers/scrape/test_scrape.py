@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -24,7 +25,8 @@ from support.backend import Backend, Reply
 from support.certificates import Authority
 from support.exposition_server import serve_pages
 from support.paths import DATA
-from support.waiting import eventually_async
+from support.ports import free_port
+from support.waiting import PATIENCE_SECONDS, eventually_async
 
 RECORDED = DATA / "vllm" / "metrics-0.32-load.txt"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -44,7 +46,9 @@ class Scraped:
     """A scraper and what it would serve."""
 
     def __init__(self, *targets: object, **options: object) -> None:
-        values = {"targets": targets, "timeout_seconds": 3.0, "interval_seconds": 1.0} | options
+        # One scrape, however slow the machine is, unless a test wants more.
+        once = {"timeout_seconds": PATIENCE_SECONDS, "interval_seconds": 3600.0}
+        values = {"targets": targets} | once | options
         self.registry = Registry()
         self.clock = Clock()
         self.scraper = Scraper(Scrape.model_validate(values), self.registry, clock=self.clock)
@@ -147,7 +151,7 @@ async def test_a_scrape_is_repeated() -> None:
     """The latest answer is the one that is served."""
     answers = iter(range(100))
     with serve_pages({"/m": lambda accept: (TEXT, b"a %d\n" % next(answers))}) as host:
-        scraped = Scraped({"url": f"http://{host}/m"})
+        scraped = Scraped({"url": f"http://{host}/m"}, interval_seconds=1.0)
         async with scraped.running():
             await eventually_async(lambda: [s.value for s in scraped.samples("a")] >= [2])
 
@@ -163,27 +167,33 @@ async def test_one_dead_target_delays_no_other(caplog: pytest.LogCaptureFixture)
         caplog.at_level(logging.WARNING),
     ):
         hangs = f"127.0.0.1:{hanging.getsockname()[1]}"
-        with socket.create_server(("127.0.0.1", 0)) as gone:
-            refuses = f"127.0.0.1:{gone.getsockname()[1]}"
+        refuses = f"127.0.0.1:{free_port()}"
         hosts = (hangs, refuses, dripping, good)
-        scraped = Scraped(*({"url": f"http://{host}/m?token=secret"} for host in hosts[:3]),
-                          {"url": f"http://{good}/m"})  # fmt: skip
+        # On a machine that stands still for as long, the good one is too late as well, once.
+        targets = [{"url": f"http://{host}/m?token=secret"} for host in hosts[:3]]
+        targets.append({"url": f"http://{good}/m"})
+        scraped = Scraped(*targets, timeout_seconds=3, interval_seconds=1)
+        expected = {hangs: 0, refuses: 0, dripping: 0, good: 1}
+
+        def found() -> dict[str, float]:
+            return {each.labels["instance"]: each.value for each in scraped.samples("up")}
+
         async with scraped.running():
+            start = time.monotonic()
             await scraped.wait_for("good")
-            assert f"http://{hangs}/m" not in scraped.outcomes()
-            await scraped.wait_for("up", 4)
-        assert {each.labels["instance"]: each.value for each in scraped.samples("up")} == {
-            hangs: 0,
-            refuses: 0,
-            dripping: 0,
-            good: 1,
-        }
+            is_early = f"http://{hangs}/m" not in scraped.outcomes()
+            assert is_early or time.monotonic() - start > 3
+            await eventually_async(lambda: found() == expected)
+            await eventually_async(
+                lambda: "unreachable" in scraped.outcomes()[f"http://{refuses}/m"]
+            )
         outcomes = scraped.outcomes()
         assert list(outcomes[f"http://{hangs}/m"]) == ["timeout"]
-        assert list(outcomes[f"http://{refuses}/m"]) == ["unreachable"]
         assert list(outcomes[f"http://{dripping}/m"]) == ["timeout"]
     assert "secret" not in caplog.text
-    assert len(caplog.records) == 3  # once for each target, not for each scrape
+    # Once for each target, not for each scrape.
+    for host in hosts[:3]:
+        assert len([each for each in caplog.messages if f"{host}/m failed" in each]) == 1
 
 
 @pytest.mark.parametrize(
@@ -280,7 +290,7 @@ async def test_a_path_is_written_as_requests_have_it() -> None:
 async def test_a_target_that_fell_silent_is_dropped() -> None:
     """Its last answer is served for three intervals and no longer, and `up` does not stay 1."""
     with serve_pages({"/m": lambda accept: (TEXT, b"a 1\n")}) as host:
-        scraped = Scraped({"url": f"http://{host}/m"})
+        scraped = Scraped({"url": f"http://{host}/m"}, interval_seconds=1.0)
         await scraped.until("a")
     scraped.clock.now += 2.9
     assert [each.value for each in scraped.samples("a")] == [1]

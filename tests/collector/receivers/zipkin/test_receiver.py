@@ -23,7 +23,7 @@ from sidelight import conventions as c
 from sidelight.otlp.span import attributes
 from support.collector import Collector, settings
 from support.otlp_store import OtlpStore
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 TOKEN = "zipkin-token-0123456789"
 SPAN = {"traceId": "1" * 32, "id": "2" * 16, "name": "get", "timestamp": 1000, "duration": 250}
@@ -53,7 +53,9 @@ def post(url: str, body: bytes, **headers: str) -> tuple[int, str]:
         name.replace("_", "-"): value for name, value in headers.items()
     }
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, body, given), timeout=10) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, body, given), timeout=PATIENCE_SECONDS
+        ) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -91,7 +93,7 @@ def collector(store: OtlpStore, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def test_the_real_exporter_s_spans_arrive(collector: Collector, store: OtlpStore) -> None:
     """With ids, times, kind, status, scope and service as the SDK has them."""
     provider = TracerProvider(resource=Resource.create({c.SERVICE_NAME: "zipkin-app"}))
-    exporter = ZipkinExporter(endpoint=url_of(collector))
+    exporter = ZipkinExporter(endpoint=url_of(collector), timeout=int(PATIENCE_SECONDS))
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("a.scope", "1.2")
     with (
@@ -140,7 +142,7 @@ def test_other_paths_and_methods(collector: Collector) -> None:
     url = url_of(collector)
     assert post(url.replace("v2", "v1"), b"[]")[0] == 404
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(url, timeout=10)
+        urllib.request.urlopen(url, timeout=PATIENCE_SECONDS)
     assert caught.value.code == 405
 
 
