@@ -7,6 +7,7 @@ import os
 import time
 from email.utils import formatdate
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from sidelight.collector.destinations.langfuse.config import LangfuseDestination
 from sidelight.collector.destinations.phoenix import detect as phoenix_detect
 from sidelight.collector.destinations.phoenix.check import phoenix_version
 from sidelight.collector.destinations.phoenix.config import PhoenixDestination
-from sidelight.collector.doctor import runner
+from sidelight.collector.doctor import clock, runner
 from support import otlp_requests
 from support.backend import Backend, Reply, Request
 from support.doctor import configured, everything, examine
@@ -25,6 +26,7 @@ from support.guarded_phoenix import API_KEY, GuardedPhoenix
 from support.langfuse import LangfuseStandIn
 from support.ports import free_port
 from support.sending import opened
+from support.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +128,7 @@ class TestPhoenix:
         """A Phoenix that takes traces shows its version."""
         monkeypatch.setenv("PHOENIX_API_KEY", API_KEY)
         check = examine(self.config(guarded_phoenix.url))["phoenix"]
-        version = asyncio.run(phoenix_version(_phoenix(guarded_phoenix.url), 5.0))
+        version = asyncio.run(phoenix_version(_phoenix(guarded_phoenix.url), PATIENCE_SECONDS))
         assert version is not None
         assert check.status == "ok"
         assert f"Phoenix {version}" in check.found
@@ -158,8 +160,11 @@ class TestPhoenix:
         assert guarded_phoenix.url in check.found
 
     @pytest.mark.real("phoenix")
-    def test_a_phoenix_that_answers_is_found(self, guarded_phoenix: GuardedPhoenix) -> None:
+    def test_a_phoenix_that_answers_is_found(
+        self, guarded_phoenix: GuardedPhoenix, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Without configured destinations a local Phoenix is one."""
+        monkeypatch.setattr(phoenix_detect, "_TIMEOUT_SECONDS", PATIENCE_SECONDS)
         found = phoenix_detect.detect(lambda _: False, guarded_phoenix.url)
         assert found == PhoenixDestination(type="phoenix", url=guarded_phoenix.url)
 
@@ -176,8 +181,11 @@ class TestDetection:
     async def test_a_dead_port_and_another_server_are_no_phoenix(self) -> None:
         """Only what answers as Phoenix does is taken for one."""
         with Backend(lambda _: Reply(200, b"<!doctype html>")) as backend:
-            assert await phoenix_version(_phoenix(backend.url), 5.0) is None
-        assert await phoenix_version(_phoenix(f"http://127.0.0.1:{free_port()}"), 5.0) is None
+            assert await phoenix_version(_phoenix(backend.url), PATIENCE_SECONDS) is None
+        assert (
+            await phoenix_version(_phoenix(f"http://127.0.0.1:{free_port()}"), PATIENCE_SECONDS)
+            is None
+        )
 
     def test_langfuse_is_found_by_its_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Keys in the environment make a destination, at the address its SDK would use."""
@@ -255,6 +263,13 @@ class TestClock:
             check = examine(config)["clock"]
         assert check.status == "warn"
         assert words in check.found
+
+    async def test_an_answer_that_takes_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its time is somewhere between question and answer, which is no skew."""
+        times = iter([1_000.0, 1_040.0])
+        monkeypatch.setattr(clock, "time", SimpleNamespace(time=lambda: next(times)))
+        with Backend(lambda _: Reply(200), date=formatdate(1_038, usegmt=True)) as backend:
+            assert await clock.skew_seconds(backend.url, PATIENCE_SECONDS) == 0
 
     def test_nobody_to_ask(self) -> None:
         """Without destinations nothing is claimed."""

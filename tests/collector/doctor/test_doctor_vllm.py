@@ -17,6 +17,8 @@ from sidelight.collector.doctor import runner
 from sidelight.collector.receivers.scrape import check as vllm
 from support import paths
 from support.backend import Backend, Reply, Request
+from support.ports import free_port
+from support.waiting import PATIENCE_SECONDS
 
 DATA = paths.DATA / "vllm"
 IDLE = (DATA / "metrics-0.32-idle.txt").read_bytes()
@@ -53,7 +55,7 @@ def examine(url: str, *, own: Backend | None = None, **target: Any) -> Check:
             "destinations": [],
         }
     )
-    checks = runner.run(config, timeout_seconds=2)
+    checks = runner.run(config, timeout_seconds=PATIENCE_SECONDS)
     (check,) = [each for each in checks if each.name.startswith("scrape")]
     return check
 
@@ -166,7 +168,7 @@ def test_a_wrong_path_and_a_dead_port() -> None:
     with Backend(lambda _: Reply(404)) as target:
         check = examine(target.url)
         assert (check.status, f"{target.url}/metrics answered 404" in check.found) == ("fail", True)
-    check = examine(target.url)
+    check = examine(f"http://127.0.0.1:{free_port()}")
     assert check.status == "fail"
     assert "nothing listens" in check.found
 

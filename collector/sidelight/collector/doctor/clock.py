@@ -51,4 +51,7 @@ async def skew_seconds(url: str, timeout_seconds: float) -> float | None:
         return None
     finally:
         client.close()
-    return None if theirs is None else theirs - (before + after) / 2
+    if theirs is None:
+        return None
+    # An answer that took long was given at some time in between.
+    return max(0.0, theirs - after) + min(0.0, theirs - before)

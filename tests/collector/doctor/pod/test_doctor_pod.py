@@ -16,7 +16,7 @@ from support.collector import Collector, settings
 from support.commands import Ended, command
 from support.injection import start
 from support.ports import free_port
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,13 @@ def test_an_observed_server(pod: Pod) -> None:
         told = eventually(
             lambda: told if "vllm chat" in (told := rows(pod.doctor())).get("last span", "") else {}
         )
-        eventually(lambda: "steps, the last" in rows(pod.doctor())["last step"])
+        eventually(lambda: "steps, the last" in rows(pod.doctor()).get("last step", ""))
         # The log of the container answers it as well.
         eventually(
             lambda: [line for line in pod.collector.messages if line.startswith("vLLM is observed")]
         )
     finally:
-        running.communicate("\n", timeout=60)
+        running.communicate("\n", timeout=PATIENCE_SECONDS)
     assert told["plugin"].startswith(f"✔ ok Sidelight {own} in vLLM ?, service vllm, heard ")
     assert "to gateway" in told
     ended = pod.doctor()
