@@ -8,6 +8,8 @@ BIN := .venv/bin
 # How many processes share the tests; tests/support/suite says how.
 TEST_PROCESSES ?= auto
 PYTEST := $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+# In the user's cache, as a new clone has none: mypy goes by what files hold, wherever they are.
+MYPY_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sidelight/mypy
 
 help:
 	@echo "make demo            a RAG app, vLLM and Phoenix on this machine, seen through Sidelight"
@@ -68,7 +70,7 @@ system-packages:
 lint: .venv/test
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/mypy $(SOURCES)
+	$(BIN)/mypy --cache-dir $(MYPY_CACHE) $(SOURCES)
 	$(BIN)/lint-imports --no-logo
 
 # The variable silences an advertisement of the theme's; warnings about our pages still fail.
