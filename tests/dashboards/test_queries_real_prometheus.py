@@ -17,6 +17,7 @@ from support.dashboard_prometheus import (
     EXPOSITIONS,
     GPU_POD,
     REFERENCE,
+    TEST_SECONDS,
     WINDOW,
     WORKING,
     Moment,
@@ -27,7 +28,7 @@ from support.prometheus import Series
 from support.sidelight_exposition import MODEL as OWN_MODEL
 from support.sidelight_exposition import TRACE_ID
 
-pytestmark = pytest.mark.real("prometheus")
+pytestmark = [pytest.mark.real("prometheus"), pytest.mark.timeout(TEST_SECONDS)]
 
 
 def _queries(kind: str) -> list[BoardQuery]:

@@ -15,7 +15,7 @@ from bench.collector import costs, growth, latency, tables
 from bench.collector.__main__ import PARTS, save
 from bench.collector.run import ROOT
 from bench.collector.steps import Samples, Step, perform
-from bench.report import figure, machine, read
+from bench.report import Figure, figure, machine, read
 from support.waiting import eventually
 
 
@@ -62,25 +62,30 @@ def test_real_runs_give_what_the_tables_show(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The names that runs give are those that tables look up; they hold what was delivered."""
-    monkeypatch.setattr(latency, "SECONDS", 0.5)
+    monkeypatch.setattr(latency, "SECONDS", 1.0)
     steps = [
         *costs.steps(5_000, tmp_path, None, costs.SCENARIOS[:1]),
         *latency.steps(tmp_path),
         *growth.ceiling_steps(tmp_path, 0.2),
-        *itertools.islice(growth.steps([growth.LOAD], tmp_path, 0.3), 2, 3),
-        *itertools.islice(growth.steps([growth.DESTINATIONS], tmp_path, 0.3), 1, 2),
+        *itertools.islice(growth.steps([growth.LOAD], tmp_path, 1.0), 2, 3),
+        *itertools.islice(growth.steps([growth.DESTINATIONS], tmp_path, 1.0), 1, 2),
     ]
     figures = {each.name: each for each in perform(steps, tmp_path, rounds=1)}
     point = growth.LOAD.points[2]
     for _, quantity in tables.LOAD_COLUMNS:
-        assert figures[growth.LOAD.figure(point, quantity)].value > 0
+        _is_measured(figures[growth.LOAD.figure(point, quantity)])
     for _, quantity in tables.COLUMNS:
-        assert figures[growth.DESTINATIONS.figure(2, quantity)].value > 0
+        _is_measured(figures[growth.DESTINATIONS.figure(2, quantity)])
     about = machine() | {"parts": {}}
     assert tables.low_rate(figures, about)
     assert tables.generator(figures, about)
     monkeypatch.setattr(tables, "SCENARIOS", costs.SCENARIOS[:1])
     assert f"| {costs.SCENARIOS[0].title} |" in tables.costs(figures, about)
+
+
+def _is_measured(found: Figure) -> None:
+    # The kernel counts CPU time in hundredths of a second, more than little work takes.
+    assert found.value > 0 or (found.value == 0 and found.unit in ("share", "us/span"))
 
 
 @pytest.mark.slow

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import functools
 import re
+from functools import partial
 
 import pytest
 from click.testing import CliRunner
 
 from sidelight.collector.cli.main import sidelight
-from sidelight.dashboards.check import outcomes
+from sidelight.dashboards.check import outcomes, prometheus_api
 from sidelight.dashboards.check.outcomes import QueryOutcome
 from sidelight.dashboards.check.prometheus_api import PrometheusApi
-from support.dashboard_prometheus import COLON_BUG, EQUALS, OTHERS, WINDOW, Servers
+from support.dashboard_prometheus import COLON_BUG, EQUALS, OTHERS, TEST_SECONDS, WINDOW, Servers
 from support.ports import free_port
 
-pytestmark = pytest.mark.real("prometheus")
+pytestmark = [pytest.mark.real("prometheus"), pytest.mark.timeout(TEST_SECONDS)]
 
 
 @pytest.fixture(autouse=True)
 def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """The Prometheus has scraped for seconds, not for minutes."""
     monkeypatch.setattr(outcomes, "_RATE_WINDOW", WINDOW)
+    monkeypatch.setattr(prometheus_api, "_TIMEOUT_SECONDS", 120)
 
 
 # The answers of one moment stay what they are.
@@ -126,9 +128,12 @@ def test_nothing_at_all_is_not_well(servers: Servers) -> None:
     assert any("no metric of vLLM" in line for line in outcomes.report(found))
 
 
-def test_the_command_reports_and_exits(servers: Servers) -> None:
+def test_the_command_reports_and_exits(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     """0 where all can return data, 1 with one line for each query that cannot."""
-    address = servers.everything.prometheus.base_url
+    moment = servers.everything
+    address = moment.prometheus.base_url
+    # By now a scrape may have been missed.
+    monkeypatch.setattr(prometheus_api, "PrometheusApi", partial(PrometheusApi, at=moment.time))
     good = CliRunner().invoke(
         sidelight, ["dashboards", "check", "--prometheus", address, "--job", "0.32.0"]
     )

@@ -7,7 +7,7 @@ import yaml
 from click.testing import CliRunner
 
 from sidelight.collector.cli.main import sidelight
-from support.dashboard_prometheus import COLON_BUG, EQUALS, Moment, is_answered
+from support.dashboard_prometheus import COLON_BUG, EQUALS, TEST_SECONDS, Moment, is_answered
 
 
 def _triggers(*options: str) -> list[dict[str, object]]:
@@ -34,6 +34,7 @@ def test_options_are_in_the_resource() -> None:
 
 
 @pytest.mark.real("prometheus")
+@pytest.mark.timeout(TEST_SECONDS)
 @pytest.mark.parametrize("job", [*EQUALS, *COLON_BUG])
 def test_one_number_for_every_release(prometheus: Moment, job: str) -> None:
     """KEDA refuses a query that returns several series."""
@@ -46,6 +47,7 @@ def test_one_number_for_every_release(prometheus: Moment, job: str) -> None:
 
 
 @pytest.mark.real("prometheus")
+@pytest.mark.timeout(TEST_SECONDS)
 def test_a_missing_metric_is_nothing(prometheus: Moment) -> None:
     """Not a zero, which would scale a busy service down."""
     for trigger in _triggers("--job", "nowhere"):

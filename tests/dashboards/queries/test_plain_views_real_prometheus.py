@@ -13,11 +13,18 @@ from sidelight.dashboards.catalog.metric import RESULT_LABELS
 from sidelight.dashboards.promql import Expr
 from sidelight.dashboards.queries import batching, engine, requests
 from sidelight.dashboards.view import LabelMatch, View
-from support.dashboard_prometheus import REFERENCE, WINDOW, Moment, Servers, is_answered
+from support.dashboard_prometheus import (
+    REFERENCE,
+    TEST_SECONDS,
+    WINDOW,
+    Moment,
+    Servers,
+    is_answered,
+)
 from support.dashboard_queries import QUERIES
 from support.sidelight_exposition import MODEL as OWN_MODEL
 
-pytestmark = pytest.mark.real("prometheus")
+pytestmark = [pytest.mark.real("prometheus"), pytest.mark.timeout(TEST_SECONDS)]
 
 
 # They return nothing while no server comes or goes.
