@@ -121,9 +121,7 @@ bench-docs: .venv/bench
 
 dashboards: .venv/test
 	$(BIN)/sidelight dashboards write dashboards/generated
-	$(BIN)/python -m sidelight.dashboards.publish.dashboard_pages docs/dashboards
-	$(BIN)/python -m sidelight.dashboards.publish.runbooks docs/runbooks
-	$(BIN)/python -m sidelight.dashboards.publish.slo_page docs/slo.md
+	$(BIN)/python -m sidelight.dashboards.publish.pages docs
 
 config-docs: .venv/test
 	$(BIN)/sidelight config schema > collector/sidelight/collector/app/configuration/sidelight.schema.json

@@ -18,8 +18,11 @@ import sidelight.instrumentation
 from sidelight import conventions as names
 from sidelight.instrumentation.settings import Settings
 from support.recording import Recording
-from support.vectordb import workloads
+from support.vectordb.chroma_workload import chroma
+from support.vectordb.milvus_workload import milvus
+from support.vectordb.qdrant_workload import qdrant
 from support.vectordb.record import Outcome, Seen
+from support.vectordb.workload import Log, drive, drive_async
 
 METRICS = (
     names.DB_CLIENT_DURATION,
@@ -44,13 +47,13 @@ def main() -> None:
         recording.meter_provider,
         Settings(capture_content=options.content),
     )
-    log = workloads.Log(options.server)
+    log = Log(options.server)
     mode = MODES[options.mode]
     if options.mode.endswith("-async"):
         asyncio.run(_run_async(mode, options, log))
     else:
         client, work = mode(options)
-        workloads.drive(work(client, log))
+        drive(work(client, log))
     outcome = Outcome(
         tuple(log.called),
         tuple(Seen.of(span) for span in recording.spans()),
@@ -59,11 +62,11 @@ def main() -> None:
     sys.stdout.write(outcome.to_json())
 
 
-async def _run_async(mode: Callable[[Any], Any], options: Any, log: workloads.Log) -> None:
+async def _run_async(mode: Callable[[Any], Any], options: Any, log: Log) -> None:
     client, work = mode(options)
     if asyncio.iscoroutine(client):
         client = await client
-    await workloads.drive_async(work(client, log))
+    await drive_async(work(client, log))
 
 
 def _total(recording: Recording, name: str) -> float:
@@ -76,13 +79,13 @@ def _total(recording: Recording, name: str) -> float:
 def _milvus(options: Any) -> Any:
     from pymilvus import MilvusClient
 
-    return MilvusClient(options.address), workloads.milvus
+    return MilvusClient(options.address), milvus
 
 
 def _milvus_async(options: Any) -> Any:
     from pymilvus import AsyncMilvusClient
 
-    return AsyncMilvusClient(options.address), workloads.milvus
+    return AsyncMilvusClient(options.address), milvus
 
 
 def _qdrant(name: str, **local: Any) -> Callable[[Any], Any]:
@@ -94,7 +97,7 @@ def _qdrant(name: str, **local: Any) -> Callable[[Any], Any]:
             where = {"url": options.address, "check_compatibility": False}
         if options.grpc_port:
             where |= {"grpc_port": options.grpc_port, "prefer_grpc": True}
-        return getattr(qdrant_client, name)(**where), workloads.qdrant
+        return getattr(qdrant_client, name)(**where), qdrant
 
     return connect
 
@@ -102,21 +105,21 @@ def _qdrant(name: str, **local: Any) -> Callable[[Any], Any]:
 def _chroma_embedded(_options: Any) -> Any:
     import chromadb
 
-    return chromadb.EphemeralClient(), workloads.chroma
+    return chromadb.EphemeralClient(), chroma
 
 
 def _chroma(options: Any) -> Any:
     import chromadb
 
     host, _, port = options.address.rpartition(":")
-    return chromadb.HttpClient(host=host, port=int(port)), workloads.chroma
+    return chromadb.HttpClient(host=host, port=int(port)), chroma
 
 
 def _chroma_async(options: Any) -> Any:
     import chromadb
 
     host, _, port = options.address.rpartition(":")
-    return chromadb.AsyncHttpClient(host=host, port=int(port)), workloads.chroma
+    return chromadb.AsyncHttpClient(host=host, port=int(port)), chroma
 
 
 MODES: dict[str, Callable[[Any], Any]] = {

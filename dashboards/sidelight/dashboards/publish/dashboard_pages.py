@@ -1,14 +1,8 @@
-"""Writes the pages of docs/dashboards: one for each board, and the tables of the others.
-
-Run as `python -m sidelight.dashboards.publish.dashboard_pages docs/dashboards`; `make dashboards`
-does.
-"""
+"""Writes the pages of docs/dashboards: one for each board, and the tables of the others."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Final
 
 from sidelight.dashboards.alerts.alert import Alert
@@ -127,15 +121,3 @@ _PARTS: Final[Mapping[str, tuple[str, Callable[[], Iterator[str]]]]] = {
     "checking.md": ("versions", _versions),
 }
 _WITHOUT_PARTS: Final = frozenset({"speed.md", "extending.md"})
-
-
-def main() -> None:
-    """Write the pages of the folder that is named on the command line."""
-    directory = Path(sys.argv[1])
-    pages = {path.name: path.read_text(encoding="utf-8") for path in directory.glob("*.md")}
-    for name, text in fill(pages).items():
-        (directory / name).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,9 @@
-"""Fills in the generated parts of docs/runbooks: the facts of each alert, and the list of all.
-
-Run as `python -m sidelight.dashboards.publish.runbooks docs/runbooks`; `make dashboards` does.
-"""
+"""Fills in the generated parts of docs/runbooks: the facts of each alert, and the list of all."""
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from sidelight.dashboards.alerts.alert import Alert
@@ -26,7 +21,7 @@ def alerts() -> Iterator[Alert]:
         yield from group.alerts
 
 
-def fill(pages: dict[str, str]) -> dict[str, str]:
+def fill(pages: Mapping[str, str]) -> dict[str, str]:
     """The pages by file name, with their generated parts replaced.
 
     Raises `ValueError` if an alert has no page, a page no alert, or a page lacks a mark.
@@ -68,15 +63,3 @@ def _facts(alert: Alert) -> Iterator[str]:
 def plain(text: str) -> str:
     """A text with Prometheus's templates as names of what they show: `[value]`, `[instance]`."""
     return _TEMPLATE.sub(lambda template: f"[{template[1]}]", text)
-
-
-def main() -> None:
-    """Fill in the pages of the folder that is named on the command line."""
-    directory = Path(sys.argv[1])
-    pages = {path.name: path.read_text(encoding="utf-8") for path in directory.glob("*.md")}
-    for name, text in fill(pages).items():
-        (directory / name).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

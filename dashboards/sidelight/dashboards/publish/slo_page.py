@@ -1,13 +1,8 @@
-"""Fills in the tables of docs/slo.md from the indicators and the burn rates.
-
-Run as `python -m sidelight.dashboards.publish.slo_page docs/slo.md`; `make dashboards` does.
-"""
+"""Fills in the tables of docs/slo.md from the indicators and the burn rates."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from sidelight.dashboards.publish.markdown import replaced, table
 from sidelight.dashboards.slo.burn_rates import BURNS
@@ -53,13 +48,3 @@ def _burns() -> Iterator[str]:
     return table(
         ("severity", "long window", "short window", "times as fast", "of the budget"), cells
     )
-
-
-def main() -> None:
-    """Fill in the page that is named on the command line."""
-    path = Path(sys.argv[1])
-    path.write_text(fill(path.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
