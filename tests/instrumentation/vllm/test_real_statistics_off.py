@@ -32,7 +32,10 @@ pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(900)]
 
 REQUESTS = 6
 COMPLETIONS = "/v1/completions"
-ARGUMENTS = ["--disable-log-stats", "--api-server-count", "2"]
+# Long answers, so that one is not done when the server is told to end.
+MAX_TOKENS = 4000
+ARGUMENTS = ["--disable-log-stats", "--api-server-count", "2", "--max-model-len", "4096"]
+ARGUMENTS += ["--num-gpu-blocks-override", "64"]
 
 
 @dataclass(frozen=True)
@@ -84,15 +87,15 @@ def run(directory: Path, receiver: OtlpReceiver, *, instrumented: bool) -> Run:
 
         traces = receiver.wait_for(received) if instrumented else []
         observers = observers_below(server.process.pid)
-        endless = body | {"max_tokens": 1900, "stream": True}
+        for trace_id in last_ids[:-1]:
+            ask(trace_id)
+        endless = body | {"max_tokens": MAX_TOKENS, "stream": True}
         with httpx.stream(
             "POST", f"{server.url}{COMPLETIONS}", json=endless, headers=below(last_ids[-1])
         ) as response:
             # Kept, as its end would close the connection.
             chunks = response.iter_bytes()
             next(chunks)
-            for trace_id in last_ids[:-1]:
-                ask(trace_id)
             server.process.stop(grace_seconds=60.0)
     # Without waiting: with this process all of a container end.
     spans = receiver.spans()
@@ -174,7 +177,8 @@ def test_the_last_spans_without_an_observer_process(runs: tuple[Run, Run]) -> No
     assert [len(spans) for spans in servers] == [1] * REQUESTS
     *answered, unfinished = (spans[0].attributes for spans in servers)
     assert {attributes[names.SERVED_OUTPUT_TOKENS] for attributes in answered} == {20}
-    assert unfinished[names.ERROR_TYPE] == names.SERVER_ENDED
+    # An API server that learns of its engine's end before its own answers with an error.
+    assert unfinished[names.ERROR_TYPE] in (names.SERVER_ENDED, "InternalServerError")
     # Both API servers are observed by one thread.
     instances = {
         span.resource[names.SERVICE_INSTANCE_ID]
