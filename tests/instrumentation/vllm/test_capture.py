@@ -97,6 +97,34 @@ async def test_a_stream_beyond_the_limit(observe: Callable[..., Observed]) -> No
     assert observed.runtime.budget.taken == observed.runtime.budget.released
 
 
+@pytest.mark.parametrize("content", ["off", "full"])
+@pytest.mark.parametrize(
+    "last", [{}, {"body": b""}, {"body": b"data: [DONE]\n\n"}, {"more_body": False}]
+)
+async def test_the_last_message_may_leave_out_its_keys(
+    observe: Callable[..., Observed], content: str, last: dict[str, Any]
+) -> None:
+    """ASGI has defaults for both; the stream is complete, and each chunk is counted."""
+    observed = observe(capture_content=content)
+    chunks = events(piece("a"), piece("b"), piece("", "stop"))
+
+    async def streaming_tersely(_: Any, receive: Receive, send: Send) -> None:
+        await asgi.read(receive)
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for chunk in chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", **last})
+
+    await call(observed, streaming_tersely)
+    attributes = observed.server_span().attributes
+    assert attributes[names.STREAM_CHUNKS] == len(chunks) + bool(last.get("body"))
+    assert attributes[names.FINISH_REASONS] == ["stop"]
+    assert names.ERROR_TYPE not in attributes
+    assert observed.runtime.budget.taken == observed.runtime.budget.released
+    assert observed.runtime.middleware_guard.faults == 0
+
+
 async def test_ends_of_streams_are_bounded(observed: Observed) -> None:
     """The last chunks of a stream count among what is held, and a huge one with its end only."""
     held: list[int] = []

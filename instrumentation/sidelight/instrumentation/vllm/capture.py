@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from time import monotonic_ns, time_ns
+from time import monotonic, monotonic_ns, time_ns
 from typing import Any, Final
 
 from sidelight.instrumentation.vllm.current_request import CurrentRequest
@@ -27,6 +27,7 @@ MAX_TAIL_CHUNK_BYTES: Final = 64 * 1024
 # chunk, which is smaller, needs no accounting.
 RESERVED_CHUNK_BYTES: Final = 1024
 _RESERVED_BYTES: Final = MAX_TAIL_CHUNKS * RESERVED_CHUNK_BYTES
+_NANOSECONDS: Final = 1_000_000_000
 
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -198,8 +199,8 @@ class RequestCapture:
         self._stream = False
         self._chunks = 0
         self._first_chunk = self._start
-        self._last_chunk = 0
-        self._max_gap = 0
+        # In seconds: Python computes with floats faster than with ints of this size.
+        self._last_chunk = self._max_gap = 0.0
         self._end = 0
         self.completed = False
         self.aborted = False
@@ -226,19 +227,27 @@ class RequestCapture:
         One frame, which is no coroutine: a second one would cost a chunk as much as the rest.
         """
         try:
-            chunk = message.get("body")
-            # All chunks of a stream but the first and the last.
-            if chunk and self._is_under_way and message.get("more_body", False):
-                now = monotonic_ns()
-                gap = now - self._last_chunk
-                if gap > self._max_gap:
-                    self._max_gap = gap
-                self._last_chunk = now
-                self._chunks += 1
-                if len(chunk) <= RESERVED_CHUNK_BYTES:
-                    self._keep(chunk)
+            if self._is_under_way:
+                try:
+                    # By subscripts, which cost less than calls of `get`.
+                    chunk, has_more = message["body"], message["more_body"]
+                except KeyError:
+                    # An application may leave out either of them.
+                    chunk, has_more = b"", False
+                # All chunks of a stream but the first and the last.
+                if chunk and has_more:
+                    now = monotonic()
+                    gap = now - self._last_chunk
+                    if gap > self._max_gap:
+                        self._max_gap = gap
+                    self._last_chunk = now
+                    self._chunks += 1
+                    if len(chunk) <= RESERVED_CHUNK_BYTES:
+                        self._keep(chunk)
+                    else:
+                        self._keep_large(chunk)
                 else:
-                    self._keep_large(chunk)
+                    self._sent(message)
             else:
                 self._sent(message)
         except BaseException as error:  # noqa: BLE001 - ours, never the application's
@@ -279,11 +288,11 @@ class RequestCapture:
                     self._keep = tail.chunks.append if tail.reserved else tail.add
 
     def _sent_chunk(self, chunk: bytes) -> None:
-        now = monotonic_ns()
+        now = monotonic()
         if self._chunks:
             self._max_gap = max(self._max_gap, now - self._last_chunk)
         else:
-            self._first_chunk = now
+            self._first_chunk = monotonic_ns()
             self._is_under_way = self._stream
             if self._tail is not None and not self._keep_stream:
                 # It has the id and the model.
@@ -325,7 +334,7 @@ class RequestCapture:
             start,
             (self._end if self.completed else monotonic_ns()) - start,
             self._first_chunk - start,
-            self._max_gap,
+            round(self._max_gap * _NANOSECONDS),
             self._chunks,
             self._status,
             self._stream,
