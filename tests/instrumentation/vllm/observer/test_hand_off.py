@@ -16,10 +16,17 @@ import pytest
 from sidelight.instrumentation.settings import Settings
 from sidelight.instrumentation.vllm.capture import CaptureBudget
 from sidelight.instrumentation.vllm.observer import hand_off, rendezvous
-from sidelight.instrumentation.vllm.observer.hand_off import ObserverHandOff
+from sidelight.instrumentation.vllm.observer.hand_off import STEPS_GATHER_SECONDS, ObserverHandOff
 from sidelight.instrumentation.vllm.observer.service import READY
 from sidelight.instrumentation.vllm.processing_thread import ProcessingThread
-from sidelight.instrumentation.vllm.records import ENGINE, HEALTH, REQUEST_BODY, STEP, RecordDecoder
+from sidelight.instrumentation.vllm.records import (
+    ENGINE,
+    HEALTH,
+    REQUEST_BODY,
+    REQUEST_ENDED,
+    STEP,
+    RecordDecoder,
+)
 from sidelight.instrumentation.vllm.runtime import Runtime
 from sidelight.instrumentation.vllm.versions import Versions
 from support.observer_writer import PATH, observers, request
@@ -200,16 +207,35 @@ def test_what_was_dropped_is_told_without_a_further_record(
     assert last == (HEALTH, to.dropped, ())
 
 
+class Counting(Wire):
+    """A wire that counts the writes."""
+
+    writes = 0
+
+    def send(self, payload: bytes) -> int:
+        """Count, and take the bytes."""
+        self.writes += 1
+        return super().send(payload)
+
+
+def test_a_sequence_and_its_request_end_in_one_write() -> None:
+    """A step in which a sequence ended waits for the request's record while others run."""
+    wire = Counting(1_000_000)
+    to = connected(wire)
+    ended = ("id", 0, "stop")
+    to.put_step((STEP, 0, (1.0, 3, 0, 0.5, 0, 1, 0, 0, 0, 1), (ended,)))
+    assert wire.writes == 0
+    to.put(request(1, "chatcmpl-a"))
+    assert wire.writes == 1
+    assert [record[0] for record in RecordDecoder().feed(wire.taken)] == [STEP, REQUEST_ENDED]
+    # A client that reads slowly delays its request's record, and not what ended in the engine.
+    to.put_step((STEP, 0, (2.0, 3, 0, 0.5, 0, 1, 0, 0, 0, 1), (ended,)))
+    to.put_step((STEP, 0, (2.0 + 2 * STEPS_GATHER_SECONDS, 3, 0, 0.5, 0, 1, 0, 0, 0, 0), ()))
+    assert wire.writes == 2
+
+
 def test_steps_gather() -> None:
     """Steps of a tenth of a second are one write, unless one of them changes what is running."""
-
-    class Counting(Wire):
-        writes = 0
-
-        def send(self, payload: bytes) -> int:
-            self.writes += 1
-            return super().send(payload)
-
     wire = Counting(1_000_000)
     to = connected(wire)
 

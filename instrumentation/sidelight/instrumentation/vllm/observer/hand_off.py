@@ -40,7 +40,8 @@ from sidelight.instrumentation.vllm.versions import Versions
 
 # Beside what the kernel takes.
 MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
-# Steps gather this long, unless a request ended in one of them.
+# Steps gather this long, or until another record is handed over. A sequence that ended in one of
+# them waits for the end of its request, which follows at once, so that both are one write.
 STEPS_GATHER_SECONDS: Final = 0.1
 MAX_STEPS_GATHERED: Final = 64
 FIRST_BACKOFF_SECONDS: Final = 0.5
@@ -107,13 +108,13 @@ class ObserverHandOff:
     def put_step(self, record: Record) -> None:
         """Hand over the record of a step, soon if it may wait."""
         steps = self._steps
-        _, _, step, finished = record
+        step = record[2]
         if not steps:
             self._steps_since = step[0]
         steps.append(record)
         if (
-            finished
-            or not step[1]
+            # After the last step of an idle engine there is no other that would send it.
+            not step[1]
             or step[0] - self._steps_since >= STEPS_GATHER_SECONDS
             or len(steps) >= MAX_STEPS_GATHERED
         ):
