@@ -240,13 +240,13 @@ class TestReplay:
         with ThreadPoolExecutor() as pool:
             (place,) = (each for each in view.views(tmp_path) if each.directory.name == "worker-0")
             oldest = next(iter(place.headers())).start
-            asked = pool.submit(place.rewind, "reader", oldest, patience_seconds=30)
+            asked = pool.submit(place.rewind, "reader", oldest, patience_seconds=120)
             (request,) = eventually(log.replay_requests, "the command's request")
             assert request.subscription == "reader"
             assert cursor.has_passed(request.position)
             cursor.rewind(request.position)
             request.answer()
-            assert asked.result(30)
+            assert asked.result(120)
         assert rest(cursor) == ["a", "b"]
         commit(cursor, 2)
         assert cursor.position == log.end
@@ -307,13 +307,13 @@ def test_a_slow_deletion_stops_nobody(tmp_path: Path, monkeypatch: pytest.Monkey
 
     def slow_unlink(self: Path, missing_ok: bool = False) -> None:
         is_deleting.set()
-        assert may_delete.wait(60)
+        assert may_delete.wait(120)
         unlink(self, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", slow_unlink)
     with ThreadPoolExecutor() as pool:
         trimming = pool.submit(log.trim, _WANTED, _POLICY)
-        assert is_deleting.wait(60)
+        assert is_deleting.wait(120)
         one = (tmp_path / f"{3:020d}.segment").stat().st_size
         assert log.size_bytes == 2 * one
         log.append([record("d")])
@@ -322,7 +322,7 @@ def test_a_slow_deletion_stops_nobody(tmp_path: Path, monkeypatch: pytest.Monkey
         commit(cursor, 2)
         assert not trimming.done()
         may_delete.set()
-        assert trimming.result(60) == []
+        assert trimming.result(120) == []
     log.close()
 
 

@@ -33,7 +33,7 @@ def test_nothing_secret_reaches_disk_backend_or_metrics(tmp_path: Path) -> None:
     scope.log_records.add(body=any_value(text))
     ok = Reply(200, b"", {"Content-Type": "application/x-protobuf"})
     with Backend(lambda _: ok) as backend:
-        store = {"type": "otlp_http", "name": "store", "url": backend.url}
+        store = {"type": "otlp_http", "name": "store", "url": backend.url, "timeout_seconds": 120}
         config = settings(tmp_path, processors=PROCESSORS, destinations=[store])
         with Collector(config, tmp_path) as collector:
             assert collector.post(traces.SerializeToString())[0] == 200
@@ -42,10 +42,12 @@ def test_nothing_secret_reaches_disk_backend_or_metrics(tmp_path: Path) -> None:
             assert collector.metric("sidelight_collector_redacted_total", rule="email") == 2
             assert collector.metric("sidelight_collector_redacted_total", rule="api_key") == 2
             everything = [gzip.decompress(each.body) for each in received]
-            everything += [
-                _readable(path.read_bytes()) for path in tmp_path.rglob("*") if path.is_file()
-            ]
             everything.append(collector.get("/metrics")[1].encode())
+            # While it runs, files come and go.
+            assert collector.terminate() == 0
+        everything += [
+            _readable(path.read_bytes()) for path in tmp_path.rglob("*") if path.is_file()
+        ]
     assert not [secret for secret in SECRETS for data in everything if secret in data]
     stored = ExportTraceServiceRequest.FromString(everything[0])
     assert stored.resource_spans[0].scope_spans[0].spans[0].attributes[0].key == "note"

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -100,7 +101,10 @@ class TestAsOne:
                 load.stop()
                 eventually(lambda: load.acknowledged <= store.ids.keys())
                 assert set(store.ids.values()) == {1}
-                assert collector.metric(_RECEIVED, signal="traces") == len(load.acknowledged)
+                # A worker that answers its supervisor too late is shown as it was before.
+                eventually(
+                    lambda: collector.metric(_RECEIVED, signal="traces") == len(load.acknowledged)
+                )
                 eventually(
                     lambda: (
                         collector.metric("sidelight_collector_delivered_total")
@@ -127,9 +131,15 @@ class TestAsOne:
                 collector.reader = {"Authorization": "Bearer reader-of-the-tests"}
                 _spread(collector)
                 eventually(lambda: collector.metric("sidelight_collector_lag_seconds") > 0)
-                status, text = collector.get("/readyz", collector.reader)
-                report = json.loads(text)
-                assert status == 200
+
+                def reported() -> dict[str, Any]:
+                    status, text = collector.get("/readyz", collector.reader)
+                    report: dict[str, Any] = json.loads(text) if status == 200 else {}
+                    # The first answer of the backend may be on its way.
+                    bad = report.get("destinations", {}).get("bad", {})
+                    return report if bad.get("trouble") else {}
+
+                report = eventually(reported)
                 assert report["workers"] == {"0": "ready", "1": "ready"}
                 assert "500" in report["destinations"]["bad"]["trouble"]
                 assert report["destinations"]["bad"]["lag_seconds"] > 0
@@ -138,12 +148,16 @@ class TestAsOne:
     def test_process_metrics_are_told_apart(self, tmp_path: Path) -> None:
         """Memory and files say something of one process only; the supervisor is small."""
         with Collector(settings(tmp_path, workers=2), tmp_path) as collector:
-            memory = {
-                each: collector.metric("process_resident_memory_bytes", worker=each)
-                for each in ("0", "1", "supervisor")
-            }
-            assert 0 < memory["supervisor"] < memory["0"] / 2
-            assert memory["1"] > 0
+
+            def memory_of(worker: str) -> float:
+                # A worker that answers its supervisor too late is not shown.
+                shown: float = eventually(
+                    lambda: collector.metric("process_resident_memory_bytes", worker=worker)
+                )
+                return shown
+
+            assert 0 < memory_of("supervisor") < memory_of("0") / 2
+            assert memory_of("1") > 0
 
     def test_a_received_series_is_shown_once(self, pair: Collector) -> None:
         """In its newest state, though its sender's connections met both workers."""
@@ -207,14 +221,14 @@ class TestDying:
             before = collector.metric(_RECEIVED)
             victim = next(each for each in _children(collector.pid) if _number(each) == 1)
             os.kill(victim, signal.SIGSTOP)
-            status, text = collector.get("/healthz")
-            assert status == 503
-            assert text == "worker 1: no answer within 5 s\n"
+            # Of a machine that stood still, the other may have been late, too.
+            hangs = (503, "worker 1: no answer within 5 s\n")
+            eventually(lambda: collector.get("/healthz") == hangs)
             assert collector.get("/readyz")[0] == 503
             assert collector.metric(_RECEIVED) == before
             os.kill(victim, signal.SIGCONT)
             eventually(lambda: collector.get("/healthz")[0] == 200)
-            assert collector.get("/readyz")[0] == 200
+            eventually(lambda: collector.get("/readyz")[0] == 200)
 
 
 class TestSignals:
@@ -222,7 +236,8 @@ class TestSignals:
     def test_all_drain_and_exit_0(self, tmp_path: Path, number: signal.Signals) -> None:
         """What was acknowledged just before is at the destination afterwards."""
         with SpanStore() as store:
-            config = settings(tmp_path, workers=2, destinations=[store.destination()])
+            destinations = [store.destination()]
+            config = settings(tmp_path, workers=2, destinations=destinations, shutdown_seconds=60)
             with Collector(config, tmp_path) as collector, _load(collector) as load:
                 eventually(lambda: len(load.acknowledged) > 1000)
                 workers = _children(collector.pid)
@@ -265,7 +280,10 @@ class TestSignals:
             eventually(lambda: _runs(collector.pid, "plan"))
             collector.process.send_signal(signal.SIGINT)
             assert collector.exit_code() == 0
-            assert "interrupted while starting" in collector.output
+            # On a slow machine it may serve by then.
+            is_early = "listening: " not in collector.output
+            expected = "interrupted while starting" if is_early else "draining"
+            assert expected in collector.output
             assert "Traceback" not in collector.output
 
     def test_a_worker_that_is_killed_while_starting(self, tmp_path: Path) -> None:
@@ -273,6 +291,12 @@ class TestSignals:
         with Collector(settings(tmp_path, workers=2), tmp_path, wait=False) as collector:
             eventually(lambda: _runs(collector.pid, "worker"))
             os.kill(_children(collector.pid)[0], signal.SIGKILL)
+            eventually(
+                lambda: collector.process.poll() is not None or "restarting in" in collector.output
+            )
+            if "restarting in" in collector.output:
+                # It had started before it was killed.
+                return
             assert collector.exit_code() == 1
             assert "exited while starting (SIGKILL)" in collector.output
 

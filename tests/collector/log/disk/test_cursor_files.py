@@ -22,7 +22,10 @@ _NUMBERS = st.integers(0, 2**63)
 _POSITIONS = st.builds(Position, st.just(0), _NUMBERS, _NUMBERS)
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(positions=st.lists(_POSITIONS, min_size=1, max_size=6))
 def test_each_move_can_be_read(tmp_path: Path, positions: list[Position]) -> None:
     """A longer number before leaves nothing behind a shorter one."""
