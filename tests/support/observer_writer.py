@@ -38,6 +38,7 @@ from sidelight.instrumentation.vllm.records import (
 from sidelight.instrumentation.vllm.runtime import Runtime
 from sidelight.instrumentation.vllm.versions import Versions
 from support.paths import TESTS
+from support.patient_end import wait_longer
 from support.process_tree import below, is_observer, place_of
 
 PATH = "/v1/chat/completions"
@@ -139,6 +140,7 @@ def put_place(places: SimpleQueue[str]) -> None:
 
 def main() -> None:
     """Do the commands of the standard input."""
+    wait_longer()
     # One of several API servers keeps the place that it is told.
     current_process().name = "ApiServer_0"
     runtime = Runtime(Settings.from_environment(environment.AT_START))

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO
 
 # Below what the kernel chooses from (32768 and up on Linux) for port 0 and for clients, so that it
-# cannot give a port away between our choosing it and a server's binding it.
-_FIRST, _LAST = 20_000, 29_999
+# cannot give a port away between our choosing it and a server's binding it. PyTorch and vLLM have
+# defaults from 29500 on.
+_FIRST, _LAST = 20_000, 29_499
 
 # One locked file for each port that this process has taken; the locks end with it.
 _taken: list[IO[str]] = []

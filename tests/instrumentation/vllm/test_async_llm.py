@@ -17,6 +17,7 @@ from sidelight.instrumentation.vllm.metrics import Distribution
 from sidelight.instrumentation.vllm.output_processor import MAX_ENDED_IN_STEP
 from sidelight.instrumentation.vllm.records import ENGINE, STEP
 from sidelight.instrumentation.vllm.sequences import FinishedSequence, read_sequence
+from support.logged import records_of
 from support.observed_client import ended, observed_client, queued
 from support.observed_vllm import Observed, iteration
 from support.vllm_engine_client import AsyncLLM, StatLoggerManager, output
@@ -38,15 +39,16 @@ def test_step_is_handed_over(observed: Observed) -> None:
     client = observed_client(observed)
     client.add("a-1", "a")
     client.step(output("a-1"), at=AT)
+    before = time.monotonic()
     client.step(at=AT + 1.0)
     (with_outputs, without) = queued(observed)
     assert with_outputs == (STEP, 0, (AT, 3, 2, 0.5, 0, 1, 0, 10, 4, 0, None, 0), ())
-    assert without[2][0] == pytest.approx(time.monotonic(), abs=5.0)
+    assert before <= without[2][0] <= time.monotonic()
     assert client.logger_manager is not None
     assert client.logger_manager.recorded == [{"engine": 0, "mm_cache_stats": "theirs"}] * 2
 
 
-@pytest.mark.parametrize("difference", [5.0, -9_000.0])
+@pytest.mark.parametrize("difference", [9_000.0, -9_000.0])
 def test_an_engine_on_another_host(observed: Observed, difference: float) -> None:
     """Its clock is not ours: steps and sequences are laid out from when they came."""
     client = observed_client(observed)
@@ -64,7 +66,7 @@ def test_an_engine_on_another_host(observed: Observed, difference: float) -> Non
     assert sequence.last_token == sequence.finished >= now
     assert sequence.decode_seconds == pytest.approx(0.1)
     assert sequence.queued is not None
-    assert sequence.queued == pytest.approx(now - 0.3, abs=5.0)
+    assert now - 0.3 <= sequence.queued <= time.monotonic()
 
 
 def test_labels(observed: Observed) -> None:
@@ -111,7 +113,7 @@ def test_methods_that_do_not_exist(
     monkeypatch.delattr(type(client.output_processor), name)
     with caplog.at_level(logging.WARNING):
         async_llm.observe(client)
-    assert len(caplog.records) == 1
+    assert len(records_of(caplog)) == 1
     assert name in caplog.text
     assert "update Sidelight" in caplog.text
 
@@ -131,7 +133,7 @@ def test_objects_of_an_unknown_shape(observed: Observed, caplog: pytest.LogCaptu
         client.logger_manager.record(object(), None)
     assert observed.runtime.stat_logger_guard.off
     assert len(client.logger_manager.recorded) == 2 + MAX_FAULTS_IN_A_ROW
-    assert len(caplog.records) == 3
+    assert len(records_of(caplog)) == 3
 
 
 def test_steps_that_cannot_be_read(observed: Observed) -> None:
@@ -175,7 +177,7 @@ def test_cannot_start(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapture
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             async_llm.observe(AsyncLLM())
-    assert len(caplog.records) == 1
+    assert len(records_of(caplog)) == 1
     assert "OTEL_EXPORTER_OTLP_ENDPOINT is not an http or https URL" in caplog.text
 
 

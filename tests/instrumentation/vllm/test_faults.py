@@ -10,6 +10,7 @@ import pytest
 
 from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW, OFF_SECONDS, FaultGuard
 from sidelight.instrumentation.vllm.logger import INTERVAL_SECONDS
+from support.logged import messages_of
 
 
 class Clock:
@@ -66,16 +67,15 @@ def test_lines(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
             raise ValueError("a prompt")
         except ValueError as error:
             fail(guard, MAX_FAULTS_IN_A_ROW, error)
-        first, switched_off = caplog.messages
+        first, switched_off = messages_of(caplog)
         clock.now += INTERVAL_SECONDS
         assert not guard.off
         fail(guard, MAX_FAULTS_IN_A_ROW)
-    assert len(caplog.messages) == 4
-    assert {record.name for record in caplog.records} == {"vllm.sidelight"}
+    assert len(messages_of(caplog)) == 4
     assert first.startswith("Sidelight: ValueError in the stat logger (test_faults.py:")
     assert "it is switched off for 5 minutes" in switched_off
     assert "a prompt" not in caplog.text
-    assert all(line.endswith("the versions of vLLM and Sidelight.") for line in caplog.messages)
+    assert all(line.endswith("the versions of vLLM and Sidelight.") for line in messages_of(caplog))
 
 
 def test_a_place_that_stays_on(clock: Clock) -> None:

@@ -18,6 +18,7 @@ from sidelight.instrumentation.settings import DISABLED
 from sidelight.instrumentation.vllm import plugin, runtime
 from sidelight.instrumentation.vllm.middleware import SidelightMiddleware
 from sidelight.instrumentation.vllm.observer import rendezvous, starter
+from support.logged import records_of
 from support.observed_vllm import Observed
 
 SOURCE = """
@@ -153,7 +154,7 @@ def test_place_is_gone(frameworks: Path, caplog: pytest.LogCaptureFixture) -> No
     with caplog.at_level(logging.WARNING):
         plugin.install()
         importlib.import_module("fastapi.applications")
-    assert len(caplog.records) == 1
+    assert len(records_of(caplog)) == 1
     assert "vLLM is not affected" in caplog.text
 
 
@@ -165,7 +166,7 @@ def test_an_engine_says_nothing(
     (frameworks / "fastapi" / "applications.py").write_text("class FastAPI: pass\n")
     plugin.install()
     importlib.import_module("fastapi.applications")
-    assert caplog.records == []
+    assert records_of(caplog) == []
 
 
 def test_fault_while_wrapping(
@@ -179,7 +180,7 @@ def test_fault_while_wrapping(
     monkeypatch.setattr(runtime, "get", fault)
     plugin.install()
     assert application(VLLM).build_middleware_stack() == "stack"
-    assert len(caplog.records) == 1
+    assert len(records_of(caplog)) == 1
 
 
 def test_never_raises(frameworks: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from sidelight.instrumentation.vllm.export import traces
 from sidelight.instrumentation.vllm.faults import MAX_FAULTS_IN_A_ROW
 from sidelight.instrumentation.vllm.records import HEALTH, REQUEST_BODY, SEQUENCES, STEP, Record
 from sidelight.instrumentation.vllm.steps import EngineStep
+from support.logged import records_of
 from support.observed_vllm import Observed, finished
 from support.vllm_application import answer_with_id
 
@@ -37,7 +38,7 @@ def test_bad_and_good_items(observed: Observed, caplog: pytest.LogCaptureFixture
         observed.step(finished("cmpl-a-0"))
     observed.spans()
     assert observed.processing.guard.faults == 3 * MAX_FAULTS_IN_A_ROW
-    assert len(caplog.records) == 1
+    assert len(records_of(caplog)) == 1
 
 
 def test_bad_items_in_a_row(observed: Observed, caplog: pytest.LogCaptureFixture) -> None:
@@ -49,8 +50,8 @@ def test_bad_items_in_a_row(observed: Observed, caplog: pytest.LogCaptureFixture
     observed.spans()
     kept = [each.request_id for same in observed.correlator._unclaimed.values() for each in same]
     assert kept == ["cmpl-a-0"] * 2
-    assert len(caplog.records) == 2
-    message = caplog.records[1].getMessage()
+    assert len(records_of(caplog)) == 2
+    message = records_of(caplog)[1].getMessage()
     assert f"{MAX_FAULTS_IN_A_ROW} faults in a row in the processing of records (" in message
     assert "): it stays on" in message
     assert names.INSTRUMENTATION_FAULTS in message

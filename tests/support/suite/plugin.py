@@ -121,7 +121,7 @@ def ask_registries_again() -> None:
 
 
 def repeat_examples(config: pytest.Config) -> None:
-    """Let Hypothesis try the same examples in each run, however long one takes.
+    """Let Hypothesis try the same examples in each run, however long one or its input takes.
 
     A run that fails can be repeated, and a busy machine is no fault. `make fuzz` looks for more.
     """

@@ -24,6 +24,7 @@ from sidelight.instrumentation.vectordb.core.description import Operation, Wrapp
 from sidelight.instrumentation.vectordb.core.library import ClientLibrary
 from sidelight.instrumentation.vectordb.core.method import ObservedMethod
 from sidelight.instrumentation.vectordb.core.patching import Patches
+from support.logged import messages_of, records_of
 from support.recording import Recording
 
 PACKAGE = "made_up_client"
@@ -113,7 +114,7 @@ class TestImports:
             lazy.AsyncClient().search("docs").send(None)
 
         assert names(recording) == ["search docs"]
-        assert caplog.records == []
+        assert records_of(caplog, "sidelight") == []
 
     def test_of_a_submodule_alone(self, recording: Recording) -> None:
         """The package comes with it."""
@@ -230,8 +231,8 @@ def test_what_is_missing_is_told_once(
     importlib.import_module(PACKAGE)
     importlib.reload(sys.modules[f"{PACKAGE}.sync"])
 
-    (record,) = caplog.records
-    assert f"missing: {PACKAGE}.lazy:AsyncClient" in record.getMessage()
+    (line,) = messages_of(caplog, "sidelight")
+    assert f"missing: {PACKAGE}.lazy:AsyncClient" in line
 
 
 def test_whether_a_module_exists_is_found_without_an_import(folder: Path) -> None:

@@ -97,6 +97,7 @@ def _in_child(observer: CallObserver, recording: Recording, answer: Any) -> None
     answer.put((len(observer._metrics._queue), total(recording, names.DB_CLIENT_DURATION)))
 
 
+@pytest.mark.alone
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_records_too() -> None:
     """A fork takes no threads along: the child starts its own."""
@@ -115,6 +116,7 @@ def test_a_forked_child_records_too() -> None:
     assert (queued, recorded) == (0, 2)
 
 
+@pytest.mark.alone
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_leaves_what_was_queued_to_its_parent(
     monkeypatch: pytest.MonkeyPatch,

@@ -18,8 +18,9 @@ from sidelight.instrumentation.vllm.export.http_client import OtlpHttpClient, ma
 from sidelight.instrumentation.vllm.logger import Occasions
 from sidelight.instrumentation.vllm.metrics import DataPoint
 from support.backend import Reply
+from support.logged import messages_of, records_of
 from support.otlp_receiver import OtlpReceiver
-from support.waiting import eventually
+from support.waiting import PATIENCE_SECONDS, eventually
 
 FAST = {"OTEL_BSP_SCHEDULE_DELAY": "20", "OTEL_METRIC_EXPORT_INTERVAL": "40"}
 
@@ -50,7 +51,7 @@ def exporting(url: str, **environ: str) -> Iterator[OtlpExporter]:
     try:
         yield made
     finally:
-        made.stop(2.0)
+        made.stop(PATIENCE_SECONDS)
 
 
 def span(name: str = "chat", **attributes: str) -> bytes:
@@ -64,7 +65,7 @@ def test_spans_and_metrics_arrive(receiver: OtlpReceiver) -> None:
     with exporting(receiver.url) as box:
         box.put(span("a"))
         box.put(span("b"))
-        spans = receiver.wait_for(receiver.spans)
+        spans = receiver.wait_for(lambda: len(receiver.spans()) == 2 and receiver.spans())
         points = receiver.wait_for(receiver.metrics)
     assert [(each.name, each.scope) for each in spans] == [
         ("a", names.SCOPE_VLLM),
@@ -142,13 +143,12 @@ def test_one_line_for_many_failures(
     with caplog.at_level(logging.DEBUG), exporting(url) as box:
         box.put(span("a"))
         eventually(lambda: len(receiver.requests) > 4)
-    failing, lost = caplog.messages
+    failing, lost = messages_of(caplog)
     assert f" to http://127.0.0.1:{receiver.port} (" in failing
     assert f" http://127.0.0.1:{receiver.port} did not take before vLLM ended: 1." in lost
     for line in (failing, lost):
         assert line.endswith("OTLP/HTTP address, usually with port 4318.")
         assert "password" not in line
-    assert caplog.records[0].name == "vllm.sidelight"
 
 
 def test_a_missing_token(receiver: OtlpReceiver, caplog: pytest.LogCaptureFixture) -> None:
@@ -156,9 +156,9 @@ def test_a_missing_token(receiver: OtlpReceiver, caplog: pytest.LogCaptureFixtur
     receiver.respond = lambda _: Reply(401)
     with caplog.at_level(logging.WARNING), exporting(receiver.url) as box:
         box.put(span("a"))
-        receiver.wait_for(lambda: caplog.messages)
-    assert "HTTP 401 Unauthorized" in caplog.messages[0]
-    assert caplog.messages[0].endswith("OTEL_EXPORTER_OTLP_HEADERS.")
+        receiver.wait_for(lambda: messages_of(caplog))
+    assert "HTTP 401 Unauthorized" in messages_of(caplog)[0]
+    assert messages_of(caplog)[0].endswith("OTEL_EXPORTER_OTLP_HEADERS.")
 
 
 def test_an_endpoint_that_comes_back(
@@ -168,12 +168,12 @@ def test_an_endpoint_that_comes_back(
     receiver.respond = lambda _: Reply(503)
     with caplog.at_level(logging.INFO, "vllm.sidelight"), exporting(receiver.url) as box:
         box.put(span("a"))
-        receiver.wait_for(lambda: caplog.messages)
+        receiver.wait_for(lambda: messages_of(caplog))
         receiver.respond = lambda _: Reply()
-        receiver.wait_for(lambda: len(caplog.messages) > 1)
+        receiver.wait_for(lambda: len(messages_of(caplog)) > 1)
         receiver.wait_for(lambda: len(receiver.metrics()) > 0)
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    assert f"to http://127.0.0.1:{receiver.port} again" in caplog.messages[1]
+    assert [record.levelname for record in records_of(caplog)] == ["WARNING", "INFO"]
+    assert f"to http://127.0.0.1:{receiver.port} again" in messages_of(caplog)[1]
 
 
 def test_drops_are_heard(caplog: pytest.LogCaptureFixture) -> None:
@@ -193,7 +193,7 @@ def test_drops_are_heard(caplog: pytest.LogCaptureFixture) -> None:
             counts["export"] += 1
         box._occasions = Occasions()
         box._send_metrics()
-    first, second = caplog.messages
+    first, second = messages_of(caplog)
     assert first.startswith("Sidelight: dropped 3 at the capture queue, because")
     assert second.startswith("Sidelight: dropped 3 at the export queue, because")
     assert first.endswith("this machine has CPU time left.")
@@ -226,7 +226,7 @@ def test_the_thread_outlives_its_faults(
         # The batch is counted after its answer was read, a moment after it is here.
         receiver.wait_for(lambda: box._bytes_in == box._bytes_out)
     assert [each.name for each in receiver.spans()] == ["kept"]
-    (line,) = caplog.messages
+    (line,) = messages_of(caplog)
     assert f"{error.__name__} in the export thread (exporter.py:" in line
     assert "a prompt" not in line
 

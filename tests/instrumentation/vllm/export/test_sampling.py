@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 
 from sidelight.instrumentation.vllm.export.sampling import HeadSampler, make_sampler
 from sidelight.instrumentation.vllm.trace_context import RemoteParent
+from support.logged import messages_of
 
 SAMPLED, UNSAMPLED = (RemoteParent(1, 2, sampled, "") for sampled in (True, False))
 
@@ -58,7 +59,7 @@ def test_wrong_values(variable: str, value: str, caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.WARNING):
         sampler = make_sampler({"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", variable: value})
     assert sampler == HeadSampler()
-    (line,) = caplog.messages
+    (line,) = messages_of(caplog)
     assert f"{variable} is not " in line
 
 

@@ -15,6 +15,7 @@ from sidelight.instrumentation.vllm.observer.log_lines import (
     log_line,
 )
 from sidelight.instrumentation.vllm.records import RecordDecoder
+from support.logged import records_of
 
 
 class Kept(logging.Handler):
@@ -82,10 +83,10 @@ def test_the_level_and_form_are_those_of_vllm(caplog: pytest.LogCaptureFixture) 
     record = (logging.WARNING, "/x/exporter.py", 7, "Sidelight: 100% of it")
     with caplog.at_level(logging.ERROR, logger=logger.name):
         log_line(record)
-    assert caplog.records == []
+    assert records_of(caplog) == []
     with caplog.at_level(logging.INFO, logger=logger.name):
         log_line(record)
-    (logged,) = caplog.records
+    (logged,) = records_of(caplog)
     assert (logged.name, logged.levelno, logged.filename, logged.lineno, logged.getMessage()) == (
         "vllm.sidelight", logging.WARNING, "exporter.py", 7, "Sidelight: 100% of it",
     )  # fmt: skip

@@ -21,6 +21,7 @@ ANNOUNCE = (
     "import os; from sidelight.instrumentation.vllm.observer import rendezvous; "
     f"rendezvous.announce(); print(os.environ['{DIRECTORY_VARIABLE}'])"
 )
+METHODS = ["spawn", pytest.param("fork", marks=pytest.mark.alone)]
 
 
 @pytest.fixture(autouse=True)
@@ -52,14 +53,14 @@ def test_the_name_cannot_be_guessed(chosen: str) -> None:
     assert len(Path(chosen).name) > 32
 
 
-@pytest.mark.parametrize("method", ["spawn", "fork"])
+@pytest.mark.parametrize("method", METHODS)
 def test_api_servers_of_one_vllm_share_it(chosen: str, method: str) -> None:
     """vLLM starts them with multiprocessing, under a name of its own."""
     names = ("ApiServer_0", "ApiServer_1", "APIServer_DPRank_1")
     assert {in_child(method, name) for name in names} == {chosen}
 
 
-@pytest.mark.parametrize("method", ["spawn", "fork"])
+@pytest.mark.parametrize("method", METHODS)
 def test_each_vllm_below_one_python_has_its_own(chosen: str, method: str) -> None:
     """They differ in settings, and each has an engine 0."""
     assert len({chosen, in_child(method, "Process-1"), in_child(method, "Process-2")}) == 3
