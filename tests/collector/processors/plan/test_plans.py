@@ -120,6 +120,10 @@ _TEXTS = st.one_of(
                      "[1]", "RETRIEVER", "TOOL", "openai"]),
 )  # fmt: skip
 _EVENTS = st.sampled_from([*sensitive.EVENTS, "exception", "First Token Stream Event", "other"])
+# Made once: Hypothesis takes longer to make these than to draw from them.
+_VALUES = python_values(_TEXTS)
+_SPANS = spans(st.just("other"), _TEXTS, _EVENTS)
+_STEPS = st.lists(st.tuples(st.integers(0, 10), _NAMES, _NAMES), max_size=8)
 
 
 @st.composite
@@ -129,7 +133,7 @@ def _alike(draw: st.DrawFn) -> list[bytes]:
     names += draw(st.lists(st.sampled_from(names), max_size=2)) if names else []
     items = []
     for _ in range(3):
-        one = draw(spans(st.just("other"), _TEXTS, _EVENTS))
+        one = draw(_SPANS)
         if draw(st.booleans()):
             del one.events[:]
         one.name = draw(st.sampled_from(["llm_request", "chat", "milvus.search", "x"]))
@@ -138,7 +142,7 @@ def _alike(draw: st.DrawFn) -> list[bytes]:
         for name in names:
             pair = one.attributes.add(key=name)
             if draw(st.integers(0, 9)):
-                pair.value.CopyFrom(any_value(draw(python_values(_TEXTS))))
+                pair.value.CopyFrom(any_value(draw(_VALUES)))
         items.append(one.SerializeToString() + draw(st.sampled_from(_ODD_ENDS)))
     return items
 
@@ -167,7 +171,7 @@ def test_any_spans_with_the_same_names(items: list[bytes], table: Table) -> None
 @given(_alike(), st.data())
 def test_any_rules(items: list[bytes], data: st.DataObject) -> None:
     """Whatever rules do, in whatever order, on names that are there or not."""
-    steps = data.draw(st.lists(st.tuples(st.integers(0, 10), _NAMES, _NAMES), max_size=8))
+    steps = data.draw(_STEPS)
 
     def rules(one: EditableSpan) -> None:
         for step, name, other in steps:
