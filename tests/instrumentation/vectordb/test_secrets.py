@@ -191,9 +191,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(value=VALUES)
 def test_no_value_of_any_form_is_told(
     qdrant_docs: tuple[QdrantClient, Recording], value: Any
