@@ -16,7 +16,7 @@ from sidelight.instrumentation.vllm.records import ENGINE, STEP
 from sidelight.instrumentation.vllm.sequences import FinishedSequence, read_sequence
 from support.environments import python_of
 from support.paths import ROOT
-from support.vllm_server import older_vllm
+from support.vllm_server import QUICK_START, older_vllm
 
 VERSIONS = ("0.32", "0.31", "0.20", "0.13")
 pytestmark = [
@@ -33,7 +33,7 @@ def said(
 
     Versions but the newest lie over its environment.
     """
-    folders = [ROOT / "instrumentation", ROOT / "tests"]
+    folders = [ROOT / "instrumentation", ROOT / "tests", QUICK_START]
     if request.param != VERSIONS[0]:
         folders.insert(0, older_vllm(request.param, tmp_path_factory.mktemp("older") / "vllm"))
     done = subprocess.run(
