@@ -16,6 +16,7 @@ from sidelight.otlp.span import attributes
 from support.collector import Collector, settings
 from support.environments import python_of
 from support.otlp_store import OtlpStore
+from support.vllm_server import NOTHING_COMPILED, QUICK_START
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.real("vllm"), pytest.mark.timeout(900)]
@@ -41,6 +42,8 @@ def test_its_other_protocol_is_understood(tmp_path: Path) -> None:
                 [python_of("vllm"), "-c", TRACES, f"{collector.url}/v1/traces"],
                 env={
                     **os.environ,
+                    **NOTHING_COMPILED,
+                    "PYTHONPATH": str(QUICK_START),
                     "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer%20{TOKEN}",
                     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
                 },

@@ -22,7 +22,7 @@ from support.collector import Collector, settings
 from support.environments import python_of
 from support.otlp_receiver import OtlpReceiver
 from support.otlp_store import OtlpStore
-from support.vllm_server import running_vllm
+from support.vllm_server import NOTHING_COMPILED, QUICK_START, running_vllm
 from support.waiting import eventually
 
 pytestmark = [pytest.mark.real("vllm"), pytest.mark.slow, pytest.mark.timeout(600)]
@@ -123,7 +123,7 @@ def test_vllm_loads_plugins_as_our_stand_in_does(tmp_path: Path) -> None:
     )
     said = subprocess.run(
         [python_of("vllm"), "-c", program, broken, whole],
-        env={},
+        env={**NOTHING_COMPILED, "PYTHONPATH": str(QUICK_START)},
         check=True,
         capture_output=True,
         text=True,

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from sidelight.instrumentation.vllm import environment
-from support import environments, paths
+from support import environments, paths, vllm_server
 
 # As an API server does: the plugin first, then vLLM's own tracing, then the first stat logger.
 PROGRAM = """
@@ -42,7 +42,8 @@ def test_spans_go_where_the_user_says() -> None:
         text=True,
         env={
             **os.environ,
-            "PYTHONPATH": str(paths.ROOT / "instrumentation"),
+            **vllm_server.NOTHING_COMPILED,
+            "PYTHONPATH": f"{paths.ROOT / 'instrumentation'}{os.pathsep}{vllm_server.QUICK_START}",
             "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:8",
         },
     )

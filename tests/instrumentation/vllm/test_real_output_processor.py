@@ -16,7 +16,7 @@ from sidelight.instrumentation.vllm.records import ENGINE, STEP
 from sidelight.instrumentation.vllm.sequences import FinishedSequence, read_sequence
 from support.environments import python_of
 from support.paths import ROOT
-from support.vllm_server import QUICK_START, older_vllm
+from support.vllm_server import NOTHING_COMPILED, QUICK_START, older_vllm
 
 VERSIONS = ("0.32", "0.31", "0.20", "0.13")
 pytestmark = [
@@ -38,7 +38,11 @@ def said(
         folders.insert(0, older_vllm(request.param, tmp_path_factory.mktemp("older") / "vllm"))
     done = subprocess.run(
         [python_of("vllm"), ROOT / "tests" / "support" / "vllm_output_processor.py"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))},
+        env={
+            **os.environ,
+            **NOTHING_COMPILED,
+            "PYTHONPATH": os.pathsep.join(map(str, folders)),
+        },
         capture_output=True,
         text=True,
         timeout=500,

@@ -23,7 +23,7 @@ from support.environments import python_of
 from support.lifetime import bound
 from support.paths import TESTS
 from support.ports import free_port
-from support.vllm_server import QUICK_START
+from support.vllm_server import NOTHING_COMPILED, QUICK_START
 from support.waiting import eventually_async
 
 pytestmark = [pytest.mark.real("vllm"), pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -39,8 +39,8 @@ _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "HF_HUB_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",
-    "TORCHDYNAMO_DISABLE": "1",
     "PYTHONPATH": str(QUICK_START),
+    **NOTHING_COMPILED,
 }
 
 
