@@ -66,10 +66,11 @@ def rows(ended: Ended) -> dict[str, str]:
 
 def test_nothing_has_come(pod: Pod) -> None:
     """The doctor fails, and says where to look."""
+    # The doctor gives the collector three seconds, which is little on a busy machine.
+    eventually(lambda: rows(pod.doctor())["collector"].startswith("✔ ok Sidelight "))
     ended = pod.doctor()
     told = rows(ended)
     assert ended.returncode == 1
-    assert told["collector"].startswith("✔ ok Sidelight ")
     assert told["endpoint"].startswith("✔ ok 127.0.0.1:")
     assert told["plugin"].startswith("✘ fail nothing received from vLLM's plugin")
     assert "python3 -m sidelight_injected" in ended.stdout
@@ -93,8 +94,7 @@ def test_an_observed_server(pod: Pod) -> None:
         running.communicate("\n", timeout=PATIENCE_SECONDS)
     assert told["plugin"].startswith(f"✔ ok Sidelight {own} in vLLM ?, service vllm, heard ")
     assert "to gateway" in told
-    ended = pod.doctor()
-    assert ended.returncode == 0
+    ended = eventually(lambda: ended if (ended := pod.doctor()).returncode == 0 else None)
     assert len(ended.stdout.splitlines()) < 24
 
 
