@@ -176,7 +176,8 @@ def test_idle_time_is_no_step(server: VllmServer, receiver: OtlpReceiver) -> Non
     server_spans(receiver)
     receiver.wait_for(lambda: set(by_engine(receiver, names.ENGINE_STEP_DURATION)) == {0, 1})
     for duration in by_engine(receiver, names.ENGINE_STEP_DURATION).values():
-        assert duration.max < IDLE_SECONDS / 2
+        # A machine that stands still makes a step longer, but not as long as the pause.
+        assert duration.max < IDLE_SECONDS
 
 
 def test_tokens_of_steps_are_those_of_the_requests(

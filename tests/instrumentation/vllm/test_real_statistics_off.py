@@ -72,9 +72,10 @@ def run(directory: Path, receiver: OtlpReceiver, *, instrumented: bool) -> Run:
 
         def ask(trace_id: str) -> str:
             # A connection each, so that both API servers have requests.
-            response = httpx.post(
-                f"{server.url}{COMPLETIONS}", json=body, headers=below(trace_id), timeout=120
-            )
+            with httpx.Client(base_url=server.url, timeout=120) as client:
+                response = client.post(COMPLETIONS, json=body, headers=below(trace_id))
+                # On the same connection: its API server is done with the request before.
+                client.get("/health")
             return str(response.json()["choices"][0]["text"])
 
         answers = [ask(trace_id) for trace_id in trace_ids]
@@ -91,7 +92,11 @@ def run(directory: Path, receiver: OtlpReceiver, *, instrumented: bool) -> Run:
             ask(trace_id)
         endless = body | {"max_tokens": MAX_TOKENS, "stream": True}
         with httpx.stream(
-            "POST", f"{server.url}{COMPLETIONS}", json=endless, headers=below(last_ids[-1])
+            "POST",
+            f"{server.url}{COMPLETIONS}",
+            json=endless,
+            headers=below(last_ids[-1]),
+            timeout=120,
         ) as response:
             # Kept, as its end would close the connection.
             chunks = response.iter_bytes()

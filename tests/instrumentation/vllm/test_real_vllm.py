@@ -151,7 +151,12 @@ def test_several_sequences(service: VllmService) -> None:
 def test_responses(service: VllmService, stream: bool) -> None:
     """OpenAI's Responses are joined by their own ids, streamed or not."""
     trace_id, response = service.ask(
-        "/v1/responses", input=f"Say {SECRET}", max_output_tokens=7, stream=stream
+        "/v1/responses",
+        input=f"Say {SECRET}",
+        max_output_tokens=7,
+        stream=stream,
+        # Otherwise the first token is by chance the last.
+        temperature=0,
     )
     assert response.status_code == 200, response.text
     trace = service.trace(trace_id)
@@ -169,7 +174,7 @@ def test_responses(service: VllmService, stream: bool) -> None:
 def test_messages(service: VllmService, stream: bool) -> None:
     """Anthropic's Messages are joined and counted, streamed or not."""
     trace_id, response = service.ask(
-        "/v1/messages", messages=question(), max_tokens=7, stream=stream
+        "/v1/messages", messages=question(), max_tokens=7, stream=stream, temperature=0
     )
     assert response.status_code == 200, response.text
     trace = service.trace(trace_id)
@@ -208,8 +213,7 @@ def test_client_leaves(service: VllmService) -> None:
     def left_in_time() -> ReceivedSpan | None:
         # On a busy machine all is sent before the first piece is read.
         span = leave()
-        is_answered = span.attributes.get(names.SERVED_OUTPUT_TOKENS) == 1500
-        return None if is_answered and names.CLIENT_ABORTED not in span.attributes else span
+        return None if span.attributes.get(names.SERVED_OUTPUT_TOKENS) == 1500 else span
 
     span: ReceivedSpan = eventually(left_in_time)
     assert span.attributes[names.CLIENT_ABORTED] is True
@@ -271,14 +275,14 @@ def test_burst(service: VllmService) -> None:
         return [service.server_span(trace_id) for trace_id in trace_ids]
 
     def met_each_other(spans: list[ReceivedSpan]) -> bool:
-        return any(span.attributes[names.PREEMPTIONS] for span in spans)
+        is_preempted = any(span.attributes[names.PREEMPTIONS] for span in spans)
+        return is_preempted and max(span.attributes[names.QUEUE_TIME] for span in spans) > 0.1
 
     # On a busy machine the first requests are answered before the last are sent.
     spans = eventually(lambda: spans if met_each_other(spans := burst()) else None)
     assert all(span.attributes[names.SERVED_OUTPUT_TOKENS] == 200 for span in spans)
     assert max(span.attributes[names.BATCH_SIZE_MAX] for span in spans) > 4
     assert max(span.attributes[names.KV_USAGE_PEAK] for span in spans) > 0.8
-    assert max(span.attributes[names.QUEUE_TIME] for span in spans) > 0.1
     preempted = sum(span.attributes[names.PREEMPTIONS] for span in spans)
     assert preempted > 0
     service.receiver.wait_for(lambda: service.metric(names.ENGINE_PREEMPTIONS) >= preempted)

@@ -192,8 +192,8 @@ def _milvus_answers(port: int) -> bool:
     from pymilvus import MilvusClient, MilvusException
 
     try:
-        with closing(MilvusClient(f"http://127.0.0.1:{port}", timeout=1)) as client:
-            client.list_collections(timeout=1)
+        with closing(MilvusClient(f"http://127.0.0.1:{port}", timeout=5)) as client:
+            client.list_collections(timeout=5)
     except MilvusException:
         return False
     return True
@@ -201,7 +201,7 @@ def _milvus_answers(port: int) -> bool:
 
 def _http_answers(url: str) -> bool:
     try:
-        with urlopen(url, timeout=1) as answer:
+        with urlopen(url, timeout=30) as answer:
             return bool(answer.status == 200)
     except (URLError, OSError):
         return False

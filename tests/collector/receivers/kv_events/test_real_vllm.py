@@ -138,7 +138,8 @@ async def served(engines: Engines, blocks: int) -> Run:
     registry = Registry()
     endpoint, replay = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
     source = {"listen": endpoint, "replay": replay, "blocks": blocks}
-    receiver = KvEventsReceiver(KvEvents.model_validate({"sources": [source]}), registry)
+    config = KvEvents.model_validate({"sources": [source], "replay_timeout_seconds": 60.0})
+    receiver = KvEventsReceiver(config, registry)
     await asyncio.to_thread(engines.start, blocks, endpoint, replay)
     try:
         for number, prompt in enumerate(prompts()):
