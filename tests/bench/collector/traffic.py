@@ -22,8 +22,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 from bench.collector.framing import read_framed
 from support.paths import DATA
 
-# Distinct spans of a payload, over all its requests.
-_DISTINCT_SPANS: Final = 2560
+DISTINCT_SPANS: Final = 2560
+"""Of a payload, over all its requests."""
 _WORDS = (
     "the", "retrieval", "model", "answer", "question", "context", "document", "vector", "search",
     "latency", "token", "cache", "engine", "batch", "prefill", "decode", "price", "quarter",
@@ -122,7 +122,7 @@ def _requests(
     has_secrets: bool = False,
 ) -> list[bytes]:
     requests = []
-    for _ in range(max(1, _DISTINCT_SPANS // size)):
+    for _ in range(max(1, DISTINCT_SPANS // size)):
         taken = [next(spans) for _ in range(size)]
         # A recording is one service's, and an exporter groups by scope.
         taken.sort(key=lambda each: (each.recording, each.scope.scope.name))
