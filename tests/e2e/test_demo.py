@@ -47,9 +47,16 @@ def descendants(pid: int) -> set[int]:
     return found - {pid}
 
 
-def running(pids: set[int]) -> set[int]:
-    """Those of the processes that still run."""
-    return {pid for pid in pids if Path(f"/proc/{pid}").exists()} & descendants(1)
+def running(pids: set[int]) -> dict[int, str]:
+    """Those of the processes that still run, with their commands."""
+    commands = {}
+    for pid in pids:
+        # By itself: who looks through a tree misses a process whose parent ends at that moment.
+        with suppress(OSError):
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            if state != "Z":
+                commands[pid] = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    return commands
 
 
 @dataclass
@@ -84,7 +91,7 @@ class Demo:
         assert found, self.output
         return found[1]
 
-    def end(self, how: signal.Signals) -> set[int]:
+    def end(self, how: signal.Signals) -> dict[int, str]:
         """Send a signal, wait for the end, and return the processes that are left."""
         started = descendants(self.process.pid)
         assert started
@@ -133,7 +140,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, langfuse: LangfuseStandIn) ->
     try:
         demo.wait_for("Serving until Ctrl-C.")
         yield demo
-        assert demo.end(signal.SIGINT) == set()
+        assert demo.end(signal.SIGINT) == {}
         assert demo.process.returncode == 0
     finally:
         demo.process.kill()
@@ -264,7 +271,7 @@ def test_an_early_end_leaves_nothing_behind(tmp_path: Path, how: signal.Signals)
     finally:
         demo.process.kill()
 
-    assert left == set()
+    assert left == {}
     assert demo.process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     assert "Traceback" not in demo.output
 

@@ -17,12 +17,13 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from sidelight.demo.processes import is_free
 from support.backend import Reply
-from support.collector import Collector, run_to_end, settings
+from support.collector import Collector, settings
 from support.ports import free_port
 from support.reloading import reload
 from support.span_load import SpanLoad, new_ids, request_of
 from support.span_store import SpanStore
 from support.waiting import eventually
+from support.workers import spread
 
 pytestmark = pytest.mark.slow
 
@@ -67,16 +68,6 @@ def _load(collector: Collector) -> SpanLoad:
         grpc_senders=4,
         pause_seconds=0.05,
     )
-
-
-def _spread(collector: Collector, requests: int = 40) -> list[bytes]:
-    """Spans over so many connections that no worker can have got none."""
-    ids: list[bytes] = []
-    for _ in range(requests):
-        mine = new_ids(2)
-        assert collector.post(request_of(mine))[0] == 200
-        ids += mine
-    return ids
 
 
 @pytest.fixture(scope="class")
@@ -129,7 +120,7 @@ class TestAsOne:
             )
             with Collector(config, tmp_path, env={"READER": "reader-of-the-tests"}) as collector:
                 collector.reader = {"Authorization": "Bearer reader-of-the-tests"}
-                _spread(collector)
+                spread(collector)
                 eventually(lambda: collector.metric("sidelight_collector_lag_seconds") > 0)
 
                 def reported() -> dict[str, Any]:
@@ -217,7 +208,7 @@ class TestDying:
     def test_a_worker_that_hangs_is_seen(self, tmp_path: Path) -> None:
         """/healthz and /readyz say which, sums do not go back; all is well once it answers."""
         with Collector(settings(tmp_path, workers=2), tmp_path) as collector:
-            _spread(collector)
+            spread(collector)
             before = collector.metric(_RECEIVED)
             victim = next(each for each in _children(collector.pid) if _number(each) == 1)
             os.kill(victim, signal.SIGSTOP)
@@ -255,7 +246,7 @@ class TestSignals:
                 tmp_path, workers=2, destinations=[store.destination()], shutdown_seconds=0.5
             )
             with Collector(config, tmp_path) as collector:
-                ids = _spread(collector)
+                ids = spread(collector)
                 assert collector.terminate() == 0
             store.refuse = lambda _: None
             with Collector(config, tmp_path):
@@ -340,64 +331,8 @@ class TestSignals:
                 os.kill(_children(collector.pid)[0], signal.SIGKILL)
                 eventually(lambda: "restarting in" in collector.output)
                 eventually(lambda: collector.metric("sidelight_collector_workers") == 2)
-                ids = _spread(collector)
+                ids = spread(collector)
                 eventually(lambda: set(ids) <= store.ids.keys())
-
-
-class TestFolders:
-    def test_other_numbers_of_workers_strand_nothing(self, tmp_path: Path) -> None:
-        """What waits in folders of workers that are no more is sent, and the folders go."""
-        ids: list[bytes] = []
-        port = free_port()
-        with SpanStore(port=port) as store:
-            pass
-        config = settings(tmp_path, destinations=[store.destination()], shutdown_seconds=0.2)
-        for workers in (1, 3, 2, 1):
-            with Collector({**config, "workers": workers}, tmp_path) as collector:
-                ids += _spread(collector)
-                collector.terminate()
-        assert set((tmp_path / "log").glob("worker-*")) == {
-            tmp_path / "log" / f"worker-{each}" for each in range(3)
-        }
-        with SpanStore(port=port) as store, Collector(config, tmp_path) as collector:
-            eventually(lambda: set(ids) <= store.ids.keys())
-            late = new_ids(3)
-            collector.post(request_of(late))
-            eventually(lambda: set(late) <= store.ids.keys())
-            eventually(lambda: not list((tmp_path / "log").glob("worker-*")))
-            assert set(store.ids.values()) == {1}
-            assert collector.metric("sidelight_collector_dropped_total") == 0
-
-    def test_one_more_worker_empties_the_folder_of_the_lone_one(self, tmp_path: Path) -> None:
-        """Its segments go once they are sent; its dead letters stay, and it is still taken."""
-        ids = new_ids(5)
-        port = free_port()
-        with SpanStore(port=port) as store:
-            pass
-        config = settings(tmp_path, destinations=[store.destination()], shutdown_seconds=0.2)
-        with Collector(config, tmp_path) as collector:
-            collector.post(request_of(ids))
-            collector.terminate()
-        letters = tmp_path / "log" / "dead-letters" / "store.jsonl"
-        letters.parent.mkdir()
-        letters.write_text("{}\n")
-        with SpanStore(port=port) as store:
-            with Collector({**config, "workers": 2}, tmp_path) as collector:
-                eventually(lambda: set(ids) <= store.ids.keys())
-                eventually(lambda: not list((tmp_path / "log").glob("*.segment")))
-                eventually(lambda: "is empty and removed" in collector.output)
-                code, _ = run_to_end(config, tmp_path / "second")
-                assert code == 1
-            assert letters.exists()
-
-    @pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1), (2, 3)])
-    def test_a_folder_is_one_collectors(self, tmp_path: Path, first: int, second: int) -> None:
-        """Whatever their numbers of workers: exit 1 and the key to change."""
-        with Collector(settings(tmp_path, workers=first), tmp_path) as collector:
-            code, messages = run_to_end(settings(tmp_path, workers=second), tmp_path / "second")
-            assert code == 1
-            assert any("is in use by another running sidelight" in line for line in messages)
-            assert collector.post(request_of(new_ids(1)))[0] == 200
 
 
 def _sum_request(value: int) -> bytes:
