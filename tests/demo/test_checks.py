@@ -195,6 +195,27 @@ def test_a_wrong_number_is_told_beside_the_right_one(
     assert seen in faults(check_traces(ANSWERS, traces(changed)))[what]
 
 
+@pytest.mark.parametrize(("tokens", "is_missing"), [(1, False), (2, True)])
+def test_one_token_is_not_decoded(tokens: int, is_missing: bool) -> None:
+    """The first token ends the prefill, so that an answer of one has no such span."""
+    answer = replace(COMPLETE, output_tokens=tokens)
+    told = {names.SERVED_INPUT_TOKENS: 100, names.SERVED_OUTPUT_TOKENS: tokens}
+    met = {names.ENGINE_PHASE: "prefill", names.KV_USAGE_PEAK: 0.9, names.BATCH_SIZE_MEAN: 4.0}
+    changes: dict[str, dict[str, Any]] = {
+        "llm": {"completion_tokens": tokens},
+        "server": {"attributes": nested(told)},
+        "prefill": {"attributes": nested(met)},
+    }
+    spans = [
+        replace(each, **changes.get(each.span_id, {}))
+        for each in good_trace()
+        if each.span_id != "decode"
+    ]
+    found = faults(check_traces([answer, GAVE_UP, REFUSED], traces(spans)))
+    wrong = ["LLM → server span → queue, prefill, decode"] if is_missing else []
+    assert list(found) == wrong
+
+
 def test_documents_without_a_score_do_not_count() -> None:
     """A document counts only with a number for a score."""
     unscored = {"documents": [{"document": {"id": "1", "score": None}}, {"document": {"id": "2"}}]}

@@ -51,7 +51,10 @@ class Tree:
         """The names of missing spans below the LLM span."""
         if self.server is None:
             return ["server span"]
-        return [phase for phase in PHASES if phase not in self.phases]
+        # The first token ends the prefill: an answer of one has nothing to decode.
+        only_one = self.server.get(names.SERVED_OUTPUT_TOKENS) == 1
+        expected = PHASES[:2] if only_one else PHASES
+        return [phase for phase in expected if phase not in self.phases]
 
 
 def tree(spans: Iterable[SeenSpan]) -> Tree:
