@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from sidelight.base.executor import DaemonExecutor
 from sidelight.collector.delivery.faults import MAX_FAULTS
 from sidelight.collector.delivery.feed import LogFeed
-from sidelight.collector.delivery.log_reader import COMMIT_SECONDS
+from sidelight.collector.delivery.log_reader import COMMIT_SECONDS, LogReader
 from sidelight.collector.delivery.match import rules
 from sidelight.collector.delivery.select import Selector
+from sidelight.collector.delivery.status import DeliveryStatus
 from sidelight.collector.destinations.common.matching import Match
 from sidelight.collector.destinations.common.outcome import Delivered, Retry
 from sidelight.collector.log.cursor import Cursor
@@ -27,6 +29,7 @@ from sidelight.collector.log.record import Record
 from support.forwarding import Scripted, forwarding, names_of, traces
 from support.sending import Sending, opened
 from support.span_store import SpanStore
+from support.waiting import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -76,6 +79,38 @@ async def test_settled_waits_for_what_comes_while_the_cursor_is_written(
         await running.settled()
         assert destination.taken == ["a", "b"]
         assert log.cursor("scripted").position == log.end
+
+
+async def test_the_last_commit_does_not_hold_the_event_loop(log: DurableLog) -> None:
+    """It may find the commit before it written and the loop about to hear of it."""
+    log.append([traces("a")])
+    cursor = log.cursor("scripted")
+    disk = DaemonExecutor("disk")
+    reader = LogReader(
+        cursor,
+        LogFeed(cursor, {"traces"}),
+        signals=frozenset({"traces"}),
+        disk=disk,
+        status=DeliveryStatus(),
+        max_backoff_seconds=0.01,
+        give_up=_keep_nothing,
+        committed=lambda: None,
+    )
+    reader.done(log.end)
+    await reader.next(log.end)
+    # On the same thread, so the result of the commit is on its way to the loop.
+    is_written = threading.Event()
+    disk.submit(is_written.set)
+    assert is_written.wait(PATIENCE_SECONDS)
+    await asyncio.sleep(0)
+    assert not reader.is_committed
+    await reader.commit()
+    assert cursor.position == log.end
+    reader.close()
+
+
+async def _keep_nothing(record: Record, reason: str) -> None:
+    raise AssertionError(f"{record} is given up: {reason}")
 
 
 async def test_a_destination_that_keeps_up_needs_no_disk(

@@ -83,7 +83,9 @@ class LogReader:
         """Return once the cursor is behind all that is done with."""
         self._commit_now()
         while self._committing is not None:
-            await self._committing
+            # Returns after the callback that takes the commit away. An `await` of a commit that is
+            # written returns before it, and this loop would never let it run.
+            await asyncio.wait([self._committing])
             self._commit_now()
 
     def close(self) -> None:
