@@ -228,7 +228,7 @@ def test_exemplars_lead_to_traces(prometheus: Moment) -> None:
     asking = [query for query in PANELS if query.exemplars]
     assert len(asking) >= 4
     for query in asking:
-        found = prometheus.prometheus.query_exemplars(_filled(query, job="none", model=OWN_MODEL))
+        found = prometheus.query_exemplars(_filled(query, job="none", model=OWN_MODEL))
         traces = {exemplar["labels"]["trace_id"] for one in found for exemplar in one["exemplars"]}
         assert traces == {TRACE_ID}, _place(query)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import time
 import urllib.error
 import urllib.parse
@@ -39,6 +41,7 @@ class Prometheus:
 
     base_url: str
     pid: int
+    config_file: Path
     timeout_seconds: float = 120.0
 
     def query(self, expression: str, *, at: float | None = None) -> list[Series]:
@@ -82,6 +85,15 @@ class Prometheus:
             state=lambda: f"unhealthy targets: {self.unhealthy_targets()}",
         )
         return found
+
+    def end_scraping(self) -> None:
+        """Leave it with what it has stored, and return once it has no targets any more."""
+        self.config_file.write_text("{}")
+        os.kill(self.pid, signal.SIGHUP)
+        eventually(
+            lambda: not self._get("targets", {"state": "active"})["activeTargets"],
+            "Prometheus to have no targets",
+        )
 
     def _get(self, endpoint: str, parameters: dict[str, Any]) -> Any:
         # As a form, because generated expressions can be longer than a URL may be.
@@ -128,7 +140,7 @@ def run_prometheus(config: dict[str, Any], directory: Path) -> Iterator[Promethe
                 "--log.level=warn",
             ],
         )
-        server = Prometheus(f"http://127.0.0.1:{port}", process.pid)
+        server = Prometheus(f"http://127.0.0.1:{port}", process.pid, config_file)
         with waiting_for("Prometheus to be ready"):
             process.wait_for_http(f"{server.base_url}/-/ready", START_SECONDS)
         yield server
