@@ -47,9 +47,11 @@ QUESTIONS = (
     "How is a new version of a model released with little risk?",
     "What does tensor parallelism need from the machine?",
 )
-BURSTS = 6
+# Enough for graphs in which the load rises and falls more than once. Each burst fills the KV cache
+# by itself, and takes 4 s of CPU.
+BURSTS = 3
 # To a vLLM of the user's, which others may be using: one trace of each kind, and no load to watch.
-BURSTS_TO_USERS_VLLM = 2
+BURSTS_TO_USERS_VLLM = 1
 # Above vLLM's batch limit in the demo (12), so that some requests queue.
 BURST_SIZE = 16
 BURST_PAUSE_SECONDS = 2.0

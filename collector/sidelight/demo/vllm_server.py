@@ -11,6 +11,7 @@ from sidelight.demo.processes import Process, Processes
 
 MODEL_NAME = "sidelight/tiny-qwen3"
 SERVICE_NAME = "vllm"
+_SCRIPT = Path(__file__).with_name("_run_vllm.py")
 # It takes half a minute on two idle cores, and many times that on busy ones.
 READY_SECONDS = 600.0
 # Few KV-cache blocks (of 128 tokens on CPUs), and a batch limit above what they can hold: a burst
@@ -84,8 +85,9 @@ def start(
     if not separate_worker:
         variables.update(_ONE_THREAD)
     variables.update(environment or {})
-    # The `vllm` script of the environment, which need not be on the PATH.
-    command: list[str | Path] = [python, python.with_name("vllm"), "serve", model]
+    # As vLLM starts by itself: the `vllm` script of the environment, which need not be on the PATH.
+    program = python.with_name("vllm") if separate_worker else _SCRIPT
+    command: list[str | Path] = [python, program, "serve", model]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     command += ["--served-model-name", MODEL_NAME]
     # Without compilation, which would take longer than the demo.
