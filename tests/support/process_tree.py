@@ -36,14 +36,21 @@ def below(ancestor: int) -> dict[int, list[str]]:
 def observers_below(ancestor: int) -> list[int]:
     """The running observer processes of the vLLM that `ancestor` is, or has started.
 
-    That of several API servers is below none of them, and has their place.
+    That of several API servers is below none of them, and has their place. Where they are forks,
+    whose variables are not to be read, it has one in the temporary directory of `ancestor`.
     """
     family = below(ancestor)
     places = {place for pid in family if (place := place_of(pid))}
+    temporary = variable_of(ancestor, "TMPDIR")
+
+    def is_theirs(pid: int) -> bool:
+        place = place_of(pid)
+        return place in places or (place is not None and str(Path(place).parent) == temporary)
+
     return [
         pid
         for pid, arguments in below(0).items()
-        if is_observer(pid, arguments) and (pid in family or place_of(pid) in places)
+        if is_observer(pid, arguments) and (pid in family or is_theirs(pid))
     ]
 
 
@@ -59,9 +66,14 @@ def is_observer(pid: int, arguments: list[str]) -> bool:
 
 def place_of(pid: int) -> str | None:
     """Where a process was told at its start to meet the observer process."""
+    return variable_of(pid, DIRECTORY_VARIABLE)
+
+
+def variable_of(pid: int, name: str) -> str | None:
+    """A variable that a process had at its start."""
     try:
         variables = Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0")
     except OSError:
         return None
-    prefix = f"{DIRECTORY_VARIABLE}="
+    prefix = f"{name}="
     return next((v.removeprefix(prefix) for v in variables if v.startswith(prefix)), None)
