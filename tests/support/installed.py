@@ -1,9 +1,9 @@
 """Fresh environments with what would be published in them, as a user installs it.
 
 What Sidelight requires is downloaded once, in the newest or the oldest versions that are allowed,
-into an environment in the user's cache that is found again by a hash of the requirements. A fresh
-environment sees those packages, and pip installs the wheel or sdist itself into it. So a test
-costs seconds, and nothing an earlier one left behind can help a later one.
+into an environment in the user's cache that is found again by a hash of the requirements. pip
+installs the wheel once for each Python. A fresh environment sees the two. So a test costs seconds,
+and nothing but bytecode that an earlier one left behind can help a later one.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Installed:
         self._directory = directory
         self.python = directory / "bin" / "python"
         self.sidelight = directory / "bin" / "sidelight"
+        (self.packages,) = directory.glob("lib/python*/site-packages")
 
     def run(self, *command: str | Path, code: int = 0) -> str:
         """What a command prints, on both streams. Fails unless it exits with `code`."""
@@ -60,27 +61,39 @@ class Installed:
         return self.run(self.python, "-c", program)
 
 
-def install(
+def install(python: Path, archive: Path, directory: Path) -> Installed:
+    """A fresh environment in `directory` with `archive`, a wheel or sdist, and nothing else."""
+    _make_environment(python, directory)
+    _pip(directory, *_INSTALL, "--no-deps", str(archive))
+    return Installed(directory)
+
+
+def with_extras(
     python: Path,
-    archive: Path,
+    bare: Installed,
     wheel: Path,
     extras: str,
     directory: Path,
     *,
     lowest: bool = False,
 ) -> Installed:
-    """A fresh environment in `directory` with `archive`, a wheel or sdist, and `extras`.
+    """A fresh environment in `directory` that sees the Sidelight in `bare`, and has `extras`.
 
-    `extras` is a list with commas, or empty. The requirements are those of `wheel`: their newest
-    versions, or with `lowest` the oldest that are allowed.
+    `extras` is a list with commas, or empty: nothing is required without any. The requirements are
+    those of `wheel`: their newest versions, or with `lowest` the oldest that are allowed.
     """
-    constraints = lowest_versions(wheel, extras) if lowest else []
-    packages = _requirements(python, wheel, extras, constraints)
-    subprocess.run([python, "-m", "venv", "--without-pip", directory], check=True)
-    (site,) = directory.glob("lib/python*/site-packages")
-    (site / "requirements.pth").write_text(f"{packages}\n")
-    _pip(directory, *_INSTALL, "--no-deps", str(archive))
-    return Installed(directory)
+    folders = [bare.packages]
+    if extras:
+        constraints = lowest_versions(wheel, extras) if lowest else []
+        folders.append(_requirements(python, wheel, extras, constraints))
+    _make_environment(python, directory)
+    installed = Installed(directory)
+    (installed.packages / "installed.pth").write_text("".join(f"{path}\n" for path in folders))
+    # The command that pip wrote names the Python that it runs in.
+    command = bare.sidelight.read_text().replace(str(bare.python), str(installed.python))
+    installed.sidelight.write_text(command)
+    shutil.copymode(bare.sidelight, installed.sidelight)
+    return installed
 
 
 def environment() -> dict[str, str]:
@@ -115,21 +128,23 @@ def _requirements(python: Path, wheel: Path, extras: str, constraints: Sequence[
     for part in (_version(python), extras, *_required(wheel), *constraints):
         key.update(part.encode() + b"\0")
     kind = "lowest" if constraints else "installed"
-    name = f"{kind}-{_version(python)}-{extras.replace(',', '-') or 'bare'}"
+    name = f"{kind}-{_version(python)}-{extras.replace(',', '-')}"
     directory = cache_directory() / "environments" / f"{name}-{key.hexdigest()[:12]}"
     directory.parent.mkdir(parents=True, exist_ok=True)
     with _locked(directory.parent / f"{directory.name}.lock"):
         if not (directory / _COMPLETE).is_file():
             shutil.rmtree(directory, ignore_errors=True)
-            subprocess.run([python, "-m", "venv", "--without-pip", directory], check=True)
+            _make_environment(python, directory)
             file = directory / "constraints.txt"
             file.write_text("\n".join(constraints))
-            wanted = f"{wheel}[{extras}]" if extras else str(wheel)
-            _pip(directory, *_INSTALL, "-c", str(file), wanted)
+            _pip(directory, *_INSTALL, "-c", str(file), f"{wheel}[{extras}]")
             _pip(directory, "uninstall", "--yes", "sidelight")
             (directory / _COMPLETE).touch()
-    (site,) = directory.glob("lib/python*/site-packages")
-    return site
+    return Installed(directory).packages
+
+
+def _make_environment(python: Path, directory: Path) -> None:
+    subprocess.run([python, "-m", "venv", "--without-pip", directory], check=True)
 
 
 def _required(wheel: Path) -> list[str]:
