@@ -94,7 +94,7 @@ def test_a_baseline_that_does_not_fit_is_refused(wrong: float) -> None:
 def test_memory_of_scores_is_as_described() -> None:
     """With every bucket's exemplar and a full baseline, and all that is remembered of spans."""
     kilobytes = int(re.findall(r"a series take at most (\d+) kB", HEALTH)[0])
-    series = 8
+    series = 3
     now = [0.0]
     retrieval = RetrievalMetrics(Registry(), clock=lambda: now[0])
     buckets = [bound * 0.999 for bound in names.SCORE_BUCKETS]
