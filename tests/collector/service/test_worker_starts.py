@@ -20,13 +20,18 @@ pytestmark = pytest.mark.slow
 class TestStarting:
     @pytest.mark.parametrize("section", ["otlp_http", "otlp_grpc"])
     def test_a_taken_port(self, tmp_path: Path, section: str) -> None:
-        """Shared ports are shared with any process of the user: one that is taken is refused."""
+        """Shared ports are shared with any process of the user: one that is taken is refused.
+
+        Also if the configuration is longer than a pipe to the supervisor would hold.
+        """
         with socket.socket() as holder:
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             holder.bind(("127.0.0.1", 0))
             holder.listen()
             port = holder.getsockname()[1]
-            config = settings(tmp_path, workers=2)
+            drop = [{"names": "health" * 100}] * 200
+            store = {"type": "otlp_http", "name": "a", "url": "http://127.0.0.1:1", "drop": drop}
+            config = settings(tmp_path, workers=2, destinations=[store])
             config["receivers"][section]["port"] = port
             code, messages = run_to_end(config, tmp_path)
         assert code == 1

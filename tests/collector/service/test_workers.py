@@ -39,17 +39,12 @@ def _children(pid: int) -> list[int]:
     return [int(each) for each in text.split()]
 
 
+def _arguments(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+
+
 def _number(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-2])
-
-
-def _runs(pid: int, part: str) -> bool:
-    """Whether a child of the process is one of a worker, or the one that makes the plan."""
-    try:
-        lines = [Path(f"/proc/{each}/cmdline").read_bytes() for each in _children(pid)]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return any(part.encode() in line.split(b"\0") for line in lines)
+    return int(_arguments(pid)[-1])
 
 
 def _is_running(pid: int) -> bool:
@@ -255,7 +250,7 @@ class TestSignals:
     def test_a_signal_while_they_start(self, tmp_path: Path) -> None:
         """At whatever moment it comes, all are gone, and the folder is free."""
         config = settings(tmp_path, workers=2)
-        for delay in (0.2, 0.5, 0.8, 1.0, 1.2, 1.4, 1.7):
+        for delay in (0.2, 0.4, 0.6, 0.8, 1.1):
             with Collector(config, tmp_path, wait=False) as collector:
                 time.sleep(delay)
                 workers = _children(collector.pid)
@@ -268,19 +263,17 @@ class TestSignals:
     def test_ctrl_c_before_there_are_workers(self, tmp_path: Path) -> None:
         """A line in the log and exit 0, as at any other moment; no traceback."""
         with Collector(settings(tmp_path, workers=2), tmp_path, wait=False) as collector:
-            eventually(lambda: _runs(collector.pid, "plan"))
+            # Python itself only starts then.
+            eventually(lambda: "supervisor" in _arguments(collector.pid))
             collector.process.send_signal(signal.SIGINT)
             assert collector.exit_code() == 0
-            # On a slow machine it may serve by then.
-            is_early = "listening: " not in collector.output
-            expected = "interrupted while starting" if is_early else "draining"
-            assert expected in collector.output
+            assert "draining" in collector.output
             assert "Traceback" not in collector.output
 
     def test_a_worker_that_is_killed_while_starting(self, tmp_path: Path) -> None:
         """It can say nothing of it itself, so its supervisor does."""
         with Collector(settings(tmp_path, workers=2), tmp_path, wait=False) as collector:
-            eventually(lambda: _runs(collector.pid, "worker"))
+            eventually(lambda: _children(collector.pid))
             os.kill(_children(collector.pid)[0], signal.SIGKILL)
             eventually(
                 lambda: collector.process.poll() is not None or "restarting in" in collector.output

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 import uvloop
 
@@ -45,9 +46,8 @@ def up(config: Config, path: Path | None) -> int:
     fault.
     """
     if config.workers > 1:
-        # Replaces this program: the supervisor does without most of what is loaded by now.
-        command = [sys.executable, "-m", "sidelight.collector.app.workers", "supervisor"]
-        os.execv(sys.executable, [*command, str(path)] if path else command)  # noqa: S606 (as it should be)
+        logs.configure(config.logging.level, config.logging.format)
+        return exit_code(lambda: _become_supervisor(config, path))
     for receiver_type, _ in enabled(config.receivers):
         for package in receiver_type.packages:
             # Before anything is started or logged, so that a missing package is the only message.
@@ -55,6 +55,17 @@ def up(config: Config, path: Path | None) -> int:
     logs.configure(config.logging.level, config.logging.format)
     raise_file_limit()
     return exit_code(lambda: uvloop.run(_serve(config, destinations(config), path)))
+
+
+def _become_supervisor(config: Config, path: Path | None) -> NoReturn:
+    """Replace this program: the supervisor does without most of what is loaded by now."""
+    from sidelight.collector.app.workers import plan
+
+    plan.hand_over(plan.to_json(config, destinations(config)))
+    # One that comes from now on waits until the supervisor has handlers for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    command = [sys.executable, "-m", "sidelight.collector.app.workers", "supervisor"]
+    os.execv(sys.executable, [*command, str(path)] if path else command)  # noqa: S606 (as it should be)
 
 
 def exit_code(serve: Callable[[], None]) -> int:

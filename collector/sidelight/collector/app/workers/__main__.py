@@ -1,6 +1,7 @@
 """The processes of several workers: `python -m sidelight.collector.app.workers PART …`.
 
-The parts are `supervisor [FILE]`, and what it starts: `plan [FILE]` and `worker NUMBER`.
+The parts are `supervisor [FILE]`, and what it starts: `worker NUMBER` and, for a reload,
+`plan [FILE]`.
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
-"""Makes the supervisor's plan in a process of its own: `python -m …workers plan [FILE]`.
+"""Makes the supervisor's plan, outside the supervisor.
 
-Reading the configuration needs pydantic, which would stay in the supervisor's memory. Standard
-input holds the running plan, or nothing. Standard output gets the new plan, as JSON. Faults of
-the configuration go to standard error, with exit code 2.
+Reading the configuration needs pydantic, which would stay in the supervisor's memory. The first
+plan comes from `sidelight up`, which then becomes the supervisor. A reload's plan comes from a
+process of its own, `python -m …workers plan [FILE]`: standard input holds the running plan, and
+standard output gets the new one, as JSON. Faults of the configuration go to standard error, with
+exit code 2.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,9 +20,8 @@ from pydantic import TypeAdapter
 from sidelight.base.configuration.section import ConfigError
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.live import reloaded
-from sidelight.collector.app.configuration.loading import load
 from sidelight.collector.app.listeners import receiver_listeners
-from sidelight.collector.app.run import destinations, reread
+from sidelight.collector.app.run import reread
 from sidelight.collector.destinations.registry import AnyDestination
 
 _DESTINATIONS: TypeAdapter[tuple[AnyDestination, ...]] = TypeAdapter(tuple[AnyDestination, ...])
@@ -41,6 +43,17 @@ def to_json(config: Config, used: tuple[AnyDestination, ...]) -> dict[str, Any]:
     }
 
 
+def hand_over(plan: dict[str, Any]) -> None:
+    """Make `plan` the standard input of the program that replaces this one."""
+    # Not an argument: it may be long, and arguments are visible to all users of the machine. Not a
+    # file: the file system may be read-only. Not a pipe: a long plan would fill it.
+    with os.fdopen(os.memfd_create("sidelight-plan"), "w") as memory:
+        json.dump(plan, memory)
+        memory.flush()
+        memory.seek(0)
+        os.dup2(memory.fileno(), sys.stdin.fileno())
+
+
 def from_json(plan: dict[str, Any]) -> tuple[Config, tuple[AnyDestination, ...]]:
     """The inverse of `to_json`."""
     return (
@@ -49,14 +62,11 @@ def from_json(plan: dict[str, Any]) -> tuple[Config, tuple[AnyDestination, ...]]
     )
 
 
-def make(path: Path | None, running: dict[str, Any] | None) -> dict[str, Any]:
+def make(path: Path | None, running: dict[str, Any]) -> dict[str, Any]:
     """The new plan. Its `waiting` names changed keys that need a restart.
 
     Raises `ConfigError`.
     """
-    if running is None:
-        config = load(path)
-        return {**to_json(config, destinations(config)), "waiting": []}
     present, used = from_json(running)
     new, used = reread(path, present, used)
     config, waiting = reloaded(present, new)
@@ -65,10 +75,8 @@ def make(path: Path | None, running: dict[str, Any] | None) -> dict[str, Any]:
 
 def main(path: Path | None) -> int:
     """Make the plan of the configuration in `path`; returns the exit code."""
-    # Not as an argument: it may be long, and arguments are visible to all users of the machine.
-    text = sys.stdin.read()
     try:
-        plan = make(path, json.loads(text or "null"))
+        plan = make(path, json.load(sys.stdin))
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 2

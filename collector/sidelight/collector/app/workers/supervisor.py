@@ -44,20 +44,16 @@ class _PlanError(Exception):
 
 
 def supervise(path: Path | None) -> int:
-    """Serve until a signal; returns the exit code of `sidelight up`."""
+    """Serve the plan in standard input until a signal; returns the exit code of `sidelight up`."""
     # A reload before the workers run would end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    logs.configure("info", None)
-    try:
-        return asyncio.run(_supervise(path))
-    except KeyboardInterrupt:
-        _logger.info("interrupted while starting")
-        return 0
+    plan = json.load(sys.stdin)
+    _log_as(plan)
+    return asyncio.run(_supervise(path, plan))
 
 
-async def _supervise(path: Path | None) -> int:
+async def _supervise(path: Path | None, plan: dict[str, Any]) -> int:
     try:
-        plan = await _plan(path, None)
         return await Supervisor(path, plan).run()
     except _PlanError as error:
         _logger.error("%s", error)
@@ -97,6 +93,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
+        # Before the workers start, which inherit the mask. `sidelight up` blocked them.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
         try:
             if await self._all_serve(keeping):
                 addresses = await self._listen()
@@ -218,7 +216,7 @@ class Supervisor:
 
     async def _change_all(self) -> Change:
         """Reload all workers or, if the configuration has faults, none of them."""
-        plan = await _plan(self._path, self._plan)
+        plan = await _changed_plan(self._path, self._plan)
         asked = list(self._workers.values())
         changes = [await self._change(worker, plan) for worker in asked]
         results = list(zip(asked, changes, strict=True))
@@ -281,8 +279,13 @@ def _how(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-async def _plan(path: Path | None, running: dict[str, Any] | None) -> dict[str, Any]:
-    """The plan, made in a process of its own. Raises `_PlanError`."""
+def _log_as(plan: dict[str, Any]) -> None:
+    options = plan["config"]["logging"]
+    logs.configure(options["level"], options["format"])
+
+
+async def _changed_plan(path: Path | None, running: dict[str, Any]) -> dict[str, Any]:
+    """The plan of a reload, made in a process of its own. Raises `_PlanError`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -298,8 +301,7 @@ async def _plan(path: Path | None, running: dict[str, Any] | None) -> dict[str, 
     if process.returncode != 0:
         raise _PlanError(faults.decode().strip() or f"cannot read {path}")
     plan: dict[str, Any] = json.loads(out)
-    options = plan["config"]["logging"]
-    logs.configure(options["level"], options["format"])
+    _log_as(plan)
     # Warnings of that process, for instance that no destination is configured.
     for line in faults.decode().splitlines():
         _logger.warning("%s", line)
