@@ -38,10 +38,13 @@ PATHS: Final[dict[str, tuple[Callable[[int], list[bytes]], bool]]] = {
 """What is counted: the payload, and whether texts are redacted."""
 
 
-def counted() -> dict[str, float]:
-    """Calls a span, of Python functions and of builtins, once all plans are made."""
+def counted(requests: int = _REQUESTS) -> dict[str, float]:
+    """Calls a span, of Python functions and of builtins, once all plans are made.
+
+    At most so many requests of each path are counted.
+    """
     return {
-        name: _calls(payload(_SPANS)[:_REQUESTS], is_redacting=is_redacting)
+        name: _calls(payload(_SPANS)[:requests], is_redacting=is_redacting)
         for name, (payload, is_redacting) in PATHS.items()
     }
 

@@ -63,12 +63,14 @@ def test_real_runs_give_what_the_tables_show(
 ) -> None:
     """The names that runs give are those that tables look up; they hold what was delivered."""
     monkeypatch.setattr(latency, "SECONDS", 1.0)
+    # As fast as the collector can: few requests are enough.
+    monkeypatch.setattr(growth, "_WARM_SECONDS", 0.2)
     steps = [
         *costs.steps(5_000, tmp_path, None, costs.SCENARIOS[:1]),
         *latency.steps(tmp_path),
         *growth.ceiling_steps(tmp_path, 0.2),
         *itertools.islice(growth.steps([growth.LOAD], tmp_path, 1.0), 2, 3),
-        *itertools.islice(growth.steps([growth.DESTINATIONS], tmp_path, 1.0), 1, 2),
+        *itertools.islice(growth.steps([growth.DESTINATIONS], tmp_path, 0.3), 1, 2),
     ]
     figures = {each.name: each for each in perform(steps, tmp_path, rounds=1)}
     point = growth.LOAD.points[2]
