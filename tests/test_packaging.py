@@ -152,7 +152,9 @@ def _observe_server(installed: Installed) -> set[str]:
         finally:
             server.kill()
     assert server.returncode == 0, said
-    return set(said.splitlines()[-1].split())
+    # Its observer process may log something after it.
+    (packages,) = (line for line in said.splitlines() if line.startswith("fastapi "))
+    return set(packages.split())
 
 
 def _check_bare(installed: Installed) -> None:
