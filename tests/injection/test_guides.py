@@ -38,6 +38,12 @@ class TestTheTestsThemselves:
         with pytest.raises(GuideError):
             guide_pages.run(f"```\n{step}\n```\n", tmp_path)
 
+    @pytest.mark.parametrize("program", ["kubectl get", "helm upgrade", "sidelight inject"])
+    @pytest.mark.real("helm-4")
+    def test_a_command_in_a_sentence(self, program: str, tmp_path: Path) -> None:
+        with pytest.raises(GuideError, match="no-such-option"):
+            guide_pages.run(f"Run `{program} --no-such-option`.\n", tmp_path)
+
     def test_a_manifest(self, tmp_path: Path) -> None:
         pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {contianers: []}\n"
         with pytest.raises(SchemaMismatchError):

@@ -20,14 +20,12 @@ from typing import Any, Final
 
 import yaml
 
-from support.helm import HelmError, helm, tool
+from support.helm import HelmError, helm, objects, tool
 from support.kubernetes_schemas import faults
 
 PROGRAMS: Final = ("kubectl", "helm", "sidelight", "docker")
 CHECKS: Final = "SIDELIGHT_GUIDE_CHECKS"
 """The file to which each command appends a line: the check, a tab, the command."""
-OPTIONS_ONLY: Final = "SIDELIGHT_GUIDE_OPTIONS_ONLY"
-"""Set where nothing is to be done but to read the options."""
 
 KUBERNETES: Final = "1.37"
 # What the page installed last.
@@ -67,8 +65,6 @@ class Check(StrEnum):
 
 def main(program: str, arguments: list[str]) -> int:
     """Check one command; its exit code."""
-    if os.environ.get(OPTIONS_ONLY):
-        return _options(program, arguments)
     check, code = {
         "kubectl": _kubectl, "helm": _helm, "sidelight": _sidelight, "docker": _docker,
     }[program](arguments)  # fmt: skip
@@ -120,12 +116,12 @@ def _helm(arguments: list[str]) -> tuple[Check, int]:
         _RELEASE.write_text(json.dumps(rest))
         for environment in _HELMS:
             text = helm("template", *rest, environment=environment)
-            validate(yaml.safe_load_all(text))
+            validate(objects(text))
         return Check.RENDERED, 0
     if verb == "template":
         for environment in _HELMS:
             text = helm(*arguments, environment=environment)
-            validate(yaml.safe_load_all(text))
+            validate(objects(text))
         sys.stdout.write(text)
         return Check.RENDERED, 0
     if verb in ("package", "lint", "show"):
@@ -167,28 +163,33 @@ def _rendered_settings(name: str) -> str:
     """What a ConfigMap of the release has: the page's own, or that of the quick start."""
     release = json.loads(_RELEASE.read_text()) if _RELEASE.exists() else _QUICK_START
     text = helm("template", *release)
-    for one in yaml.safe_load_all(text):
-        if one and one["kind"] == "ConfigMap" and one["metadata"]["name"] == name:
+    for one in objects(text):
+        if one["kind"] == "ConfigMap" and one["metadata"]["name"] == name:
             return str(one["data"]["injection.yaml"])
     raise HelmError(f"the chart makes no ConfigMap {name}")
 
 
-def _options(program: str, arguments: list[str]) -> int:
+def read_options(program: str, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Let the program read its options, and print its help instead of doing anything."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     asked = [*arguments[:end], "--help", *arguments[end:]]
-    if program != "sidelight":
-        return _real(program, *asked, silent=True)
-    done = subprocess.run([*_SIDELIGHT, *asked], check=False, stdout=subprocess.DEVNULL)
+    command = _SIDELIGHT if program == "sidelight" else (tool(program),)
+    return subprocess.run([*command, *asked], capture_output=True, text=True, check=False)
+
+
+def _options(program: str, arguments: list[str]) -> int:
+    done = read_options(program, arguments)
+    if done.returncode:
+        sys.stdout.write(done.stdout)
+    sys.stderr.write(done.stderr)
     return done.returncode
 
 
-def _real(program: str, *arguments: str, stdin: str = "", silent: bool = False) -> int:
+def _real(program: str, *arguments: str, stdin: str = "") -> int:
     done = subprocess.run(
         [tool(program), *arguments], input=stdin, capture_output=True, text=True, check=False
     )
-    if not silent or done.returncode:
-        sys.stdout.write(done.stdout)
+    sys.stdout.write(done.stdout)
     sys.stderr.write(done.stderr)
     return done.returncode
 

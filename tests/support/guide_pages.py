@@ -6,9 +6,11 @@ the page did, so that no page claims a step that was not run.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -22,10 +24,10 @@ from sidelight.injection.decision import Reason
 from support.guide_commands import (
     CHECKS,
     DEPLOYMENT,
-    OPTIONS_ONLY,
     PROGRAMS,
     VALUES,
     Check,
+    read_options,
     validate,
 )
 from support.paths import DOCS, ROOT, TESTS
@@ -121,7 +123,7 @@ def run(text: str, directory: Path) -> Checked:
         shown = following.text if following and following.language == "text" else None
         printed = ""
         for command in block.commands:
-            output, steps = _run(command, directory, {}, may_fail=shown is not None)
+            output, steps = _run(command, directory, may_fail=shown is not None)
             printed += output
             for check, step in steps:
                 if step not in checked.setdefault(check, []):
@@ -129,12 +131,22 @@ def run(text: str, directory: Path) -> Checked:
         if shown is not None and printed.split() != shown.split():
             raise GuideError(f"{block.text}prints\n{printed}and not\n{shown}")
     for command in inline_commands(text):
-        _run(command, directory, {OPTIONS_ONLY: "1"})
+        _read_options(command)
     return checked
 
 
+# Many pages have the same commands in their sentences.
+@functools.cache
+def _read_options(command: str) -> None:
+    """Let the program of a command read its options. Raises `GuideError` if it refuses them."""
+    program, *arguments = shlex.split(command)
+    done = read_options(program, arguments)
+    if done.returncode:
+        raise GuideError(f"{command}\n{done.stdout}{done.stderr}")
+
+
 def _run(
-    command: str, directory: Path, variables: Mapping[str, str], *, may_fail: bool = False
+    command: str, directory: Path, *, may_fail: bool = False
 ) -> tuple[str, list[tuple[Check, str]]]:
     """What a command prints, and how its programs were checked."""
     noted = directory / "checks"
@@ -146,7 +158,6 @@ def _run(
             **os.environ,
             "PATH": f"{_programs(directory)}:{os.environ['PATH']}",
             CHECKS: str(noted),
-            **variables,
         },
         capture_output=True,
         text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -49,6 +50,8 @@ def _promtool(directory: Path, tests: Mapping[str, dict[str, Any]]) -> str:
     done = subprocess.run(
         ["promtool", "test", "rules", *(f"{name}.yml" for name in tests)],
         cwd=directory,
+        # Less garbage collection: it would take a quarter of the CPU time.
+        env={**os.environ, "GOGC": "400"},
         capture_output=True,
         text=True,
         check=False,
