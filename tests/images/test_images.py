@@ -21,6 +21,7 @@ import pytest
 from sidelight.instrumentation.injected import loader, tree
 from support.injection import SPANS, read_only, serve
 from support.injection_settings import default_settings
+from support.installed import wheels
 from support.paths import ROOT
 from support.ports import free_port
 from support.waiting import eventually
@@ -62,6 +63,9 @@ def build(part: str, directory: Path) -> Path:
     foreign = ("PYTHON", "VIRTUAL_ENV", "SIDELIGHT_")
     variables = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     variables["PATH"] = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    (extras,) = re.findall(r"SIDELIGHT_EXTRAS:-([\w,-]+)", (IMAGES / "build.sh").read_text())
+    index = wheels(ROOT / "constraints.txt", extras)
+    variables |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}
     done = subprocess.run(
         ["images/build.sh", part, image],
         cwd=clean_root(part, directory / "source"),

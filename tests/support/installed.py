@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from sidelight.demo.environments import cache_directory
+from support.paths import ROOT
 
 _DOWNLOAD_SECONDS = 800
 _COMPLETE = ".complete"
@@ -64,7 +66,7 @@ class Installed:
 def install(python: Path, archive: Path, directory: Path) -> Installed:
     """A fresh environment in `directory` with `archive`, a wheel or sdist, and nothing else."""
     _make_environment(python, directory)
-    _pip(directory, *_INSTALL, "--no-deps", str(archive))
+    _pip(*_INSTALL, "--no-deps", str(archive), to=directory)
     return Installed(directory)
 
 
@@ -94,6 +96,27 @@ def with_extras(
     installed.sidelight.write_text(command)
     shutil.copymode(bare.sidelight, installed.sidelight)
     return installed
+
+
+def wheels(constraints: Path, extras: str) -> Path:
+    """A folder of what building this repository and installing it with `extras` needs.
+
+    It is an index for pip, without the pages of all versions, which take seconds to read.
+    """
+    project = ROOT / "pyproject.toml"
+    key = hashlib.sha256(f"{sys.version} {extras}".encode())
+    for file in (project, constraints):
+        key.update(file.read_bytes())
+    folder = cache_directory() / "environments" / f"wheels-{key.hexdigest()[:12]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.parent / f"{folder.name}.lock"):
+        if not (folder / _COMPLETE).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            build = tomllib.loads(project.read_text())["build-system"]["requires"]
+            wanted = [*build, f"{ROOT}[{extras}]"]
+            _pip("download", "--dest", str(folder), "-c", str(constraints), *wanted)
+            (folder / _COMPLETE).touch()
+    return folder
 
 
 def environment() -> dict[str, str]:
@@ -137,8 +160,8 @@ def _requirements(python: Path, wheel: Path, extras: str, constraints: Sequence[
             _make_environment(python, directory)
             file = directory / "constraints.txt"
             file.write_text("\n".join(constraints))
-            _pip(directory, *_INSTALL, "-c", str(file), f"{wheel}[{extras}]")
-            _pip(directory, "uninstall", "--yes", "sidelight")
+            _pip(*_INSTALL, "-c", str(file), f"{wheel}[{extras}]", to=directory)
+            _pip("uninstall", "--yes", "sidelight", to=directory)
             (directory / _COMPLETE).touch()
     return Installed(directory).packages
 
@@ -161,10 +184,13 @@ def _version(python: Path) -> str:
     return subprocess.check_output([python, "-c", program], text=True).strip()
 
 
-def _pip(directory: Path, *arguments: str) -> None:
-    command = [sys.executable, "-m", "pip", "--python", str(directory / "bin" / "python")]
+def _pip(*arguments: str, to: Path | None = None) -> None:
+    """Run this environment's pip, for that in `to` if one is given."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    if to is not None:
+        command += ["--python", str(to / "bin" / "python")]
     done = subprocess.run(
-        [*command, "--disable-pip-version-check", *arguments],
+        [*command, *arguments],
         env={**environment(), **_PIP},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
