@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from sidelight.collector.app.configuration.config import Config
+from sidelight.collector.app.workers.plan import to_json
 from support.collector import environment
 
 _PROGRAM = """
@@ -22,13 +25,13 @@ finally:
 """
 
 
-def _result(code: str, cwd: Path) -> tuple[str, int]:
+def _result(code: str, cwd: Path, text: str = "") -> tuple[str, int]:
     """The standard output of a fresh Python, and the number in the last line of its errors."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=cwd,
         env=environment(),
-        stdin=subprocess.DEVNULL,
+        input=text,
         capture_output=True,
         text=True,
         timeout=120,
@@ -47,7 +50,10 @@ def _result(code: str, cwd: Path) -> tuple[str, int]:
 )
 def test_a_program_hardly_looks_for_it(tmp_path: Path, module: str, arguments: str) -> None:
     """CPython would up to 150 times, in objects that stay; 7 are before the program's own code."""
-    output, collections = _result(_PROGRAM.format(module=module, arguments=arguments), tmp_path)
+    # Which the plan alone reads.
+    running = json.dumps(to_json(Config(destinations=()), ()))
+    code = _PROGRAM.format(module=module, arguments=arguments)
+    output, collections = _result(code, tmp_path, running)
     assert output
     assert collections <= 10
 
