@@ -24,7 +24,7 @@ from support.vectordb import provoke, secret_values, servers
 from support.vectordb.milvus_lite import DIMENSION, Observe, vector
 from support.vectordb.servers import Serving
 
-REAL = pytest.mark.real("chroma", "chroma-1.0", "milvus", "milvus-2.5", "qdrant-1.13")
+REAL = pytest.mark.real("chroma", "chroma-1.0", "milvus-2.5", "qdrant-1.13")
 
 
 @REAL
@@ -32,7 +32,6 @@ REAL = pytest.mark.real("chroma", "chroma-1.0", "milvus", "milvus-2.5", "qdrant-
     ("client", "environment", "serving", "known"),
     [
         ("milvus", "tests", servers.milvus_lite_file, "vector field 'vector' expected dim 3, got"),
-        ("milvus", "tests", servers.milvus_standalone, "{title} field should be a varchar"),
         ("milvus", "milvus-2.5", servers.milvus_lite_file, "{title} field should be a varchar"),
         ("qdrant", "tests", servers.nowhere, "expected dim: 3, got 1 for vector ''"),
         ("qdrant", "tests", servers.qdrant_rest, "expected dim: 3, got 1 for vector ''"),

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
 
 from sidelight import conventions as names
 from support.vectordb import servers
 from support.vectordb.record import Called, Outcome, differences
 from support.vectordb.servers import Serving, run_workload
-from support.waiting import eventually
 
 pytestmark = pytest.mark.real("milvus", "chroma")
 
@@ -42,7 +35,6 @@ MODES = [
     Mode("Milvus Lite in the process", "milvus", servers.milvus_lite_file),
     Mode("Milvus Lite server", "milvus", servers.milvus_lite),
     Mode("Milvus Lite server, async", "milvus-async", servers.milvus_lite),
-    Mode("Milvus 2.3.5, async", "milvus-async", servers.milvus_standalone),
     Mode("Qdrant local", "qdrant", servers.nowhere),
     Mode("Qdrant local, async", "qdrant-async", servers.nowhere),
     Mode("Qdrant REST", "qdrant", servers.qdrant_rest),
@@ -81,56 +73,6 @@ def _addresses(outcome: Outcome) -> set[tuple[object, object]]:
         (span.attributes.get(names.SERVER_ADDRESS), span.attributes.get(names.SERVER_PORT))
         for span in outcome.seen
     }
-
-
-class _Receiver(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Keeps the spans that a server exports over OTLP/gRPC."""
-
-    def __init__(self) -> None:
-        self.parents: set[tuple[str, str]] = set()
-
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        return grpc.unary_unary_rpc_method_handler(
-            self._export,
-            ExportTraceServiceRequest.FromString,
-            ExportTraceServiceResponse.SerializeToString,
-        )
-
-    def _export(self, request: ExportTraceServiceRequest, _context: object) -> object:
-        for resource in request.resource_spans:
-            for scope in resource.scope_spans:
-                for span in scope.spans:
-                    self.parents.add((span.trace_id.hex(), span.parent_span_id.hex()))
-        return ExportTraceServiceResponse()
-
-
-def test_the_spans_of_a_real_milvus_join_the_client_s(tmp_path: Path) -> None:
-    """Milvus 2.3.5 takes our header: its own spans are children of the calls that caused them."""
-    receiver = _Receiver()
-    endpoint = grpc.server(ThreadPoolExecutor(2))
-    endpoint.add_generic_rpc_handlers((receiver,))
-    port = endpoint.add_insecure_port("127.0.0.1:0")
-    endpoint.start()
-    settings = {
-        "trace.exporter": "otlp",
-        "trace.otlp.endpoint": f"127.0.0.1:{port}",
-        "trace.otlp.secure": "false",
-        "trace.sampleFraction": 1,
-    }
-
-    with servers.milvus_standalone(tmp_path, settings) as server:
-        outcome = run_workload("milvus", replace(server, pid=None))
-        waiting = {"insert docs", "search docs", "query docs", "delete docs"}
-        # The server exports every five seconds.
-
-        def missing() -> set[str]:
-            parents = {s.name for s in outcome.seen if (s.trace_id, s.span_id) in receiver.parents}
-            return waiting - parents
-
-        eventually(lambda: not missing(), "Milvus's spans below ours", state=missing)
-    endpoint.stop(5).wait()
-
-    assert differences(outcome, "milvus") == []
 
 
 def _wrong_collection(call: Called) -> Called:
