@@ -24,7 +24,7 @@ from support.node.packages import NodeError, packages, run
 from support.paths import TESTS
 from support.waiting import waiting_for
 
-pytestmark = pytest.mark.real("node", "helm-4")
+pytestmark = [pytest.mark.real("node", "helm-4"), pytest.mark.usefixtures("renderings")]
 
 _FOLDER = TESTS / "support" / "node" / "kubernetes_models"
 _MODULES = {

@@ -15,7 +15,7 @@ from support.langfuse import LangfuseStandIn
 from support.ports import free_port
 from support.rendered_gateway import Gateway, place
 
-pytestmark = pytest.mark.real("helm-4")
+pytestmark = [pytest.mark.real("helm-4"), pytest.mark.usefixtures("renderings")]
 
 
 def _objects(langfuse_url: str, port: int) -> list[Object]:

@@ -22,7 +22,7 @@ from support.ports import free_port
 from support.rendered_gateway import place
 from support.waiting import eventually
 
-pytestmark = pytest.mark.real("helm-4")
+pytestmark = [pytest.mark.real("helm-4"), pytest.mark.usefixtures("renderings")]
 
 # As OpenShift gives them: a user id of the namespace's range, the root group, and an fsGroup.
 _RANDOM_UID = 1_000_660_000

@@ -32,7 +32,7 @@ from support.pods import pods_of
 from support.typed_cel import types_of_policy
 from support.waiting import eventually
 
-pytestmark = pytest.mark.real("helm-4")
+pytestmark = [pytest.mark.real("helm-4"), pytest.mark.usefixtures("renderings")]
 
 MANIFESTS = sorted((TESTS / "injection" / "manifests").glob("*.yaml"))
 INJECTING = [

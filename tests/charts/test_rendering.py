@@ -29,7 +29,7 @@ from support.kubernetes.answering_cluster import answering_cluster
 from support.kubernetes_schemas import faults
 from support.paths import ROOT
 
-pytestmark = pytest.mark.real("helm-4", "helm-3")
+pytestmark = [pytest.mark.real("helm-4", "helm-3"), pytest.mark.usefixtures("renderings")]
 
 VERSIONS = ("1.29", "1.32", "1.36", "1.37")
 WAYS: tuple[tuple[Literal["policy", "webhook"], str], ...] = (

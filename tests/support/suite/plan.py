@@ -1,9 +1,9 @@
 """How a run is divided among processes: which tests stay together, and which come first.
 
 Tests of one file stay together, because they share what the file's fixtures have started. Tests
-that share a server of the whole run stay together wherever they are, so that it starts once. A
-slow test that shares nothing is a unit of its own, so that no process waits for another at the
-end. Long units come first, for the same reason.
+that share a server of the whole run, or what Helm has rendered, stay together wherever they are,
+so that it starts once. A slow test that shares nothing is a unit of its own, so that no process
+waits for another at the end. Long units come first, for the same reason.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Self
 import pytest
 
 VLLM = "vllm"
-# Fixtures of the whole run that start a real server, and the environments they need.
-SHARED_SERVERS = {"guarded_phoenix": "phoenix", "shared_vllm": VLLM}
+# Fixtures of the whole run that start a real server or keep what takes long to make, and the
+# environments they need.
+SHARED = {"guarded_phoenix": "phoenix", "shared_vllm": VLLM, "renderings": "helm-4"}
 _SHARING_SCOPES = ("module", "package", "session")
 # What pytest and its plugins bring; it holds nothing that takes time to start.
 _CHEAP_FIXTURES = ("tmp_path_factory", "event_loop_policy", "pytestconfig", "lite")
@@ -66,7 +67,7 @@ def ordered(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     command line.
     """
     order = list(items)
-    for fixture in SHARED_SERVERS:
+    for fixture in SHARED:
         marked = [item for item in order if fixture in _ends(item)]
         others = [item for item in order if fixture not in _ends(item)]
         users = [place for place, item in enumerate(others) if fixture in _fixtures(item)]
@@ -116,7 +117,7 @@ _INSTALLED_BY_DEBIAN = {"prometheus", "alertmanager", "chromium", "node"}
 
 
 def _unit_name(item: pytest.Item) -> str:
-    for name, environment in SHARED_SERVERS.items():
+    for name, environment in SHARED.items():
         if name in _fixtures(item):
             if environment not in environments_of(item):
                 raise pytest.UsageError(f'{item.nodeid}: not marked real("{environment}")')
