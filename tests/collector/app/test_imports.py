@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,13 @@ def test_only_what_is_configured(tmp_path: Path, grpc: bool) -> None:
     imported = _imported(tmp_path, grpc=grpc)
     assert ("grpc" in imported) is grpc
     assert imported & UNUSED.keys() == set()
+
+
+def test_a_supervisor_knows_no_data() -> None:
+    """It stays in memory beside its workers, which have all of this."""
+    code = "import sys, sidelight.collector.app.workers.supervisor; print(*sys.modules)"
+    imported = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "asyncio" in imported
+    assert not {"google.protobuf", "grpc", "opentelemetry", "pydantic", "yaml"} & set(imported)

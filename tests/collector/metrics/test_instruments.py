@@ -15,7 +15,7 @@ from prometheus_client.utils import floatToGoString
 
 from sidelight.collector.metrics import process
 from sidelight.collector.metrics.instruments import Counter, Gauge
-from sidelight.otlp.prometheus.names import spelled
+from sidelight.otlp.prometheus.values import spelled
 from support.openmetrics import lines
 
 

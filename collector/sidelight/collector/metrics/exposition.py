@@ -19,8 +19,7 @@ from sidelight.collector.metrics.family import (
     labels_text,
 )
 from sidelight.collector.metrics.page import Families, Hidden, Reason, SourceName, arrange
-from sidelight.otlp.prometheus.names import spelled
-from sidelight.otlp.prometheus.values import Exemplar, NumberValue, samples
+from sidelight.otlp.prometheus.values import Exemplar, NumberValue, samples, spelled
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"

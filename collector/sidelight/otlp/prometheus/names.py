@@ -5,7 +5,6 @@ https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetric
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
@@ -17,7 +16,6 @@ from sidelight.otlp import span
 from sidelight.otlp.remember import remembered
 
 SERVICE_NAMESPACE = "service.namespace"
-_MAX_PLAIN_DIGITS = 6
 
 _UNITS = {
     "d": "days",
@@ -131,18 +129,3 @@ def identity(resource: Mapping[str, str]) -> dict[str, str]:
 def is_identity(attribute: str) -> bool:
     """Whether a resource attribute is told by `job` and `instance` already."""
     return attribute in _IDENTITY
-
-
-def spelled(value: float) -> str:
-    """A number as Prometheus itself writes it, which is how it compares `le` and `quantile`."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    text = repr(float(value))
-    # Go begins with exponents at a million, where Python writes 1000000.0.
-    dot = text.find(".")
-    if value > 0 and dot > _MAX_PLAIN_DIGITS:
-        mantissa = f"{text[0]}.{text[1:dot]}{text[dot + 1 :]}".rstrip("0.")
-        return f"{mantissa}e+{dot - 1:02d}"
-    return text

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from sidelight.otlp.prometheus.names import spelled
+_MAX_PLAIN_DIGITS = 6
 
 
 class Exemplar(NamedTuple):
@@ -104,3 +104,18 @@ def samples(kind: str, value: Value) -> Iterator[Sample]:
 def spelled_bounds(bounds: tuple[float, ...]) -> tuple[str, ...]:
     """The `le` of each bucket, that of infinity included."""
     return tuple(spelled(bound) for bound in (*bounds, math.inf))
+
+
+def spelled(value: float) -> str:
+    """A number as Prometheus itself writes it, which is how it compares `le` and `quantile`."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    text = repr(float(value))
+    # Go begins with exponents at a million, where Python writes 1000000.0.
+    dot = text.find(".")
+    if value > 0 and dot > _MAX_PLAIN_DIGITS:
+        mantissa = f"{text[0]}.{text[1:dot]}{text[dot + 1 :]}".rstrip("0.")
+        return f"{mantissa}e+{dot - 1:02d}"
+    return text

@@ -16,7 +16,7 @@ from fnmatch import translate
 from sidelight import conventions
 from sidelight.base.marks import mark_of
 from sidelight.collector.metrics.family import FamilyType, ScrapedFamily, labels_text
-from sidelight.otlp.prometheus.names import spelled
+from sidelight.otlp.prometheus.values import spelled
 
 _LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*+[ \t]*+=[ \t]*+"(?:[^"\\]++|\\.)*+"[ \t]*+'
 # All quantifiers are possessive, so a hostile line is refused in linear time.
