@@ -57,7 +57,7 @@ def _lock(port: int) -> IO[str] | None:
     except BlockingIOError:
         file.close()
         return None
-    if _is_free(port):
+    if is_free(port):
         return file
     file.close()
     return None
@@ -79,7 +79,8 @@ def _folder() -> Path:
     return folder
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nothing is bound to a loopback port, connections of an earlier server included."""
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", port))

@@ -103,7 +103,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             provider.add_span_processor(SimpleSpanProcessor(exporter))
             try:
                 with (
-                    milvus_standalone(folder, tracing) as server,
+                    milvus_standalone(folder, tracing, metrics_port=METRICS_PORT) as server,
                     run_prometheus(scrape, folder / "prometheus") as prometheus,
                 ):
                     # A counter has no rate before it was scraped twice.

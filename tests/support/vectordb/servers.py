@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 from sidelight.demo.processes import Process, Processes, tail
 from support import environments, paths
-from support.ports import alone, free_port
+from support.ports import alone, free_port, is_free
 from support.vectordb.provoke import Provoked
 from support.vectordb.record import Outcome
 from support.waiting import PATIENCE_SECONDS, eventually
@@ -107,13 +107,23 @@ def milvus_lite(directory: Path) -> Iterator[Server]:
 
 @contextmanager
 def milvus_standalone(
-    directory: Path, settings: Mapping[str, object] | None = None
+    directory: Path,
+    settings: Mapping[str, object] | None = None,
+    *,
+    metrics_port: int | None = None,
 ) -> Iterator[Server]:
-    """Milvus 2.3.5 standalone, the real server in Go, with settings of its milvus.yaml."""
+    """Milvus 2.3.5 standalone, the real server in Go, with settings of its milvus.yaml.
+
+    Its metrics are at the first free port from 9091 on: with `metrics_port` it starts once that
+    is free. For a minute after an earlier server was scraped it is not.
+    """
     python = python_of("milvus")
     extra = [f"--extra-config={name}={value}" for name, value in (settings or {}).items()]
     # One at a time: its etcd binds port 2380 whatever is configured, and a second server hangs.
     with alone("milvus"):
+        if metrics_port is not None:
+            what = f"port {metrics_port} to be free for Milvus's metrics"
+            eventually(lambda: is_free(metrics_port), what)
         for start in range(_MILVUS_STARTS):
             data = directory / f"data-{start}"
             port = free_port()
