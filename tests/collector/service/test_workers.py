@@ -305,27 +305,29 @@ class TestSignals:
                 collector.post(request_of(new_ids(1), text="a@example.org"))
                 assert collector.metric("sidelight_collector_redacted_total", rule="email") == 1
 
-    @pytest.mark.parametrize(
-        ("text", "fault"),
-        [
-            ("a: 1", "a: unknown key"),
-            ("{workers: 2, processors: {prices: no.yaml}, destinations: []}", "no.yaml"),
-        ],
-        ids=["file", "parts"],
-    )
-    def test_a_bad_file_changes_nothing(self, tmp_path: Path, text: str, fault: str) -> None:
+    def test_a_bad_file_changes_nothing(self, tmp_path: Path) -> None:
         """And a worker that dies meanwhile comes back with what the others have."""
+        # Found when the file is read, and when parts are built.
+        bad = {
+            "a: 1": "a: unknown key",
+            "{workers: 2, processors: {prices: no.yaml}, destinations: []}": "no.yaml",
+        }
         with SpanStore() as store:
             config = settings(tmp_path, workers=2, destinations=[store.destination()])
             with Collector(config, tmp_path) as collector:
-                said = reload(collector, tmp_path, text)
-                assert any("nothing changed" in line and fault in line for line in said)
-                assert collector.metric("sidelight_collector_config_reload_ok") == 0
-                os.kill(_children(collector.pid)[0], signal.SIGKILL)
-                eventually(lambda: "restarting in" in collector.output)
-                eventually(lambda: collector.metric("sidelight_collector_workers") == 2)
-                ids = spread(collector)
-                eventually(lambda: set(ids) <= store.ids.keys())
+                for number, (text, fault) in enumerate(bad.items(), 1):
+                    assert collector.metric("sidelight_collector_config_reload_ok") == 1
+                    said = reload(collector, tmp_path, text)
+                    assert any("nothing changed" in line and fault in line for line in said)
+                    assert collector.metric("sidelight_collector_config_reload_ok") == 0
+                    os.kill(_children(collector.pid)[0], signal.SIGKILL)
+                    eventually(
+                        lambda number=number: collector.output.count("restarting in") == number
+                    )
+                    eventually(lambda: collector.metric("sidelight_collector_workers") == 2)
+                    ids = spread(collector)
+                    eventually(lambda ids=ids: set(ids) <= store.ids.keys())
+                    reload(collector, tmp_path, config)
 
 
 def _sum_request(value: int) -> bytes:
