@@ -51,15 +51,8 @@ def run(folder: Path, *options: str, **files: str) -> tuple[str, list[tuple[str,
     (folder / "conftest.py").write_text(imports + NOTED.format(ran=str(ran)))
     for name, text in files.items():
         (folder / f"{name}.py").write_text(f"import os, pytest\n{textwrap.dedent(text)}")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "support.suite.plugin",
-        "-p",
-        "no:cacheprovider",
-    ]
+    plugins = ("-p", "support.suite.plugin", "-p", "no:cacheprovider")
+    command = [sys.executable, "-m", "pytest", *plugins]
     output = folder / "output"
     with output.open("w") as written:
         subprocess.run(
@@ -141,6 +134,21 @@ def test_long_tests_come_first_and_are_shared_out(tmp_path: Path) -> None:
     # In the other process a slow test may still be running.
     last = dict(ran)["test_2"]
     assert [name for name, pid in ran if pid == last][-2:] == ["test_1", "test_2"]
+
+
+def test_processes_begin_to_collect_in_different_places(tmp_path: Path) -> None:
+    """What one has compiled is there for the others. xdist refuses tests in different orders."""
+    imported = tmp_path / "imported"
+    module = f"""
+        print(os.getpid(), __name__, file=open({str(imported)!r}, "a"))
+        def test_1(): ...
+    """
+    _, ran = run(tmp_path, *SPREAD, test_a=module, test_b=module, test_c=module, test_d=module)
+    assert len(ran) == 4
+    orders: dict[str, list[str]] = {}
+    for pid, name in map(str.split, imported.read_text().splitlines()):
+        orders.setdefault(pid, []).append(name[-1])
+    assert sorted(map("".join, orders.values())) == ["abcd", "cdab"]
 
 
 class Node:

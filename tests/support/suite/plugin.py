@@ -26,6 +26,7 @@ from hypothesis import HealthCheck, settings
 
 from support import waiting
 from support.suite.builds import Builds
+from support.suite.collecting import StaggeredCollection
 from support.suite.plan import Plan, make_plan, ordered
 
 _TELL_EVERY_SECONDS = 30.0
@@ -42,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     given = getattr(config, "workerinput", None)
     if given is not None:
         config.pluginmanager.register(_Worker(Path(given["shared"]), given["workerid"]))
+        number = int(given["workerid"].removeprefix("gw"))
+        config.pluginmanager.register(StaggeredCollection(number / given["workercount"]))
     elif not config.option.collectonly:
         config.pluginmanager.register(_Leader(config))
 
