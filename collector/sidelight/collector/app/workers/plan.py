@@ -13,8 +13,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -47,20 +46,12 @@ def to_json(config: Config, used: tuple[AnyDestination, ...]) -> dict[str, Any]:
 def hand_over(plan: dict[str, Any]) -> None:
     """Make `plan` the standard input of the program that replaces this one."""
     # Not an argument: it may be long, and arguments are visible to all users of the machine. Not a
-    # pipe: a long plan would fill it. Not a file where there is a choice: the file system may be
-    # read-only.
-    with _unnamed() as memory:
+    # file: the file system may be read-only. Not a pipe: a long plan would fill it.
+    with os.fdopen(os.memfd_create("sidelight-plan"), "w") as memory:
         json.dump(plan, memory)
         memory.flush()
         memory.seek(0)
         os.dup2(memory.fileno(), sys.stdin.fileno())
-
-
-def _unnamed() -> IO[str]:
-    if sys.platform == "linux":
-        return os.fdopen(os.memfd_create("sidelight-plan"), "w")
-    else:  # noqa: RET505 (for mypy what follows would be unreachable)
-        return TemporaryFile("w")
 
 
 def from_json(plan: dict[str, Any]) -> tuple[Config, tuple[AnyDestination, ...]]:
