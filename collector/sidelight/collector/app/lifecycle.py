@@ -20,6 +20,7 @@ from sidelight.base.background import supervise
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.garbage import keep_what_exists
 from sidelight.base.listening import bind
+from sidelight.base.signals import on_signal
 from sidelight.collector.app.assembly import CurrentConfig, assemble
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.live import reloaded
@@ -166,9 +167,8 @@ class Service:
         )
 
     def _catch_signals(self) -> None:
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled, number)
+            on_signal(number, self._signalled)
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop.is_set():

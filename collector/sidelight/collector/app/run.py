@@ -20,6 +20,7 @@ import uvloop
 from sidelight.base import logging_setup as logs
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.listening import ServiceError
+from sidelight.base.signals import on_signal
 from sidelight.collector.app import detect
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.app.configuration.cut_short import refuse_if_cut_short
@@ -98,7 +99,7 @@ async def _serve(
     service = Service(config, destinations)
     reloads: set[asyncio.Task[None]] = set()
 
-    def hang_up() -> None:
+    def hang_up(_: signal.Signals) -> None:
         # The one that waits will read the newest file: more signals change nothing.
         if len(reloads) >= MAX_RELOADS:
             return
@@ -106,7 +107,7 @@ async def _serve(
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
+    on_signal(signal.SIGHUP, hang_up)
     await service.run()
 
 

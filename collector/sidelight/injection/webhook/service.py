@@ -16,6 +16,7 @@ from sidelight.base.configuration.section import ConfigError
 from sidelight.base.garbage import keep_what_exists
 from sidelight.base.http_server import HttpLimits, HttpServer, TlsOptions
 from sidelight.base.listening import ServiceError, connections
+from sidelight.base.signals import on_signal
 from sidelight.base.tls.watched import Watched
 from sidelight.collector.app import probes
 from sidelight.collector.metrics.exposition import Exposition
@@ -154,9 +155,8 @@ class Injector:
         self._stop.set()
 
     def _catch_signals(self) -> None:
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled, number)
+            on_signal(number, self._signalled)
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop.is_set():
