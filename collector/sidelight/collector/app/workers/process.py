@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from sidelight.collector.app.reload import Change
@@ -65,7 +67,10 @@ class WorkerProcess:
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has exited."""
         if self._process is not None and self.is_running:
-            self._process.send_signal(number)
+            # By `Process.send_signal`, `subprocess` asks first whether it has exited. asyncio then
+            # finds no process to wait for, and gives 255 as its exit code.
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
     async def snapshot(self) -> Snapshot:
         """Its metrics. Raises `LinkError`."""
