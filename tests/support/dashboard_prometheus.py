@@ -36,6 +36,7 @@ from support.vllm_exposition import (
     with_both_prefixes,
     with_prefix,
 )
+from support.waiting import eventually
 
 SCRAPE_SECONDS = 1
 WINDOW = "6s"
@@ -198,11 +199,17 @@ def run_servers(directory: Path) -> Iterator[Servers]:
 def _full_window(server: Prometheus, jobs: Collection[str]) -> Moment:
     up = f'up{{exported_job=""}}[{WINDOW}]'
     took = f'scrape_duration_seconds{{exported_job=""}}[{WINDOW}]'
-    [moment] = server.wait_for(
-        # A page that is answered late has counted on since the time that its samples get.
+    # A page that is answered late has counted on since the time that its samples get.
+    expression = (
         f"timestamp(vector(1)) and on () count(count_over_time({up}) >= {SAMPLES} "
-        f"and min_over_time({up}) == 1 and max_over_time({took}) < 0.5) == {len(jobs)}",
+        f"and min_over_time({up}) == 1 and max_over_time({took}) < 0.5) == {len(jobs)}"
+    )
+    [moment] = eventually(
+        # Samples have the time at which a scrape began: of now, those under way are missing.
+        lambda: server.query(expression, at=time.time() - SCRAPE_SECONDS),
+        "six seconds in which every target was scraped in time",
         seconds=FIND_SECONDS,
+        state=lambda: f"unhealthy targets: {server.unhealthy_targets()}",
     )
     return Moment(server, moment.value)
 
