@@ -18,7 +18,7 @@ from typing import Any
 
 from sidelight.demo.processes import Processes
 from support.ports import free_port
-from support.waiting import PATIENCE_SECONDS, eventually, waiting_for
+from support.waiting import eventually, waiting_for
 
 START_SECONDS = 120.0
 
@@ -76,12 +76,11 @@ class Prometheus:
             if target["health"] != "up"
         }
 
-    def wait_for(self, expression: str, *, seconds: float = PATIENCE_SECONDS) -> list[Series]:
+    def wait_for(self, expression: str) -> list[Series]:
         """Waits until a query returns something. Raises `AssertionError` with the targets."""
         found: list[Series] = eventually(
             lambda: self.query(expression),
             f"data for {expression}",
-            seconds=seconds,
             state=lambda: f"unhealthy targets: {self.unhealthy_targets()}",
         )
         return found
