@@ -8,9 +8,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Literal, Self
+
+from support.threading_server import PatientHTTPServer
 
 Fault = Literal["hang", "no answer", "cut", "trickle"]
 
@@ -62,7 +64,7 @@ class Backend:
         class Handler(_Handler):
             owner = backend
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server = PatientHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self._server.block_on_close = False
         if tls is not None:
