@@ -8,7 +8,7 @@ import sys
 
 # SIGUSR1 wakes the loop, which has Python run the handlers: SIGTERM comes while it does.
 PROGRAM = """
-import asyncio, os, signal, threading, time, uvloop
+import asyncio, os, signal, threading, uvloop
 from sidelight.base.signals import on_signal
 
 async def main():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ pytestmark = pytest.mark.slow
 
 
 class TestStarting:
+    def test_without_standard_input(self, tmp_path: Path) -> None:
+        """A parent may have closed it; the plan comes to the supervisor all the same."""
+        closed = ("sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "sidelight.collector")
+        with Collector(settings(tmp_path, workers=2), tmp_path, command=closed) as collector:
+            assert collector.terminate() == 0
+
     @pytest.mark.parametrize("section", ["otlp_http", "otlp_grpc"])
     def test_a_taken_port(self, tmp_path: Path, section: str) -> None:
         """Shared ports are shared with any process of the user: one that is taken is refused.

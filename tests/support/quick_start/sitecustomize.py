@@ -65,7 +65,7 @@ class _ForkedBeforePlugins:
                 once = iter([_spawn_by_forking])
 
                 def load_general_plugins() -> None:
-                    # Whoever imports it by name keeps this function, in the forks too.
+                    # Modules that imported it by name call this function, also in the forks.
                     for spawn_by_forking in once:
                         spawn_by_forking()
                     load()

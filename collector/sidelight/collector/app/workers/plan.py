@@ -24,6 +24,7 @@ from sidelight.collector.app.listeners import receiver_listeners
 from sidelight.collector.app.run import reread
 from sidelight.collector.destinations.registry import AnyDestination
 
+_STANDARD_INPUT = 0
 _DESTINATIONS: TypeAdapter[tuple[AnyDestination, ...]] = TypeAdapter(tuple[AnyDestination, ...])
 
 
@@ -47,11 +48,13 @@ def hand_over(plan: dict[str, Any]) -> None:
     """Make `plan` the standard input of the program that replaces this one."""
     # Not an argument: it may be long, and arguments are visible to all users of the machine. Not a
     # file: the file system may be read-only. Not a pipe: a long plan would fill it.
-    with os.fdopen(os.memfd_create("sidelight-plan"), "w") as memory:
+    descriptor = os.memfd_create("sidelight-plan")
+    with os.fdopen(descriptor, "w", closefd=False) as memory:
         json.dump(plan, memory)
-        memory.flush()
-        memory.seek(0)
-        os.dup2(memory.fileno(), sys.stdin.fileno())
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.dup2(descriptor, _STANDARD_INPUT)
+    # It is the same one if `sidelight up` was started without any, and would close at exec.
+    os.set_inheritable(_STANDARD_INPUT, True)
 
 
 def from_json(plan: dict[str, Any]) -> tuple[Config, tuple[AnyDestination, ...]]:
