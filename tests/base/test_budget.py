@@ -20,21 +20,6 @@ def test_each_part_sees_what_all_use() -> None:
     assert (http.used, grpc.used, pool.used) == (40, 10, 50)
 
 
-def test_a_block_gives_back_what_it_held() -> None:
-    """Also when it ends with an exception."""
-    budget = Budget(100)
-    held = []
-
-    def fail() -> None:
-        with budget.holding(60):
-            held.append(budget.used)
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert (held, budget.used) == ([60], 0)
-
-
 async def test_who_waits_is_served_in_turn() -> None:
     """A small request does not overtake a large one, which would wait for ever."""
     budget = Budget(100)

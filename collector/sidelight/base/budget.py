@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 
@@ -78,15 +76,6 @@ class Budget:
         self.used -= count
         self._pool.used -= count
         self._pool.grant()
-
-    @contextmanager
-    def holding(self, count: int) -> Iterator[None]:
-        """Hold `count` bytes in a `with` block. Raises `OverBudgetError`."""
-        self.take(count)
-        try:
-            yield
-        finally:
-            self.give_back(count)
 
     async def take_in_turn(self, count: int, timeout_seconds: float) -> None:
         """Reserve `count` bytes as soon as they are free, after those that wait already.

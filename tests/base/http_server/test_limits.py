@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Mapping
 
 import pytest
@@ -140,6 +142,30 @@ class TestLimits:
             client.answer()
             clock.pass_time(TIMEOUT_SECONDS)
             assert client.is_closed()
+
+    def test_the_idle_time_begins_with_each_answer(self, serve: Serve) -> None:
+        """A client that goes on sending keeps its connection."""
+        clock = LoopWithFastClock()
+        served = serve(clock=clock)
+        with RawClient(served.port) as client:
+            for _ in range(4):
+                client.send(request(b"x"))
+                assert client.answer().status == 200
+                clock.pass_time(0.6 * TIMEOUT_SECONDS)
+            client.send(request(b"x"))
+            assert client.answer().status == 200
+            clock.pass_time(TIMEOUT_SECONDS)
+            assert client.is_closed()
+
+    def test_a_vanished_client_is_not_kept_until_its_time_is_up(self, serve: Serve) -> None:
+        """Its connection would hold what it had read."""
+        served = serve()
+        with RawClient(served.port) as client:
+            client.send(request(b"x"))
+            client.answer()
+            (connection,) = map(weakref.ref, served.server.connections)
+        eventually(lambda: not served.server.connections)
+        eventually(lambda: gc.collect() is not None and connection() is None)
 
     def test_a_slow_handler_is_not_the_clients_fault(self, serve: Serve) -> None:
         """No timeout of the client's runs while its request is answered, or the one behind it."""

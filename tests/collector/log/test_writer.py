@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from collections.abc import AsyncIterator
 
 import pytest
 
 from sidelight.collector.log import writer as writer_module
 from sidelight.collector.log.errors import LogBusyError, LogFailedError
 from sidelight.collector.log.record import ENCODINGS
-from sidelight.collector.log.writer import MAX_GROUP_BYTES, LogWriter
+from sidelight.collector.log.writer import (
+    MAX_GROUP_BYTES,
+    MAX_SENDERS_BYTES,
+    MIN_SHARED_WRITES,
+    LogWriter,
+)
 from support.held_log import HeldLog
 from support.waiting import eventually_async
 
@@ -78,6 +84,68 @@ async def test_no_group_waits_long_for_others(monkeypatch: pytest.MonkeyPatch) -
     await asyncio.gather(*(writer.append("traces", body, 1) for body in (b"1", b"2")))
     assert len(log.appends) == 2
     await writer.close()
+
+
+class TestBusySenders:
+    """Who has an answer sends again, so a group waits a moment for the senders of the last."""
+
+    @pytest.fixture
+    async def writer(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LogWriter]:
+        """One that has just written for two senders several times, and waits for good."""
+        monkeypatch.setattr(writer_module, "MAX_GATHER_SECONDS", 60.0)
+        monkeypatch.setattr(writer_module, "MAX_SENDERS_SECONDS", 60.0)
+        self.log = HeldLog()
+        self.log.go.set()
+        writer = LogWriter(self.log, max_pending_bytes=10 * MAX_SENDERS_BYTES)
+        for _ in range(MIN_SHARED_WRITES):
+            await asyncio.gather(*(writer.append("traces", body, 1) for body in (b"1", b"2")))
+        self.log.appends.clear()
+        yield writer
+        await writer.close()
+
+    async def test_are_waited_for(self, writer: LogWriter) -> None:
+        """Both share one write, however much later the second comes."""
+        first = asyncio.create_task(writer.append("traces", b"1", 1))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not self.log.appends
+        await writer.append("traces", b"2", 1)
+        await first
+        assert self.log.bodies == [b"12"]
+
+    async def test_are_not_waited_for_where_requests_are_large(self, writer: LogWriter) -> None:
+        """They cost more than what waiting saves."""
+        large = b"x" * (2 * MAX_SENDERS_BYTES)
+        await asyncio.gather(*(writer.append("traces", body, 1) for body in (large, b"2")))
+        await writer.append("traces", b"3", 1)
+        assert self.log.bodies == [large + b"2", b"3"]
+
+    async def test_are_not_waited_for_long(
+        self, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One that sends nothing more does not hold up the others."""
+        # Of the groups that follow this one.
+        monkeypatch.setattr(writer_module, "MAX_SENDERS_SECONDS", 0.002)
+        await asyncio.gather(*(writer.append("traces", body, 1) for body in (b"1", b"2")))
+        await writer.append("traces", b"3", 1)
+        assert self.log.bodies == [b"12", b"3"]
+
+    async def test_a_lone_sender_waits_for_nobody(self, writer: LogWriter) -> None:
+        """It would have an answer only after that time."""
+        lone = LogWriter(self.log, max_pending_bytes=1000)
+        bodies = [b"%d" % number for number in range(2 * MIN_SHARED_WRITES)]
+        for body in bodies:
+            await lone.append("traces", body, 1)
+        assert self.log.bodies == bodies
+        await lone.close()
+
+    async def test_a_drain_writes_what_waits(self, writer: LogWriter) -> None:
+        """It waits for no sender."""
+        waiting = asyncio.create_task(writer.append("traces", b"1", 1))
+        await asyncio.sleep(0)
+        await writer.close()
+        await waiting
+        assert self.log.bodies == [b"1"]
 
 
 async def test_a_record_stays_below_what_backends_take() -> None:

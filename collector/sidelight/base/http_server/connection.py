@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import cache
 from http import HTTPStatus
 from typing import Protocol
 
@@ -31,6 +31,11 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LINGER_SECONDS = 2.0
 # Refused connections beyond `max_connections` that may linger; with more, all close at once.
 _MAX_TURNED_AWAY = 128
+
+
+@cache
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
 
 
 class Owner(Protocol):
@@ -59,6 +64,8 @@ class Connection(asyncio.BufferedProtocol):
         self._reader = RequestReader(server.limits.max_body_bytes, server.budget, server.admit)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        # By the loop's clock; None while nothing is waited for.
+        self._deadline: float | None = None
         self._task: asyncio.Task[None] | None = None
         # Said once what came before it is answered; what comes after it is not read.
         self._refusal: HttpResponse | None = None
@@ -179,11 +186,10 @@ class Connection(asyncio.BufferedProtocol):
         add = self._server.add_headers
         if add is None:
             return response
-        return replace(response, headers={**response.headers, **add(asked)})
+        return response._replace(headers={**response.headers, **add(asked)})
 
     def _respond(self, response: HttpResponse, *, close: bool, head: bool = False) -> None:
-        reason = HTTPStatus(response.status).phrase
-        lines = [f"HTTP/1.1 {response.status} {reason}"]
+        lines = [_status_line(response.status)]
         lines += [f"{name}: {value}" for name, value in response.headers.items()]
         lines.append(f"Content-Length: {len(response.body)}")
         if close:
@@ -207,13 +213,33 @@ class Connection(asyncio.BufferedProtocol):
     # ── ending ───────────────────────────────────────────────────────────────────────────
 
     def _set_timer(self, seconds: float) -> None:
-        self._clear_timer()
-        self._timer = self._loop.call_later(seconds, self._timed_out)
+        self._deadline = self._loop.time() + seconds
+        # One that ends earlier looks at the deadline again: each request has two, and a new timer
+        # for each takes as long as reading the head.
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._start_timer(self._deadline)
+
+    def _start_timer(self, at: float) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_at(at, self._look_at_deadline)
 
     def _clear_timer(self) -> None:
+        self._deadline = None
+
+    def _stop_timer(self) -> None:
+        """Also keeps nothing of the connection in the loop."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _look_at_deadline(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._start_timer(self._deadline)
+        else:
+            self._timed_out()
 
     def _timed_out(self) -> None:
         if self._closing or self._refusal is not None or self._room_to_write is not None:
@@ -251,13 +277,13 @@ class Connection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Close now."""
         self._closing = True
-        self._clear_timer()
+        self._stop_timer()
         if self._transport is not None:
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._closing = True
-        self._clear_timer()
+        self._stop_timer()
         self.resume_writing()
         self._reader.forget()
         for pipelined in self._reader.received:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+# One of each of these is made for a request. A frozen dataclass takes a microsecond more to make.
+class HttpRequest(NamedTuple):
     """A complete request. Header names are in lower case, values are stripped."""
 
     method: str
@@ -17,13 +19,12 @@ class HttpRequest:
     body: bytes | bytearray
 
 
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
+class HttpResponse(NamedTuple):
     """An answer. The server adds Content-Length."""
 
     status: int
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]

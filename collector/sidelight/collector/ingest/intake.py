@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -33,8 +32,7 @@ MAX_TURN_SECONDS = 0.003
 """How long a request is processed before others have a turn; a step more may be added."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """An acknowledgement. `rejected` of the items were refused, because of `reason`.
 
     `rejected` is OTLP's word, in its partial success.
@@ -42,6 +40,9 @@ class Receipt:
 
     rejected: int = 0
     reason: str = ""
+
+
+_ALL_STORED = Receipt()
 
 
 class _Refused(NamedTuple):
@@ -117,10 +118,7 @@ class Intake:
         if processed.changed:
             body = request.SerializeToString()
         refused = _refused(signal, processed, invalid)
-        receipt = Receipt(
-            sum(refusal.items for refusal in refused),
-            "; ".join(sorted(refusal.sentence for refusal in refused)),
-        )
+        receipt = _receipt(refused)
         items = count(request)
         # The bytes are kept while they wait for the disk; what was parsed takes as much again.
         del request
@@ -201,6 +199,15 @@ class Intake:
             measure()
         except Exception:
             _logger.exception("cannot measure a received request; it is stored")
+
+
+def _receipt(refused: Sequence[_Refused]) -> Receipt:
+    if not refused:
+        return _ALL_STORED
+    return Receipt(
+        sum(refusal.items for refusal in refused),
+        "; ".join(sorted(refusal.sentence for refusal in refused)),
+    )
 
 
 def _refused(signal: Signal, processed: Processed, invalid: int) -> list[_Refused]:

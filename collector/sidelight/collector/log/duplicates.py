@@ -16,6 +16,7 @@ from functools import partial
 
 import xxhash
 
+from sidelight.collector.log.errors import LogFailedError
 from sidelight.collector.log.record import Record
 from sidelight.collector.log.writer import LogWriter
 from sidelight.otlp.signals import SIGNALS, Signal
@@ -25,6 +26,10 @@ MAX_REQUESTS = 32768
 MAX_RECOVERED_PARTS = 65536
 MAX_RECOVERED_BYTES = 16 * 1024 * 1024
 """Of the newest records on disk, remembered after a start."""
+
+
+_Repetitions = list[asyncio.Future[None]]
+"""Senders that wait for the request to be written that they repeat."""
 
 
 class Duplicates:
@@ -49,8 +54,8 @@ class Duplicates:
         self._now = now
         seed = int.from_bytes(os.urandom(8))
         self._seeds = {signal: seed ^ number for number, signal in enumerate(SIGNALS)}
-        # When it was stored, or the writing that is under way; the oldest comes first.
-        self._known: dict[bytes, float | asyncio.Future[None]] = {}
+        # When it was stored, or who waits for the writing under way; the oldest comes first.
+        self._known: dict[bytes, float | _Repetitions] = {}
         self._recovered = self._parts_of(recovered) if seconds else set()
         self._recovered_until = now() + seconds
 
@@ -69,27 +74,38 @@ class Duplicates:
         if (known is not None or self._was_recovered(signal, body)) and self._is_repetition(
             signal, body
         ):
-            if isinstance(known, asyncio.Future):
-                # Shielded: a sender that gives up must not cancel the write of another.
-                await asyncio.shield(known)
+            if isinstance(known, list):
+                # Of its own: a sender that gives up must not cancel the write of another.
+                written = asyncio.get_running_loop().create_future()
+                known.append(written)
+                await written
             # What it repeats may have been deleted with the log's folder since.
             await self._writer.confirm()
             return False
-        stored = self._writer.submit(signal, body, items)
-        self._known.pop(key, None)
-        self._known[key] = stored
-        stored.add_done_callback(partial(self._finished, key, now))
+        repetitions: _Repetitions = []
         # A sender that gives up is the one that comes again: its request must not be forgotten.
-        await asyncio.shield(stored)
+        settled = partial(self._settled, key, now, repetitions)
+        stored = self._writer.submit(signal, body, items, settled)
+        self._known.pop(key, None)
+        self._known[key] = repetitions
+        await stored
         return True
 
-    def _finished(self, key: bytes, began: float, stored: asyncio.Future[None]) -> None:
-        if self._known.get(key) is not stored:
-            return
-        if stored.cancelled() or stored.exception() is not None:
-            del self._known[key]
-        else:
-            self._known[key] = began
+    def _settled(
+        self, key: bytes, began: float, repetitions: _Repetitions, error: LogFailedError | None
+    ) -> None:
+        if self._known.get(key) is repetitions:
+            if error is None:
+                self._known[key] = began
+            else:
+                del self._known[key]
+        for written in repetitions:
+            if written.done():  # its sender has given up
+                continue
+            if error is None:
+                written.set_result(None)
+            else:
+                written.set_exception(error)
 
     def _forget(self, now: float) -> None:
         if self._recovered and now > self._recovered_until:

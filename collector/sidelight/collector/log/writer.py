@@ -3,6 +3,7 @@
 While the disk writes one group the next one gathers, so the size of a group follows the load:
 a lone request is written at once, many requests share one fsync. Requests that have arrived and
 are only to be processed are waited for, because a turn of the thread costs as much as they do.
+So are, for a moment, the next requests of busy senders: once they have an answer they send again.
 """
 
 from __future__ import annotations
@@ -31,6 +32,19 @@ MAX_GATHER_SECONDS = 0.001
 # The loop reads what has arrived behind the first of them, and processes it before the second ends.
 _GATHER_TURNS = 2
 
+MAX_SENDERS_SECONDS = 0.002
+"""How long a group waits for senders that were just answered. The loop's timers take up to 1 ms
+more.
+"""
+MAX_SENDERS_BYTES = 64 * 1024
+"""Of a request in the last group, on average, for its senders to be waited for: larger ones cost
+more than the turn of the thread that waiting saves.
+"""
+MIN_SHARED_WRITES = 3
+"""In a row, before senders are waited for. Of two that send rarely one now and then comes while
+the other's request is written.
+"""
+
 
 class Appendable(Protocol):
     """What the writer needs of a log; all calls block and come from one thread.
@@ -48,12 +62,17 @@ class Appendable(Protocol):
         """Check whether the disk takes data."""
 
 
+Settled = Callable[[LogFailedError | None], None]
+"""Told what became of a request, also if nobody waits for it any more."""
+
+
 @dataclass(slots=True)
 class _Pending:
     signal: Signal
     body: bytes
     items: int
     done: asyncio.Future[None]
+    settled: Settled | None
 
 
 class LogWriter:
@@ -78,6 +97,11 @@ class LogWriter:
         self._writing: asyncio.Future[None] | None = None
         self._is_gathering = False
         self._gathers_until = 0.0
+        # Writes in a row that were for several senders, or in whose time others came.
+        self._shared_writes = 0
+        # The group waits for so many requests until the timer ends.
+        self._wanted = 0
+        self._timer: asyncio.TimerHandle | None = None
         self.trouble: str | None = None
         """Why the last write failed; None since one succeeded."""
 
@@ -93,21 +117,26 @@ class LogWriter:
         """
         await self.submit(signal, body, items)
 
-    def submit(self, signal: Signal, body: bytes, items: int) -> asyncio.Future[None]:
+    def submit(
+        self, signal: Signal, body: bytes, items: int, settled: Settled | None = None
+    ) -> asyncio.Future[None]:
         """As `append`, but returns a future that is done once `body` is on the disk.
 
-        Raises `LogBusyError`.
+        The future may be cancelled: `body` is stored all the same. Raises `LogBusyError`.
         """
         # A request larger than the limit is accepted alone, or its sender would never be rid of it.
         if self._pending_bytes + len(body) > self._max_pending_bytes and self._pending_bytes:
             raise LogBusyError(f"{self._pending_bytes} bytes are waiting for the disk")
         loop = asyncio.get_running_loop()
-        pending = _Pending(signal, body, items, loop.create_future())
+        pending = _Pending(signal, body, items, loop.create_future(), settled)
         if not self._pending:
             self._gathers_until = time.perf_counter() + MAX_GATHER_SECONDS
         self._pending.append(pending)
         self._pending_bytes += len(body)
-        self._write_soon()
+        if self._timer is None:
+            self._write_soon()
+        elif len(self._pending) >= self._wanted:
+            self._write()
         return pending.done
 
     def _write_soon(self) -> None:
@@ -125,10 +154,13 @@ class LogWriter:
             asyncio.get_running_loop().call_soon(self._gather, turns - 1)
             return
         self._is_gathering = False
-        if self._writing is None and self._pending:
+        if self._writing is None and self._pending and self._timer is None:
             self._write()
 
     def _write(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         group, self._pending = self._pending, []
         try:
             self._writing = self._thread.submit(partial(self._store, group))
@@ -140,23 +172,45 @@ class LogWriter:
     def _written(self, group: Sequence[_Pending], writing: asyncio.Future[None]) -> None:
         self._writing = None
         # First, so that the disk need not wait for the answers to the last group.
-        self._write_soon()
+        self._write_or_wait(group)
         error = RuntimeError("it is closed") if writing.cancelled() else writing.exception()
         self._settle(group, error)
 
+    def _write_or_wait(self, last: Sequence[_Pending]) -> None:
+        """Write what is pending, or let the senders of the last group join it."""
+        senders = len(self._pending) + len(last)
+        is_shared = senders > 1 and _bytes(last) <= MAX_SENDERS_BYTES * len(last)
+        self._shared_writes = self._shared_writes + 1 if is_shared else 0
+        if self._shared_writes < MIN_SHARED_WRITES or self._thread.is_closed:
+            self._write_soon()
+            return
+        self._wanted = senders
+        self._timer = asyncio.get_running_loop().call_later(
+            MAX_SENDERS_SECONDS, self._wait_no_longer
+        )
+
+    def _wait_no_longer(self) -> None:
+        self._timer = None
+        self._write_soon()
+
     def _settle(self, group: Sequence[_Pending], error: BaseException | None) -> None:
         """Tell the senders of a group what became of it."""
-        self._pending_bytes -= sum(len(pending.body) for pending in group)
+        self._pending_bytes -= _bytes(group)
         if error is not None:
             self._failed(error)
             reason: Literal["disk", "folder"]
             reason = "folder" if isinstance(error, LogError) else "disk"
             for pending in group:
+                failure = LogFailedError(str(error), reason)
+                if pending.settled is not None:
+                    pending.settled(failure)
                 if not pending.done.done():
-                    pending.done.set_exception(LogFailedError(str(error), reason))
+                    pending.done.set_exception(failure)
             return
         self._recovered()
         for pending in group:
+            if pending.settled is not None:
+                pending.settled(None)
             # A sender that hung up has cancelled its future; its data is stored.
             if not pending.done.done():
                 pending.done.set_result(None)
@@ -213,6 +267,10 @@ class LogWriter:
                 await asyncio.wait([self._writing])
         self._thread.close()
         await asyncio.to_thread(self._thread.join)
+
+
+def _bytes(group: Sequence[_Pending]) -> int:
+    return sum(len(pending.body) for pending in group)
 
 
 def _parts(group: Sequence[_Pending]) -> list[list[_Pending]]:

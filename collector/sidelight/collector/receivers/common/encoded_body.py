@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import NamedTuple
 
 from sidelight.base.budget import Budget
 from sidelight.base.http_server import HttpRequest
@@ -14,9 +13,15 @@ class EncodingError(Exception):
     """A Content-Encoding that is not supported."""
 
 
-@contextmanager
-def decoded(request: HttpRequest, max_bytes: int, budget: Budget) -> Iterator[bytes | bytearray]:
-    """The body, decompressed. What that takes is held of `budget` for the `with` block.
+class Decoded(NamedTuple):
+    """A body without its encoding, which takes `held_bytes` beside the body that was sent."""
+
+    body: bytes | bytearray
+    held_bytes: int
+
+
+def decoded(request: HttpRequest, max_bytes: int, budget: Budget) -> Decoded:
+    """The body, decompressed. What that takes is held of `budget`, for the caller to give back.
 
     Raises `EncodingError`, `MalformedError`, `TooLargeError` if it is larger than `max_bytes`, and
     `OverBudgetError`.
@@ -25,8 +30,7 @@ def decoded(request: HttpRequest, max_bytes: int, budget: Budget) -> Iterator[by
     if encoding not in ("identity", "gzip"):
         raise EncodingError("Content-Encoding must be gzip or absent")
     if encoding == "identity":
-        yield request.body
-        return
+        return Decoded(request.body, 0)
     body = gunzip(request.body, max_bytes)
-    with budget.holding(len(body)):
-        yield body
+    budget.take(len(body))
+    return Decoded(body, len(body))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final, NamedTuple
 
 from google.protobuf.message import Message
@@ -58,6 +59,18 @@ def response(signal: Signal, rejected: int, reason: str) -> Message:
             rejected_log_records=rejected, error_message=reason
         )
     )
+
+
+def answer(signal: Signal, rejected: int, reason: str, content_type: str) -> bytes:
+    """The same in the encoding of its request."""
+    if rejected:
+        return encode(response(signal, rejected, reason), content_type)
+    return _full_success(signal, content_type)
+
+
+@cache
+def _full_success(signal: Signal, content_type: str) -> bytes:
+    return encode(response(signal, 0, ""), content_type)
 
 
 def status(message: str) -> Status:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -42,8 +41,8 @@ from sidelight.collector.receivers.otlp_http.encoding import (
     JSON,
     PROTOBUF,
     Converted,
+    answer,
     encode,
-    response,
     status,
 )
 from sidelight.otlp.request import MalformedError
@@ -207,7 +206,8 @@ class _Export:
         self._json = JsonBodies()
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
-        api = self._paths.api(request.path)
+        signal = self._paths.signal(request.path)
+        api = self._paths.api(request.path) if signal is None else None
         # Health checks come without credentials.
         if api is not None and self._paths.is_open(request.path):
             return api.answer(request, None)
@@ -216,7 +216,6 @@ class _Export:
         except NotAdmittedError as error:  # the token was removed while the body arrived
             self._refusals.note(request.path, 401, str(error))
             return self._paths.unauthorized(request.path, request.headers, error)
-        signal = self._paths.signal(request.path)
         if signal is None:
             if api is not None:
                 return api.answer(request, identity)
@@ -248,12 +247,11 @@ class _Export:
         # No guessing by content: a wrong guess would store garbage as spans.
         if content_type not in (PROTOBUF, JSON):
             raise _RefusedExportError(415, f"Content-Type must be {PROTOBUF} or {JSON}")
-        with ExitStack() as held:
+        held_bytes = 0
+        try:
             try:
                 resource_stamp = stamp(signal, identity, request.headers.get(PROJECT_HEADER))
-                body = held.enter_context(
-                    decoded(request, self._max_decompressed_bytes, self._budget)
-                )
+                body, held_bytes = decoded(request, self._max_decompressed_bytes, self._budget)
                 converted = await self._protobuf(signal, body, content_type)
             except (MalformedError, ProjectError) as error:
                 raise _RefusedExportError(400, str(error)) from None
@@ -266,8 +264,11 @@ class _Export:
             receipt = await self._intake.accept(
                 signal, converted.body, resource_stamp, already_refused=converted.invalid
             )
-        message = response(signal, receipt.rejected, receipt.reason)
-        return HttpResponse(200, encode(message, content_type), {"Content-Type": content_type})
+        finally:
+            if held_bytes:
+                self._budget.give_back(held_bytes)
+        body = answer(signal, receipt.rejected, receipt.reason, content_type)
+        return HttpResponse(200, body, {"Content-Type": content_type})
 
     async def _protobuf(
         self, signal: Signal, body: bytes | bytearray, content_type: str

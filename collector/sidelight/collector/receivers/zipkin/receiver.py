@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Final
 
 from sidelight.base.budget import Budget, OverBudgetError
@@ -106,10 +105,11 @@ class _Export:
         content_type = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
         if content_type != _JSON:
             return self._refusal(415, f"Content-Type must be {_JSON}")
-        with ExitStack() as held:
+        held_bytes = 0
+        try:
             try:
-                body = held.enter_context(
-                    decoded(request, self._config.max_decompressed_bytes, self._budget)
+                body, held_bytes = decoded(
+                    request, self._config.max_decompressed_bytes, self._budget
                 )
                 converted = await self._bodies.convert(to_otlp, body)
             except MalformedError as error:
@@ -121,6 +121,8 @@ class _Export:
             except OverBudgetError as error:
                 return self._refusal(503, str(error), {"Retry-After": "1"})
             return await self._store(converted, stamp("traces", identity, None))
+        finally:
+            self._budget.give_back(held_bytes)
 
     async def _store(self, converted: bytes, resource_stamp: Stamp | None) -> HttpResponse:
         # The intake has counted what it refuses.
