@@ -159,13 +159,31 @@ class TestLimits:
 
     def test_a_vanished_client_is_not_kept_until_its_time_is_up(self, serve: Serve) -> None:
         """Its connection would hold what it had read."""
-        served = serve()
+        served = serve(
+            header_timeout_seconds=3600.0, body_timeout_seconds=3600.0, idle_timeout_seconds=3600.0
+        )
         with RawClient(served.port) as client:
             client.send(request(b"x"))
             client.answer()
             (connection,) = map(weakref.ref, served.server.connections)
-        eventually(lambda: not served.server.connections)
-        eventually(lambda: gc.collect() is not None and connection() is None)
+
+        def is_forgotten() -> bool:
+            gc.collect()
+            return connection() is None
+
+        eventually(is_forgotten)
+
+    def test_a_head_has_its_own_time_after_a_longer_idle_one(self, serve: Serve) -> None:
+        """The timer that was started for the answer before must not let it take longer."""
+        clock = LoopWithFastClock()
+        served = serve(clock=clock, header_timeout_seconds=TIMEOUT_SECONDS / 10)
+        with RawClient(served.port) as client:
+            client.send(request(b"x"))
+            client.answer()
+            client.send(b"POST /")
+            eventually(lambda: served.phases() == ["head"])
+            clock.pass_time(TIMEOUT_SECONDS / 10)
+            assert client.answer().status == 408
 
     def test_a_slow_handler_is_not_the_clients_fault(self, serve: Serve) -> None:
         """No timeout of the client's runs while its request is answered, or the one behind it."""

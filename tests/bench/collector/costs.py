@@ -25,6 +25,7 @@ _SHARE_OF_SPANS = {
     "secrets": 1 / 4,
     "demo": 1 / 2,
     "small": 1 / 4,
+    "llm-small": 1 / 2,
     "rag": 1 / 8,
     "rpc": 2.0,
 }
@@ -38,6 +39,7 @@ class Scenario:
     title: str
     protocol: str = "http"
     payload: str = "llm"
+    connections: int = 4
     gzip_in: bool = False
     gzip_out: bool = True
     processors: dict[str, object] | None = None
@@ -58,6 +60,12 @@ SCENARIOS = (
     Scenario("http", "plain", gzip_out=False),
     Scenario("http, gzip out", "plain, gzip out"),
     Scenario("grpc, gzip out", "plain, gRPC in, gzip out", protocol="grpc"),
+    Scenario(
+        "http, gzip out, many senders",
+        "plain, gzip out, 10 spans a request from 16 senders",
+        payload="llm-small",
+        connections=16,
+    ),
     Scenario("http, small spans", "plain, small spans", payload="rpc", gzip_out=False),
 )
 
@@ -106,7 +114,9 @@ def _feed(scenario: Scenario, pid: int, port: int, payload: Path, spans: int) ->
     per_request = PAYLOADS[scenario.payload][1]
     wanted = int(spans * _SHARE_OF_SPANS.get(scenario.payload, 1.0))
     requests = max(8, wanted // per_request)
-    feeding = Feeding(scenario.protocol, requests, gzipped=scenario.gzip_in)
+    feeding = Feeding(
+        scenario.protocol, requests, connections=scenario.connections, gzipped=scenario.gzip_in
+    )
     feed(pid, port, payload, replace(feeding, requests=max(8, requests // 10)))  # warm
     fed = feed(pid, port, payload, feeding)
     if fed.load.refused:

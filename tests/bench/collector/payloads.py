@@ -122,6 +122,7 @@ PAYLOADS: dict[str, tuple[Callable[[int], list[bytes]], int]] = {
     "small": (traffic.demo, 10),
     "secrets": (traffic.mix_with_secrets, 256),
     "llm": (lambda spans: [llm(spans)], 256),
+    "llm-small": (lambda spans: [llm(spans)], 10),
     "rpc": (lambda spans: [rpc(spans)], 512),
     "rag": (lambda spans: [rag(spans)], 32),
     **{

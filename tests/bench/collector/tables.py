@@ -47,6 +47,12 @@ TARGETS = (
     _against("canonical spans, 10 a request", "demo, small", 0.6),
     _against("plain spans", "http", 0.17),
     Target(
+        "plain spans, 10 a request from 16 senders, gzip out",
+        "http, gzip out, many senders: CPU",
+        "µs/span",
+        13,
+    ),
+    Target(
         "p99 to the backend, 2,000 spans/s of the mix, 256 a request",
         latency.name("http", 256, "p99", "at the backend"),
         "ms",

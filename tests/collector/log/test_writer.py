@@ -93,7 +93,7 @@ class TestBusySenders:
     async def writer(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LogWriter]:
         """One that has just written for two senders several times, and waits for good."""
         monkeypatch.setattr(writer_module, "MAX_GATHER_SECONDS", 60.0)
-        monkeypatch.setattr(writer_module, "MAX_SENDERS_SECONDS", 60.0)
+        monkeypatch.setattr(writer_module, "MAX_SENDERS_SECONDS", 3600.0)
         self.log = HeldLog()
         self.log.go.set()
         writer = LogWriter(self.log, max_pending_bytes=10 * MAX_SENDERS_BYTES)
@@ -120,6 +120,12 @@ class TestBusySenders:
         await writer.append("traces", b"3", 1)
         assert self.log.bodies == [large + b"2", b"3"]
 
+    async def test_are_not_waited_for_with_a_large_request(self, writer: LogWriter) -> None:
+        """Whatever was small until now."""
+        large = b"x" * (2 * MAX_SENDERS_BYTES + 1)
+        await writer.append("traces", large, 1)
+        assert self.log.bodies == [large]
+
     async def test_are_not_waited_for_long(
         self, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -128,7 +134,29 @@ class TestBusySenders:
         monkeypatch.setattr(writer_module, "MAX_SENDERS_SECONDS", 0.002)
         await asyncio.gather(*(writer.append("traces", body, 1) for body in (b"1", b"2")))
         await writer.append("traces", b"3", 1)
-        assert self.log.bodies == [b"12", b"3"]
+        # Nor are they waited for again at once, for however long.
+        monkeypatch.setattr(writer_module, "MAX_SENDERS_SECONDS", 3600.0)
+        await writer.append("traces", b"4", 1)
+        assert self.log.bodies == [b"12", b"3", b"4"]
+
+    async def test_a_refusing_disk_is_told_to_who_waited(self, writer: LogWriter) -> None:
+        """And to the last that came."""
+        first = asyncio.create_task(writer.append("traces", b"1", 1))
+        await asyncio.sleep(0)
+        self.log.error = OSError(28, "No space left on device")
+        results = await asyncio.gather(
+            first, writer.append("traces", b"2", 1), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [LogFailedError] * 2
+        self.log.error = None
+
+    async def test_who_gives_up_waiting_is_stored(self, writer: LogWriter) -> None:
+        """With the request that was waited for."""
+        first = asyncio.create_task(writer.append("traces", b"1", 1))
+        await asyncio.sleep(0)
+        first.cancel()
+        await writer.append("traces", b"2", 1)
+        assert self.log.bodies == [b"12"]
 
     async def test_a_lone_sender_waits_for_nobody(self, writer: LogWriter) -> None:
         """It would have an answer only after that time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator, Callable
 
@@ -11,8 +12,11 @@ import grpc.aio
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
-from sidelight.base.http_server import HttpRequest
+from sidelight.base.budget import Budget
+from sidelight.base.http_server import Handler, HttpRequest
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.ingest.intake import Receipt, UnavailableError
 from sidelight.collector.ingest.refusals import Refusals
@@ -132,6 +136,40 @@ class _Storing:
 
     async def accept(self, *_: object, **__: object) -> Receipt:
         return Receipt()
+
+
+class _Waiting:
+    """An intake whose disk takes for ever."""
+
+    def __init__(self) -> None:
+        self.has_begun = asyncio.Event()
+
+    async def accept(self, *_: object, **__: object) -> Receipt:
+        self.has_begun.set()
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+
+async def test_what_was_decompressed_is_given_back() -> None:
+    """After an answer of any kind, and if nobody waits for it any more."""
+    content = ExportTraceServiceRequest(resource_spans=[ResourceSpans()]).SerializeToString()
+    headers = {"content-type": "application/x-protobuf", "content-encoding": "gzip"}
+    request = HttpRequest("POST", "/v1/traces", headers, gzip.compress(content))
+
+    def handler(intake: object, budget: Budget) -> Handler:
+        config, paths = Config().receivers.otlp_http, otlp_http.OtlpPaths()
+        return otlp_http.handler(config, intake, _counter(), open_to_all(), paths, budget)  # type: ignore[arg-type]
+
+    for intake, status in ((_Storing(), 200), (_Refusing(_BUSY), 429)):
+        budget = Budget(1000)
+        assert (await handler(intake, budget)(request)).status == status
+        assert budget.used == 0
+    waiting, budget = _Waiting(), Budget(1000)
+    answering = asyncio.ensure_future(handler(waiting, budget)(request))
+    await waiting.has_begun.wait()
+    assert budget.used == len(content)
+    answering.cancel()
+    await asyncio.wait([answering])
+    assert budget.used == 0
 
 
 async def test_a_frozen_sender_makes_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,7 @@ class Connection(asyncio.BufferedProtocol):
         self._reader = RequestReader(server.limits.max_body_bytes, server.budget, server.admit)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_ends = 0.0
         # By the loop's clock; None while nothing is waited for.
         self._deadline: float | None = None
         self._task: asyncio.Task[None] | None = None
@@ -214,14 +215,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def _set_timer(self, seconds: float) -> None:
         self._deadline = self._loop.time() + seconds
-        # One that ends earlier looks at the deadline again: each request has two, and a new timer
-        # for each takes as long as reading the head.
-        if self._timer is None or self._timer.when() > self._deadline:
+        # A timer that ends before the deadline is started again for the rest. A new one for each
+        # deadline, of which a request has two, takes as long as reading the head.
+        if self._timer is None or self._timer_ends > self._deadline:
             self._start_timer(self._deadline)
 
-    def _start_timer(self, at: float) -> None:
+    def _start_timer(self, ends: float) -> None:
         self._stop_timer()
-        self._timer = self._loop.call_at(at, self._look_at_deadline)
+        self._timer_ends = ends
+        self._timer = self._loop.call_at(ends, self._look_at_deadline)
 
     def _clear_timer(self) -> None:
         self._deadline = None

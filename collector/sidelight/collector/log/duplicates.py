@@ -87,7 +87,8 @@ class Duplicates:
         settled = partial(self._settled, key, now, repetitions)
         stored = self._writer.submit(signal, body, items, settled)
         self._known.pop(key, None)
-        self._known[key] = repetitions
+        if not stored.done():
+            self._known[key] = repetitions
         await stored
         return True
 

@@ -37,8 +37,8 @@ MAX_SENDERS_SECONDS = 0.002
 more.
 """
 MAX_SENDERS_BYTES = 64 * 1024
-"""Of a request in the last group, on average, for its senders to be waited for: larger ones cost
-more than the turn of the thread that waiting saves.
+"""Of a request, on average, for its senders to be waited for: larger ones cost more than the turn
+of the thread that waiting saves.
 """
 MIN_SHARED_WRITES = 3
 """In a row, before senders are waited for. Of two that send rarely one now and then comes while
@@ -99,7 +99,7 @@ class LogWriter:
         self._gathers_until = 0.0
         # Writes in a row that were for several senders, or in whose time others came.
         self._shared_writes = 0
-        # The group waits for so many requests until the timer ends.
+        # A waiting group is written once it has so many requests, or when the timer ends.
         self._wanted = 0
         self._timer: asyncio.TimerHandle | None = None
         self.trouble: str | None = None
@@ -135,7 +135,7 @@ class LogWriter:
         self._pending_bytes += len(body)
         if self._timer is None:
             self._write_soon()
-        elif len(self._pending) >= self._wanted:
+        elif len(self._pending) >= self._wanted or not self._is_small(self._wanted):
             self._write()
         return pending.done
 
@@ -158,9 +158,7 @@ class LogWriter:
             self._write()
 
     def _write(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         group, self._pending = self._pending, []
         try:
             self._writing = self._thread.submit(partial(self._store, group))
@@ -172,30 +170,41 @@ class LogWriter:
     def _written(self, group: Sequence[_Pending], writing: asyncio.Future[None]) -> None:
         self._writing = None
         # First, so that the disk need not wait for the answers to the last group.
-        self._write_or_wait(group)
+        self._write_or_wait(len(group))
         error = RuntimeError("it is closed") if writing.cancelled() else writing.exception()
         self._settle(group, error)
 
-    def _write_or_wait(self, last: Sequence[_Pending]) -> None:
-        """Write what is pending, or let the senders of the last group join it."""
-        senders = len(self._pending) + len(last)
-        is_shared = senders > 1 and _bytes(last) <= MAX_SENDERS_BYTES * len(last)
+    def _write_or_wait(self, answered: int) -> None:
+        """Write what is pending, or let the senders join that are about to be answered."""
+        requests = len(self._pending) + answered
+        is_shared = requests > 1 and self._is_small(requests)
         self._shared_writes = self._shared_writes + 1 if is_shared else 0
         if self._shared_writes < MIN_SHARED_WRITES or self._thread.is_closed:
             self._write_soon()
             return
-        self._wanted = senders
+        self._wanted = requests
         self._timer = asyncio.get_running_loop().call_later(
             MAX_SENDERS_SECONDS, self._wait_no_longer
         )
 
+    def _is_small(self, requests: int) -> bool:
+        """Whether so many requests, of which some may be about to be answered, are small."""
+        return self._pending_bytes <= MAX_SENDERS_BYTES * requests
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _wait_no_longer(self) -> None:
         self._timer = None
+        # They do not send again at once. A wait like this one is the last for some time.
+        self._shared_writes = 0
         self._write_soon()
 
     def _settle(self, group: Sequence[_Pending], error: BaseException | None) -> None:
         """Tell the senders of a group what became of it."""
-        self._pending_bytes -= _bytes(group)
+        self._pending_bytes -= sum(len(pending.body) for pending in group)
         if error is not None:
             self._failed(error)
             reason: Literal["disk", "folder"]
@@ -265,12 +274,9 @@ class LogWriter:
                 self._write()
             else:
                 await asyncio.wait([self._writing])
+        self._stop_timer()
         self._thread.close()
         await asyncio.to_thread(self._thread.join)
-
-
-def _bytes(group: Sequence[_Pending]) -> int:
-    return sum(len(pending.body) for pending in group)
 
 
 def _parts(group: Sequence[_Pending]) -> list[list[_Pending]]:

@@ -62,7 +62,7 @@ def response(signal: Signal, rejected: int, reason: str) -> Message:
 
 
 def answer(signal: Signal, rejected: int, reason: str, content_type: str) -> bytes:
-    """The same in the encoding of its request."""
+    """The export response of a signal, serialised as its request was."""
     if rejected:
         return encode(response(signal, rejected, reason), content_type)
     return _full_success(signal, content_type)

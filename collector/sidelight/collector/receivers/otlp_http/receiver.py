@@ -267,8 +267,8 @@ class _Export:
         finally:
             if held_bytes:
                 self._budget.give_back(held_bytes)
-        body = answer(signal, receipt.rejected, receipt.reason, content_type)
-        return HttpResponse(200, body, {"Content-Type": content_type})
+        encoded = answer(signal, receipt.rejected, receipt.reason, content_type)
+        return HttpResponse(200, encoded, {"Content-Type": content_type})
 
     async def _protobuf(
         self, signal: Signal, body: bytes | bytearray, content_type: str
