@@ -20,7 +20,7 @@ from bench.collector.payloads import llm
 from bench.report import figure, machine, write
 from sidelight.collector.log.duplicates import Duplicates
 from sidelight.collector.log.durable_log import DurableLog
-from sidelight.collector.log.writer import LogWriter
+from sidelight.collector.log.writer import LogWriter, Settled
 from sidelight.otlp.repetition import is_repetition
 from sidelight.otlp.signals import Signal
 from support.paths import ROOT
@@ -33,9 +33,13 @@ _REQUESTS = 200
 class _Instant(LogWriter):
     """Says that everything is on the disk in the loop's next turn."""
 
-    def submit(self, signal: Signal, body: bytes, items: int) -> asyncio.Future[None]:
+    def submit(
+        self, signal: Signal, body: bytes, items: int, settled: Settled | None = None
+    ) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         done = loop.create_future()
+        if settled is not None:
+            loop.call_soon(settled, None)
         loop.call_soon(done.set_result, None)
         return done
 
