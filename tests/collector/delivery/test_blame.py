@@ -178,9 +178,23 @@ async def test_several_bad_batches_in_a_row(log: DurableLog, tmp_path: Path) -> 
     log.append([traces("last")])
     destination = Scripted(poisoned(FAILURES["a 500"], *bad))
     options = {"max_blocked_seconds": _BLOCKED_SECONDS}
+    good = 17
     async with forwarding(log, destination, tmp_path, **options) as running:
-        await running.until(lambda: log.cursor("scripted").position == log.end)
-    assert len(destination.taken) == len(set(destination.taken)) == 17
+
+        def are_resolved() -> bool:
+            nonlocal good
+            if log.cursor("scripted").position == log.end:
+                return True
+            # Only a few are given up without a delivery in between. On a busy machine more are left
+            # when all else has arrived, and the next delivery resolves them.
+            if len(destination.taken) == good:
+                log.append([traces(f"later-{good}")])
+                good += 1
+                running.forwarder.wake()
+            return False
+
+        await running.until(are_resolved)
+    assert len(destination.taken) == len(set(destination.taken)) == good
     assert len(letters(running.dead_letters.path("scripted"))) == 8
 
 
