@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from sidelight.base.http_server.sockets import listening_socket
+from sidelight.base.http_server.sockets import Acceptor, first_byte
 
 HandshakeFault = Literal["timeout", "plain", "closed", "certificate", "tls", "full"]
 """Why a handshake failed; a label value of the counter of failed handshakes."""
@@ -20,8 +20,6 @@ _logger = logging.getLogger(__name__)
 # The content type of a TLS record that starts a handshake (RFC 8446, section 5.1).
 _HANDSHAKE = b"\x16"
 _SHUTDOWN_SECONDS = 2.0
-# The system is out of files or memory: trying again at once would only use up the CPU.
-_PAUSE_SECONDS = 0.5
 _PLAIN = b"this port speaks TLS: use https://\n"
 _ANSWER_TO_PLAIN = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n"
@@ -55,61 +53,37 @@ class TlsAcceptor:
         self._options = options
         self._protocol = protocol
         self._max_pending = max_pending
-        self._sockets: list[socket.socket] = []
-        self._accepting: list[asyncio.Task[None]] = []
+        self._acceptor = Acceptor(self._accept)
         self._pending: set[asyncio.Task[None]] = set()
 
     async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
         """Listen and return the port. Raises `OSError` if the address is not available."""
-        loop = asyncio.get_running_loop()
-        addresses = await loop.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        try:
-            for family, _, _, _, address in dict.fromkeys(addresses):
-                listening = listening_socket(family, address, reuse_port=reuse_port)
-                self._sockets.append(listening)
-        except OSError:
-            self.close()
-            raise
-        self._accepting = [loop.create_task(self._accept(listening)) for listening in self._sockets]
-        chosen: int = self._sockets[0].getsockname()[1]
-        return chosen
+        return await self._acceptor.start(host, port, reuse_port=reuse_port)
 
     def close(self) -> None:
         """Accept no new connections, and abort handshakes under way."""
-        for task in (*self._accepting, *self._pending):
+        self._acceptor.close()
+        for task in self._pending:
             task.cancel()
-        for listening in self._sockets:
-            listening.close()
 
-    async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                accepted, _ = await loop.sock_accept(listening)
-            except OSError as error:
-                _logger.warning("cannot accept a connection: %s", error.strerror)
-                await asyncio.sleep(_PAUSE_SECONDS)
-                continue
-            # Handshakes cost CPU and memory before the limit of connections applies.
-            if len(self._pending) >= self._max_pending:
-                accepted.close()
-                self._options.failed("full")
-                continue
-            task = loop.create_task(self._handshake(accepted))
-            self._pending.add(task)
-            task.add_done_callback(self._pending.discard)
+    def _accept(self, accepted: socket.socket) -> None:
+        # Handshakes cost CPU and memory before the limit of connections applies.
+        if len(self._pending) >= self._max_pending:
+            accepted.close()
+            self._options.failed("full")
+            return
+        task = asyncio.get_running_loop().create_task(self._handshake(accepted))
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
 
     async def _handshake(self, accepted: socket.socket) -> None:
         fault: HandshakeFault | None
         # From then on asyncio's transport owns the socket, and closes it.
         is_handed_on = False
         try:
-            accepted.setblocking(False)
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             async with asyncio.timeout(self._options.handshake_timeout_seconds):
-                first = await _first_byte(accepted)
+                first = await first_byte(accepted)
                 if first == _HANDSHAKE:
                     is_handed_on = True
                     await self._start_tls(accepted)
@@ -138,18 +112,6 @@ class TlsAcceptor:
             ssl_handshake_timeout=self._options.handshake_timeout_seconds,
             ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
         )
-
-
-async def _first_byte(accepted: socket.socket) -> bytes:
-    """The client's first byte, not consumed; empty if it closes without sending anything."""
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(accepted, readable.set)
-    try:
-        await readable.wait()
-        return accepted.recv(1, socket.MSG_PEEK)
-    finally:
-        loop.remove_reader(accepted)
 
 
 async def _answer_plain(accepted: socket.socket) -> None:

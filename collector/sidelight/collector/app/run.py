@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -46,13 +46,15 @@ def up(config: Config, path: Path | None) -> int:
     Returns the exit code: 0, 1 if the service cannot start, or 2 if the configuration has a
     fault.
     """
-    if config.workers > 1:
-        logs.configure(config.logging.level, config.logging.format)
-        return exit_code(lambda: _become_supervisor(config, path))
     for receiver_type, _ in enabled(config.receivers):
         for package in receiver_type.packages:
             # Before anything is started or logged, so that a missing package is the only message.
-            import_module(package)
+            # A receiver imports it when it needs it.
+            if find_spec(package) is None:
+                raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    if config.workers > 1:
+        logs.configure(config.logging.level, config.logging.format)
+        return exit_code(lambda: _become_supervisor(config, path))
     logs.configure(config.logging.level, config.logging.format)
     raise_file_limit()
     return exit_code(lambda: uvloop.run(_serve(config, destinations(config), path)))

@@ -1,4 +1,4 @@
-"""OTLP/gRPC as a type of destination. gRPC's library takes 10 MB: it is imported when needed."""
+"""OTLP/gRPC as a type of destination. gRPC's library takes 12 MB: it is imported when needed."""
 
 from __future__ import annotations
 

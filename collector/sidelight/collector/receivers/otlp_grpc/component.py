@@ -1,4 +1,4 @@
-"""OTLP/gRPC as a type of receiver. gRPC's library takes 10 MB, so it is imported when needed."""
+"""OTLP/gRPC as a type of receiver."""
 
 from __future__ import annotations
 
@@ -8,17 +8,10 @@ from sidelight.collector.receivers.common.check import port_look
 from sidelight.collector.receivers.common.type import (
     CheckContext,
     Look,
-    Receiver,
-    ReceiverContext,
     ReceiverType,
 )
 from sidelight.collector.receivers.otlp_grpc.config import OtlpGrpc
-
-
-def _build(config: OtlpGrpc, context: ReceiverContext) -> Receiver:
-    from sidelight.collector.receivers.otlp_grpc.receiver import OtlpGrpcReceiver
-
-    return OtlpGrpcReceiver(config, context)
+from sidelight.collector.receivers.otlp_grpc.receiver import OtlpGrpcReceiver
 
 
 def _looks(config: OtlpGrpc, context: CheckContext) -> list[Look]:
@@ -30,7 +23,7 @@ OTLP_GRPC = ReceiverType(
     title="OTLP/gRPC",
     Config=OtlpGrpc,
     signals=lambda _: ("traces", "metrics", "logs"),
-    build=_build,
+    build=OtlpGrpcReceiver,
     looks=_looks,
     packages=("grpc",),
     page=Path(__file__).with_name("page.md"),

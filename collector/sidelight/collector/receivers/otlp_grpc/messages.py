@@ -70,6 +70,6 @@ class MessageReader:
         except OverBudgetError:
             now = asyncio.get_running_loop().time()
             for limit, began in self._readings.items():
-                if now - began >= _SLOW_SECONDS:
+                if now - began >= _SLOW_SECONDS and not limit.expired():
                     limit.reschedule(now)
             await self._budget.take_in_turn(count, _WAIT_SECONDS)

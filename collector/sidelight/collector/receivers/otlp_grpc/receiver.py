@@ -1,185 +1,39 @@
-"""Receives OTLP over gRPC. Requests stay raw bytes: decoding them here would be wasted."""
+"""Receives OTLP over gRPC. gRPC is loaded when the first connection sends something.
+
+Its library takes 12 MB, which a collector whose clients all use HTTP does not need. gRPC's server
+cannot take over a socket, so the connections that are open by then are relayed to a second one on
+the loopback address. That one soon tells its clients to connect again, and they reach the first.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import Final, NoReturn
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 
-import grpc
-import grpc.aio
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import RetryInfo
-from google.rpc.status_pb2 import Status
-
-from sidelight.base.budget import Budget, OverBudgetError
-from sidelight.base.listening import bind, connections
-from sidelight.collector.ingest.intake import Intake, UnavailableError
-from sidelight.collector.metrics.instruments import Counter
-from sidelight.collector.receivers.common.admission import (
-    AUTHORIZATION,
-    PROJECT_HEADER,
-    Admission,
-    NotAdmittedError,
-    ProjectError,
-    stamp,
-)
+from sidelight.base.budget import Budget
+from sidelight.base.listening import bind, connections, refused
 from sidelight.collector.receivers.common.type import Load, ReceiverContext
-from sidelight.collector.receivers.otlp_grpc.config import OtlpGrpc
-from sidelight.collector.receivers.otlp_grpc.messages import MessageReader, NoMessageError
-from sidelight.collector.receivers.otlp_grpc.tls import credentials_of
-from sidelight.collector.receivers.otlp_http.encoding import response
-from sidelight.otlp.request import MalformedError
-from sidelight.otlp.signals import Signal
-from sidelight.otlp.stamp import Stamp
+from sidelight.collector.receivers.otlp_grpc.config import SECTION, OtlpGrpc, handshake_seconds
+from sidelight.collector.receivers.otlp_grpc.early import EarlyConnections
+from sidelight.collector.receivers.otlp_grpc.tls import watched_certificate
+
+if TYPE_CHECKING:
+    from sidelight.collector.receivers.otlp_grpc.server import OtlpGrpcServer
 
 _logger = logging.getLogger(__name__)
 
-_SERVICES: Final[dict[Signal, str]] = {
-    "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
-    "metrics": "opentelemetry.proto.collector.metrics.v1.MetricsService",
-    "logs": "opentelemetry.proto.collector.logs.v1.LogsService",
-}
-_SECTION: Final = "receivers.otlp_grpc"
 MAX_CONNECTIONS: Final = 1024
-# gRPC's default is no bound. Go's servers have the same one.
-_MAX_CALLS_PER_CONNECTION: Final = 100
-_UNASKED_BYTES: Final = 256 * 1024
-# gRPC's default is 120 s, in which a silent client keeps its connection.
-_HANDSHAKE_SECONDS: Final = 10.0
-# The metadata in which gRPC carries a google.rpc.Status.
-_DETAILS_KEY: Final = "grpc-status-details-bin"
-
-
-class _RefusedCallError(Exception):
-    """A call that the intake never sees; `reason` is a label value."""
-
-    def __init__(
-        self, code: grpc.StatusCode, sentence: str, reason: str, retry_seconds: int | None = None
-    ) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.reason = reason
-        self.retry_seconds = retry_seconds
-
-
-class _Export:
-    """The Export method of one signal's service."""
-
-    def __init__(
-        self, signal: Signal, intake: Intake, requests: Counter, messages: MessageReader
-    ) -> None:
-        self.signal = signal
-        self._intake = intake
-        self._requests = requests
-        self._messages = messages
-
-    def handler(self, stamp: Stamp | None) -> grpc.RpcMethodHandler:
-        """The method for a call whose resources get `stamp`."""
-        # As a stream: for any other method gRPC reads the message before it asks anybody.
-        return grpc.stream_unary_rpc_method_handler(
-            partial(self._export, stamp),
-            response_serializer=lambda message: message.SerializeToString(),
-        )
-
-    def refusal(self, error: _RefusedCallError) -> grpc.RpcMethodHandler:
-        """The method for a call that is refused before its message is read."""
-
-        async def refuse(_: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
-            await self._refuse(error, context)
-
-        return grpc.stream_unary_rpc_method_handler(refuse)
-
-    async def _refuse(self, error: _RefusedCallError, context: grpc.aio.ServicerContext) -> None:
-        self._intake.refusals.note(self.signal, error.reason, str(error))
-        await self._abort(context, error.code, str(error), error.retry_seconds)
-
-    async def _export(
-        self, stamp: Stamp | None, _: AsyncIterator[bytes], context: grpc.aio.ServicerContext
-    ) -> Message:
-        try:
-            async with self._messages.message(context) as body:
-                receipt = await self._intake.accept(self.signal, body, stamp)
-        except OverBudgetError as error:
-            code = grpc.StatusCode.RESOURCE_EXHAUSTED
-            await self._refuse(_RefusedCallError(code, str(error), "busy", 1), context)
-        except TimeoutError:
-            code, late = grpc.StatusCode.DEADLINE_EXCEEDED, "the message took too long to arrive"
-            await self._refuse(_RefusedCallError(code, late, "timeout"), context)
-        except NoMessageError as error:
-            code = grpc.StatusCode.RESOURCE_EXHAUSTED
-            await self._refuse(_RefusedCallError(code, str(error), "too_large"), context)
-        # The last two come from the intake, which has counted them.
-        except MalformedError as error:
-            await self._abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        except UnavailableError as error:
-            code = (
-                grpc.StatusCode.RESOURCE_EXHAUSTED if error.is_busy else grpc.StatusCode.UNAVAILABLE
-            )
-            await self._abort(context, code, str(error), error.retry_after_seconds)
-        except Exception:
-            # gRPC would send the exception's message, which may quote content of other senders.
-            _logger.exception("gRPC Export of %s failed", self.signal)
-            await self._abort(
-                context, grpc.StatusCode.INTERNAL, "internal error, see the collector's log"
-            )
-        self._count(grpc.StatusCode.OK)
-        return response(self.signal, receipt.rejected, receipt.reason)
-
-    async def _abort(
-        self,
-        context: grpc.aio.ServicerContext,
-        code: grpc.StatusCode,
-        sentence: str,
-        retry_seconds: int | None = None,
-    ) -> NoReturn:
-        self._count(code)
-        trailing: tuple[tuple[str, bytes], ...] = ()
-        if retry_seconds is not None:
-            # By the OTLP specification, clients retry RESOURCE_EXHAUSTED only with RetryInfo.
-            trailing = ((_DETAILS_KEY, _retry_details(code, sentence, retry_seconds)),)
-        await context.abort(code, sentence, trailing)
-        raise AssertionError("abort raises")
-
-    def _count(self, code: grpc.StatusCode) -> None:
-        self._requests.labels("grpc", code.name).inc()
-
-
-def _retry_details(code: grpc.StatusCode, message: str, seconds: int) -> bytes:
-    status = Status(code=code.value[0], message=message)
-    status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=seconds)))
-    serialised: bytes = status.SerializeToString()
-    return serialised
-
-
-class _Services(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
-    """Finds the method of a call. Refuses unknown senders before their message is read."""
-
-    def __init__(self, exports: Sequence[_Export], admission: Admission) -> None:
-        self._exports = {f"/{_SERVICES[export.signal]}/Export": export for export in exports}
-        self._handlers = {method: export.handler(None) for method, export in self._exports.items()}
-        self._admission = admission
-
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        export = self._exports.get(details.method)
-        if export is None:
-            return None
-        headers = dict(details.invocation_metadata)
-        try:
-            identity = self._admission.identify("grpc", headers.get(AUTHORIZATION))
-            resource_stamp = stamp(export.signal, identity, headers.get(PROJECT_HEADER))
-        except NotAdmittedError as error:
-            code = grpc.StatusCode.UNAUTHENTICATED
-            return export.refusal(_RefusedCallError(code, str(error), "unauthorized"))
-        except ProjectError as error:
-            code = grpc.StatusCode.INVALID_ARGUMENT
-            return export.refusal(_RefusedCallError(code, str(error), "malformed"))
-        if resource_stamp is None:
-            return self._handlers[details.method]
-        return export.handler(resource_stamp)
+# How long an early connection is used. Calls under way end first.
+_EARLY_SECONDS: Final = 1.0
+# An early connection is three files: the client's, and both ends of the relay's.
+_FILES_OF_EARLY: Final = 3
+_LISTEN_SECONDS: Final = 1.0
+_RETRY_SECONDS: Final = 10
 
 
 class OtlpGrpcReceiver:
@@ -187,58 +41,34 @@ class OtlpGrpcReceiver:
 
     def __init__(self, config: OtlpGrpc, context: ReceiverContext) -> None:
         self._config = config
-        self._shares_port = context.shares_port
-        # gRPC has its own listeners, so neither HttpServer nor its limits apply here.
+        self._context = context
         tls = config.tls
-        self._credentials = None if tls is None else credentials_of(tls, _SECTION)
-        handshake_seconds = _HANDSHAKE_SECONDS if tls is None else tls.handshake_timeout_seconds
-        self._server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", config.max_message_bytes),
-                (
-                    "grpc.max_allowed_incoming_connections",
-                    connections(MAX_CONNECTIONS, _SECTION),
-                ),
-                ("grpc.server_handshake_timeout_ms", int(handshake_seconds * 1000)),
-                # What it takes of a message before it is asked to read it, for each call.
-                ("grpc.http2.lookahead_bytes", _UNASKED_BYTES),
-                ("grpc.http2.bdp_probe", 0),
-                ("grpc.max_concurrent_streams", _MAX_CALLS_PER_CONNECTION),
-                # gRPC's default is 1: a second server on the port would silently share its clients.
-                ("grpc.so_reuseport", int(context.shares_port)),
-            ]
-        )
+        # Read now, so that a fault ends the start, and files that break later change nothing.
+        self._certificate = None if tls is None else watched_certificate(tls, SECTION)
         # At least one message of the largest size must fit.
         max_buffered_bytes = max(config.max_buffered_bytes, config.max_message_bytes)
         self._budget = Budget(max_buffered_bytes, context.memory)
-        messages = MessageReader(self._budget, config.max_message_bytes)
-        exports = [
-            _Export(signal, context.intake, context.requests, messages) for signal in _SERVICES
-        ]
-        services = _Services(exports, context.admission)
-        self._server.add_generic_rpc_handlers((services,))
+        self._max_connections = connections(MAX_CONNECTIONS, SECTION)
+        self._max_early = max(1, self._max_connections // _FILES_OF_EARLY)
+        self._early = EarlyConnections(
+            self._early_port,
+            max_connections=self._max_early,
+            silent_seconds=handshake_seconds(config),
+        )
+        self._port = 0
+        self._is_stopping = False
+        self._loading: asyncio.Task[int] | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._servers: list[OtlpGrpcServer] = []
 
     async def start(self) -> str:
         """Listen. Raises `ServiceError` if the address is not available."""
         host = self._config.host
-        port = await bind(self._listen, host, self._config.port, _SECTION)
-        return f"{host}:{port}"
+        self._port = await bind(self._listen, host, self._config.port, SECTION)
+        return f"{host}:{self._port}"
 
     async def _listen(self, host: str, port: int) -> int:
-        if not self._shares_port:
-            _check_free(host, port)
-        # An IPv6 address needs brackets.
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        try:
-            chosen: int = (
-                self._server.add_insecure_port(address)
-                if self._credentials is None
-                else self._server.add_secure_port(address, self._credentials)
-            )
-        except RuntimeError as error:
-            raise OSError("gRPC cannot bind it; the port may be in use") from error
-        await self._server.start()
-        return chosen
+        return await self._early.listen(host, port, reuse_port=self._context.shares_port)
 
     def prepare(self, config: OtlpGrpc) -> Callable[[], None]:  # noqa: ARG002 (no live keys)
         """Nothing changes without a restart."""
@@ -246,7 +76,16 @@ class OtlpGrpcReceiver:
 
     async def stop(self, timeout_seconds: float) -> None:
         """Accept no new calls, and let those under way finish."""
-        await self._server.stop(timeout_seconds)
+        self._is_stopping = True
+        self._early.close()
+        tasks = [task for task in (self._loading, self._serving) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await asyncio.gather(*(server.stop(timeout_seconds) for server in self._servers))
+        finally:
+            await self._early.stop()
 
     def source(self) -> None:
         """No metrics besides the collector's own."""
@@ -256,12 +95,77 @@ class OtlpGrpcReceiver:
         """Bytes of requests under way. gRPC does not report its connections."""
         return Load(self._budget.used)
 
+    async def _early_port(self) -> int:
+        """The port of the server for early connections, which the first of them starts."""
+        if self._is_stopping:
+            raise ConnectionError
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._load())
+        return await asyncio.shield(self._loading)
 
-def _check_free(host: str, port: int) -> None:
-    """Raise `OSError` with the cause if the port is not free.
+    async def _load(self) -> int:
+        try:
+            began = monotonic()
+            # In a thread, so that other requests have their turns meanwhile.
+            server_type = await asyncio.to_thread(_server_type)
+            make_server = partial(
+                server_type, self._config, budget=self._budget, certificate=self._certificate
+            )
+            early = make_server(
+                replace(self._context, shares_port=False),
+                max_connections=self._max_early,
+                max_connection_seconds=_EARLY_SECONDS,
+            )
+            server = make_server(self._context, max_connections=self._max_connections)
+            self._servers = [early, server]
+            port = await early.listen(["127.0.0.1"], 0)
+        except Exception:
+            _logger.exception(
+                "cannot load gRPC; trying again in %.0f s at the earliest", _RETRY_SECONDS
+            )
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._forget_failure)
+            raise ConnectionError from None
+        self._serving = asyncio.create_task(self._serve(server, early))
+        _logger.info("first OTLP/gRPC connection: loaded gRPC in %.2f s", monotonic() - began)
+        return port
 
-    gRPC itself does not say the cause, and writes its own lines to standard error.
-    """
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
+    def _forget_failure(self) -> None:
+        self._loading = None
+
+    async def _serve(self, server: OtlpGrpcServer, early: OtlpGrpcServer) -> None:
+        """Let gRPC listen on the port, then wait for the end of the early connections."""
+        addresses = self._early.addresses
+        if not self._context.shares_port:
+            self._early.hand_over()
+        try:
+            await self._take_port(server, addresses)
+        except Exception:
+            _logger.exception("OTLP/gRPC does not listen any more: restart Sidelight")
+            return
+        self._early.hand_over()
+        await self._early.wait_closed()
+        await early.stop(0)
+        self._servers.remove(early)
+
+    async def _take_port(self, server: OtlpGrpcServer, addresses: list[str]) -> None:
+        host, port = self._config.host, self._port
+        is_lost = False
+        while True:
+            try:
+                await server.listen(addresses, port)
+            except OSError as error:
+                # Another process was quicker than gRPC.
+                if not is_lost:
+                    _logger.error("%s; trying again", refused(error, host, port, SECTION))
+                is_lost = True
+                await asyncio.sleep(_LISTEN_SECONDS)
+            else:
+                break
+        if is_lost:
+            _logger.info("OTLP/gRPC listens on %s:%d again", host, port)
+
+
+def _server_type() -> type[OtlpGrpcServer]:
+    from sidelight.collector.receivers.otlp_grpc.server import OtlpGrpcServer
+
+    return OtlpGrpcServer

@@ -1,11 +1,9 @@
-"""TLS of the gRPC port: gRPC's own credentials, which follow changes of the files."""
+"""The certificate of the gRPC port, read before gRPC is loaded and when the files change."""
 
 from __future__ import annotations
 
 import ssl
-from typing import Any
-
-import grpc
+from dataclasses import dataclass, field
 
 from sidelight.base.configuration.section import ConfigError
 from sidelight.base.tls.config import Tls
@@ -13,31 +11,25 @@ from sidelight.base.tls.server import files, make_context
 from sidelight.base.tls.watched import Watched
 
 
-def credentials_of(tls: Tls, section: str) -> grpc.ServerCredentials:
-    """Credentials for TLS 1.2 and above. gRPC fetches the certificate for each handshake.
+@dataclass(frozen=True, slots=True)
+class ServerCertificate:
+    """The content of the files of a `tls` section, in PEM."""
 
-    Raises `ConfigError` naming key and file.
-    """
-    watched = Watched(files(tls), lambda: _configuration(tls, section))
-    current = watched.current()
-
-    def renewed() -> Any:
-        # None means unchanged. gRPC calls this from one thread at a time.
-        nonlocal current
-        last, current = current, watched.current()
-        return None if current is last else current
-
-    return grpc.dynamic_ssl_server_credentials(
-        current, renewed, require_client_authentication=tls.client_ca is not None
-    )
+    key: bytes = field(repr=False)
+    certificate: bytes
+    client_ca: bytes | None
 
 
-def _configuration(tls: Tls, section: str) -> Any:
+def watched_certificate(tls: Tls, section: str) -> Watched[ServerCertificate]:
+    """The current certificate. Raises `ConfigError` naming key and file."""
+    return Watched(files(tls), lambda: _read(tls, section))
+
+
+def _read(tls: Tls, section: str) -> ServerCertificate:
     # gRPC does not say what is wrong with a file, so the files are checked first.
     make_context(tls, section, ssl.CERT_REQUIRED)
     try:
-        ca = None if tls.client_ca is None else tls.client_ca.read_bytes()
-        pair = tls.key.read_bytes(), tls.certificate.read_bytes()
+        client_ca = None if tls.client_ca is None else tls.client_ca.read_bytes()
+        return ServerCertificate(tls.key.read_bytes(), tls.certificate.read_bytes(), client_ca)
     except OSError as error:
         raise ConfigError(f"{section}.tls: {error.filename}: {error.strerror}") from None
-    return grpc.ssl_server_certificate_configuration([pair], ca)
