@@ -80,7 +80,7 @@ async def test_settled_waits_for_a_backend_that_has_recovered(
         await running.settled()
         assert destination.taken == []
         is_down.clear()
-        await running.until(lambda: destination.taken == ["a"])
+        await running.until(lambda: running.forwarder.status.trouble is None)
         waiting = asyncio.create_task(running.forwarder.status.settled())
         await eventually_async(is_asked.is_set)
         assert not waiting.done()
