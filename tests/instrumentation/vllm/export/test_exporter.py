@@ -75,6 +75,17 @@ def test_spans_and_metrics_arrive(receiver: OtlpReceiver) -> None:
     assert points[names.CLIENT_ABORTS][0].as_int == 3
 
 
+def test_stopping_closes_the_connections(receiver: OtlpReceiver) -> None:
+    """Those of traces and of metrics."""
+    with exporting(receiver.url) as box:
+        box.put(span("a"))
+        receiver.wait_for(receiver.spans)
+        receiver.wait_for(receiver.metrics)
+    for client in (box._traces, box._metrics):
+        assert client is not None
+        assert client._connection is None
+
+
 def test_headers_and_compression(receiver: OtlpReceiver) -> None:
     """Headers and gzip are taken from OpenTelemetry's variables, those of the signal first."""
     variables = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -194,6 +194,9 @@ def test_an_encrypted_key(tmp_path: Path) -> None:
 def test_the_phrase_of_an_answer_is_not_told() -> None:
     """It is the backend's, which may quote what it was sent."""
     head = b"HTTP/1.1 400 your prompt was secret\r\nContent-Length: 0\r\n\r\n"
-    with endless(head, b"", 0.05) as (url, _):
-        outcome = OtlpHttpClient("traces", {ENDPOINT: url}).post(b"spans")
+    with (
+        endless(head, b"", 0.05) as (url, _),
+        closing(OtlpHttpClient("traces", {ENDPOINT: url})) as posting,
+    ):
+        outcome = posting.post(b"spans")
     assert (outcome.status, outcome.reason) == (400, "HTTP 400 Bad Request")

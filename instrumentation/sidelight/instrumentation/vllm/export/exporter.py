@@ -123,6 +123,9 @@ class OtlpExporter:
             self._guarded(self._wait_and_send)
         self._guarded(self._send_spans)
         self._guarded(self._send_metrics)
+        for client in (self._traces, self._metrics):
+            if client is not None:
+                self._guarded(client.close)
 
     def _guarded(self, work: Callable[[], object]) -> None:
         try:
