@@ -79,6 +79,15 @@ def test_a_missing_package_is_one_sentence(tmp_path: Path, command: str, missing
     assert f"needs {missing}, which is not installed: pip install 'sidelight[all]'" in line
 
 
+def test_a_missing_package_is_told_before_workers_start(tmp_path: Path) -> None:
+    """Once, and not by each of them."""
+    (tmp_path / "c.yaml").write_text("workers: 2\n")
+    answer = _run("up", "-c", "c.yaml", cwd=tmp_path, missing=("grpc",))
+    assert answer.returncode == 2
+    (line,) = answer.stderr.splitlines()
+    assert "needs grpc, which is not installed" in line
+
+
 def test_dashboards_need_nothing_of_the_collector(tmp_path: Path) -> None:
     """`sidelight[dashboards]` alone writes them."""
     missing = ("pydantic", "grpc", "uvloop", "httptools", "isal", "google", "urllib3")
