@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
-from sidelight.base.budget import Budget
+from sidelight.base.budget import Budget, OverBudgetError
 from sidelight.base.http_server import Handler, HttpRequest
 from sidelight.collector.app.configuration.config import Config
 from sidelight.collector.ingest.intake import Receipt, UnavailableError
@@ -170,6 +170,21 @@ async def test_what_was_decompressed_is_given_back() -> None:
     answering.cancel()
     await asyncio.wait([answering])
     assert budget.used == 0
+
+
+async def test_a_sender_whose_time_has_ended_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes room by itself; to cut it off again would fail the call that asks for room."""
+    monkeypatch.setattr(messages, "_PATIENT_SECONDS", 0.01)
+    monkeypatch.setattr(messages, "_WAIT_SECONDS", 0.01)
+    budget = Budget(1)
+    reader = messages.MessageReader(budget, 1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0) as limit:
+            await asyncio.Event().wait()
+    reader._readings[limit] = 0.0
+    await budget.take_in_turn(1, 0.01)
+    with pytest.raises(OverBudgetError):
+        await reader._take(1)
 
 
 async def test_a_frozen_sender_makes_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:

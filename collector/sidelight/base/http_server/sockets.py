@@ -107,7 +107,11 @@ class Acceptor:
             except BlockingIOError:
                 return
             except OSError as error:
-                _logger.warning("cannot accept a connection: %s", error.strerror)
+                _logger.warning(
+                    "cannot accept a connection (%s), trying again: if it goes on, raise the limit "
+                    "of open files (ulimit -n) or of memory",
+                    error.strerror,
+                )
                 loop = asyncio.get_running_loop()
                 loop.remove_reader(listening)
                 loop.call_later(_PAUSE_SECONDS, self._watch, listening)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 1024
-# How long an early connection is used. Calls under way end first.
+# How long an early connection is used. Its calls under way may end.
 _EARLY_SECONDS: Final = 1.0
 # An early connection is three files: the client's, and both ends of the relay's.
 _FILES_OF_EARLY: Final = 3
@@ -121,7 +121,9 @@ class OtlpGrpcReceiver:
             port = await early.listen(["127.0.0.1"], 0)
         except Exception:
             _logger.exception(
-                "cannot load gRPC; trying again in %.0f s at the earliest", _RETRY_SECONDS
+                "cannot load gRPC, its clients are refused; trying again after %d s. If it cannot "
+                "be imported: pip install --force-reinstall grpcio, and restart Sidelight",
+                _RETRY_SECONDS,
             )
             asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._forget_failure)
             raise ConnectionError from None
